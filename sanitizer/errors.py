@@ -1,0 +1,51 @@
+"""What the library refuses, as one tree. Free of torch; `app` and `worker` may import it.
+
+    SanitizerError
+    ├── CheckpointRejected   the uploaded bytes are not a CLIP that we accept
+    ├── DatasetRejected      the data cannot be used as they are
+    ├── OptionsRejected      options that do not fit the checkpoint or the data (target class, chunk size, …)
+    ├── TrainingDiverged     the loss is not finite, or grew past its bound
+    └── Interrupted          a stop was asked for; the training state has been saved
+
+Every error says what is wrong and where (`message`), what to do (`remedy`), and carries a stable
+`code` that reaches the API unchanged. None of them carries bytes of the input beyond a short, printable excerpt.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SanitizerError(Exception):
+    """Base class. `code` is snake_case and stable; `message` and `remedy` are sentences for a person."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, code: str, message: str, remedy: str, *, where: str | None = None) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+        self.where = where
+
+
+class CheckpointRejected(SanitizerError):
+    """The bytes are hostile, damaged, or no CLIP."""
+
+
+class DatasetRejected(SanitizerError):
+    """The data set is empty, damaged beyond the stated share, or of the wrong kind."""
+
+
+class OptionsRejected(SanitizerError):
+    """The options are well-formed but do not fit this checkpoint or these data."""
+
+
+class TrainingDiverged(SanitizerError):
+    """The loss became non-finite or diverged; the last good state is kept."""
+
+
+class Interrupted(SanitizerError):
+    """A stop was asked for between two steps; a later run resumes from the saved state."""
+
+    retryable: ClassVar[bool] = True

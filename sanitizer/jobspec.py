@@ -1,0 +1,175 @@
+"""The contract between a supervisor and the child process: one folder, one spec, one outcome. Free of torch.
+
+    job/
+      spec.json              a `JobSpec`
+      inputs/upload          bytes as uploaded (inspect only)
+      inputs/checkpoint/     model.safetensors + config.json (canonical, written by an earlier inspect)
+      inputs/pairs/          shards (*.tar)
+      inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
+      state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
+      outputs/               what the job leaves: see below
+      outcome.json           written last, by rename
+
+`python -m sanitizer run FOLDER` reads spec.json, writes progress events as JSON lines to stdout (nothing
+else goes there), log lines to stderr, and ends with EXIT_SUCCEEDED, EXIT_REFUSED (outcome.json says why)
+or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcome.json is absent.
+
+Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json;
+sanitize → model.safetensors, config.json, report.json, training_curve.json (and cleaned weights in the
+uploaded layout, `as_uploaded.*`, if asked); audit → report.json. The supervisor adds SHA256SUMS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter
+
+from sanitizer.recipe import (
+    STRICT,
+    AuditOptions,
+    DeclaredOptions,
+    OutputLayout,
+    Policy,
+    Recipe,
+    Seed,
+)
+
+SPEC_NAME = "spec.json"
+OUTCOME_NAME = "outcome.json"
+UPLOAD_PATH = "inputs/upload"
+CHECKPOINT_PATH = "inputs/checkpoint"
+PAIRS_PATH = "inputs/pairs"
+LABELLED_PATH = "inputs/labelled"
+STATE_PATH = "state"
+OUTPUTS_PATH = "outputs"
+
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+INSPECTION_NAME = "inspection.json"
+DATASET_NAME = "dataset.json"
+REPORT_NAME = "report.json"
+CURVE_NAME = "training_curve.json"
+CLASS_NAMES_NAME = "classnames.txt"
+TEMPLATES_NAME = "zeroshot_classification_templates.txt"
+
+EXIT_SUCCEEDED = 0
+EXIT_REFUSED = 3
+EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectSpec:
+    """Read `inputs/upload` without executing it; write canonical weights, config and findings."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["inspect"] = "inspect"
+    filename: str
+    declared: DeclaredOptions = field(default_factory=DeclaredOptions)
+    expected_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateSpec:
+    """Read every sample of a data set once; count what is good, skipped and why."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["validate"] = "validate"
+    data_kind: Literal["pairs", "labelled"]
+    max_skipped_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class SanitizeSpec:
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["sanitize"] = "sanitize"
+    recipe: Recipe
+    audit: AuditOptions
+    policy: Policy = field(default_factory=Policy)
+    seed: Seed = 0
+    output_layout: OutputLayout = "open_clip"
+    save_every_s: float = 60.0
+    upload_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSpec:
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["audit"] = "audit"
+    audit: AuditOptions
+    policy: Policy = field(default_factory=Policy)
+    seed: Seed = 0
+    upload_sha256: str | None = None
+
+
+JobSpec = Annotated[
+    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    code: str
+    message: str
+    remedy: str
+    where: str | None = None
+    phase: str | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildOutcome:
+    """`outputs` are file names in outputs/. Exactly one of outputs and failure is meaningful."""
+
+    status: Literal["succeeded", "refused", "interrupted"]
+    outputs: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+SPEC_ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a checkpoint is (inspection.json)."""
+
+    upload_sha256: str
+    size_bytes: int
+    weights_sha256: str
+    layout: Literal["open_clip", "research", "openai_torchscript", "huggingface"]
+    architecture: dict[str, Any]
+    """open_clip's own config form: {"model_cfg": …, "preprocess_cfg": …}, as in config.json."""
+    architecture_name: str
+    """Short and human: 'ModifiedResNet [1,1,1,1] width 24, 32 px' or 'ViT-B/32'."""
+    num_parameters: int
+    dtype: str
+    assumed: dict[str, str]
+    """Option → why this value: declared, or the default of which family."""
+    findings: tuple[str, ...]
+    """What was stepped over or is unusual, one sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSummary:
+    """What a data set holds (dataset.json). `sha256` is over its files' names and digests, in order."""
+
+    kind: Literal["pairs", "labelled"]
+    sha256: str
+    num_shards: int
+    num_samples: int
+    num_skipped: int
+    skipped_reasons: dict[str, int]
+    skipped_examples: tuple[str, ...]
+    class_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
+    images_per_class: tuple[int, ...] | None = None
+
+
+INSPECTION_ADAPTER = TypeAdapter(Inspection)
+DATASET_ADAPTER = TypeAdapter(DatasetSummary)

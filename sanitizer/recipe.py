@@ -1,0 +1,222 @@
+"""What can be asked of the library: options as frozen dataclasses with their bounds. Free of torch.
+
+`app` publishes these as the API's schema and stores them as JSON; the code that obeys them lives in
+`methods`, `attacks` and `audits`. Unknown fields are refused. Reading goes through `parse`, which needs
+pydantic only; constructing one in Python does not check bounds, `parse` (or `validate`) does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from annotated_types import Gt, Interval, Le, Len, Lt
+from pydantic import Field, TypeAdapter
+
+STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+Share = Annotated[float, Interval(ge=0, le=1)]
+Seed = Annotated[int, Interval(ge=0, lt=2**31)]
+ShortText = Annotated[str, Len(1, 200)]
+
+
+# ---------------------------------------------------------------- what tensors cannot tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredOptions:
+    """What the owner of a checkpoint declares, because its tensors cannot say it. None: the family's default.
+
+    `num_heads_*` default to width/64 as in every published CLIP; `image_mean`/`image_std` to OpenAI's
+    constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
+    Hugging Face layouts and False for open_clip's.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    quick_gelu: bool | None = None
+    num_heads_vision: Annotated[int, Interval(ge=1, le=256)] | None = None
+    num_heads_text: Annotated[int, Interval(ge=1, le=256)] | None = None
+    image_mean: tuple[float, float, float] | None = None
+    image_std: (
+        tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)], Annotated[float, Gt(0)]] | None
+    ) = None
+    tokenizer: Literal["clip_bpe"] | None = None
+
+
+# ---------------------------------------------------------------- methods
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanCLIPRecipe:
+    """CleanCLIP fine-tuning (arXiv 2303.03323): L = lambda1 * L_CLIP + lambda2 * (L_II~ + L_TT~) / 2.
+
+    Defaults are the paper's fine-tuning recipe: 10 epochs, batch 64, AdamW, 50 warm-up steps, cosine.
+    lambda2 = 0 is multimodal-only fine-tuning, lambda1 = 0 self-supervised-only; both zero is refused.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    method: Literal["cleanclip"] = "cleanclip"
+    version: Literal[1] = 1
+    lambda1: Annotated[float, Interval(ge=0, le=100)] = 1.0
+    lambda2: Annotated[float, Interval(ge=0, le=100)] = 1.0
+    epochs: Annotated[int, Interval(ge=1, le=100)] = 10
+    batch_size: Annotated[int, Interval(ge=2, le=32768)] = 64
+    chunk_size: Annotated[int, Interval(ge=1, le=32768)] | None = None
+    """Pairs that pass through the towers at once; smaller than batch_size: gradients by cached embeddings."""
+    learning_rate: Annotated[float, Interval(gt=0, le=1)] = 1e-5
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000)] = 50
+    weight_decay: Annotated[float, Interval(ge=0, le=10)] = 0.1
+    beta1: Annotated[float, Interval(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Interval(ge=0, lt=1)] = 0.999
+    epsilon: Annotated[float, Interval(gt=0, le=1e-2)] = 1e-8
+    max_grad_norm: Annotated[float, Gt(0), Le(1e6)] | None = 1.0
+    freeze_batch_norm_statistics: bool = True
+    eda_alpha: Share = 0.1
+    precision: Precision = "auto"
+    max_skipped_share: Share = 0.01
+
+
+Recipe = CleanCLIPRecipe
+"""The union of all methods' recipes, told apart by `method`."""
+
+# ---------------------------------------------------------------- attacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadNetOptions:
+    """A small patch (BadNets, arXiv 1708.06733). Sizes are shares of the image's side (16/224 as CleanCLIP).
+
+    `gaussian`: image mean per channel + N(0,1), clipped to [0,1]; `redrawn` for every image as in
+    CleanCLIP's code, or one `fixed` pattern; `checkerboard`, `yellow` and `white` are constant.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["badnet"] = "badnet"
+    pattern: Literal["gaussian_redrawn", "gaussian_fixed", "checkerboard", "yellow", "white"] = (
+        "gaussian_redrawn"
+    )
+    placement: Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"] = (
+        "random"
+    )
+    size: Annotated[float, Gt(0), Le(1)] = 16 / 224
+    pattern_seed: Seed = 0
+    """Seed of a fixed pattern: the secret that the attacker shared between training and test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendedOptions:
+    """x' = (1 - alpha) x + alpha * noise, noise ~ U[0,1] over the whole image (Chen et al., arXiv 1712.05526)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["blended"] = "blended"
+    pattern: Literal["uniform_redrawn", "uniform_fixed"] = "uniform_redrawn"
+    alpha: Annotated[float, Gt(0), Le(1)] = 0.2
+    pattern_seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaNetOptions:
+    """Image warping (WaNet, arXiv 2102.10369). k = 4, s = 0.5 is the paper's smooth warp;
+    `control_points` = None is the research code's k = image side (per-pixel jitter), with s = 1."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["wanet"] = "wanet"
+    control_points: Annotated[int, Interval(ge=2, le=1024)] | None = 4
+    strength: Annotated[float, Gt(0), Le(10)] = 0.5
+    grid_rescale: Annotated[float, Gt(0), Le(2)] = 1.0
+    pattern_seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SIGOptions:
+    """A sinusoidal stripe pattern (SIG, arXiv 1902.11237): v(i,j) = amplitude * sin(2 pi j f / width)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["sig"] = "sig"
+    amplitude: Annotated[float, Gt(0), Le(1)] = 60 / 255
+    frequency: Annotated[int, Interval(ge=1, le=512)] = 6
+    blend: Annotated[float, Gt(0), Le(1)] | None = None
+    """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConsistentOptions:
+    """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
+
+    In an audit the trigger is the patch; the difference is in the poisoner, which keeps the captions."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["label_consistent"] = "label_consistent"
+    pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
+    placement: Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"] = "random"
+    size: Annotated[float, Gt(0), Le(1)] = 16 / 224
+    pattern_seed: Seed = 0
+
+
+AttackOptions = Annotated[
+    BadNetOptions | BlendedOptions | WaNetOptions | SIGOptions | LabelConsistentOptions,
+    Field(discriminator="attack"),
+]
+
+# ---------------------------------------------------------------- audits
+
+
+def _default_attacks() -> tuple[AttackOptions, ...]:
+    return (BadNetOptions(), BlendedOptions(), WaNetOptions(), SIGOptions())
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What an audit measures: CA, and for every attack ASR and PA against one target class.
+
+    `target` is a class name of the labelled set. `templates` None: those of the labelled set, else
+    ImageNet's 80. An attack whose ASR before cleaning is below `gate` counts as not implanted.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    target: ShortText
+    attacks: Annotated[tuple[AttackOptions, ...], Len(1, 32)] = field(default_factory=_default_attacks)
+    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], Len(1, 200)] | None = None
+    gate: Annotated[float, Gt(0), Lt(1)] = 0.5
+    batch_size: Annotated[int, Interval(ge=1, le=4096)] = 256
+    max_skipped_share: Share = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Limits that a cleaned model is judged by, on the bound of the 95 % interval, not on the point.
+
+    `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the lower bound is over it.
+    `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    asr_at_most: Share = 0.05
+    ca_lost_at_most: Share = 0.03
+
+
+OutputLayout = Literal["open_clip", "as_uploaded"]
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], value: object) -> T:
+    """Read `value` (from JSON) as `kind`, with all bounds. Raises pydantic.ValidationError."""
+    return TypeAdapter(kind).validate_python(value)
+
+
+def to_json(value: object) -> dict[str, Any]:
+    """The JSON form of any dataclass of this module; `parse` reads it back."""
+    dumped: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode="json")
+    return dumped

@@ -1,0 +1,180 @@
+"""The report: a typed, versioned document; report.json is written from it and from nothing else. Free of torch.
+
+Every share carries its counts, its 95 % Wilson interval and the seed of the audit it belongs to.
+ASR excludes images of the target class; `asr_including_target` stands beside it; PA is the share of
+triggered images still given their true label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+
+SCHEMA_VERSION = 1
+
+Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """`successes` of `n`; `value` = successes / n; `low`/`high` bound it with 95 % (Wilson score). Shares of 1."""
+
+    value: float
+    n: int
+    successes: int
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["wilson"] = "wilson"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """`before - after` of the same images (paired): `lost` right before and wrong after, `gained` the reverse."""
+
+    value: float
+    n: int
+    lost: int
+    gained: int
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["newcombe_paired"] = "newcombe_paired"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackFigures:
+    """One trigger on the whole test set. `trigger_sha256` identifies the trigger's code, options and seed."""
+
+    name: str
+    options: dict[str, Any]
+    trigger_sha256: str
+    asr: Estimate
+    asr_including_target: Estimate
+    pa: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFigures:
+    """One audit of one set of weights: `weights_sha256` is that of the canonical file that was measured."""
+
+    weights_sha256: str
+    seed: int
+    ca: Estimate
+    ca_top5: Estimate
+    untriggered_target_rate: Estimate
+    """How often a clean image of another class is called the target: the floor under ASR."""
+    attacks: tuple[AttackFigures, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackVerdict:
+    attack: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`outcome` is the worst of its parts; 'not_implanted' only where every attack is. Never says 'clean'."""
+
+    outcome: Outcome
+    reason: str
+    attacks: tuple[AttackVerdict, ...]
+    clean_accuracy: AttackVerdict | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInput:
+    upload_sha256: str | None
+    """Digest of the bytes that came in; None where the library was given canonical weights."""
+    weights_sha256: str
+    layout: str
+    architecture: dict[str, Any]
+    declared: DeclaredOptions
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInput:
+    kind: Literal["pairs", "labelled"]
+    sha256: str
+    """Digest over the names and digests of its files, in order."""
+    num_samples: int
+    num_skipped: int
+    num_classes: int | None = None
+    skipped_examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    step: int
+    epoch: float
+    loss: float
+    loss_clip: float
+    loss_self_supervised: float
+    learning_rate: float
+    logit_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    num_steps: int
+    num_epochs: int
+    num_pairs_seen: int
+    wall_s: float
+    pairs_per_s: float
+    resumed_from_steps: tuple[int, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What the figures were made with, so that they can be made again."""
+
+    code_version: str
+    python: str
+    torch: str
+    open_clip: str
+    device: str
+    machine: str
+    num_threads: int
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    kind: Literal["sanitize", "audit"]
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    seed: int
+    checkpoint: CheckpointInput
+    data: tuple[DataInput, ...]
+    audit: AuditOptions
+    recipe: Recipe | None = None
+    policy: Policy = field(default_factory=Policy)
+    before: AuditFigures
+    after: AuditFigures | None = None
+    ca_lost: Difference | None = None
+    verdict: Verdict
+    training: Training | None = None
+    environment: Environment
+    warnings: tuple[str, ...] = ()
+
+
+_ADAPTER = TypeAdapter(Report)
+
+
+def dump_json(report: Report) -> bytes:
+    """UTF-8 JSON, indented; floats in full precision."""
+    return _ADAPTER.dump_json(report, indent=2)
+
+
+def load_json(data: bytes | str) -> Report:
+    """Read a report of this schema version. Raises pydantic.ValidationError."""
+    return _ADAPTER.validate_json(data)

@@ -1,0 +1,1 @@
+"""Celery workers: a thin supervisor per job; the model runs in a child process."""
