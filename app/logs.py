@@ -1,0 +1,113 @@
+"""Structured logging: one event per line, as JSON or for eyes, with what is bound to the current context.
+
+Entry points call `configure_logging` once. Code asks `get_logger(__name__)` and says *what happened* as a
+constant event name with values beside it; `bind` adds the request id, job id and attempt to every line of
+the current context, also to lines of libraries that use the standard logging module. Values under a name
+that smells of a secret are masked, in nested mappings too; URLs lose their passwords.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractContextManager
+from typing import Any, TextIO, cast
+
+import structlog
+
+MASK = "***"
+_SECRET_NAME = re.compile(
+    r"(secret|password|passwd|token|authorization|api_?key|access_key|cookie|signature|credential)", re.I
+)
+_URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@", re.I)
+_PRESIGNED = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.I)
+_MAX_DEPTH = 4
+
+
+def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: TextIO | None = None) -> None:
+    """Send every log line of this process, ours and the libraries', through one chain to `stream` (stderr)."""
+    target = stream if stream is not None else sys.stderr
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    ending: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, mask_secrets, structlog.processors.JSONRenderer(default=str)]
+        if json_lines
+        else [mask_secrets, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("botocore", "boto3", "urllib3", "s3transfer", "kombu", "amqp"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        library = logging.getLogger(name)
+        library.handlers[:] = []
+        library.propagate = True
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger that binds and masks; usable before `configure_logging`, at import too."""
+    return cast(structlog.stdlib.BoundLogger, structlog.stdlib.get_logger(name))
+
+
+def bind(**values: str | int | None) -> AbstractContextManager[None]:
+    """`with bind(request_id=…, job_id=…, attempt=…):` — on every line logged inside, on this thread or task."""
+    present = {name: value for name, value in values.items() if value is not None}
+    return structlog.contextvars.bound_contextvars(**present)
+
+
+def clear() -> None:
+    """Forget what is bound: for threads that are used again (a worker between two jobs)."""
+    structlog.contextvars.clear_contextvars()
+
+
+def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Structlog processor: no secret by name, no password in a URL, no signature of a presigned URL."""
+    for name, value in event.items():
+        event[name] = MASK if _is_secret(name, value) else _masked(value, _MAX_DEPTH)
+    return event
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return value is not None and bool(_SECRET_NAME.search(name)) and not isinstance(value, bool | int | float)
+
+
+def _masked(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        without_password = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", value)
+        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_password)
+    if depth == 0:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            key: MASK if _is_secret(str(key), item) else _masked(item, depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_masked(item, depth - 1) for item in value]
+    return value

@@ -1,0 +1,178 @@
+"""What can be configured, one class per concern. Built by entry points (`load_settings()`), never at import.
+
+Every value comes from the environment under one prefix, groups separated by two underscores:
+`CLEANCLIP_DATABASE__URL`, `CLEANCLIP_STORAGE__BUCKET`, `CLEANCLIP_JOBS__LEASE_S`. Outside development the
+process refuses to start with a secret that is printed in this file. Knows nothing of the code that obeys it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+DEFAULT_SECRET = "development-only"  # noqa: S105 - the point of the name is that it is refused in production
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Group(BaseModel):
+    """One concern. Unknown names are refused, so that a misspelt variable is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DatabaseSettings(Group):
+    url: str = Field(
+        default=f"postgresql+psycopg://cleanclip:{DEFAULT_SECRET}@127.0.0.1:5432/cleanclip", repr=False
+    )
+    """SQLAlchemy's form, driver psycopg 3. May hold a password: never log it."""
+    pool_size: PositiveInt = 10
+    statement_timeout_s: PositiveFloat = 30.0
+
+
+class BrokerSettings(Group):
+    url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    """Redis protocol. May hold a password: never log it."""
+    key_prefix: str = ""
+    """Set where several installations share one database of one server."""
+
+
+class StorageSettings(Group):
+    endpoint_url: str | None = "http://127.0.0.1:8333"
+    """None means Amazon's own endpoint for the region."""
+    public_endpoint_url: str | None = None
+    """What clients reach, where it differs from what we reach; presigned URLs carry it."""
+    region: str = "us-east-1"
+    bucket: str = "cleanclip"
+    access_key: str = "cleanclip"
+    secret_key: SecretStr = SecretStr(DEFAULT_SECRET)
+    addressing_style: Literal["path", "virtual", "auto"] = "path"
+    connect_timeout_s: PositiveFloat = 3.0
+    read_timeout_s: PositiveFloat = 60.0
+    max_attempts: PositiveInt = 4
+    """Tries per request, the first included."""
+
+
+class UploadSettings(Group):
+    max_size_bytes: PositiveInt = 20 * GIB
+    min_part_bytes: PositiveInt = 16 * MIB
+    max_num_parts: PositiveInt = 9000
+    """Part size = max(min_part_bytes, size / max_num_parts), rounded up to a MiB."""
+    part_url_expires_s: PositiveInt = 15 * 60
+    expires_s: PositiveInt = 24 * 3600
+    """An upload that is not complete by then is aborted by the sweeper."""
+
+
+class DatasetSettings(Group):
+    allowed_prefixes: tuple[str, ...] = ()
+    """Where `s3://` references may point, each itself of the form s3://bucket/prefix/."""
+    max_size_bytes: PositiveInt = 200 * GIB
+    max_num_shards: PositiveInt = 10_000
+
+    @model_validator(mode="after")
+    def _prefixes_end_with_a_slash(self) -> Self:
+        for prefix in self.allowed_prefixes:
+            parts = urlsplit(prefix)
+            if parts.scheme != "s3" or not parts.netloc or not prefix.endswith("/"):
+                raise ValueError(
+                    "each of allowed_prefixes has the form s3://bucket/prefix/ (with the last slash)"
+                )
+        return self
+
+
+class JobSettings(Group):
+    lease_s: PositiveFloat = 120.0
+    heartbeat_s: PositiveFloat = 20.0
+    max_attempts: PositiveInt = 3
+    sweep_every_s: PositiveFloat = 30.0
+    save_every_s: PositiveFloat = 60.0
+    """Between two saved training states."""
+    publish_timeout_s: PositiveFloat = 1.0
+    """How long a request waits for the broker before it leaves the hint to the sweeper."""
+
+    @model_validator(mode="after")
+    def _the_lease_outlives_missed_heartbeats(self) -> Self:
+        if self.lease_s < 3 * self.heartbeat_s:
+            raise ValueError("lease_s must be at least three times heartbeat_s")
+        return self
+
+
+class WorkerSettings(Group):
+    work_dir: Path = Path("var/work")
+    """One folder per job lives here while the job runs."""
+    child_memory_bytes: PositiveInt | None = 32 * GIB
+    """Address space of the child process. Not applied on CUDA, whose driver maps far more than it uses."""
+    inspect_cpu_s: PositiveInt | None = 3600
+    """CPU seconds for reading hostile bytes (inspect, validate); training may take as long as it takes."""
+    child_file_bytes: PositiveInt = 40 * GIB
+    num_threads: PositiveInt | None = None
+    """Per child; None: as many as there are cores."""
+    num_loader_workers: int = Field(default=0, ge=0)
+    device: Device = "auto"
+    stop_grace_s: PositiveFloat = 30.0
+    """Between SIGTERM, which saves the training state, and SIGKILL."""
+
+
+class ApiSettings(Group):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str | None = None
+    """How clients reach the API, where a proxy stands before it."""
+    max_body_bytes: PositiveInt = MIB
+    """For every route but the streaming upload."""
+    download_url_expires_s: int = Field(default=300, gt=0, le=300)
+    idempotency_ttl_s: PositiveInt = 24 * 3600
+
+
+class LogSettings(Group):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    json_lines: bool = True
+    """One JSON object per line; False: for eyes, in a terminal."""
+
+
+class Settings(BaseSettings):
+    """Everything. Immutable; hand the groups on, not the whole."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLEANCLIP_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["development", "production"] = "development"
+    database: DatabaseSettings = DatabaseSettings()
+    broker: BrokerSettings = BrokerSettings()
+    storage: StorageSettings = StorageSettings()
+    uploads: UploadSettings = UploadSettings()
+    datasets: DatasetSettings = DatasetSettings()
+    jobs: JobSettings = JobSettings()
+    worker: WorkerSettings = WorkerSettings()
+    api: ApiSettings = ApiSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _no_default_secret_outside_development(self) -> Self:
+        if self.environment == "development":
+            return self
+        defaulted = []
+        if self.storage.secret_key.get_secret_value() == DEFAULT_SECRET:
+            defaulted.append("CLEANCLIP_STORAGE__SECRET_KEY")
+        if urlsplit(self.database.url).password == DEFAULT_SECRET:
+            defaulted.append("CLEANCLIP_DATABASE__URL")
+        if defaulted:
+            raise ValueError(f"still the published default in {self.environment}: {', '.join(defaulted)}")
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises pydantic.ValidationError, which names the variable and hides its value."""
+    return Settings()

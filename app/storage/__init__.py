@@ -1,0 +1,1 @@
+"""The object store: one port, and the only code that speaks S3."""
