@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import structlog
 
@@ -27,7 +27,7 @@ _MAX_DEPTH = 4
 
 
 def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: TextIO | None = None) -> None:
-    """Send every log line of this process, ours and the libraries', through one chain to `stream` (stderr)."""
+    """Send every log line of this process, ours and the libraries', to `stream` (default: stderr)."""
     target = stream if stream is not None else sys.stderr
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -39,7 +39,12 @@ def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: T
     ending: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, mask_secrets, structlog.processors.JSONRenderer(default=str)]
         if json_lines
-        else [mask_secrets, structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        else [
+            mask_secrets,
+            structlog.dev.ConsoleRenderer(
+                colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
     )
     structlog.configure(
         processors=[
@@ -72,11 +77,11 @@ def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: T
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger that binds and masks; usable before `configure_logging`, at import too."""
-    return cast(structlog.stdlib.BoundLogger, structlog.stdlib.get_logger(name))
+    return structlog.stdlib.get_logger(name)
 
 
 def bind(**values: str | int | None) -> AbstractContextManager[None]:
-    """`with bind(request_id=…, job_id=…, attempt=…):` — on every line logged inside, on this thread or task."""
+    """`with bind(request_id=…, job_id=…, attempt=…):` — on every line logged inside the block."""
     present = {name: value for name, value in values.items() if value is not None}
     return structlog.contextvars.bound_contextvars(**present)
 
