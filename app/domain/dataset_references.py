@@ -1,0 +1,111 @@
+"""References to shards in the object store: `s3://bucket/prefix/` or `s3://bucket/p/name-{000..009}.tar`.
+
+Pure text: parsing, the allowed prefixes, the expansion of one brace range, and which keys below a prefix
+belong to a data set. Knows no store, opens no connection. Anything that could be read in two ways (dots,
+percent signs, a query, a user name, a port, control characters, a second slash) is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.domain.errors import InvalidInput
+from app.domain.limits import MAX_DATASET_FILES
+
+CLASS_NAMES_FILE = "classnames.txt"
+TEMPLATES_FILE = "zeroshot_classification_templates.txt"
+SIDE_FILES = (CLASS_NAMES_FILE, TEMPLATES_FILE)
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_SEGMENT = re.compile(r"[A-Za-z0-9_=+,@~-][A-Za-z0-9_=+,@~. -]*")
+_RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
+_POINTER = "/uri"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReference:
+    """Where shards lie: `keys` are named one by one, or everything below `prefix` (ends with a slash) counts."""
+
+    bucket: str
+    prefix: str
+    keys: tuple[str, ...] | None = None
+
+    def holds(self, key: str, *, is_labelled: bool) -> bool:
+        """Whether an object below `prefix` belongs to the data set."""
+        if not key.startswith(self.prefix):
+            return False
+        name = key.removeprefix(self.prefix)
+        if is_labelled and name in SIDE_FILES:
+            return True
+        return key in self.keys if self.keys is not None else name.endswith(".tar")
+
+
+def _refuse(code: str, message: str, remedy: str) -> InvalidInput:
+    return InvalidInput(code, message, remedy, pointer=_POINTER)
+
+
+def parse_reference(uri: str, *, max_files: int = MAX_DATASET_FILES) -> DatasetReference:
+    """Read a reference. Raises InvalidInput `dataset_uri_invalid` or `dataset_too_many_shards`."""
+    malformed = _refuse(
+        "dataset_uri_invalid",
+        "The reference is not of the form s3://bucket/prefix/ or s3://bucket/path/name-{000000..000009}.tar.",
+        "Use plain names: letters, digits and - _ = + , @ ~ . inside them, no '..', no '//', no '%' and no '?'.",
+    )
+    scheme, separator, rest = uri.partition("://")
+    bucket, slash, path = rest.partition("/")
+    if scheme != "s3" or not separator or not slash or not path:
+        raise malformed
+    if not _BUCKET.fullmatch(bucket) or ".." in bucket or not path.isascii():
+        raise malformed
+    folder, _, last = path.rpartition("/")
+    segments = folder.split("/") if folder else []
+    if any(not _SEGMENT.fullmatch(segment) for segment in segments):
+        raise malformed
+    prefix = f"{folder}/" if folder else ""
+    if not last:
+        return DatasetReference(bucket=bucket, prefix=prefix)
+    if not last.endswith(".tar"):
+        raise malformed
+    names = _expand(last, max_files)
+    if any(not _SEGMENT.fullmatch(name) for name in names):
+        raise malformed
+    return DatasetReference(bucket=bucket, prefix=prefix, keys=tuple(prefix + name for name in names))
+
+
+def _expand(name: str, max_files: int) -> list[str]:
+    """The names of one brace range; a name without braces is itself. Counted before anything is built."""
+    match = _RANGE.search(name)
+    if match is None:
+        return [name]
+    first, last = int(match[1]), int(match[2])
+    if last < first or len(match[1]) > len(match[2]):
+        raise _refuse(
+            "dataset_uri_invalid",
+            "The range in braces runs backwards.",
+            "Write the smaller number first: {000000..000009}.",
+        )
+    if last - first + 1 > max_files:
+        raise _refuse(
+            "dataset_too_many_shards",
+            f"The range names {last - first + 1} shards; {max_files} are allowed.",
+            "Use fewer, larger shards.",
+        )
+    width = len(match[1])
+    head, tail = name[: match.start()], name[match.end() :]
+    return [f"{head}{number:0{width}d}{tail}" for number in range(first, last + 1)]
+
+
+def check_allowed(reference: DatasetReference, allowed_prefixes: Iterable[str]) -> None:
+    """Raise InvalidInput `dataset_uri_not_allowed` unless the reference lies below an allowed prefix.
+
+    `allowed_prefixes` have the form `s3://bucket/prefix/`, the last slash included.
+    """
+    place = f"s3://{reference.bucket}/{reference.prefix}"
+    if not any(place.startswith(prefix) for prefix in allowed_prefixes):
+        raise _refuse(
+            "dataset_uri_not_allowed",
+            "The reference lies outside the places that this service may read.",
+            "Ask the operator to allow the prefix, or upload the data and give upload_id.",
+        )
