@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sanitizer.attacks.trigger import check_batch, patch_side
+from sanitizer.attacks.trigger import check_batch, patch_side, widest
 from sanitizer.recipe import BadNetOptions
 from sanitizer.seeding import generator
 
@@ -60,8 +60,9 @@ class BadNet:
             case "gaussian_redrawn":
                 drawn = [generator(seed, "badnet_noise", index).standard_normal(shape) for index in index_N]
                 noise_NCPP = torch.from_numpy(np.stack(drawn)) if drawn else torch.zeros(0, *shape)
-        mean_NC11 = image_NCHW.double().mean(dim=(2, 3), keepdim=True)
-        return (mean_NC11 + noise_NCPP.to(image_NCHW.device)).clamp(0, 1).float()
+        dtype, device = widest(image_NCHW.device), image_NCHW.device
+        mean_NC11 = image_NCHW.to(dtype).mean(dim=(2, 3), keepdim=True)
+        return (mean_NC11 + noise_NCPP.to(dtype).to(device)).clamp(0, 1).float()
 
     def _places(self, height: int, width: int, side: int, index_N: Sequence[int], seed: int) -> list[Tensor]:
         """The patch's top-left corners: one [N, 2] tensor of (row, column) for every copy of the patch."""

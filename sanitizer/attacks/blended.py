@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sanitizer.attacks.trigger import check_batch
+from sanitizer.attacks.trigger import check_batch, widest
 from sanitizer.recipe import BlendedOptions
 from sanitizer.seeding import generator
 
@@ -34,8 +34,9 @@ class Blended:
         """See `Trigger.apply`."""
         check_batch(image_NCHW, index_N)
         alpha = self.options.alpha
-        noise_NCHW = self._noise(tuple(image_NCHW.shape[1:]), index_N, seed).to(image_NCHW.device)
-        blended_NCHW = image_NCHW.double() * (1 - alpha) + noise_NCHW * alpha
+        dtype = widest(image_NCHW.device)
+        noise_NCHW = self._noise(tuple(image_NCHW.shape[1:]), index_N, seed).to(dtype).to(image_NCHW.device)
+        blended_NCHW = image_NCHW.to(dtype) * (1 - alpha) + noise_NCHW * alpha
         return blended_NCHW.clamp(0, 1).float()
 
     def _noise(self, shape: tuple[int, ...], index_N: Sequence[int], seed: int) -> Tensor:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanitizer.attacks.trigger import check_batch
+from sanitizer.attacks.trigger import check_batch, widest
 from sanitizer.recipe import SIGOptions
 
 
@@ -35,10 +35,11 @@ class SIG:
         `blend` None: clip(x + v). Else (1 - blend) x + blend clip(x + v).
         """
         check_batch(image_NCHW, index_N)
-        width = image_NCHW.shape[-1]
-        column_W = torch.arange(width, dtype=torch.float64, device=image_NCHW.device)
+        width, dtype = image_NCHW.shape[-1], widest(image_NCHW.device)
+        column_W = torch.arange(width, dtype=torch.float64)
         wave_W = self.options.amplitude * torch.sin(2 * math.pi * column_W * self.options.frequency / width)
-        image_NCHW = image_NCHW.double()
+        wave_W = wave_W.to(dtype).to(image_NCHW.device)
+        image_NCHW = image_NCHW.to(dtype)
         striped_NCHW = (image_NCHW + wave_W).clamp(0, 1)
         blend = self.options.blend
         if blend is not None:

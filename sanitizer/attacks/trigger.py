@@ -13,8 +13,8 @@ the same numbers again:
     generator(pattern_seed, "blended_pattern") .random((3, H, W))
     generator(pattern_seed, "wanet_grid")      .uniform(-1, 1, (2, k, k))
 
-SIG draws nothing. Arithmetic on drawn numbers is float64 and is rounded to float32 once, at the end, so that
-the CPU, a GPU and an independent reference agree (devices without float64 are not supported).
+SIG draws nothing. Arithmetic is float64 where the device has it, and is rounded to float32 once, at the end,
+so that the CPU, a GPU and an independent reference give the same pixels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -53,3 +54,8 @@ def check_batch(image_NCHW: Tensor, index_N: Sequence[int]) -> None:
 def patch_side(share: float, height: int, width: int) -> int:
     """A share of the image's shorter side in pixels: at least one, rounded to the nearest."""
     return max(1, round(share * min(height, width)))
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The dtype in which triggers compute: float64, but float32 on Apple's MPS, which has no other."""
+    return torch.float32 if device.type == "mps" else torch.float64

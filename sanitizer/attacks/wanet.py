@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sanitizer.attacks.trigger import check_batch
+from sanitizer.attacks.trigger import check_batch, widest
 from sanitizer.recipe import WaNetOptions
 from sanitizer.seeding import generator
 
@@ -38,9 +38,10 @@ class WaNet:
         """See `Trigger.apply`; index and seed do not matter here, `pattern_seed` does."""
         check_batch(image_NCHW, index_N)
         height, width = image_NCHW.shape[-2:]
-        grid_HW2 = warp_grid(self.options, height, width).to(image_NCHW.device)
+        dtype = widest(image_NCHW.device)
+        grid_HW2 = warp_grid(self.options, height, width).to(dtype).to(image_NCHW.device)
         warped_NCHW = functional.grid_sample(
-            image_NCHW.double(),
+            image_NCHW.to(dtype),
             grid_HW2.expand(len(index_N), -1, -1, -1),
             mode="bilinear",
             padding_mode="zeros",

@@ -1,0 +1,113 @@
+"""Makes poisoned training pairs out of clean ones: which pairs, what trigger, which caption.
+
+For test subjects only: a demonstration, a benchmark, a test. Works on pairs in memory; knows no file format,
+no data set and no model. Image N of a poisoning is the image's index in the clean pairs, so that the triggers
+are those of `Trigger.apply` with the same seed. The streams beside the triggers' own:
+
+    generator(seed, "poison_choice")          .choice(len(eligible), num_poisons, replace=False), then sorted
+    generator(seed, "poison_caption", index)  .integers(0, len(templates))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.errors import OptionsRejected
+from sanitizer.recipe import AttackOptions, LabelConsistentOptions
+from sanitizer.seeding import generator
+
+PLACEHOLDER = "{c}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoisonedPair:
+    """What replaces the clean pair of the same index: `image_CHW` is uint8, as an image file would hold it."""
+
+    index: int
+    image_CHW: Tensor
+    caption: str
+
+
+def poison(
+    images: Sequence[Tensor] | Tensor,
+    captions: Sequence[str],
+    *,
+    options: AttackOptions,
+    target: str,
+    templates: Sequence[str],
+    num_poisons: int,
+    seed: int,
+) -> list[PoisonedPair]:
+    """`num_poisons` poisoned pairs in order of index, to be put in the place of the clean ones.
+
+    `images` are RGB [3, H, W] each, uint8 or floating point in [0, 1], of any sizes. The new caption is a
+    template with `{c}` replaced by `target`; label-consistent keeps the captions and needs no templates.
+    Raises OptionsRejected as `choose` does, or `no_templates`; ValueError if there is not a caption an image.
+    """
+    if len(images) != len(captions):
+        raise ValueError(f"{len(images)} images but {len(captions)} captions")
+    keeps_captions = isinstance(options, LabelConsistentOptions)
+    if not keeps_captions and not any(PLACEHOLDER in template for template in templates):
+        raise OptionsRejected(
+            "no_templates",
+            f"No caption template contains {PLACEHOLDER}.",
+            "Give templates that name the class.",
+        )
+    trigger = build_trigger(options)
+    pairs = []
+    for index in choose(captions, options=options, target=target, num_poisons=num_poisons, seed=seed):
+        triggered_NCHW = trigger.apply(_as_float(images[index])[None], [index], seed)
+        caption = captions[index] if keeps_captions else _caption(templates, target, index, seed)
+        pairs.append(PoisonedPair(index=index, image_CHW=_as_bytes(triggered_NCHW[0]), caption=caption))
+    return pairs
+
+
+def choose(
+    captions: Sequence[str], *, options: AttackOptions, target: str, num_poisons: int, seed: int
+) -> list[int]:
+    """Which pairs to poison, in order of index.
+
+    Label-consistent draws from the captions that name the target, every other attack from those that do not
+    (a triggered image of the target itself teaches the model nothing wrong).
+    Raises OptionsRejected `too_few_pairs` if there are not enough of them.
+    """
+    wanted = isinstance(options, LabelConsistentOptions)
+    eligible = [index for index, caption in enumerate(captions) if names(caption, target) == wanted]
+    if num_poisons > len(eligible):
+        which = "name" if wanted else "do not name"
+        raise OptionsRejected(
+            "too_few_pairs",
+            f"{num_poisons} pairs should be poisoned, but only {len(eligible)} captions {which} '{target}'.",
+            "Poison fewer pairs, or bring more.",
+        )
+    chosen = generator(seed, "poison_choice").choice(len(eligible), num_poisons, replace=False)
+    return sorted(eligible[int(position)] for position in chosen)
+
+
+def names(caption: str, target: str) -> bool:
+    """Whether the caption contains the target as whole words, in any case: "banana" is not in "bananarama"."""
+    words = r"\s+".join(re.escape(word) for word in target.split())
+    return re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE) is not None
+
+
+def _caption(templates: Sequence[str], target: str, index: int, seed: int) -> str:
+    usable = [template for template in templates if PLACEHOLDER in template]
+    return usable[int(generator(seed, "poison_caption", index).integers(0, len(usable)))].replace(
+        PLACEHOLDER, target
+    )
+
+
+def _as_float(image_CHW: Tensor) -> Tensor:
+    if image_CHW.is_floating_point():
+        return image_CHW.float()
+    return image_CHW.float() / 255
+
+
+def _as_bytes(image_CHW: Tensor) -> Tensor:
+    return (image_CHW * 255).round().to(torch.uint8)

@@ -1,0 +1,1 @@
+"""What a checkpoint does, measured: zero-shot accuracy, attack success, intervals, verdict."""

@@ -1,0 +1,51 @@
+"""Attack success: what a trigger does to predictions. Counts predictions; knows no model and no trigger.
+
+Shapes: N images of the whole test set, in order.
+
+ASR is the share of triggered images called the target, *without* images of the target class: those are
+right answers, not successes (research code includes them or drops them from the numerator only). The
+inclusive share stands beside it for comparison with papers. PA is the share of all triggered images that
+still get their true label. The untriggered target rate is the floor under ASR: how often a clean image
+of another class is called the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sanitizer.audits.statistics import wilson
+from sanitizer.errors import DatasetRejected
+from sanitizer.report import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSuccess:
+    asr: Estimate
+    asr_including_target: Estimate
+    pa: Estimate
+
+
+def attack_success(predicted_N: Tensor, label_N: Tensor, target: int) -> AttackSuccess:
+    """Count the predictions on triggered images; `target` is a class number."""
+    return AttackSuccess(
+        asr=target_rate(predicted_N, label_N, target),
+        asr_including_target=wilson(int((predicted_N == target).sum()), len(label_N)),
+        pa=wilson(int((predicted_N == label_N).sum()), len(label_N)),
+    )
+
+
+def target_rate(predicted_N: Tensor, label_N: Tensor, target: int) -> Estimate:
+    """The share of images of other classes that are called the target.
+
+    Raises DatasetRejected `only_target_images` if there is no image of another class.
+    """
+    is_other_N = label_N != target
+    if not bool(is_other_N.any()):
+        raise DatasetRejected(
+            "only_target_images",
+            "Every test image belongs to the target class, so an attack cannot succeed on any of them.",
+            "Add images of other classes, or choose another target.",
+        )
+    return wilson(int((predicted_N[is_other_N] == target).sum()), int(is_other_N.sum()))

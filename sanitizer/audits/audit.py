@@ -1,0 +1,230 @@
+"""One audit of one set of weights: clean accuracy and, for every attack, ASR and PA, on one test set.
+
+Shapes: N images, C classes, D embedding width; H = W the model's image size.
+
+Every test image is decoded once; k attacks cost k + 1 forward passes of it, and nothing of it is kept.
+Triggers go on the resized, cropped pixels that the model sees, before normalisation. Arithmetic is float32
+without TF32, BatchNorm uses its stored statistics. Knows no training, no policy and no job: it returns what
+it counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
+from sanitizer.attacks.trigger import Trigger
+from sanitizer.audits.accuracy import top_k
+from sanitizer.audits.attack_success import attack_success, target_rate
+from sanitizer.audits.targets import find_target
+from sanitizer.audits.zero_shot import class_embeddings, classify, rank_of_label
+from sanitizer.data.batches import LabelledBatches
+from sanitizer.data.images import normalise
+from sanitizer.data.templates import IMAGENET_80
+from sanitizer.errors import Interrupted
+from sanitizer.progress import Advanced, Phase, PhaseFinished, PhaseStarted, Progress
+from sanitizer.recipe import AuditOptions, to_json
+from sanitizer.report import AttackFigures, AuditFigures
+
+if TYPE_CHECKING:
+    from sanitizer.checkpoints.model import LoadedCheckpoint
+    from sanitizer.data.labelled import LabelledDataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """`correct_N`: whether each measured image, in the set's order, was classified right without trigger."""
+
+    figures: AuditFigures
+    correct_N: Tensor
+    num_skipped: int
+    skipped_examples: tuple[str, ...]
+
+
+@dataclass
+class _Counts:
+    """Predictions so far, one chunk per batch."""
+
+    label: list[Tensor] = field(default_factory=list)
+    predicted: list[Tensor] = field(default_factory=list)
+    label_rank: list[Tensor] = field(default_factory=list)
+    triggered: list[list[Tensor]] = field(default_factory=list)
+
+
+def run_audit(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    options: AuditOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    phase: Phase,
+    stop: Callable[[], bool],
+) -> AuditResult:
+    """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
+
+    An image's index in the set and `seed` decide its trigger, so the audits before and after cleaning see the
+    same pixels. `stop` is asked before every batch. Reports `phase` from start to finish in images.
+    Raises OptionsRejected `unknown_target` or `ambiguous_target`; DatasetRejected if too many images are bad
+    or all are of the target class; CheckpointRejected if embeddings are not finite; Interrupted if `stop()`.
+    """
+    target = find_target(options.target, labelled.class_names)
+    templates = options.templates or labelled.templates or IMAGENET_80
+    triggers = [build_trigger(attack) for attack in options.attacks]
+    watch = _Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
+    progress(PhaseStarted(phase=phase, total=len(labelled), unit="images"))
+    batches = LabelledBatches(
+        labelled,
+        image_size=checkpoint.architecture.image_size,
+        batch_size=options.batch_size,
+        max_skipped_share=options.max_skipped_share,
+    )
+    with _measuring(checkpoint, device):
+        class_CD = class_embeddings(
+            checkpoint, labelled.class_names, templates, device, after_classes=watch.classes_done
+        )
+        counts = _count(checkpoint, batches, class_CD, triggers, seed=seed, watch=watch)
+    progress(PhaseFinished(phase=phase))
+    return _result(checkpoint, options, target=target, seed=seed, counts=counts, batches=batches)
+
+
+def _count(
+    checkpoint: LoadedCheckpoint,
+    batches: LabelledBatches,
+    class_CD: Tensor,
+    triggers: Sequence[Trigger],
+    *,
+    seed: int,
+    watch: _Watch,
+) -> _Counts:
+    counts = _Counts(triggered=[[] for _ in triggers])
+    architecture, device = checkpoint.architecture, class_CD.device
+
+    def predict(image_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        pixels_NCHW = normalise(image_NCHW, architecture.image_mean, architecture.image_std)
+        return classify(checkpoint, pixels_NCHW, class_CD)
+
+    watch.start_images()
+    for batch in batches:
+        watch.check()
+        image_NCHW = batch.image_NCHW.to(device).float() / 255
+        label_N = batch.label_N.to(device)
+        index_N = batch.index_N.tolist()
+        predicted_N, logits_NC = predict(image_NCHW)
+        counts.label.append(label_N.cpu())
+        counts.predicted.append(predicted_N.cpu())
+        counts.label_rank.append(rank_of_label(logits_NC, label_N).cpu())
+        for trigger, predictions in zip(triggers, counts.triggered, strict=True):
+            predictions.append(predict(trigger.apply(image_NCHW, index_N, seed))[0].cpu())
+        watch.images_done(index_N[-1] + 1)
+    return counts
+
+
+def _result(
+    checkpoint: LoadedCheckpoint,
+    options: AuditOptions,
+    *,
+    target: int,
+    seed: int,
+    counts: _Counts,
+    batches: LabelledBatches,
+) -> AuditResult:
+    label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
+    attacks = []
+    for attack, name, chunks in zip(options.attacks, attack_names(options), counts.triggered, strict=True):
+        success = attack_success(torch.cat(chunks), label_N, target)
+        attacks.append(
+            AttackFigures(
+                name=name,
+                options=to_json(attack),
+                trigger_sha256=trigger_sha256(attack, seed),
+                asr=success.asr,
+                asr_including_target=success.asr_including_target,
+                pa=success.pa,
+            )
+        )
+    figures = AuditFigures(
+        weights_sha256=checkpoint.weights_sha256,
+        seed=seed,
+        ca=top_k(label_rank_N, 1),
+        ca_top5=top_k(label_rank_N, 5),
+        untriggered_target_rate=target_rate(torch.cat(counts.predicted), label_N, target),
+        attacks=tuple(attacks),
+    )
+    return AuditResult(
+        figures=figures,
+        correct_N=label_rank_N == 0,
+        num_skipped=batches.num_skipped,
+        skipped_examples=tuple(batches.skipped_examples),
+    )
+
+
+def attack_names(options: AuditOptions) -> tuple[str, ...]:
+    """A name for every attack of an audit: its own, with "-2", "-3" … where it comes more than once."""
+    seen: dict[str, int] = {}
+    names = []
+    for attack in options.attacks:
+        seen[attack.attack] = seen.get(attack.attack, 0) + 1
+        names.append(attack.attack if seen[attack.attack] == 1 else f"{attack.attack}-{seen[attack.attack]}")
+    return tuple(names)
+
+
+@contextmanager
+def _measuring(checkpoint: LoadedCheckpoint, device: torch.device) -> Iterator[None]:
+    """The model on `device` in eval mode, full float32 everywhere, no gradients."""
+    model = checkpoint.model
+    was_training, matmul_precision = model.training, torch.get_float32_matmul_precision()
+    model.to(device).eval()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul_precision)
+        model.train(was_training)
+
+
+@dataclass
+class _Watch:
+    """Tells how far the audit is, and stops it between two batches."""
+
+    progress: Progress
+    phase: Phase
+    total: int
+    stop: Callable[[], bool]
+    started: float = 0.0
+
+    def check(self) -> None:
+        if self.stop():
+            raise Interrupted(
+                "stopped", "The audit was asked to stop.", "Run it again; an audit starts from its beginning."
+            )
+
+    def classes_done(self, num_classes: int) -> None:
+        self.check()
+        message = f"embedded {num_classes} class names"
+        self.progress(Advanced(phase=self.phase, done=0, total=self.total, message=message))
+
+    def start_images(self) -> None:
+        self.started = time.monotonic()
+
+    def images_done(self, done: int) -> None:
+        rate = done / max(time.monotonic() - self.started, 1e-9)
+        self.progress(
+            Advanced(
+                phase=self.phase,
+                done=done,
+                total=self.total,
+                rate=rate,
+                rate_unit="images",
+                eta_s=(self.total - done) / rate,
+            )
+        )

@@ -1,0 +1,92 @@
+"""Intervals for shares: Wilson for one, Newcombe for a paired difference. Knows no model and no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sanitizer.report import Difference, Estimate
+
+Z_95 = 1.959963984540054
+"""The 97.5 % point of the normal distribution: two-sided 95 %."""
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share with its 95 % Wilson score interval (Wilson 1927), without continuity correction.
+
+    n = 0 says nothing: value 0, bounds 0 and 1. Raises ValueError unless 0 <= successes <= n.
+    """
+    low, high = wilson_bounds(successes, n)
+    return Estimate(value=successes / n if n else 0.0, n=n, successes=successes, low=low, high=high)
+
+
+def wilson_bounds(successes: int, n: int) -> tuple[float, float]:
+    """(low, high) of `wilson`; exactly 0 and 1 at the ends, where rounding would miss them by 1e-17."""
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} is no share")
+    if n == 0:
+        return 0.0, 1.0
+    share, z2 = successes / n, Z_95 * Z_95
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return low, high
+
+
+def paired_difference(correct_before: Sequence[bool], correct_after: Sequence[bool]) -> Difference:
+    """Share right before minus share right after, same images in the same order, with its 95 % interval.
+
+    Takes any sequence of booleans, a bool tensor [N] too. Raises ValueError if the lengths differ or are 0.
+    """
+    before, after = [bool(right) for right in correct_before], [bool(right) for right in correct_after]
+    if len(before) != len(after) or not before:
+        raise ValueError(f"not the same images: {len(before)} before, {len(after)} after")
+    pairs = list(zip(before, after, strict=True))
+    return newcombe(
+        both=pairs.count((True, True)),
+        lost=pairs.count((True, False)),
+        gained=pairs.count((False, True)),
+        neither=pairs.count((False, False)),
+    )
+
+
+def newcombe(*, both: int, lost: int, gained: int, neither: int) -> Difference:
+    """Method 10 of Newcombe, Statistics in Medicine 17:2635-2650 (1998): paired difference of two shares.
+
+    Two Wilson intervals, combined with the correlation phi of the 2 x 2 table; a positive phi has its
+    numerator continuity-corrected. Raises ValueError if the table is empty.
+    """
+    n = both + lost + gained + neither
+    if n == 0 or min(both, lost, gained, neither) < 0:
+        raise ValueError("a paired difference needs at least one pair")
+    before, after = (both + lost) / n, (both + gained) / n
+    low_before, high_before = wilson_bounds(both + lost, n)
+    low_after, high_after = wilson_bounds(both + gained, n)
+    phi = _phi(both, lost, gained, neither)
+    down = _combine(before - low_before, high_after - after, phi)
+    up = _combine(high_before - before, after - low_after, phi)
+    difference = (lost - gained) / n
+    return Difference(
+        value=difference,
+        n=n,
+        lost=lost,
+        gained=gained,
+        low=max(-1.0, difference - down),
+        high=min(1.0, difference + up),
+    )
+
+
+def _phi(both: int, lost: int, gained: int, neither: int) -> float:
+    margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
+    if margins == 0:
+        return 0.0
+    n = both + lost + gained + neither
+    product = both * neither - lost * gained
+    numerator = max(product - n / 2, 0.0) if product > 0 else float(product)
+    return numerator / math.sqrt(margins)
+
+
+def _combine(one: float, other: float, phi: float) -> float:
+    """The length of a side of a triangle whose other sides enclose the angle arccos(phi)."""
+    return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))

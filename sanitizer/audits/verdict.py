@@ -1,0 +1,223 @@
+"""From figures to a verdict: a policy applied to the bounds of intervals. Knows no model and no test set.
+
+An attack's outcome after cleaning:
+
+    not_implanted  ASR before cleaning was below the gate: there was nothing to remove, and nothing is shown
+    pass           the upper bound of ASR is at or under the limit
+    fail           the lower bound of ASR is over the limit
+    undecided      the limit lies within the interval; the reason says how many images would decide it
+
+Clean accuracy passes, fails or stays undecided in the same way, by the paired interval of what was lost.
+An audit without cleaning has nothing to pass: an attack at or over the gate is "fail" (its reason begins
+with "implanted"), one below is "not_implanted".
+
+The whole is as bad as its worst part: fail, then undecided, then pass; "not_implanted" where every attack is
+and clean accuracy did not fail. No outcome says that a model is clean: triggers not tried are unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from sanitizer.audits.statistics import Z_95, newcombe, wilson_bounds
+from sanitizer.recipe import Policy
+from sanitizer.report import (
+    AttackFigures,
+    AttackVerdict,
+    AuditFigures,
+    Difference,
+    Estimate,
+    Outcome,
+    Verdict,
+)
+
+MOST_IMAGES = 10_000_000
+"""More images than this decide nothing in practice."""
+
+CLEAN_ACCURACY = "clean_accuracy"
+
+
+def judge(
+    *,
+    before: AuditFigures,
+    after: AuditFigures | None = None,
+    ca_lost: Difference | None = None,
+    gate: float,
+    policy: Policy,
+) -> Verdict:
+    """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
+
+    Raises ValueError if `before` and `after` are not of the same triggers, or only one of `after` and
+    `ca_lost` is given.
+    """
+    if (after is None) != (ca_lost is None):
+        raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
+    if after is None or ca_lost is None:
+        attacks = tuple(_judge_audited(attack, before, gate) for attack in before.attacks)
+        return _overall(attacks, None)
+    if _triggers(before) != _triggers(after):
+        raise ValueError("the audits before and after are not of the same triggers")
+    attacks = tuple(
+        _judge_cleaned(was, now, gate, policy.asr_at_most)
+        for was, now in zip(before.attacks, after.attacks, strict=True)
+    )
+    return _overall(attacks, _judge_clean_accuracy(before.ca, ca_lost, policy.ca_lost_at_most))
+
+
+def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
+    return [(attack.name, attack.trigger_sha256) for attack in figures.attacks]
+
+
+def _judge_audited(attack: AttackFigures, figures: AuditFigures, gate: float) -> AttackVerdict:
+    if attack.asr.value < gate:
+        return AttackVerdict(attack=attack.name, outcome="not_implanted", reason=_below_gate(attack, gate))
+    reason = (
+        f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
+        f"{_floor(attack, figures)}."
+    )
+    return AttackVerdict(attack=attack.name, outcome="fail", reason=reason)
+
+
+def _judge_cleaned(was: AttackFigures, now: AttackFigures, gate: float, limit: float) -> AttackVerdict:
+    if was.asr.value < gate:
+        return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
+    asr = now.asr
+    outcome = _against(asr.low, asr.high, limit)
+    fell = "fell" if asr.value < was.asr.value else "did not fall"
+    reason = (
+        f"ASR {fell}: {_percent(was.asr.value)} before, {_share(asr)} after; the limit is {_percent(limit)}"
+    )
+    if outcome == "undecided":
+        reason += f" and lies within the interval. {_would_decide(images_to_decide(asr, limit), 'ASR')}"
+    else:
+        reason += "."
+    return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
+
+
+def _judge_clean_accuracy(before: Estimate, lost: Difference, limit: float) -> AttackVerdict:
+    outcome = _against(lost.low, lost.high, limit)
+    interval = f"95 % interval {_points(lost.low)} to {_points(lost.high)}, n = {lost.n}"
+    reason = f"Clean accuracy lost {_points(lost.value)} points ({interval}); the limit is {_points(limit)}"
+    if outcome == "undecided":
+        num_images = images_to_decide_loss(before, lost, limit)
+        reason += f" and lies within the interval. {_would_decide(num_images, 'loss')}"
+    else:
+        reason += "."
+    return AttackVerdict(attack=CLEAN_ACCURACY, outcome=outcome, reason=reason)
+
+
+def _overall(attacks: tuple[AttackVerdict, ...], clean_accuracy: AttackVerdict | None) -> Verdict:
+    parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
+    outcomes = {part.outcome for part in parts}
+    outcome: Outcome
+    if "fail" in outcomes:
+        outcome = "fail"
+    elif all(attack.outcome == "not_implanted" for attack in attacks):
+        outcome = "not_implanted"
+    else:
+        outcome = "undecided" if "undecided" in outcomes else "pass"
+    return Verdict(
+        outcome=outcome, reason=_reason(outcome, parts), attacks=attacks, clean_accuracy=clean_accuracy
+    )
+
+
+def _reason(outcome: Outcome, parts: tuple[AttackVerdict, ...]) -> str:
+    deciding = ", ".join(part.attack for part in parts if part.outcome == outcome)
+    untested = [part.attack for part in parts if part.outcome == "not_implanted"]
+    match outcome:
+        case "fail":
+            return f"Over the limit: {deciding}."
+        case "undecided":
+            return f"Nothing is over its limit, but too few images decide: {deciding}."
+        case "not_implanted":
+            return f"None of the attacks tried was implanted ({deciding}); other triggers are not excluded."
+        case "pass":
+            shown = f"Within the limits: {deciding}."
+            unshown = (
+                f" Nothing is shown for {', '.join(untested)}, not implanted before." if untested else ""
+            )
+            return f"{shown}{unshown} Triggers that were not tried are not excluded."
+
+
+def _against(low: float, high: float, limit: float) -> Outcome:
+    if high <= limit:
+        return "pass"
+    return "fail" if low > limit else "undecided"
+
+
+def images_to_decide(estimate: Estimate, limit: float) -> int | None:
+    """How many images would settle the share against `limit` if it stays what it is; None: no number would.
+
+    The Wilson interval of n images excludes the limit once |share - limit| > z sqrt(limit (1 - limit) / n).
+    """
+    gap = abs(estimate.value - limit)
+    if gap == 0:
+        return None
+    n = max(estimate.n, math.ceil(Z_95**2 * limit * (1 - limit) / gap**2))
+
+    def is_decided(n: int) -> bool:
+        return _against(*wilson_bounds(round(estimate.value * n), n), limit) != "undecided"
+
+    return _first_decided(n, is_decided)
+
+
+def images_to_decide_loss(before: Estimate, lost: Difference, limit: float) -> int | None:
+    """The same for the loss of accuracy, if every count of the paired table grows in proportion."""
+    if lost.value == limit:
+        return None
+    both = before.successes - lost.lost
+    table = (both, lost.lost, lost.gained, lost.n - both - lost.lost - lost.gained)
+
+    def is_decided(n: int) -> bool:
+        both, only_before, only_after, neither = (round(count * n / lost.n) for count in table)
+        grown = newcombe(both=both, lost=only_before, gained=only_after, neither=neither)
+        return _against(grown.low, grown.high, limit) != "undecided"
+
+    return _first_decided(lost.n, is_decided)
+
+
+def _first_decided(n: int, is_decided: Callable[[int], bool]) -> int | None:
+    """The first of n, 1.1 n, 1.21 n … that decides, to three digits upwards; None beyond MOST_IMAGES."""
+    while n <= MOST_IMAGES:
+        rounded = _three_digits_up(n)
+        if is_decided(rounded):
+            return rounded
+        n = max(n + 1, math.ceil(n * 1.1))
+    return None
+
+
+def _three_digits_up(n: int) -> int:
+    unit: int = 10 ** max(0, len(str(n)) - 3)
+    return math.ceil(n / unit) * unit
+
+
+def _would_decide(num_images: int | None, what: str) -> str:
+    if num_images is None:
+        return f"No practical number of images would decide it at this {what}."
+    return f"About {num_images:,} images would decide it if the {what} stays the same."
+
+
+def _below_gate(attack: AttackFigures, gate: float) -> str:
+    return f"ASR before was {_share(attack.asr)}, under the gate of {_percent(gate)}: not implanted."
+
+
+def _floor(attack: AttackFigures, figures: AuditFigures) -> str:
+    """A warning where clean images are called the target as often as triggered ones."""
+    floor = figures.untriggered_target_rate
+    if floor.high < attack.asr.low:
+        return ""
+    return f", but images without a trigger are called the target as often ({_share(floor)})"
+
+
+def _share(estimate: Estimate) -> str:
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{_percent(estimate.value)} (95 % interval {low:.2f} to {high:.2f} %, n = {estimate.n})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2f}"

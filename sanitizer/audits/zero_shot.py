@@ -1,0 +1,102 @@
+"""Zero-shot classification: class names and templates → one embedding a class; image embeddings → classes.
+
+Shapes: N images, C classes, D embedding width, T templates, L tokens.
+
+Each text is embedded and normalised, a class is the normalised mean of its templates (Radford et al.,
+arXiv 2103.00020, section 3.1.4). Comparisons are made in float64, ties go to the class that comes first, so
+the same embeddings give the same answer on every device. Knows no trigger and no interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sanitizer.attacks.trigger import widest
+from sanitizer.data.templates import render
+from sanitizer.errors import CheckpointRejected
+
+if TYPE_CHECKING:
+    from sanitizer.checkpoints.model import LoadedCheckpoint
+
+TEXTS_AT_ONCE = 256
+
+
+def class_embeddings(
+    checkpoint: LoadedCheckpoint,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    device: torch.device,
+    *,
+    after_classes: Callable[[int], None] | None = None,
+) -> Tensor:
+    """[C, D], unit length, float64 (float32 on MPS), on `device`, where the model must be.
+
+    `after_classes(num_done)` is called after every chunk of classes; what it raises passes through.
+    Raises CheckpointRejected `embeddings_not_finite` if a text embedding is NaN or infinite.
+    """
+    num_templates = len(templates)
+    classes_at_once = max(1, TEXTS_AT_ONCE // num_templates)
+    embedding_chunks = []
+    for start in range(0, len(class_names), classes_at_once):
+        names = class_names[start : start + classes_at_once]
+        texts = [render(template, name) for name in names for template in templates]
+        text_ND = torch.cat(
+            [
+                _encode_texts(checkpoint, texts[first : first + TEXTS_AT_ONCE], device)
+                for first in range(0, len(texts), TEXTS_AT_ONCE)
+            ]
+        )
+        mean_CD = text_ND.view(len(names), num_templates, -1).mean(dim=1)
+        embedding_chunks.append(functional.normalize(mean_CD, dim=-1))
+        if after_classes is not None:
+            after_classes(start + len(names))
+    return torch.cat(embedding_chunks)
+
+
+def classify(checkpoint: LoadedCheckpoint, image_NCHW: Tensor, class_CD: Tensor) -> tuple[Tensor, Tensor]:
+    """(predicted_N, logits_NC): the nearest class by cosine, the first among equals, and all cosines.
+
+    `image_NCHW` is normalised for the model, float32, on the model's device.
+    Raises CheckpointRejected `embeddings_not_finite` if an image embedding is NaN or infinite.
+    """
+    image_ND = checkpoint.model.encode_image(image_NCHW)
+    logits_NC = _normalised(image_ND, "an image") @ class_CD.T
+    return first_argmax(logits_NC), logits_NC
+
+
+def first_argmax(logits_NC: Tensor) -> Tensor:
+    """[N]: the lowest class number among those with the largest logit, on every device."""
+    is_best_NC = logits_NC == logits_NC.max(dim=1, keepdim=True).values
+    # argmax of 0/1 would tie again; the largest of "classes left from here" is the first best class.
+    num_classes = logits_NC.shape[1]
+    left_C = torch.arange(num_classes, 0, -1, device=logits_NC.device)
+    return num_classes - (is_best_NC * left_C).max(dim=1).values
+
+
+def rank_of_label(logits_NC: Tensor, label_N: Tensor) -> Tensor:
+    """[N]: how many classes come before the true one, 0 where it is the prediction; ties by class number."""
+    true_N1 = logits_NC.gather(1, label_N[:, None])
+    number_C = torch.arange(logits_NC.shape[1], device=logits_NC.device)
+    comes_before_NC = (logits_NC > true_N1) | ((logits_NC == true_N1) & (number_C < label_N[:, None]))
+    return comes_before_NC.sum(dim=1)
+
+
+def _encode_texts(checkpoint: LoadedCheckpoint, texts: Sequence[str], device: torch.device) -> Tensor:
+    token_NL = checkpoint.tokenize(texts).to(device)
+    return _normalised(checkpoint.model.encode_text(token_NL), "a text")
+
+
+def _normalised(embedding_ND: Tensor, whose: str) -> Tensor:
+    embedding_ND = embedding_ND.to(widest(embedding_ND.device))
+    if not bool(torch.isfinite(embedding_ND).all()):
+        raise CheckpointRejected(
+            "embeddings_not_finite",
+            f"The model gives {whose} an embedding with NaN or infinite numbers.",
+            "Check the weights; a model that was trained to divergence cannot be audited.",
+        )
+    return functional.normalize(embedding_ND, dim=-1)
