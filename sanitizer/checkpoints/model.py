@@ -1,0 +1,105 @@
+"""From the canonical files to a model in memory. Reads only what `writing` wrote, still without trusting it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
+
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.building import assemble
+from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.safetensors_file import open_safetensors
+from sanitizer.checkpoints.tensors import check_finite, described
+from sanitizer.checkpoints.writing import check_state_dict
+from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
+
+_MAX_CONFIG_BYTES = 32 * 2**20
+_WRITTEN_BY_INSPECT = "Inspect the upload again; it writes both files anew."
+
+
+@dataclass
+class LoadedCheckpoint:
+    """A CLIP ready for use: fp32, eval mode, on the CPU, with what is known of its origin."""
+
+    model: CLIP
+    architecture: Architecture
+    weights_sha256: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """int64 [N, context_length]: start, byte pairs, end, zeros. A text too long is cut and keeps its end."""
+        tokens: Tensor = _tokenizer()(list(texts), context_length=self.architecture.context_length)
+        return tokens
+
+
+@cache
+def _tokenizer() -> SimpleTokenizer:
+    return SimpleTokenizer()
+
+
+def load_canonical(folder: Path) -> LoadedCheckpoint:
+    """Load `folder`/model.safetensors and config.json.
+
+    Raises CheckpointRejected: 'canonical_missing', 'canonical_damaged' (digest or configuration), and whatever
+    reading safetensors and comparing shapes raises.
+    """
+    config = _read_config(folder)
+    architecture = Architecture.from_config(config)
+    provenance = dict(config.get("checkpoint", {}))
+    weights = folder / WEIGHTS_NAME
+    digest = file_sha256(weights)
+    if provenance.get("weights_sha256", digest) != digest:
+        reject(
+            "canonical_damaged",
+            f"{WEIGHTS_NAME} is not the file that {CONFIG_NAME} was written for.",
+            _WRITTEN_BY_INSPECT,
+            where=WEIGHTS_NAME,
+        )
+    lazy = open_safetensors(weights)
+    check_state_dict({name: shape for name, (_, shape) in described(lazy).items()}, architecture)
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in lazy.items():
+        check_finite(name, tensor)
+        # A copy in every case: the model must outlive the file and may be trained in place.
+        tensors[name] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    return LoadedCheckpoint(
+        model=assemble(architecture, tensors),
+        architecture=architecture,
+        weights_sha256=digest,
+        provenance=provenance,
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_NAME
+    if not path.is_file() or not (folder / WEIGHTS_NAME).is_file():
+        reject(
+            "canonical_missing", f"{WEIGHTS_NAME} and {CONFIG_NAME} are not both there.", _WRITTEN_BY_INSPECT
+        )
+    if path.stat().st_size > _MAX_CONFIG_BYTES:
+        reject("canonical_damaged", f"{CONFIG_NAME} is too large.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME)
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict) or "model_cfg" not in config:
+        reject(
+            "canonical_damaged", f"{CONFIG_NAME} is no configuration.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME
+        )
+    return config
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces, as lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

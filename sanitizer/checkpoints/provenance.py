@@ -1,0 +1,135 @@
+"""Where each tensor came from: enough to give the upload back as it came. Knows names, shapes and dtypes only.
+
+An `Origin` says how one tensor of the uploaded file is made from the canonical weights: taken whole,
+transposed, as some of the rows of a larger one, or filled with a constant that is no weight. The list of
+origins, in the upload's order, is stored in config.json and is the one table for both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """One tensor of the upload, `name` as there, without wrapper and prefix.
+
+    `source`: canonical name, None for a buffer that is no weight. `rows`: which of three equal parts of the
+    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' [1, n] or 'value' (a 0-d integer).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    source: str | None
+    third: int | None = None
+    transpose: bool = False
+    fill: str | None = None
+    value: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """How the file was packed around its tensors."""
+
+    layout: str
+    container: str
+    """'safetensors', 'torch_zip' or 'torchscript'."""
+    naming: str
+    """'open_clip' or 'huggingface'."""
+    prefix: str = ""
+    weights_key: str | None = None
+    """Key of the state dict inside a research checkpoint."""
+    extras: dict[str, str | int | float | bool | None] | None = None
+    """Plain scalars beside the weights of a research checkpoint (epoch, name)."""
+    origins: tuple[Origin, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for config.json; default fields of origins are left out."""
+        data = asdict(self)
+        data["origins"] = [_compact(origin) for origin in self.origins]
+        return data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Upload:
+        """Read what `to_json` wrote."""
+        origins = tuple(Origin(**{"source": None, **o, "shape": tuple(o["shape"])}) for o in data["origins"])
+        return Upload(**{**data, "origins": origins})
+
+
+def _compact(origin: Origin) -> dict[str, Any]:
+    defaults = {"third": None, "transpose": False, "fill": None, "value": 0, "source": None}
+    return {k: v for k, v in asdict(origin).items() if k not in defaults or v != defaults[k]}
+
+
+def canonical_tensors(raw: LazyTensors, origins: Sequence[Origin]) -> LazyTensors:
+    """The uploaded tensors under canonical names, still lazy: thirds joined, transposes undone."""
+    pieces: dict[str, list[Origin]] = {}
+    for origin in origins:
+        if origin.source is not None:
+            pieces.setdefault(origin.source, []).append(origin)
+    parts = {source: _joined(raw, source, group) for source, group in pieces.items()}
+    return LazyTensors(parts, raw.release)
+
+
+def _joined(raw: LazyTensors, source: str, group: list[Origin]) -> LazyTensor:
+    first = raw.parts[group[0].name]
+    if group[0].third is None:
+        if len(group) > 1:
+            reject(
+                "name_collision",
+                f"'{group[0].name}' and '{group[1].name}' both stand for '{source}'.",
+                "Keep one of the two.",
+                where=group[1].name,
+            )
+        if not group[0].transpose:
+            return first
+        return LazyTensor(first.shape[::-1], first.dtype, lambda: first.load().T.contiguous())
+    ordered = sorted(group, key=lambda origin: origin.third or 0)
+    thirds = [raw.parts[origin.name] for origin in ordered]
+    same = {(part.shape, part.dtype) for part in thirds}
+    if [origin.third for origin in ordered] != [0, 1, 2] or len(same) != 1 or not first.shape:
+        reject(
+            "attention_incomplete",
+            f"Query, key and value of '{source}' are not all there with one shape and dtype.",
+            "Save the whole model's state dict.",
+            where=source,
+        )
+    shape = (3 * first.shape[0], *first.shape[1:])
+    return LazyTensor(shape, first.dtype, lambda: torch.cat([part.load() for part in thirds]))
+
+
+def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
+    """One tensor as the upload had it (name, shape, dtype), from canonical tensors of any dtype."""
+    dtype = DTYPES_BY_NAME[origin.dtype]
+    if origin.source is None:
+        if origin.fill == "arange":
+            return torch.arange(origin.shape[-1], dtype=dtype).reshape(origin.shape)
+        return torch.tensor(origin.value, dtype=dtype).reshape(origin.shape)
+    tensor = tensors[origin.source].detach().cpu()
+    if origin.third is not None:
+        tensor = tensor.chunk(3)[origin.third]
+    if origin.transpose:
+        tensor = tensor.T
+    result = tensor.to(dtype).contiguous()
+    if dtype == torch.float16 and tensor.dtype != dtype and not bool(torch.isfinite(result).all()):
+        reject(
+            "does_not_fit_dtype",
+            f"'{origin.name}' has values too large for {origin.dtype}.",
+            "Ask for the open_clip layout, whose dtype is not narrowed.",
+            where=origin.name,
+        )
+    return result
+
+
+def dtype_summary(dtypes: Sequence[torch.dtype]) -> str:
+    """'float32', or 'float16+float32' for a mixture; integers are not counted."""
+    return "+".join(sorted({DTYPE_NAMES[d] for d in dtypes if d.is_floating_point}))

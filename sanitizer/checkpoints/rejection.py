@@ -1,0 +1,25 @@
+"""How this room says no: one function, and excerpts that are safe to print. Knows no file format."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from sanitizer.errors import CheckpointRejected
+
+SAVE_AGAIN = (
+    "Save only the weights, torch.save(model.state_dict(), path) or safetensors, and upload that file."
+)
+UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."
+
+
+def excerpt(value: object, limit: int = 80) -> str:
+    """At most `limit` printable ASCII characters of `value`; everything else becomes '?'."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    shown = "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
+    return shown + ("…" if len(text) > limit else "")
+
+
+def reject(code: str, message: str, remedy: str, *, where: object = None) -> NoReturn:
+    """Raise CheckpointRejected; `where` (a member or tensor name) is cut and made printable."""
+    place = None if where is None else excerpt(where)
+    raise CheckpointRejected(code, message, remedy, where=place)

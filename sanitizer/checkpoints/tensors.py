@@ -1,0 +1,128 @@
+"""Tensors that stay in the file until they are asked for, one at a time. Decides nothing about their meaning.
+
+A file is mapped read-only in effect (private pages, never written), so a checkpoint of any size costs address
+space, not memory: only the tensor being looked at is resident.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanitizer.checkpoints.rejection import reject
+
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+DTYPE_NAMES = {
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.float32: "float32",
+    torch.int64: "int64",
+}
+DTYPES_BY_NAME = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+
+MAX_TENSORS = 20_000
+MAX_DIMS = 8
+_CHUNK = 1 << 22  # elements looked at together when values are checked
+
+
+class MappedFile:
+    """The bytes of one file. Pages that were read can be given back with `release`."""
+
+    def __init__(self, path: Path) -> None:
+        self.size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            # ACCESS_COPY: torch insists on a writable buffer; nothing is written, and a write would stay private.
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if self.size_bytes else None
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """A copy of up to `size_bytes` bytes from `offset`; fewer at the end of the file."""
+        return self._map[offset : offset + size_bytes] if self._map is not None else b""
+
+    def rfind(self, needle: bytes, start: int) -> int:
+        """Position of the last `needle` at or after `start`, or -1."""
+        return self._map.rfind(needle, start) if self._map is not None else -1
+
+    def vector(self, offset: int, count: int, dtype: torch.dtype) -> Tensor:
+        """`count` elements from byte `offset`, flat, without a copy. Bounds are the caller's promise."""
+        if self._map is None or count == 0:
+            return torch.empty(0, dtype=dtype)
+        if offset % dtype.itemsize:  # never so in files that torch or safetensors wrote
+            raw = bytearray(self.read(offset, count * dtype.itemsize))
+            return torch.frombuffer(raw, dtype=dtype)
+        return torch.frombuffer(self._map, dtype=dtype, count=count, offset=offset)
+
+    def release(self) -> None:
+        """Let the system take back the pages read so far; they are read again from the file if needed."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A tensor's shape and dtype, and how to get it. `load` returns a contiguous tensor each time."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    load: Callable[[], Tensor]
+
+    @property
+    def num_elements(self) -> int:
+        """Product of the shape."""
+        return element_count(self.shape)
+
+
+class LazyTensors(Mapping[str, Tensor]):
+    """An ordered mapping name → tensor that loads on access and keeps nothing."""
+
+    def __init__(self, parts: Mapping[str, LazyTensor], on_release: Callable[[], None] | None = None) -> None:
+        self.parts = dict(parts)
+        self.release = on_release
+
+    def __getitem__(self, name: str) -> Tensor:
+        if self.release is not None:
+            self.release()
+        return self.parts[name].load()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def meta(self) -> dict[str, Tensor]:
+        """The same names with tensors on the meta device: shapes and dtypes, no bytes."""
+        return {n: torch.empty(p.shape, dtype=p.dtype, device="meta") for n, p in self.parts.items()}
+
+
+def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Name → (dtype, shape) without loading anything that is lazy."""
+    if isinstance(tensors, LazyTensors):
+        return {name: (part.dtype, part.shape) for name, part in tensors.parts.items()}
+    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def element_count(shape: tuple[int, ...]) -> int:
+    """Product of `shape` as an exact integer."""
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Raises CheckpointRejected 'values_not_finite' if any float of `tensor` is NaN or infinite."""
+    if not tensor.dtype.is_floating_point:
+        return
+    for chunk in tensor.reshape(-1).split(_CHUNK):
+        if not bool(torch.isfinite(chunk).all()):
+            reject(
+                "values_not_finite",
+                f"Tensor '{name}' holds NaN or infinite values.",
+                "Upload a checkpoint from before the training diverged.",
+                where=name,
+            )
