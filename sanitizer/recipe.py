@@ -29,7 +29,8 @@ class DeclaredOptions:
 
     `num_heads_*` default to width/64 as in every published CLIP; `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
-    Hugging Face layouts and False for open_clip's.
+    Hugging Face layouts and for research checkpoints (whose code descends from OpenAI's), and False for
+    open_clip's.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -42,6 +43,22 @@ class DeclaredOptions:
         tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)], Annotated[float, Gt(0)]] | None
     ) = None
     tokenizer: Literal["clip_bpe"] | None = None
+    image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None
+    """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
+    gelu_tanh: bool | None = None
+    """GELU in its tanh approximation (open_clip's act_kwargs). None: False."""
+    vision_pool: Literal["tok", "avg"] | None = None
+    """ViT: the class token or the mean of the patches. None: the class token."""
+    vision_final_ln_after_pool: bool | None = None
+    text_pool: Literal["argmax", "eos", "first", "last"] | None = None
+    """Where the caption's embedding is read. None: argmax, the end token of CLIP's vocabulary."""
+    text_eos_id: Annotated[int, Interval(ge=0, lt=2**31)] | None = None
+    """For text_pool 'eos'. None: 49407, the end token of CLIP's vocabulary."""
+    text_causal: bool | None = None
+    """None: True, as in every published CLIP with CLIP's own tokenizer."""
+    norm_eps_vision: Annotated[float, Interval(gt=0, le=1e-2)] | None = None
+    norm_eps_text: Annotated[float, Interval(gt=0, le=1e-2)] | None = None
+    """Epsilon of the layer norms. None: 1e-5."""
 
 
 # ---------------------------------------------------------------- methods
