@@ -1,0 +1,145 @@
+"""Real servers for the tests: one embedded stack per run, a fresh database, bucket and broker per module.
+
+A server whose URL is in the environment (CLEANCLIP_DATABASE__URL, CLEANCLIP_BROKER__URL,
+CLEANCLIP_STORAGE__ENDPOINT_URL with its keys) is used instead of an embedded one; its role must be allowed
+to create databases and buckets. Tests that use none of these fixtures start nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from app.local.stack import Stack
+from app.settings import Settings
+from app.storage.s3 import S3Store
+
+_NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
+_broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever touches the stack carries the marker, so that `-m 'not stack'` needs no server."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stack)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """PostgreSQL, Valkey and SeaweedFS, without fsync."""
+    with Stack(tmp_path_factory.mktemp("stack"), fsync=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template_database(stack: Stack) -> Iterator[str]:
+    """The name of a database that holds the migrated schema and nothing else."""
+    url = stack.settings().database.url
+    name = f"template_{secrets.token_hex(6)}"
+    _administer(url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    migrated = subprocess.run(
+        [sys.executable, "-m", "app.cli", "migrate"],
+        env={**os.environ, **stack.environment, "CLEANCLIP_DATABASE__URL": _with_database(url, name)},
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert migrated.returncode == 0, migrated.stderr
+    yield name
+    _drop(url, name)
+
+
+@pytest.fixture(scope="module")
+def database_url(stack: Stack, template_database: str) -> Iterator[str]:
+    """SQLAlchemy URL of a migrated, empty database that only this module uses."""
+    url = stack.settings().database.url
+    name = f"test_{secrets.token_hex(6)}"
+    _administer(
+        url,
+        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template_database)
+        ),
+    )
+    yield _with_database(url, name)
+    _drop(url, name)
+
+
+@pytest.fixture(scope="module")
+def broker_url(stack: Stack) -> str:
+    """URL of an empty broker database that only this module uses."""
+    url = stack.settings().broker.url.rpartition("/")[0] + f"/{next(_broker_databases)}"
+    with redis.Redis.from_url(url) as broker:
+        broker.flushdb()
+    return url
+
+
+@pytest.fixture(scope="module")
+def object_store(stack: Stack) -> Iterator[S3Store]:
+    """An empty bucket that only this module uses."""
+    store = S3Store(stack.settings().storage, bucket=f"test-{secrets.token_hex(6)}")
+    store.ensure_bucket()
+    yield store
+    store.remove_bucket()
+
+
+@pytest.fixture(scope="module")
+def service_settings(
+    stack: Stack,
+    database_url: str,
+    broker_url: str,
+    object_store: S3Store,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Settings:
+    """Settings that point every part of the service at this module's own database, broker and bucket."""
+    base = stack.settings()
+    return base.model_copy(
+        update={
+            "database": base.database.model_copy(update={"url": database_url}),
+            "broker": base.broker.model_copy(update={"url": broker_url}),
+            "storage": base.storage.model_copy(update={"bucket": object_store.bucket}),
+            "worker": base.worker.model_copy(update={"work_dir": tmp_path_factory.mktemp("work")}),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def service_environment(service_settings: Settings) -> dict[str, str]:
+    """The same for other processes: everything of os.environ, and CLEANCLIP_… variables over it."""
+    storage = service_settings.storage
+    return {
+        **os.environ,
+        "CLEANCLIP_DATABASE__URL": service_settings.database.url,
+        "CLEANCLIP_BROKER__URL": service_settings.broker.url,
+        "CLEANCLIP_STORAGE__ENDPOINT_URL": storage.endpoint_url or "",
+        "CLEANCLIP_STORAGE__BUCKET": storage.bucket,
+        "CLEANCLIP_STORAGE__ACCESS_KEY": storage.access_key,
+        "CLEANCLIP_STORAGE__SECRET_KEY": storage.secret_key.get_secret_value(),
+        "CLEANCLIP_WORKER__WORK_DIR": str(service_settings.worker.work_dir),
+    }
+
+
+def _with_database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _administer(url: str, statement: sql.Composed) -> None:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _drop(url: str, name: str) -> None:
+    _administer(url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
