@@ -1,0 +1,76 @@
+"""Jobs: the queue of record. `attempt` is the fencing token; only the database's clock decides a lease."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base, JsonList, JsonObject, word
+from app.domain.states import JobKind, JobPhase, JobState
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_project_id_id", "project_id", "id"),
+        Index(
+            "ix_jobs_leased", "lease_expires_at", postgresql_where=text("state IN ('running', 'cancelling')")
+        ),
+        Index("ix_jobs_queued", "hinted_at", postgresql_where=text("state = 'queued'")),
+        Index(
+            "ix_jobs_unswept",
+            "finished_at",
+            postgresql_where=text("state IN ('succeeded', 'failed', 'cancelled') AND swept_at IS NULL"),
+        ),
+        CheckConstraint("attempts_used >= 0 AND attempts_used <= attempt", name="attempts_used"),
+        CheckConstraint("max_attempts >= 1", name="max_attempts"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[JobKind] = mapped_column(word(JobKind, "kind"))
+    state: Mapped[JobState] = mapped_column(word(JobState, "state"), default=JobState.QUEUED)
+    phase: Mapped[JobPhase | None] = mapped_column(word(JobPhase, "phase"))
+    phases: Mapped[JsonList]
+    """[{"name", "state": pending | running | succeeded, "started_at", "finished_at"}], in order."""
+    progress: Mapped[JsonObject]
+    """{"fraction", "step", "total_steps", "eta_s", "message", "rate", "rate_unit", "loss"}."""
+
+    checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    """The pairs of a sanitize job; the data set itself of a validate job."""
+    labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    spec: Mapped[JsonObject]
+    """{"version": 1, "recipe", "audit", "policy", "output_layout"}; empty but for the version in internal jobs."""
+    seed: Mapped[int] = mapped_column(default=0)
+    job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
+    """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """How often the job was claimed: the fencing token, which only grows."""
+    attempts_used: Mapped[int] = mapped_column(default=0)
+    """Claims that count against `max_attempts`: a hand-back or a pause gives one back."""
+    max_attempts: Mapped[int]
+    lease_owner: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    """A failed attempt is not repeated before this time."""
+    cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
+    hinted_at: Mapped[datetime | None]
+    resume_state: Mapped[JsonObject | None]
+    """The newest durable training state: {"prefix", "step", "files": [{"name", "sha256", "size_bytes"}]}."""
+
+    result: Mapped[JsonObject | None]
+    error: Mapped[JsonObject | None]
+    version: Mapped[int] = mapped_column(default=1)
+    """Grows with every visible change; the ETag is made from it."""
+    event_seq: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    swept_at: Mapped[datetime | None]
+    """When the sweeper removed what losing attempts left in the object store."""

@@ -1,0 +1,67 @@
+"""API keys: found by the digest of their secret, before a project is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.models.api_key import ApiKey
+from app.domain.errors import NotFound
+
+
+class ApiKeyRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: ApiKey) -> ApiKey:
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def get(self, project_id: str, id: str) -> ApiKey:  # noqa: A002
+        """Raises NotFound."""
+        row = self._session.scalars(
+            select(ApiKey).where(ApiKey.id == id, ApiKey.project_id == project_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFound("key_not_found", f"There is no key {id[:64]!r} in this project.", "Check the id.")
+        return row
+
+    def of_project(self, project_id: str) -> Sequence[ApiKey]:
+        """Newest first, revoked and expired ones too."""
+        query = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
+        return self._session.scalars(query).all()
+
+    def usable(self, secret_sha256: str) -> ApiKey | None:
+        """The key with that digest if it is neither revoked nor expired by the database's clock."""
+        query = select(ApiKey).where(
+            ApiKey.secret_sha256 == secret_sha256,
+            ApiKey.revoked_at.is_(None),
+            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
+        )
+        return self._session.scalars(query).one_or_none()
+
+    def touch(self, key_id: str, *, at_most_every_s: int = 60) -> None:
+        """Note that the key was used; at most one write a minute, so that polling does not write."""
+        self._session.execute(
+            update(ApiKey)
+            .where(
+                ApiKey.id == key_id,
+                or_(
+                    ApiKey.last_used_at.is_(None),
+                    ApiKey.last_used_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, at_most_every_s),
+                ),
+            )
+            .values(last_used_at=func.now())
+            .execution_options(synchronize_session=False)
+        )
+
+    def revoke(self, project_id: str, id: str) -> ApiKey:  # noqa: A002
+        """Stop the key now; a second time changes nothing. Raises NotFound."""
+        row = self.get(project_id, id)
+        if row.revoked_at is None:
+            row.revoked_at = func.now()
+            self._session.flush()
+        return row

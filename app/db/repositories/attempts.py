@@ -1,0 +1,364 @@
+"""Jobs, as a worker sees them: claim, heartbeat, record, finish; every write is fenced by the attempt.
+
+Each method but `claim` takes the attempt that `claim` returned, and does nothing at all (returns None or
+False) once the job belongs to somebody else or to nobody: that is the fence. Only the database's clock counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.db.models.artifact import Artifact
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.repositories.job_changes import (
+    NO_PROGRESS,
+    announce,
+    cancel,
+    fail,
+    locked,
+    move,
+    pending_phases,
+    record,
+    seconds,
+)
+from app.domain.ids import new_id
+from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedJob:
+    """What a worker may know of the job it holds."""
+
+    id: str
+    project_id: str
+    kind: JobKind
+    attempt: int
+    attempts_used: int
+    max_attempts: int
+    checkpoint_id: str | None
+    dataset_id: str | None
+    labelled_dataset_id: str | None
+    spec: Mapping[str, Any]
+    seed: int
+    resume_state: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat:
+    """What a beat brings back."""
+
+    cancel_requested: bool
+    pause_requested: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewArtifact:
+    """A file that lies in the object store and is to be published."""
+
+    name: str
+    object_key: str
+    size_bytes: int
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointAccepted:
+    """What a succeeded inspect job writes on its checkpoint."""
+
+    sha256: str
+    canonical_prefix: str
+    weights_sha256: str
+    inspection: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetReady:
+    """What a succeeded validate job writes on its data set; `files` pins every byte it read."""
+
+    files: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+class AttemptRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def claim(self, job_id: str, *, owner: str, lease_s: float) -> ClaimedJob | None:
+        """Take the job, one winner whoever races. None: not there, held, finished, paused, or out of attempts."""
+        now = func.clock_timestamp()
+        statement = (
+            update(Job)
+            .where(
+                Job.id == job_id,
+                Job.cancel_requested_at.is_(None),
+                Job.pause_requested_at.is_(None),
+                Job.attempts_used < Job.max_attempts,
+                or_(Job.not_before.is_(None), Job.not_before <= now),
+                or_(
+                    Job.state == JobState.QUEUED,
+                    and_(Job.state == JobState.RUNNING, Job.lease_expires_at < now),
+                ),
+            )
+            .values(
+                state=JobState.RUNNING,
+                attempt=Job.attempt + 1,
+                attempts_used=Job.attempts_used + 1,
+                lease_owner=owner,
+                lease_expires_at=now + seconds(lease_s),
+                started_at=func.coalesce(Job.started_at, now),
+                not_before=None,
+            )
+            .returning(Job)
+            .execution_options(synchronize_session=False, populate_existing=True)
+        )
+        job = self._session.scalars(statement).one_or_none()
+        if job is None:
+            return None
+        record(
+            self._session,
+            job,
+            "started",
+            {"state": JobState.RUNNING.value, "attempt": job.attempt},
+            phase=None,
+            phases=pending_phases(job.kind),
+            progress=dict(NO_PROGRESS),
+        )
+        if job.kind is JobKind.INSPECT and job.checkpoint_id:
+            checkpoint = locked(self._session, Checkpoint, job.checkpoint_id)
+            if checkpoint.state is CheckpointState.QUARANTINED:
+                checkpoint.state = CheckpointState.SCANNING
+                self._session.flush()
+        return _claimed(job)
+
+    def heartbeat(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        lease_s: float,
+        progress: dict[str, Any] | None = None,
+        phases: Mapping[JobPhase, PhaseState] | None = None,
+    ) -> Heartbeat | None:
+        """Extend the lease, carry progress out and requests in. None: fenced off; stop and write nothing.
+
+        Phases that changed are stamped with the database's clock and become events.
+        """
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return None
+        job.lease_expires_at = func.clock_timestamp() + seconds(lease_s)
+        if progress is not None and progress != job.progress:
+            job.progress = progress
+            job.version += 1
+        self._session.flush()
+        if phases is not None:
+            self._stamp_phases(job, phases)
+        return Heartbeat(
+            cancel_requested=job.cancel_requested_at is not None,
+            pause_requested=job.pause_requested_at is not None,
+        )
+
+    def record_event(self, job_id: str, attempt: int, event: str, data: dict[str, Any]) -> bool:
+        """Append an event. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        record(self._session, job, event, data)
+        return True
+
+    def record_state(self, job_id: str, attempt: int, resume_state: dict[str, Any] | None) -> bool:
+        """Name the newest durable training state, or None to begin anew. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        event, data = "state_dropped", {}
+        if resume_state is not None:
+            event, data = "state_saved", {"step": resume_state["step"]}
+        record(self._session, job, event, data, resume_state=resume_state)
+        return True
+
+    def finish_succeeded(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        result: dict[str, Any],
+        artifacts: Sequence[NewArtifact] = (),
+        effect: CheckpointAccepted | DatasetReady | None = None,
+    ) -> JobState | None:
+        """Publish: artifact rows, result, and what it means for the checkpoint or data set, in this transaction.
+
+        Returns SUCCEEDED; CANCELLED where a cancel came first (nothing is published); None when fenced off.
+        """
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return None
+        if job.state is JobState.CANCELLING:
+            cancel(self._session, job)
+            return job.state
+        rows = [
+            Artifact(
+                id=new_id("art"),
+                project_id=job.project_id,
+                job_id=job.id,
+                attempt=attempt,
+                name=new.name,
+                object_key=new.object_key,
+                size_bytes=new.size_bytes,
+                sha256=new.sha256,
+                media_type=new.media_type,
+            )
+            for new in artifacts
+        ]
+        self._session.add_all(rows)
+        self._session.flush()
+        if isinstance(effect, CheckpointAccepted):
+            self._accept_checkpoint(job, effect)
+        elif isinstance(effect, DatasetReady):
+            self._make_ready(job, effect)
+        self._stamp_phases(job, {JobPhase(phase["name"]): PhaseState.SUCCEEDED for phase in job.phases})
+        move(
+            self._session,
+            job,
+            JobState.SUCCEEDED,
+            "succeeded",
+            result=result | {"artifact_ids": [row.id for row in rows]},
+            progress=job.progress | {"fraction": 1.0, "eta_s": 0.0},
+        )
+        return job.state
+
+    def finish_failed(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        error: dict[str, Any],
+        retry_in_s: float | None = None,
+    ) -> JobState | None:
+        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
+
+        Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
+        """
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return None
+        if job.state is JobState.CANCELLING:
+            cancel(self._session, job)
+        elif retry_in_s is None or job.attempts_used >= job.max_attempts:
+            fail(self._session, job, error)
+        else:
+            wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
+            data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}
+            move(self._session, job, JobState.QUEUED, "attempt_failed", data, not_before=wait)
+            announce(self._session, job)
+        return job.state
+
+    def finish_cancelled(self, job_id: str, attempt: int) -> bool:
+        """End as cancelled. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        cancel(self._session, job)
+        return True
+
+    def finish_paused(self, job_id: str, attempt: int) -> JobState | None:
+        """Let go of the job as paused, without counting the attempt; queued again if the pause was withdrawn."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return None
+        if job.state is JobState.CANCELLING:
+            cancel(self._session, job)
+        elif job.pause_requested_at is None:
+            return self.hand_back(job_id, attempt)
+        else:
+            used = job.attempts_used - 1
+            move(self._session, job, JobState.PAUSED, "paused", attempts_used=used)
+        return job.state
+
+    def hand_back(self, job_id: str, attempt: int) -> JobState | None:
+        """Let go of the job as queued, without counting the attempt (the worker is told to leave)."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return None
+        if job.state is JobState.CANCELLING:
+            cancel(self._session, job)
+        else:
+            used = job.attempts_used - 1
+            move(self._session, job, JobState.QUEUED, "handed_back", {"attempt": attempt}, attempts_used=used)
+            announce(self._session, job)
+        return job.state
+
+    def _mine(self, job_id: str, attempt: int, states: Collection[JobState]) -> Job | None:
+        query = (
+            select(Job)
+            .where(Job.id == job_id, Job.attempt == attempt, Job.state.in_(states))
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        return self._session.scalars(query).one_or_none()
+
+    def _stamp_phases(self, job: Job, wanted: Mapping[JobPhase, PhaseState]) -> None:
+        changed = [
+            phase for phase in job.phases if wanted.get(phase["name"], phase["state"]) != phase["state"]
+        ]
+        if not changed:
+            return
+        now = self._session.scalar(select(func.clock_timestamp())).isoformat()
+        for name in [phase["name"] for phase in changed]:
+            state = wanted[name]
+            phases = [_stamped(phase, state, now) if phase["name"] == name else phase for phase in job.phases]
+            event = "phase_started" if state is PhaseState.RUNNING else "phase_finished"
+            values: dict[str, Any] = {"phases": phases}
+            if state is PhaseState.RUNNING:
+                values["phase"] = JobPhase(name)
+            record(self._session, job, event, {"phase": name}, **values)
+
+    def _accept_checkpoint(self, job: Job, effect: CheckpointAccepted) -> None:
+        checkpoint = locked(self._session, Checkpoint, str(job.checkpoint_id))
+        checkpoint.state = CheckpointState.ACCEPTED
+        checkpoint.sha256 = effect.sha256
+        checkpoint.canonical_prefix = effect.canonical_prefix
+        checkpoint.weights_sha256 = effect.weights_sha256
+        checkpoint.inspection = effect.inspection
+        self._session.flush()
+
+    def _make_ready(self, job: Job, effect: DatasetReady) -> None:
+        dataset = locked(self._session, Dataset, str(job.dataset_id))
+        dataset.state = DatasetState.READY
+        dataset.files = effect.files
+        dataset.summary = effect.summary
+        self._session.flush()
+
+
+def _stamped(phase: dict[str, Any], state: PhaseState, now: str) -> dict[str, Any]:
+    finished_at = now if state is PhaseState.SUCCEEDED else None
+    return phase | {
+        "state": state.value,
+        "started_at": phase["started_at"] or now,
+        "finished_at": finished_at,
+    }
+
+
+def _claimed(job: Job) -> ClaimedJob:
+    return ClaimedJob(
+        id=job.id,
+        project_id=job.project_id,
+        kind=job.kind,
+        attempt=job.attempt,
+        attempts_used=job.attempts_used,
+        max_attempts=job.max_attempts,
+        checkpoint_id=job.checkpoint_id,
+        dataset_id=job.dataset_id,
+        labelled_dataset_id=job.labelled_dataset_id,
+        spec=job.spec,
+        seed=job.seed,
+        resume_state=job.resume_state,
+    )

@@ -1,0 +1,44 @@
+"""Checkpoints, as requests see them; deleted ones are not found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.repositories.owned import OwnedRepository
+from app.domain.errors import NotFound
+from app.domain.states import CheckpointState
+
+
+class CheckpointRepository(OwnedRepository[Checkpoint]):
+    model = Checkpoint
+    noun = "checkpoint"
+
+    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Checkpoint:  # noqa: A002
+        """Raises NotFound, also for a deleted one."""
+        row = super().get(project_id, id, for_update=for_update)
+        if row.deleted_at is not None:
+            raise NotFound(
+                "checkpoint_not_found",
+                f"The checkpoint {id!r} has been deleted.",
+                "Upload it again if it is still needed.",
+            )
+        return row
+
+    def page(
+        self, project_id: str, after: str | None, limit: int, *, state: CheckpointState | None = None
+    ) -> tuple[Sequence[Checkpoint], bool]:
+        """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
+        conditions = [Checkpoint.deleted_at.is_(None)]
+        if state is not None:
+            conditions.append(Checkpoint.state == state)
+        return self._page(project_id, after, limit, *conditions)
+
+    def delete(self, project_id: str, id: str) -> Checkpoint:  # noqa: A002
+        """Mark as deleted; the sweeper deletes its objects. Raises NotFound."""
+        row = self.get(project_id, id, for_update=True)
+        row.deleted_at = func.now()
+        self._session.flush()
+        return row

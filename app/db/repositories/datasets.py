@@ -1,0 +1,52 @@
+"""Data sets, as requests see them; deleted ones are not found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func
+
+from app.db.models.dataset import Dataset
+from app.db.repositories.owned import OwnedRepository
+from app.domain.errors import NotFound
+from app.domain.states import DatasetKind, DatasetState
+
+
+class DatasetRepository(OwnedRepository[Dataset]):
+    model = Dataset
+    noun = "dataset"
+
+    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Dataset:  # noqa: A002
+        """Raises NotFound, also for a deleted one."""
+        row = super().get(project_id, id, for_update=for_update)
+        if row.deleted_at is not None:
+            raise NotFound(
+                "dataset_not_found",
+                f"The data set {id!r} has been deleted.",
+                "Register it again if it is still needed.",
+            )
+        return row
+
+    def page(
+        self,
+        project_id: str,
+        after: str | None,
+        limit: int,
+        *,
+        state: DatasetState | None = None,
+        kind: DatasetKind | None = None,
+    ) -> tuple[Sequence[Dataset], bool]:
+        """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
+        conditions = [Dataset.deleted_at.is_(None)]
+        if state is not None:
+            conditions.append(Dataset.state == state)
+        if kind is not None:
+            conditions.append(Dataset.kind == kind)
+        return self._page(project_id, after, limit, *conditions)
+
+    def delete(self, project_id: str, id: str) -> Dataset:  # noqa: A002
+        """Mark as deleted. What it refers to belongs to its owner and stays. Raises NotFound."""
+        row = self.get(project_id, id, for_update=True)
+        row.deleted_at = func.now()
+        self._session.flush()
+        return row

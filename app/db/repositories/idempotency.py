@@ -1,0 +1,83 @@
+"""Idempotency keys: one answer for one key, whatever is repeated."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
+from app.domain.errors import Conflict, InvalidInput
+
+
+def _lock_number(project_id: str, key: str) -> int:
+    digest = hashlib.sha256(f"{project_id}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+class IdempotencyRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def begin(
+        self, *, project_id: str, key: str, method: str, path: str, request_sha256: str, ttl_s: float
+    ) -> IdempotencyKey:
+        """The row of that key: state `in_flight` and new (do the work, then `finish`), or `done` (replay it).
+
+        The row lives in the caller's transaction: work that fails takes its key along, and may be tried again.
+        Raises Conflict while another transaction holds the key, InvalidInput when it was used for another request.
+        """
+        lock = text("SELECT pg_try_advisory_xact_lock(:number)")
+        if not self._session.execute(lock, {"number": _lock_number(project_id, key)}).scalar_one():
+            raise Conflict(
+                "idempotency_key_in_flight",
+                "A request with this Idempotency-Key is still being handled.",
+                "Wait a moment and repeat it; the stored answer will come.",
+                retry_after_s=1,
+            )
+        row = self._session.scalars(
+            select(IdempotencyKey).where(IdempotencyKey.project_id == project_id, IdempotencyKey.key == key)
+        ).one_or_none()
+        if row is not None and self._is_expired(row):
+            self._session.delete(row)
+            self._session.flush()
+            row = None
+        if row is None:
+            return self._insert(project_id, key, method, path, request_sha256, ttl_s)
+        if (row.method, row.path, row.request_sha256) != (method, path, request_sha256):
+            raise InvalidInput(
+                "idempotency_key_reused",
+                "This Idempotency-Key was used for another request.",
+                "Use a new key for every new request; repeat a key only with the same method, path and body.",
+            )
+        return row
+
+    def finish(
+        self, row: IdempotencyKey, *, status: int, body: dict[str, Any], headers: dict[str, Any] | None = None
+    ) -> None:
+        """Store the answer that a repetition will get."""
+        row.state = IdempotencyState.DONE
+        row.response_status = status
+        row.response_body = body
+        row.response_headers = headers or {}
+        self._session.flush()
+
+    def _is_expired(self, row: IdempotencyKey) -> bool:
+        return bool(self._session.scalar(select(func.now() >= row.expires_at)))
+
+    def _insert(
+        self, project_id: str, key: str, method: str, path: str, request_sha256: str, ttl_s: float
+    ) -> IdempotencyKey:
+        row = IdempotencyKey(
+            project_id=project_id,
+            key=key,
+            method=method,
+            path=path,
+            request_sha256=request_sha256,
+            expires_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, ttl_s),
+        )
+        self._session.add(row)
+        self._session.flush()
+        return row

@@ -1,0 +1,125 @@
+"""The one way a job changes visibly: version and event number grow and the event is appended, together.
+
+The caller holds the row's lock. Also: what a job's end means for the checkpoint or data set it was about.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Float, cast, func, select
+from sqlalchemy.orm import Session
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.models.job_event import JobEvent
+from app.db.models.outbox_message import JOB_READY, OutboxMessage
+from app.domain.states import (
+    CheckpointState,
+    DatasetState,
+    JobKind,
+    JobState,
+    PhaseState,
+    check_transition,
+    phases_of,
+)
+
+Subject = TypeVar("Subject", Checkpoint, Dataset)
+
+NO_PROGRESS: dict[str, Any] = {
+    "fraction": 0.0,
+    "step": None,
+    "total_steps": None,
+    "eta_s": None,
+    "message": None,
+}
+
+
+def seconds(value: float) -> ColumnElement[Any]:
+    """An interval of that many seconds, for the database's clock."""
+    return func.make_interval(0, 0, 0, 0, 0, 0, cast(value, Float(53)))
+
+
+def pending_phases(kind: JobKind) -> list[dict[str, Any]]:
+    """The phases of a job that has not begun."""
+    return [
+        {"name": phase.value, "state": PhaseState.PENDING.value, "started_at": None, "finished_at": None}
+        for phase in phases_of(kind)
+    ]
+
+
+def record(session: Session, job: Job, event: str, data: dict[str, Any] | None = None, **values: Any) -> None:
+    """Set `values`, bump version and event number, append the event. The job's row is locked by the caller."""
+    for name, value in values.items():
+        setattr(job, name, value)
+    job.version += 1
+    job.event_seq += 1
+    session.add(
+        JobEvent(job_id=job.id, seq=job.event_seq, project_id=job.project_id, type=event, data=data or {})
+    )
+    session.flush()
+
+
+def move(
+    session: Session, job: Job, state: JobState, event: str, data: dict[str, Any] | None = None, **values: Any
+) -> None:
+    """`record` with a change of state; out of `running` the lease goes. Raises Conflict where it is not allowed."""
+    check_transition(job.state, state)
+    if state not in {JobState.RUNNING, JobState.CANCELLING}:
+        values |= {"lease_owner": None, "lease_expires_at": None}
+    if state in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}:
+        values |= {"finished_at": func.clock_timestamp()}
+    record(session, job, event, {"state": state.value} | (data or {}), state=state, **values)
+
+
+def announce(session: Session, job: Job) -> None:
+    """Write the outbox row that makes a worker look at the job."""
+    session.add(
+        OutboxMessage(
+            project_id=job.project_id,
+            topic=JOB_READY,
+            payload={"job_id": job.id, "kind": job.kind.value},
+        )
+    )
+    job.hinted_at = func.clock_timestamp()
+    session.flush()
+
+
+def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
+    """End as failed; a checkpoint or data set that the job was to accept is rejected with the same error."""
+    move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
+    reject_subject(session, job, error)
+
+
+def cancel(session: Session, job: Job) -> None:
+    """End as cancelled; a checkpoint or data set that the job was to accept is rejected."""
+    move(session, job, JobState.CANCELLED, "cancelled")
+    error = {
+        "code": "cancelled",
+        "message": "The check was cancelled before it ended.",
+        "remedy": "Upload or register it again.",
+    }
+    reject_subject(session, job, error)
+
+
+def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
+    """Reject what an inspect or validate job was about, unless that is decided already."""
+    shown = {name: value for name, value in error.items() if name != "log_tail"}
+    if job.kind is JobKind.INSPECT and job.checkpoint_id:
+        checkpoint = locked(session, Checkpoint, job.checkpoint_id)
+        if checkpoint.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
+            checkpoint.state = CheckpointState.REJECTED
+            checkpoint.error = shown
+    if job.kind is JobKind.VALIDATE and job.dataset_id:
+        dataset = locked(session, Dataset, job.dataset_id)
+        if dataset.state is DatasetState.VALIDATING:
+            dataset.state = DatasetState.REJECTED
+            dataset.error = shown
+    session.flush()
+
+
+def locked(session: Session, model: type[Subject], id: str) -> Subject:  # noqa: A002
+    """That row, locked, as it is now."""
+    query = select(model).where(model.id == id).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(query).one()

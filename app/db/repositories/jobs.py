@@ -1,0 +1,166 @@
+"""Jobs, as requests see them: enqueue, read, and ask for cancel, pause, resume, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import func, or_, select
+
+from app.db.models.job import Job
+from app.db.repositories.job_changes import (
+    NO_PROGRESS,
+    announce,
+    cancel,
+    move,
+    pending_phases,
+    record,
+)
+from app.db.repositories.owned import OwnedRepository
+from app.domain.errors import Conflict
+from app.domain.limits import DEFAULT_MAX_ATTEMPTS
+from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
+
+
+class JobRepository(OwnedRepository[Job]):
+    model = Job
+    noun = "job"
+
+    def enqueue(self, job: Job) -> Job:
+        """Insert the job as queued, its `created` event and its outbox row, in this transaction.
+
+        The caller sets id, project_id, kind, what it is about, spec, seed and metadata; the rest is set here.
+        """
+        job.state = JobState.QUEUED
+        job.phases = pending_phases(job.kind)
+        job.progress = dict(NO_PROGRESS)
+        job.version = job.event_seq = job.attempt = job.attempts_used = 0
+        if job.max_attempts is None:
+            job.max_attempts = DEFAULT_MAX_ATTEMPTS
+        self.add(job)
+        record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
+        announce(self._session, job)
+        return job
+
+    def page(
+        self,
+        project_id: str,
+        after: str | None,
+        limit: int,
+        *,
+        state: JobState | None = None,
+        kind: JobKind | None = None,
+        kinds: Collection[JobKind] = PUBLIC_KINDS,
+    ) -> tuple[Sequence[Job], bool]:
+        """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
+        conditions = [Job.kind.in_(kinds if kind is None else [kind])]
+        if state is not None:
+            conditions.append(Job.state == state)
+        return self._page(project_id, after, limit, *conditions)
+
+    def num_active(self, project_id: str) -> int:
+        """Customers' jobs of the project that are not finished."""
+        query = (
+            select(func.count())
+            .select_from(Job)
+            .where(Job.project_id == project_id, Job.state.in_(ACTIVE), Job.kind.in_(PUBLIC_KINDS))
+        )
+        return int(self._session.scalar(query) or 0)
+
+    def active_using_checkpoint(self, checkpoint_id: str) -> Sequence[str]:
+        """Ids of unfinished jobs that read the checkpoint."""
+        query = select(Job.id).where(Job.checkpoint_id == checkpoint_id, Job.state.in_(ACTIVE))
+        return self._session.scalars(query).all()
+
+    def active_using_dataset(self, dataset_id: str) -> Sequence[str]:
+        """Ids of unfinished jobs that read the data set."""
+        query = select(Job.id).where(
+            or_(Job.dataset_id == dataset_id, Job.labelled_dataset_id == dataset_id), Job.state.in_(ACTIVE)
+        )
+        return self._session.scalars(query).all()
+
+    def request_cancel(self, project_id: str, id: str) -> Job:  # noqa: A002
+        """Queued or paused: cancelled at once. Running: cancelling, and the worker stops it. Again: unchanged.
+
+        Raises NotFound; Conflict (`job_state_conflict`) when it has succeeded or failed.
+        """
+        job = self.get(project_id, id, for_update=True)
+        if job.state in {JobState.CANCELLING, JobState.CANCELLED}:
+            return job
+        if job.state is JobState.RUNNING:
+            now = func.clock_timestamp()
+            move(self._session, job, JobState.CANCELLING, "cancel_requested", cancel_requested_at=now)
+            return job
+        if job.state in TERMINAL:
+            raise _ended(job, "cancelled")
+        job.cancel_requested_at = func.clock_timestamp()
+        cancel(self._session, job)
+        return job
+
+    def request_pause(self, project_id: str, id: str) -> Job:  # noqa: A002
+        """Queued: paused at once. Running: the worker saves its state and lets go. Again: unchanged.
+
+        Raises NotFound; Conflict when it is finished or being cancelled.
+        """
+        job = self.get(project_id, id, for_update=True)
+        if job.state is JobState.PAUSED or (job.state is JobState.RUNNING and job.pause_requested_at):
+            return job
+        if job.state is JobState.RUNNING:
+            record(self._session, job, "pause_requested", pause_requested_at=func.clock_timestamp())
+            return job
+        if job.state is not JobState.QUEUED:
+            raise _ended(job, "paused")
+        move(self._session, job, JobState.PAUSED, "paused", pause_requested_at=func.clock_timestamp())
+        return job
+
+    def resume(self, project_id: str, id: str) -> Job:  # noqa: A002
+        """Paused: queued again. Running with a pause asked for: the request is withdrawn. Raises NotFound, Conflict."""
+        job = self.get(project_id, id, for_update=True)
+        if job.state is JobState.RUNNING and job.pause_requested_at:
+            record(self._session, job, "pause_withdrawn", pause_requested_at=None)
+            return job
+        if job.state is not JobState.PAUSED:
+            raise Conflict(
+                "job_state_conflict",
+                f"The job is {job.state}, not paused.",
+                "Only a paused job can be resumed.",
+            )
+        move(self._session, job, JobState.QUEUED, "resumed", pause_requested_at=None, not_before=None)
+        announce(self._session, job)
+        return job
+
+    def retry(self, project_id: str, id: str) -> Job:  # noqa: A002
+        """Failed: queued again with all its attempts, from the last saved state if there is one.
+
+        Raises NotFound, Conflict.
+        """
+        job = self.get(project_id, id, for_update=True)
+        if job.state is not JobState.FAILED or job.kind not in PUBLIC_KINDS:
+            raise Conflict(
+                "job_state_conflict",
+                f"The job is {job.state}, not failed.",
+                "Only a failed job can be retried.",
+            )
+        move(
+            self._session,
+            job,
+            JobState.QUEUED,
+            "retried",
+            attempts_used=0,
+            error=None,
+            finished_at=None,
+            not_before=None,
+            swept_at=None,
+            phase=None,
+            phases=pending_phases(job.kind),
+            progress=dict(NO_PROGRESS),
+        )
+        announce(self._session, job)
+        return job
+
+
+def _ended(job: Job, wanted: str) -> Conflict:
+    return Conflict(
+        "job_state_conflict",
+        f"The job is {job.state} and cannot be {wanted}.",
+        "Read the job again; its state says what is possible.",
+    )

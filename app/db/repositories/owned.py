@@ -1,0 +1,58 @@
+"""What every repository of project-owned rows shares: get, lock and page within one project. Knows no noun."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from app.db.models.artifact import Artifact
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.models.upload import Upload
+from app.domain.errors import NotFound
+
+Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact)
+
+
+class OwnedRepository(Generic[Row]):
+    """Rows with `id` and `project_id`. A row of another project is not found, and nobody learns that it exists."""
+
+    model: ClassVar[type[Any]]
+    noun: ClassVar[str]
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: Row) -> Row:
+        """Insert now, so that its constraints and server defaults are known."""
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Row:  # noqa: A002
+        """The row, locked until the end of the transaction with `for_update`. Raises NotFound."""
+        query = select(self.model).where(self.model.id == id, self.model.project_id == project_id)
+        if for_update:
+            query = query.with_for_update().execution_options(populate_existing=True)
+        row: Row | None = self._session.scalars(query).one_or_none()
+        if row is None:
+            raise NotFound(
+                f"{self.noun}_not_found",
+                f"There is no {self.noun} {id[:64]!r} in this project.",
+                "Check the id, and that the key belongs to the project that created it.",
+            )
+        return row
+
+    def _page(
+        self, project_id: str, after: str | None, limit: int, *conditions: ColumnElement[bool]
+    ) -> tuple[Sequence[Row], bool]:
+        query = select(self.model).where(self.model.project_id == project_id, *conditions)
+        if after is not None:
+            query = query.where(self.model.id < after)
+        query = query.order_by(self.model.id.desc()).limit(limit + 1)
+        rows: Sequence[Row] = self._session.scalars(query).all()
+        return rows[:limit], len(rows) > limit

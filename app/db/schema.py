@@ -1,0 +1,32 @@
+"""Every table, brought together so that `metadata` is complete: for migrations and for tests that compare."""
+
+from __future__ import annotations
+
+from app.db.base import Base
+from app.db.models.api_key import ApiKey
+from app.db.models.artifact import Artifact
+from app.db.models.audit_entry import AuditEntry
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.idempotency_key import IdempotencyKey
+from app.db.models.job import Job
+from app.db.models.job_event import JobEvent
+from app.db.models.outbox_message import OutboxMessage
+from app.db.models.project import Project
+from app.db.models.upload import Upload
+
+TABLES: tuple[type[Base], ...] = (
+    Project,
+    ApiKey,
+    Upload,
+    Checkpoint,
+    Dataset,
+    Job,
+    JobEvent,
+    OutboxMessage,
+    Artifact,
+    IdempotencyKey,
+    AuditEntry,
+)
+
+metadata = Base.metadata

@@ -1,0 +1,97 @@
+"""Engine and transactions: one unit of work is one transaction, committed once. Knows no table.
+
+Driver errors end here: what the database cannot do now becomes `Unavailable`; everything else is a bug
+and passes through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import sessionmaker
+
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import Unavailable
+
+STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+
+
+def build_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engine:
+    """An engine on psycopg 3 for `postgresql://…`, with bounded waits everywhere; connects lazily."""
+    target = make_url(url)
+    if target.drivername in {"postgresql", "postgres"}:
+        target = target.set(drivername="postgresql+psycopg")
+    return create_engine(
+        target,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "tcp_user_timeout": 15_000,
+            "application_name": "cleanclip",
+            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+            f" -c lock_timeout={LOCK_TIMEOUT_MS}"
+            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}",
+        },
+    )
+
+
+class Database:
+    """Hands out units of work on one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions = sessionmaker(engine, expire_on_commit=False)
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[UnitOfWork]:
+        """One transaction: committed on a clean exit, rolled back on any error.
+
+        Raises Unavailable where the database does not answer, is restarting, or a lock is not had in time.
+        """
+        try:
+            with self._sessions.begin() as session:
+                yield UnitOfWork(session)
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise _unavailable() from error
+
+    @contextmanager
+    def exclusively(self, lock: int) -> Iterator[bool]:
+        """Hold the advisory lock of that number for the block; yields False where another holds it."""
+        try:
+            with self._engine.connect() as connection:
+                statement = text("SELECT pg_try_advisory_xact_lock(:lock)")
+                connection.execute(text(f"SET idle_in_transaction_session_timeout = {15 * 60_000}"))
+                yield bool(connection.execute(statement, {"lock": lock}).scalar_one())
+                connection.execute(text("RESET idle_in_transaction_session_timeout"))
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise _unavailable() from error
+
+    def ping(self) -> None:
+        """Raise Unavailable unless the database answers."""
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise _unavailable() from error
+
+    def dispose(self) -> None:
+        """Close all pooled connections."""
+        self._engine.dispose()
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        "database_unavailable",
+        "The database does not answer.",
+        "Try again in a few seconds.",
+        retry_after_s=5,
+    )

@@ -1,0 +1,43 @@
+"""The unit of work: every repository on one session. Whoever opened it commits; nothing here does."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from app.db.repositories.api_keys import ApiKeyRepository
+from app.db.repositories.artifacts import ArtifactRepository
+from app.db.repositories.attempts import AttemptRepository
+from app.db.repositories.audit import AuditRepository
+from app.db.repositories.checkpoints import CheckpointRepository
+from app.db.repositories.datasets import DatasetRepository
+from app.db.repositories.events import EventRepository
+from app.db.repositories.idempotency import IdempotencyRepository
+from app.db.repositories.jobs import JobRepository
+from app.db.repositories.outbox import OutboxRepository
+from app.db.repositories.projects import ProjectRepository
+from app.db.repositories.sweeping import SweepRepository
+from app.db.repositories.uploads import UploadRepository
+
+
+class UnitOfWork:
+    """`attempts` is the worker's side of jobs, `sweeping` the sweeper's; the rest serves requests."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.projects = ProjectRepository(session)
+        self.api_keys = ApiKeyRepository(session)
+        self.uploads = UploadRepository(session)
+        self.checkpoints = CheckpointRepository(session)
+        self.datasets = DatasetRepository(session)
+        self.jobs = JobRepository(session)
+        self.attempts = AttemptRepository(session)
+        self.sweeping = SweepRepository(session)
+        self.events = EventRepository(session)
+        self.outbox = OutboxRepository(session)
+        self.artifacts = ArtifactRepository(session)
+        self.idempotency = IdempotencyRepository(session)
+        self.audit = AuditRepository(session)
+
+    def flush(self) -> None:
+        """Send what is pending to the database, so that its constraints speak now."""
+        self._session.flush()
