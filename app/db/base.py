@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Enum, MetaData, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -26,7 +26,7 @@ class Base(DeclarativeBase):
     """Ids are text, times have zones, JSON is jsonb; what the server sets is read back on every flush."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy declares it as an instance variable
         str: Text(),
         int: BigInteger(),
         datetime: DateTime(timezone=True),
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
         JsonList: JSONB(none_as_null=True),
         list[str]: ARRAY(Text()),
     }
-    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012
 
 
 def word(kind: type[StrEnum], name: str) -> Enum:

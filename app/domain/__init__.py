@@ -1,1 +1,1 @@
-"""What the service is about, in the standard library alone: states, transitions, failures, ids, keys, limits."""
+"""What the service is about: states, transitions, failures, ids, keys, limits. Standard library only."""

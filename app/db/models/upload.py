@@ -39,7 +39,7 @@ class Upload(Base):
     """The object store's name for the multipart upload."""
     state: Mapped[UploadState] = mapped_column(word(UploadState, "state"), default=UploadState.OPEN)
     checkpoint_id: Mapped[str | None]
-    """What became of it. No foreign key: the checkpoint points here, and two rows cannot wait for each other."""
+    """What became of it. No foreign key: the checkpoint has one that points here."""
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     completed_at: Mapped[datetime | None]

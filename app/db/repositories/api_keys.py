@@ -8,6 +8,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.models.api_key import ApiKey
+from app.db.repositories.job_changes import seconds
 from app.domain.errors import NotFound
 
 
@@ -51,7 +52,7 @@ class ApiKeyRepository:
                 ApiKey.id == key_id,
                 or_(
                     ApiKey.last_used_at.is_(None),
-                    ApiKey.last_used_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, at_most_every_s),
+                    ApiKey.last_used_at < func.now() - seconds(at_most_every_s),
                 ),
             )
             .values(last_used_at=func.now())

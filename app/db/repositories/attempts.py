@@ -1,7 +1,8 @@
 """Jobs, as a worker sees them: claim, heartbeat, record, finish; every write is fenced by the attempt.
 
 Each method but `claim` takes the attempt that `claim` returned, and does nothing at all (returns None or
-False) once the job belongs to somebody else or to nobody: that is the fence. Only the database's clock counts.
+False) once the job belongs to somebody else or to nobody: that is the fence. Only the database's clock
+counts.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from app.db.repositories.job_changes import (
 )
 from app.domain.ids import new_id
 from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
+
+_RFC_3339 = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'  # for to_char; the session's time zone is UTC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,7 @@ class AttemptRepository:
         self._session = session
 
     def claim(self, job_id: str, *, owner: str, lease_s: float) -> ClaimedJob | None:
-        """Take the job, one winner whoever races. None: not there, held, finished, paused, or out of attempts."""
+        """Take the job, one winner whoever races. None: no such job, or not one to be taken now."""
         now = func.clock_timestamp()
         statement = (
             update(Job)
@@ -194,7 +197,7 @@ class AttemptRepository:
         artifacts: Sequence[NewArtifact] = (),
         effect: CheckpointAccepted | DatasetReady | None = None,
     ) -> JobState | None:
-        """Publish: artifact rows, result, and what it means for the checkpoint or data set, in this transaction.
+        """Publish artifact rows, the result, and what it means for the checkpoint or data set.
 
         Returns SUCCEEDED; CANCELLED where a cancel came first (nothing is published); None when fenced off.
         """
@@ -270,7 +273,7 @@ class AttemptRepository:
         return True
 
     def finish_paused(self, job_id: str, attempt: int) -> JobState | None:
-        """Let go of the job as paused, without counting the attempt; queued again if the pause was withdrawn."""
+        """Let go of the job as paused, the attempt not counted; queued again if the pause was withdrawn."""
         job = self._mine(job_id, attempt, LEASED)
         if job is None:
             return None
@@ -313,7 +316,7 @@ class AttemptRepository:
             return
         now = self._session.scalar(select(func.clock_timestamp())).isoformat()
         for name in [phase["name"] for phase in changed]:
-            state = wanted[name]
+            state = wanted[JobPhase(name)]
             phases = [_stamped(phase, state, now) if phase["name"] == name else phase for phase in job.phases]
             event = "phase_started" if state is PhaseState.RUNNING else "phase_finished"
             values: dict[str, Any] = {"phases": phases}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.repositories.owned import OwnedRepository
@@ -31,7 +31,7 @@ class CheckpointRepository(OwnedRepository[Checkpoint]):
         self, project_id: str, after: str | None, limit: int, *, state: CheckpointState | None = None
     ) -> tuple[Sequence[Checkpoint], bool]:
         """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
-        conditions = [Checkpoint.deleted_at.is_(None)]
+        conditions: list[ColumnElement[bool]] = [Checkpoint.deleted_at.is_(None)]
         if state is not None:
             conditions.append(Checkpoint.state == state)
         return self._page(project_id, after, limit, *conditions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 
 from app.db.models.dataset import Dataset
 from app.db.repositories.owned import OwnedRepository
@@ -37,7 +37,7 @@ class DatasetRepository(OwnedRepository[Dataset]):
         kind: DatasetKind | None = None,
     ) -> tuple[Sequence[Dataset], bool]:
         """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
-        conditions = [Dataset.deleted_at.is_(None)]
+        conditions: list[ColumnElement[bool]] = [Dataset.deleted_at.is_(None)]
         if state is not None:
             conditions.append(Dataset.state == state)
         if kind is not None:

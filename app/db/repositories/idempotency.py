@@ -9,6 +9,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
+from app.db.repositories.job_changes import seconds
 from app.domain.errors import Conflict, InvalidInput
 
 
@@ -26,8 +27,9 @@ class IdempotencyRepository:
     ) -> IdempotencyKey:
         """The row of that key: state `in_flight` and new (do the work, then `finish`), or `done` (replay it).
 
-        The row lives in the caller's transaction: work that fails takes its key along, and may be tried again.
-        Raises Conflict while another transaction holds the key, InvalidInput when it was used for another request.
+        The row lives in the caller's transaction: work that fails takes its key along, and may be tried
+        again. Raises Conflict while another transaction holds the key, InvalidInput when it was used for
+        another request.
         """
         lock = text("SELECT pg_try_advisory_xact_lock(:number)")
         if not self._session.execute(lock, {"number": _lock_number(project_id, key)}).scalar_one():
@@ -45,7 +47,17 @@ class IdempotencyRepository:
             self._session.flush()
             row = None
         if row is None:
-            return self._insert(project_id, key, method, path, request_sha256, ttl_s)
+            row = IdempotencyKey(
+                project_id=project_id,
+                key=key,
+                method=method,
+                path=path,
+                request_sha256=request_sha256,
+                expires_at=func.now() + seconds(ttl_s),
+            )
+            self._session.add(row)
+            self._session.flush()
+            return row
         if (row.method, row.path, row.request_sha256) != (method, path, request_sha256):
             raise InvalidInput(
                 "idempotency_key_reused",
@@ -66,18 +78,3 @@ class IdempotencyRepository:
 
     def _is_expired(self, row: IdempotencyKey) -> bool:
         return bool(self._session.scalar(select(func.now() >= row.expires_at)))
-
-    def _insert(
-        self, project_id: str, key: str, method: str, path: str, request_sha256: str, ttl_s: float
-    ) -> IdempotencyKey:
-        row = IdempotencyKey(
-            project_id=project_id,
-            key=key,
-            method=method,
-            path=path,
-            request_sha256=request_sha256,
-            expires_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, ttl_s),
-        )
-        self._session.add(row)
-        self._session.flush()
-        return row

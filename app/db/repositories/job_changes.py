@@ -50,7 +50,7 @@ def pending_phases(kind: JobKind) -> list[dict[str, Any]]:
 
 
 def record(session: Session, job: Job, event: str, data: dict[str, Any] | None = None, **values: Any) -> None:
-    """Set `values`, bump version and event number, append the event. The job's row is locked by the caller."""
+    """Set `values`, bump version and event number, append the event. The caller has locked the row."""
     for name, value in values.items():
         setattr(job, name, value)
     job.version += 1
@@ -64,7 +64,7 @@ def record(session: Session, job: Job, event: str, data: dict[str, Any] | None =
 def move(
     session: Session, job: Job, state: JobState, event: str, data: dict[str, Any] | None = None, **values: Any
 ) -> None:
-    """`record` with a change of state; out of `running` the lease goes. Raises Conflict where it is not allowed."""
+    """`record` with a change of state; the lease goes with the worker. Raises Conflict if not allowed."""
     check_transition(job.state, state)
     if state not in {JobState.RUNNING, JobState.CANCELLING}:
         values |= {"lease_owner": None, "lease_expires_at": None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from app.db.models.job import Job
 from app.db.repositories.job_changes import (
@@ -34,8 +34,7 @@ class JobRepository(OwnedRepository[Job]):
         job.phases = pending_phases(job.kind)
         job.progress = dict(NO_PROGRESS)
         job.version = job.event_seq = job.attempt = job.attempts_used = 0
-        if job.max_attempts is None:
-            job.max_attempts = DEFAULT_MAX_ATTEMPTS
+        job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
         self.add(job)
         record(self._session, job, "created", {"state": JobState.QUEUED.value, "kind": job.kind.value})
         announce(self._session, job)
@@ -52,7 +51,7 @@ class JobRepository(OwnedRepository[Job]):
         kinds: Collection[JobKind] = PUBLIC_KINDS,
     ) -> tuple[Sequence[Job], bool]:
         """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
-        conditions = [Job.kind.in_(kinds if kind is None else [kind])]
+        conditions: list[ColumnElement[bool]] = [Job.kind.in_(kinds if kind is None else [kind])]
         if state is not None:
             conditions.append(Job.state == state)
         return self._page(project_id, after, limit, *conditions)
@@ -65,6 +64,18 @@ class JobRepository(OwnedRepository[Job]):
             .where(Job.project_id == project_id, Job.state.in_(ACTIVE), Job.kind.in_(PUBLIC_KINDS))
         )
         return int(self._session.scalar(query) or 0)
+
+    def version_of(self, project_id: str, id: str) -> int | None:  # noqa: A002
+        """The version of a customer's job without reading the row; None where there is none."""
+        query = select(Job.version).where(
+            Job.id == id, Job.project_id == project_id, Job.kind.in_(PUBLIC_KINDS)
+        )
+        return self._session.scalar(query)
+
+    def num_by_state(self) -> dict[tuple[str, str], int]:
+        """(kind, state) → number of jobs over all projects: for operators' metrics."""
+        query = select(Job.kind, Job.state, func.count()).group_by(Job.kind, Job.state)
+        return {(kind.value, state.value): count for kind, state, count in self._session.execute(query)}
 
     def active_using_checkpoint(self, checkpoint_id: str) -> Sequence[str]:
         """Ids of unfinished jobs that read the checkpoint."""
@@ -79,7 +90,7 @@ class JobRepository(OwnedRepository[Job]):
         return self._session.scalars(query).all()
 
     def request_cancel(self, project_id: str, id: str) -> Job:  # noqa: A002
-        """Queued or paused: cancelled at once. Running: cancelling, and the worker stops it. Again: unchanged.
+        """Queued or paused: cancelled at once. Running: cancelling, its worker stops it. Again: unchanged.
 
         Raises NotFound; Conflict (`job_state_conflict`) when it has succeeded or failed.
         """
@@ -113,7 +124,7 @@ class JobRepository(OwnedRepository[Job]):
         return job
 
     def resume(self, project_id: str, id: str) -> Job:  # noqa: A002
-        """Paused: queued again. Running with a pause asked for: the request is withdrawn. Raises NotFound, Conflict."""
+        """Paused: queued again. Running and asked to pause: that is withdrawn. Raises NotFound, Conflict."""
         job = self.get(project_id, id, for_update=True)
         if job.state is JobState.RUNNING and job.pause_requested_at:
             record(self._session, job, "pause_withdrawn", pause_requested_at=None)

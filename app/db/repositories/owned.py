@@ -1,4 +1,4 @@
-"""What every repository of project-owned rows shares: get, lock and page within one project. Knows no noun."""
+"""What all repositories of project-owned rows share: get, lock and page within one project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact)
 
 
 class OwnedRepository(Generic[Row]):
-    """Rows with `id` and `project_id`. A row of another project is not found, and nobody learns that it exists."""
+    """Rows with `id` and `project_id`. Nobody learns that a row of another project exists."""
 
     model: ClassVar[type[Any]]
     noun: ClassVar[str]

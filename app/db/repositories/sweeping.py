@@ -1,4 +1,4 @@
-"""Jobs, uploads and checkpoints, as the sweeper sees them: across projects, in small batches, by the database's clock."""
+"""Jobs, uploads and checkpoints as the sweeper sees them: of all projects, in batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SweepRepository:
         self._session = session
 
     def requeue_or_fail_expired(self, limit: int = 100) -> list[tuple[str, JobState]]:
-        """Jobs whose lease ran out: queued again, failed `worker_lost`, cancelled or paused, as it was asked."""
+        """Jobs whose lease ran out: queued again, failed `worker_lost`, cancelled or paused."""
         query = (
             select(Job)
             .where(Job.state.in_(LEASED), Job.lease_expires_at < func.clock_timestamp())
@@ -177,7 +177,7 @@ class SweepRepository:
         return self._session.scalars(query).all()
 
     def forget_states(self, job_id: str, version: int) -> bool:
-        """Before the states are deleted: the job no longer points at them. False when it changed meanwhile."""
+        """Before its states are deleted, the job stops pointing at them. False when it changed meanwhile."""
         statement = (
             update(Job)
             .where(Job.id == job_id, Job.version == version, Job.state.in_(TERMINAL))
