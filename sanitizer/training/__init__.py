@@ -1,0 +1,1 @@
+"""Trains a checkpoint with a method: optimizer, schedule, one step, the loop, resumable state."""

@@ -1,0 +1,82 @@
+"""Where the towers run and in which arithmetic. Knows no loss, no data and no recipe beyond its precision.
+
+Parameters, moments, embeddings and losses are float32 everywhere; `bf16` means that the towers' forward
+and backward run under autocast. `auto` chooses bf16
+  - on CUDA, where the device supports it;
+  - on a CPU with AMX tiles or AVX-512 BF16, for models of at least 20 million parameters outside the token
+    table: below that the casts cost more than the arithmetic saves (benchmarks/precision.py);
+and fp32 everywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from sanitizer.errors import OptionsRejected
+from sanitizer.recipe import Precision
+
+BF16_MIN_TOWER_PARAMETERS = 20_000_000
+
+
+def pick(requested: str = "auto") -> torch.device:
+    """`auto`: CUDA, else Apple's MPS, else CPU. Raises OptionsRejected if a named device is absent."""
+    has_mps = torch.backends.mps.is_available()
+    if requested == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
+    try:
+        device = torch.device(requested)
+    except RuntimeError as error:
+        raise OptionsRejected(
+            "unknown_device", f"There is no device named '{requested}'.", "Use auto, cpu, cuda or mps."
+        ) from error
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": has_mps}
+    if not present.get(device.type, False):
+        raise OptionsRejected(
+            "device_absent", f"This machine offers no '{requested}' device to torch.", "Use auto or cpu."
+        )
+    return device
+
+
+def num_tower_parameters(model: nn.Module) -> int:
+    """Parameters that take part in arithmetic: all but embedding tables."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    return sum(p.numel() for p in model.parameters() if id(p) not in tables)
+
+
+def towers_dtype(precision: Precision, device: torch.device, model: nn.Module) -> torch.dtype:
+    """The dtype of the towers' arithmetic by the rule above: torch.float32 or torch.bfloat16."""
+    if precision == "fp32":
+        return torch.float32
+    if precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    if device.type == "cpu" and _cpu_has_bf16() and num_tower_parameters(model) >= BF16_MIN_TOWER_PARAMETERS:
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_has_bf16() -> bool:
+    # torch offers no public name for these two questions.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """The context of a tower's forward pass; does nothing for float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def use_all_cores() -> int:
+    """One thread per core that this process may run on; returns that number.
+
+    torch counts the machine's cores; a container or a taskset may grant fewer, and more threads than
+    cores make small steps several times slower. OMP_NUM_THREADS, where set, wins.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, min(granted, torch.get_num_threads())))
+    return torch.get_num_threads()

@@ -1,0 +1,315 @@
+"""Fine-tunes a checkpoint with a recipe: epochs, saving, resuming, progress. Knows no job and no audit.
+
+A run is the sequence of its updates; everything that decides one of them (weights, moments, RNG, position
+in the data, curve, watch) is in the state, so a run that was cut at any step and resumed makes the same
+updates as one that was not, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.batches import PairBatch, PairBatches
+from sanitizer.data.images import normalise
+from sanitizer.data.pairs import PairDataset
+from sanitizer.errors import Interrupted
+from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
+from sanitizer.recipe import Recipe, to_json
+from sanitizer.report import Training
+from sanitizer.training import distributed, optimizer, state, towers
+from sanitizer.training.device import towers_dtype
+from sanitizer.training.distributed import World
+from sanitizer.training.fits import check_fits
+from sanitizer.training.pace import Pace
+from sanitizer.training.record import Record
+from sanitizer.training.schedule import rate_factor
+from sanitizer.training.state import Position
+from sanitizer.training.step import StepOptions, StepResult, clamp_logit_scale, take_step
+
+MAX_SAVING_SHARE = 0.05
+"""A large model takes long to save: saves are at least so far apart that they take this share of the time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuned:
+    """`training` is for the report; the rest is what the run learnt about its data and machine."""
+
+    training: Training
+    num_skipped: int
+    skipped_examples: tuple[str, ...]
+    precision: str
+
+
+def finetune(
+    checkpoint: LoadedCheckpoint,
+    pairs: PairDataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    state_folder: Path | None = None,
+    save_every_s: float = 60.0,
+    progress: Progress = ignore,
+    stop: Callable[[], bool] = lambda: False,
+    num_workers: int = 0,
+) -> Finetuned:
+    """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
+
+    Resumes from the newest state of the same run in `state_folder`, saves there every `save_every_s`
+    seconds, when `stop()` becomes true between two steps, and at the end. Every process of a
+    torch.distributed group calls this with the same arguments; rank 0 saves and reports.
+
+    Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
+    Interrupted after saving if `stop()`.
+    """
+    world = distributed.current()
+    check_fits(recipe, checkpoint, len(pairs), world.size)
+    model = checkpoint.model.to(device=device, memory_format=torch.channels_last)
+    towers.prepare(model, freeze_batch_norm_statistics=recipe.freeze_batch_norm_statistics)
+    batches = PairBatches(
+        pairs,
+        tokenize=checkpoint.tokenize,
+        image_size=checkpoint.architecture.image_size,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        eda_alpha=recipe.eda_alpha,
+        max_skipped_share=recipe.max_skipped_share,
+        rank=world.rank,
+        world_size=world.size,
+        num_workers=num_workers,
+        augment=recipe.lambda2 > 0,
+    )
+    run = _Run(
+        checkpoint=checkpoint,
+        batches=batches,
+        recipe=recipe,
+        run_sha256=_run_sha256(checkpoint, pairs, recipe, seed, world),
+        state_folder=state_folder,
+        save_every_s=save_every_s,
+        progress=progress if world.rank == 0 else ignore,
+        stop=stop,
+        world=world,
+    )
+    run.resume()
+    run.train()
+    model.eval()
+    return run.result()
+
+
+class _Run:
+    """The moving parts of one call of `finetune`, and where it stands."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: LoadedCheckpoint,
+        batches: PairBatches,
+        recipe: Recipe,
+        run_sha256: str,
+        state_folder: Path | None,
+        save_every_s: float,
+        progress: Progress,
+        stop: Callable[[], bool],
+        world: World,
+    ) -> None:
+        self._model = checkpoint.model
+        self._device: torch.device = checkpoint.model.logit_scale.device
+        self._batches, self._recipe, self._world = batches, recipe, world
+        self._state_folder, self._save_every_s = state_folder, save_every_s
+        self._progress, self._stop = progress, stop
+        self._optimizer = optimizer.build(self._model, recipe)
+        self._total_steps = recipe.epochs * batches.steps_per_epoch
+        self._batch_size = recipe.batch_size * world.size
+        self._record = Record(
+            total_steps=self._total_steps,
+            steps_per_epoch=batches.steps_per_epoch,
+            chance_loss=(recipe.lambda1 + recipe.lambda2) * math.log(self._batch_size),
+        )
+        self._position = Position(run_sha256=run_sha256, step=0, epoch=0, step_in_epoch=0)
+        self._dtype = towers_dtype(recipe.precision, self._device, self._model)
+        self._options = StepOptions(
+            to_input=_to_input(checkpoint),
+            lambda1=recipe.lambda1,
+            lambda2=recipe.lambda2,
+            chunk_size=recipe.chunk_size,
+            max_grad_norm=recipe.max_grad_norm,
+            towers_dtype=self._dtype,
+        )
+        self._started = time.monotonic()
+        self._saved_at, self._saving_took_s = self._started, 0.0
+        self._saved_step: int | None = None
+
+    def resume(self) -> None:
+        """Take up the newest fitting state, if there is one."""
+        clamp_logit_scale(self._model)
+        found = self._state_folder and state.find_newest(self._state_folder, self._position.run_sha256)
+        if not found:
+            return
+        position = state.load(found, self._model, self._optimizer)
+        self._record.restore(position)
+        self._saved_step = position.step
+        self._position = replace(position, resumed_from_steps=(*position.resumed_from_steps, position.step))
+        self._progress(
+            Noted(level="info", message=f"Resumed from step {position.step} of {self._total_steps}.")
+        )
+
+    def train(self) -> None:
+        """From the position to the end."""
+        self._progress(PhaseStarted(phase="finetune", total=self._total_steps, unit="steps"))
+        pace = Pace()
+        pace.mark(self._position.step)
+        while self._position.epoch < self._recipe.epochs:
+            self._train_epoch(pace)
+        if self._saved_step != self._position.step:
+            self._save()
+        self._progress(PhaseFinished(phase="finetune"))
+
+    def _train_epoch(self, pace: Pace) -> None:
+        start = self._position
+        for batch in self._batches.epoch(start.epoch, start.step_in_epoch):
+            self._stop_if_asked()
+            result = self._step(batch)
+            pace.mark(self._position.step)
+            self._report(pace, result)
+            self._save_if_due()
+
+    def _step(self, batch: PairBatch) -> StepResult:
+        """One update, taken down in the record and the position."""
+        step = self._position.step
+        factor = rate_factor(step, warmup_steps=self._recipe.warmup_steps, total_steps=self._total_steps)
+        learning_rate = self._recipe.learning_rate * factor
+        optimizer.set_rate(self._optimizer, learning_rate)
+        result = take_step(self._model, self._optimizer, batch, self._options, self._world)
+        logit_scale = float(self._model.logit_scale.detach().exp().reshape(()))
+        self._record.add(step, result, learning_rate=learning_rate, logit_scale=logit_scale)
+        in_epoch = self._position.step_in_epoch + 1
+        ends_epoch = in_epoch == self._batches.steps_per_epoch
+        self._position = replace(
+            self._position,
+            step=step + 1,
+            epoch=self._position.epoch + ends_epoch,
+            step_in_epoch=0 if ends_epoch else in_epoch,
+        )
+        return result
+
+    def _report(self, pace: Pace, result: StepResult) -> None:
+        done, rate = self._position.step, pace.rate
+        self._progress(
+            Advanced(
+                phase="finetune",
+                done=done,
+                total=self._total_steps,
+                rate=None if rate is None else rate * self._batch_size,
+                rate_unit="pairs",
+                eta_s=pace.eta_s(self._total_steps - done),
+                loss=result.loss,
+            )
+        )
+
+    def _stop_if_asked(self) -> None:
+        if not self._world.any(self._stop(), self._device):
+            return
+        if self._state_folder is None:
+            raise Interrupted(
+                "stopped", "The training was asked to stop.", "Run it again; nothing was saved."
+            )
+        if self._saved_step != self._position.step:
+            self._save()
+        raise Interrupted(
+            "stopped",
+            f"The training was asked to stop after step {self._position.step} of {self._total_steps}.",
+            "Run it again with the same arguments; it resumes from there.",
+        )
+
+    def _save_if_due(self) -> None:
+        # Rank 0's clock decides for all, so that every rank waits at the same step.
+        pause_s = max(self._save_every_s, self._saving_took_s / MAX_SAVING_SHARE)
+        is_due = self._world.rank == 0 and time.monotonic() - self._saved_at >= pause_s
+        if self._state_folder is not None and self._world.any(is_due, self._device):
+            self._save()
+
+    def _save(self) -> None:
+        if self._state_folder is None:
+            return
+        if self._world.rank == 0:
+            began = time.monotonic()
+            path = state.save(self._state_folder, self._model, self._optimizer, self._snapshot())
+            self._saved_at = time.monotonic()
+            self._saving_took_s = self._saved_at - began
+            self._progress(
+                StateSaved(path=f"{self._state_folder.name}/{path.name}", step=self._position.step)
+            )
+        self._saved_step = self._position.step
+        self._world.wait()
+
+    def _snapshot(self) -> Position:
+        """The position with everything that the record, the batches and the clock know by now."""
+        # A resumed run meets the bad pairs of earlier epochs again, so the larger count is the fuller one.
+        num_skipped, examples = max(
+            (self._batches.num_skipped, self._batches.skipped_examples),
+            (self._position.num_skipped, self._position.skipped_examples),
+        )
+        return replace(
+            self._position,
+            curve=tuple(self._record.curve),
+            interval_steps=self._record.interval_steps,
+            interval_sums=self._record.interval_sums,
+            watch_first_sum=self._record.watch_first_sum,
+            watch_average=self._record.watch_average,
+            num_skipped=num_skipped,
+            skipped_examples=examples,
+            wall_s=self._position.wall_s + time.monotonic() - self._started,
+        )
+
+    def result(self) -> Finetuned:
+        """What the finished run has to say."""
+        end = self._snapshot()
+        num_pairs = end.step * self._batch_size
+        return Finetuned(
+            training=Training(
+                num_steps=end.step,
+                num_epochs=self._recipe.epochs,
+                num_pairs_seen=num_pairs,
+                wall_s=end.wall_s,
+                pairs_per_s=num_pairs / end.wall_s,
+                resumed_from_steps=end.resumed_from_steps,
+                curve=end.curve,
+            ),
+            num_skipped=end.num_skipped,
+            skipped_examples=end.skipped_examples,
+            precision="bf16" if self._dtype == torch.bfloat16 else "fp32",
+        )
+
+
+def _to_input(checkpoint: LoadedCheckpoint) -> Callable[[Tensor], Tensor]:
+    mean, std = checkpoint.architecture.image_mean, checkpoint.architecture.image_std
+
+    def to_input(image_NCHW: Tensor) -> Tensor:
+        return normalise(image_NCHW, mean, std).contiguous(memory_format=torch.channels_last)
+
+    return to_input
+
+
+def _run_sha256(
+    checkpoint: LoadedCheckpoint, pairs: PairDataset, recipe: Recipe, seed: int, world: World
+) -> str:
+    """What a state must share with a run to belong to it: everything that decides the sequence of updates."""
+    parts = {
+        "version": 1,
+        "recipe": to_json(recipe),
+        "seed": seed,
+        "weights_sha256": checkpoint.weights_sha256,
+        "pairs_sha256": pairs.sha256,
+        "world_size": world.size,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

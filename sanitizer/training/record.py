@@ -1,0 +1,96 @@
+"""What a run takes down about itself: the curve, and whether the loss ran away. Knows no model and no clock.
+
+Its whole memory goes into a `Position` and comes back from one, so that a resumed run draws the same
+curve and stops at the same step as one that was never cut.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sanitizer.errors import TrainingDiverged
+from sanitizer.report import CurvePoint
+from sanitizer.training.state import Position
+from sanitizer.training.step import StepResult
+
+MAX_CURVE_POINTS = 500
+WATCH_STEPS = 50
+WATCH_DECAY = 0.98
+WATCH_BOUND = 2.0
+
+_REMEDY = "Try a lower learning rate or more warm-up steps, and look at the data for broken captions."
+
+
+class Record:
+    """At most `MAX_CURVE_POINTS` points of the curve, each the mean over the steps since the one before."""
+
+    def __init__(self, *, total_steps: int, steps_per_epoch: int, chance_loss: float) -> None:
+        """`chance_loss`: the objective where all embeddings are alike, (lambda1 + lambda2) ln N."""
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._chance_loss = chance_loss
+        self._stride = math.ceil(total_steps / MAX_CURVE_POINTS)
+        self.curve: list[CurvePoint] = []
+        self.interval_steps = 0
+        self.interval_sums = (0.0, 0.0, 0.0)
+        self.watch_first_sum = 0.0
+        self.watch_average: float | None = None
+
+    def restore(self, position: Position) -> None:
+        """Continue where `position` was taken."""
+        self.curve = list(position.curve)
+        self.interval_steps = position.interval_steps
+        self.interval_sums = position.interval_sums
+        self.watch_first_sum = position.watch_first_sum
+        self.watch_average = position.watch_average
+
+    def add(self, step: int, result: StepResult, *, learning_rate: float, logit_scale: float) -> None:
+        """Take down update number `step` (from 0). Raises TrainingDiverged if the loss is not sound."""
+        self._check_finite(step, result)
+        loss, clip, self_supervised = self.interval_sums
+        self.interval_sums = (
+            loss + result.loss,
+            clip + result.loss_clip,
+            self_supervised + result.loss_self_supervised,
+        )
+        self.interval_steps += 1
+        num_done = step + 1
+        if num_done % self._stride == 0 or num_done == self._total_steps:
+            means = [total / self.interval_steps for total in self.interval_sums]
+            self.curve.append(
+                CurvePoint(
+                    step=num_done,
+                    epoch=num_done / self._steps_per_epoch,
+                    loss=means[0],
+                    loss_clip=means[1],
+                    loss_self_supervised=means[2],
+                    learning_rate=learning_rate,
+                    logit_scale=logit_scale,
+                )
+            )
+            self.interval_steps, self.interval_sums = 0, (0.0, 0.0, 0.0)
+        self._watch(step, result.loss)
+
+    def _check_finite(self, step: int, result: StepResult) -> None:
+        if not result.is_finite:
+            raise TrainingDiverged(
+                "loss_not_finite",
+                f"At step {step} the loss is {result.loss} and the gradient norm {result.grad_norm}.",
+                _REMEDY,
+            )
+
+    def _watch(self, step: int, loss: float) -> None:
+        """Compare a running mean with twice the larger of the first steps' mean and the loss of chance."""
+        if step < WATCH_STEPS:
+            self.watch_first_sum += loss
+            return
+        average = loss if self.watch_average is None else self.watch_average
+        self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
+        bound = WATCH_BOUND * max(self.watch_first_sum / WATCH_STEPS, self._chance_loss)
+        if self.watch_average > bound:
+            raise TrainingDiverged(
+                "loss_diverged",
+                f"At step {step} the running mean of the loss is {self.watch_average:.3g},"
+                f" over its bound of {bound:.3g}.",
+                _REMEDY,
+            )

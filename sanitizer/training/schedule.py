@@ -1,0 +1,23 @@
+"""The learning rate as a pure function of the step: linear warm-up, then cosine to zero. Knows no optimizer.
+
+Steps are counted from 0 by updates, not by epochs, so that the first update of a run is step 0 whatever
+was trained before (the published code starts one epoch late; see docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:
+    """Share of the base rate for update number `step` (0 ≤ step < total_steps).
+
+    (step + 1) / warmup_steps while step < warmup_steps, so that no update is wasted at rate 0; then
+    (1 + cos(pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2. Both pieces are 1 where
+    they meet. With warmup_steps >= total_steps the run ends inside its warm-up.
+    """
+    if not 0 <= step < total_steps:
+        raise ValueError(f"step {step} is outside a run of {total_steps} steps")
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))

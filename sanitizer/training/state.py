@@ -1,0 +1,176 @@
+"""Resumable training states on disk. Knows files and tensors; no data, loss or clock.
+
+    state/step-00000400/
+      weights.safetensors    every parameter and buffer, float32
+      moments.safetensors    AdamW's moments by parameter name, and torch's RNG state
+      position.json          a `Position`: which run, where in it, the curve so far
+      manifest.json          size and SHA-256 of each file above; written last
+
+A folder is filled under a name that no reader looks at, flushed to the disk and renamed, so a state is
+there whole or not at all; `find_newest` nevertheless believes only a manifest that verifies. Everything
+is safetensors or JSON: nothing in a state can execute, whoever brought it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from open_clip.model import CLIP
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import AdamW
+
+from sanitizer.report import CurvePoint
+from sanitizer.training.optimizer import export_moments, import_moments
+
+WEIGHTS_NAME = "weights.safetensors"
+MOMENTS_NAME = "moments.safetensors"
+POSITION_NAME = "position.json"
+MANIFEST_NAME = "manifest.json"
+NUM_KEPT = 2
+
+_FOLDER_PATTERN = re.compile(r"step-(\d{8,})")
+_RNG_PREFIX = "rng:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where a run stands. `run_sha256` identifies recipe, seed and inputs: a state fits one run only.
+
+    `step` updates are done; the next batch is number `step_in_epoch` of `epoch`. The `interval_*` sums
+    are of the steps since the last point of the curve, `watch_*` those of the divergence watch.
+    """
+
+    run_sha256: str
+    step: int
+    epoch: int
+    step_in_epoch: int
+    curve: tuple[CurvePoint, ...] = ()
+    interval_steps: int = 0
+    interval_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    watch_first_sum: float = 0.0
+    watch_average: float | None = None
+    num_skipped: int = 0
+    skipped_examples: tuple[str, ...] = ()
+    wall_s: float = 0.0
+    resumed_from_steps: tuple[int, ...] = ()
+
+
+_POSITION = TypeAdapter(Position)
+
+
+def save(folder: Path, model: CLIP, optimizer: AdamW, position: Position) -> Path:
+    """Write one state under `folder`, remove all but the newest `NUM_KEPT`, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{position.step:08d}"
+    unfinished = folder / f".unfinished-{final.name}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    device = model.logit_scale.device
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    moments = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in export_moments(optimizer, model).items()
+    }
+    save_file(weights, unfinished / WEIGHTS_NAME)
+    save_file(moments | _rng_states(device), unfinished / MOMENTS_NAME)
+    (unfinished / POSITION_NAME).write_bytes(_POSITION.dump_json(position))
+    manifest = {
+        name: {"size_bytes": (unfinished / name).stat().st_size, "sha256": _sha256(unfinished / name)}
+        for name in (WEIGHTS_NAME, MOMENTS_NAME, POSITION_NAME)
+    }
+    (unfinished / MANIFEST_NAME).write_text(json.dumps({"version": 1, "files": manifest}, indent=1))
+    for name in (*manifest, MANIFEST_NAME, "."):
+        _flush(unfinished / name)
+    if final.exists():  # an earlier state of the same step that did not verify
+        shutil.rmtree(final)
+    unfinished.rename(final)
+    _flush(folder)
+    _remove_old(folder)
+    return final
+
+
+def find_newest(folder: Path, run_sha256: str | None = None) -> Path | None:
+    """The newest state under `folder` whose manifest verifies (and that is of this run, if one is given)."""
+    for candidate in reversed(_list(folder)):
+        if verifies(candidate) and (run_sha256 is None or read_position(candidate).run_sha256 == run_sha256):
+            return candidate
+    return None
+
+
+def verifies(state: Path) -> bool:
+    """Whether every file of the manifest is there with its size and digest, and the position can be read."""
+    try:
+        files = json.loads((state / MANIFEST_NAME).read_bytes())["files"]
+        if set(files) != {WEIGHTS_NAME, MOMENTS_NAME, POSITION_NAME}:
+            return False
+        for name, entry in files.items():
+            if (state / name).stat().st_size != entry["size_bytes"] or _sha256(state / name) != entry[
+                "sha256"
+            ]:
+                return False
+        read_position(state)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return False
+    return True
+
+
+def read_position(state: Path) -> Position:
+    """Raises pydantic.ValidationError if it is not one."""
+    return _POSITION.validate_json((state / POSITION_NAME).read_bytes())
+
+
+def load(state: Path, model: CLIP, optimizer: AdamW) -> Position:
+    """Bring weights, moments and RNG back, in place, and return the position."""
+    device = model.logit_scale.device
+    model.load_state_dict(load_file(state / WEIGHTS_NAME))
+    tensors = load_file(state / MOMENTS_NAME)
+    rng = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_RNG_PREFIX)}
+    import_moments(optimizer, model, tensors)
+    torch.set_rng_state(rng[_RNG_PREFIX + "cpu"])
+    if device.type == "cuda" and _RNG_PREFIX + "cuda" in rng:
+        torch.cuda.set_rng_state(rng[_RNG_PREFIX + "cuda"], device)
+    return read_position(state)
+
+
+def _rng_states(device: torch.device) -> dict[str, Tensor]:
+    states = {_RNG_PREFIX + "cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states[_RNG_PREFIX + "cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _list(folder: Path) -> list[Path]:
+    """States by step, oldest first, whole or not."""
+    if not folder.is_dir():
+        return []
+    matches = [(m, path) for path in folder.iterdir() if (m := _FOLDER_PATTERN.fullmatch(path.name))]
+    return [path for _, path in sorted((int(m[1]), path) for m, path in matches)]
+
+
+def _remove_old(folder: Path) -> None:
+    for old in _list(folder)[:-NUM_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    # Some file systems refuse fsync on a folder; the rename is then as durable as they make it.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""One training step: a batch in, one update out. Knows no epochs, files or progress.
+
+    towers → unit embeddings → (gathered over ranks) → loss → gradient of the embeddings → towers → update
+
+The loss is differentiated twice over, in two legs that meet at the embeddings. Because the loss sees only
+embeddings, their gradient is all that the towers need: so a batch that does not fit can pass in chunks,
+first without a graph to know all embeddings, then again with one, each chunk fed its share of the
+gradient (cached embeddings: Gao et al. 2021, arXiv 2101.06983). The result is that of the whole batch,
+because nothing in the towers mixes the rows of a batch once BatchNorm's statistics are frozen.
+
+Legend: N pairs of this rank's batch (or of a chunk), C H W an image, L places for tokens, D embedding width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.optim import AdamW
+
+from sanitizer.data.batches import PairBatch
+from sanitizer.methods.cleanclip import Embeddings, Losses, objective
+from sanitizer.training.device import autocast
+from sanitizer.training.distributed import World
+from sanitizer.training.towers import cut_padding, encode_image, encode_text
+
+MAX_LOG_SCALE = math.log(100.0)
+"""CLIP's bound on its logit scale (Radford et al. 2021, section 2.5)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """What one step obeys. `to_input` makes model input (float, normalised) from uint8 pixels."""
+
+    to_input: Callable[[Tensor], Tensor]
+    lambda1: float
+    lambda2: float
+    chunk_size: int | None
+    max_grad_norm: float | None
+    towers_dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Losses of the whole gathered batch (unweighted but for `loss`); the gradient norm before clipping."""
+
+    loss: float
+    loss_clip: float
+    loss_self_supervised: float
+    grad_norm: float
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+def take_step(
+    model: CLIP, optimizer: AdamW, batch: PairBatch, options: StepOptions, world: World
+) -> StepResult:
+    """Compute the gradient of `batch`, clip it, update `model` and clamp its logit scale.
+
+    If the loss or the gradient is not finite, nothing is updated: look at `is_finite`.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    losses = accumulate_gradients(model, batch, options, world)
+    trainable = [p for p in model.parameters() if p.grad is not None]
+    norm = nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
+    result = StepResult(
+        loss=float(losses.total),
+        loss_clip=float(losses.clip),
+        loss_self_supervised=float(losses.self_supervised),
+        grad_norm=float(norm),
+    )
+    if result.is_finite:
+        optimizer.step()
+        clamp_logit_scale(model)
+    return result
+
+
+def clamp_logit_scale(model: CLIP) -> None:
+    """Keep the logit scale's logarithm in [0, ln 100], in place."""
+    with torch.no_grad():
+        _log_scale(model).clamp_(0, MAX_LOG_SCALE)
+
+
+def accumulate_gradients(model: CLIP, batch: PairBatch, options: StepOptions, world: World) -> Losses:
+    """Set every parameter's `.grad` to the gradient of the whole gathered batch's loss; return that loss."""
+    chunks = list(_chunks(len(batch.image_NCHW), options.chunk_size))
+    is_cached = len(chunks) > 1
+    with torch.no_grad() if is_cached else nullcontext():
+        parts = [_embed(model, batch, rows, options) for rows in chunks]
+    local = [torch.cat(column) for column in zip(*parts, strict=True)] if is_cached else parts[0]
+    losses, gradients, scale_gradient = _loss_at_embeddings(model, local, options, world)
+    own = [world.own(gradient) for gradient in gradients]
+    if is_cached:
+        for rows in chunks:
+            torch.autograd.backward(_embed(model, batch, rows, options), [gradient[rows] for gradient in own])
+    else:
+        torch.autograd.backward(local, own)
+    log_scale = _log_scale(model)
+    world.sum_gradients(p for p in model.parameters() if p is not log_scale)
+    log_scale.grad = scale_gradient  # of the whole loss already, on every rank
+    return Losses(losses.total.detach(), losses.clip.detach(), losses.self_supervised.detach())
+
+
+def _chunks(num_rows: int, chunk_size: int | None) -> Iterator[slice]:
+    size = min(chunk_size or num_rows, num_rows)
+    for start in range(0, num_rows, size):
+        yield slice(start, start + size)
+
+
+def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> list[Tensor]:
+    """Unit embeddings of some pairs in the order of `Embeddings`' fields: two, or four where lambda2 > 0."""
+    device = _log_scale(model).device
+    images, texts = [batch.image_NCHW[rows]], [batch.tokens_NL[rows]]
+    if options.lambda2 > 0:
+        images.append(batch.image_view_NCHW[rows])
+        texts.append(batch.tokens_view_NL[rows])
+    pixels = options.to_input(torch.cat(images).to(device, non_blocking=True))
+    tokens = cut_padding(model, torch.cat(texts)).to(device, non_blocking=True)
+    with autocast(device, options.towers_dtype):
+        image_features, text_features = encode_image(model, pixels), encode_text(model, tokens)
+    image_parts = _unit(image_features).chunk(len(images))
+    text_parts = _unit(text_features).chunk(len(texts))
+    return [part for both in zip(image_parts, text_parts, strict=True) for part in both]
+
+
+def _unit(features_ND: Tensor) -> Tensor:
+    if features_ND.dtype in (torch.float16, torch.bfloat16):
+        features_ND = features_ND.float()
+    return normalize(features_ND, dim=-1)
+
+
+def _loss_at_embeddings(
+    model: CLIP, local: list[Tensor], options: StepOptions, world: World
+) -> tuple[Losses, list[Tensor], Tensor]:
+    """The loss over all ranks' rows, its gradient at every embedding, and at the logit scale's logarithm."""
+    leaves = [world.gather(tensor).requires_grad_() for tensor in local]
+    log_scale = _log_scale(model)
+    losses = objective(Embeddings(*leaves), log_scale.exp(), lambda1=options.lambda1, lambda2=options.lambda2)
+    *gradients, scale_gradient = torch.autograd.grad(losses.total, [*leaves, log_scale])
+    return losses, gradients, scale_gradient
+
+
+def _log_scale(model: CLIP) -> nn.Parameter:
+    parameter = model.logit_scale
+    assert isinstance(parameter, nn.Parameter)
+    return parameter
