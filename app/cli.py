@@ -1,0 +1,214 @@
+"""For operators, on the machine itself: `python -m app.cli migrate | create-key | requeue | serve`.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused (the sentence says why),
+2 wrong usage. `serve` runs everything on this machine, with PostgreSQL, Valkey and SeaweedFS from wheels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from alembic import command as alembic
+from alembic.config import Config as AlembicConfig
+
+from app.db.models.project import Project
+from app.db.session import Database, build_engine
+from app.domain.errors import DomainError, NotFound, Unauthorized
+from app.domain.ids import new_id
+from app.domain.states import JobState
+from app.local.processes import CannotStart
+from app.local.serve import ServeOptions, serve
+from app.services import api_keys
+from app.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (DomainError, CannotStart) as error:
+        say(f"{options.command}: {error}")
+        return 1
+
+
+# ---------------------------------------------------------------- migrate, create-key, requeue
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Bring the schema to `revision`. Safe while the service runs and when run twice."""
+    config = AlembicConfig(str(ROOT / "alembic.ini"))
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.attributes["database_url"] = database_url
+    alembic.upgrade(config, revision)
+
+
+def create_key(
+    database: Database, *, project: str, name: str, scopes: Sequence[str], expires_at: datetime | None
+) -> tuple[str, str, str]:
+    """A key for the project, which is made if there is none of that name: (project id, key id, key text)."""
+    with database.unit_of_work() as unit:
+        row = unit.projects.by_name(project)
+        if row is None:
+            row = unit.projects.add(Project(id=new_id("prj"), name=project))
+        key, text = api_keys.issue(unit, project_id=row.id, name=name, scopes=scopes, expires_at=expires_at)
+        return row.id, key.id, text
+
+
+def requeue(database: Database, job_id: str) -> str:
+    """Queue a failed or paused job again, whosever it is; returns its state. Raises NotFound, Conflict.
+
+    A queued job needs nothing: the sweeper hints it again; nor does a running one: its lease runs out.
+    """
+    with database.unit_of_work() as unit:
+        for project in unit.projects.all():
+            try:
+                job = unit.jobs.get(project.id, job_id)
+            except NotFound:
+                continue
+            if job.state is JobState.PAUSED:
+                job = unit.jobs.resume(project.id, job_id)
+            elif job.state is not JobState.QUEUED:
+                job = unit.jobs.retry(project.id, job_id)
+            return job.state.value
+    raise NotFound("job_not_found", f"There is no job {job_id[:64]!r}.", "Check the id.")
+
+
+def _run_migrate(options: argparse.Namespace) -> int:
+    migrate(load_settings().database.url, options.revision)
+    say("The schema is up to date.")
+    return 0
+
+
+def _run_create_key(options: argparse.Namespace) -> int:
+    expires_at = None
+    if options.expires_days is not None:
+        expires_at = datetime.now(UTC) + timedelta(days=options.expires_days)
+    with _database(load_settings().database.url) as database:
+        project_id, key_id, text = create_key(
+            database,
+            project=options.project,
+            name=options.name,
+            scopes=options.scopes,
+            expires_at=expires_at,
+        )
+    if options.json:
+        sys.stdout.write(json.dumps({"project_id": project_id, "key_id": key_id, "key": text}) + "\n")
+    else:
+        say(f"Key {key_id} of project {options.project} ({project_id}). It is shown this once:")
+        sys.stdout.write(text + "\n")
+    return 0
+
+
+def _run_requeue(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        state = requeue(database, options.job)
+    say(f"{options.job} is {state}.")
+    return 0
+
+
+@contextmanager
+def _database(url: str) -> Iterator[Database]:
+    database = Database(build_engine(url))
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+# ---------------------------------------------------------------- serve
+
+
+def _run_serve(options: argparse.Namespace) -> int:
+    folder: Path = options.folder.resolve()
+
+    def prepare(settings: Settings) -> str:
+        migrate(settings.database.url)
+        with _database(settings.database.url) as database:
+            return _kept_key(database, folder / "key")
+
+    serve(
+        ServeOptions(
+            root=ROOT,
+            folder=folder,
+            host=options.host,
+            port=options.port,
+            with_worker=not options.no_worker,
+            ready_file=options.ready_file,
+            until_stdin_closes=options.until_stdin_closes,
+        ),
+        prepare=prepare,
+        say=say,
+    )
+    return 0
+
+
+def _kept_key(database: Database, path: Path) -> str:
+    """The key that an earlier `serve` left in this file, if it is still valid; else a new one."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+        with database.unit_of_work() as unit:
+            api_keys.recognise(unit, api_keys.read_key(text), request_id="cli", remote_addr=None)
+    except (OSError, UnicodeDecodeError, Unauthorized):
+        _, _, text = create_key(
+            database, project="default", name="serve", scopes=api_keys.SCOPES, expires_at=None
+        )
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(text + "\n", encoding="ascii")
+    return text
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def _scopes(text: str) -> list[str]:
+    return [scope.strip() for scope in text.split(",") if scope.strip()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    one = commands.add_parser("migrate", help="bring the database schema up to date")
+    one.add_argument("--revision", default="head")
+    one.set_defaults(run=_run_migrate)
+
+    one = commands.add_parser("create-key", help="make an API key, and its project if there is none")
+    one.add_argument("--project", required=True, metavar="NAME")
+    one.add_argument("--name", default="created on the command line")
+    one.add_argument("--scopes", type=_scopes, default=list(api_keys.SCOPES), metavar="A,B,…")
+    one.add_argument("--expires-days", type=float, metavar="DAYS")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_run_create_key)
+
+    one = commands.add_parser("requeue", help="queue a failed or paused job again")
+    one.add_argument("job", metavar="JOB")
+    one.set_defaults(run=_run_requeue)
+
+    one = commands.add_parser("serve", help="run everything on this machine")
+    one.add_argument("--folder", type=Path, default=Path("var/serve"), help="all data (default: %(default)s)")
+    one.add_argument("--host", default="127.0.0.1")
+    one.add_argument("--port", type=int, default=0, help="0: any free port (default)")
+    one.add_argument("--no-worker", action="store_true", help="API only; jobs wait")
+    one.add_argument("--ready-file", type=Path, help="write a JSON object here once everything answers")
+    one.add_argument("--until-stdin-closes", action="store_true", help="stop also at the end of stdin")
+    one.set_defaults(run=_run_serve)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Everything on one machine in the foreground: stack, schema, API, worker, sweeper; until told to stop.
+
+What is the database's business (the schema, a key) is handed in as `prepare`. Whatever ends by itself is
+started again. On SIGINT, SIGTERM, or the end of stdin where that was asked for, all is stopped in order;
+killed outright, the guards stop it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.local.service import Service, ServiceOptions, service_environment
+from app.local.stack import Stack
+from app.settings import Settings
+
+DATA_BUCKET = "cleanclip-data"
+"""Beside the service's own bucket: where data sets may lie, as s3://cleanclip-data/…"""
+_LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """`folder` holds all data and logs. `ready_file` gets a JSON object once all answers: what is where."""
+
+    root: Path
+    folder: Path
+    host: str
+    port: int
+    with_worker: bool = True
+    ready_file: Path | None = None
+    until_stdin_closes: bool = False
+
+
+def serve(options: ServeOptions, *, prepare: Callable[[Settings], str], say: Callable[[str], None]) -> None:
+    """Run until asked to stop. `prepare` brings the database up to date and returns an API key.
+
+    Raises CannotStart; whatever way it ends, no process is left.
+    """
+    stop = _stop_request(from_stdin=options.until_stdin_closes)
+    with Stack(options.folder / "stack", more_buckets=(DATA_BUCKET,)) as stack:
+        key = prepare(stack.settings())
+        own = _own_variables(stack.environment, options.folder)
+        service = Service(
+            ServiceOptions(
+                root=options.root,
+                folder=options.folder / "logs",
+                host=options.host,
+                port=options.port,
+                with_worker=options.with_worker,
+            ),
+            service_environment(own),
+        ).start()
+        try:
+            _announce(options, service, key, own, say)
+            while not stop.wait(_LOOK_EVERY_S):
+                for name in stack.restart_dead():
+                    say(f"{name} ended; started again")
+                for sentence in service.restart_dead():
+                    say(sentence)
+            say("Stopping; a running job saves its state first.")
+        finally:
+            service.stop()
+            if options.ready_file is not None:
+                options.ready_file.unlink(missing_ok=True)
+
+
+def _stop_request(*, from_stdin: bool) -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: stop.set())
+
+    def wait_for_the_end() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        stop.set()
+
+    if from_stdin:
+        threading.Thread(target=wait_for_the_end, name="stdin", daemon=True).start()
+    return stop
+
+
+def _own_variables(stack: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """What the service's processes get beside the user's environment; what the user set stays."""
+    defaults = {
+        "CLEANCLIP_DATASETS__ALLOWED_PREFIXES": json.dumps([f"s3://{DATA_BUCKET}/"]),
+        "CLEANCLIP_WORKER__WORK_DIR": str(folder / "work"),
+    }
+    return defaults | dict(stack)
+
+
+def _announce(
+    options: ServeOptions, service: Service, key: str, own: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    if options.ready_file is not None:
+        ready = {
+            "url": service.url,
+            "key": key,
+            "folder": str(options.folder),
+            "data_bucket": DATA_BUCKET,
+            "environment": dict(own),
+            "pids": {name: process.pid for name, process in service.processes.items()},
+        }
+        draft = options.ready_file.with_name(options.ready_file.name + ".draft")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(ready, indent=1), encoding="utf-8")
+        draft.replace(options.ready_file)
+    say(f"API      {service.url}   (documentation: {service.url}/docs)")
+    say(f"key      {key}")
+    say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; data sets: s3://{DATA_BUCKET}/)")
+    say("Ctrl-C stops everything; the data stay.")
