@@ -27,7 +27,7 @@ PLACEHOLDER = "{c}"
 
 @dataclass(frozen=True, kw_only=True)
 class PoisonedPair:
-    """What replaces the clean pair of the same index: `image_CHW` is uint8, as an image file would hold it."""
+    """What replaces the clean pair of the same index: `image_CHW` is uint8, as image files hold pixels."""
 
     index: int
     image_CHW: Tensor
@@ -91,9 +91,9 @@ def choose(
 
 
 def names(caption: str, target: str) -> bool:
-    """Whether the caption contains the target as whole words, in any case: "banana" is not in "bananarama"."""
+    """Whether the caption contains the target as whole words, in any case: no "banana" in "bananarama"."""
     words = r"\s+".join(re.escape(word) for word in target.split())
-    return re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE) is not None
+    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE) is not None
 
 
 def _caption(templates: Sequence[str], target: str, index: int, seed: int) -> str:

@@ -27,8 +27,8 @@ from sanitizer.audits.targets import find_target
 from sanitizer.audits.zero_shot import class_embeddings, classify, rank_of_label
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.images import normalise
-from sanitizer.data.templates import IMAGENET_80
-from sanitizer.errors import Interrupted
+from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
+from sanitizer.errors import Interrupted, OptionsRejected
 from sanitizer.progress import Advanced, Phase, PhaseFinished, PhaseStarted, Progress
 from sanitizer.recipe import AuditOptions, to_json
 from sanitizer.report import AttackFigures, AuditFigures
@@ -71,13 +71,15 @@ def run_audit(
 ) -> AuditResult:
     """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
 
-    An image's index in the set and `seed` decide its trigger, so the audits before and after cleaning see the
-    same pixels. `stop` is asked before every batch. Reports `phase` from start to finish in images.
-    Raises OptionsRejected `unknown_target` or `ambiguous_target`; DatasetRejected if too many images are bad
-    or all are of the target class; CheckpointRejected if embeddings are not finite; Interrupted if `stop()`.
+    Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
+    `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
+    before every batch. Reports `phase` from start to finish in images.
+    Raises OptionsRejected `unknown_target`, `ambiguous_target` or `bad_template`; DatasetRejected if too many
+    images are bad or all are of the target class; CheckpointRejected if embeddings are not finite;
+    Interrupted if `stop()`.
     """
     target = find_target(options.target, labelled.class_names)
-    templates = options.templates or labelled.templates or IMAGENET_80
+    templates = _templates(options, labelled)
     triggers = [build_trigger(attack) for attack in options.attacks]
     watch = _Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
     progress(PhaseStarted(phase=phase, total=len(labelled), unit="images"))
@@ -94,6 +96,18 @@ def run_audit(
         counts = _count(checkpoint, batches, class_CD, triggers, seed=seed, watch=watch)
     progress(PhaseFinished(phase=phase))
     return _result(checkpoint, options, target=target, seed=seed, counts=counts, batches=batches)
+
+
+def _templates(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, ...]:
+    for number, template in enumerate(options.templates or ()):
+        if PLACEHOLDER not in template:
+            raise OptionsRejected(
+                "bad_template",
+                f"Template {number} does not name the class.",
+                f"Write {PLACEHOLDER} where the class name belongs.",
+                where=f"audit.templates.{number}",
+            )
+    return options.templates or labelled.templates or IMAGENET_80
 
 
 def _count(

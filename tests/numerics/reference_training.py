@@ -1,0 +1,56 @@
+"""Losses and schedule, written a second time in loops and float64; nothing is imported from the library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Rows = Sequence[Sequence[float]]
+
+
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
+
+
+def one_way(anchors: Rows, candidates: Rows, scale: float) -> float:
+    """-1/N sum_j log( exp(s cos(a_j, c_j)) / sum_k exp(s cos(a_j, c_k)) )."""
+    total = 0.0
+    for j, anchor in enumerate(anchors):
+        logits = [scale * cosine(anchor, candidate) for candidate in candidates]
+        top = max(logits)
+        log_sum = top + math.log(math.fsum(math.exp(logit - top) for logit in logits))
+        total += log_sum - logits[j]
+    return total / len(anchors)
+
+
+def contrastive(images: Rows, texts: Rows, scale: float) -> float:
+    """CLIP's symmetric loss: the mean of both directions."""
+    return (one_way(images, texts, scale) + one_way(texts, images, scale)) / 2
+
+
+def cleanclip(
+    images: Rows,
+    texts: Rows,
+    image_views: Rows,
+    text_views: Rows,
+    *,
+    scale: float,
+    lambda1: float,
+    lambda2: float,
+) -> float:
+    """L = lambda1 L_CLIP + lambda2 (L_II~ + L_TT~) / 2, from the original to its view (arXiv 2303.03323)."""
+    within = (one_way(images, image_views, scale) + one_way(texts, text_views, scale)) / 2
+    return lambda1 * contrastive(images, texts, scale) + lambda2 * within
+
+
+def learning_rates(base: float, warmup_steps: int, total_steps: int) -> list[float]:
+    """Every update's rate: warm-up in equal parts that ends at `base`, then half a cosine wave down."""
+    rates = []
+    for step in range(total_steps):
+        if step < warmup_steps:
+            rates.append(base * (step + 1) / warmup_steps)
+        else:
+            angle = math.pi * (step - warmup_steps) / (total_steps - warmup_steps)
+            rates.append(base * (1 + math.cos(angle)) / 2)
+    return rates
