@@ -1,0 +1,65 @@
+# Everything that is typed: `make demo`, `make test`. Needs Python 3.11 or newer and make, nothing else.
+#
+#   PYTHON=python3.12   which Python makes the virtual environment
+#   KEEP=1              make demo: leave the service up afterwards
+#   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest
+
+SHELL := /bin/sh
+PYTHON ?= python3
+KEEP ?=
+TESTS ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check format install install-dev clean
+
+help:  ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: install  ## Clean a really poisoned CLIP through the running service; KEEP=1 leaves it up
+	@KEEP=$(KEEP) $(BIN)/python -m demo
+
+serve: install  ## Run the whole service on this machine until Ctrl-C
+	@$(BIN)/python -m app.cli serve
+
+test: install-dev  ## Run every test
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+check: install-dev  ## Lint, types, import laws
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install-dev  ## Put the code into its one form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the virtual environment and everything under var/
+	rm -rf $(VENV) var
+
+install: $(INSTALLED)-demo  ## Make the virtual environment (the other targets do it too)
+install-dev: $(INSTALLED)-dev
+
+# One stamp per extra: a second run is instant, a changed list of packages installs again.
+$(INSTALLED)-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing (extra '$*'); the first time this takes a minute or two …"
+	@mkdir -p var && started=$$(date +%s) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[$*]' --constraint constraints.txt && \
+	echo "{\"extra\": \"$*\", \"install_s\": $$(($$(date +%s) - started))}" > \
+		var/install$(if $(filter demo,$*),,-$*).json
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) > /dev/null || \
+		{ echo "There is no $(PYTHON). Install Python 3.11 or newer, or say which: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed; say which: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
