@@ -1,7 +1,7 @@
 """Runs migrations: one transaction for all of them, one migrator at a time, no long wait for a lock.
 
-The database is, in this order: a connection handed over in `config.attributes["connection"]`, the URL
-given as `-x url=…`, the service's settings.
+The database is, in this order: `config.attributes["database_url"]` (set by a program), `-x url=…`, the
+service's settings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _LOCK = 7_263_001  # any number that nobody else uses as an advisory lock
 
 
 def _url() -> str:
-    return context.get_x_argument(as_dictionary=True).get("url") or load_settings().database.url
+    given: str | None = context.config.attributes.get("database_url")
+    return given or context.get_x_argument(as_dictionary=True).get("url") or load_settings().database.url
 
 
 def _migrate(connection: Connection) -> None:
@@ -34,8 +35,6 @@ if context.is_offline_mode():
     context.configure(url=_url(), target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
-elif (given := context.config.attributes.get("connection")) is not None:
-    _migrate(given)
 else:
     engine = build_engine(_url())
     with engine.connect() as connection:

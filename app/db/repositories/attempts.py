@@ -309,13 +309,12 @@ class AttemptRepository:
         return self._session.scalars(query).one_or_none()
 
     def _stamp_phases(self, job: Job, wanted: Mapping[JobPhase, PhaseState]) -> None:
-        changed = [
-            phase for phase in job.phases if wanted.get(phase["name"], phase["state"]) != phase["state"]
-        ]
+        states = {str(phase["name"]): phase["state"] for phase in job.phases}
+        changed = [name for name, state in states.items() if wanted.get(JobPhase(name), state) != state]
         if not changed:
             return
-        now = self._session.scalar(select(func.clock_timestamp())).isoformat()
-        for name in [phase["name"] for phase in changed]:
+        now = str(self._session.scalars(select(func.to_char(func.clock_timestamp(), _RFC_3339))).one())
+        for name in changed:
             state = wanted[JobPhase(name)]
             phases = [_stamped(phase, state, now) if phase["name"] == name else phase for phase in job.phases]
             event = "phase_started" if state is PhaseState.RUNNING else "phase_finished"

@@ -1,0 +1,19 @@
+"""Names that both sides of the broker must agree on. Knows no Celery."""
+
+from __future__ import annotations
+
+from app.domain.states import PUBLIC_KINDS, JobKind
+
+RUN_JOB = "cleanclip.run_job"
+"""The one task: its only argument is `job_id`."""
+
+HEAVY_QUEUE = "cleanclip.heavy"
+"""Jobs that train or audit: hours, a GPU."""
+LIGHT_QUEUE = "cleanclip.light"
+"""Inspections and validations: they wait for no training run where a worker serves this queue alone."""
+ALL_QUEUES = (LIGHT_QUEUE, HEAVY_QUEUE)
+
+
+def queue_for(kind: JobKind) -> str:
+    """The queue whose workers run jobs of that kind."""
+    return HEAVY_QUEUE if kind in PUBLIC_KINDS else LIGHT_QUEUE

@@ -1,0 +1,25 @@
+"""A `JobPublisher` that remembers what it was told, and can be told to fail."""
+
+from __future__ import annotations
+
+from app.domain.states import JobKind
+
+
+class FakeJobPublisher:
+    """`sent` holds (job id, kind) in order; with `is_down` nothing is taken and nothing is known."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, JobKind]] = []
+        self.is_down = False
+
+    def job_ready(self, job_id: str, kind: JobKind) -> bool:
+        if self.is_down:
+            return False
+        self.sent.append((job_id, kind))
+        return True
+
+    def depth(self) -> int | None:
+        return None if self.is_down else len(self.sent)
+
+    def close(self) -> None:
+        pass
