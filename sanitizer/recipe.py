@@ -27,7 +27,7 @@ ShortText = Annotated[str, Len(1, 200)]
 class DeclaredOptions:
     """What the owner of a checkpoint declares, because its tensors cannot say it. None: the family's default.
 
-    `num_heads_*` default to width/64 as in every published CLIP; `image_mean`/`image_std` to OpenAI's
+    `num_heads_*` default to width/64 (16 for ViT-H, g, bigG, e); `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
     Hugging Face layouts and for research checkpoints (whose code descends from OpenAI's), and False for
     open_clip's.
