@@ -1,0 +1,252 @@
+"""Batches for training and for audits, in a fixed order. Knows seeds, ranks and positions; knows no model.
+
+Shapes: N samples of a batch, C = 3, H = W = the model's image size, L = the model's context length.
+
+The order of pairs is a permutation by (seed, epoch); rank r of w takes every w-th from r on, so that no pair
+is seen twice in an epoch by all ranks together. What is drawn for a pair depends on (seed, epoch, index of
+the pair) alone: batches are the same whatever the number of workers and wherever a run was cut.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sanitizer.data.assembly import BuiltBatch, PairAssembler
+from sanitizer.data.images import to_model_pixels
+from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.pairs import PairDataset
+from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
+from sanitizer.errors import OptionsRejected
+
+Position = tuple[int, int]
+"""(epoch, step)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatch:
+    """The two views of N pairs: as they are, and augmented."""
+
+    image_NCHW: Tensor
+    """uint8"""
+    image_view_NCHW: Tensor
+    """uint8"""
+    tokens_NL: Tensor
+    """int64"""
+    tokens_view_NL: Tensor
+    """int64"""
+
+
+class PairBatches:
+    """Full batches of both views, epoch after epoch. The last, short batch of an epoch is left out.
+
+    A bad pair is counted and replaced by another one of the set, drawn by (seed, epoch, index), so that every
+    batch is full on every rank.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        *,
+        tokenize: Callable[[Sequence[str]], Tensor],
+        image_size: int,
+        batch_size: int,
+        seed: int,
+        eda_alpha: float,
+        max_skipped_share: float,
+        rank: int = 0,
+        world_size: int = 1,
+        num_workers: int = 0,
+        augment: bool = True,
+    ) -> None:
+        """`batch_size` is that of this rank. With `augment` False the second view equals the first.
+
+        Raises OptionsRejected `batch_larger_than_data` if the data do not fill one batch on each rank.
+        """
+        self.steps_per_epoch = len(dataset) // world_size // batch_size
+        if self.steps_per_epoch == 0:
+            raise OptionsRejected(
+                "batch_larger_than_data",
+                f"{len(dataset)} pairs do not fill one batch of {batch_size} on {world_size} process(es).",
+                f"Set batch_size to at most {len(dataset) // world_size}, or give more pairs.",
+                where="recipe.batch_size",
+            )
+        self._assembler = PairAssembler(
+            dataset,
+            tokenize=tokenize,
+            image_size=image_size,
+            batch_size=batch_size,
+            seed=seed,
+            eda_alpha=eda_alpha,
+            rank=rank,
+            world_size=world_size,
+            augment=augment,
+            num_processes=max(1, num_workers),
+        )
+        self._ledger = SkipLedger(len(dataset), max_skipped_share)
+        self._positions = _Positions(self.steps_per_epoch)
+        self._loader = _loader(self._assembler, self._positions, num_workers) if num_workers else None
+
+    @property
+    def num_skipped(self) -> int:
+        """How many different pairs were found bad so far."""
+        return self._ledger.num_skipped
+
+    @property
+    def skipped_examples(self) -> tuple[str, ...]:
+        return self._ledger.examples
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[PairBatch]:
+        """The batches of `epoch` from `start_step` on. Raises DatasetRejected when too many pairs are bad."""
+        self._positions.epoch, self._positions.start_step = epoch, start_step
+        built: Iterator[BuiltBatch] = (
+            map(self._assembler.build, self._positions) if self._loader is None else iter(self._loader)
+        )
+        for batch in built:
+            for skipped in batch.skipped:
+                self._ledger.add(skipped)
+            views = batch.views
+            if views is None:
+                raise self._ledger.rejection()
+            yield PairBatch(
+                image_NCHW=views.image,
+                image_view_NCHW=views.image_view,
+                tokens_NL=views.tokens,
+                tokens_view_NL=views.tokens_view,
+            )
+
+
+class LabelledBatch(NamedTuple):
+    """N images in the order of the data set, with their indices in it."""
+
+    index_N: list[int]
+    image_NCHW: Tensor
+    """uint8"""
+    label_N: Tensor
+    """int64"""
+
+
+class LabelledBatches:
+    """All good images of a labelled set, in order; bad ones are counted and left out."""
+
+    def __init__(
+        self,
+        dataset: LabelledDataset,
+        *,
+        image_size: int,
+        batch_size: int,
+        max_skipped_share: float,
+        num_workers: int = 0,
+    ) -> None:
+        self._assembler = _LabelledAssembler(dataset, image_size, batch_size)
+        self._ledger = SkipLedger(len(dataset), max_skipped_share)
+        self._starts = range(0, len(dataset), batch_size)
+        self._loader = _loader(self._assembler, self._starts, num_workers) if num_workers else None
+
+    def __len__(self) -> int:
+        """How many batches one pass has at most (a batch of bad images only is left out)."""
+        return len(self._starts)
+
+    @property
+    def num_skipped(self) -> int:
+        return self._ledger.num_skipped
+
+    @property
+    def skipped_examples(self) -> tuple[str, ...]:
+        return self._ledger.examples
+
+    def __iter__(self) -> Iterator[LabelledBatch]:
+        """One pass. Raises DatasetRejected when too many images are bad."""
+        built: Iterator[tuple[LabelledBatch | None, tuple[Skipped, ...]]] = (
+            map(self._assembler.build, self._starts) if self._loader is None else iter(self._loader)
+        )
+        for batch, all_skipped in built:
+            for skipped in all_skipped:
+                self._ledger.add(skipped)
+            if batch is not None:
+                yield batch
+        if self.num_skipped and self.num_skipped == self._ledger.num_samples:
+            raise self._ledger.rejection()
+
+
+class _LabelledAssembler:
+    """A function first index → batch."""
+
+    def __init__(self, dataset: LabelledDataset, image_size: int, batch_size: int) -> None:
+        self._dataset = dataset
+        self._image_size = image_size
+        self._batch_size = batch_size
+
+    def build(self, start: int) -> tuple[LabelledBatch | None, tuple[Skipped, ...]]:
+        """The good images of `batch_size` from `start` on (None if there is none), and the bad ones."""
+        indices: list[int] = []
+        images: list[Tensor] = []
+        labels: list[int] = []
+        skipped: list[Skipped] = []
+        for index in range(start, min(start + self._batch_size, len(self._dataset))):
+            try:
+                sample = self._dataset.read(index)
+            except BadSample as bad:
+                key = self._dataset.key(index)
+                skipped.append(Skipped(index=index, key=key, reason=bad.reason, detail=bad.detail))
+                continue
+            indices.append(index)
+            images.append(to_model_pixels(sample.image, self._image_size))
+            labels.append(sample.label)
+        if not indices:
+            return None, tuple(skipped)
+        return LabelledBatch(indices, torch.stack(images), torch.tensor(labels)), tuple(skipped)
+
+
+class _Positions:
+    """The steps that are left of the epoch; the loader asks again at the start of each."""
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self.epoch = 0
+        self.start_step = 0
+        self._steps_per_epoch = steps_per_epoch
+
+    def __len__(self) -> int:
+        return max(0, self._steps_per_epoch - self.start_step)
+
+    def __iter__(self) -> Iterator[Position]:
+        epoch = self.epoch
+        return ((epoch, step) for step in range(self.start_step, self._steps_per_epoch))
+
+
+class _Assembler(Protocol):
+    def build(self, position: Any, /) -> Any: ...
+
+
+class _ByPosition(Dataset[Any]):
+    """The view of an assembler that a DataLoader wants."""
+
+    def __init__(self, assembler: _Assembler) -> None:
+        self._assembler = assembler
+
+    def __getitem__(self, position: Any) -> Any:
+        return self._assembler.build(position)
+
+
+def _loader(assembler: _Assembler, positions: Iterable[Any], num_workers: int) -> DataLoader[Any]:
+    """Worker processes that live as long as the loader: starting them anew in every epoch costs seconds."""
+    return DataLoader(
+        _ByPosition(assembler),
+        batch_size=None,
+        sampler=positions,
+        num_workers=num_workers,
+        collate_fn=_as_is,
+        persistent_workers=True,
+        # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
+        multiprocessing_context="fork" if sys.platform == "linux" else None,
+    )
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

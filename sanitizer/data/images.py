@@ -1,0 +1,103 @@
+"""Bytes of a stranger's picture → RGB image → a model's pixels. Knows no data set and no augmentation.
+
+Shapes: N images, C = 3 channels, H = W = the model's image size. Pixels stay uint8 until `normalise`.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from sanitizer.data.skipping import BadSample
+from sanitizer.data.sources import MAX_IMAGE_BYTES
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_IMAGE_PIXELS = 50_000_000
+MAX_ASPECT_RATIO = 100
+"""Resizing the shorter side makes the longer one this many times the model's image size."""
+
+# Pillow's own check warns above its limit and refuses above twice as much; the warning becomes an error too.
+Image.MAX_IMAGE_PIXELS = MAX_IMAGE_PIXELS
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+def decode(data: bytes) -> Image.Image:
+    """The first frame as mode RGB. Raises BadSample `image_damaged` or `image_too_large`.
+
+    Only JPEG, PNG and WEBP are tried. The size is checked from the header, before any pixel is decoded.
+    Like open_clip, ignores EXIF orientation and drops an alpha channel.
+    """
+    if len(data) > MAX_IMAGE_BYTES:
+        raise BadSample("image_too_large", f"more than {MAX_IMAGE_BYTES} bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_IMAGE_PIXELS:
+            raise BadSample("image_too_large", f"{width}x{height} is more than {MAX_IMAGE_PIXELS} pixels")
+        if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+            raise BadSample("image_too_large", f"{width}x{height} is too elongated")
+        image.load()
+        return image if image.mode == "RGB" else _to_rgb(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadSample("image_too_large", f"more than {MAX_IMAGE_PIXELS} pixels") from None
+    except BadSample:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything on hostile bytes; never the program's
+        raise BadSample("image_damaged", _reason(error)) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "palette images with transparency …": alpha is dropped on purpose
+        return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a JPEG, PNG or WEBP"
+    return " ".join(str(error).split())[:80] or type(error).__name__
+
+
+def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """Shorter side to `size` (bicubic), then the centre square: open_clip's validation transform, up to RGB.
+
+    Image in, image out, [size, size]. Rounding as torchvision's `Resize` and `CenterCrop`.
+    """
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    new_long = int(size * long / short)
+    new_size = (size, new_long) if width <= height else (new_long, size)
+    if new_size != image.size:
+        image = image.resize(new_size, Image.Resampling.BICUBIC)
+    if new_long == size:
+        return image
+    left = round((new_size[0] - size) / 2.0)
+    top = round((new_size[1] - size) / 2.0)
+    return image.crop((left, top, left + size, top + size))
+
+
+def to_model_pixels(image: Image.Image, size: int) -> Tensor:
+    """RGB image → uint8 [3, size, size] by `resize_and_crop`."""
+    pixels_HWC = np.array(resize_and_crop(image, size), dtype=np.uint8)
+    return torch.from_numpy(pixels_HWC).permute(2, 0, 1).contiguous()
+
+
+def normalise(image_NCHW: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(x - mean) / std per channel as float32, on the tensor's device; uint8 is divided by 255 first.
+
+    `image_NCHW` is uint8 in 0…255 or floating point in [0, 1]; the input is not changed.
+    """
+    pixels = image_NCHW.to(torch.float32)
+    if image_NCHW.dtype == torch.uint8:
+        pixels = pixels / 255
+    mean_C11 = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+    std_C11 = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
+    return (pixels - mean_C11) / std_C11

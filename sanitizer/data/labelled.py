@@ -1,0 +1,220 @@
+"""Labelled test images by index, from shards or class folders. Knows classes and templates; knows no model.
+
+Beside the samples lie `classnames.txt` (one name a line; line i is class i, counted from 0) and, if
+wanted, `zeroshot_classification_templates.txt` (one template a line, `{c}` for the class name), as in
+CLIP_benchmark. A sample's label is its `.cls` (the class index), else "cls", "label" or "class" of its
+`.json` (index or name), else the class name in its `.txt`. In class folders the folder is the label: its
+name is the class name, or, where classnames.txt lists other names, the i-th folder is the i-th line.
+The table of refusals is in `sanitizer.data.pairs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from sanitizer.data.digests import dataset_sha256
+from sanitizer.data.folders import FolderSource, class_folders
+from sanitizer.data.images import decode
+from sanitizer.data.pairs import empty, find_shards, not_found
+from sanitizer.data.shards import ShardSource
+from sanitizer.data.skipping import BadSample, printable
+from sanitizer.data.sources import Source
+from sanitizer.data.templates import parse_templates
+from sanitizer.data.texts import clean, decode_text, json_object
+from sanitizer.errors import DatasetRejected
+from sanitizer.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
+
+MAX_CLASSES = 100_000
+MAX_CLASS_NAME_LENGTH = 200
+MAX_LISTING_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """One decoded test image: `image` in mode RGB at its own size, `label` an index into the class names."""
+
+    key: str
+    image: Image.Image
+    label: int
+
+
+class LabelledDataset:
+    """Labelled images by index, bad ones included: `read` raises BadSample for those."""
+
+    def __init__(
+        self,
+        source: Source,
+        class_names: tuple[str, ...],
+        templates: tuple[str, ...] | None,
+        listings: list[Path],
+    ) -> None:
+        """`listings` are the text files beside the samples; they are part of the digest."""
+        self._source = source
+        self.class_names = class_names
+        self.templates = templates
+        self._listings = listings
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def num_shards(self) -> int:
+        return self._source.num_shards
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over the names and digests of all files, text files first. Reads every byte, the first time."""
+        return dataset_sha256(self._files())
+
+    @cached_property
+    def _label_of_name(self) -> dict[str, int | None]:
+        """Name → label; None for a name that stands for several classes."""
+        labels: dict[str, int | None] = {}
+        for label, name in enumerate(self.class_names):
+            labels[name] = None if name in labels else label
+        return labels
+
+    def key(self, index: int) -> str:
+        """The name of the sample, for messages."""
+        return printable(self._source.key(index))
+
+    def read(self, index: int) -> Labelled:
+        """Read and decode image `index`. Raises BadSample."""
+        raw = self._source.read(index)
+        label = self._label(raw.texts)
+        return Labelled(key=self.key(index), image=decode(raw.image), label=label)
+
+    def _files(self) -> Iterator[tuple[str, Path | None]]:
+        for listing in self._listings:
+            yield listing.name, listing
+        yield from self._source.files()
+
+    def _label(self, texts: Mapping[str, bytes]) -> int:
+        if "cls" in texts:
+            return self._by_index(decode_text(texts["cls"]).strip())
+        if "json" in texts:
+            fields = json_object(texts["json"])
+            value = next((fields[name] for name in ("cls", "label", "class") if name in fields), None)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return self._by_index(str(value))
+            if isinstance(value, str):
+                return self._by_name(clean(value))
+            if value is not None:
+                raise BadSample("bad_json", "the label is neither a whole number nor a string")
+        if "txt" in texts:
+            return self._by_name(clean(decode_text(texts["txt"])))
+        raise BadSample("no_label", "no .cls, no label in .json, no class name in .txt")
+
+    def _by_index(self, text: str) -> int:
+        # isdecimal alone would admit other scripts' digits and any length.
+        if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) < len(self.class_names)):
+            raise BadSample(
+                "unknown_label",
+                f"'{printable(text, 20)}' is no index into {len(self.class_names)} class names",
+            )
+        return int(text)
+
+    def _by_name(self, name: str) -> int:
+        if name not in self._label_of_name:
+            raise BadSample("unknown_label", f"'{printable(name, 40)}' is not in the class names")
+        label = self._label_of_name[name]
+        if label is None:
+            raise BadSample("unknown_label", f"'{printable(name, 40)}' stands for several classes")
+        return label
+
+
+def open_labelled(path: Path) -> LabelledDataset:
+    """A labelled set from a folder of shards, or of class folders. Reads headers and the text files only.
+
+    Raises DatasetRejected (see the table in `sanitizer.data.pairs`).
+    """
+    if not path.is_dir():
+        raise not_found(path)
+    listings = [path / name for name in (CLASS_NAMES_NAME, TEMPLATES_NAME) if (path / name).is_file()]
+    texts = {listing.name: _listing(listing) for listing in listings}
+    names = _class_names(texts[CLASS_NAMES_NAME]) if CLASS_NAMES_NAME in texts else None
+    templates = None
+    if TEMPLATES_NAME in texts:
+        templates = parse_templates(texts[TEMPLATES_NAME], where=TEMPLATES_NAME)
+    shards = find_shards(path)
+    if shards and names is None:
+        raise DatasetRejected(
+            "no_class_names",
+            f"{path.name} holds shards but no {CLASS_NAMES_NAME}.",
+            f"Put a {CLASS_NAMES_NAME} beside the shards: one class name a line, line 1 for label 0.",
+            where=CLASS_NAMES_NAME,
+        )
+    source: Source
+    if shards and names is not None:
+        source = ShardSource(shards)
+    else:
+        folders = class_folders(path)
+        names, label_of_folder = _labels_of_folders(folders, names)
+        source = FolderSource(path, label_of_folder)
+    if len(source) == 0:
+        raise empty(path)
+    if not source.has_text(frozenset({"cls", "json", "txt"})):
+        raise DatasetRejected(
+            "no_labels",
+            f"None of the {len(source)} samples of {path.name} has a label.",
+            "Give a .cls with the class index beside every image.",
+            where=printable(source.key(0)),
+        )
+    return LabelledDataset(source, names, templates, listings)
+
+
+def _labels_of_folders(
+    folders: list[str], names: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Class names, and the label of every folder. Raises DatasetRejected `bad_class_names`."""
+    if names is None:
+        names = _class_names("\n".join(folders)) if folders else ()
+    if set(folders) <= set(names) and len(set(names)) == len(names):
+        return names, {folder: names.index(folder) for folder in folders}
+    if len(folders) == len(names):
+        return names, {folder: label for label, folder in enumerate(folders)}
+    raise DatasetRejected(
+        "bad_class_names",
+        f"{CLASS_NAMES_NAME} has {len(names)} names, not those of the {len(folders)} class folders.",
+        "List exactly the folders' names, or one name for each folder in the folders' sorted order.",
+        where=CLASS_NAMES_NAME,
+    )
+
+
+def _listing(path: Path) -> str:
+    """A text file beside the samples, strict UTF-8. Raises DatasetRejected."""
+    code = "bad_class_names" if path.name == CLASS_NAMES_NAME else "bad_template"
+    with path.open("rb") as stream:
+        data = stream.read(MAX_LISTING_BYTES + 1)
+    if len(data) > MAX_LISTING_BYTES:
+        raise DatasetRejected(code, f"{path.name} is too large.", "Give one entry a line.", where=path.name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetRejected(
+            code, f"{path.name} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.", where=path.name
+        ) from None
+
+
+def _class_names(text: str) -> tuple[str, ...]:
+    """One a line; blank lines at the end are dropped. Raises DatasetRejected `bad_class_names`."""
+    names = tuple(clean(line) for line in text.rstrip().splitlines())
+    if not 1 <= len(names) <= MAX_CLASSES:
+        problem = f"has {len(names)} lines, not 1 to {MAX_CLASSES}"
+    elif not all(names):
+        problem = f"has an empty line ({names.index('') + 1})"
+    elif max(map(len, names)) > MAX_CLASS_NAME_LENGTH:
+        problem = f"has a line of more than {MAX_CLASS_NAME_LENGTH} characters"
+    else:
+        return names
+    raise DatasetRejected(
+        "bad_class_names",
+        f"{CLASS_NAMES_NAME} {problem}.",
+        "Give one class name a line, line 1 for label 0.",
+        where=CLASS_NAMES_NAME,
+    )

@@ -1,0 +1,146 @@
+"""Image-caption pairs by index, from shards or a manifest. Knows what a pair is; knows no order and no batch.
+
+How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in what they call:
+
+    not_found               there is no such file or folder
+    empty_dataset           no shard, no manifest, or not one sample in them
+    ambiguous_dataset       several manifests, or shards beside a manifest
+    not_a_shard             a .tar that is no tar file, or whose headers are damaged
+    truncated_shard         a tar file that ends inside a member
+    compressed_shard        a compressed tar file
+    too_many_members        more than two million members in one shard
+    too_many_samples        more than fifty million samples
+    bad_manifest            a CSV that cannot be parsed, or without an image column
+    no_captions             pairs without a single caption, or mostly without
+    no_images               mostly samples without an image
+    no_class_names          a labelled set in shards without classnames.txt
+    bad_class_names         class names that are empty, too long, too many, or do not fit the folders
+    bad_template            a template without {c}, or too long, or too many
+    no_labels               a labelled set without a single label, or mostly without
+    unknown_labels          mostly labels outside the class names
+    too_many_bad_samples    more bad samples than the stated share, for several reasons or another one
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from sanitizer.data.digests import dataset_sha256
+from sanitizer.data.images import decode
+from sanitizer.data.manifest import ManifestSource
+from sanitizer.data.shards import ShardSource
+from sanitizer.data.skipping import printable
+from sanitizer.data.sources import Source
+from sanitizer.data.texts import caption_of
+from sanitizer.errors import DatasetRejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One decoded pair: `image` in mode RGB at its own size, `caption` cleaned and never empty."""
+
+    key: str
+    image: Image.Image
+    caption: str
+
+
+class PairDataset:
+    """Pairs of a source by index, bad ones included: `read` raises BadSample for those."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def num_shards(self) -> int:
+        return self._source.num_shards
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over the names and digests of all files, in order. Reads every byte once, the first time."""
+        return dataset_sha256(self._source.files())
+
+    def key(self, index: int) -> str:
+        """The name of the sample, for messages."""
+        return printable(self._source.key(index))
+
+    def read(self, index: int) -> Pair:
+        """Read and decode pair `index`. Raises BadSample."""
+        raw = self._source.read(index)
+        caption = caption_of(raw.texts)
+        return Pair(key=self.key(index), image=decode(raw.image), caption=caption)
+
+
+def open_pairs(path: Path) -> PairDataset:
+    """Pairs from a folder of `*.tar`, one `.tar`, a CSV manifest, or a folder that holds one manifest.
+
+    Reads headers only. Raises DatasetRejected (see the module's table).
+    """
+    source = _source(path)
+    if len(source) == 0:
+        raise empty(path)
+    if not source.has_text(frozenset({"txt", "json"})):
+        raise DatasetRejected(
+            "no_captions",
+            f"None of the {len(source)} samples of {path.name} has a caption.",
+            'Give image-caption pairs: a .txt, or a .json with a "caption", beside every image.',
+            where=printable(source.key(0)),
+        )
+    return PairDataset(source)
+
+
+def _source(path: Path) -> Source:
+    if not path.exists():
+        raise not_found(path)
+    if path.is_file():
+        return ManifestSource(path) if path.suffix.lower() in {".csv", ".tsv"} else ShardSource([path])
+    shards = find_shards(path)
+    manifests = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in {".csv", ".tsv"})
+    if len(manifests) > 1 or (shards and manifests):
+        raise DatasetRejected(
+            "ambiguous_dataset",
+            f"{path.name} holds {len(shards)} shards and {len(manifests)} manifests.",
+            "Name the manifest itself, or keep only shards or only one manifest in the folder.",
+        )
+    if manifests:
+        return ManifestSource(manifests[0])
+    if not shards:
+        raise empty(path)
+    return ShardSource(shards)
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """The `*.tar` files of `folder` by name. Raises DatasetRejected where a compressed one is among them."""
+    entries = sorted(entry for entry in folder.iterdir() if entry.is_file())
+    compressed = [
+        entry for entry in entries if entry.name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.xz"))
+    ]
+    if compressed:
+        raise DatasetRejected(
+            "compressed_shard",
+            f"The shard {compressed[0].name} is compressed; samples could not be read at random from it.",
+            "Decompress it and give the plain .tar; images inside are compressed already.",
+            where=compressed[0].name,
+        )
+    return [entry for entry in entries if entry.suffix.lower() == ".tar"]
+
+
+def not_found(path: Path) -> DatasetRejected:
+    return DatasetRejected(
+        "not_found", f"There is no file or folder {path.name}.", "Check the path.", where=str(path)
+    )
+
+
+def empty(path: Path) -> DatasetRejected:
+    return DatasetRejected(
+        "empty_dataset",
+        f"{path.name} holds no samples.",
+        "Give a folder of .tar shards in the WebDataset layout, or a CSV manifest with images beside it.",
+        where=path.name,
+    )

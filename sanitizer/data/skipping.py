@@ -1,0 +1,126 @@
+"""Bad samples: what makes a sample bad, how many are tolerated, and how a data set is refused for them.
+
+Knows nothing of files or images. A reader raises `BadSample`; whoever iterates keeps a `SkipLedger`, which
+counts each bad sample once and raises `DatasetRejected` when the stated share is passed.
+
+`BadSample.reason` is one of (stable; the keys of `DatasetSummary.skipped_reasons`):
+
+    no_image            a sample without jpg, jpeg, png or webp
+    no_caption          a pair without txt, and without a json that has a "caption"
+    no_label            a labelled sample without cls, and without a class name in txt or json
+    unknown_label       a label outside the class names, or a name that is not (or twice) among them
+    empty_caption       nothing but white space and control characters
+    not_utf8            text that is not valid UTF-8
+    bad_json            a .json that is no JSON object, or whose caption or label has the wrong type
+    image_damaged       truncated, corrupt, or not JPEG, PNG or WEBP
+    image_too_large     more than 20 MB, more than 50 million pixels, or longer than 100 times its width
+    text_too_large      more than 64 KiB of text
+    unsafe_name         an absolute or nested member name, `..`, or a name that is not valid UTF-8
+    not_regular_file    a link, device or sparse member, or a path that is no file
+    duplicate_member    the same key and extension twice in a row
+    outside_folder      a manifest row or class folder entry that leads out of its folder
+    missing_file        a manifest row or class folder entry whose file cannot be read
+    bad_row             a manifest row with too few columns
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sanitizer.errors import DatasetRejected
+
+NUM_EXAMPLES = 10
+MAX_EXCERPT = 80
+
+
+class BadSample(Exception):
+    """This sample cannot be used. `reason` is a stable word of the table above, `detail` a short sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[BadSample], tuple[str, str]]:
+        return BadSample, (self.reason, self.detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """One bad sample: its index in the data set, its key, and why."""
+
+    index: int
+    key: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.key)}: {self.reason} ({self.detail})"
+
+
+def printable(text: str, limit: int = MAX_EXCERPT) -> str:
+    """A short excerpt of hostile text that is safe in a log, a terminal and JSON."""
+    shown = "".join(character if character.isprintable() else "�" for character in text[:limit])
+    return shown + "…" if len(text) > limit else shown
+
+
+_CODE_OF_REASON = {
+    "no_caption": (
+        "no_captions",
+        'Pairs need a caption (.txt, or .json with a "caption") beside every image.',
+    ),
+    "no_image": ("no_images", "Every sample needs a .jpg, .jpeg, .png or .webp member."),
+    "no_label": ("no_labels", "Labelled samples need a .cls member with the index of the class."),
+    "unknown_label": ("unknown_labels", "Labels must be indices or names of the lines of classnames.txt."),
+}
+_ANY_REASON = ("too_many_bad_samples", "Repair or remove these samples, or raise max_skipped_share.")
+
+
+@dataclass
+class SkipLedger:
+    """Counts bad samples, each once, and refuses more than `max_skipped_share` of `num_samples`."""
+
+    num_samples: int
+    max_skipped_share: float
+    _seen: set[int] = field(default_factory=set)
+    _reasons: Counter[str] = field(default_factory=Counter)
+    _examples: list[str] = field(default_factory=list)
+
+    @property
+    def num_skipped(self) -> int:
+        return len(self._seen)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason → how many, the commonest first."""
+        return dict(self._reasons.most_common())
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        return tuple(self._examples)
+
+    def add(self, skipped: Skipped) -> None:
+        """Count one. Raises DatasetRejected when the share of all samples is passed."""
+        if skipped.index in self._seen:
+            return
+        self._seen.add(skipped.index)
+        self._reasons[skipped.reason] += 1
+        if len(self._examples) < NUM_EXAMPLES:
+            self._examples.append(str(skipped))
+        if self.num_skipped > self.max_skipped_share * self.num_samples:
+            raise self.rejection()
+
+    def rejection(self) -> DatasetRejected:
+        """The refusal; its code is that of the one reason that explains most of the skipped."""
+        reason, count = self._reasons.most_common(1)[0]
+        explains_most = 2 * count > self.num_skipped
+        code, remedy = _CODE_OF_REASON.get(reason, _ANY_REASON) if explains_most else _ANY_REASON
+        share = f"{self.max_skipped_share:.2%}".rstrip("0").rstrip(".") if self.max_skipped_share else "0 %"
+        return DatasetRejected(
+            code,
+            f"{self.num_skipped} samples are bad, more than {share} of {self.num_samples}"
+            f" (reading stopped there). Examples: {'; '.join(self._examples[:3])}.",
+            remedy,
+            where=self._examples[0],
+        )

@@ -1,0 +1,43 @@
+"""What every kind of storage looks like to the readers: a list of raw samples. Knows no format of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+MAX_IMAGE_BYTES = 20_000_000
+MAX_TEXT_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class RawSample:
+    """Undecoded bytes of one sample: the image, and its texts by extension ('txt', 'json', 'cls')."""
+
+    image: bytes
+    texts: Mapping[str, bytes]
+
+
+class Source(Protocol):
+    """Random access to raw samples; safe to use from several processes after a fork."""
+
+    num_shards: int
+
+    def __len__(self) -> int: ...
+
+    def key(self, index: int) -> str:
+        """The sample's name, for messages; may hold anything printable or not."""
+        ...
+
+    def read(self, index: int) -> RawSample:
+        """Raises BadSample."""
+        ...
+
+    def has_text(self, extensions: frozenset[str]) -> bool:
+        """Whether any sample has a text of one of these extensions."""
+        ...
+
+    def files(self) -> Iterator[tuple[str, Path | None]]:
+        """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
+        ...

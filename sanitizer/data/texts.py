@@ -1,0 +1,62 @@
+"""A stranger's text bytes → caption or label text. Knows what a caption is; knows no file and no data set."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+
+from sanitizer.data.skipping import BadSample
+from sanitizer.data.sources import MAX_TEXT_BYTES
+
+
+def caption_of(texts: Mapping[str, bytes]) -> str:
+    """The caption: .txt if there is one, else the "caption" of .json.
+
+    Raises BadSample: `no_caption`, `empty_caption`, `not_utf8`, `bad_json`, `text_too_large`.
+    """
+    if "txt" in texts:
+        text: object = decode_text(texts["txt"])
+    elif "json" in texts:
+        text = json_object(texts["json"]).get("caption")
+        if text is None:
+            raise BadSample("no_caption", 'the .json has no "caption"')
+        if not isinstance(text, str):
+            raise BadSample("bad_json", '"caption" is not a string')
+    else:
+        raise BadSample("no_caption", "neither .txt nor .json beside the image")
+    cleaned = clean(str(text))
+    if not cleaned:
+        raise BadSample("empty_caption", "nothing but white space and control characters")
+    return cleaned
+
+
+def clean(text: str) -> str:
+    """Without control characters (line breaks and tabs become spaces), surrogates and outer white space."""
+    if text.isprintable():
+        return text.strip()
+    spaced = "".join(" " if character.isspace() else character for character in text)
+    kept = "".join(character for character in spaced if unicodedata.category(character) not in {"Cc", "Cs"})
+    return kept.strip()
+
+
+def decode_text(data: bytes) -> str:
+    """Strict UTF-8 without a byte order mark. Raises BadSample `not_utf8` or `text_too_large`."""
+    if len(data) > MAX_TEXT_BYTES:
+        raise BadSample("text_too_large", f"more than {MAX_TEXT_BYTES} bytes of text")
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise BadSample("not_utf8", f"{error.reason} at byte {error.start}") from None
+
+
+def json_object(data: bytes) -> dict[str, object]:
+    """A JSON object. Raises BadSample `bad_json`, `not_utf8` or `text_too_large`."""
+    text = decode_text(data)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadSample("bad_json", "not valid JSON") from None
+    if not isinstance(value, dict):
+        raise BadSample("bad_json", "not a JSON object")
+    return value

@@ -1,0 +1,94 @@
+"""Reads a whole data set once and says what it holds. Knows no model and no method."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from sanitizer.data.labelled import Labelled, LabelledDataset, open_labelled
+from sanitizer.data.pairs import PairDataset, open_pairs
+from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
+from sanitizer.errors import Interrupted
+from sanitizer.jobspec import DatasetSummary
+from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ignore
+
+REPORT_EVERY_S = 0.5
+
+
+def summarise(
+    path: Path,
+    kind: Literal["pairs", "labelled"],
+    max_skipped_share: float,
+    progress: Progress = ignore,
+    stop: Callable[[], bool] = lambda: False,
+) -> DatasetSummary:
+    """Decode every sample once and count. `num_samples` are the good ones, `num_skipped` the bad ones.
+
+    Raises DatasetRejected as soon as the bad ones pass `max_skipped_share` of all, or if none is good;
+    Interrupted when `stop()` says so.
+    """
+    dataset: PairDataset | LabelledDataset = open_pairs(path) if kind == "pairs" else open_labelled(path)
+    ledger = SkipLedger(len(dataset), max_skipped_share)
+    progress(PhaseStarted(phase="validate", total=len(dataset), unit="samples"))
+    per_label = _read_all(dataset, ledger, progress, stop)
+    if ledger.num_skipped == len(dataset):
+        raise ledger.rejection()
+    summary = DatasetSummary(
+        kind=kind,
+        sha256=dataset.sha256,
+        num_shards=dataset.num_shards,
+        num_samples=len(dataset) - ledger.num_skipped,
+        num_skipped=ledger.num_skipped,
+        skipped_reasons=ledger.reasons,
+        skipped_examples=ledger.examples,
+    )
+    if isinstance(dataset, LabelledDataset):
+        summary = replace(
+            summary,
+            class_names=dataset.class_names,
+            templates=dataset.templates,
+            images_per_class=tuple(per_label[label] for label in range(len(dataset.class_names))),
+        )
+    progress(PhaseFinished(phase="validate"))
+    return summary
+
+
+def _read_all(
+    dataset: PairDataset | LabelledDataset, ledger: SkipLedger, progress: Progress, stop: Callable[[], bool]
+) -> Counter[int]:
+    """Read and decode each sample; returns how many images each label has (empty for pairs)."""
+    per_label: Counter[int] = Counter()
+    started_s = reported_s = time.monotonic()
+    for index in range(len(dataset)):
+        if stop():
+            raise Interrupted(
+                "stopped",
+                "Reading the data set was stopped.",
+                "Start again; it begins from the first sample.",
+            )
+        try:
+            sample = dataset.read(index)
+        except BadSample as bad:
+            ledger.add(Skipped(index=index, key=dataset.key(index), reason=bad.reason, detail=bad.detail))
+        else:
+            if isinstance(sample, Labelled):
+                per_label[sample.label] += 1
+        now_s = time.monotonic()
+        if now_s - reported_s >= REPORT_EVERY_S or index + 1 == len(dataset):
+            reported_s = now_s
+            rate = (index + 1) / max(now_s - started_s, 1e-9)
+            progress(
+                Advanced(
+                    phase="validate",
+                    done=index + 1,
+                    total=len(dataset),
+                    rate=rate,
+                    rate_unit="samples",
+                    eta_s=(len(dataset) - index - 1) / rate,
+                )
+            )
+    return per_label
