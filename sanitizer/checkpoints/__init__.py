@@ -1,1 +1,1 @@
-"""Checkpoints: hostile bytes in, a known CLIP out, canonical files on disk, and back to the layout that came."""
+"""Checkpoints: hostile bytes in, a known CLIP out, canonical files, and back to the layout that came."""

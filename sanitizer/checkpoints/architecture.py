@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.rejection import refusal
+from sanitizer.errors import CheckpointRejected
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -141,7 +142,7 @@ class Architecture:
         preprocess = config.get("preprocess_cfg", {})
         _refuse_unknown(model, _MODEL_KEYS, "model_cfg")
         if model.get("custom_text"):
-            _unsupported("custom_text")
+            raise _unsupported("custom_text")
         vision, text = model["vision_cfg"], model["text_cfg"]
         return Architecture(
             embed_dim=int(model["embed_dim"]),
@@ -166,12 +167,13 @@ _VISION_KEYS = _BLOCK_KEYS | {
     "pool_type", "patch_dropout",
 }  # fmt: skip
 _TEXT_KEYS = _BLOCK_KEYS | {
-    "heads", "context_length", "vocab_size", "no_causal_mask", "pool_type", "eos_id", "proj_type", "proj_bias",
+    "heads", "context_length", "vocab_size", "no_causal_mask", "pool_type", "eos_id", "proj_type",
+    "proj_bias",
 }  # fmt: skip
 
 
-def _unsupported(what: str) -> None:
-    reject(
+def _unsupported(what: str) -> CheckpointRejected:
+    return refusal(
         "config_unsupported",
         f"The configuration asks for '{what}', which is no part of the plain CLIP that is supported.",
         "Use a checkpoint of open_clip's CLIP class with its own ViT or ModifiedResNet and text tower.",
@@ -182,7 +184,7 @@ def _unsupported(what: str) -> None:
 def _refuse_unknown(config: Mapping[str, Any], known: set[str], section: str) -> None:
     for key in config:
         if key not in known and config[key] not in (None, False):
-            _unsupported(f"{section}.{key}")
+            raise _unsupported(f"{section}.{key}")
 
 
 def _mlp_ratio(width: int, mlp_width: int) -> float:
@@ -267,7 +269,7 @@ def _read_vision(config: Mapping[str, Any]) -> VisionTransformer | ModifiedResNe
     head_width = int(config.get("head_width", 64))
     image_size = config.get("image_size", 224)
     if not isinstance(image_size, int):
-        _unsupported("vision_cfg.image_size that is not square")
+        raise _unsupported("vision_cfg.image_size that is not square")
     layers = config.get("layers", 12)
     if isinstance(layers, list | tuple):
         first, second, third, fourth = (int(n) for n in layers)
@@ -278,7 +280,7 @@ def _read_vision(config: Mapping[str, Any]) -> VisionTransformer | ModifiedResNe
         )
     width = int(config.get("width", 768))
     if config.get("pool_type", "tok") not in ("tok", "avg"):
-        _unsupported("vision_cfg.pool_type")
+        raise _unsupported("vision_cfg.pool_type")
     return VisionTransformer(
         blocks=_read_blocks(config, width=width, heads=width // head_width),
         patch_size=int(config.get("patch_size", 16)),
@@ -293,7 +295,7 @@ def _read_vision(config: Mapping[str, Any]) -> VisionTransformer | ModifiedResNe
 def _read_text(config: Mapping[str, Any]) -> TextTransformer:
     _refuse_unknown(config, _TEXT_KEYS, "text_cfg")
     if config.get("pool_type", "argmax") not in ("argmax", "eos", "first", "last"):
-        _unsupported("text_cfg.pool_type")
+        raise _unsupported("text_cfg.pool_type")
     projection: TextProjection = "linear" if config.get("proj_bias") else "matrix"
     return TextTransformer(
         blocks=_read_blocks(config, width=int(config.get("width", 512)), heads=int(config.get("heads", 8))),

@@ -7,21 +7,22 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.tensors import causal_mask
 
 
 def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
-    """A freshly initialised CLIP in fp32. Raises CheckpointRejected where open_clip itself refuses the shape."""
+    """A freshly initialised CLIP in fp32. Raises CheckpointRejected where open_clip refuses the shape."""
     config = architecture.to_config()["model_cfg"]
     try:
         with torch.device(device):
             return CLIP(**config)
     except (AssertionError, ValueError, RuntimeError, ZeroDivisionError) as error:
-        reject(
+        raise refusal(
             "architecture_not_buildable",
             f"open_clip cannot build {architecture.name}: {error}.",
             "Check the declared options (numbers of heads, image size) against the model that was trained.",
-        )
+        ) from error
 
 
 def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
@@ -35,10 +36,5 @@ def assemble(architecture: Architecture, tensors: dict[str, Tensor]) -> CLIP:
     model = build_clip(architecture, device="meta")
     model.load_state_dict(tensors, strict=True, assign=True)
     if architecture.text.causal:
-        model.register_buffer("attn_mask", _causal_mask(architecture.context_length), persistent=False)
+        model.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)
     return model.eval()
-
-
-def _causal_mask(length: int) -> Tensor:
-    """Additive mask [L, L]: 0 on and under the diagonal, -inf over it."""
-    return torch.full((length, length), float("-inf")).triu(1)

@@ -1,4 +1,4 @@
-"""From the canonical files to a model in memory. Reads only what `writing` wrote, still without trusting it."""
+"""From the canonical files to a model in memory. Reads what `writing` wrote, still without trusting it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.building import assemble
-from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.tensors import check_finite, described
 from sanitizer.checkpoints.writing import check_state_dict
@@ -37,7 +37,7 @@ class LoadedCheckpoint:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """int64 [N, context_length]: start, byte pairs, end, zeros. A text too long is cut and keeps its end."""
+        """int64 [N, context_length]: start, byte pairs, end, zeros; a text too long is cut, its end kept."""
         tokens: Tensor = _tokenizer()(list(texts), context_length=self.architecture.context_length)
         return tokens
 
@@ -50,8 +50,8 @@ def _tokenizer() -> SimpleTokenizer:
 def load_canonical(folder: Path) -> LoadedCheckpoint:
     """Load `folder`/model.safetensors and config.json.
 
-    Raises CheckpointRejected: 'canonical_missing', 'canonical_damaged' (digest or configuration), and whatever
-    reading safetensors and comparing shapes raises.
+    Raises CheckpointRejected: 'canonical_missing', 'canonical_damaged' (digest or configuration), and
+    whatever reading safetensors and comparing shapes raises.
     """
     config = _read_config(folder)
     architecture = Architecture.from_config(config)
@@ -59,7 +59,7 @@ def load_canonical(folder: Path) -> LoadedCheckpoint:
     weights = folder / WEIGHTS_NAME
     digest = file_sha256(weights)
     if provenance.get("weights_sha256", digest) != digest:
-        reject(
+        raise refusal(
             "canonical_damaged",
             f"{WEIGHTS_NAME} is not the file that {CONFIG_NAME} was written for.",
             _WRITTEN_BY_INSPECT,
@@ -83,17 +83,19 @@ def load_canonical(folder: Path) -> LoadedCheckpoint:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     if not path.is_file() or not (folder / WEIGHTS_NAME).is_file():
-        reject(
+        raise refusal(
             "canonical_missing", f"{WEIGHTS_NAME} and {CONFIG_NAME} are not both there.", _WRITTEN_BY_INSPECT
         )
     if path.stat().st_size > _MAX_CONFIG_BYTES:
-        reject("canonical_damaged", f"{CONFIG_NAME} is too large.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME)
+        raise refusal(
+            "canonical_damaged", f"{CONFIG_NAME} is too large.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME
+        )
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict) or "model_cfg" not in config:
-        reject(
+        raise refusal(
             "canonical_damaged", f"{CONFIG_NAME} is no configuration.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME
         )
     return config

@@ -1,4 +1,4 @@
-"""Where each tensor came from: enough to give the upload back as it came. Knows names, shapes and dtypes only.
+"""Where each tensor came from: enough to give the upload back as it came. Knows names, shapes, dtypes.
 
 An `Origin` says how one tensor of the uploaded file is made from the canonical weights: taken whole,
 transposed, as some of the rows of a larger one, or filled with a constant that is no weight. The list of
@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.rejection import reject
-from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors
+from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors, causal_mask
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """One tensor of the upload, `name` as there, without wrapper and prefix.
 
-    `source`: canonical name, None for a buffer that is no weight. `rows`: which of three equal parts of the
-    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' [1, n] or 'value' (a 0-d integer).
+    `source`: canonical name, None for a buffer that is no weight. `third`: which of three equal parts of the
+    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' [1, n], 'causal' (the mask [L, L]) or 'value'
+    (one integer).
     """
 
     name: str
@@ -84,20 +85,18 @@ def _joined(raw: LazyTensors, source: str, group: list[Origin]) -> LazyTensor:
     first = raw.parts[group[0].name]
     if group[0].third is None:
         if len(group) > 1:
-            reject(
+            raise refusal(
                 "name_collision",
                 f"'{group[0].name}' and '{group[1].name}' both stand for '{source}'.",
                 "Keep one of the two.",
                 where=group[1].name,
             )
-        if not group[0].transpose:
-            return first
-        return LazyTensor(first.shape[::-1], first.dtype, lambda: first.load().T.contiguous())
+        return _transposed(first) if group[0].transpose else first
     ordered = sorted(group, key=lambda origin: origin.third or 0)
     thirds = [raw.parts[origin.name] for origin in ordered]
     same = {(part.shape, part.dtype) for part in thirds}
     if [origin.third for origin in ordered] != [0, 1, 2] or len(same) != 1 or not first.shape:
-        reject(
+        raise refusal(
             "attention_incomplete",
             f"Query, key and value of '{source}' are not all there with one shape and dtype.",
             "Save the whole model's state dict.",
@@ -107,12 +106,21 @@ def _joined(raw: LazyTensors, source: str, group: list[Origin]) -> LazyTensor:
     return LazyTensor(shape, first.dtype, lambda: torch.cat([part.load() for part in thirds]))
 
 
+def _transposed(part: LazyTensor) -> LazyTensor:
+    def load() -> Tensor:
+        return part.load().T.contiguous()
+
+    return LazyTensor(part.shape[::-1], part.dtype, load)
+
+
 def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
     """One tensor as the upload had it (name, shape, dtype), from canonical tensors of any dtype."""
     dtype = DTYPES_BY_NAME[origin.dtype]
     if origin.source is None:
         if origin.fill == "arange":
             return torch.arange(origin.shape[-1], dtype=dtype).reshape(origin.shape)
+        if origin.fill == "causal":
+            return causal_mask(origin.shape[0], dtype)
         return torch.tensor(origin.value, dtype=dtype).reshape(origin.shape)
     tensor = tensors[origin.source].detach().cpu()
     if origin.third is not None:
@@ -121,7 +129,7 @@ def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
         tensor = tensor.T
     result = tensor.to(dtype).contiguous()
     if dtype == torch.float16 and tensor.dtype != dtype and not bool(torch.isfinite(result).all()):
-        reject(
+        raise refusal(
             "does_not_fit_dtype",
             f"'{origin.name}' has values too large for {origin.dtype}.",
             "Ask for the open_clip layout, whose dtype is not narrowed.",

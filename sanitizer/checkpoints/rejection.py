@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from sanitizer.errors import CheckpointRejected
 
 SAVE_AGAIN = (
@@ -19,7 +17,7 @@ def excerpt(value: object, limit: int = 80) -> str:
     return shown + ("…" if len(text) > limit else "")
 
 
-def reject(code: str, message: str, remedy: str, *, where: object = None) -> NoReturn:
-    """Raise CheckpointRejected; `where` (a member or tensor name) is cut and made printable."""
+def refusal(code: str, message: str, remedy: str, *, where: object = None) -> CheckpointRejected:
+    """The error to raise; `where` (a member or tensor name) is cut and made printable."""
     place = None if where is None else excerpt(where)
-    raise CheckpointRejected(code, message, remedy, where=place)
+    return CheckpointRejected(code, message, remedy, where=place)

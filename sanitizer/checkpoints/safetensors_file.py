@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, reject
+from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.tensors import (
     MAX_DIMS,
     MAX_TENSORS,
@@ -28,6 +28,7 @@ from sanitizer.checkpoints.tensors import (
     described,
     element_count,
 )
+from sanitizer.errors import CheckpointRejected
 
 MAX_HEADER_BYTES = 16 * 2**20
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "I64": torch.int64}
@@ -48,7 +49,7 @@ def open_safetensors(path: Path) -> LazyTensors:
     file = MappedFile(path)
     header, data_start = _read_header(file)
     if len(header) > MAX_TENSORS:
-        reject("too_many_tensors", f"The file has {len(header)} tensors.", "No CLIP has that many.")
+        raise refusal("too_many_tensors", f"The file has {len(header)} tensors.", "No CLIP has that many.")
     spans: list[tuple[int, int, str]] = []
     parts: dict[str, LazyTensor] = {}
     for name, entry in header.items():
@@ -64,16 +65,16 @@ def _lazy(file: MappedFile, offset: int, shape: tuple[int, ...], dtype: torch.dt
     return LazyTensor(shape, dtype, lambda: file.vector(offset, count, dtype).reshape(shape))
 
 
-def _bad_header(message: str, where: object = None) -> None:
-    reject("safetensors_header_invalid", message, UPLOAD_AGAIN, where=where)
+def _bad_header(message: str, where: object = None) -> CheckpointRejected:
+    return refusal("safetensors_header_invalid", message, UPLOAD_AGAIN, where=where)
 
 
 def _read_header(file: MappedFile) -> tuple[dict[str, Any], int]:
     length = int.from_bytes(file.read(0, 8), "little")
     if file.size_bytes < 8 or length > file.size_bytes - 8:
-        reject("safetensors_truncated", "The file ends before its own header does.", UPLOAD_AGAIN)
+        raise refusal("safetensors_truncated", "The file ends before its own header does.", UPLOAD_AGAIN)
     if length > MAX_HEADER_BYTES:
-        reject(
+        raise refusal(
             "safetensors_header_too_large",
             f"The header claims {length} bytes; at most {MAX_HEADER_BYTES} are read.",
             "Save the weights again without large metadata.",
@@ -83,14 +84,16 @@ def _read_header(file: MappedFile) -> tuple[dict[str, Any], int]:
             file.read(8, length).decode(), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except _DuplicateKeyError as error:
-        reject("safetensors_duplicate_name", f"The header names '{error}' twice.", UPLOAD_AGAIN, where=error)
+        raise refusal(
+            "safetensors_duplicate_name", f"The header names '{error}' twice.", UPLOAD_AGAIN, where=error
+        ) from None
     except (ValueError, RecursionError):
-        _bad_header("The header is not valid JSON.")
+        raise _bad_header("The header is not valid JSON.") from None
     if not isinstance(header, dict):
-        _bad_header("The header is not a JSON object.")
+        raise _bad_header("The header is not a JSON object.")
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        _bad_header("The header's metadata is not a table of strings.", _METADATA)
+        raise _bad_header("The header's metadata is not a table of strings.", _METADATA)
     return header, 8 + length
 
 
@@ -117,24 +120,22 @@ def _sizes(value: object, most: int) -> tuple[int, ...] | None:
 
 def _read_entry(name: str, entry: Any) -> tuple[torch.dtype, tuple[int, ...], int, int]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        _bad_header(f"The entry of tensor '{excerpt(name)}' is malformed.", name)
+        raise _bad_header(f"The entry of tensor '{excerpt(name)}' is malformed.", name)
     shape, offsets = _sizes(entry["shape"], MAX_DIMS), _sizes(entry["data_offsets"], 2)
     if shape is None or offsets is None or len(offsets) != 2:
-        _bad_header(f"Tensor '{excerpt(name)}' has an impossible shape or offsets.", name)
-    assert shape is not None
-    assert offsets is not None
+        raise _bad_header(f"Tensor '{excerpt(name)}' has an impossible shape or offsets.", name)
     dtype = _DTYPES.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
-        reject(
+        raise refusal(
             "dtype_not_allowed",
             f"Tensor '{excerpt(name)}' has type {excerpt(entry['dtype'], 16)}.",
             "Save the weights as float16, bfloat16 or float32.",
             where=name,
         )
     if 0 in shape:
-        reject("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
+        raise refusal("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
     if offsets[1] - offsets[0] != element_count(shape) * dtype.itemsize:
-        reject(
+        raise refusal(
             "tensor_size_mismatch",
             f"Tensor '{excerpt(name)}' needs another number of bytes than the header gives it.",
             UPLOAD_AGAIN,
@@ -149,14 +150,14 @@ def _check_tiling(spans: list[tuple[int, int, str]], data_bytes: int) -> None:
     for begin, end, name in sorted(spans):
         if begin != position:
             kind = "overlaps another tensor" if begin < position else "leaves a hole before it"
-            reject(
+            raise refusal(
                 "safetensors_layout_invalid", f"Tensor '{excerpt(name)}' {kind}.", UPLOAD_AGAIN, where=name
             )
         position = end
     if position > data_bytes:
-        reject("safetensors_truncated", "The file ends before its last tensor does.", UPLOAD_AGAIN)
+        raise refusal("safetensors_truncated", "The file ends before its last tensor does.", UPLOAD_AGAIN)
     if position < data_bytes:
-        reject("safetensors_layout_invalid", "Bytes follow the last tensor.", UPLOAD_AGAIN)
+        raise refusal("safetensors_layout_invalid", "Bytes follow the last tensor.", UPLOAD_AGAIN)
 
 
 # ---------------------------------------------------------------- writing
@@ -197,7 +198,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
 
 def _raw(tensor: Tensor) -> memoryview:
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return memoryview(flat.numpy())
+    raw: memoryview = flat.numpy().data
+    return raw
 
 
 def _emit(file: BinaryIO, digest: Any, data: bytes | memoryview) -> None:

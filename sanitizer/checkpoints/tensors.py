@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.rejection import refusal
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 DTYPE_NAMES = {
@@ -36,7 +36,7 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         self.size_bytes = path.stat().st_size
         with path.open("rb") as file:
-            # ACCESS_COPY: torch insists on a writable buffer; nothing is written, and a write would stay private.
+            # ACCESS_COPY: torch insists on a writable buffer; nothing is written, and a write stays private.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if self.size_bytes else None
 
     def read(self, offset: int, size_bytes: int) -> bytes:
@@ -118,11 +118,17 @@ def check_finite(name: str, tensor: Tensor) -> None:
     """Raises CheckpointRejected 'values_not_finite' if any float of `tensor` is NaN or infinite."""
     if not tensor.dtype.is_floating_point:
         return
-    for chunk in tensor.reshape(-1).split(_CHUNK):
-        if not bool(torch.isfinite(chunk).all()):
-            reject(
+    flat = tensor.reshape(-1)
+    for start in range(0, flat.numel(), _CHUNK):
+        if not bool(torch.isfinite(flat[start : start + _CHUNK]).all()):
+            raise refusal(
                 "values_not_finite",
                 f"Tensor '{name}' holds NaN or infinite values.",
                 "Upload a checkpoint from before the training diverged.",
                 where=name,
             )
+
+
+def causal_mask(length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Additive mask [L, L]: 0 on and under the diagonal, -inf over it."""
+    return torch.full((length, length), float("-inf"), dtype=dtype).triu(1)

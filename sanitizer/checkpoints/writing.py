@@ -22,7 +22,7 @@ from torch import Tensor
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.building import expected_shapes
 from sanitizer.checkpoints.provenance import Upload, dtype_summary, uploaded_tensor
-from sanitizer.checkpoints.rejection import reject
+from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.checkpoints.tensors import described
 from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
@@ -42,7 +42,7 @@ def write_canonical(
     """Write model.safetensors and config.json into `folder`; returns the SHA-256 of the weights file.
 
     `tensors` must be exactly the state dict of `architecture` (open_clip's names, any allowed dtype);
-    CheckpointRejected 'architecture_mismatch' otherwise. `provenance` is stored as it is, with the new digest.
+    CheckpointRejected 'architecture_mismatch' otherwise. `provenance` is stored as it is, and the digest.
     """
     shapes = described(tensors)
     check_state_dict({name: shape for name, (_, shape) in shapes.items()}, architecture)
@@ -73,7 +73,7 @@ def check_state_dict(shapes: Mapping[str, tuple[int, ...]], architecture: Archit
             problem = f"'{name}' has shape {list(shapes[name])} where {list(expected[name])} is needed"
             where = name
     if problem:
-        reject(
+        raise refusal(
             "architecture_mismatch",
             f"The tensors look like {architecture.name}, but {problem}.",
             "Upload the complete, unmodified state dict of one CLIP model.",
@@ -86,11 +86,11 @@ def write_as_uploaded(
 ) -> WrittenUpload:
     """Write canonical `tensors` back in the layout recorded in `provenance`, as `folder`/as_uploaded.*.
 
-    Keys, prefix, order, shapes and dtypes are the upload's. Raises CheckpointRejected 'does_not_fit_dtype' if a
-    value overflows, 'provenance_missing' if the weights did not come from an upload.
+    Keys, prefix, order, shapes and dtypes are the upload's. Raises CheckpointRejected 'does_not_fit_dtype'
+    if a value overflows, 'provenance_missing' if the weights did not come from an upload.
     """
     if "upload" not in provenance:
-        reject(
+        raise refusal(
             "provenance_missing",
             "These weights carry no record of an uploaded layout.",
             "Ask for the open_clip layout.",
@@ -105,8 +105,8 @@ def write_as_uploaded(
     findings: tuple[str, ...] = ()
     if upload.container == "torchscript":
         findings = (
-            "The upload was a TorchScript archive; the weights come back as a plain state dict with OpenAI's names, "
-            "because this service never writes code.",
+            "The upload was a TorchScript archive; the weights come back as a plain state dict with OpenAI's "
+            "names, because this service never writes code.",
         )
     if upload.weights_key is not None:
         content = {**(upload.extras or {}), upload.weights_key: state}

@@ -1,0 +1,55 @@
+"""What tensors cannot say: declared, told by a configuration beside the weights, or the default of a family.
+
+Every choice leaves a sentence in `assumed`, so that a person can see which value rests on what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sanitizer.checkpoints.rejection import refusal
+from sanitizer.recipe import DeclaredOptions
+
+T = TypeVar("T")
+
+
+@dataclass
+class Choices:
+    """`declared` wins over the family's default; `sources` names options that a configuration file gave."""
+
+    declared: DeclaredOptions
+    sources: dict[str, str] = field(default_factory=dict)
+    assumed: dict[str, str] = field(default_factory=dict)
+
+    def pick(self, option: str, default: T, why: str) -> T:
+        """The declared value of `option`, else `default` because of `why`."""
+        value = getattr(self.declared, option)
+        if value is None:
+            self.assumed[option] = f"{_shown(default)}: {why}"
+            return default
+        self.assumed[option] = f"{_shown(value)}: {self.sources.get(option, 'declared')}"
+        chosen: T = value
+        return chosen
+
+    def told(self, option: str, value: T, by: str) -> T:
+        """A value that the tensors do tell. Raises CheckpointRejected where something else was declared."""
+        declared = getattr(self.declared, option)
+        if declared is not None and declared != value:
+            raise contradiction(option, f"{_shown(declared)} was declared, but {by} says {_shown(value)}")
+        self.assumed[option] = f"{_shown(value)}: {by}"
+        return value
+
+
+def contradiction(option: str, what: str) -> Exception:
+    """'option_contradicts_tensors': what was declared cannot be true of these tensors."""
+    return refusal(
+        "option_contradicts_tensors",
+        f"The option {option} does not fit: {what}.",
+        f"Correct {option}, or leave it out.",
+        where=option,
+    )
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,159 @@
+"""Whose names are these? Prefixes, open_clip's and OpenAI's names, Hugging Face's; what is refused, and why.
+
+From the tensors of a file to the list of their origins. Shapes are judged later, by `inference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from sanitizer.checkpoints.conversion import OPENAI_BUFFERS, huggingface_origin
+from sanitizer.checkpoints.huggingface import POSITION_IDS, WORD_TABLE
+from sanitizer.checkpoints.provenance import Origin
+from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
+
+_PREFIXES = ("module.", "_orig_mod.", "model.", "clip.", "clip_model.")
+_PLAIN_CLIP = "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel."
+
+# (start of a tensor's name, code, what it is): the first that matches any name is the reason given.
+_FOREIGN = (
+    ("visual.trunk.", "timm_tower", "Its image tower is a timm model, which is not supported."),
+    ("visual.attn_pool.", "attentional_pool", "Its image tower has an attentional pooler (CoCa's)."),
+    ("text_decoder.", "coca_model", "It is a CoCa model with a text decoder."),
+    ("text.transformer.", "custom_text_tower", "Its text tower is a separate module (CustomTextCLIP)."),
+    ("text.", "custom_text_tower", "Its text tower is a separate module (CustomTextCLIP)."),
+    ("vision_model.head.", "siglip_model", "It is a SigLIP model."),
+    ("image_encoder.", "mobileclip_model", "It is a MobileCLIP model."),
+    ("base_model.", "adapter_only", "It holds an adapter, not a model."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """`origins` in the file's order; `is_openai`: the three integers of OpenAI's archives are there."""
+
+    naming: str
+    prefix: str
+    origins: tuple[Origin, ...]
+    is_openai: bool
+    findings: tuple[str, ...]
+
+
+def recognise(raw: LazyTensors, *, is_torchscript: bool = False) -> tuple[Recognised, LazyTensors]:
+    """Name every tensor of `raw`, or refuse with the reason. Also returns `raw` without its prefix.
+
+    Raises CheckpointRejected with 'not_a_clip', 'one_tower_only', a code of the table above, or those of
+    single buffers ('position_ids_unusual', 'attention_mask_unusual', 'dtype_not_allowed').
+    """
+    prefix = _common_prefix(raw)
+    bare = LazyTensors({name.removeprefix(prefix): part for name, part in raw.parts.items()}, raw.release)
+    findings: list[str] = []
+    if prefix:
+        findings.append(f"All names carry the prefix '{prefix}'; it is put back when written as uploaded.")
+    naming = _naming(bare)
+    origins: list[Origin] = []
+    for name, part in bare.parts.items():
+        origin = _origin(name, part, naming, findings, is_torchscript=is_torchscript)
+        if origin is not None:
+            origins.append(origin)
+    recognised = Recognised(
+        naming=naming,
+        prefix=prefix,
+        origins=tuple(origins),
+        is_openai=is_torchscript or any(name in bare for name in OPENAI_BUFFERS),
+        findings=tuple(findings),
+    )
+    return recognised, bare
+
+
+def _common_prefix(names: Iterable[str]) -> str:
+    remaining, prefix = list(names), ""
+    while remaining:
+        found = next((p for p in _PREFIXES if all(name.startswith(p) for name in remaining)), None)
+        if found is None or len(prefix) > 100:
+            break
+        prefix += found
+        remaining = [name.removeprefix(found) for name in remaining]
+    return prefix
+
+
+def _naming(names: LazyTensors) -> str:
+    for start, code, what in _FOREIGN:
+        if any(name.startswith(start) for name in names):
+            raise refusal(code, what, _PLAIN_CLIP, where=next(n for n in names if n.startswith(start)))
+    if any(".lora_" in name for name in names):
+        raise refusal(
+            "adapter_only", "It holds LoRA adapters.", "Merge the adapters into the model and save that."
+        )
+    has_text = "token_embedding.weight" in names
+    has_vision = any(name.startswith("visual.") for name in names)
+    if has_text and has_vision:
+        return "open_clip"
+    hf_vision = any(name.startswith("vision_model.") for name in names)
+    if WORD_TABLE in names and hf_vision:
+        return "huggingface"
+    if has_text or has_vision or hf_vision or WORD_TABLE in names:
+        raise refusal("one_tower_only", "It holds only one of CLIP's two towers.", _PLAIN_CLIP)
+    first = excerpt(next(iter(names), "no tensor at all"), 60)
+    raise refusal(
+        "not_a_clip", f"Its tensors are those of no CLIP; the first is '{first}'.", _PLAIN_CLIP, where=first
+    )
+
+
+def _origin(
+    name: str, part: LazyTensor, naming: str, findings: list[str], *, is_torchscript: bool
+) -> Origin | None:
+    dtype, shape = DTYPE_NAMES[part.dtype], part.shape
+    if naming == "huggingface" and POSITION_IDS.fullmatch(name):
+        _check_position_ids(name, part)
+        return Origin(name=name, dtype=dtype, shape=shape, source=None, fill="arange")
+    if name in OPENAI_BUFFERS and part.dtype == torch.int64 and part.num_elements == 1:
+        value = int(part.load().item())
+        return Origin(name=name, dtype=dtype, shape=shape, source=None, fill="value", value=value)
+    if name == "attn_mask" or name.endswith(".attn_mask"):
+        _check_causal(name, part)
+        findings.append(
+            f"'{excerpt(name)}' is the causal mask, no weight; it is rebuilt from the architecture."
+        )
+        # In an archive it is a plain attribute, absent from the state dict that is given back.
+        return (
+            None
+            if is_torchscript
+            else Origin(name=name, dtype=dtype, shape=shape, source=None, fill="causal")
+        )
+    if part.dtype == torch.int64 and not name.endswith(".num_batches_tracked"):
+        raise refusal(
+            "dtype_not_allowed",
+            f"Tensor '{excerpt(name)}' holds integers where a CLIP has weights.",
+            "Save the weights as float16, bfloat16 or float32.",
+            where=name,
+        )
+    if naming == "huggingface":
+        return huggingface_origin(name, dtype, shape)
+    return Origin(name=name, dtype=dtype, shape=shape, source=name)
+
+
+def _check_position_ids(name: str, part: LazyTensor) -> None:
+    expected = torch.arange(part.num_elements)
+    if part.dtype != torch.int64 or not torch.equal(part.load().reshape(-1), expected):
+        raise refusal(
+            "position_ids_unusual",
+            f"'{excerpt(name)}' does not count 0, 1, 2, …",
+            "Only CLIP models with positions in their natural order are supported.",
+            where=name,
+        )
+
+
+def _check_causal(name: str, part: LazyTensor) -> None:
+    is_square = len(part.shape) == 2 and part.shape[0] == part.shape[1]
+    if not is_square or not torch.equal(part.load(), causal_mask(part.shape[0], part.dtype)):
+        raise refusal(
+            "attention_mask_unusual",
+            f"'{excerpt(name)}' is no causal mask.",
+            "Only CLIP models whose text tower looks backwards are supported.",
+            where=name,
+        )
