@@ -1,0 +1,1 @@
+"""Tests of unit/app/local: see the modules."""

@@ -1,0 +1,1 @@
+"""Tests of unit/app/storage: see the modules."""

@@ -1,0 +1,109 @@
+"""Settings: names, bounds, and secrets that stay secret."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import DEFAULT_SECRET, Settings, load_settings
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CLEANCLIP_{name}", value)
+    return load_settings()
+
+
+def test_groups_and_names_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        DATABASE__URL="postgresql+psycopg://a:b@db/x",
+        STORAGE__SECRET_KEY="k",
+        JOBS__LEASE_S="90",
+        DATASETS__ALLOWED_PREFIXES='["s3://bucket/data/"]',
+        API__PORT="0",
+    )
+    assert settings.database.url == "postgresql+psycopg://a:b@db/x"
+    assert settings.storage.secret_key.get_secret_value() == "k"
+    assert (settings.jobs.lease_s, settings.jobs.heartbeat_s) == (90.0, 20.0)
+    assert settings.datasets.allowed_prefixes == ("s3://bucket/data/",)
+    assert settings.api.port == 0
+
+
+def test_a_misspelt_name_in_a_group_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="lease"):
+        load(monkeypatch, JOBS__LEASE="90")
+
+
+def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        DATABASE__URL="postgresql+psycopg://a:hush1@db/x",
+        BROKER__URL="redis://:hush2@h/0",
+        STORAGE__SECRET_KEY="hush3",
+    )
+    assert "hush" not in repr(settings)
+    assert "hush" not in str(settings)
+
+
+def test_an_error_does_not_show_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError) as caught:
+        load(monkeypatch, API__PORT="hush-not-a-port")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["STORAGE__SECRET_KEY", "DATABASE__URL"])
+def test_production_refuses_a_published_secret(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    given = {"STORAGE__SECRET_KEY": "real", "DATABASE__URL": "postgresql+psycopg://a:real@db/x"}
+    del given[missing]
+    with pytest.raises(ValidationError, match=f"CLEANCLIP_{missing}"):
+        load(monkeypatch, ENVIRONMENT="production", **given)
+
+
+def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        ENVIRONMENT="production",
+        STORAGE__SECRET_KEY="real",
+        DATABASE__URL="postgresql+psycopg://a:real@db/x",
+    )
+    assert settings.environment == "production"
+
+
+def test_development_starts_with_nothing_set() -> None:
+    assert load_settings().storage.secret_key.get_secret_value() == DEFAULT_SECRET
+
+
+@pytest.mark.parametrize(
+    "prefix", ["s3://bucket/data", "s3:///data/", "https://bucket/data/", "file:///etc/", "/etc/"]
+)
+def test_a_prefix_that_is_no_folder_in_a_bucket_is_refused(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    with pytest.raises(ValidationError, match="allowed_prefixes"):
+        load(monkeypatch, DATASETS__ALLOWED_PREFIXES=f'["{prefix}"]')
+
+
+def test_a_lease_must_outlive_missed_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="three times"):
+        load(monkeypatch, JOBS__LEASE_S="30", JOBS__HEARTBEAT_S="20")
+
+
+def test_download_urls_cannot_be_configured_to_live_longer_than_five_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValidationError, match="download_url_expires_s"):
+        load(monkeypatch, API__DOWNLOAD_URL_EXPIRES_S="301")
+
+
+def test_importing_the_settings_builds_none_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, app.settings as s; from pydantic_settings import BaseSettings;"
+        "assert not [n for n, v in vars(s).items() if isinstance(v, BaseSettings)];"
+        "heavy = {'torch', 'sqlalchemy', 'boto3', 'celery', 'fastapi'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
