@@ -1,0 +1,1 @@
+"""HTTP in, JSON out: one router per noun. Thin; the work is in `app.services`."""

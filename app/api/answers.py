@@ -1,0 +1,86 @@
+"""Answers as the routes give them: JSON with its headers, ETags, 304; what the document says of errors."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+JSON = "application/json"
+POLL_AFTER_S = 2
+"""`Retry-After` on 202: how soon it is worth to look again."""
+
+_ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+def json_answer(body: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`body` as JSON; what is None stays in it, so that every field is always there."""
+    return Response(body.model_dump_json(), status_code=status, headers=dict(headers or {}), media_type=JSON)
+
+
+def cached(etag: str) -> dict[str, str]:
+    """Headers of an answer that may be asked for again with If-None-Match."""
+    return {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
+
+
+def is_unchanged(request: Request, etag: str) -> bool:
+    """Whether the client holds this version already (RFC 9110 §13.1.2, weak comparison)."""
+    given = request.headers.get("if-none-match")
+    if given is None:
+        return False
+    return given.strip() == "*" or etag in _ETAG.findall(given)
+
+
+def asks_conditionally(request: Request) -> bool:
+    return "if-none-match" in request.headers
+
+
+def not_modified(etag: str) -> Response:
+    return Response(status_code=304, headers=cached(etag))
+
+
+def etag_of(parts: Iterable[object]) -> str:
+    """An ETag from everything that an answer depends on."""
+    text = "\n".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def page_fields(data: Sequence[Any], has_more: bool) -> dict[str, Any]:
+    """The fields of a page whose items have ids."""
+    return {
+        "data": list(data),
+        "has_more": has_more,
+        "first_id": data[0].id if data else None,
+        "last_id": data[-1].id if data else None,
+    }
+
+
+_MEANINGS = {
+    304: "Not modified: what you hold is current.",
+    400: "The request cannot be read.",
+    401: "No key, or none that is valid.",
+    403: "The key lacks the scope.",
+    404: "No such thing in this project.",
+    409: "The state of the thing does not allow it.",
+    413: "Too large.",
+    415: "The body is not JSON.",
+    422: "Values that cannot be used; `errors` has their pointers.",
+    503: "A part of the service does not answer; try again after `Retry-After`.",
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: which problems a route answers, beside those that every route may."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({401, 403, 503, *statuses}):
+        found[status] = {"description": _MEANINGS[status]}
+        if status != 304:
+            found[status]["content"] = {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+    return found

@@ -1,0 +1,88 @@
+"""Routes of what a finished job left: the list, the bytes (by redirect), the report."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from app.api.answers import cached, is_unchanged, json_answer, not_modified, page_fields, refusals
+from app.api.auth import Reader
+from app.api.paths import ArtifactPath, JobPath
+from app.api.ports import PortsDep
+from app.schemas.artifacts import ArtifactOut, ArtifactPage
+from app.services import artifacts, jobs
+from sanitizer.report import Report
+
+router = APIRouter(prefix="/v1", tags=["artifacts"])
+
+
+@router.get(
+    "/jobs/{job_id}/artifacts",
+    operation_id="list_job_artifacts",
+    summary="The files of a finished job",
+    response_model=ArtifactPage,
+    responses=refusals(404),
+)
+def list_artifacts(job_id: JobPath, caller: Reader, ports: PortsDep) -> Response:
+    """Empty until the job has succeeded."""
+    with ports.database.unit_of_work() as unit:
+        jobs.get(unit, caller.project_id, job_id)
+        rows = unit.artifacts.of_job(caller.project_id, job_id)
+    data = [ArtifactOut.of(row) for row in rows]
+    return json_answer(ArtifactPage(**page_fields(data, has_more=False)))
+
+
+@router.get(
+    "/artifacts/{artifact_id}",
+    operation_id="get_artifact",
+    summary="One file: its size and digest",
+    response_model=ArtifactOut,
+    responses=refusals(404),
+)
+def get_artifact(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> Response:
+    """Artifacts never change."""
+    with ports.database.unit_of_work() as unit:
+        row = unit.artifacts.get(caller.project_id, artifact_id)
+    return json_answer(ArtifactOut.of(row))
+
+
+@router.get(
+    "/artifacts/{artifact_id}/content",
+    operation_id="get_artifact_content",
+    summary="The bytes of a file",
+    status_code=307,
+    response_class=Response,
+    responses=refusals(404),
+)
+def get_content(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> Response:
+    """Redirects to a URL that serves this one file, with ranges, for at most five minutes. Do not send your
+    key there."""
+    with ports.database.unit_of_work() as unit:
+        row = unit.artifacts.get(caller.project_id, artifact_id)
+    url = ports.store.presign_get(
+        row.object_key,
+        expires_s=ports.settings.api.download_url_expires_s,
+        filename=row.name,
+        content_type=row.media_type,
+    )
+    return Response(status_code=307, headers={"Location": url})
+
+
+@router.get(
+    "/jobs/{job_id}/report",
+    operation_id="get_job_report",
+    summary="The report of a finished job",
+    response_model=Report,
+    responses=refusals(304, 404, 409),
+)
+def get_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
+    """report.json, as the job wrote it: every share with its n, its interval and the seed."""
+    with ports.database.unit_of_work() as unit:
+        row = artifacts.report_of(unit, caller, job_id)
+    if is_unchanged(request, row.sha256):
+        return not_modified(row.sha256)
+    return StreamingResponse(
+        ports.store.stream(row.object_key),
+        media_type="application/json",
+        headers={"Content-Length": str(row.size_bytes), **cached(row.sha256)},
+    )

@@ -1,0 +1,76 @@
+"""Routes of checkpoints: list, read, delete."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.api.answers import cached, etag_of, is_unchanged, json_answer, not_modified, page_fields, refusals
+from app.api.auth import Reader, Uploader
+from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
+from app.api.ports import PortsDep
+from app.domain.states import CheckpointState
+from app.schemas.checkpoints import CheckpointOut, CheckpointPage
+from app.services import checkpoints
+
+router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
+
+
+@router.get(
+    "",
+    operation_id="list_checkpoints",
+    summary="Checkpoints, newest first",
+    response_model=CheckpointPage,
+    responses=refusals(304, 422),
+)
+def list_checkpoints(
+    *,
+    request: Request,
+    caller: Reader,
+    ports: PortsDep,
+    after: After = None,
+    limit: Limit = DEFAULT_PAGE,
+    state: CheckpointState | None = None,
+) -> Response:
+    """Deleted ones are not listed."""
+    with ports.database.unit_of_work() as unit:
+        rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state)
+    etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
+    if is_unchanged(request, etag):
+        return not_modified(etag)
+    data = [CheckpointOut.of(row) for row in rows]
+    return json_answer(CheckpointPage(**page_fields(data, has_more)), headers=cached(etag))
+
+
+@router.get(
+    "/{checkpoint_id}",
+    operation_id="get_checkpoint",
+    summary="What a checkpoint is, or why it was rejected",
+    response_model=CheckpointOut,
+    responses=refusals(304, 404),
+)
+def get_checkpoint(
+    checkpoint_id: CheckpointPath, request: Request, caller: Reader, ports: PortsDep
+) -> Response:
+    """quarantined → scanning → accepted | rejected."""
+    with ports.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(caller.project_id, checkpoint_id)
+    etag = etag_of([row.id, row.updated_at, row.state])
+    if is_unchanged(request, etag):
+        return not_modified(etag)
+    return json_answer(CheckpointOut.of(row), headers=cached(etag))
+
+
+@router.delete(
+    "/{checkpoint_id}",
+    operation_id="delete_checkpoint",
+    summary="Delete a checkpoint and its files",
+    status_code=204,
+    response_class=Response,
+    responses=refusals(404, 409),
+)
+def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: PortsDep) -> Response:
+    """The files follow within minutes. Refused while unfinished jobs read it."""
+    with ports.database.unit_of_work() as unit:
+        checkpoints.delete(unit, caller, checkpoint_id)
+    return Response(status_code=204)

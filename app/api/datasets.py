@@ -1,0 +1,119 @@
+"""Routes of data sets: register, list, read, delete."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.api.answers import (
+    POLL_AFTER_S,
+    cached,
+    etag_of,
+    is_unchanged,
+    json_answer,
+    not_modified,
+    page_fields,
+    refusals,
+)
+from app.api.auth import Reader, Uploader
+from app.api.idempotency import OnceDep
+from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
+from app.api.ports import PortsDep
+from app.domain.states import DatasetKind, DatasetState
+from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage
+from app.services import datasets
+from app.services.datasets import Registration
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+
+@router.post(
+    "",
+    operation_id="create_dataset",
+    summary="Register pairs or a labelled set",
+    status_code=202,
+    response_model=DatasetOut,
+    responses=refusals(404, 409, 413, 422),
+)
+def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
+    """Every sample is then read once; poll until `state` is ready or rejected."""
+    with ports.database.unit_of_work() as unit:
+        if (answer := once.glance(unit, caller)) is not None:
+            return answer
+    if body.uri is not None:
+        datasets.check_reference(ports.store, body.uri, ports.settings.datasets)
+    wanted = Registration(
+        kind=DatasetKind(body.kind),
+        uri=body.uri,
+        upload_id=body.upload_id,
+        class_names=body.class_names,
+        templates=body.templates,
+        max_skipped_share=body.max_skipped_share,
+    )
+    with ports.database.unit_of_work() as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row, job = datasets.create(unit, caller, wanted)
+        headers = {"Location": f"/v1/datasets/{row.id}", "Retry-After": str(POLL_AFTER_S)}
+        answer = once.keep(unit, DatasetOut.of(row), status=202, headers=headers)
+    ports.hint(job)
+    return answer
+
+
+@router.get(
+    "",
+    operation_id="list_datasets",
+    summary="Data sets, newest first",
+    response_model=DatasetPage,
+    responses=refusals(304, 422),
+)
+def list_datasets(
+    *,
+    request: Request,
+    caller: Reader,
+    ports: PortsDep,
+    after: After = None,
+    limit: Limit = DEFAULT_PAGE,
+    state: DatasetState | None = None,
+    kind: DatasetKind | None = None,
+) -> Response:
+    """Deleted ones are not listed."""
+    with ports.database.unit_of_work() as unit:
+        rows, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
+    etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
+    if is_unchanged(request, etag):
+        return not_modified(etag)
+    data = [DatasetOut.of(row) for row in rows]
+    return json_answer(DatasetPage(**page_fields(data, has_more)), headers=cached(etag))
+
+
+@router.get(
+    "/{dataset_id}",
+    operation_id="get_dataset",
+    summary="What a data set holds, or why it was rejected",
+    response_model=DatasetOut,
+    responses=refusals(304, 404),
+)
+def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
+    """validating → ready | rejected, with counts."""
+    with ports.database.unit_of_work() as unit:
+        row = unit.datasets.get(caller.project_id, dataset_id)
+    etag = etag_of([row.id, row.updated_at, row.state])
+    if is_unchanged(request, etag):
+        return not_modified(etag)
+    return json_answer(DatasetOut.of(row), headers=cached(etag))
+
+
+@router.delete(
+    "/{dataset_id}",
+    operation_id="delete_dataset",
+    summary="Forget a data set",
+    status_code=204,
+    response_class=Response,
+    responses=refusals(404, 409),
+)
+def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -> Response:
+    """What the reference points at is yours and stays. Refused while unfinished jobs read it."""
+    with ports.database.unit_of_work() as unit:
+        datasets.delete(unit, caller, dataset_id)
+    return Response(status_code=204)

@@ -1,0 +1,100 @@
+"""Every error code that the API answers with: its status and title. Documentation is made from it.
+
+Codes of rejected checkpoints, rejected data sets and failed jobs come from the library and stand in
+`error.code` of those resources, not here. A test finds every code raised in `app` and fails when one is
+missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+
+STATUS_OF: Mapping[type[DomainError], int] = {
+    InvalidInput: 422,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    QuotaExceeded: 429,
+    Unavailable: 503,
+}
+
+
+@dataclass(frozen=True)
+class ErrorCode:
+    status: int
+    title: str
+
+
+ERROR_CODES: Mapping[str, ErrorCode] = {
+    # the request itself
+    "malformed_json": ErrorCode(400, "The body is not JSON"),
+    "bad_request": ErrorCode(400, "The request cannot be read"),
+    "invalid_request": ErrorCode(422, "Values of the request cannot be used"),
+    "unsupported_media_type": ErrorCode(415, "The body is of the wrong type"),
+    "body_too_large": ErrorCode(413, "The body is too large"),
+    "route_not_found": ErrorCode(404, "There is no such address"),
+    "method_not_allowed": ErrorCode(405, "The address does not take this method"),
+    "http_error": ErrorCode(400, "The request was refused"),
+    "internal_error": ErrorCode(500, "The service failed"),
+    # keys
+    "key_missing": ErrorCode(401, "No API key was given"),
+    "invalid_key": ErrorCode(401, "The API key is not valid"),
+    "unknown_scope": ErrorCode(422, "There is no such scope"),
+    "scope_missing": ErrorCode(403, "The key may not do this"),
+    # idempotency
+    "idempotency_key_invalid": ErrorCode(422, "The idempotency key cannot be used"),
+    "idempotency_key_reused": ErrorCode(422, "The idempotency key belongs to another request"),
+    "idempotency_key_in_flight": ErrorCode(409, "The first request with this key is still running"),
+    # not found in this project
+    "upload_not_found": ErrorCode(404, "There is no such upload"),
+    "checkpoint_not_found": ErrorCode(404, "There is no such checkpoint"),
+    "dataset_not_found": ErrorCode(404, "There is no such data set"),
+    "job_not_found": ErrorCode(404, "There is no such job"),
+    "artifact_not_found": ErrorCode(404, "There is no such artifact"),
+    "project_not_found": ErrorCode(404, "There is no such project"),
+    "report_not_found": ErrorCode(404, "The job has no report"),
+    # uploads
+    "upload_too_large": ErrorCode(413, "The file is larger than the service takes"),
+    "upload_part_unknown": ErrorCode(422, "The upload has no such part"),
+    "upload_parts_missing": ErrorCode(409, "Parts are missing"),
+    "upload_part_mismatch": ErrorCode(409, "A part is not the one that was sent"),
+    "upload_size_mismatch": ErrorCode(422, "The bytes are not as many as declared"),
+    "upload_digest_mismatch": ErrorCode(422, "The bytes are not those that were declared"),
+    "upload_lost": ErrorCode(409, "The store no longer holds the upload"),
+    "upload_state_conflict": ErrorCode(409, "The state of the upload does not allow it"),
+    # checkpoints and data sets
+    "checkpoint_not_accepted": ErrorCode(409, "The checkpoint is not accepted"),
+    "checkpoint_in_use": ErrorCode(409, "Jobs still use the checkpoint"),
+    "checkpoint_state_conflict": ErrorCode(409, "The state of the checkpoint does not allow it"),
+    "dataset_uri_invalid": ErrorCode(422, "The reference cannot be read"),
+    "dataset_uri_not_allowed": ErrorCode(422, "The reference lies outside the allowed places"),
+    "dataset_too_many_shards": ErrorCode(422, "The reference names too many shards"),
+    "dataset_empty": ErrorCode(422, "The reference holds no shard"),
+    "dataset_not_ready": ErrorCode(409, "The data set is not ready"),
+    "dataset_wrong_kind": ErrorCode(422, "The data set is of the wrong kind"),
+    "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a data set"),
+    "dataset_in_use": ErrorCode(409, "Jobs still use the data set"),
+    "dataset_state_conflict": ErrorCode(409, "The state of the data set does not allow it"),
+    # jobs
+    "unknown_target": ErrorCode(422, "The target is no class of the labelled set"),
+    "job_state_conflict": ErrorCode(409, "The state of the job does not allow it"),
+    "job_not_finished": ErrorCode(409, "The job is not finished"),
+    # parts of the service
+    "store_unavailable": ErrorCode(503, "The object store does not answer"),
+    "database_unavailable": ErrorCode(503, "The database does not answer"),
+}

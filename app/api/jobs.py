@@ -1,0 +1,226 @@
+"""Routes of jobs: order, list, read, cancel, pause, resume, retry, and what happened to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.api.answers import (
+    POLL_AFTER_S,
+    asks_conditionally,
+    cached,
+    etag_of,
+    is_unchanged,
+    json_answer,
+    not_modified,
+    page_fields,
+    refusals,
+)
+from app.api.auth import Reader, Runner
+from app.api.idempotency import Once, OnceDep
+from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
+from app.api.ports import Ports, PortsDep
+from app.db.models.job import Job
+from app.db.unit_of_work import UnitOfWork
+from app.domain.states import JobKind, JobState
+from app.schemas.jobs import (
+    EventOut,
+    EventPage,
+    JobIn,
+    JobOut,
+    JobPage,
+    KindName,
+    SanitizeJobIn,
+    job_etag,
+)
+from app.services import jobs
+from app.services.api_keys import Caller
+from app.services.jobs import Order
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post(
+    "",
+    operation_id="create_job",
+    summary="Order a sanitize or audit job",
+    status_code=202,
+    response_model=JobOut,
+    responses=refusals(404, 409, 413, 422),
+)
+def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
+    """Checked before it is accepted: the checkpoint, the data sets, the target class, every bound."""
+    order = _order(body, ports)
+    with ports.database.unit_of_work() as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        job = jobs.create(unit, caller, order)
+        answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
+    ports.hint(job)
+    return answer
+
+
+def _order(body: JobIn, ports: Ports) -> Order:
+    is_sanitize = isinstance(body, SanitizeJobIn)
+    return Order(
+        kind=JobKind(body.kind),
+        checkpoint_id=body.checkpoint_id,
+        dataset_id=body.dataset_id if isinstance(body, SanitizeJobIn) else None,
+        labelled_dataset_id=body.audit.dataset_id,
+        recipe=body.recipe if isinstance(body, SanitizeJobIn) else None,
+        audit=body.audit.options(),
+        policy=body.policy,
+        seed=body.seed,
+        output_layout=body.output_layout if is_sanitize and isinstance(body, SanitizeJobIn) else None,
+        max_attempts=body.max_attempts or ports.settings.jobs.max_attempts,
+        metadata=dict(body.metadata),
+    )
+
+
+def _pending(job: Job) -> dict[str, str]:
+    return {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(POLL_AFTER_S)}
+
+
+@router.get(
+    "",
+    operation_id="list_jobs",
+    summary="Jobs, newest first",
+    response_model=JobPage,
+    responses=refusals(304, 422),
+)
+def list_jobs(
+    *,
+    request: Request,
+    caller: Reader,
+    ports: PortsDep,
+    after: After = None,
+    limit: Limit = DEFAULT_PAGE,
+    state: JobState | None = None,
+    kind: KindName | None = None,
+) -> Response:
+    """Filter by `state` and `kind`."""
+    with ports.database.unit_of_work() as unit:
+        rows, has_more = unit.jobs.page(
+            caller.project_id, after, limit, state=state, kind=None if kind is None else JobKind(kind)
+        )
+    etag = etag_of([has_more, *((row.id, row.version) for row in rows)])
+    if is_unchanged(request, etag):
+        return not_modified(etag)
+    data = [JobOut.of(row) for row in rows]
+    return json_answer(JobPage(**page_fields(data, has_more)), headers=cached(etag))
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="get_job",
+    summary="How a job stands",
+    response_model=JobOut,
+    responses=refusals(304, 404),
+)
+def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
+    """Poll with `If-None-Match`: an unchanged job costs a 304 without a body."""
+    with ports.database.unit_of_work() as unit:
+        if asks_conditionally(request):
+            version = unit.jobs.version_of(caller.project_id, job_id)
+            if version is not None and is_unchanged(request, etag := job_etag(job_id, version)):
+                return not_modified(etag)
+        row = jobs.get(unit, caller.project_id, job_id)
+    return json_answer(JobOut.of(row), headers=cached(job_etag(row.id, row.version)))
+
+
+Action = Callable[[UnitOfWork, Caller, str], Job]
+
+
+def _act(ports: Ports, caller: Caller, once: Once, action: Action, job_id: str) -> Response:
+    with ports.database.unit_of_work() as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        job = action(unit, caller, job_id)
+        answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
+    if job.state is JobState.QUEUED:
+        ports.hint(job)
+    return answer
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Stop a job for good",
+    status_code=202,
+    response_model=JobOut,
+    responses=refusals(404, 409),
+)
+def cancel_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
+    """A waiting job is cancelled at once, a running one within seconds. A second call changes nothing."""
+    return _act(ports, caller, once, jobs.cancel, job_id)
+
+
+@router.post(
+    "/{job_id}/pause",
+    operation_id="pause_job",
+    summary="Save the training state and let the worker go",
+    status_code=202,
+    response_model=JobOut,
+    responses=refusals(404, 409),
+)
+def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
+    """A running job shows `pause_requested` until its state is saved."""
+    return _act(ports, caller, once, jobs.pause, job_id)
+
+
+@router.post(
+    "/{job_id}/resume",
+    operation_id="resume_job",
+    summary="Go on with a paused job",
+    status_code=202,
+    response_model=JobOut,
+    responses=refusals(404, 409),
+)
+def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
+    """It goes on from the saved state and ends as if it had never stopped."""
+    return _act(ports, caller, once, jobs.resume, job_id)
+
+
+@router.post(
+    "/{job_id}/retry",
+    operation_id="retry_job",
+    summary="Try a failed job again",
+    status_code=202,
+    response_model=JobOut,
+    responses=refusals(404, 409),
+)
+def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
+    """With all its attempts again, from its last saved state if there is one."""
+    return _act(ports, caller, once, jobs.retry, job_id)
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="list_job_events",
+    summary="What happened to a job, oldest first",
+    response_model=EventPage,
+    responses=refusals(404, 422),
+)
+def list_events(
+    job_id: JobPath,
+    caller: Reader,
+    ports: PortsDep,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Events with a larger seq.")] = None,
+    limit: Limit = 100,
+) -> Response:
+    """Numbers grow by one without a gap: `after` = the last one that you have seen."""
+    with ports.database.unit_of_work() as unit:
+        jobs.get(unit, caller.project_id, job_id)
+        rows, has_more = unit.events.page(caller.project_id, job_id, after, limit)
+    data = [EventOut.of(row) for row in rows]
+    return json_answer(
+        EventPage(
+            data=data,
+            has_more=has_more,
+            first_seq=data[0].seq if data else None,
+            last_seq=data[-1].seq if data else None,
+        )
+    )

@@ -1,0 +1,77 @@
+"""What Prometheus scrapes: requests by route template, and jobs by state, read when it asks.
+
+Labels are route templates, methods and statuses only: never an id, a project or a stranger's path.
+Each application has a registry of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.logs import get_logger
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+JobCounts = Callable[[], Mapping[tuple[str, str], int]]
+"""(kind, state) → number of jobs, over all projects."""
+
+log = get_logger(__name__)
+
+
+class _JobsByState(Collector):
+    """Asks the database at scrape time; a database that does not answer leaves the family out."""
+
+    def __init__(self, counts: JobCounts) -> None:
+        self._counts = counts
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily("cleanclip_jobs", "Jobs by kind and state.", labels=["kind", "state"])]
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("cleanclip_jobs", "Jobs by kind and state.", labels=["kind", "state"])
+        try:
+            counts = self._counts()
+        except Exception as error:  # noqa: BLE001 - the other metrics must still be served
+            log.warning("job_counts_failed", cause=repr(error))
+            return
+        for (kind, state), number in counts.items():
+            family.add_metric([kind, state], number)
+        yield family
+
+
+class Metrics:
+    """The request metrics of one application."""
+
+    def __init__(self, counts: JobCounts) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_JobsByState(counts))
+        self._requests = Counter(
+            "cleanclip_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "cleanclip_http_request_duration_seconds",
+            "From the first byte read to the last byte handed to the server.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "cleanclip_http_requests_in_flight", "Requests being answered.", registry=self.registry
+        )
+
+    def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one finished request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)

@@ -1,0 +1,153 @@
+"""Around every request, in plain ASGI: its id, its log line, its metrics, safe headers, a limit on its body.
+
+Knows no route but one: the streaming upload, which has its own limit. Pure ASGI because a wrapper that
+buffers or spawns tasks would break streaming and cancellation.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.metrics import Metrics
+from app.api.problems import problem
+from app.domain.ids import new_id
+from app.logs import bind, get_logger
+
+log = get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass
+class _Seen:
+    status: int = 0
+    num_bytes: int = 0
+
+
+class RequestMiddleware:
+    """Outermost: gives the request its id, answers what nobody expected with a 500, counts and logs."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
+        scope["request_id"] = request_id
+        seen = _Seen()
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+            elif message["type"] == "http.response.body":
+                seen.num_bytes += len(message.get("body", b""))
+            await send(message)
+
+        started = time.perf_counter()
+        self._metrics.in_flight.inc()
+        with bind(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_marked)
+            except Exception:
+                log.exception("request_failed", method=scope["method"], path=scope["path"])
+                if seen.status:
+                    raise  # half an answer is out: only closing the connection is honest
+                await self._server_error(request_id)(scope, receive, send_marked)
+            finally:
+                self._metrics.in_flight.dec()
+                self._note(scope, seen, time.perf_counter() - started)
+
+    @staticmethod
+    def _server_error(request_id: str) -> ASGIApp:
+        return problem(
+            code="internal_error",
+            detail="The service failed to answer; the failure has been logged.",
+            remedy="Try again; if it happens again, give the request id to the operator.",
+            request_id=request_id,
+        )
+
+    def _note(self, scope: Scope, seen: _Seen, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.observe(method=method, route=route, status=seen.status, seconds=seconds)
+        if scope["path"] in _QUIET and seen.status < 400:
+            return
+        client = scope.get("client")
+        log.info(
+            "request",
+            method=method,
+            path=scope["path"][:300],
+            route=route,
+            status=seen.status,
+            duration_ms=round(1000 * seconds, 2),
+            num_bytes=seen.num_bytes,
+            key_id=scope.get("key_id"),
+            remote_addr=client[0] if client else None,
+        )
+
+
+class BodyLimitMiddleware:
+    """Refuses bodies over `max_bytes`, announced or not, everywhere but at the streaming upload."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._is_streamed(scope):
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced[:20]) > self._max_bytes:
+            await self._refusal(scope)(scope, receive, send)
+            return
+        num_bytes = 0
+
+        async def receive_limited() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                num_bytes += len(message.get("body", b""))
+                if num_bytes > self._max_bytes:
+                    raise HTTPException(413, headers={"Connection": "close"})
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    @staticmethod
+    def _is_streamed(scope: Scope) -> bool:
+        return scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+
+    @staticmethod
+    def _refusal(scope: Scope) -> ASGIApp:
+        return problem(
+            code="body_too_large",
+            detail="The body is larger than this address takes.",
+            remedy="Upload files in parts.",
+            request_id=scope["request_id"],
+            headers={"Connection": "close"},
+        )

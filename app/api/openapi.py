@@ -1,0 +1,48 @@
+"""The OpenAPI document: what FastAPI derives, and the problem that every route may answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.schemas.common import Problem
+
+DESCRIPTION = """
+Is this CLIP checkpoint backdoored, and can you fix it? Upload a checkpoint, audit it, clean it, download it.
+
+- **Errors** are `application/problem+json` with a stable `code`, `errors` with JSON pointers, and a
+  `request_id` to quote.
+- **Repeat a POST** safely with an `Idempotency-Key` header.
+- **Poll** with `If-None-Match`; `Retry-After` says when it is worth it.
+- **Pages**: `after` = the `last_id` of the page before.
+"""
+
+
+def install(app: FastAPI) -> None:
+    """Replace the application's document by the full one, built when it is first asked for."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _build(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own documented way
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    found = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    answer = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            refusal = operation["responses"].get("422")
+            if refusal is not None:
+                refusal["content"] = answer
+    return found

@@ -1,0 +1,57 @@
+"""Parameters that many routes share: ids in paths, the cursor, the page's size.
+
+An id of the wrong form is simply not found; it never reaches the database.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import AfterValidator
+
+from app.domain.errors import NotFound
+from app.domain.ids import Prefix, is_id
+from app.domain.limits import DEFAULT_PAGE, MAX_PAGE
+
+
+def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not is_id(prefix, text):
+            raise NotFound(
+                f"{noun}_not_found",
+                f"There is no {noun} with this id.",
+                f"Ids of this kind begin with '{prefix}_' and have 26 more characters.",
+            )
+        return text
+
+    return AfterValidator(check)
+
+
+UploadPath = Annotated[str, Path(examples=["upl_01k0000000000000000000000c"]), _id_of("upl", "upload")]
+CheckpointPath = Annotated[
+    str, Path(examples=["ckpt_01k0000000000000000000000a"]), _id_of("ckpt", "checkpoint")
+]
+DatasetPath = Annotated[str, Path(examples=["ds_01k0000000000000000000000b"]), _id_of("ds", "dataset")]
+JobPath = Annotated[str, Path(examples=["job_01k0000000000000000000000e"]), _id_of("job", "job")]
+ArtifactPath = Annotated[str, Path(examples=["art_01k0000000000000000000000f"]), _id_of("art", "artifact")]
+
+After = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        pattern="^[a-z]{2,4}_[0-9a-z]{26}$",
+        description="The last_id of the page before; the answer goes on after it.",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")]
+__all__ = [
+    "DEFAULT_PAGE",
+    "After",
+    "ArtifactPath",
+    "CheckpointPath",
+    "DatasetPath",
+    "JobPath",
+    "Limit",
+    "UploadPath",
+]

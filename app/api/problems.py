@@ -1,0 +1,214 @@
+"""Every failure as `application/problem+json` (RFC 9457). Never a traceback, never a value that came in.
+
+Pointers are JSON pointers into the body; the tags that pydantic puts between them for unions are taken
+out again by walking the body along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.api.error_codes import ERROR_CODES, STATUS_OF
+from app.domain.errors import DomainError, Unavailable
+from app.logs import get_logger
+from app.schemas.common import ErrorItem, Problem
+from app.storage.errors import StorageError
+
+MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 50
+MAX_POINTER = 300
+_TAG_FIELDS = ("kind", "attack", "method")
+_ECHOING = {
+    "union_tag_invalid": "This is none of the known kinds; see GET /v1/methods.",
+    "json_invalid": "This is not JSON.",
+}
+_RETRY_AFTER_S = {409: 1, 429: 5, 503: 5}
+
+log = get_logger(__name__)
+
+
+class ProblemResponse(Response):
+    """A rendered Problem."""
+
+    media_type = MEDIA_TYPE
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the middleware gave this request."""
+    return str(request.scope.get("request_id", "unknown"))
+
+
+def problem(
+    *,
+    code: str,
+    detail: str,
+    request_id: str,
+    status: int | None = None,
+    remedy: str | None = None,
+    errors: Sequence[ErrorItem] = (),
+    headers: dict[str, str] | None = None,
+) -> ProblemResponse:
+    """Render one problem; the status and the title are those of the code unless `status` is given."""
+    known = ERROR_CODES.get(code)
+    status = status if status is not None else known.status if known else 500
+    body = Problem(
+        type=f"urn:cleanclip:problem:{code}",
+        title=known.title if known else HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        remedy=remedy,
+        errors=list(errors),
+        request_id=request_id,
+    )
+    answer = dict(headers or {})
+    if status in _RETRY_AFTER_S:
+        answer.setdefault("Retry-After", str(_RETRY_AFTER_S[status]))
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.setdefault("WWW-Authenticate", 'Bearer realm="cleanclip"')
+    return ProblemResponse(body.model_dump_json(), status_code=status, headers=answer)
+
+
+def on_domain_error(request: Request, error: Exception) -> Response:
+    """A refusal of ours."""
+    assert isinstance(error, DomainError)
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    if isinstance(error, Unavailable):
+        log.warning("part_unavailable", code=error.code, cause=repr(error.__cause__))
+    items = [] if error.pointer is None else [ErrorItem(pointer=error.pointer, detail=error.message)]
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return problem(
+        code=error.code,
+        status=status,
+        detail=error.message,
+        remedy=error.remedy,
+        errors=items,
+        request_id=request_id_of(request),
+        headers=headers,
+    )
+
+
+def on_storage_error(request: Request, error: Exception) -> Response:
+    """The object store failed unexpectedly: an operator must know, a caller may retry."""
+    log.error("store_failed", exc_info=error)
+    return problem(
+        code="store_unavailable",
+        detail="The object store did not do what was asked of it.",
+        remedy="Try again in a few seconds.",
+        request_id=request_id_of(request),
+    )
+
+
+def on_http_error(request: Request, error: Exception) -> Response:
+    """What the framework refuses: no such route, wrong method, a body that cannot be read."""
+    assert isinstance(error, HTTPException)
+    codes = {
+        400: (
+            "bad_request",
+            "The request could not be read.",
+            "Send a JSON object, UTF-8, not deeply nested.",
+        ),
+        404: (
+            "route_not_found",
+            "There is nothing at this address.",
+            "See /v1/openapi.json for all addresses.",
+        ),
+        405: ("method_not_allowed", "This address does not take this method.", "See the Allow header."),
+        413: ("body_too_large", "The body is larger than this address takes.", "Upload files in parts."),
+    }
+    code, detail, remedy = codes.get(
+        error.status_code, ("http_error", HTTPStatus(error.status_code).phrase + ".", None)
+    )
+    return problem(
+        code=code,
+        status=error.status_code,
+        detail=detail,
+        remedy=remedy,
+        request_id=request_id_of(request),
+        headers=dict(error.headers or {}),
+    )
+
+
+def on_invalid_request(request: Request, error: Exception) -> Response:
+    """Values out of bounds, of the wrong type, unknown or missing; each with its pointer."""
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    request_id = request_id_of(request)
+    if any(item["type"] == "json_invalid" for item in found):
+        return problem(
+            code="malformed_json",
+            detail="The body is not JSON.",
+            remedy="Send a JSON object, UTF-8.",
+            request_id=request_id,
+        )
+    if isinstance(error.body, bytes) and any(tuple(item["loc"]) == ("body",) for item in found):
+        return problem(
+            code="unsupported_media_type",
+            detail="The body was not sent as JSON.",
+            remedy="Set the header Content-Type: application/json.",
+            request_id=request_id,
+        )
+    items = [_item(item, error.body) for item in found[:MAX_ERRORS]]
+    first = items[0]
+    where = first.pointer if first.pointer is not None else first.parameter
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return problem(
+        code="invalid_request",
+        detail=f"{where or 'The body'}: {first.detail}{more}",
+        remedy="Correct the values named in errors; /v1/openapi.json has every field and its bounds.",
+        errors=items,
+        request_id=request_id,
+    )
+
+
+def _item(found: dict[str, Any], body: Any) -> ErrorItem:
+    source, *path = found["loc"]
+    detail = _ECHOING.get(found["type"], str(found["msg"]))
+    if source != "body":
+        return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
+    context = found.get("ctx") or {}
+    given = context.get("pointer")
+    pointer = given if isinstance(given, str) else pointer_of(path, body)
+    if found["type"] == "union_tag_invalid" or found["type"] == "union_tag_not_found":
+        pointer += "/" + str(context.get("discriminator", "")).strip("'")
+    return ErrorItem(pointer=pointer[:MAX_POINTER], detail=detail)
+
+
+def pointer_of(path: Sequence[int | str], body: Any) -> str:
+    """RFC 6901, from pydantic's location: without the tags of unions and the marks of dictionary keys."""
+    pointer = ""
+    for step in path:
+        is_tag = (
+            isinstance(body, dict)
+            and step not in body
+            and step in {body.get(tag) for tag in _TAG_FIELDS if isinstance(body.get(tag), str)}
+        )
+        if is_tag or step == "[key]":
+            continue
+        text = str(step).encode("utf-8", "backslashreplace").decode()
+        pointer += "/" + text.replace("~", "~0").replace("/", "~1")
+        body = _child(body, step)
+    return pointer
+
+
+def _child(body: Any, step: int | str) -> Any:
+    if isinstance(body, dict):
+        return body.get(step)
+    if isinstance(body, list) and isinstance(step, int) and 0 <= step < len(body):
+        return body[step]
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Register every handler. Unexpected exceptions are the middleware's."""
+    app.add_exception_handler(DomainError, on_domain_error)
+    app.add_exception_handler(StorageError, on_storage_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, on_invalid_request)

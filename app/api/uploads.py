@@ -1,0 +1,210 @@
+"""Routes of uploads: announce, URLs of parts, the streaming fallback, complete, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from app.api.answers import json_answer, refusals
+from app.api.auth import Reader, Uploader
+from app.api.idempotency import REPLAYED, Once, OnceDep
+from app.api.paths import UploadPath
+from app.api.ports import Ports, PortsDep
+from app.db.models.upload import Upload
+from app.domain.errors import Conflict
+from app.domain.states import UploadPurpose, UploadState
+from app.logs import get_logger
+from app.schemas.uploads import (
+    CompleteIn,
+    PartOut,
+    PartsIn,
+    PartsOut,
+    StoredPartOut,
+    UploadIn,
+    UploadOut,
+)
+from app.services import upload_content, uploads
+from app.services.api_keys import Caller
+from app.services.uploads import Announcement, ClaimedPart
+from sanitizer.recipe import DeclaredOptions
+
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+log = get_logger(__name__)
+
+
+@router.post(
+    "",
+    operation_id="create_upload",
+    summary="Announce a file and get the plan of its parts",
+    status_code=201,
+    response_model=UploadOut,
+    responses=refusals(409, 413, 422),
+)
+def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
+    """The answer holds the URLs of the first parts (at most a hundred); ask for the others as you go."""
+    file = Announcement(
+        filename=body.filename,
+        size_bytes=body.size_bytes,
+        sha256=body.sha256,
+        purpose=UploadPurpose(body.purpose),
+        declared=body.declared or DeclaredOptions(),
+    )
+    with ports.database.unit_of_work() as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            row = unit.uploads.get(caller.project_id, UploadOut.model_validate_json(answer.body).id)
+        else:
+            row = uploads.create(unit, caller, file, ports.settings.uploads)
+            headers = {"Location": f"/v1/uploads/{row.id}"}
+            answer = once.keep(unit, UploadOut.of(row), status=201, headers=headers)
+    return _with_first_urls(ports, row, answer)
+
+
+def _with_first_urls(ports: Ports, upload: Upload, answer: Response) -> Response:
+    """The answer with fresh URLs: they are short-lived, so they are not part of what is stored and replayed."""
+    if upload.state is not UploadState.OPEN:
+        return answer
+    started = uploads.ensure_started(ports.database, ports.store, upload)
+    parts = _urls(ports, started, uploads.first_numbers(started))
+    body = UploadOut.model_validate_json(answer.body).model_copy(update={"parts": parts})
+    kept = {name: answer.headers[name] for name in ("Location", REPLAYED) if name in answer.headers}
+    return json_answer(body, status=answer.status_code, headers=kept)
+
+
+def _urls(ports: Ports, upload: Upload, numbers: list[int] | range) -> list[PartOut]:
+    expires_s = ports.settings.uploads.part_url_expires_s
+    return [
+        PartOut(number=part.number, size_bytes=part.size_bytes, url=part.url, expires_at=part.expires_at)
+        for part in uploads.presign(ports.store, upload, numbers, expires_s=expires_s)
+    ]
+
+
+def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
+    with ports.database.unit_of_work() as unit:
+        return unit.uploads.get(caller.project_id, upload_id)
+
+
+@router.post(
+    "/{upload_id}/parts",
+    operation_id="presign_upload_parts",
+    summary="URLs of a batch of parts",
+    response_model=PartsOut,
+    responses=refusals(404, 409, 413, 422),
+)
+def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
+    """Each URL accepts one PUT of its part, for fifteen minutes. Nothing is created, so there is no
+    Idempotency-Key to give: every call makes fresh URLs."""
+    upload = uploads.ensure_started(ports.database, ports.store, _read(ports, caller, upload_id))
+    return json_answer(PartsOut(upload_id=upload.id, parts=_urls(ports, upload, body.numbers)))
+
+
+@router.get(
+    "/{upload_id}",
+    operation_id="get_upload",
+    summary="How an upload stands, with the parts that are stored",
+    response_model=UploadOut,
+    responses=refusals(404),
+)
+def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Response:
+    """To resume: send the parts of the plan that `stored_parts` does not list."""
+    upload = _read(ports, caller, upload_id)
+    stored = [
+        StoredPartOut(number=part.number, size_bytes=part.size_bytes, etag=part.etag)
+        for part in uploads.stored_parts(ports.store, upload)
+    ]
+    return json_answer(UploadOut.of(upload).model_copy(update={"stored_parts": stored}))
+
+
+@router.put(
+    "/{upload_id}/content",
+    operation_id="put_upload_content",
+    summary="The whole file in one request",
+    response_model=UploadOut,
+    responses=refusals(404, 409, 422),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def put_content(upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep) -> Response:
+    """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards."""
+    upload = await run_in_threadpool(_read, ports, caller, upload_id)
+    announced = request.headers.get("content-length", "")
+    try:
+        received = await upload_content.receive(
+            ports.database,
+            ports.store,
+            caller,
+            upload,
+            request.stream(),
+            announced_bytes=int(announced) if announced.isdecimal() else None,
+        )
+    except ClientDisconnect:
+        log.info("upload_cut", upload_id=upload_id)
+        return Response(status_code=499)  # nobody hears it; nothing was left at the store
+    return json_answer(UploadOut.of(received))
+
+
+@router.post(
+    "/{upload_id}/complete",
+    operation_id="complete_upload",
+    summary="All parts are sent",
+    response_model=UploadOut,
+    responses=refusals(404, 409, 413, 422),
+)
+def complete_upload(
+    upload_id: UploadPath,
+    caller: Uploader,
+    ports: PortsDep,
+    once: OnceDep,
+    body: Annotated[CompleteIn | None, Body()] = None,
+) -> Response:
+    """Checks that every part is there and has its size. A checkpoint then waits in quarantine for its
+    inspection, which also verifies the digest. A second call gives the same answer."""
+    upload = _read(ports, caller, upload_id)
+    if upload.state is not UploadState.COMPLETED:
+        claimed = None if body is None or body.parts is None else body.parts
+        uploads.assemble(
+            ports.store,
+            upload,
+            None if claimed is None else [ClaimedPart(number=p.number, etag=p.etag) for p in claimed],
+        )
+    return _finish(ports, caller, upload, once)
+
+
+def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once) -> Response:
+    try:
+        with ports.database.unit_of_work() as unit:
+            if (answer := once.seen(unit, caller)) is not None:
+                return answer
+            row, job = uploads.finish(unit, caller, upload.id)
+            answer = once.keep(unit, UploadOut.of(row), status=200)
+    except Conflict as refusal:
+        if refusal.code == "upload_state_conflict":  # cancelled or expired while it was put together
+            uploads.discard(ports.store, upload)
+        raise
+    ports.hint(job)
+    return answer
+
+
+@router.post(
+    "/{upload_id}/cancel",
+    operation_id="cancel_upload",
+    summary="Give an upload up",
+    response_model=UploadOut,
+    responses=refusals(404, 409),
+)
+def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
+    """Parts that were sent are deleted. A completed upload cannot be cancelled: delete its checkpoint."""
+    with ports.database.unit_of_work() as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row = uploads.cancel(unit, caller, upload_id)
+        answer = once.keep(unit, UploadOut.of(row), status=200)
+    uploads.discard(ports.store, row)
+    return answer

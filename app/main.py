@@ -1,0 +1,88 @@
+"""The composition root of the API: settings in, application out. Nothing is built at import.
+
+`uvicorn app.main:build --factory` reads the settings from the environment; tests call `create_app`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from app.api import artifacts, checkpoints, datasets, health, jobs, methods, openapi, problems, uploads
+from app.api.metrics import Metrics
+from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
+from app.api.ports import Ports
+from app.db.session import Database, build_engine
+from app.logs import configure_logging
+from app.queue.publisher import CeleryPublisher, JobPublisher
+from app.settings import Settings, load_settings
+from app.storage.port import ObjectStore
+from app.storage.s3 import S3Store
+
+
+def create_app(
+    settings: Settings, *, store: ObjectStore | None = None, publisher: JobPublisher | None = None
+) -> FastAPI:
+    """The application for these settings. `store` and `publisher` replace the real ones in tests.
+
+    Connections are made lazily and closed when the application shuts down.
+    """
+    database = Database(build_engine(settings.database.url, pool_size=settings.database.pool_size))
+    ports = Ports(
+        settings=settings,
+        database=database,
+        store=store or S3Store(settings.storage),
+        publisher=publisher or _publisher(settings),
+        metrics=Metrics(lambda: _job_counts(database)),
+    )
+    app = FastAPI(
+        title="CleanCLIP as a service",
+        version=version("cleanclip-service"),
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # the stock pages load scripts from other hosts
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_closing(ports),
+    )
+    app.state.ports = ports
+    for module in (uploads, checkpoints, datasets, jobs, artifacts, methods, health):
+        app.include_router(module.router)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.api.max_body_bytes)
+    app.add_middleware(RequestMiddleware, metrics=ports.metrics)  # added last: outermost
+    return app
+
+
+def _publisher(settings: Settings) -> JobPublisher:
+    return CeleryPublisher(
+        settings.broker.url,
+        key_prefix=settings.broker.key_prefix,
+        timeout_s=settings.jobs.publish_timeout_s,
+    )
+
+
+def _job_counts(database: Database) -> dict[tuple[str, str], int]:
+    with database.unit_of_work() as unit:
+        return unit.jobs.num_by_state()
+
+
+def _closing(ports: Ports):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(ports.publisher.close)
+        await run_in_threadpool(ports.database.dispose)
+
+    return lifespan
+
+
+def build() -> FastAPI:
+    """For `uvicorn --factory`: settings from the environment, logs as they say."""
+    settings = load_settings()
+    configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
+    return create_app(settings)

@@ -1,0 +1,44 @@
+"""Artifacts on the wire: the files that a finished job left, with their digests."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from app.db.models.artifact import Artifact
+from app.schemas.common import Page, Time, WireOut
+
+
+class ArtifactLinks(WireOut):
+    content: str
+    job: str
+
+
+class ArtifactOut(WireOut):
+    """A file. `links.content` redirects to a short-lived URL that serves ranges."""
+
+    object: Literal["artifact"] = "artifact"
+    id: str
+    job_id: str
+    name: str
+    size_bytes: int
+    sha256: str
+    media_type: str
+    created_at: Time
+    links: ArtifactLinks
+
+    @classmethod
+    def of(cls, row: Artifact) -> ArtifactOut:
+        return cls(
+            id=row.id,
+            job_id=row.job_id,
+            name=row.name,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            media_type=row.media_type,
+            created_at=row.created_at,
+            links=ArtifactLinks(content=f"/v1/artifacts/{row.id}/content", job=f"/v1/jobs/{row.job_id}"),
+        )
+
+
+class ArtifactPage(Page[ArtifactOut]):
+    """Artifacts of one job."""

@@ -1,0 +1,68 @@
+"""Checkpoints on the wire: what was uploaded, what the inspection found, or why it was rejected."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from app.db.models.checkpoint import Checkpoint
+from app.schemas.common import Page, StoredProblem, Time, WireOut
+from sanitizer.recipe import DeclaredOptions, parse
+
+
+class CheckpointLinks(WireOut):
+    self: str
+    upload: str
+
+
+class CheckpointOut(WireOut):
+    """A checkpoint: quarantined → scanning → accepted | rejected. Jobs take accepted ones."""
+
+    object: Literal["checkpoint"] = "checkpoint"
+    id: str
+    state: Literal["quarantined", "scanning", "accepted", "rejected"]
+    filename: str
+    size_bytes: int
+    sha256: str | None = Field(description="Of the uploaded bytes, computed by us.")
+    weights_sha256: str | None = Field(description="Of the canonical safetensors file that jobs read.")
+    declared: DeclaredOptions
+    layout: str | None
+    architecture: dict[str, Any] | None
+    architecture_name: str | None = Field(examples=["ViT-B/32"])
+    num_parameters: int | None
+    dtype: str | None
+    assumed: dict[str, str] | None = Field(description="Option → why it has the value that it has.")
+    findings: list[str] | None
+    error: StoredProblem | None
+    created_at: Time
+    updated_at: Time
+    links: CheckpointLinks
+
+    @classmethod
+    def of(cls, row: Checkpoint) -> CheckpointOut:
+        found = row.inspection or {}
+        return cls(
+            id=row.id,
+            state=row.state,
+            filename=row.filename,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            weights_sha256=row.weights_sha256,
+            declared=parse(DeclaredOptions, row.declared or {}),
+            layout=found.get("layout"),
+            architecture=found.get("architecture"),
+            architecture_name=found.get("architecture_name"),
+            num_parameters=found.get("num_parameters"),
+            dtype=found.get("dtype"),
+            assumed=found.get("assumed"),
+            findings=found.get("findings"),
+            error=StoredProblem.of(row.error),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            links=CheckpointLinks(self=f"/v1/checkpoints/{row.id}", upload=f"/v1/uploads/{row.upload_id}"),
+        )
+
+
+class CheckpointPage(Page[CheckpointOut]):
+    """Checkpoints, newest first."""

@@ -1,0 +1,154 @@
+"""What all wire shapes share: strictness, ids, storable text, pages, problems. Knows no noun.
+
+Incoming shapes refuse unknown fields and text that the database cannot store (NUL, lone surrogates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+_ULID = "[0-9a-hjkmnp-tv-z]{26}"
+
+CheckpointId = Annotated[str, Field(pattern=f"^ckpt_{_ULID}$", examples=["ckpt_01k0000000000000000000000a"])]
+DatasetId = Annotated[str, Field(pattern=f"^ds_{_ULID}$", examples=["ds_01k0000000000000000000000b"])]
+UploadId = Annotated[str, Field(pattern=f"^upl_{_ULID}$", examples=["upl_01k0000000000000000000000c"])]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256, 64 lower-case hex digits.")]
+Time = Annotated[datetime, Field(description="RFC 3339, UTC.")]
+
+
+def unstorable_text(value: object, pointer: str = "") -> Iterator[str]:
+    """JSON pointers of every string (or key) in a JSON value that PostgreSQL cannot hold."""
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            yield pointer
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from unstorable_text(key, pointer)
+            yield from unstorable_text(item, f"{pointer}/{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unstorable_text(item, f"{pointer}/{index}")
+
+
+class WireIn(BaseModel):
+    """Base of everything that comes in."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True, str_max_length=20_000
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_can_be_stored(cls, value: Any) -> Any:
+        for pointer in unstorable_text(value):
+            raise PydanticCustomError(
+                "unstorable_text",
+                "Text must not contain NUL characters or lone surrogates.",
+                {"pointer": pointer.encode("ascii", "backslashreplace").decode()},
+            )
+        return value
+
+
+class WireOut(BaseModel):
+    """Base of everything that goes out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+T = TypeVar("T", bound=WireOut)
+
+
+class Page(WireOut, Generic[T]):
+    """Newest first. The next page: the same call with `after` = `last_id`."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class ErrorItem(WireOut):
+    """One value that cannot be used: `pointer` into the body (RFC 6901), or the name of a `parameter`."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+
+
+class Problem(WireOut):
+    """RFC 9457. `code` is stable; `remedy` says what to do; quote `request_id` to operators."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:cleanclip:problem:not_found",
+                    "title": "Not found",
+                    "status": 404,
+                    "code": "job_not_found",
+                    "detail": "There is no such job.",
+                    "remedy": "List the jobs of your project.",
+                    "errors": [],
+                    "request_id": "req_01k0000000000000000000000d",
+                }
+            ]
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    remedy: str | None = None
+    errors: list[ErrorItem] = []
+    request_id: str
+
+
+class StoredProblem(WireOut):
+    """Why a checkpoint or data set was rejected, or a job failed."""
+
+    code: str
+    detail: str
+    remedy: str
+    where: str | None = None
+    phase: str | None = None
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, error: dict[str, Any] | None) -> StoredProblem | None:
+        """From the JSON on a row ({code, message, remedy, where, phase, retryable}); None stays None."""
+        if error is None:
+            return None
+        return cls(
+            code=str(error.get("code", "unknown")),
+            detail=str(error.get("message", "")),
+            remedy=str(error.get("remedy", "")),
+            where=error.get("where"),
+            phase=error.get("phase"),
+            retryable=bool(error.get("retryable", False)),
+        )
+
+
+__all__ = [
+    "CheckpointId",
+    "DatasetId",
+    "ErrorItem",
+    "Page",
+    "Problem",
+    "Sha256",
+    "StoredProblem",
+    "Time",
+    "UploadId",
+    "WireIn",
+    "WireOut",
+    "unstorable_text",
+]

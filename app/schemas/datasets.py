@@ -1,0 +1,126 @@
+"""Data sets on the wire: a reference or an upload comes in, counts or the reason for a rejection go out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Len
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.db.models.dataset import Dataset
+from app.schemas.common import Page, StoredProblem, Time, UploadId, WireIn, WireOut
+from sanitizer.recipe import Share
+
+DatasetKindName = Literal["pairs", "labelled"]
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+Template = Annotated[
+    str, Field(min_length=1, max_length=300, pattern=r"\{c\}", examples=["a photo of a {c}."])
+]
+
+
+class DatasetIn(WireIn):
+    """Register shards (WebDataset tars). Exactly one of `uri` and `upload_id`.
+
+    `uri`: `s3://bucket/prefix/` takes every .tar below (for a labelled set also classnames.txt and
+    zeroshot_classification_templates.txt beside them),
+    `s3://bucket/p/name-{000000..000009}.tar` the shards named.
+    """
+
+    kind: DatasetKindName
+    uri: Annotated[str, Field(min_length=6, max_length=1024, examples=["s3://data/clean-pairs/"])] | None = (
+        None
+    )
+    upload_id: UploadId | None = None
+    class_names: Annotated[list[ClassName], Len(2, 25_000)] | None = Field(
+        default=None, description="Labelled sets only; overrides classnames.txt. Their order is the labels'."
+    )
+    templates: Annotated[list[Template], Len(1, 200)] | None = Field(
+        default=None, description="Labelled sets only; {c} stands for the class name."
+    )
+    max_skipped_share: Share = 0.01
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if (self.uri is None) == (self.upload_id is None):
+            raise PydanticCustomError(
+                "one_source", "Give exactly one of uri and upload_id.", {"pointer": "/uri"}
+            )
+        for name in ("class_names", "templates"):
+            if self.kind == "pairs" and getattr(self, name) is not None:
+                raise PydanticCustomError(
+                    "labelled_only", "Pairs have no class names and no templates.", {"pointer": f"/{name}"}
+                )
+        if self.class_names is not None and len(set(self.class_names)) != len(self.class_names):
+            raise PydanticCustomError(
+                "class_names_repeat", "Each class name may appear once.", {"pointer": "/class_names"}
+            )
+        return self
+
+
+class DatasetSummaryOut(WireOut):
+    """What the data set holds, by reading every sample; `sha256` is over its files' names and digests."""
+
+    sha256: str
+    num_shards: int
+    num_samples: int
+    num_skipped: int
+    skipped_reasons: dict[str, int]
+    skipped_examples: list[str]
+    images_per_class: list[int] | None = None
+
+    @classmethod
+    def of(cls, summary: dict[str, Any] | None) -> DatasetSummaryOut | None:
+        if summary is None:
+            return None
+        return cls(**{name: value for name, value in summary.items() if name in cls.model_fields})
+
+
+class DatasetLinks(WireOut):
+    self: str
+
+
+class DatasetOut(WireOut):
+    """A data set: validating → ready | rejected. `summary` has the counts once every sample was read."""
+
+    object: Literal["dataset"] = "dataset"
+    id: str
+    kind: DatasetKindName
+    state: Literal["validating", "ready", "rejected"]
+    uri: str | None
+    upload_id: str | None
+    max_skipped_share: float
+    num_files: int | None
+    size_bytes: int | None
+    class_names: list[str] | None
+    templates: list[str] | None
+    summary: DatasetSummaryOut | None
+    error: StoredProblem | None
+    created_at: Time
+    updated_at: Time
+    links: DatasetLinks
+
+    @classmethod
+    def of(cls, row: Dataset) -> DatasetOut:
+        files = row.files
+        return cls(
+            id=row.id,
+            kind=row.kind,
+            state=row.state,
+            uri=row.uri,
+            upload_id=row.upload_id,
+            max_skipped_share=row.max_skipped_share,
+            num_files=None if files is None else len(files),
+            size_bytes=None if files is None else sum(int(file["size_bytes"]) for file in files),
+            class_names=row.class_names,
+            templates=row.templates,
+            summary=DatasetSummaryOut.of(row.summary),
+            error=StoredProblem.of(row.error),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            links=DatasetLinks(self=f"/v1/datasets/{row.id}"),
+        )
+
+
+class DatasetPage(Page[DatasetOut]):
+    """Data sets, newest first."""

@@ -1,0 +1,227 @@
+"""Jobs on the wire: what may be asked, and how a job stands. Options are the library's own dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.db.models.job import Job
+from app.db.models.job_event import JobEvent
+from app.domain.limits import (
+    MAX_MAX_ATTEMPTS,
+    MAX_METADATA_ENTRIES,
+    MAX_METADATA_KEY_CHARACTERS,
+    MAX_METADATA_VALUE_CHARACTERS,
+)
+from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
+from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe, Seed
+from sanitizer.report import AuditFigures, Verdict
+
+KindName = Literal["sanitize", "audit"]
+StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
+PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "publish"]
+
+MetadataKey = Annotated[
+    str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
+]
+MetadataValue = Annotated[str, Field(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_ENTRIES)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobAudit(AuditOptions):
+    """What the audits measure, and on which labelled data set."""
+
+    dataset_id: DatasetId
+
+    def options(self) -> AuditOptions:
+        """The library's part of it."""
+        return AuditOptions(**{field.name: getattr(self, field.name) for field in fields(AuditOptions)})
+
+
+class JobInBase(WireIn):
+    """What every kind of job is asked with."""
+
+    checkpoint_id: CheckpointId
+    audit: JobAudit
+    policy: Policy = Field(default_factory=Policy)
+    seed: Seed = 0
+    max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS)] | None = None
+    metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
+
+
+class SanitizeJobIn(JobInBase):
+    """Audit, clean with the recipe on the pairs of `dataset_id`, audit again."""
+
+    kind: Literal["sanitize"]
+    dataset_id: DatasetId
+    recipe: Recipe = Field(default_factory=Recipe)
+    output_layout: OutputLayout = "open_clip"
+
+    @model_validator(mode="after")
+    def _some_loss_is_left(self) -> Self:
+        if self.recipe.lambda1 == 0 and self.recipe.lambda2 == 0:
+            raise PydanticCustomError(
+                "no_loss",
+                "lambda1 and lambda2 are both 0, which leaves no loss; make one of them positive.",
+                {"pointer": "/recipe/lambda1"},
+            )
+        return self
+
+
+class AuditJobIn(JobInBase):
+    """Measure a checkpoint and change nothing."""
+
+    kind: Literal["audit"]
+
+
+JobIn = Annotated[SanitizeJobIn | AuditJobIn, Field(discriminator="kind")]
+
+
+class PhaseOut(WireOut):
+    name: PhaseName
+    state: Literal["pending", "running", "succeeded"]
+    started_at: Time | None = None
+    finished_at: Time | None = None
+
+
+class ProgressOut(WireOut):
+    """Of the running phase. `fraction` is of the whole phase, 0 to 1; None where it is not known."""
+
+    fraction: float | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    eta_s: float | None = None
+    message: str | None = None
+    rate: float | None = None
+    rate_unit: str | None = None
+    loss: float | None = None
+
+    @classmethod
+    def of(cls, progress: dict[str, Any] | None) -> ProgressOut:
+        return cls(**{name: value for name, value in (progress or {}).items() if name in cls.model_fields})
+
+
+class ResultOut(WireOut):
+    """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json."""
+
+    verdict: Verdict | None = None
+    before: AuditFigures | None = None
+    after: AuditFigures | None = None
+    artifact_ids: list[str] = Field(default_factory=list)
+
+
+class JobLinks(WireOut):
+    self: str
+    events: str
+    artifacts: str
+    report: str
+    checkpoint: str
+
+
+class JobOut(WireOut):
+    """A job. Poll `links.self` with If-None-Match, or follow `links.events`."""
+
+    object: Literal["job"] = "job"
+    id: str
+    kind: KindName
+    state: StateName
+    phase: PhaseName | None
+    phases: list[PhaseOut]
+    progress: ProgressOut
+    checkpoint_id: str
+    dataset_id: str | None
+    recipe: Recipe | None
+    audit: JobAudit
+    policy: Policy
+    seed: int
+    output_layout: OutputLayout | None
+    attempt: int = Field(description="How often a worker took it up, pauses and hand-backs included.")
+    max_attempts: int
+    metadata: dict[str, str]
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    updated_at: Time
+    pause_requested: bool
+    error: StoredProblem | None
+    result: ResultOut | None
+    links: JobLinks
+    etag: str
+
+    @classmethod
+    def of(cls, row: Job) -> JobOut:
+        spec = row.spec
+        here = f"/v1/jobs/{row.id}"
+        return cls.model_validate(
+            {
+                "id": row.id,
+                "kind": row.kind,
+                "state": row.state,
+                "phase": row.phase,
+                "phases": row.phases,
+                "progress": ProgressOut.of(row.progress),
+                "checkpoint_id": row.checkpoint_id,
+                "dataset_id": row.dataset_id,
+                "recipe": spec.get("recipe"),
+                "audit": {**spec["audit"], "dataset_id": row.labelled_dataset_id},
+                "policy": spec["policy"],
+                "seed": row.seed,
+                "output_layout": spec.get("output_layout"),
+                "attempt": row.attempt,
+                "max_attempts": row.max_attempts,
+                "metadata": row.job_metadata,
+                "created_at": row.created_at,
+                "started_at": row.started_at,
+                "finished_at": row.finished_at,
+                "updated_at": row.updated_at,
+                "pause_requested": row.pause_requested_at is not None,
+                "error": StoredProblem.of(row.error),
+                "result": row.result,
+                "links": JobLinks(
+                    self=here,
+                    events=f"{here}/events",
+                    artifacts=f"{here}/artifacts",
+                    report=f"{here}/report",
+                    checkpoint=f"/v1/checkpoints/{row.checkpoint_id}",
+                ),
+                "etag": job_etag(row.id, row.version),
+            }
+        )
+
+
+def job_etag(job_id: str, version: int) -> str:
+    """The ETag's opaque part: changes with every visible change of the job."""
+    return f"{job_id}.{version}"
+
+
+class EventOut(WireOut):
+    """`seq` grows by one without a gap within a job."""
+
+    object: Literal["event"] = "event"
+    seq: int
+    job_id: str
+    type: str
+    data: dict[str, Any]
+    created_at: Time
+
+    @classmethod
+    def of(cls, row: JobEvent) -> EventOut:
+        return cls(seq=row.seq, job_id=row.job_id, type=row.type, data=row.data, created_at=row.created_at)
+
+
+class EventPage(WireOut):
+    """Oldest first. The next page: the same call with `after` = `last_seq`."""
+
+    object: Literal["list"] = "list"
+    data: list[EventOut]
+    has_more: bool
+    first_seq: int | None
+    last_seq: int | None
+
+
+class JobPage(Page[JobOut]):
+    """Jobs, newest first."""

@@ -1,0 +1,65 @@
+"""What can be ordered, as JSON Schema with defaults: for forms, clients and people."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from app.schemas.common import WireOut
+from sanitizer.recipe import (
+    AttackOptions,
+    AuditOptions,
+    CleanCLIPRecipe,
+    DeclaredOptions,
+    Policy,
+    to_json,
+)
+
+_METHODS = (CleanCLIPRecipe,)
+_ATTACKS = get_args(get_args(AttackOptions)[0])
+
+
+class OptionsOut(WireOut):
+    """`options` is a JSON Schema; `defaults` is what happens when a field is left out."""
+
+    name: str
+    description: str
+    options: dict[str, Any]
+    defaults: dict[str, Any]
+
+
+class MethodsOut(WireOut):
+    """Everything that a job can be asked for."""
+
+    methods: list[OptionsOut]
+    attacks: list[OptionsOut]
+    audit: OptionsOut
+    policy: OptionsOut
+    declared: OptionsOut
+
+    @classmethod
+    def known(cls) -> MethodsOut:
+        return cls(
+            methods=[_describe(kind.method, kind) for kind in _METHODS],
+            attacks=[_describe(kind.attack, kind) for kind in _ATTACKS],
+            audit=_describe("audit", AuditOptions),
+            policy=_describe("policy", Policy),
+            declared=_describe("declared", DeclaredOptions),
+        )
+
+
+def _describe(name: str, kind: type[Any]) -> OptionsOut:
+    needed: dict[str, Any] = {
+        field.name: ""
+        for field in fields(kind)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    defaults = {key: value for key, value in to_json(kind(**needed)).items() if key not in needed}
+    return OptionsOut(
+        name=name,
+        description=(kind.__doc__ or "").strip(),
+        options=TypeAdapter(kind).json_schema(),
+        defaults=defaults,
+    )

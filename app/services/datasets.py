@@ -1,0 +1,161 @@
+"""Data sets: register a reference or an upload, read, list, delete. A validate job reads every sample.
+
+At registration the store is asked only whether anything is there, with a bounded look; counting and
+digests are the validate job's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.unit_of_work import UnitOfWork
+from app.domain.dataset_references import DatasetReference, check_allowed, parse_reference
+from app.domain.errors import Conflict, InvalidInput
+from app.domain.ids import new_id
+from app.domain.states import DatasetKind, DatasetState, JobKind, UploadPurpose, UploadState
+from app.services.api_keys import Caller
+from app.services.audit_log import note
+from app.settings import DatasetSettings
+from app.storage.errors import AccessDenied, BucketNotFound, ObjectNotFound
+from app.storage.port import ObjectStore
+
+MAX_LOOKED_AT = 2000
+"""Objects looked at below a prefix before it is called empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What is to be registered; exactly one of `uri` and `upload_id`."""
+
+    kind: DatasetKind
+    uri: str | None
+    upload_id: str | None
+    class_names: Sequence[str] | None
+    templates: Sequence[str] | None
+    max_skipped_share: float
+
+
+def check_reference(store: ObjectStore, uri: str, limits: DatasetSettings) -> None:
+    """Outside any transaction: the reference is allowed and something is there. Raises InvalidInput."""
+    reference = parse_reference(uri, max_files=limits.max_num_shards)
+    check_allowed(reference, limits.allowed_prefixes)
+    try:
+        is_there = _has_shards(store.in_bucket(reference.bucket), reference)
+    except (BucketNotFound, AccessDenied) as error:
+        raise InvalidInput(
+            "dataset_uri_not_allowed",
+            "The service may not read this bucket, or there is no such bucket.",
+            "Check the name; ask the operator to give the service access.",
+            pointer="/uri",
+        ) from error
+    if not is_there:
+        raise InvalidInput(
+            "dataset_empty",
+            "There is no .tar shard at this reference.",
+            "Check the path; shards are WebDataset .tar files.",
+            pointer="/uri",
+        )
+
+
+def _has_shards(store: ObjectStore, reference: DatasetReference) -> bool:
+    if reference.keys is None:
+        looked_at = islice(store.list_prefix(reference.prefix), MAX_LOOKED_AT)
+        return any(reference.holds(stored.key, is_labelled=False) for stored in looked_at)
+    for key in {reference.keys[0], reference.keys[-1]}:
+        try:
+            store.head(key)
+        except ObjectNotFound:
+            return False
+    return True
+
+
+def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Dataset, Job]:
+    """Add the row and its validate job. Raises NotFound or Conflict for an upload that cannot be used."""
+    if wanted.upload_id is not None:
+        _check_upload(unit, caller, wanted.upload_id)
+    dataset = unit.datasets.add(
+        Dataset(
+            id=new_id("ds"),
+            project_id=caller.project_id,
+            kind=wanted.kind,
+            uri=wanted.uri,
+            upload_id=wanted.upload_id,
+            class_names=None if wanted.class_names is None else list(wanted.class_names),
+            templates=None if wanted.templates is None else list(wanted.templates),
+            max_skipped_share=wanted.max_skipped_share,
+        )
+    )
+    job = unit.jobs.enqueue(
+        Job(
+            id=new_id("job"),
+            project_id=caller.project_id,
+            kind=JobKind.VALIDATE,
+            dataset_id=dataset.id,
+            spec={"version": 1},
+        )
+    )
+    dataset.validate_job_id = job.id
+    note(unit, caller, "dataset.create", dataset.id)
+    unit.flush()
+    return dataset, job
+
+
+def _check_upload(unit: UnitOfWork, caller: Caller, upload_id: str) -> None:
+    upload = unit.uploads.get(caller.project_id, upload_id)
+    if upload.purpose is not UploadPurpose.DATASET:
+        raise Conflict(
+            "dataset_upload_unusable",
+            "The upload was announced as a checkpoint.",
+            "Create an upload with purpose 'dataset'.",
+            pointer="/upload_id",
+        )
+    if upload.state is not UploadState.COMPLETED:
+        raise Conflict(
+            "dataset_upload_unusable",
+            f"The upload is {upload.state}, not completed.",
+            "Complete the upload first.",
+            pointer="/upload_id",
+        )
+
+
+def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:
+    """Mark as deleted. A running validation is cancelled; jobs stand in the way.
+
+    Raises NotFound; Conflict (`dataset_in_use`).
+    """
+    row = unit.datasets.get(caller.project_id, dataset_id, for_update=True)
+    using = [job_id for job_id in unit.jobs.active_using_dataset(row.id) if job_id != row.validate_job_id]
+    if using:
+        raise Conflict(
+            "dataset_in_use",
+            f"{len(using)} unfinished jobs read the data set, {using[0]} among them.",
+            "Cancel them or wait for their end.",
+        )
+    if row.validate_job_id and row.state is DatasetState.VALIDATING:
+        unit.jobs.request_cancel(caller.project_id, row.validate_job_id)
+    note(unit, caller, "dataset.delete", row.id)
+    return unit.datasets.delete(caller.project_id, dataset_id)
+
+
+def check_usable(dataset: Dataset, kind: DatasetKind, pointer: str) -> None:
+    """Raise InvalidInput for the wrong kind, Conflict unless ready."""
+    if dataset.kind is not kind:
+        raise InvalidInput(
+            "dataset_wrong_kind",
+            f"The data set is of kind '{dataset.kind}'; '{kind}' is needed here.",
+            f"Give the id of a data set of kind '{kind}'.",
+            pointer=pointer,
+        )
+    if dataset.state is not DatasetState.READY:
+        raise Conflict(
+            "dataset_not_ready",
+            f"The data set is {dataset.state}.",
+            "Wait until it is ready."
+            if dataset.state is DatasetState.VALIDATING
+            else "Its error says why; mend the data and register them again.",
+            pointer=pointer,
+        )

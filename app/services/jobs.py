@@ -1,0 +1,169 @@
+"""Jobs: check what is asked against what is there, enqueue, and pass on cancel, pause, resume and retry."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import DomainError, InvalidInput, NotFound
+from app.domain.ids import new_id
+from app.domain.states import PUBLIC_KINDS, DatasetKind, JobKind
+from app.services.api_keys import Caller
+from app.services.audit_log import note
+from app.services.checkpoints import check_accepted
+from app.services.datasets import check_usable
+from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only."""
+
+    kind: JobKind
+    checkpoint_id: str
+    dataset_id: str | None
+    labelled_dataset_id: str
+    recipe: Recipe | None
+    audit: AuditOptions
+    policy: Policy
+    seed: int
+    output_layout: OutputLayout | None
+    max_attempts: int
+    metadata: dict[str, str]
+
+
+def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
+    """Enqueue the job, its event and its outbox row in this transaction.
+
+    Raises NotFound for ids of other projects (with the pointer of the field), Conflict
+    (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`).
+    """
+    with _naming("/checkpoint_id"):
+        checkpoint = unit.checkpoints.get(caller.project_id, order.checkpoint_id, for_update=True)
+    check_accepted(checkpoint)
+    if order.dataset_id is not None:
+        with _naming("/dataset_id"):
+            pairs = unit.datasets.get(caller.project_id, order.dataset_id, for_update=True)
+        check_usable(pairs, DatasetKind.PAIRS, "/dataset_id")
+    with _naming("/audit/dataset_id"):
+        labelled = unit.datasets.get(caller.project_id, order.labelled_dataset_id, for_update=True)
+    check_usable(labelled, DatasetKind.LABELLED, "/audit/dataset_id")
+    check_target(order.audit.target, class_names(labelled))
+    job = unit.jobs.enqueue(
+        Job(
+            id=new_id("job"),
+            project_id=caller.project_id,
+            kind=order.kind,
+            checkpoint_id=order.checkpoint_id,
+            dataset_id=order.dataset_id,
+            labelled_dataset_id=order.labelled_dataset_id,
+            spec=_spec(order),
+            seed=order.seed,
+            job_metadata=order.metadata,
+            max_attempts=order.max_attempts,
+        )
+    )
+    note(unit, caller, "job.create", job.id)
+    return job
+
+
+def _spec(order: Order) -> dict[str, object]:
+    return {
+        "version": 1,
+        "recipe": None if order.recipe is None else to_json(order.recipe),
+        "audit": to_json(order.audit),
+        "policy": to_json(order.policy),
+        "output_layout": order.output_layout,
+    }
+
+
+@contextmanager
+def _naming(pointer: str) -> Iterator[None]:
+    """Adds the pointer of the field that named a thing to its refusal."""
+    try:
+        yield
+    except DomainError as error:
+        error.pointer = error.pointer or pointer
+        raise
+
+
+def class_names(labelled: Dataset) -> Sequence[str]:
+    """The classes of a ready labelled set: as counted by its validation, else as given."""
+    found = (labelled.summary or {}).get("class_names") or labelled.class_names or []
+    return [str(name) for name in found]
+
+
+def check_target(target: str, names: Sequence[str]) -> None:
+    """Raise InvalidInput (`unknown_target`) with the nearest names unless `target` is one of them."""
+    if target in names:
+        return
+    by_folded = {name.casefold(): name for name in names}
+    near = [
+        by_folded[folded]
+        for folded in difflib.get_close_matches(target.casefold(), by_folded, n=3, cutoff=0.6)
+    ]
+    shown = " or ".join(f"'{name[:60]}'" for name in near) or ", ".join(
+        f"'{name[:60]}'" for name in names[:5]
+    )
+    raise InvalidInput(
+        "unknown_target",
+        f"The target is none of the {len(names)} classes of the labelled data set.",
+        f"Did you mean {shown}? The class must be written as in the data set."
+        if near
+        else f"Choose a class of the data set, for example {shown}.",
+        pointer="/audit/target",
+    )
+
+
+def get(unit: UnitOfWork, project_id: str, job_id: str) -> Job:
+    """A customer's job; the service's own jobs are not found. Raises NotFound."""
+    job = unit.jobs.get(project_id, job_id)
+    if job.kind not in PUBLIC_KINDS:
+        raise not_found(job_id)
+    return job
+
+
+def not_found(job_id: str) -> NotFound:
+    """The same refusal that the repository gives."""
+    return NotFound(
+        "job_not_found",
+        f"There is no job {job_id[:64]!r} in this project.",
+        "Check the id, and that the key belongs to the project that created it.",
+    )
+
+
+def cancel(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+    """At once when it waits, within seconds when it runs. Again: unchanged. Raises NotFound, Conflict."""
+    get(unit, caller.project_id, job_id)
+    job = unit.jobs.request_cancel(caller.project_id, job_id)
+    note(unit, caller, "job.cancel", job_id)
+    return job
+
+
+def pause(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+    """The worker saves the training state and lets go. Again: unchanged. Raises NotFound, Conflict."""
+    get(unit, caller.project_id, job_id)
+    job = unit.jobs.request_pause(caller.project_id, job_id)
+    note(unit, caller, "job.pause", job_id)
+    return job
+
+
+def resume(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+    """A paused job is queued again, from its saved state. Raises NotFound, Conflict."""
+    get(unit, caller.project_id, job_id)
+    job = unit.jobs.resume(caller.project_id, job_id)
+    note(unit, caller, "job.resume", job_id)
+    return job
+
+
+def retry(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+    """A failed job is queued again with all its attempts. Raises NotFound, Conflict."""
+    get(unit, caller.project_id, job_id)
+    job = unit.jobs.retry(caller.project_id, job_id)
+    note(unit, caller, "job.retry", job_id)
+    return job

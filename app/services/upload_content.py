@@ -1,0 +1,134 @@
+"""The streaming fallback (`curl -T`): one request body, cut into parts while it arrives.
+
+Memory is bounded by three parts whatever the file's size: one being filled, one being copied out, one on its
+way to the store. Everything goes into a fresh multipart upload that replaces the old one only when the
+last byte is in and size and digest are right; a connection that breaks leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from app.db.models.upload import Upload
+from app.db.session import Database
+from app.domain.errors import InvalidInput
+from app.services.api_keys import Caller
+from app.services.audit_log import note
+from app.services.uploads import check_open
+from app.storage.port import ObjectStore
+
+
+class _PartSender:
+    """Sends parts one after the other in a thread, hashing on the way, while the next one is filled."""
+
+    def __init__(self, store: ObjectStore, key: str, store_upload_id: str) -> None:
+        self._store = store
+        self._key = key
+        self._store_upload_id = store_upload_id
+        self._digest = hashlib.sha256()
+        self._number = 0
+        self._in_flight: asyncio.Task[None] | None = None
+
+    def _send(self, number: int, body: bytes) -> None:
+        self._digest.update(body)
+        self._store.upload_part(self._key, self._store_upload_id, number, body)
+
+    async def send(self, buffer: bytearray, num_bytes: int) -> None:
+        """Take the first `num_bytes` out of `buffer` as the next part; waits for the part before it."""
+        await self.drain()
+        body = bytes(memoryview(buffer)[:num_bytes])
+        del buffer[:num_bytes]
+        self._number += 1
+        self._in_flight = asyncio.create_task(asyncio.to_thread(self._send, self._number, body))
+
+    async def drain(self) -> None:
+        """Wait until nothing is on its way; raises what the store raised."""
+        task, self._in_flight = self._in_flight, None
+        if task is not None:
+            await task
+
+    async def settle(self) -> None:
+        """`drain` for a sender that is given up: its failure no longer matters."""
+        task, self._in_flight = self._in_flight, None
+        if task is not None:
+            await asyncio.wait([task])
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+async def receive(
+    database: Database,
+    store: ObjectStore,
+    caller: Caller,
+    upload: Upload,
+    chunks: AsyncIterator[bytes],
+    *,
+    announced_bytes: int | None,
+) -> Upload:
+    """Read the whole body into parts; the upload stays open, to be completed as any other.
+
+    `announced_bytes` is the request's Content-Length. Raises Conflict unless open, InvalidInput
+    (`upload_size_mismatch`, `upload_digest_mismatch`), and whatever `chunks` raises when it is cut.
+    """
+    check_open(upload)
+    if announced_bytes is not None and announced_bytes != upload.size_bytes:
+        raise _wrong_size(upload, announced_bytes)
+    begun = await asyncio.to_thread(store.create_multipart, upload.object_key)
+    sender = _PartSender(store, upload.object_key, begun)
+    try:
+        await _cut(upload, chunks, sender)
+        return await asyncio.to_thread(_adopt, database, store, caller, upload, begun)
+    except BaseException:
+        await asyncio.shield(_abandon(store, upload, begun, sender))
+        raise
+
+
+async def _cut(upload: Upload, chunks: AsyncIterator[bytes], sender: _PartSender) -> None:
+    buffer = bytearray()
+    num_bytes = 0
+    async for chunk in chunks:
+        num_bytes += len(chunk)
+        if num_bytes > upload.size_bytes:
+            raise _wrong_size(upload, num_bytes)
+        buffer += chunk
+        while len(buffer) >= upload.part_size_bytes:
+            await sender.send(buffer, upload.part_size_bytes)
+    if num_bytes != upload.size_bytes:
+        raise _wrong_size(upload, num_bytes)
+    if buffer:
+        await sender.send(buffer, len(buffer))
+    await sender.drain()
+    if upload.declared_sha256 is not None and sender.sha256 != upload.declared_sha256:
+        raise InvalidInput(
+            "upload_digest_mismatch",
+            f"The SHA-256 of the bytes that arrived is {sender.sha256}, not the one declared.",
+            "Send the right file, or create an upload with the right digest.",
+        )
+
+
+def _adopt(database: Database, store: ObjectStore, caller: Caller, upload: Upload, begun: str) -> Upload:
+    with database.unit_of_work() as unit:
+        row = unit.uploads.get(upload.project_id, upload.id, for_update=True)
+        check_open(row)
+        replaced, row.store_upload_id = row.store_upload_id, begun
+        note(unit, caller, "upload.content", row.id)
+    if replaced is not None:
+        store.abort_multipart(upload.object_key, replaced)
+    return row
+
+
+async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: _PartSender) -> None:
+    await sender.settle()
+    await asyncio.to_thread(store.abort_multipart, upload.object_key, begun)
+
+
+def _wrong_size(upload: Upload, num_bytes: int) -> InvalidInput:
+    return InvalidInput(
+        "upload_size_mismatch",
+        f"{upload.size_bytes} bytes were declared; the body has {num_bytes} or more.",
+        "Send the file that was announced, or create an upload with the right size.",
+    )

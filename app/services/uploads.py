@@ -1,0 +1,312 @@
+"""Uploads: announce, hand out URLs of parts, say what is stored, put together, cancel. Never sees the bytes.
+
+The multipart upload at the store begins when its first part is asked for, outside any transaction, so that
+no connection to the database waits for the store. Putting together is safe to repeat at every point: what
+the store has finished already is recognised by its size.
+
+    create → (presign → the client PUTs parts)… or (services.content streams them) → assemble → finish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.job import Job
+from app.db.models.upload import Upload
+from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import Conflict, InvalidInput, TooLarge
+from app.domain.ids import new_id
+from app.domain.limits import MAX_PARTS_PER_BATCH, MIB
+from app.domain.object_keys import upload_key
+from app.domain.states import JobKind, UploadPurpose, UploadState
+from app.services.api_keys import Caller
+from app.services.audit_log import note
+from app.settings import UploadSettings
+from app.storage.errors import ObjectNotFound, PartsRefused, PreconditionFailed, SizeMismatch, UploadNotFound
+from app.storage.port import ObjectStore, Part
+from sanitizer.recipe import DeclaredOptions, to_json
+
+_NAMED_IN_MESSAGE = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """What a client says of the file that will come."""
+
+    filename: str
+    size_bytes: int
+    sha256: str | None
+    purpose: UploadPurpose
+    declared: DeclaredOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresignedPart:
+    number: int
+    size_bytes: int
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedPart:
+    """A part as the client believes it to be stored."""
+
+    number: int
+    etag: str
+
+
+def create(unit: UnitOfWork, caller: Caller, file: Announcement, limits: UploadSettings) -> Upload:
+    """Plan the parts and add the row. Raises TooLarge."""
+    if file.size_bytes > limits.max_size_bytes:
+        raise TooLarge(
+            "upload_too_large",
+            f"The file has {file.size_bytes} bytes; {limits.max_size_bytes} are taken.",
+            "Convert the checkpoint to half precision, or ask the operator for a larger limit.",
+            pointer="/size_bytes",
+        )
+    part_size_bytes = plan_part_size(file.size_bytes, limits)
+    upload_id = new_id("upl")
+    row = unit.uploads.add(
+        Upload(
+            id=upload_id,
+            project_id=caller.project_id,
+            purpose=file.purpose,
+            filename=file.filename,
+            size_bytes=file.size_bytes,
+            declared_sha256=file.sha256,
+            declared=to_json(file.declared),
+            part_size_bytes=part_size_bytes,
+            num_parts=-(-file.size_bytes // part_size_bytes),
+            object_key=upload_key(caller.project_id, upload_id),
+            state=UploadState.OPEN,
+            expires_at=datetime.now(UTC) + timedelta(seconds=limits.expires_s),
+        )
+    )
+    note(unit, caller, "upload.create", row.id)
+    return row
+
+
+def plan_part_size(size_bytes: int, limits: UploadSettings) -> int:
+    """max(min_part_bytes, size / max_num_parts), rounded up to a whole MiB."""
+    wanted = max(limits.min_part_bytes, -(-size_bytes // limits.max_num_parts))
+    return -(-wanted // MIB) * MIB
+
+
+def part_size(upload: Upload, number: int) -> int:
+    """How many bytes part `number` (from 1) must have."""
+    if number < upload.num_parts:
+        return upload.part_size_bytes
+    return upload.size_bytes - (upload.num_parts - 1) * upload.part_size_bytes
+
+
+def check_open(upload: Upload) -> None:
+    """Raise Conflict unless parts may still come."""
+    if upload.state is not UploadState.OPEN:
+        raise Conflict(
+            "upload_state_conflict",
+            f"The upload is {upload.state}.",
+            "Create a new upload."
+            if upload.state is not UploadState.COMPLETED
+            else "There is nothing to do.",
+        )
+
+
+def ensure_started(database: Database, store: ObjectStore, upload: Upload) -> Upload:
+    """The upload with a multipart upload at the store, begun if it was not. Raises Conflict unless open."""
+    check_open(upload)
+    if upload.store_upload_id is not None:
+        return upload
+    begun = store.create_multipart(upload.object_key)
+    with database.unit_of_work() as unit:
+        row = unit.uploads.get(upload.project_id, upload.id, for_update=True)
+        if row.state is UploadState.OPEN and row.store_upload_id is None:
+            row.store_upload_id = begun
+    if row.store_upload_id != begun:
+        store.abort_multipart(upload.object_key, begun)
+    check_open(row)
+    return row
+
+
+def presign(
+    store: ObjectStore, upload: Upload, numbers: Sequence[int], *, expires_s: int
+) -> list[PresignedPart]:
+    """URLs for these parts, each once. Raises InvalidInput for a number outside the plan."""
+    for index, number in enumerate(numbers):
+        if not 1 <= number <= upload.num_parts:
+            raise InvalidInput(
+                "upload_part_unknown",
+                f"The upload has parts 1 to {upload.num_parts}.",
+                "Ask for parts of the plan only.",
+                pointer=f"/numbers/{index}",
+            )
+    assert upload.store_upload_id is not None
+    expires_at = datetime.now(UTC) + timedelta(seconds=expires_s)
+    return [
+        PresignedPart(
+            number=number,
+            size_bytes=part_size(upload, number),
+            url=store.presign_part(upload.object_key, upload.store_upload_id, number, expires_s=expires_s),
+            expires_at=expires_at,
+        )
+        for number in sorted(set(numbers))
+    ]
+
+
+def first_numbers(upload: Upload) -> range:
+    """The parts whose URLs come with the answer to creating the upload."""
+    return range(1, min(upload.num_parts, MAX_PARTS_PER_BATCH) + 1)
+
+
+def stored_parts(store: ObjectStore, upload: Upload) -> list[Part]:
+    """What the store holds of an open upload."""
+    if upload.state is not UploadState.OPEN or upload.store_upload_id is None:
+        return []
+    try:
+        return store.list_parts(upload.object_key, upload.store_upload_id)
+    except UploadNotFound:
+        return []
+
+
+def assemble(store: ObjectStore, upload: Upload, claimed: Sequence[ClaimedPart] | None) -> None:
+    """Make one object of the stored parts, unless that has been done already.
+
+    Raises Conflict (`upload_parts_missing`, `upload_part_mismatch`, `upload_lost`), InvalidInput
+    (`upload_size_mismatch`). Whatever is refused leaves the parts where they are.
+    """
+    check_open(upload)
+    if upload.store_upload_id is None:
+        raise _missing(range(1, upload.num_parts + 1))
+    try:
+        parts = store.list_parts(upload.object_key, upload.store_upload_id)
+        _check_parts(upload, parts, claimed)
+        store.complete_multipart(
+            upload.object_key, upload.store_upload_id, parts, size_bytes=upload.size_bytes
+        )
+    except (UploadNotFound, PreconditionFailed) as gone:
+        _check_assembled(store, upload, gone)
+    except SizeMismatch as error:
+        raise _wrong_size(upload, error.stored_bytes) from error
+    except PartsRefused as error:
+        raise _changed("The store refused the parts: they changed meanwhile.", None) from error
+
+
+def _check_assembled(store: ObjectStore, upload: Upload, cause: Exception) -> None:
+    try:
+        stored_bytes = store.head(upload.object_key).size_bytes
+    except ObjectNotFound:
+        raise Conflict(
+            "upload_lost",
+            "The store no longer holds the parts of this upload.",
+            "Create a new upload and send the file again.",
+        ) from cause
+    if stored_bytes != upload.size_bytes:
+        raise _wrong_size(upload, stored_bytes) from cause
+
+
+def _check_parts(upload: Upload, parts: Sequence[Part], claimed: Sequence[ClaimedPart] | None) -> None:
+    stored = {part.number: part for part in parts}
+    if missing := [number for number in range(1, upload.num_parts + 1) if number not in stored]:
+        raise _missing(missing)
+    for part in parts:
+        if part.number > upload.num_parts:
+            raise _changed(f"Part {part.number} is stored but not in the plan.", None)
+        if part.size_bytes != part_size(upload, part.number):
+            raise InvalidInput(
+                "upload_size_mismatch",
+                f"Part {part.number} has {part.size_bytes} bytes, not {part_size(upload, part.number)}.",
+                "Send the part again, cut as the plan says; or create an upload with the right size.",
+            )
+    for index, claim in enumerate(claimed or ()):
+        held = stored.get(claim.number)
+        if held is None or held.etag.strip('"') != claim.etag.strip('"'):
+            raise _changed(f"Part {claim.number} is not stored with the ETag given.", f"/parts/{index}/etag")
+
+
+def _missing(numbers: Sequence[int]) -> Conflict:
+    shown = ", ".join(str(number) for number in numbers[:_NAMED_IN_MESSAGE])
+    more = f" and {len(numbers) - _NAMED_IN_MESSAGE} more" if len(numbers) > _NAMED_IN_MESSAGE else ""
+    return Conflict(
+        "upload_parts_missing",
+        f"Parts are missing: {shown}{more}.",
+        "Send them and complete again; GET the upload lists the parts that are stored.",
+    )
+
+
+def _changed(message: str, pointer: str | None) -> Conflict:
+    return Conflict(
+        "upload_part_mismatch", message, "Send the part again and complete again.", pointer=pointer
+    )
+
+
+def _wrong_size(upload: Upload, stored_bytes: int) -> InvalidInput:
+    return InvalidInput(
+        "upload_size_mismatch",
+        f"{upload.size_bytes} bytes were declared, {stored_bytes} are stored.",
+        "Create an upload with the size that the file has.",
+    )
+
+
+def finish(unit: UnitOfWork, caller: Caller, upload_id: str) -> tuple[Upload, Job | None]:
+    """Record that the bytes are complete; a checkpoint becomes a row with its inspect job, in quarantine.
+
+    Safe to repeat: a completed upload comes back as it is, without a job. Raises NotFound, Conflict.
+    """
+    upload = unit.uploads.get(caller.project_id, upload_id, for_update=True)
+    if upload.state is UploadState.COMPLETED:
+        return upload, None
+    check_open(upload)
+    upload.state = UploadState.COMPLETED
+    upload.completed_at = datetime.now(UTC)
+    job = _begin_inspection(unit, upload) if upload.purpose is UploadPurpose.CHECKPOINT else None
+    note(unit, caller, "upload.complete", upload.id)
+    unit.flush()
+    return upload, job
+
+
+def _begin_inspection(unit: UnitOfWork, upload: Upload) -> Job:
+    checkpoint = unit.checkpoints.add(
+        Checkpoint(
+            id=new_id("ckpt"),
+            project_id=upload.project_id,
+            upload_id=upload.id,
+            filename=upload.filename,
+            size_bytes=upload.size_bytes,
+            declared=upload.declared,
+            upload_object_key=upload.object_key,
+        )
+    )
+    upload.checkpoint_id = checkpoint.id
+    job = unit.jobs.enqueue(
+        Job(
+            id=new_id("job"),
+            project_id=upload.project_id,
+            kind=JobKind.INSPECT,
+            checkpoint_id=checkpoint.id,
+            spec={"version": 1},
+        )
+    )
+    checkpoint.inspect_job_id = job.id
+    return job
+
+
+def cancel(unit: UnitOfWork, caller: Caller, upload_id: str) -> Upload:
+    """Mark as cancelled; `discard` then removes the bytes. Again: unchanged. Raises NotFound, Conflict."""
+    upload = unit.uploads.get(caller.project_id, upload_id, for_update=True)
+    if upload.state is UploadState.CANCELLED:
+        return upload
+    check_open(upload)
+    upload.state = UploadState.CANCELLED
+    note(unit, caller, "upload.cancel", upload.id)
+    return upload
+
+
+def discard(store: ObjectStore, upload: Upload) -> None:
+    """Remove the bytes of an upload that was given up, parts and object alike."""
+    if upload.store_upload_id is not None:
+        store.abort_multipart(upload.object_key, upload.store_upload_id)
+    store.delete(upload.object_key)
