@@ -55,7 +55,7 @@ def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceD
     )
     with ports.database.unit_of_work() as unit:
         if (answer := once.seen(unit, caller)) is not None:
-            row = unit.uploads.get(caller.project_id, UploadOut.model_validate_json(answer.body).id)
+            row = unit.uploads.get(caller.project_id, UploadOut.model_validate_json(bytes(answer.body)).id)
         else:
             row = uploads.create(unit, caller, file, ports.settings.uploads)
             headers = {"Location": f"/v1/uploads/{row.id}"}
@@ -64,12 +64,12 @@ def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceD
 
 
 def _with_first_urls(ports: Ports, upload: Upload, answer: Response) -> Response:
-    """The answer with fresh URLs: they are short-lived, so they are not part of what is stored and replayed."""
+    """The answer with fresh URLs; they are short-lived and therefore not part of what is stored."""
     if upload.state is not UploadState.OPEN:
         return answer
     started = uploads.ensure_started(ports.database, ports.store, upload)
     parts = _urls(ports, started, uploads.first_numbers(started))
-    body = UploadOut.model_validate_json(answer.body).model_copy(update={"parts": parts})
+    body = UploadOut.model_validate_json(bytes(answer.body)).model_copy(update={"parts": parts})
     kept = {name: answer.headers[name] for name in ("Location", REPLAYED) if name in answer.headers}
     return json_answer(body, status=answer.status_code, headers=kept)
 

@@ -58,13 +58,35 @@ class IdempotencyRepository:
             self._session.add(row)
             self._session.flush()
             return row
+        self._check_same(row, method, path, request_sha256)
+        return row
+
+    def peek(
+        self, *, project_id: str, key: str, method: str, path: str, request_sha256: str
+    ) -> IdempotencyKey | None:
+        """The finished row of that key, or None; locks and writes nothing, for a look before slow work.
+
+        Raises InvalidInput when the key was used for another request.
+        """
+        row = self._session.scalars(
+            select(IdempotencyKey).where(
+                IdempotencyKey.project_id == project_id,
+                IdempotencyKey.key == key,
+                IdempotencyKey.expires_at > func.now(),
+            )
+        ).one_or_none()
+        if row is not None:
+            self._check_same(row, method, path, request_sha256)
+        return row if row is not None and row.state is IdempotencyState.DONE else None
+
+    @staticmethod
+    def _check_same(row: IdempotencyKey, method: str, path: str, request_sha256: str) -> None:
         if (row.method, row.path, row.request_sha256) != (method, path, request_sha256):
             raise InvalidInput(
                 "idempotency_key_reused",
                 "This Idempotency-Key was used for another request.",
                 "Use a new key for every new request; repeat a key only with the same method, path and body.",
             )
-        return row
 
     def finish(
         self, row: IdempotencyKey, *, status: int, body: dict[str, Any], headers: dict[str, Any] | None = None
