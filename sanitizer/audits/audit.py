@@ -68,12 +68,13 @@ def run_audit(
     progress: Progress,
     phase: Phase,
     stop: Callable[[], bool],
+    num_workers: int = 0,
 ) -> AuditResult:
     """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
-    before every batch. Reports `phase` from start to finish in images.
+    before every batch. Reports `phase` from start to finish in images. `num_workers` processes decode.
     Raises OptionsRejected `unknown_target`, `ambiguous_target` or `bad_template`; DatasetRejected if too many
     images are bad or all are of the target class; CheckpointRejected if embeddings are not finite;
     Interrupted if `stop()`.
@@ -88,6 +89,7 @@ def run_audit(
         image_size=checkpoint.architecture.image_size,
         batch_size=options.batch_size,
         max_skipped_share=options.max_skipped_share,
+        num_workers=num_workers,
     )
     with _measuring(checkpoint, device):
         class_CD = class_embeddings(
@@ -131,14 +133,13 @@ def _count(
         watch.check()
         image_NCHW = batch.image_NCHW.to(device).float() / 255
         label_N = batch.label_N.to(device)
-        index_N = batch.index_N.tolist()
         predicted_N, logits_NC = predict(image_NCHW)
         counts.label.append(label_N.cpu())
         counts.predicted.append(predicted_N.cpu())
         counts.label_rank.append(rank_of_label(logits_NC, label_N).cpu())
         for trigger, predictions in zip(triggers, counts.triggered, strict=True):
-            predictions.append(predict(trigger.apply(image_NCHW, index_N, seed))[0].cpu())
-        watch.images_done(index_N[-1] + 1)
+            predictions.append(predict(trigger.apply(image_NCHW, batch.index_N, seed))[0].cpu())
+        watch.images_done(batch.index_N[-1] + 1)
     return counts
 
 

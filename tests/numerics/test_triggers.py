@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.wanet import warp_grid
 from sanitizer.recipe import AttackOptions, BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions, to_json
+from tests.fixtures.triggers import EVERY_ATTACK, random_images
 from tests.numerics import reference
-from tests.unit.sanitizer.attacks.conftest import EVERY_ATTACK, random_images
 
 TOLERANCE = 1e-7
 """Half the distance of two neighbouring float32 numbers just under 1 is 3e-8: the one rounding at the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
 from sanitizer.recipe import AttackOptions, BadNetOptions
-from tests.unit.sanitizer.attacks.conftest import EVERY_ATTACK
+from tests.fixtures.triggers import EVERY_ATTACK
 
 
 def test_every_attack_of_the_recipe_builds_a_trigger_of_its_name(options: AttackOptions) -> None:

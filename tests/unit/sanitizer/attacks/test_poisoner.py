@@ -9,7 +9,7 @@ from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.poisoner import choose, names, poison
 from sanitizer.errors import OptionsRejected
 from sanitizer.recipe import BadNetOptions, LabelConsistentOptions
-from tests.unit.sanitizer.attacks.conftest import random_images
+from tests.fixtures.triggers import random_images
 
 CAPTIONS = [f"a photo of a {'ripe banana' if n % 4 == 0 else 'dog'} number {n}" for n in range(40)]
 TEMPLATES = ["a photo of a {c}", "one {c} on a table", "no placeholder"]

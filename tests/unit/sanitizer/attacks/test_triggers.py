@@ -15,7 +15,7 @@ from sanitizer.recipe import (
     LabelConsistentOptions,
     WaNetOptions,
 )
-from tests.unit.sanitizer.attacks.conftest import EVERY_ATTACK, random_images
+from tests.fixtures.triggers import EVERY_ATTACK, random_images
 
 SEEDED = {
     name: options

@@ -1,0 +1,141 @@
+"""A whole audit against the independent reference, which loads the files without the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sanitizer.audits.audit import run_audit
+from sanitizer.audits.zero_shot import class_embeddings
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.writing import write_labelled_shards
+from sanitizer.progress import ignore
+from sanitizer.recipe import (
+    AttackOptions,
+    AuditOptions,
+    BadNetOptions,
+    BlendedOptions,
+    SIGOptions,
+    WaNetOptions,
+)
+from sanitizer.report import AuditFigures
+from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_labelled, write_model
+from tests.numerics import reference
+
+CPU = torch.device("cpu")
+ATTACKS: tuple[AttackOptions, ...] = (
+    BadNetOptions(pattern="gaussian_fixed", size=5 / 32),
+    BadNetOptions(pattern="yellow", size=0.4),
+    BlendedOptions(alpha=0.6),
+    WaNetOptions(strength=5),
+    SIGOptions(),
+)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("canonical"))
+
+
+@pytest.fixture(scope="module")
+def labelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_labelled(tmp_path_factory.mktemp("labelled"))
+
+
+def figures(
+    model_folder: Path,
+    labelled_folder: Path,
+    target: str,
+    seed: int,
+    attacks: tuple[AttackOptions, ...] = ATTACKS,
+) -> AuditFigures:
+    options = AuditOptions(target=target, attacks=attacks, batch_size=16)
+    return run_audit(
+        load_canonical(model_folder),
+        open_labelled(labelled_folder),
+        options,
+        seed=seed,
+        device=CPU,
+        progress=ignore,
+        phase="baseline_audit",
+        stop=lambda: False,
+    ).figures
+
+
+def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) -> None:
+    attacked = ours.attacks[attack]
+    estimates = {
+        "ca": ours.ca,
+        "ca_top5": ours.ca_top5,
+        "untriggered_target_rate": ours.untriggered_target_rate,
+        "asr": attacked.asr,
+        "asr_including_target": attacked.asr_including_target,
+        "pa": attacked.pa,
+    }
+    for name, estimate in estimates.items():
+        assert (estimate.successes, estimate.n) == (theirs[name]["successes"], theirs[name]["n"]), name
+        assert estimate.value == theirs[name]["value"]
+        assert (estimate.low, estimate.high) == pytest.approx(
+            (theirs[name]["low"], theirs[name]["high"]), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize(("target", "seed"), [("cloud", 1), ("tree", 77)])
+def test_every_share_of_an_audit_is_the_references_to_the_last_image(
+    model_folder: Path, labelled_folder: Path, target: str, seed: int
+) -> None:
+    ours = figures(model_folder, labelled_folder, target, seed)
+    assert 0 < ours.untriggered_target_rate.successes < ours.untriggered_target_rate.n
+    for number, attack in enumerate(ours.attacks):
+        theirs = reference.measure(
+            model_folder,
+            images=pictures(),
+            labels=labels(),
+            class_names=CLASS_NAMES,
+            templates=TEMPLATES,
+            target=target,
+            attack=attack.options,
+            seed=seed,
+            batch_size=16,
+        )
+        assert_same_counts(ours, theirs, number)
+
+
+def test_pictures_of_any_shape_are_prepared_as_open_clip_prepares_them(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    sizes = [(32, 47), (80, 33), (31, 31), (100, 100), (40, 64), (29, 200)]
+    images = [
+        Image.fromarray(np.asarray(picture)).resize(sizes[n % len(sizes)], Image.Resampling.BICUBIC)
+        for n, picture in enumerate(pictures(24))
+    ]
+    write_labelled_shards(zip(images, labels(24), strict=True), tmp_path, CLASS_NAMES, TEMPLATES)
+    ours = figures(model_folder, tmp_path, "cloud", 5, attacks=(BadNetOptions(),))
+    theirs = reference.measure(
+        model_folder,
+        images=images,
+        labels=labels(24),
+        class_names=CLASS_NAMES,
+        templates=TEMPLATES,
+        target="cloud",
+        attack=ours.attacks[0].options,
+        seed=5,
+        batch_size=16,
+    )
+    assert_same_counts(ours, theirs, 0)
+
+
+def test_a_class_is_the_normalised_mean_of_its_normalised_templates(model_folder: Path) -> None:
+    checkpoint = load_canonical(model_folder)
+    ours = class_embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU).detach()
+    for number, name in enumerate(CLASS_NAMES):
+        tokens = checkpoint.tokenize([template.replace("{c}", name) for template in TEMPLATES])
+        with torch.no_grad():
+            rows = checkpoint.model.encode_text(tokens).double().tolist()
+        np.testing.assert_allclose(ours[number].numpy(), reference.mean_direction(rows), rtol=0, atol=1e-6)

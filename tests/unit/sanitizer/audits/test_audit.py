@@ -1,0 +1,215 @@
+"""How an audit behaves around its figures: batches, bad images, progress, stopping, the model's mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sanitizer.audits.audit import AuditResult, attack_names, run_audit
+from sanitizer.audits.statistics import paired_difference
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.shards import ShardSource
+from sanitizer.data.sources import RawSample
+from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected
+from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
+from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
+from tests.fixtures.audited import NUM_IMAGES
+
+
+def audit(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    *,
+    progress: Callable[[ProgressEvent], None] = ignore,
+    stop: Callable[[], bool] = lambda: False,
+    num_workers: int = 0,
+    seed: int = 1,
+    **options: Any,
+) -> AuditResult:
+    options = {"target": "cloud", "attacks": (BadNetOptions(size=0.3),), "batch_size": 16, **options}
+    return run_audit(
+        checkpoint,
+        labelled,
+        AuditOptions(**options),
+        seed=seed,
+        device=torch.device("cpu"),
+        progress=progress,
+        phase="final_audit",
+        stop=stop,
+        num_workers=num_workers,
+    )
+
+
+def test_figures_do_not_depend_on_the_batch_size(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    results = [audit(checkpoint, labelled, batch_size=size) for size in (1, 7, 60, 512)]
+    assert all(result.figures == results[0].figures for result in results)
+
+
+def test_figures_do_not_depend_on_the_number_of_decoding_processes(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    assert audit(checkpoint, labelled, num_workers=1).figures == audit(checkpoint, labelled).figures
+
+
+def test_another_seed_moves_the_trigger_and_not_the_clean_figures(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    one, other = audit(checkpoint, labelled, seed=1).figures, audit(checkpoint, labelled, seed=2).figures
+    assert (one.ca, one.untriggered_target_rate) == (other.ca, other.untriggered_target_rate)
+    assert one.attacks[0].trigger_sha256 != other.attacks[0].trigger_sha256
+    assert (one.seed, other.seed) == (1, 2)
+
+
+def test_correctness_by_image_adds_up_to_clean_accuracy_and_pairs_with_another_audit(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    before = audit(checkpoint, labelled)
+    assert before.correct_N.dtype == torch.bool
+    assert len(before.correct_N) == NUM_IMAGES
+    assert int(before.correct_N.sum()) == before.figures.ca.successes
+    checkpoint.model.visual.attnpool.c_proj.bias.data.add_(0.3)
+    after = audit(checkpoint, labelled)
+    difference = paired_difference(before.correct_N.tolist(), after.correct_N.tolist())
+    assert difference.lost - difference.gained == before.figures.ca.successes - after.figures.ca.successes
+    assert difference.lost + difference.gained > 0
+
+
+def test_the_weights_and_every_attack_are_named_in_the_figures(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    attacks = (SIGOptions(), BadNetOptions(), BadNetOptions(pattern="yellow"))
+    figures = audit(checkpoint, labelled, attacks=attacks).figures
+    assert figures.weights_sha256 == checkpoint.weights_sha256
+    assert [attack.name for attack in figures.attacks] == ["sig", "badnet", "badnet-2"]
+    assert [attack.options["attack"] for attack in figures.attacks] == ["sig", "badnet", "badnet"]
+    assert len({attack.trigger_sha256 for attack in figures.attacks}) == 3
+
+
+def test_repeated_attacks_are_numbered() -> None:
+    attacks = (BadNetOptions(), BlendedOptions(), BadNetOptions(size=0.5), BadNetOptions(size=0.6))
+    names = attack_names(AuditOptions(target="x", attacks=attacks))
+    assert names == ("badnet", "blended", "badnet-2", "badnet-3")
+
+
+def test_progress_runs_from_start_to_finish_in_images(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    events: list[ProgressEvent] = []
+    audit(checkpoint, labelled, progress=events.append)
+    assert events[0] == PhaseStarted(phase="final_audit", total=NUM_IMAGES, unit="images")
+    assert events[-1] == PhaseFinished(phase="final_audit")
+    advanced = [event for event in events if isinstance(event, Advanced)]
+    assert advanced[0].message == "embedded 7 class names"
+    assert [event.done for event in advanced] == [0, 16, 32, 48, 60]
+    assert all(event.rate and event.rate > 0 and event.rate_unit == "images" for event in advanced[1:])
+    assert advanced[-1].eta_s == 0
+
+
+def test_a_stop_is_obeyed_before_the_next_batch(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    events: list[ProgressEvent] = []
+
+    def stop() -> bool:
+        return any(isinstance(event, Advanced) and event.done >= 32 for event in events)
+
+    with pytest.raises(Interrupted):
+        audit(checkpoint, labelled, progress=events.append, stop=stop)
+    assert max(event.done for event in events if isinstance(event, Advanced)) == 32
+    with pytest.raises(Interrupted):
+        audit(checkpoint, labelled, stop=lambda: True)
+
+
+def test_the_model_keeps_its_mode_its_weights_and_its_statistics(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    checkpoint.model.train()
+    before = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
+    figures = audit(checkpoint, labelled).figures
+    assert checkpoint.model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in checkpoint.model.state_dict().items())
+    checkpoint.model.eval()
+    assert audit(checkpoint, labelled).figures == figures
+    assert not checkpoint.model.training
+
+
+def test_the_mode_is_restored_after_a_stop_too(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    checkpoint.model.train()
+    with pytest.raises(Interrupted):
+        audit(checkpoint, labelled, stop=lambda: True)
+    assert checkpoint.model.training
+    assert torch.is_grad_enabled()
+
+
+class DamagedSource(ShardSource):
+    """Shards in which some pictures' bytes are noise."""
+
+    damaged: frozenset[int] = frozenset({3, 31, 59})
+
+    def read(self, index: int) -> RawSample:
+        raw = super().read(index)
+        if index not in self.damaged:
+            return raw
+        return RawSample(image=b"no picture at all", texts=raw.texts)
+
+
+def damaged_set(folder: Path) -> LabelledDataset:
+    sound = open_labelled(folder)
+    return LabelledDataset(
+        DamagedSource(sorted(folder.glob("*.tar"))), sound.class_names, sound.templates, []
+    )
+
+
+def test_bad_images_are_counted_left_out_and_change_nothing_for_the_others(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset, labelled_folder: Path
+) -> None:
+    whole = audit(checkpoint, labelled)
+    partly = audit(checkpoint, damaged_set(labelled_folder), max_skipped_share=0.1)
+    kept = [index for index in range(NUM_IMAGES) if index not in DamagedSource.damaged]
+    assert partly.num_skipped == 3
+    assert len(partly.skipped_examples) == 3
+    assert partly.figures.ca.n == NUM_IMAGES - 3
+    assert torch.equal(partly.correct_N, whole.correct_N[kept])
+
+
+def test_more_bad_images_than_the_stated_share_are_refused(
+    checkpoint: LoadedCheckpoint, labelled_folder: Path
+) -> None:
+    with pytest.raises(DatasetRejected):
+        audit(checkpoint, damaged_set(labelled_folder), max_skipped_share=0.01)
+
+
+def test_an_unknown_target_is_refused_before_anything_is_measured(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    events: list[ProgressEvent] = []
+    with pytest.raises(OptionsRejected) as refused:
+        audit(checkpoint, labelled, target="clod", progress=events.append)
+    assert refused.value.code == "unknown_target"
+    assert "'cloud'" in refused.value.remedy
+    assert events == []
+
+
+def test_a_template_that_does_not_name_the_class_is_refused_with_its_number(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        audit(checkpoint, labelled, templates=("a {c}", "a photo"))
+    assert (refused.value.code, refused.value.where) == ("bad_template", "audit.templates.1")
+
+
+def test_given_templates_go_before_those_of_the_set(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    own = audit(checkpoint, labelled).correct_N
+    given = audit(checkpoint, labelled, templates=("zebra {c} zebra zebra",)).correct_N
+    assert not torch.equal(own, given)

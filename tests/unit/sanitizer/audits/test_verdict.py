@@ -1,0 +1,206 @@
+"""Every outcome, on the bounds and not on the points, and what the reasons promise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.verdict import images_to_decide, images_to_decide_loss, judge
+from sanitizer.recipe import Policy
+from sanitizer.report import AttackFigures, AuditFigures, Difference, Verdict
+
+N = 3000
+POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
+KEPT = newcombe(both=2000, lost=60, gained=60, neither=880)
+
+
+def figures(*successes: int, n: int = N, floor: int = 5, ca: int = 2060) -> AuditFigures:
+    attacks = tuple(
+        AttackFigures(
+            name=f"attack{number}",
+            options={},
+            trigger_sha256=str(number),
+            asr=wilson(count, n),
+            asr_including_target=wilson(count, n),
+            pa=wilson(0, n),
+        )
+        for number, count in enumerate(successes)
+    )
+    return AuditFigures(
+        weights_sha256="w",
+        seed=0,
+        ca=wilson(ca, N),
+        ca_top5=wilson(N, N),
+        untriggered_target_rate=wilson(floor, n),
+        attacks=attacks,
+    )
+
+
+def cleaned(
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    lost: Difference = KEPT,
+    policy: Policy = POLICY,
+    n: int = N,
+) -> Verdict:
+    return judge(
+        before=figures(*before, n=n), after=figures(*after, n=n), ca_lost=lost, gate=0.5, policy=policy
+    )
+
+
+def test_an_attack_far_under_the_limit_passes() -> None:
+    verdict = cleaned((2930,), (30,))
+    assert verdict.outcome == verdict.attacks[0].outcome == "pass"
+    assert verdict.clean_accuracy is not None
+    assert verdict.clean_accuracy.outcome == "pass"
+    assert "97.67 % before" in verdict.attacks[0].reason
+    assert "not tried" in verdict.reason
+
+
+def test_an_attack_far_over_the_limit_fails() -> None:
+    verdict = cleaned((2930,), (1500,))
+    assert verdict.outcome == verdict.attacks[0].outcome == "fail"
+    assert "attack0" in verdict.reason
+
+
+def test_an_attack_that_grew_is_said_to_have_grown() -> None:
+    assert "did not fall" in cleaned((2000,), (2900,)).attacks[0].reason
+
+
+@pytest.mark.parametrize("successes", [140, 160])
+def test_a_limit_within_the_interval_is_undecided_on_either_side_of_the_point(successes: int) -> None:
+    verdict = cleaned((2930,), (successes,))
+    assert verdict.outcome == verdict.attacks[0].outcome == "undecided"
+    assert re.search(r"About [\d,]+ images would decide it", verdict.attacks[0].reason)
+
+
+def test_few_images_do_not_pass_though_none_was_a_success() -> None:
+    # 0 of 50: the upper bound is 7 %.
+    verdict = cleaned((50,), (0,), n=50)
+    assert verdict.attacks[0].outcome == "undecided"
+    assert "About 73 images" in verdict.attacks[0].reason
+
+
+def test_an_attack_under_the_gate_was_not_implanted_whatever_came_of_it() -> None:
+    verdict = cleaned((1499,), (0,))
+    assert verdict.outcome == verdict.attacks[0].outcome == "not_implanted"
+    assert "under the gate of 50.00 %" in verdict.attacks[0].reason
+    assert cleaned((1500,), (0,)).attacks[0].outcome == "pass"
+
+
+def test_one_attack_that_was_not_implanted_does_not_hide_the_others() -> None:
+    assert cleaned((2930, 10), (5, 5)).outcome == "pass"
+    assert "Nothing is shown for attack1" in cleaned((2930, 10), (5, 5)).reason
+    assert cleaned((2930, 10), (150, 5)).outcome == "undecided"
+    assert cleaned((10, 2930, 2930, 2930), (5, 5, 150, 2000)).outcome == "fail"
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "outcome"), [(20, 30, "pass"), (300, 30, "fail"), (120, 30, "undecided")]
+)
+def test_lost_accuracy_is_judged_on_its_paired_interval(lost: int, gained: int, outcome: str) -> None:
+    difference = newcombe(both=2060 - lost, lost=lost, gained=gained, neither=940 - gained)
+    verdict = cleaned((2930,), (5,), lost=difference)
+    assert verdict.clean_accuracy is not None
+    assert verdict.clean_accuracy.outcome == verdict.outcome == outcome
+
+
+def test_lost_accuracy_fails_the_whole_even_where_nothing_was_implanted() -> None:
+    difference = newcombe(both=1700, lost=360, gained=0, neither=940)
+    assert cleaned((3,), (3,), lost=difference).outcome == "fail"
+
+
+def test_a_gain_of_accuracy_passes() -> None:
+    verdict = cleaned((2930,), (5,), lost=newcombe(both=2000, lost=60, gained=300, neither=640))
+    assert verdict.clean_accuracy is not None
+    assert "lost -8.00 points" in verdict.clean_accuracy.reason
+    assert verdict.outcome == "pass"
+
+
+def test_an_audit_alone_fails_where_the_attack_is_implanted() -> None:
+    verdict = judge(before=figures(1500, 10), gate=0.5, policy=POLICY)
+    assert [attack.outcome for attack in verdict.attacks] == ["fail", "not_implanted"]
+    assert verdict.attacks[0].reason.startswith("implanted: ASR is 50.00 %")
+    assert verdict.outcome == "fail"
+    assert verdict.clean_accuracy is None
+
+
+def test_an_audit_alone_that_finds_nothing_does_not_call_the_model_clean() -> None:
+    verdict = judge(before=figures(10, 20), gate=0.5, policy=POLICY)
+    assert verdict.outcome == "not_implanted"
+    assert "other triggers are not excluded" in verdict.reason
+
+
+def test_a_target_that_is_predicted_without_a_trigger_is_pointed_out() -> None:
+    verdict = judge(before=figures(2900, floor=2900), gate=0.5, policy=POLICY)
+    assert "images without a trigger are called the target as often" in verdict.attacks[0].reason
+    assert "without a trigger" not in judge(before=figures(2900), gate=0.5, policy=POLICY).attacks[0].reason
+
+
+def test_audits_of_other_triggers_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="not of the same triggers"):
+        judge(before=figures(1, 2), after=figures(1), ca_lost=KEPT, gate=0.5, policy=POLICY)
+
+
+@pytest.mark.parametrize(("after", "lost"), [(figures(1), None), (None, KEPT)])
+def test_a_cleaning_needs_both_its_second_audit_and_its_loss(
+    after: AuditFigures | None, lost: Difference | None
+) -> None:
+    with pytest.raises(ValueError, match="needs both"):
+        judge(before=figures(1), after=after, ca_lost=lost, gate=0.5, policy=POLICY)
+
+
+@given(successes=st.integers(0, 400), n=st.integers(400, 5000), where=st.floats(0, 0.999))
+def test_the_number_of_images_that_is_named_does_decide(successes: int, n: int, where: float) -> None:
+    estimate = wilson(successes, n)
+    limit = estimate.low + where * (estimate.high - estimate.low)
+    assume(estimate.low <= limit < estimate.high)
+    needed = images_to_decide(estimate, limit)
+    if needed is None:
+        assert abs(estimate.value - limit) < 1e-3
+        return
+    grown = wilson(round(estimate.value * needed), needed)
+    assert needed >= n
+    assert grown.high <= limit or grown.low > limit
+
+
+def test_half_the_number_of_images_that_is_named_does_not_decide() -> None:
+    estimate = wilson(140, N)
+    needed = images_to_decide(estimate, 0.05)
+    assert needed is not None
+    fewer = wilson(round(estimate.value * needed / 2), needed // 2)
+    assert fewer.low <= 0.05 < fewer.high
+
+
+def test_no_number_of_images_decides_a_share_that_lies_on_the_limit() -> None:
+    assert images_to_decide(wilson(150, N), 0.05) is None
+    verdict = cleaned((2930,), (150,))
+    assert "No practical number of images" in verdict.attacks[0].reason
+
+
+def test_a_limit_of_zero_can_fail_but_never_pass() -> None:
+    policy = Policy(asr_at_most=0.0)
+    assert cleaned((2930,), (0,), policy=policy).attacks[0].outcome == "undecided"
+    assert cleaned((2930,), (1,), policy=policy).attacks[0].outcome == "fail"
+
+
+@given(lost=st.integers(0, 200), gained=st.integers(0, 200))
+def test_the_number_of_images_that_is_named_does_decide_a_loss(lost: int, gained: int) -> None:
+    before, limit = wilson(2060, N), 0.03
+    difference = newcombe(both=2060 - lost, lost=lost, gained=gained, neither=940 - gained)
+    assume(difference.low <= limit < difference.high)
+    needed = images_to_decide_loss(before, difference, limit)
+    if needed is None:
+        assert abs(difference.value - limit) < 1e-3
+        return
+    grown = newcombe(
+        both=round((2060 - lost) * needed / N),
+        lost=round(lost * needed / N),
+        gained=round(gained * needed / N),
+        neither=round((940 - gained) * needed / N),
+    )
+    assert grown.high <= limit or grown.low > limit
