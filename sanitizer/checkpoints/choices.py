@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sanitizer.checkpoints.rejection import refusal
+from sanitizer.errors import CheckpointRejected
 from sanitizer.recipe import DeclaredOptions
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Choices:
         return value
 
 
-def contradiction(option: str, what: str) -> Exception:
+def contradiction(option: str, what: str) -> CheckpointRejected:
     """'option_contradicts_tensors': what was declared cannot be true of these tensors."""
     return refusal(
         "option_contradicts_tensors",

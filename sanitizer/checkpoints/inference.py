@@ -41,7 +41,7 @@ _FAMILIES = {
     "openai": (True, "OpenAI's CLIP uses QuickGELU"),
     "open_clip": (False, "open_clip's default; declare true for a -quickgelu model"),
 }
-# The published towers whose heads are not 64 wide: (width, layers) → heads. ViT-H, ViT-g, ViT-bigG, ViT-e.
+# Published image towers whose heads are not 64 wide, (width, layers) → heads: ViT-H, g, bigG, e.
 _KNOWN_HEADS = {(1280, 32): 16, (1408, 40): 16, (1664, 48): 16, (1792, 56): 16}
 _DECLARE_HEADS = "Declare the number of attention heads that the model was trained with."
 
@@ -143,7 +143,8 @@ def _blocks(shapes: Shapes, stack: str, width: int, tower: str, choices: Choices
 
 def _heads(shapes: Shapes, stack: str, width: int, option: str, choices: Choices) -> int:
     scale, norm = f"{stack}.0.attn.head_scale", f"{stack}.0.attn.ln_q.weight"
-    known = _KNOWN_HEADS.get((width, _count(shapes, stack)))
+    is_vision = option == "num_heads_vision"
+    known = _KNOWN_HEADS.get((width, _count(shapes, stack))) if is_vision else None
     if scale in shapes:
         heads = choices.told(option, _shape(shapes, scale, 3)[0], "the scale of each head")
     elif norm in shapes:

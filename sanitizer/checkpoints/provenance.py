@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors, causal_mask
+
+Layout = Literal["open_clip", "research", "openai_torchscript", "huggingface"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Origin:
 class Upload:
     """How the file was packed around its tensors."""
 
-    layout: str
+    layout: Layout
     container: str
     """'safetensors', 'torch_zip' or 'torchscript'."""
     naming: str

@@ -22,9 +22,11 @@ from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.tensors import (
     MAX_DIMS,
     MAX_TENSORS,
+    NO_CLIP,
     LazyTensor,
     LazyTensors,
     MappedFile,
+    checked_name,
     described,
     element_count,
 )
@@ -49,11 +51,11 @@ def open_safetensors(path: Path) -> LazyTensors:
     file = MappedFile(path)
     header, data_start = _read_header(file)
     if len(header) > MAX_TENSORS:
-        raise refusal("too_many_tensors", f"The file has {len(header)} tensors.", "No CLIP has that many.")
+        raise refusal("too_many_tensors", f"The file has {len(header)} tensors.", NO_CLIP)
     spans: list[tuple[int, int, str]] = []
     parts: dict[str, LazyTensor] = {}
     for name, entry in header.items():
-        dtype, shape, begin, end = _read_entry(name, entry)
+        dtype, shape, begin, end = _read_entry(checked_name(name), entry)
         spans.append((begin, end, name))
         parts[name] = _lazy(file, data_start + begin, shape, dtype)
     _check_tiling(spans, file.size_bytes - data_start)

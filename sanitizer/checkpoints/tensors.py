@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 DTYPE_NAMES = {
@@ -27,6 +27,8 @@ DTYPES_BY_NAME = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 MAX_TENSORS = 20_000
 MAX_DIMS = 8
+MAX_NAME_LENGTH = 256
+NO_CLIP = "No CLIP has that many: upload the weights of one CLIP model."
 _CHUNK = 1 << 22  # elements looked at together when values are checked
 
 
@@ -97,6 +99,18 @@ class LazyTensors(Mapping[str, Tensor]):
     def meta(self) -> dict[str, Tensor]:
         """The same names with tensors on the meta device: shapes and dtypes, no bytes."""
         return {n: torch.empty(p.shape, dtype=p.dtype, device="meta") for n, p in self.parts.items()}
+
+
+def checked_name(name: object) -> str:
+    """`name` if it can be a tensor's name. Raises CheckpointRejected 'tensor_name_invalid'."""
+    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise refusal(
+            "tensor_name_invalid",
+            f"'{excerpt(name)}' is no name of a tensor.",
+            "Save the state dict of the model, whose names are short printable texts.",
+            where=name,
+        )
+    return name
 
 
 def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:

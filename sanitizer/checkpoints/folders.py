@@ -1,0 +1,185 @@
+"""A folder as Hugging Face or open_clip keep a model: weights, a configuration beside them. Library use only.
+
+Only JSON and weights are read. The configuration fills in options that were not declared; it never decides
+the architecture, which comes from the tensors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sanitizer.checkpoints.architecture import Architecture, ModifiedResNet
+from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.errors import CheckpointRejected
+from sanitizer.recipe import DeclaredOptions, parse
+
+_MAX_JSON_BYTES = 2**20
+_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+_CONFIGS = ("open_clip_config.json", "config.json")
+_TANH_FORMS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+_LEGACY_END_TOKEN = 2  # configurations before transformers 4.31 say 2 and mean the highest token
+
+
+def find_weights(folder: Path) -> Path:
+    """The one weights file of `folder`.
+
+    Raises CheckpointRejected: 'folder_sharded', 'folder_without_weights'.
+    """
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    if any(folder.glob("*.index.json")):
+        raise refusal(
+            "folder_sharded",
+            "The weights are split over several files.",
+            "Save the model again with a shard size larger than the model.",
+        )
+    raise refusal(
+        "folder_without_weights",
+        "The folder has no weights file.",
+        f"It must hold one of {', '.join(_WEIGHTS)}.",
+    )
+
+
+def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOptions, dict[str, str]]:
+    """`declared`, completed from the folder's configuration; and which options that was, with their source.
+
+    Raises CheckpointRejected 'config_invalid' (no JSON, out of bounds), 'config_unsupported' (no plain CLIP).
+    """
+    name = next((name for name in _CONFIGS if (folder / name).is_file()), None)
+    if name is None:
+        return declared, {}
+    config = _read_json(folder / name)
+    found = _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
+    values = {f.name: getattr(declared, f.name) for f in fields(declared)}
+    given = {key: value for key, value in found.items() if values[key] is None and value is not None}
+    try:
+        merged = parse(DeclaredOptions, values | given)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise _invalid(name, f"its value for {where} is out of bounds") from None
+    return merged, dict.fromkeys(given, f"the folder's {name}")
+
+
+def _invalid(name: str, what: str) -> CheckpointRejected:
+    return refusal(
+        "config_invalid",
+        f"The folder's {name} cannot be used: {excerpt(what)}.",
+        "Save the model again with its library.",
+        where=name,
+    )
+
+
+def _unsupported(what: str, remedy: str) -> CheckpointRejected:
+    return refusal("config_unsupported", what, remedy, where="config.json")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise _invalid(path.name, "it is too large")
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise _invalid(path.name, "it is no valid JSON") from None
+    if not isinstance(value, dict):
+        raise _invalid(path.name, "it is no JSON object")
+    return value
+
+
+def _from_open_clip(config: dict[str, Any]) -> dict[str, Any]:
+    try:
+        architecture = Architecture.from_config(config)
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        raise _invalid("open_clip_config.json", "its model_cfg is malformed") from None
+    vision, text = architecture.vision, architecture.text
+    options: dict[str, Any] = {
+        "quick_gelu": architecture.quick_gelu,
+        "gelu_tanh": architecture.gelu_tanh,
+        "image_mean": architecture.image_mean,
+        "image_std": architecture.image_std,
+        "image_size": architecture.image_size,
+        "num_heads_text": text.blocks.heads,
+        "norm_eps_text": text.blocks.norm_eps,
+        "text_pool": text.pool,
+        "text_eos_id": text.eos_id if text.pool == "eos" else None,
+        "text_causal": text.causal,
+    }
+    if isinstance(vision, ModifiedResNet):
+        return options | {"num_heads_vision": vision.heads}
+    return options | {
+        "num_heads_vision": vision.blocks.heads,
+        "norm_eps_vision": vision.blocks.norm_eps,
+        "vision_pool": vision.pool,
+        "vision_final_ln_after_pool": vision.final_ln_after_pool,
+    }
+
+
+def _from_huggingface(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    if config.get("model_type", "clip") != "clip":
+        raise _unsupported(
+            f"The folder holds a model of type '{excerpt(config['model_type'], 40)}'.",
+            "Upload a model of type 'clip' (CLIPModel).",
+        )
+    # A *_config_dict, where an old file has one, replaces the whole section; so does transformers.
+    text = _section(config, "text_config_dict") or _section(config, "text_config")
+    vision = _section(config, "vision_config_dict") or _section(config, "vision_config")
+    options: dict[str, Any] = {
+        "num_heads_text": text.get("num_attention_heads", 8),
+        "num_heads_vision": vision.get("num_attention_heads", 12),
+        "norm_eps_text": text.get("layer_norm_eps", 1e-5),
+        "norm_eps_vision": vision.get("layer_norm_eps", 1e-5),
+        "image_size": vision.get("image_size", 224),
+    }
+    return options | _activation(text, vision) | _pooling(text) | _normalisation(folder)
+
+
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = config.get(name) or {}
+    if not isinstance(section, dict):
+        raise _invalid("config.json", f"{name} is no JSON object")
+    return section
+
+
+def _activation(text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
+    names = {str(section.get("hidden_act", "quick_gelu")) for section in (text, vision)}
+    name = names.pop()
+    if names or name not in ("quick_gelu", "gelu", *_TANH_FORMS):
+        raise _unsupported(
+            "The towers use different activations, or one that open_clip's CLIP does not have.",
+            "Both must be 'quick_gelu', or both 'gelu'.",
+        )
+    return {"quick_gelu": name == "quick_gelu", "gelu_tanh": name in _TANH_FORMS}
+
+
+def _pooling(text: dict[str, Any]) -> dict[str, Any]:
+    end = text.get("eos_token_id", 49407)
+    if isinstance(end, list) and len(end) == 1:
+        end = end[0]
+    if not isinstance(end, int):
+        raise _unsupported(
+            "eos_token_id is not one number.", "Give the one end token that the model was trained with."
+        )
+    if end == _LEGACY_END_TOKEN:
+        return {"text_pool": "argmax"}
+    return {"text_pool": "eos", "text_eos_id": end}
+
+
+def _normalisation(folder: Path) -> dict[str, Any]:
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return {}
+    config = _read_json(path)
+    if config.get("do_normalize") is False:
+        return {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
+    return {"image_mean": config.get("image_mean"), "image_std": config.get("image_std")}

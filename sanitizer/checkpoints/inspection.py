@@ -1,0 +1,77 @@
+"""An upload in, three files out: canonical weights, configuration, findings. The gate of the service."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from sanitizer.checkpoints.model import file_sha256
+from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
+from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, Inspection
+from sanitizer.recipe import DeclaredOptions, to_json
+
+
+def inspect_upload(
+    path: Path,
+    out_dir: Path,
+    *,
+    declared: DeclaredOptions,
+    filename: str,
+    expected_sha256: str | None = None,
+) -> Inspection:
+    """Read `path`, write model.safetensors, config.json and inspection.json into `out_dir`.
+
+    Raises CheckpointRejected: 'digest_mismatch', and everything that `read_upload` raises; nothing is written
+    then.
+    """
+    digest = upload_sha256(path)
+    if expected_sha256 is not None and expected_sha256.lower() != digest:
+        raise refusal("digest_mismatch", "The bytes are not those whose SHA-256 was declared.", UPLOAD_AGAIN)
+    read = read_upload(path, declared=declared, filename=filename)
+    size_bytes = sum(file.stat().st_size for file in _files(path))
+    provenance = {
+        "layout": read.layout,
+        "filename": excerpt(filename, 200),
+        "upload_sha256": digest,
+        "upload_size_bytes": size_bytes,
+        "declared": to_json(declared),
+        "assumed": read.assumed,
+        "findings": list(read.findings),
+        "dtype": read.dtype,
+        "upload": read.upload.to_json(),
+    }
+    weights_sha256 = write_canonical(out_dir, read.tensors, read.architecture, provenance)
+    inspection = _inspection(read, digest, size_bytes, weights_sha256)
+    (out_dir / INSPECTION_NAME).write_bytes(INSPECTION_ADAPTER.dump_json(inspection, indent=2))
+    return inspection
+
+
+def _inspection(read: ReadCheckpoint, digest: str, size_bytes: int, weights_sha256: str) -> Inspection:
+    return Inspection(
+        upload_sha256=digest,
+        size_bytes=size_bytes,
+        weights_sha256=weights_sha256,
+        layout=read.layout,
+        architecture=read.architecture.to_config(),
+        architecture_name=read.architecture.name,
+        num_parameters=read.num_parameters,
+        dtype=read.dtype,
+        assumed=read.assumed,
+        findings=read.findings,
+    )
+
+
+def upload_sha256(path: Path) -> str:
+    """SHA-256 of a file; of a folder, over its files' names and digests in order."""
+    if path.is_file():
+        return file_sha256(path)
+    lines = [f"{file_sha256(file)}  {file.name}\n" for file in _files(path)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.is_file())

@@ -1,0 +1,307 @@
+"""A pickle read as data. There is nothing here that could import, call or construct what the pickle names.
+
+Python's own unpickler is not used: a file is first walked opcode by opcode against an allowlist, then a small
+stack machine of our own builds dicts, lists and scalars, and inert records (`Global`, `Call`, `Instance`)
+for everything else. A pickle that asks for os.system yields at most a record that says so, and is refused.
+Source of the opcodes' meaning: CPython, Lib/pickletools.py.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.errors import CheckpointRejected
+
+MAX_PICKLE_BYTES = 64 * 2**20
+MAX_OPCODES = 2_000_000
+
+_PUSH = {
+    "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
+    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+}  # fmt: skip
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_OTHERS = {
+    "PROTO", "FRAME", "STOP", "MARK", "TUPLE", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM",
+    "SETITEMS", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL",
+    "REDUCE", "NEWOBJ", "BUILD", "BINPERSID",
+}  # fmt: skip
+ALLOWED_OPCODES = _PUSH | set(_TUPLES) | _OTHERS
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name that the pickle mentions. Never imported."""
+
+    module: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """'module.name'."""
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(eq=False)
+class Call:
+    """What would have been `function(*args)`. Never called."""
+
+    function: Global
+    args: tuple[Any, ...]
+
+
+@dataclass(eq=False)
+class Instance:
+    """What would have been an object of `cls`; `state` is what would have become its attributes."""
+
+    cls: Global
+    state: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class PersistentId:
+    """A reference to something outside the pickle (a storage)."""
+
+    value: Any
+
+
+@dataclass(eq=False)
+class Read:
+    """The root value and every global that the pickle mentions."""
+
+    root: Any
+    globals: frozenset[Global]
+
+
+IsAllowed = Callable[[Global], bool]
+_MARK = object()
+
+
+def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instances: bool = False) -> Read:
+    """Walk, then build. `has_instances`: NEWOBJ makes an inert Instance (TorchScript), else it is refused.
+
+    Raises CheckpointRejected: 'pickle_too_large', 'pickle_malformed', 'pickle_forbidden_opcode',
+    'pickle_forbidden_global', 'pickle_duplicate_key'.
+    """
+    if len(data) > MAX_PICKLE_BYTES:
+        raise refusal("pickle_too_large", f"'{member}' has {len(data)} bytes.", SAVE_AGAIN, where=member)
+    walk(data, member=member, is_allowed=is_allowed)
+    machine = _Machine(member, is_allowed, has_instances=has_instances)
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            machine.step(opcode.name, argument)
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        raise _malformed(member) from None
+    if len(machine.stack) != 1:
+        raise _malformed(member)
+    return Read(machine.stack[0], frozenset(machine.globals))
+
+
+def walk(data: bytes, *, member: str, is_allowed: IsAllowed) -> None:
+    """Look at every opcode without building anything. Raises as `read_pickle` does."""
+    end = -1
+    try:
+        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
+            if count >= MAX_OPCODES:
+                raise refusal("pickle_too_large", f"'{member}' has too many steps.", SAVE_AGAIN, where=member)
+            if opcode.name not in ALLOWED_OPCODES:
+                raise _forbidden_opcode(opcode.name, member)
+            if opcode.name == "GLOBAL":
+                _check_global(_split(str(argument)), member, is_allowed)
+            end = position or 0
+    except (ValueError, IndexError, OverflowError, UnicodeError):
+        raise _malformed(member) from None
+    if end != len(data) - 1:
+        raise _malformed(member)
+
+
+def _malformed(member: str) -> CheckpointRejected:
+    return refusal("pickle_malformed", f"'{member}' is no valid pickle.", UPLOAD_AGAIN, where=member)
+
+
+def _forbidden_opcode(name: str, member: str) -> CheckpointRejected:
+    return refusal(
+        "pickle_forbidden_opcode",
+        f"'{member}' uses the pickle instruction {name}, which no saved state dict needs.",
+        SAVE_AGAIN,
+        where=f"{member}: {name}",
+    )
+
+
+def _split(argument: str) -> Global:
+    module, _, name = argument.partition(" ")
+    return Global(module, name)
+
+
+def _check_global(found: Global, member: str, is_allowed: IsAllowed) -> None:
+    if not is_allowed(found):
+        raise refusal(
+            "pickle_forbidden_global",
+            f"'{member}' names {excerpt(found.path)}, which could run code when the file is loaded.",
+            SAVE_AGAIN,
+            where=f"{member}: {found.path}",
+        )
+
+
+class _Machine:
+    """A stack, a memo, and one method per kind of opcode. Values are inert whatever the pickle says."""
+
+    def __init__(self, member: str, is_allowed: IsAllowed, *, has_instances: bool) -> None:
+        self.stack: list[Any] = []
+        self.globals: set[Global] = set()
+        self._memo: dict[int, Any] = {}
+        self._member = member
+        self._is_allowed = is_allowed
+        self._has_instances = has_instances
+
+    def step(self, name: str, argument: Any) -> None:
+        if name in _PUSH:
+            self.stack.append(_CONSTANTS.get(name, argument))
+        elif name in _TUPLES:
+            self._tuple(_TUPLES[name])
+        else:
+            getattr(self, f"_do_{name.lower()}")(argument)
+
+    def _tuple(self, count: int) -> None:
+        items = tuple(self.stack[len(self.stack) - count :])
+        if len(items) != count or any(item is _MARK for item in items):
+            raise IndexError
+        del self.stack[len(self.stack) - count :]
+        self.stack.append(items)
+
+    def _pop(self) -> Any:
+        value = self.stack.pop()
+        if value is _MARK:
+            raise IndexError
+        return value
+
+    def _pop_to_mark(self) -> list[Any]:
+        at = len(self.stack) - 1
+        while self.stack[at] is not _MARK:
+            at -= 1
+            if at < 0:
+                raise IndexError
+        items = self.stack[at + 1 :]
+        del self.stack[at:]
+        return items
+
+    def _do_proto(self, argument: int) -> None:
+        if argument > 5:
+            raise ValueError
+
+    def _do_frame(self, argument: int) -> None:
+        pass  # only a hint for readers that buffer
+
+    def _do_stop(self, argument: None) -> None:
+        pass
+
+    def _do_mark(self, argument: None) -> None:
+        self.stack.append(_MARK)
+
+    def _do_tuple(self, argument: None) -> None:
+        self.stack.append(tuple(self._pop_to_mark()))
+
+    def _do_empty_list(self, argument: None) -> None:
+        self.stack.append([])
+
+    def _do_append(self, argument: None) -> None:
+        self._extend([self._pop()])
+
+    def _do_appends(self, argument: None) -> None:
+        self._extend(self._pop_to_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list):
+            raise TypeError
+        self.stack[-1].extend(items)
+
+    def _do_empty_dict(self, argument: None) -> None:
+        self.stack.append({})
+
+    def _do_setitem(self, argument: None) -> None:
+        value = self._pop()
+        self._update([self._pop(), value])
+
+    def _do_setitems(self, argument: None) -> None:
+        self._update(self._pop_to_mark())
+
+    def _update(self, flat: list[Any]) -> None:
+        table = self.stack[-1]
+        if not isinstance(table, dict) or len(flat) % 2:
+            raise TypeError
+        for key, value in zip(flat[::2], flat[1::2], strict=True):
+            if not isinstance(key, str | int | float | bool | None):
+                raise TypeError
+            if key in table:
+                raise refusal(
+                    "pickle_duplicate_key",
+                    f"'{self._member}' gives the key '{excerpt(key)}' twice.",
+                    UPLOAD_AGAIN,
+                    where=key,
+                )
+            table[key] = value
+
+    def _put(self, index: int) -> None:
+        if self.stack[-1] is _MARK:
+            raise IndexError
+        self._memo[index] = self.stack[-1]
+
+    def _do_binput(self, argument: int) -> None:
+        self._put(argument)
+
+    _do_long_binput = _do_binput
+
+    def _do_memoize(self, argument: None) -> None:
+        self._put(len(self._memo))
+
+    def _do_binget(self, argument: int) -> None:
+        self.stack.append(self._memo[argument])
+
+    _do_long_binget = _do_binget
+
+    def _do_global(self, argument: str) -> None:
+        self._mention(_split(argument))
+
+    def _do_stack_global(self, argument: None) -> None:
+        name, module = self._pop(), self._pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise TypeError
+        self._mention(Global(module, name))
+
+    def _mention(self, found: Global) -> None:
+        _check_global(found, self._member, self._is_allowed)
+        self.globals.add(found)
+        self.stack.append(found)
+
+    def _do_reduce(self, argument: None) -> None:
+        args, function = self._pop(), self._pop()
+        if not isinstance(function, Global) or not isinstance(args, tuple):
+            raise TypeError
+        if function.path == "collections.OrderedDict" and not args:
+            self.stack.append({})
+        else:
+            self.stack.append(Call(function, args))
+
+    def _do_newobj(self, argument: None) -> None:
+        args, cls = self._pop(), self._pop()
+        if not self._has_instances:
+            raise _forbidden_opcode("NEWOBJ", self._member)
+        if not isinstance(cls, Global) or args != ():
+            raise TypeError
+        self.stack.append(Instance(cls))
+
+    def _do_build(self, argument: None) -> None:
+        state = self._pop()
+        target = self.stack[-1]
+        if isinstance(target, Instance) and isinstance(state, dict):
+            target.state = state
+        elif not isinstance(target, dict | Call):
+            # The attributes of an OrderedDict (`_metadata`) and of inert calls are dropped.
+            raise TypeError
+
+    def _do_binpersid(self, argument: None) -> None:
+        self.stack.append(PersistentId(self._pop()))

@@ -1,0 +1,207 @@
+"""Hostile bytes → tensors, an architecture, findings. Decides by magic bytes; a file's name means nothing.
+
+    safetensors            safetensors_file
+    zip of torch.save      zip_container → pickle_machine → torch_archive → state_dicts
+    zip of TorchScript     zip_container → pickle_machine → torch_archive → torchscript
+    a folder               folders, then one of the above
+
+then, whatever it was: naming → provenance → inference → the exact comparison with open_clip's own shapes →
+every value finite. Nothing is executed, and nothing is loaded but one tensor at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.building import expected_shapes
+from sanitizer.checkpoints.folders import find_weights, options_beside
+from sanitizer.checkpoints.inference import family_of, infer, with_position_table
+from sanitizer.checkpoints.naming import recognise
+from sanitizer.checkpoints.provenance import Layout, Upload, canonical_tensors, dtype_summary
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.safetensors_file import open_safetensors
+from sanitizer.checkpoints.state_dicts import Scalar, read_state_dict
+from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, MappedFile, check_finite
+from sanitizer.checkpoints.torch_archive import PICKLE_NAME, TorchArchive
+from sanitizer.checkpoints.torchscript import read_torchscript
+from sanitizer.checkpoints.writing import check_state_dict
+from sanitizer.checkpoints.zip_container import Member, open_zip
+from sanitizer.errors import CheckpointRejected
+from sanitizer.recipe import DeclaredOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadCheckpoint:
+    """`tensors`: canonical names, uploaded dtypes, still in the file. `upload`: how to give it back."""
+
+    tensors: LazyTensors
+    architecture: Architecture
+    layout: Layout
+    upload: Upload
+    dtype: str
+    assumed: dict[str, str]
+    findings: tuple[str, ...]
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers: BatchNorm's statistics are not counted."""
+        statistics = (".running_mean", ".running_var", ".num_batches_tracked")
+        parts = self.tensors.parts.items()
+        return sum(part.num_elements for name, part in parts if not name.endswith(statistics))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A container's tensors under the file's own names."""
+
+    tensors: LazyTensors
+    container: str
+    weights_key: str | None = None
+    extras: dict[str, Scalar] | None = None
+    findings: tuple[str, ...] = ()
+
+
+def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> ReadCheckpoint:
+    """Read `path`, a file as uploaded or (library use) a model's folder, without executing anything.
+
+    Raises CheckpointRejected; its codes are in the docstring of `sanitizer.checkpoints`. The tensors stay in
+    the file, which must not change while they are used.
+    """
+    sources: Mapping[str, str] = {}
+    if path.is_dir():
+        declared, sources = options_beside(path, declared)
+        path = find_weights(path)
+    opened = _open_file(path)
+    if not opened.tensors:
+        raise refusal("not_a_clip", f"'{excerpt(filename)}' holds no tensors.", SAVE_AGAIN)
+    recognised, bare = recognise(opened.tensors, is_torchscript=opened.container == "torchscript")
+    layout = _layout(opened, recognised.naming)
+    canonical = canonical_tensors(bare, recognised.origins)
+    family = family_of(layout, is_openai=recognised.is_openai)
+    architecture, assumed = infer(canonical.meta(), declared=declared, layout=family, sources=sources)
+    canonical, filled = _with_batch_counts(canonical, architecture)
+    check_state_dict({name: part.shape for name, part in canonical.parts.items()}, architecture)
+    for name, tensor in canonical.items():
+        check_finite(name, tensor)
+    if "visual.positional_embedding" in canonical:
+        architecture = with_position_table(architecture, canonical["visual.positional_embedding"])
+    upload = Upload(
+        layout=layout,
+        container=opened.container,
+        naming=recognised.naming,
+        prefix=recognised.prefix,
+        weights_key=opened.weights_key,
+        extras=opened.extras,
+        origins=recognised.origins,
+    )
+    return ReadCheckpoint(
+        tensors=canonical,
+        architecture=architecture,
+        layout=layout,
+        upload=upload,
+        dtype=dtype_summary([part.dtype for part in canonical.parts.values()]),
+        assumed=assumed,
+        findings=(*opened.findings, *recognised.findings, *filled),
+    )
+
+
+def _layout(opened: _Opened, naming: str) -> Layout:
+    if opened.container == "torchscript":
+        return "openai_torchscript"
+    if naming == "huggingface":
+        return "huggingface"
+    return "open_clip" if opened.weights_key is None else "research"
+
+
+def _with_batch_counts(
+    tensors: LazyTensors, architecture: Architecture
+) -> tuple[LazyTensors, tuple[str, ...]]:
+    """BatchNorm's `num_batches_tracked`, which old files lack and nothing here uses, as zeros."""
+
+    def zero() -> Tensor:
+        return torch.zeros((), dtype=torch.int64)
+
+    counts = [name for name in expected_shapes(architecture) if name.endswith(".num_batches_tracked")]
+    if not counts or any(name in tensors for name in counts):
+        return tensors, ()
+    added = {name: LazyTensor((), torch.int64, zero) for name in counts}
+    finding = "BatchNorm's batch counts are not in the file; they were set to 0, which changes no result."
+    return LazyTensors(tensors.parts | added, tensors.release), (finding,)
+
+
+# ---------------------------------------------------------------- which container
+
+
+def _open_file(path: Path) -> _Opened:
+    file = MappedFile(path)
+    head = file.read(0, 512)
+    if not head:
+        raise refusal("empty_file", "The file is empty.", "Upload the checkpoint itself.")
+    if head.startswith(b"PK\x03\x04"):
+        return _open_archive(file)
+    if head[8:9] == b"{":
+        return _Opened(tensors=open_safetensors(path), container="safetensors")
+    if head[0] == 0x80 and head[1:2] <= b"\x05":
+        raise refusal(
+            "legacy_pickle",
+            "The file is a bare pickle (the format of torch.save before version 1.6, or of pickle.dump).",
+            "Load it where you trust it, and save it again with torch.save or as safetensors.",
+        )
+    raise _unknown(head)
+
+
+def _unknown(head: bytes) -> CheckpointRejected:
+    if head[257:262] == b"ustar" or head.startswith(
+        (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z")
+    ):
+        return refusal(
+            "packed_file",
+            "The file is an archive of other files, or compressed.",
+            "Unpack it and upload the checkpoint inside.",
+        )
+    return refusal(
+        "unknown_format",
+        f"The file starts with '{excerpt(head[:8])}', which is the start of no checkpoint that is read here.",
+        "Upload a safetensors file, a file written by torch.save, or OpenAI's TorchScript archive.",
+    )
+
+
+def _open_archive(file: MappedFile) -> _Opened:
+    members = open_zip(file)
+    _refuse_relatives(members)
+    archive = TorchArchive(file, members)
+    if "constants.pkl" in members:
+        findings = ("The archive's code was not opened; only its tensors were read.",)
+        return _Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
+    found = read_state_dict(archive)
+    return _Opened(
+        tensors=found.tensors,
+        container="torch_zip",
+        weights_key=found.weights_key,
+        extras=found.extras,
+        findings=found.findings,
+    )
+
+
+def _refuse_relatives(members: Mapping[str, Member]) -> None:
+    """Other zip files that PyTorch writes."""
+    if "archive_format" in members or "archive_version" in members:
+        raise refusal(
+            "pt2_archive",
+            "The file is an exported program (.pt2), not a checkpoint.",
+            SAVE_AGAIN,
+        )
+    if ".data/extern_modules" in members:
+        raise refusal("torch_package", "The file is a torch.package with code inside.", SAVE_AGAIN)
+    if PICKLE_NAME not in members:
+        raise refusal(
+            "zip_not_a_checkpoint",
+            "The archive is not one of PyTorch's: it has no data.pkl.",
+            "Upload the file that torch.save, torch.jit.save or safetensors wrote.",
+        )

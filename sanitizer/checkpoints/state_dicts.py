@@ -1,0 +1,124 @@
+"""What torch.save wrote: a state dict, or a research checkpoint with one inside. Never what is beside it.
+
+A research checkpoint carries an optimizer, an epoch, perhaps a scheduler. Those entries are stepped over: the
+few globals that they mention (NumPy scalars) become inert records, and the findings say so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from sanitizer.checkpoints.pickle_machine import Global
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.tensors import MAX_TENSORS, NO_CLIP, LazyTensor, LazyTensors, checked_name
+from sanitizer.checkpoints.torch_archive import TorchArchive, is_tensor_call, is_tensor_global
+from sanitizer.errors import CheckpointRejected
+
+# Names that occur beside the weights in real research checkpoints. Recorded, never imported or called.
+STEPPED_OVER = frozenset(
+    {
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.dtype",
+        "_codecs.encode",
+        "torch.Size",
+        "torch.device",
+    }
+)
+WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateDict:
+    """Tensors under the names of the file; `weights_key` and `extras` of a research checkpoint."""
+
+    tensors: LazyTensors
+    weights_key: str | None
+    extras: dict[str, Scalar]
+    findings: tuple[str, ...]
+
+
+def read_state_dict(archive: TorchArchive) -> StateDict:
+    """The weights, and sentences on what was left.
+
+    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_state_dict', 'ambiguous_weights'.
+    """
+    read = archive.read_pickle(_is_allowed)
+    weights_key, table, beside = _find_weights(read.root)
+    if len(table) > MAX_TENSORS:
+        raise refusal("too_many_tensors", f"The file has {len(table)} tensors.", NO_CLIP)
+    parts = {checked_name(name): archive.tensor(str(name), value) for name, value in table.items()}
+    check_total(parts, archive.file.size_bytes)
+    passed = sorted(found.path for found in read.globals if found.path in STEPPED_OVER)
+    return StateDict(
+        tensors=LazyTensors(parts, archive.file.release),
+        weights_key=weights_key,
+        extras={key: value for key, value in beside.items() if _is_scalar(value)},
+        findings=tuple(_findings(beside, passed)),
+    )
+
+
+def check_total(parts: dict[str, LazyTensor], size_bytes: int) -> None:
+    """Tensors may share storages, but together they may not be larger than the file."""
+    total = sum(part.num_elements * part.dtype.itemsize for part in parts.values())
+    if total > size_bytes:
+        raise refusal(
+            "tensors_exceed_file",
+            f"The tensors would take {total} bytes; the file has {size_bytes}.",
+            "Save every tensor once: clone tensors that share memory before torch.save.",
+        )
+
+
+def _is_allowed(found: Global) -> bool:
+    return is_tensor_global(found) or found.path in STEPPED_OVER
+
+
+def _no_state_dict(message: str) -> CheckpointRejected:
+    return refusal("not_a_state_dict", message, SAVE_AGAIN)
+
+
+def _find_weights(root: Any) -> tuple[str | None, dict[Any, Any], dict[str, Any]]:
+    """(key, state dict, what lies beside it)."""
+    if not isinstance(root, dict) or not root:
+        raise _no_state_dict("The file holds no table of tensors.")
+    if any(is_tensor_call(value) for value in root.values()):
+        return None, root, {}
+    found = [key for key in WEIGHTS_KEYS if _is_table_of_tensors(root.get(key))]
+    if not found:
+        keys = ", ".join(excerpt(key, 24) for key in list(root)[:8])
+        raise _no_state_dict(f"No entry of the file is a state dict. Its entries are: {keys}.")
+    if len(found) > 1:
+        raise refusal(
+            "ambiguous_weights",
+            f"The file holds several state dicts: {', '.join(found)}.",
+            "Upload a file with one of them only.",
+        )
+    beside = {checked_name(key): value for key, value in root.items() if key != found[0]}
+    return found[0], root[found[0]], beside
+
+
+def _is_table_of_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(is_tensor_call(item) for item in value.values())
+
+
+def _is_scalar(value: Any) -> bool:
+    """Small enough to be kept and written back as it is."""
+    if isinstance(value, str):
+        return len(value) <= 200 and value.isprintable()
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or (isinstance(value, int) and abs(value) < 2**53)
+
+
+def _findings(beside: dict[str, Any], passed: list[str]) -> list[str]:
+    findings = [
+        f"The entry '{excerpt(key, 40)}' beside the weights was stepped over: not read, not used."
+        for key, value in list(beside.items())[:20]
+        if not _is_scalar(value)
+    ]
+    if passed:
+        findings.append(f"The file names {', '.join(passed)}; none of them was imported or called.")
+    return findings

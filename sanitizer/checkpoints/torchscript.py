@@ -1,0 +1,72 @@
+"""OpenAI's own files: TorchScript archives, of which only the recorded tensors are read.
+
+data.pkl describes a tree of modules whose classes live in the archive's `code/`. The classes become inert
+records, the tree is walked for tensors, and `code/` is never opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sanitizer.checkpoints.pickle_machine import Global, Instance
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, refusal
+from sanitizer.checkpoints.state_dicts import check_total
+from sanitizer.checkpoints.tensors import MAX_TENSORS, NO_CLIP, LazyTensor, LazyTensors, checked_name
+from sanitizer.checkpoints.torch_archive import TorchArchive, is_tensor_call, is_tensor_global
+
+_MAX_DEPTH = 32
+_MAX_MODULES = 50_000
+_BUILDERS = frozenset(
+    {
+        "torch.jit._pickle.build_intlist",
+        "torch.jit._pickle.build_tensorlist",
+        "torch.jit._pickle.build_doublelist",
+        "torch.jit._pickle.build_boollist",
+        "torch.jit._pickle.build_tensor_from_id",
+        "torch.jit._pickle.restore_type_tag",
+    }
+)
+
+
+def read_torchscript(archive: TorchArchive) -> LazyTensors:
+    """The tensors of the module tree under their dotted names: a module's own first, then its children's.
+
+    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_module', 'too_many_tensors'.
+    """
+    read = archive.read_pickle(_is_allowed, has_instances=True)
+    if not isinstance(read.root, Instance):
+        raise refusal("not_a_module", "The TorchScript archive holds no module.", SAVE_AGAIN)
+    parts: dict[str, LazyTensor] = {}
+    for name, value in _walk(read.root):
+        if len(parts) >= MAX_TENSORS:
+            raise refusal("too_many_tensors", "The module tree has too many tensors.", NO_CLIP)
+        parts[name] = archive.tensor(name, value)
+    check_total(parts, archive.file.size_bytes)
+    return LazyTensors(parts, archive.file.release)
+
+
+def _is_allowed(found: Global) -> bool:
+    is_class = found.module == "__torch__" or found.module.startswith("__torch__.")
+    return is_class or is_tensor_global(found) or found.path in _BUILDERS
+
+
+def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
+    """Depth first. Modules may be shared, so steps are counted: a small file can describe a huge tree."""
+    waiting = [("", 0, root)]
+    num_visited = 0
+    while waiting:
+        prefix, depth, module = waiting.pop()
+        num_visited += 1
+        if depth > _MAX_DEPTH or num_visited > _MAX_MODULES:
+            raise refusal(
+                "not_a_module", "The module tree is too deep or too large.", SAVE_AGAIN, where=prefix
+            )
+        children: list[tuple[str, int, Instance]] = []
+        for name, value in module.state.items():
+            path = f"{prefix}{checked_name(name)}"
+            if is_tensor_call(value):
+                yield path, value
+            elif isinstance(value, Instance):
+                children.append((f"{path}.", depth + 1, value))
+        waiting += reversed(children)
