@@ -103,13 +103,16 @@ class ShardSource:
         shard, problem, _, image_at, image_bytes = row[:5]
         if problem:
             raise BadSample(*_PROBLEMS[problem])
-        descriptor = self._descriptor(shard)
-        image = os.pread(descriptor, image_bytes, image_at)
-        texts = {
-            extension: os.pread(descriptor, size_bytes, offset)
-            for extension, offset, size_bytes in zip(TEXT_EXTENSIONS, row[5:8], row[8:11], strict=True)
-            if offset
-        }
+        try:
+            descriptor = self._descriptor(shard)
+            image = os.pread(descriptor, image_bytes, image_at)
+            texts = {
+                extension: os.pread(descriptor, size_bytes, offset)
+                for extension, offset, size_bytes in zip(TEXT_EXTENSIONS, row[5:8], row[8:11], strict=True)
+                if offset
+            }
+        except OSError as error:
+            raise BadSample("missing_file", error.strerror or "the shard cannot be read") from None
         if len(image) != image_bytes:
             raise BadSample("missing_file", "the shard became shorter while it was being read")
         return RawSample(image, texts)

@@ -116,11 +116,15 @@ class SkipLedger:
         reason, count = self._reasons.most_common(1)[0]
         explains_most = 2 * count > self.num_skipped
         code, remedy = _CODE_OF_REASON.get(reason, _ANY_REASON) if explains_most else _ANY_REASON
-        share = f"{self.max_skipped_share:.2%}".rstrip("0").rstrip(".") if self.max_skipped_share else "0 %"
+        what = f"All {self.num_samples} samples are bad"
+        if self.num_skipped < self.num_samples:
+            what = (
+                f"{self.num_skipped} samples are bad, more than a share of {self.max_skipped_share:g}"
+                f" of {self.num_samples} (reading stopped there)"
+            )
         return DatasetRejected(
             code,
-            f"{self.num_skipped} samples are bad, more than {share} of {self.num_samples}"
-            f" (reading stopped there). Examples: {'; '.join(self._examples[:3])}.",
+            f"{what}. Examples: {'; '.join(self._examples[:3])}.",
             remedy,
             where=self._examples[0],
         )

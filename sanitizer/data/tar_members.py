@@ -61,7 +61,7 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
         size = _checked_size(header, shard, position)
         kind = header[156:157]
         data_at = position + BLOCK
-        if kind in {b"L", b"x"} or kind in {b"K", b"g"}:
+        if kind in {b"L", b"K", b"x", b"g"}:
             position = _after(data_at, size, total, shard)
             if kind == b"L":
                 long_name = _small(descriptor, data_at, size, MAX_NAME_BYTES, shard).rstrip(b"\0")
