@@ -38,6 +38,7 @@ DATABASE = "cleanclip"
 VARIABLE = "CLEANCLIP_DATABASE__URL"
 _SUPERUSER = "postgres"
 _SOCKET_NAME = ".s.PGSQL.5432"
+_STATUS_LINE = 7  # of postmaster.pid, counted from 0; padded to eight characters
 _MAX_SOCKET_PATH_BYTES = 100  # 107 on Linux, 103 on macOS, one for the final zero
 
 
@@ -97,13 +98,16 @@ class Postgres:
         return self.process
 
     def is_ready(self) -> bool:
-        """The server answers; the role and the database are there."""
+        """The server says in its pid file that it takes connections; the role and the database are there."""
         try:
-            self._tool("psql", "--dbname=postgres", "--quiet", "--command=")
-            if not (self.folder / "role-made").exists():
-                self._make_role()
-        except CannotStart:
+            lines = (self.data_folder / "postmaster.pid").read_text(encoding="utf-8").split("\n")
+        except OSError:
             return False
+        expected_pid = "" if self.process is None else str(self.process.pid)
+        if lines[0] != expected_pid or lines[_STATUS_LINE : _STATUS_LINE + 1] != ["ready   "]:
+            return False  # the first line may be a killed predecessor's
+        if not (self.folder / "role-made").exists():
+            self._make_role()
         return True
 
     def _make_cluster(self) -> None:

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Literal
 
@@ -218,6 +219,7 @@ def find_binary(name: str, *candidates: Path) -> Path:
     return Path(found)
 
 
+@cache
 def unprivileged_identity() -> Identity:
     """How a server that refuses root can run here. Tries a user namespace before changing the user."""
     if os.geteuid() != 0:

@@ -74,6 +74,7 @@ class SeaweedFS:
             "s3.config": str(identities),
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
+            "volume.preStopSeconds": "0",
             **{name: str(port) for name, port in self._ports.items()},
         }
         self.process = start(
