@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment
-from sanitizer.data import assembly, images
+from sanitizer.data import assembly
 from sanitizer.data.batches import LabelledBatches, PairBatch, PairBatches
 from sanitizer.data.images import to_model_pixels
 from sanitizer.data.labelled import open_labelled
@@ -143,7 +143,7 @@ def test_without_augmentation_both_views_are_the_original(pairs_folder: Path) ->
 
 def test_both_views_come_from_one_decode_and_small_data_are_decoded_once(pairs_folder: Path) -> None:
     feed = batches(pairs_folder)
-    with patch.object(images.Image, "open", wraps=images.Image.open) as opened:
+    with patch("PIL.Image.open", wraps=Image.open) as opened:
         first = list(feed.epoch(0))
         assert opened.call_count == NUM_PAIRS
         again = list(feed.epoch(0))
@@ -155,7 +155,7 @@ def test_data_too_large_for_the_cache_give_the_same_batches(pairs_folder: Path) 
     cached = batches(pairs_folder)
     with patch.object(assembly, "CACHE_BYTES", 1000):
         uncached = batches(pairs_folder)
-    with patch.object(images.Image, "open", wraps=images.Image.open) as opened:
+    with patch("PIL.Image.open", wraps=Image.open) as opened:
         for epoch in range(2):
             assert equal(uncached.epoch(epoch), cached.epoch(epoch))
     assert opened.call_count == 3 * NUM_PAIRS  # the cached one decodes in its first epoch only

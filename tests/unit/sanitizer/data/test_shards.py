@@ -65,7 +65,13 @@ def test_the_same_key_in_two_places_is_two_samples(tmp_path: Path) -> None:
 def test_a_leading_dot_slash_folders_and_files_without_extension_are_no_samples(tmp_path: Path) -> None:
     folder = tarfile.TarInfo("./")
     folder.type = tarfile.DIRTYPE
-    members = [(folder, b""), ("./a.png", IMAGE), ("./a.txt", b"x"), ("README", b"y"), (".hidden.jpg", b"z")]
+    members: list[tuple[str | tarfile.TarInfo, bytes]] = [
+        (folder, b""),
+        ("./a.png", IMAGE),
+        ("./a.txt", b"x"),
+        ("README", b"y"),
+        (".hidden.jpg", b"z"),
+    ]
     assert reasons(source(tmp_path, [*members, ("__meta__", b"m")])) == {"a": ""}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from PIL import Image
 
-from sanitizer.data import images
 from sanitizer.data.validation import summarise
 from sanitizer.errors import DatasetRejected, Interrupted
 from sanitizer.jobspec import DATASET_ADAPTER
@@ -72,6 +72,6 @@ def test_a_stop_is_obeyed_between_samples(tmp_path: Path) -> None:
 
 def test_every_picture_is_decoded_exactly_once(tmp_path: Path) -> None:
     make_pairs(tmp_path, 12)
-    with patch.object(images.Image, "open", wraps=images.Image.open) as opened:
+    with patch("PIL.Image.open", wraps=Image.open) as opened:
         summarise(tmp_path, "pairs", 0.0)
     assert opened.call_count == 12
