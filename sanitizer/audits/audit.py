@@ -74,7 +74,7 @@ def run_audit(
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
-    before every batch. Reports `phase` from start to finish in images. `num_workers` processes decode.
+    before every pass of a batch; `num_workers` processes decode. Reports `phase` from start to finish in images.
     Raises OptionsRejected `unknown_target`, `ambiguous_target` or `bad_template`; DatasetRejected if too many
     images are bad or all are of the target class; CheckpointRejected if embeddings are not finite;
     Interrupted if `stop()`.
@@ -138,6 +138,7 @@ def _count(
         counts.predicted.append(predicted_N.cpu())
         counts.label_rank.append(rank_of_label(logits_NC, label_N).cpu())
         for trigger, predictions in zip(triggers, counts.triggered, strict=True):
+            watch.check()
             predictions.append(predict(trigger.apply(image_NCHW, batch.index_N, seed))[0].cpu())
         watch.images_done(batch.index_N[-1] + 1)
     return counts

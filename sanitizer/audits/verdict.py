@@ -151,10 +151,10 @@ def images_to_decide(estimate: Estimate, limit: float) -> int | None:
 
     The Wilson interval of n images excludes the limit once |share - limit| > z sqrt(limit (1 - limit) / n).
     """
-    gap = abs(estimate.value - limit)
-    if gap == 0:
+    gap, spread = abs(estimate.value - limit), Z_95 * math.sqrt(limit * (1 - limit))
+    if gap * math.sqrt(MOST_IMAGES) <= spread:
         return None
-    n = max(estimate.n, math.ceil(Z_95**2 * limit * (1 - limit) / gap**2))
+    n = max(estimate.n, math.ceil((spread / gap) ** 2))
 
     def is_decided(n: int) -> bool:
         return _against(*wilson_bounds(round(estimate.value * n), n), limit) != "undecided"

@@ -1,0 +1,49 @@
+"""On a CUDA device the triggers are those of the CPU, and an audit counts the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.audits.audit import run_audit
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.labelled import open_labelled
+from sanitizer.progress import ignore
+from sanitizer.recipe import AttackOptions, AuditOptions
+from tests.fixtures.audited import write_labelled, write_model
+from tests.fixtures.triggers import EVERY_ATTACK, random_images
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("options", EVERY_ATTACK.values(), ids=list(EVERY_ATTACK))
+def test_a_trigger_is_the_same_on_both_devices(options: AttackOptions) -> None:
+    images, trigger = random_images(8, 64), build_trigger(options)
+    on_cpu = trigger.apply(images, range(8), 3)
+    on_gpu = trigger.apply(images.cuda(), range(8), 3).cpu()
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=1e-7)
+
+
+def test_an_audit_counts_the_same_images_on_both_devices(tmp_path: Path) -> None:
+    model, labelled = write_model(tmp_path / "model"), write_labelled(tmp_path / "labelled")
+    on_cpu, on_gpu = (
+        run_audit(
+            load_canonical(model),
+            open_labelled(labelled),
+            AuditOptions(target="cloud", attacks=tuple(EVERY_ATTACK.values())),
+            seed=1,
+            device=torch.device(device),
+            progress=ignore,
+            phase="baseline_audit",
+            stop=lambda: False,
+        )
+        for device in ("cpu", "cuda")
+    )
+    assert on_gpu.figures == on_cpu.figures
+    assert torch.equal(on_gpu.correct_N, on_cpu.correct_N)
