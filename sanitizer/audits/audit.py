@@ -74,7 +74,7 @@ def run_audit(
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
-    before every pass of a batch; `num_workers` processes decode. Reports `phase` from start to finish in images.
+    before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
     Raises OptionsRejected `unknown_target`, `ambiguous_target` or `bad_template`; DatasetRejected if too many
     images are bad or all are of the target class; CheckpointRejected if embeddings are not finite;
     Interrupted if `stop()`.
