@@ -1,0 +1,95 @@
+"""The operators' commands against a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.cli import create_key, migrate, requeue
+from app.db.session import Database, build_engine
+from app.domain.errors import NotFound
+from app.services import api_keys
+
+pytestmark = pytest.mark.stack
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(build_engine(database_url))
+    yield database
+    database.dispose()
+
+
+def run(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "CLEANCLIP_DATABASE__URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    migrate(database_url)
+    migrate(database_url)
+
+
+def test_a_key_is_printed_once_on_stdout_and_works(database_url: str, database: Database) -> None:
+    shown = run(database_url, "create-key", "--project", "lab", "--scopes", "read,run")
+    assert shown.returncode == 0, shown.stderr
+    text = shown.stdout.strip()
+    assert text not in shown.stderr
+    with database.unit_of_work() as unit:
+        presented = api_keys.read_key(text)
+        caller = api_keys.recognise(unit, presented, request_id="r", remote_addr=None)
+    assert caller.scopes == {"read", "run"}
+
+
+def test_two_keys_of_one_name_are_of_one_project(database_url: str) -> None:
+    first = json.loads(run(database_url, "create-key", "--project", "two", "--json").stdout)
+    second = json.loads(run(database_url, "create-key", "--project", "two", "--json").stdout)
+    assert first["project_id"] == second["project_id"]
+    assert first["key"] != second["key"]
+
+
+def test_an_unknown_scope_is_refused_in_one_sentence_and_nothing_is_made(
+    database_url: str, database: Database
+) -> None:
+    shown = run(database_url, "create-key", "--project", "none", "--scopes", "everything")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "everything" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    with database.unit_of_work() as unit:
+        assert unit.projects.by_name("none") is None
+
+
+def test_a_job_that_does_not_exist_cannot_be_requeued(database: Database) -> None:
+    create_key(database, project="p", name="k", scopes=["read"], expires_at=None)
+    with pytest.raises(NotFound):
+        requeue(database, "job_00000000000000000000000000")
+
+
+def test_a_database_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
+    shown = run(f"postgresql+psycopg://nobody@/x?host={tmp_path}", "create-key", "--project", "lab")
+    assert shown.returncode == 1
+    assert "Traceback" not in shown.stderr
+    assert "database" in shown.stderr
+
+
+def test_wrong_usage_exits_with_two(tmp_path: Path) -> None:
+    assert run(f"postgresql://x@/x?host={tmp_path}", "create-key").returncode == 2
+
+
+def test_the_commands_never_load_torch() -> None:
+    code = "import sys, app.cli; assert not {'torch', 'open_clip', 'worker', 'celery.app'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
