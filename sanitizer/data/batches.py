@@ -102,6 +102,16 @@ class PairBatches:
     def skipped_examples(self) -> tuple[str, ...]:
         return self._ledger.examples
 
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """All of them, to be kept with a training state and given to `recall` when a run is resumed."""
+        return self._ledger.skipped
+
+    def recall(self, skipped: Iterable[Skipped]) -> None:
+        """Count the bad pairs that the run met before it was cut. Raises DatasetRejected as `epoch` does."""
+        for one in skipped:
+            self._ledger.add(one)
+
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[PairBatch]:
         """The batches of `epoch` from `start_step` on. Raises DatasetRejected when too many pairs are bad."""
         self._positions.epoch, self._positions.start_step = epoch, start_step

@@ -133,8 +133,10 @@ def open_labelled(path: Path) -> LabelledDataset:
 
     Raises DatasetRejected (see the table in `sanitizer.data.pairs`).
     """
-    if not path.is_dir():
+    if not path.exists():
         raise not_found(path)
+    if not path.is_dir():
+        raise _no_class_names(f"{path.name} is a single file")
     listings = [path / name for name in (CLASS_NAMES_NAME, TEMPLATES_NAME) if (path / name).is_file()]
     texts = {listing.name: _listing(listing) for listing in listings}
     names = _class_names(texts[CLASS_NAMES_NAME]) if CLASS_NAMES_NAME in texts else None
@@ -143,12 +145,7 @@ def open_labelled(path: Path) -> LabelledDataset:
         templates = parse_templates(texts[TEMPLATES_NAME], where=TEMPLATES_NAME)
     shards = find_shards(path)
     if shards and names is None:
-        raise DatasetRejected(
-            "no_class_names",
-            f"{path.name} holds shards but no {CLASS_NAMES_NAME}.",
-            f"Put a {CLASS_NAMES_NAME} beside the shards: one class name a line, line 1 for label 0.",
-            where=CLASS_NAMES_NAME,
-        )
+        raise _no_class_names(f"{path.name} holds shards but no {CLASS_NAMES_NAME}")
     source: Source
     if shards and names is not None:
         source = ShardSource(shards)
@@ -166,6 +163,15 @@ def open_labelled(path: Path) -> LabelledDataset:
             where=printable(source.key(0)),
         )
     return LabelledDataset(source, names, templates, listings)
+
+
+def _no_class_names(what: str) -> DatasetRejected:
+    return DatasetRejected(
+        "no_class_names",
+        f"{what}.",
+        f"Give a folder with the shards and a {CLASS_NAMES_NAME}: one class name a line, line 1 for label 0.",
+        where=CLASS_NAMES_NAME,
+    )
 
 
 def _labels_of_folders(

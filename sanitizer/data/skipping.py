@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sanitizer.errors import DatasetRejected
 
@@ -83,37 +84,38 @@ class SkipLedger:
 
     num_samples: int
     max_skipped_share: float
-    _seen: set[int] = field(default_factory=set)
-    _reasons: Counter[str] = field(default_factory=Counter)
-    _examples: list[str] = field(default_factory=list)
+    _skipped: dict[int, Skipped] = field(default_factory=dict)
 
     @property
     def num_skipped(self) -> int:
-        return len(self._seen)
+        return len(self._skipped)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Every bad sample met so far, in the order in which they were met."""
+        return tuple(self._skipped.values())
 
     @property
     def reasons(self) -> dict[str, int]:
         """Reason → how many, the commonest first."""
-        return dict(self._reasons.most_common())
+        return dict(Counter(one.reason for one in self._skipped.values()).most_common())
 
     @property
     def examples(self) -> tuple[str, ...]:
-        return tuple(self._examples)
+        """The first few, as sentences."""
+        return tuple(str(one) for one in islice(self._skipped.values(), NUM_EXAMPLES))
 
     def add(self, skipped: Skipped) -> None:
         """Count one. Raises DatasetRejected when the share of all samples is passed."""
-        if skipped.index in self._seen:
+        if skipped.index in self._skipped:
             return
-        self._seen.add(skipped.index)
-        self._reasons[skipped.reason] += 1
-        if len(self._examples) < NUM_EXAMPLES:
-            self._examples.append(str(skipped))
+        self._skipped[skipped.index] = skipped
         if self.num_skipped > self.max_skipped_share * self.num_samples:
             raise self.rejection()
 
     def rejection(self) -> DatasetRejected:
         """The refusal; its code is that of the one reason that explains most of the skipped."""
-        reason, count = self._reasons.most_common(1)[0]
+        reason, count = next(iter(self.reasons.items()))
         explains_most = 2 * count > self.num_skipped
         code, remedy = _CODE_OF_REASON.get(reason, _ANY_REASON) if explains_most else _ANY_REASON
         what = f"All {self.num_samples} samples are bad"
@@ -124,7 +126,7 @@ class SkipLedger:
             )
         return DatasetRejected(
             code,
-            f"{what}. Examples: {'; '.join(self._examples[:3])}.",
+            f"{what}. Examples: {'; '.join(self.examples[:3])}.",
             remedy,
-            where=self._examples[0],
+            where=self.examples[0],
         )

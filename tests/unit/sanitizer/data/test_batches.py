@@ -187,6 +187,18 @@ def test_bad_pairs_are_counted_once_and_replaced_so_that_batches_stay_full(
     assert equal(batches(tmp_path).epoch(2, 2), list(feed.epoch(2))[2:])
 
 
+def test_a_resumed_run_recalls_the_bad_pairs_that_it_met_before(tmp_path: Path) -> None:
+    whole = batches(spoiled(tmp_path, 37, 3))
+    list(whole.epoch(0))
+    resumed = batches(tmp_path)
+    resumed.recall(whole.skipped)
+    list(resumed.epoch(1))
+    assert resumed.num_skipped == 3
+    assert resumed.skipped_examples == whole.skipped_examples
+    with pytest.raises(DatasetRejected):
+        batches(tmp_path, max_skipped_share=0.05).recall(whole.skipped)
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_too_many_bad_pairs_refuse_the_data(tmp_path: Path, num_workers: int) -> None:
     feed = batches(spoiled(tmp_path, 35, 5), num_workers=num_workers)

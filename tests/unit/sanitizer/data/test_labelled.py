@@ -152,6 +152,7 @@ def test_what_cannot_be_opened_is_refused_with_its_code(tmp_path: Path) -> None:
     folder = make_labelled(tmp_path / "a", 3)
     (folder / "classnames.txt").unlink()
     assert code(folder) == "no_class_names"
+    assert code(folder / "labelled-00000.tar") == "no_class_names"
     for names in ("", "cat\n\ndog\n", "x" * 201):
         (folder / "classnames.txt").write_text(names)
         assert code(folder) == "bad_class_names"
