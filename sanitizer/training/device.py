@@ -4,7 +4,8 @@ Parameters, moments, embeddings and losses are float32 everywhere; `bf16` means 
 and backward run under autocast. `auto` chooses bf16
   - on CUDA, where the device supports it;
   - on a CPU with AMX tiles or AVX-512 BF16, for models of at least 20 million parameters outside the token
-    table: below that the casts cost more than the arithmetic saves (benchmarks/precision.py);
+    table. A smaller one is trained in minutes either way, and gives the same figures on a CPU that has
+    neither (docs/decisions/0013; `precision: bf16` asks for it all the same);
 and fp32 everywhere else.
 """
 
@@ -19,7 +20,8 @@ from torch import nn
 from sanitizer.errors import OptionsRejected
 from sanitizer.recipe import Precision
 
-BF16_MIN_TOWER_PARAMETERS = 20_000_000
+LARGE_MODEL_PARAMETERS = 20_000_000
+MAX_LOADER_WORKERS = 12
 
 
 def pick(requested: str = "auto") -> torch.device:
@@ -55,7 +57,7 @@ def towers_dtype(precision: Precision, device: torch.device, model: nn.Module) -
         return torch.bfloat16
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
-    if device.type == "cpu" and _cpu_has_bf16() and num_tower_parameters(model) >= BF16_MIN_TOWER_PARAMETERS:
+    if device.type == "cpu" and _cpu_has_bf16() and num_tower_parameters(model) >= LARGE_MODEL_PARAMETERS:
         return torch.bfloat16
     return torch.float32
 
@@ -70,13 +72,25 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
-def use_all_cores() -> int:
-    """One thread per core that this process may run on; returns that number.
+def num_granted_cores() -> int:
+    """Cores that this process may use: as many as the system lets it run on, at most OMP_NUM_THREADS."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(asked)) if asked.isdecimal() and int(asked) > 0 else cores
 
-    torch counts the machine's cores; a container or a taskset may grant fewer, and more threads than
-    cores make small steps several times slower. OMP_NUM_THREADS, where set, wins.
+
+def share_cores(model: nn.Module, device: torch.device) -> int:
+    """Set torch's threads for this process and model; returns how many loader workers to start beside them.
+
+    A small model's parallel regions last microseconds, and threads that wait for each other spin: with one
+    thread more than free cores its steps take ten times as long. So on a CPU a small model leaves the
+    workers' cores alone and never takes more than four; a large one uses every core, since its regions are
+    long and preparing its data costs a tenth of them.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, min(granted, torch.get_num_threads())))
-    return torch.get_num_threads()
+    granted = num_granted_cores()
+    if device.type != "cpu":
+        return min(granted - 1, MAX_LOADER_WORKERS)
+    workers = min(granted // 2, 1 + granted // 8, MAX_LOADER_WORKERS)
+    is_small = num_tower_parameters(model) < LARGE_MODEL_PARAMETERS
+    torch.set_num_threads(min(granted - workers, 4) if is_small else granted)
+    return workers

@@ -1,0 +1,164 @@
+"""The command line of `python -m sanitizer`, and options made of what was typed. Runs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, DeclaredOptions, Recipe, parse
+
+EPILOGUE = """\
+exit codes:
+  0   done; the verdict is in the report
+  1   the program failed
+  2   wrong arguments
+  3   refused: the input or the options cannot be used, the reason is on stderr
+  75  interrupted; the same command resumes
+"""
+ATTACKS = ("badnet", "blended", "wanet", "sig", "label_consistent")
+_RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
+    ("lambda1", float, "weight of CLIP's own loss"),
+    ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
+    ("epochs", int, "passes over the pairs"),
+    ("batch_size", int, "pairs of one update"),
+    ("chunk_size", int, "pairs in memory at once, where a batch does not fit; the result stays the same"),
+    ("learning_rate", float, "highest learning rate"),
+    ("warmup_steps", int, "updates until it is reached"),
+    ("weight_decay", float, "of matrices and kernels"),
+    ("precision", str, "auto, fp32 or bf16"),
+)
+
+T = TypeVar("T")
+
+
+class UsageError(Exception):
+    """What was typed does not make sense; the message is a sentence for a person."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m sanitizer",
+        description="Inspect, audit and clean CLIP checkpoints on this machine.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+
+    inspect = commands.add_parser("inspect", help="read a checkpoint without executing it")
+    _add_checkpoint(inspect)
+    inspect.add_argument(
+        "--out", type=Path, help="folder for canonical weights, config.json, inspection.json"
+    )
+
+    validate = commands.add_parser("validate", help="read every sample of a data set once")
+    validate.add_argument("data", type=Path)
+    validate.add_argument("--kind", choices=("pairs", "labelled"), required=True)
+    validate.add_argument("--max-skipped-share", type=float, default=0.01)
+    validate.add_argument("--out", type=Path, help="folder for dataset.json")
+
+    audit = commands.add_parser("audit", help="measure CA, ASR and PA")
+    _add_checkpoint(audit)
+    _add_audit(audit)
+    audit.add_argument("--out", type=Path, help="folder for report.json")
+
+    sanitize = commands.add_parser("sanitize", help="audit, clean with CleanCLIP, audit again")
+    _add_checkpoint(sanitize)
+    _add_audit(sanitize)
+    sanitize.add_argument("--pairs", type=Path, required=True, help="clean image-caption pairs")
+    sanitize.add_argument(
+        "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
+    )
+    sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below change it")
+    for name, kind, meaning in _RECIPE_FLAGS:
+        sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
+    sanitize.add_argument("--layout", choices=("open_clip", "as_uploaded"), default="open_clip")
+    sanitize.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS")
+
+    run = commands.add_parser("run", help="one job folder, as a worker does: events on stdout")
+    run.add_argument("folder", type=Path)
+
+    for command in (inspect, validate, audit, sanitize):
+        command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    for command in (inspect, validate, audit, sanitize, run):
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+    return top
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "checkpoint", type=Path, help="a checkpoint file, or a Hugging Face or canonical folder"
+    )
+    command.add_argument("--declare", type=Path, help="declared options as JSON (quick_gelu, image_mean, …)")
+
+
+def _add_audit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--labelled", type=Path, required=True, help="labelled test images")
+    command.add_argument("--target", help="class that the attacker wants")
+    command.add_argument(
+        "--attack", action="append", choices=ATTACKS, help="may be repeated; default: all but the last"
+    )
+    command.add_argument(
+        "--audit", type=Path, dest="audit_file", help="audit options as JSON, instead of those"
+    )
+    command.add_argument("--seed", type=_seed, default=0)
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {2**31 - 1}")
+    return int(text)
+
+
+def recipe_from(arguments: argparse.Namespace) -> Recipe:
+    """The recipe file's values, changed by the options given. Raises UsageError."""
+    values = _read_json(arguments.recipe) if arguments.recipe else {}
+    typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
+    return _parse(CleanCLIPRecipe, {**values, **{k: v for k, v in typed.items() if v is not None}}, "recipe")
+
+
+def audit_from(arguments: argparse.Namespace) -> AuditOptions:
+    """The audit file's options, or those of --target and --attack. Raises UsageError."""
+    if arguments.audit_file:
+        if arguments.attack:
+            raise UsageError("Give --attack or --audit, not both.")
+        values = _read_json(arguments.audit_file)
+    else:
+        values = {"attacks": [{"attack": name} for name in arguments.attack]} if arguments.attack else {}
+    if arguments.target:
+        values["target"] = arguments.target
+    if "target" not in values:
+        raise UsageError("Name the class that the attacker wants with --target.")
+    return _parse(AuditOptions, values, "audit options")
+
+
+def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:
+    """The declared options of --declare. Raises UsageError."""
+    values = _read_json(arguments.declare) if arguments.declare else {}
+    return _parse(DeclaredOptions, values, "declared options")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no JSON object.")
+    return values
+
+
+def _parse(kind: type[T], values: dict[str, Any], what: str) -> T:
+    try:
+        return parse(kind, values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or what}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise UsageError(f"The {what} cannot be used: {problems}.") from error

@@ -1,0 +1,104 @@
+"""The audit before cleaning, made once per job: a resumed job finds it in its state. Knows no training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import LabelledDataset
+from sanitizer.progress import Noted, Progress
+from sanitizer.recipe import AuditOptions, to_json
+from sanitizer.report import AuditFigures
+
+FILE_NAME = "baseline_audit.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """An AuditResult as JSON. `key` is over everything that decides it; `correct` is a string of 0 and 1."""
+
+    key: str
+    figures: AuditFigures
+    correct: str
+    num_skipped: int
+    skipped_examples: tuple[str, ...]
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
+def audit_once(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    options: AuditOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> AuditResult:
+    """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there."""
+    key = _key(checkpoint, labelled, options, seed)
+    path = folder / FILE_NAME
+    found = _read(path, key)
+    if found is not None:
+        progress(Noted(level="info", message="The baseline audit of an earlier attempt is used again."))
+        return found
+    result = run_audit(
+        checkpoint,
+        labelled,
+        options,
+        seed=seed,
+        device=device,
+        progress=progress,
+        phase="baseline_audit",
+        stop=stop,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = _Kept(
+        key=key,
+        figures=result.figures,
+        correct="".join("1" if correct else "0" for correct in result.correct_N.tolist()),
+        num_skipped=result.num_skipped,
+        skipped_examples=result.skipped_examples,
+    )
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(_KEPT.dump_json(kept))
+    partial.replace(path)
+    return result
+
+
+def _read(path: Path, key: str) -> AuditResult | None:
+    try:
+        kept = _KEPT.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    if kept.key != key:
+        return None
+    return AuditResult(
+        figures=kept.figures,
+        correct_N=torch.tensor([character == "1" for character in kept.correct]),
+        num_skipped=kept.num_skipped,
+        skipped_examples=kept.skipped_examples,
+    )
+
+
+def _key(checkpoint: LoadedCheckpoint, labelled: LabelledDataset, options: AuditOptions, seed: int) -> str:
+    parts = {
+        "version": 1,
+        "weights_sha256": checkpoint.weights_sha256,
+        "architecture": checkpoint.architecture.to_config(),
+        "labelled_sha256": labelled.sha256,
+        "options": to_json(options),
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

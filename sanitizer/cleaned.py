@@ -1,0 +1,62 @@
+"""Writes cleaned weights as the input was: each tensor in its dtype, and in the uploaded layout if asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.checkpoints.safetensors_file import open_safetensors
+from sanitizer.checkpoints.tensors import described
+from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
+from sanitizer.errors import TrainingDiverged
+from sanitizer.jobspec import WEIGHTS_NAME
+from sanitizer.recipe import OutputLayout, Recipe, to_json
+
+
+def write_cleaned(
+    out_dir: Path,
+    checkpoint: LoadedCheckpoint,
+    original_folder: Path,
+    *,
+    recipe: Recipe,
+    seed: int,
+    output_layout: OutputLayout,
+) -> tuple[str, ...]:
+    """Write the trained weights of `checkpoint`, which was loaded from `original_folder`, into `out_dir`.
+
+    Returns sentences on what could not be as it was. Raises TrainingDiverged if a value does not fit the
+    dtype that it came in.
+    """
+    tensors = _in_dtypes_of(original_folder / WEIGHTS_NAME, checkpoint.model.state_dict())
+    provenance = {
+        **checkpoint.provenance,
+        "cleaned": {
+            "recipe": to_json(recipe),
+            "seed": seed,
+            "from_weights_sha256": checkpoint.weights_sha256,
+        },
+    }
+    write_canonical(out_dir, tensors, checkpoint.architecture, provenance)
+    if output_layout == "as_uploaded":
+        return write_as_uploaded(out_dir, tensors, provenance).findings
+    return ()
+
+
+def _in_dtypes_of(original: Path, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The trained tensors, contiguous on the CPU, each in the dtype that its namesake has in `original`."""
+    dtypes = {name: dtype for name, (dtype, _) in described(open_safetensors(original)).items()}
+    cast: dict[str, Tensor] = {}
+    for name, tensor in trained.items():
+        cast[name] = tensor.detach().to("cpu", dtypes[name]).contiguous()
+        if not bool(torch.isfinite(cast[name]).all()):
+            dtype_name = str(dtypes[name]).removeprefix("torch.")
+            raise TrainingDiverged(
+                "does_not_fit_dtype",
+                f"After training '{name}' has values that do not fit {dtype_name}.",
+                "Lower the learning rate, or upload the weights in float32.",
+                where=name,
+            )
+    return cast

@@ -1,0 +1,276 @@
+"""The four things that the library does, from files to files: inspect, validate, audit, sanitize.
+
+    sanitize:  checkpoint, labelled ─▶ baseline audit ─┐
+               checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit ─▶ verdict, report
+
+The final audit measures the file that is handed out, read back from the disk. Everything that can be
+refused is refused before anything is computed. Knows no job, no signal and no terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sanitizer import reporting
+from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.audits.statistics import paired_difference
+from sanitizer.audits.targets import find_target
+from sanitizer.audits.verdict import judge
+from sanitizer.baseline import audit_once
+from sanitizer.checkpoints.inspection import inspect_upload
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.cleaned import write_cleaned
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.pairs import PairDataset, open_pairs
+from sanitizer.data.validation import summarise
+from sanitizer.jobspec import (
+    CURVE_NAME,
+    DATASET_ADAPTER,
+    DATASET_NAME,
+    REPORT_NAME,
+    DatasetSummary,
+    Inspection,
+)
+from sanitizer.progress import PhaseFinished, PhaseStarted, Progress, ignore
+from sanitizer.recipe import AuditOptions, DeclaredOptions, OutputLayout, Policy, Recipe
+from sanitizer.report import Report, Training, dump_json
+from sanitizer.training.device import pick, share_cores
+from sanitizer.training.fits import check_fits
+from sanitizer.training.loop import Finetuned, finetune
+
+Stop = Callable[[], bool]
+
+
+def never() -> bool:
+    """A `stop` that does not."""
+    return False
+
+
+def inspect(
+    upload: Path,
+    out_dir: Path,
+    *,
+    declared: DeclaredOptions,
+    filename: str,
+    expected_sha256: str | None = None,
+    progress: Progress = ignore,
+) -> Inspection:
+    """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected."""
+    progress(PhaseStarted(phase="inspect", total=None, unit="bytes"))
+    inspection = inspect_upload(
+        upload, out_dir, declared=declared, filename=filename, expected_sha256=expected_sha256
+    )
+    progress(PhaseFinished(phase="inspect"))
+    return inspection
+
+
+def validate(
+    data: Path,
+    kind: Literal["pairs", "labelled"],
+    out_dir: Path,
+    *,
+    max_skipped_share: float,
+    progress: Progress = ignore,
+    stop: Stop = never,
+) -> DatasetSummary:
+    """Read every sample once; dataset.json in `out_dir`. Raises DatasetRejected, Interrupted."""
+    summary = summarise(data, kind, max_skipped_share, progress, stop)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / DATASET_NAME).write_bytes(DATASET_ADAPTER.dump_json(summary, indent=2))
+    return summary
+
+
+def audit(
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    options: AuditOptions,
+    out_dir: Path,
+    *,
+    policy: Policy | None = None,
+    seed: int = 0,
+    upload_sha256: str | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never,
+) -> Report:
+    """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged."""
+    checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
+    share_cores(checkpoint.model, torch_device)
+    result = run_audit(
+        checkpoint,
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        progress=progress,
+        phase="baseline_audit",
+        stop=stop,
+    )
+    policy = policy or Policy()
+    report = Report(
+        kind="audit",
+        created_at=datetime.now(UTC),
+        seed=seed,
+        checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
+        data=(reporting.labelled_input(labelled, result.num_skipped, result.skipped_examples),),
+        audit=options,
+        policy=policy,
+        before=result.figures,
+        verdict=judge(before=result.figures, gate=options.gate, policy=policy),
+        environment=reporting.environment(torch_device, "fp32"),
+        warnings=tuple(reporting.skipped_warning("labelled", result.num_skipped, len(labelled))),
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / REPORT_NAME).write_bytes(dump_json(report))
+    return report
+
+
+def sanitize(
+    checkpoint_folder: Path,
+    pairs_path: Path,
+    labelled_path: Path,
+    *,
+    recipe: Recipe,
+    options: AuditOptions,
+    out_dir: Path,
+    state_folder: Path,
+    policy: Policy | None = None,
+    seed: int = 0,
+    output_layout: OutputLayout = "open_clip",
+    save_every_s: float = 60.0,
+    upload_sha256: str | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never,
+) -> Report:
+    """Audit canonical weights, clean them, audit the cleaned file.
+
+    Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
+    `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
+    Raises every SanitizerError.
+    """
+    checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
+    pairs = open_pairs(pairs_path)
+    check_fits(recipe, checkpoint, len(pairs))
+    num_workers = share_cores(checkpoint.model, torch_device)
+    before = audit_once(
+        checkpoint,
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        folder=state_folder,
+        progress=progress,
+        stop=stop,
+    )
+    finetuned = finetune(
+        checkpoint,
+        pairs,
+        recipe,
+        seed=seed,
+        device=torch_device,
+        state_folder=state_folder,
+        save_every_s=save_every_s,
+        progress=progress,
+        stop=stop,
+        num_workers=num_workers,
+    )
+    findings = write_cleaned(
+        out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
+    )
+    after = run_audit(
+        load_canonical(out_dir),
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        progress=progress,
+        phase="final_audit",
+        stop=stop,
+    )
+    report = _cleaning_report(
+        checkpoint=checkpoint,
+        upload_sha256=upload_sha256,
+        pairs=pairs,
+        labelled=labelled,
+        recipe=recipe,
+        options=options,
+        policy=policy or Policy(),
+        seed=seed,
+        before=before,
+        after=after,
+        finetuned=finetuned,
+        device=torch_device,
+        findings=findings,
+    )
+    (out_dir / CURVE_NAME).write_text(_curve_json(finetuned.training), encoding="utf-8")
+    (out_dir / REPORT_NAME).write_bytes(dump_json(report))
+    return report
+
+
+def _open_for_audit(
+    checkpoint_folder: Path, labelled_path: Path, options: AuditOptions, device: str
+) -> tuple[LoadedCheckpoint, LabelledDataset, torch.device]:
+    torch_device = pick(device)
+    labelled = open_labelled(labelled_path)
+    find_target(options.target, labelled.class_names)
+    return load_canonical(checkpoint_folder), labelled, torch_device
+
+
+def _cleaning_report(
+    *,
+    checkpoint: LoadedCheckpoint,
+    upload_sha256: str | None,
+    pairs: PairDataset,
+    labelled: LabelledDataset,
+    recipe: Recipe,
+    options: AuditOptions,
+    policy: Policy,
+    seed: int,
+    before: AuditResult,
+    after: AuditResult,
+    finetuned: Finetuned,
+    device: torch.device,
+    findings: tuple[str, ...],
+) -> Report:
+    ca_lost = paired_difference(before.correct_N.tolist(), after.correct_N.tolist())
+    num_classes = len(labelled.class_names)
+    return Report(
+        kind="sanitize",
+        created_at=datetime.now(UTC),
+        seed=seed,
+        checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
+        data=(
+            reporting.pairs_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
+            reporting.labelled_input(labelled, after.num_skipped, after.skipped_examples),
+        ),
+        audit=options,
+        recipe=recipe,
+        policy=policy,
+        before=before.figures,
+        after=after.figures,
+        ca_lost=ca_lost,
+        verdict=judge(
+            before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
+        ),
+        training=finetuned.training,
+        environment=reporting.environment(device, finetuned.precision),
+        warnings=(
+            *reporting.recipe_warnings(recipe, num_pairs=len(pairs), num_classes=num_classes),
+            *reporting.skipped_warning("pair", finetuned.num_skipped, len(pairs)),
+            *reporting.skipped_warning("labelled", after.num_skipped, len(labelled)),
+            *findings,
+        ),
+    )
+
+
+def _curve_json(training: Training) -> str:
+    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
+    return json.dumps(document, indent=1) + "\n"

@@ -1,0 +1,234 @@
+"""One job folder from spec to outcome: the child's side of `jobspec`. Knows the folder; knows no queue.
+
+Events leave as JSON lines on the process's own stdout; whatever else anybody prints goes to stderr, so
+that nothing can be mistaken for an event. SIGTERM and SIGINT ask for a stop between two steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from sanitizer import jobspec, pipeline
+from sanitizer.errors import Interrupted, OptionsRejected, SanitizerError
+from sanitizer.jobspec import (
+    AuditSpec,
+    ChildOutcome,
+    Failure,
+    InspectSpec,
+    JobSpec,
+    SanitizeSpec,
+    ValidateSpec,
+)
+from sanitizer.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent
+
+MIN_ADVANCE_INTERVAL_S = 0.2
+_EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
+
+
+class StopFlag:
+    """Becomes true when a signal asks the process to end."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def __call__(self) -> bool:
+        return self._is_set
+
+    def set(self, *_: Any) -> None:
+        """Ask for the stop; a signal handler."""
+        self._is_set = True
+
+    def listen(self) -> None:
+        """Answer SIGTERM and SIGINT of this process from now on."""
+        signal.signal(signal.SIGTERM, self.set)
+        signal.signal(signal.SIGINT, self.set)
+
+
+class JsonLines:
+    """A `Progress` that writes lines. Of `Advanced`, at most five a second and always a phase's last."""
+
+    def __init__(self, stream: IO[str], now: Callable[[], float] = time.monotonic) -> None:
+        self._stream: IO[str] | None = stream
+        self._now = now
+        self._advanced_at = -MIN_ADVANCE_INTERVAL_S
+        self.phase: Phase | None = None
+        """The phase that began last, for a failure's record."""
+
+    def __call__(self, event: ProgressEvent, /) -> None:
+        if isinstance(event, PhaseStarted):
+            self.phase = event.phase
+            self._advanced_at = -MIN_ADVANCE_INTERVAL_S
+        if isinstance(event, Advanced) and not self._is_due(event):
+            return
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(_EVENT.dump_json(event).decode() + "\n")
+            self._stream.flush()
+        except OSError:
+            self._stream = None  # nobody listens any more; the work goes on until somebody ends it
+
+    def _is_due(self, event: Advanced) -> bool:
+        now = self._now()
+        if event.done != event.total and now - self._advanced_at < MIN_ADVANCE_INTERVAL_S:
+            return False
+        self._advanced_at = now
+        return True
+
+
+def run(folder: Path) -> int:
+    """Do what folder/spec.json asks, write outcome.json, and return the exit code of the process.
+
+    Errors that are not the library's own leave no outcome: they are raised, and the process crashes.
+    """
+    stop = StopFlag()
+    stop.listen()
+    with _take_stdout() as stream:
+        progress = JsonLines(stream)
+        try:
+            spec = _read_spec(folder / jobspec.SPEC_NAME)
+            outcome = ChildOutcome(status="succeeded", outputs=_do(spec, folder, progress, stop))
+            code = jobspec.EXIT_SUCCEEDED
+        except Interrupted as error:
+            outcome = ChildOutcome(status="interrupted", failure=_failure(error, progress.phase))
+            code = jobspec.EXIT_INTERRUPTED
+        except SanitizerError as error:
+            outcome = ChildOutcome(status="refused", failure=_failure(error, progress.phase))
+            code = jobspec.EXIT_REFUSED
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            outcome = ChildOutcome(status="refused", failure=_failure(out_of_memory(), progress.phase))
+            code = jobspec.EXIT_REFUSED
+    _write_outcome(folder, outcome)
+    return code
+
+
+def _do(spec: JobSpec, folder: Path, progress: Progress, stop: Callable[[], bool]) -> tuple[str, ...]:
+    """Call the pipeline; returns the names of the files in outputs/."""
+    out_dir = folder / jobspec.OUTPUTS_PATH
+    out_dir.mkdir(exist_ok=True)
+    checkpoint, labelled = folder / jobspec.CHECKPOINT_PATH, folder / jobspec.LABELLED_PATH
+    pairs = folder / jobspec.PAIRS_PATH
+    match spec:
+        case InspectSpec():
+            pipeline.inspect(
+                folder / jobspec.UPLOAD_PATH,
+                out_dir,
+                declared=spec.declared,
+                filename=spec.filename,
+                expected_sha256=spec.expected_sha256,
+                progress=progress,
+            )
+        case ValidateSpec():
+            pipeline.validate(
+                pairs if spec.data_kind == "pairs" else labelled,
+                spec.data_kind,
+                out_dir,
+                max_skipped_share=spec.max_skipped_share,
+                progress=progress,
+                stop=stop,
+            )
+        case AuditSpec():
+            pipeline.audit(
+                checkpoint,
+                labelled,
+                spec.audit,
+                out_dir,
+                policy=spec.policy,
+                seed=spec.seed,
+                upload_sha256=spec.upload_sha256,
+                progress=progress,
+                stop=stop,
+            )
+        case SanitizeSpec():
+            pipeline.sanitize(
+                checkpoint,
+                pairs,
+                labelled,
+                recipe=spec.recipe,
+                options=spec.audit,
+                out_dir=out_dir,
+                state_folder=folder / jobspec.STATE_PATH,
+                policy=spec.policy,
+                seed=spec.seed,
+                output_layout=spec.output_layout,
+                save_every_s=spec.save_every_s,
+                upload_sha256=spec.upload_sha256,
+                progress=progress,
+                stop=stop,
+            )
+    return tuple(sorted(path.name for path in out_dir.iterdir() if path.is_file()))
+
+
+def _read_spec(path: Path) -> JobSpec:
+    try:
+        return jobspec.SPEC_ADAPTER.validate_json(path.read_bytes())
+    except OSError as error:
+        raise OptionsRejected(
+            "no_spec", f"{path.name} cannot be read.", "Name a job folder that holds one."
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise OptionsRejected(
+            "bad_spec",
+            f"{path.name} is not a job spec: {first['msg']} at '{where}'.",
+            "Write it from sanitizer.jobspec.",
+            where=where,
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the machine, the process's limit or the accelerator, was the reason."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # torch's CPU allocator has no class of its own for it.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def out_of_memory() -> OptionsRejected:
+    """What a person is told then."""
+    return OptionsRejected(
+        "out_of_memory",
+        "The job needs more memory than this process may have.",
+        "Set chunk_size below batch_size (the result stays the same), or lower the batch_size of the audit.",
+        where="recipe.chunk_size",
+    )
+
+
+def _failure(error: SanitizerError, phase: Phase | None) -> Failure:
+    return Failure(
+        code=error.code,
+        message=error.message,
+        remedy=error.remedy,
+        where=error.where,
+        phase=phase,
+        retryable=error.retryable,
+    )
+
+
+def _write_outcome(folder: Path, outcome: ChildOutcome) -> None:
+    partial = folder / (jobspec.OUTCOME_NAME + ".partial")
+    document = jobspec.OUTCOME_ADAPTER.dump_python(outcome, mode="json")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / jobspec.OUTCOME_NAME)
+
+
+def _take_stdout() -> IO[str]:
+    """The process's stdout as a private stream; descriptor 1 becomes stderr for everybody else."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return stream

@@ -1,0 +1,145 @@
+"""What a person at a terminal sees: a bar on stderr while it runs, tables on stdout when it is done."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sanitizer.jobspec import DatasetSummary, Inspection
+from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from sanitizer.report import AttackFigures, Difference, Estimate, Report
+
+PHASE_TITLES = {
+    "inspect": "Inspecting the checkpoint",
+    "validate": "Reading every sample",
+    "baseline_audit": "Auditing as it came",
+    "finetune": "Cleaning",
+    "final_audit": "Auditing the cleaned file",
+}
+
+
+class Bars:
+    """A `Progress` drawn as one bar a phase; a context manager. Draws nothing where stderr is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: ProgressEvent, /) -> None:
+        match event:
+            case PhaseStarted():
+                title = PHASE_TITLES[event.phase]
+                self._task = self._bars.add_task(title, total=event.total, detail="")
+            case Advanced() if self._task is not None:
+                self._bars.update(self._task, completed=event.done, detail=_detail(event))
+            case PhaseFinished() if self._task is not None:
+                total = self._bars.tasks[self._task].total or 1
+                self._bars.update(self._task, total=total, completed=total)
+            case Noted():
+                style = "yellow" if event.level == "warning" else "dim"
+                self._console.print(event.message, style=style, highlight=False)
+            case _:
+                pass
+
+
+def _detail(event: Advanced) -> str:
+    parts = []
+    if event.rate is not None:
+        parts.append(f"{event.rate:,.0f} {event.rate_unit}/s")
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.3f}")
+    return ", ".join(parts) or event.message or ""
+
+
+def print_inspection(console: Console, inspection: Inspection) -> None:
+    """What the checkpoint is, on which assumptions."""
+    table = Table(title="Checkpoint", show_header=False, title_justify="left")
+    table.add_row("architecture", inspection.architecture_name)
+    table.add_row("parameters", f"{inspection.num_parameters:,} in {inspection.dtype}")
+    table.add_row("layout", inspection.layout)
+    table.add_row("upload SHA-256", inspection.upload_sha256)
+    table.add_row("weights SHA-256", inspection.weights_sha256)
+    for option, reason in inspection.assumed.items():
+        table.add_row(option, reason)
+    console.print(table)
+    for finding in inspection.findings:
+        console.print(f"• {finding}", highlight=False, markup=False)
+
+
+def print_summary(console: Console, summary: DatasetSummary) -> None:
+    """What the data set holds."""
+    table = Table(title="Data set", show_header=False, title_justify="left")
+    table.add_row("kind", summary.kind)
+    table.add_row("samples", f"{summary.num_samples:,} in {summary.num_shards} shard(s)")
+    table.add_row("skipped", f"{summary.num_skipped:,}")
+    for reason, count in summary.skipped_reasons.items():
+        table.add_row(f"  {reason}", f"{count:,}")
+    if summary.class_names is not None:
+        table.add_row("classes", f"{len(summary.class_names):,}")
+    table.add_row("SHA-256", summary.sha256)
+    console.print(table)
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Figures with their intervals, before and after, and the verdict."""
+    table = Table(title=f"Target '{report.audit.target}', seed {report.seed}", title_justify="left")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    if report.after is not None:
+        table.add_column("after", justify="right")
+    for name, *estimates in _rows(report):
+        table.add_row(name, *estimates)
+    console.print(table)
+    if report.ca_lost is not None:
+        console.print(_lost(report.ca_lost), highlight=False)
+    for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
+        if part is not None:
+            console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
+    console.print(
+        f"Verdict: {report.verdict.outcome}. {report.verdict.reason}", highlight=False, markup=False
+    )
+    for warning in report.warnings:
+        console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    audits = [report.before] if report.after is None else [report.before, report.after]
+    rows = [
+        ("CA", *(_share(audit.ca) for audit in audits)),
+        ("CA top-5", *(_share(audit.ca_top5) for audit in audits)),
+        ("target without trigger", *(_share(audit.untriggered_target_rate) for audit in audits)),
+    ]
+    for number, attack in enumerate(report.before.attacks):
+        figures: list[AttackFigures] = [audit.attacks[number] for audit in audits]
+        rows.append((f"ASR {attack.name}", *(_share(one.asr) for one in figures)))
+        rows.append((f"PA {attack.name}", *(_share(one.pa) for one in figures)))
+    return rows
+
+
+def _share(estimate: Estimate) -> str:
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.n}"
+
+
+def _lost(lost: Difference) -> str:
+    return (
+        f"CA lost: {100 * lost.value:+.1f} points, 95 % interval {100 * lost.low:+.1f} to "
+        f"{100 * lost.high:+.1f} (paired, n={lost.n})"
+    )
