@@ -107,9 +107,7 @@ class AuditSpec:
     upload_sha256: str | None = None
 
 
-JobSpec = Annotated[
-    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec, Field(discriminator="kind")
-]
+JobSpec = Annotated[InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)

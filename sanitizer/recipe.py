@@ -39,9 +39,7 @@ class DeclaredOptions:
     num_heads_vision: Annotated[int, Interval(ge=1, le=256)] | None = None
     num_heads_text: Annotated[int, Interval(ge=1, le=256)] | None = None
     image_mean: tuple[float, float, float] | None = None
-    image_std: (
-        tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)], Annotated[float, Gt(0)]] | None
-    ) = None
+    image_std: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)], Annotated[float, Gt(0)]] | None = None
     tokenizer: Literal["clip_bpe"] | None = None
     image_size: Annotated[int, Interval(ge=1, le=4096)] | None = None
     """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
@@ -96,6 +94,10 @@ class CleanCLIPRecipe:
     precision: Precision = "auto"
     max_skipped_share: Share = 0.01
 
+    def __post_init__(self) -> None:
+        if self.lambda1 == 0 and self.lambda2 == 0:
+            raise ValueError("lambda1 and lambda2 are both 0, which leaves nothing to train on")
+
 
 Recipe = CleanCLIPRecipe
 """The union of all methods' recipes, told apart by `method`."""
@@ -117,9 +119,9 @@ class BadNetOptions:
     pattern: Literal["gaussian_redrawn", "gaussian_fixed", "checkerboard", "yellow", "white"] = (
         "gaussian_redrawn"
     )
-    placement: Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"] = (
-        "random"
-    )
+    placement: Literal[
+        "random", "top_left", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"
+    ] = "random"
     size: Annotated[float, Gt(0), Le(1)] = 16 / 224
     pattern_seed: Seed = 0
     """Seed of a fixed pattern: the secret that the attacker shared between training and test."""
