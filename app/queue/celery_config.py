@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.queue.names import HEAVY_QUEUE
+from kombu import Queue
+
+from app.queue.names import ALL_QUEUES, HEAVY_QUEUE
 
 
 def celery_settings(
@@ -34,6 +36,7 @@ def celery_settings(
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": HEAVY_QUEUE,
+        "task_queues": [Queue(name) for name in ALL_QUEUES],
         "task_publish_retry_policy": {
             "max_retries": 1,
             "interval_start": 0.0,
@@ -48,6 +51,7 @@ def celery_settings(
         # A worker that runs a job holds no other hint back from an idle one.
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
+        "worker_pool": "solo",
         "worker_concurrency": 1,
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,

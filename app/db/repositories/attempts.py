@@ -169,6 +169,15 @@ class AttemptRepository:
             pause_requested=job.pause_requested_at is not None,
         )
 
+    def peek(self, job_id: str, attempt: int) -> Heartbeat | None:
+        """What is asked of the job, without a write. None: fenced off."""
+        query = select(
+            Job.cancel_requested_at.is_not(None).label("cancel"),
+            Job.pause_requested_at.is_not(None).label("pause"),
+        ).where(Job.id == job_id, Job.attempt == attempt, Job.state.in_(LEASED))
+        row = self._session.execute(query).one_or_none()
+        return None if row is None else Heartbeat(cancel_requested=row.cancel, pause_requested=row.pause)
+
     def record_event(self, job_id: str, attempt: int, event: str, data: dict[str, Any]) -> bool:
         """Append an event. False: fenced off."""
         job = self._mine(job_id, attempt, LEASED)

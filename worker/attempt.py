@@ -1,0 +1,207 @@
+"""One attempt at one job: stage → run → publish → record, and every way it can end otherwise.
+
+Whatever happens in between, the job is left in a state that somebody else can go on from: its row says so
+in one fenced transaction, its folder is gone, its child is dead. Knows no queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.db.repositories.attempts import ClaimedJob
+from app.db.session import Database
+from app.domain.errors import DomainError, Unavailable
+from app.domain.states import JobKind, JobState
+from app.logs import get_logger
+from app.settings import DatasetSettings
+from app.storage.errors import StorageError
+from app.storage.port import ObjectStore
+from sanitizer.progress import ProgressEvent, StateSaved
+from worker import failures, sandbox
+from worker.child import Child
+from worker.cleanup import delete_needless_checkpoints
+from worker.control import Control, Stopped, StopReason
+from worker.failures import AttemptFailed
+from worker.heartbeat import Pulse
+from worker.ledger import Ledger
+from worker.outcome import interpret
+from worker.publishing import publish
+from worker.sandbox import ChildLimits
+from worker.staging import stage
+from worker.supervision import Grace, Watch, supervise
+from worker.tracker import Tracker
+from worker.training_states import StateShipper, restore
+from worker.workspace import Workspace, workspace
+
+_LOG = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptOptions:
+    """Plain values; see app.settings for what they mean."""
+
+    work_dir: Path
+    limits: ChildLimits
+    datasets: DatasetSettings = field(default_factory=DatasetSettings)
+    lease_s: float = 120.0
+    heartbeat_s: float = 20.0
+    poll_s: float = 1.0
+    save_every_s: float = 60.0
+    pause_grace_s: float = 30.0
+    child_command: Sequence[str] = sandbox.DEFAULT_COMMAND
+
+
+class Attempt:
+    """The parts of one attempt, wired together."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        options: AttemptOptions,
+        job: ClaimedJob,
+        leaving: threading.Event,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._options = options
+        self._job = job
+        self._control = Control(leaving)
+        self._tracker = Tracker(job.kind)
+        self._ledger = Ledger(database, job, self._control, lease_s=options.lease_s)
+
+    def run(self, worker_environment: Mapping[str, str]) -> JobState | None:
+        """The state the job was left in; None when it was no longer ours to leave in any."""
+        pulse = Pulse(
+            self._ledger,
+            self._control,
+            self._tracker,
+            heartbeat_s=self._options.heartbeat_s,
+            poll_s=self._options.poll_s,
+        )
+        with pulse:
+            try:
+                return self._finish(worker_environment, pulse)
+            except Stopped:
+                return None
+
+    def _finish(self, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState | None:
+        try:
+            with workspace(self._options.work_dir, self._job.id, self._job.attempt) as place:
+                return self._work(place, worker_environment, pulse)
+        except Stopped as stopped:
+            return self._leave(stopped.reason)
+        except AttemptFailed as failure:
+            return self._fail(failure)
+        except StorageError as error:
+            _LOG.warning("store_failed", reason=str(error)[:300])
+            return self._fail(failures.from_storage(error))
+        except DomainError as error:
+            return self._fail(failures.from_domain(error))
+        except OSError as error:
+            _LOG.exception("worker_io_error")
+            return self._fail(failures.from_os(error))
+        except Exception:  # noqa: BLE001 - a defect of ours must not leave the job hanging until its lease ends
+            _LOG.exception("internal_error")
+            return self._fail(failures.internal())
+
+    def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
+        job, check = self._job, self._control.check
+        staged = stage(
+            self._database,
+            self._store,
+            job,
+            place.job,
+            limits=self._options.datasets,
+            save_every_s=self._options.save_every_s,
+            tracker=self._tracker,
+            check=check,
+        )
+        self._bring_back_state(place)
+        outputs = self._run_child(place, worker_environment)
+        pulse.flush()
+        return publish(
+            self._store,
+            self._ledger,
+            job,
+            outputs,
+            outgoing=place.outgoing,
+            pins=staged.pins,
+            tracker=self._tracker,
+            check=check,
+        )
+
+    def _bring_back_state(self, place: Workspace) -> None:
+        if self._job.kind is not JobKind.SANITIZE or not self._job.resume_state:
+            return
+        state, complaints = restore(self._store, self._job, place.job, self._control.check)
+        for complaint in complaints:
+            self._tracker.note("warning", complaint)
+        if state is None:
+            self._ledger.record_state(None)
+            self._tracker.note("warning", "Training begins anew: no saved state could be used.")
+        else:
+            self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
+
+    def _run_child(self, place: Workspace, worker_environment: Mapping[str, str]) -> tuple[Path, ...]:
+        job, limits = self._job, self._options.limits
+        shipper = StateShipper(self._store, self._ledger, job, place.job, place.outgoing)
+        isolation = sandbox.strongest_isolation()
+        watches: list[Watch] = []
+
+        def on_event(event: ProgressEvent) -> None:
+            for watch in watches:
+                watch.heard()
+            if isinstance(event, StateSaved):
+                shipper.take(event)
+            else:
+                self._tracker.apply(event)
+
+        child = Child(
+            sandbox.guarded(
+                [*self._options.child_command, str(place.job)],
+                place.job,
+                isolation,
+                sandbox.rlimits(limits, job.kind, isolation),
+            ),
+            environment=sandbox.environment(place.job, limits, worker_environment),
+            folder=place.job,
+            log_path=place.logs / "stderr.log",
+            on_event=on_event,
+        )
+        watches.append(Watch(child, self._control, self._tracker, limits))
+        try:
+            grace = Grace(pause_s=self._options.pause_grace_s)
+            supervise(child, watches[0], shipper, self._control, grace)
+        finally:
+            status = child.close()
+            _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=watches[0].peak_bytes)
+        return interpret(status, place.job, attempts_used=job.attempts_used, log_tail=child.log_tail())
+
+    def _fail(self, failure: AttemptFailed) -> JobState | None:
+        phase = self._tracker.phase
+        _LOG.warning("attempt_failed", code=failure.code, reason=failure.message)
+        error = failure.as_row(phase.value if phase else None)
+        state = self._ledger.fail(error, retry_in_s=failure.retry_in_s)
+        self._delete_rejected_upload(state)
+        return state
+
+    def _leave(self, reason: StopReason) -> JobState | None:
+        if reason is StopReason.CANCEL:
+            state = self._ledger.cancel()
+            self._delete_rejected_upload(state)
+            return state
+        if reason is StopReason.PAUSE:
+            return self._ledger.pause()
+        return self._ledger.hand_back() if reason is StopReason.LEAVE else None
+
+    def _delete_rejected_upload(self, state: JobState) -> None:
+        """The bytes of a rejected checkpoint, at once; what fails here is left to the sweeper."""
+        if self._job.kind is JobKind.INSPECT and state in {JobState.FAILED, JobState.CANCELLED}:
+            try:
+                delete_needless_checkpoints(self._database, self._store)
+            except (StorageError, Unavailable) as error:
+                _LOG.info("rejected_upload_left_to_the_sweeper", reason=type(error).__name__)

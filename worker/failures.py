@@ -1,0 +1,137 @@
+"""How an attempt can end badly, and what that means for the job. Knows no database.
+
+`retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the attempt
+counts, and the next begins no sooner than that.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from app.domain.errors import DomainError
+from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
+from app.storage.errors import AccessDenied, BucketNotFound, ObjectNotFound, StorageError
+from sanitizer.jobspec import Failure
+
+CRASH_RETRY_S = 30.0
+OUTAGE_RETRY_S = 30.0
+
+
+class AttemptFailed(Exception):
+    """The attempt is over. `code`, `message`, `remedy` and, where it helps, `log_tail` reach the customer."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        remedy: str,
+        *,
+        retry_in_s: float | None = None,
+        where: str | None = None,
+        log_tail: str | None = None,
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+        self.retry_in_s = retry_in_s
+        self.where = where
+        self.log_tail = log_tail
+
+    def as_row(self, phase: str | None) -> dict[str, Any]:
+        """The form kept on the job's row."""
+        error: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "remedy": self.remedy,
+            "phase": phase,
+            "retryable": self.retry_in_s is not None,
+        }
+        if self.where:
+            error["where"] = self.where
+        if self.log_tail:
+            error["log_tail"] = self.log_tail[-MAX_LOG_TAIL_CHARACTERS:]
+        return error
+
+
+def from_storage(error: StorageError) -> AttemptFailed:
+    """What an error of the object store means for a job."""
+    if error.retryable:
+        return AttemptFailed(
+            "store_unavailable",
+            "The object store did not answer for a long time.",
+            "The job is tried again by itself; if it ends as failed, retry it once the store is back.",
+            retry_in_s=OUTAGE_RETRY_S,
+        )
+    if isinstance(error, ObjectNotFound):
+        return AttemptFailed(
+            "input_missing",
+            "A file that the job needs is no longer in the object store.",
+            "Upload the checkpoint again, or register the data set again.",
+        )
+    if isinstance(error, AccessDenied | BucketNotFound):
+        return AttemptFailed(
+            "input_not_readable",
+            "The service may not read a place that the job needs.",
+            "Give the service's account access to the bucket, or ask its operator.",
+        )
+    return AttemptFailed(
+        "store_refused",
+        "The object store refused a request of the job.",
+        "Ask the operator; the worker's log says what was refused.",
+        retry_in_s=OUTAGE_RETRY_S,
+    )
+
+
+def from_domain(error: DomainError) -> AttemptFailed:
+    """An input that is gone or cannot be used; trying again would not help."""
+    return AttemptFailed(error.code, error.message, error.remedy)
+
+
+def from_os(error: OSError) -> AttemptFailed:
+    """A full disk is an outage of this worker; anything else of the kind is too, less clearly."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return disk_full()
+    return AttemptFailed(
+        "worker_io_error",
+        "The worker could not read or write its own files.",
+        "The job is tried again by itself; ask the operator if it keeps failing.",
+        retry_in_s=OUTAGE_RETRY_S,
+    )
+
+
+def disk_full() -> AttemptFailed:
+    return AttemptFailed(
+        "disk_full",
+        "The worker's disk has no room for the job's files.",
+        "The job is tried again by itself; the operator can give workers more disk.",
+        retry_in_s=OUTAGE_RETRY_S,
+    )
+
+
+def refused(failure: Failure | None) -> AttemptFailed:
+    """The library said no, with its reason: the same input will get the same answer."""
+    if failure is None:
+        return AttemptFailed(
+            "refused_without_reason",
+            "The job was refused, and no reason was given.",
+            "Ask the operator; this is a defect of the service.",
+        )
+    return AttemptFailed(
+        failure.code,
+        failure.message,
+        failure.remedy,
+        where=failure.where,
+        retry_in_s=CRASH_RETRY_S if failure.retryable else None,
+    )
+
+
+def internal() -> AttemptFailed:
+    """A defect of ours; the worker's log has the traceback, the customer does not."""
+    return AttemptFailed(
+        "internal_error",
+        "The worker met an unexpected error.",
+        "The job is tried again by itself; ask the operator if it keeps failing.",
+        retry_in_s=CRASH_RETRY_S,
+    )

@@ -1,0 +1,124 @@
+"""Every write of one attempt: one short transaction each, fenced by the attempt, patient with the database.
+
+A database that is away for a moment delays a write; one that is away past the lease makes the attempt
+stop, because by then the job may be somebody else's. Knows no object store and no child.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from app.db.repositories.attempts import (
+    AttemptRepository,
+    CheckpointAccepted,
+    ClaimedJob,
+    DatasetReady,
+    Heartbeat,
+    NewArtifact,
+)
+from app.db.session import Database
+from app.domain.errors import Unavailable
+from app.domain.states import JobPhase, JobState, PhaseState
+from worker.control import Control, Stopped, StopReason
+
+T = TypeVar("T")
+_RETRY_EVERY_S = 0.5
+
+
+class Ledger:
+    """Bound to one job and one attempt. Every method raises Stopped(FENCED) once they are no longer ours."""
+
+    def __init__(self, database: Database, job: ClaimedJob, control: Control, *, lease_s: float) -> None:
+        self._database = database
+        self._job = job
+        self._control = control
+        self._lease_s = lease_s
+        self._held_until = time.monotonic() + lease_s
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lease, counted from before the last beat was sent, still runs by our own clock."""
+        return time.monotonic() < self._held_until
+
+    def check(self) -> None:
+        """Before anything is written anywhere: raises Stopped(FENCED) unless the lease still runs.
+
+        A process that slept past its lease finds out here, before it could disturb its successor.
+        """
+        if not self.is_held:
+            self._control.fence()
+        if self._control.reason is StopReason.FENCED:
+            raise Stopped(StopReason.FENCED)
+
+    def beat(
+        self, progress: dict[str, Any] | None, phases: dict[JobPhase, PhaseState] | None
+    ) -> Heartbeat | None:
+        """One try to extend the lease; None when fenced off. Raises Unavailable."""
+        before = time.monotonic()
+        with self._database.unit_of_work() as unit:
+            beat = unit.attempts.heartbeat(
+                self._job.id, self._job.attempt, lease_s=self._lease_s, progress=progress, phases=phases
+            )
+        if beat is not None:
+            self._held_until = before + self._lease_s
+        return beat
+
+    def peek(self) -> Heartbeat | None:
+        """One cheap look at what is asked of the job; None when fenced off. Raises Unavailable."""
+        with self._database.unit_of_work() as unit:
+            return unit.attempts.peek(self._job.id, self._job.attempt)
+
+    def record_event(self, event: str, data: dict[str, Any]) -> None:
+        self._own(self._write(lambda a: a.record_event(self._job.id, self._job.attempt, event, data)))
+
+    def record_state(self, resume_state: dict[str, Any] | None) -> None:
+        self._own(self._write(lambda a: a.record_state(self._job.id, self._job.attempt, resume_state)))
+
+    def succeed(
+        self,
+        *,
+        result: dict[str, Any],
+        artifacts: Sequence[NewArtifact],
+        effect: CheckpointAccepted | DatasetReady | None,
+    ) -> JobState:
+        return self._own(
+            self._write(
+                lambda a: a.finish_succeeded(
+                    self._job.id, self._job.attempt, result=result, artifacts=artifacts, effect=effect
+                )
+            )
+        )
+
+    def fail(self, error: dict[str, Any], *, retry_in_s: float | None) -> JobState:
+        return self._own(
+            self._write(
+                lambda a: a.finish_failed(self._job.id, self._job.attempt, error=error, retry_in_s=retry_in_s)
+            )
+        )
+
+    def cancel(self) -> JobState:
+        self._own(self._write(lambda a: a.finish_cancelled(self._job.id, self._job.attempt)))
+        return JobState.CANCELLED
+
+    def pause(self) -> JobState:
+        return self._own(self._write(lambda a: a.finish_paused(self._job.id, self._job.attempt)))
+
+    def hand_back(self) -> JobState:
+        return self._own(self._write(lambda a: a.hand_back(self._job.id, self._job.attempt)))
+
+    def _write(self, change: Callable[[AttemptRepository], T]) -> T:
+        while True:
+            self.check()
+            try:
+                with self._database.unit_of_work() as unit:
+                    return change(unit.attempts)
+            except Unavailable:
+                time.sleep(_RETRY_EVERY_S)
+
+    def _own(self, result: T | None) -> T:
+        if result is None or result is False:
+            self._control.fence()
+            raise Stopped(StopReason.FENCED)
+        return result

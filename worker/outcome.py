@@ -1,0 +1,118 @@
+"""What a child's end means: its exit status and outcome.json, as results or as a failure with a code.
+
+The child's files are a stranger's: only small, regular files of our own schema are believed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app.domain.object_keys import is_safe_name
+from sanitizer.jobspec import (
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_SUCCEEDED,
+    OUTCOME_ADAPTER,
+    OUTCOME_NAME,
+    OUTPUTS_PATH,
+    ChildOutcome,
+)
+from worker.failures import CRASH_RETRY_S, AttemptFailed, refused
+from worker.guard import SETUP_FAILED
+
+_MAX_OUTCOME_BYTES = 1024 * 1024
+_MAX_OUTPUTS = 64
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """A small file that the child wrote; never through a link. Raises OSError, ValueError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            raise ValueError(f"{path.name} is no small regular file")
+        return file.read(max_bytes)
+
+
+def interpret(status: int, folder: Path, *, attempts_used: int, log_tail: str) -> tuple[Path, ...]:
+    """The files that a succeeded child left, checked to be plain files. Raises AttemptFailed otherwise."""
+    if status == EXIT_SUCCEEDED:
+        return _outputs(folder)
+    if status == EXIT_REFUSED:
+        raise refused(_outcome(folder, "refused").failure)
+    raise _crash(status, attempts_used, log_tail)
+
+
+def _outcome(folder: Path, expected: str) -> ChildOutcome:
+    try:
+        outcome = OUTCOME_ADAPTER.validate_json(read_regular(folder / OUTCOME_NAME, _MAX_OUTCOME_BYTES))
+    except (OSError, ValueError, ValidationError) as error:
+        raise _unusable(f"its outcome cannot be read ({type(error).__name__})") from error
+    if outcome.status != expected:
+        raise _unusable(f"its outcome says {outcome.status!r} where its exit says {expected!r}")
+    return outcome
+
+
+def _outputs(folder: Path) -> tuple[Path, ...]:
+    names = _outcome(folder, "succeeded").outputs
+    if len(set(names)) != len(names) or len(names) > _MAX_OUTPUTS:
+        raise _unusable("it names too many files, or one twice")
+    paths = []
+    for name in names:
+        path = folder / OUTPUTS_PATH / name
+        if not is_safe_name(name) or not _is_plain_file(path):
+            raise _unusable("it names an output that is no plain file")
+        paths.append(path)
+    return tuple(paths)
+
+
+def _is_plain_file(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and stat.S_ISDIR(path.parent.lstat().st_mode)
+
+
+def _unusable(why: str) -> AttemptFailed:
+    return AttemptFailed(
+        "outputs_unusable",
+        f"The job's process ended, but {why}.",
+        "The job is tried again by itself; ask the operator if it keeps failing.",
+        retry_in_s=CRASH_RETRY_S,
+    )
+
+
+def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
+    # The first crash is repeated at once (a machine was reclaimed); later ones wait, longer each time.
+    wait_s = 0.0 if attempts_used <= 1 else CRASH_RETRY_S * 2.0 ** (attempts_used - 2)
+    if status == -signal.SIGXCPU:
+        return AttemptFailed(
+            "cpu_time_exceeded",
+            "Reading the file took more processor time than any file of its kind should.",
+            "Check that the file is what it claims to be, or ask the operator for a higher limit.",
+            log_tail=log_tail,
+        )
+    if status == EXIT_INTERRUPTED:
+        code, message = "child_interrupted", "The job's process was told to stop by somebody else."
+    elif status == SETUP_FAILED:
+        code, message = "sandbox_failed", "The job's process could not be set up."
+    elif status == -signal.SIGKILL:
+        code, message = "child_killed", "The job's process was killed, most likely for want of memory."
+    elif "MemoryError" in log_tail or "not enough memory" in log_tail or "out of memory" in log_tail:
+        code, message = "out_of_memory", "The job needs more memory than it may use."
+    else:
+        how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+        code, message = "child_crashed", f"The job's process ended {how}."
+    return AttemptFailed(
+        code,
+        message,
+        "The job is tried again by itself; if it ends as failed, the log's tail says where it stood.",
+        retry_in_s=wait_s,
+        log_tail=log_tail,
+    )

@@ -1,0 +1,140 @@
+"""How a child is started: command, environment, limits, and how far this kernel lets us cut it off.
+
+The environment is written from nothing; no variable of the worker reaches the child but the few named
+here, so that no credential can. Memory is limited twice: the address space by the kernel, which no
+allocation can outrun (not on CUDA, whose driver maps far more than it uses), and the resident memory of
+the whole session by the supervisor, which also counts what several processes use together.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from app.domain.states import JobKind
+from app.logs import get_logger
+
+_LOG = get_logger(__name__)
+Isolation = Literal["full", "network", "none"]
+_LEVELS: tuple[Isolation, ...] = ("full", "network", "none")
+_GUARD = Path(__file__).with_name("guard.py")
+_PROBE_TIMEOUT_S = 10
+_MAX_PROCESSES = 1024
+_MAX_OPEN_FILES = 4096
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME")
+READS_HOSTILE_BYTES = frozenset({JobKind.INSPECT, JobKind.VALIDATE})
+
+DEFAULT_COMMAND = (sys.executable, "-m", "sanitizer", "run")
+"""The child's command; the job's folder follows as the last argument."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildLimits:
+    """What one child may use. None: no limit."""
+
+    memory_bytes: int | None
+    """Resident memory of all its processes together, and the address space of each (not on CUDA)."""
+    file_bytes: int
+    hostile_cpu_s: int | None
+    """CPU seconds for kinds that read hostile bytes; training may take as long as it takes."""
+    uses_cuda: bool = False
+    num_threads: int | None = None
+    stall_s: float = 1800.0
+    """Without any word from the child for so long, it is taken for hung."""
+
+
+def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[str, int]:
+    """Names and values for setrlimit."""
+    values = {"FSIZE": limits.file_bytes, "NOFILE": _MAX_OPEN_FILES}
+    if limits.memory_bytes is not None and not limits.uses_cuda:
+        values["AS"] = limits.memory_bytes
+    if limits.hostile_cpu_s is not None and kind in READS_HOSTILE_BYTES:
+        values["CPU"] = limits.hostile_cpu_s
+    if isolation != "none":  # counted per user namespace there; elsewhere it would count the whole machine
+        values["NPROC"] = _MAX_PROCESSES
+    return values
+
+
+def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) -> dict[str, str]:
+    """The child's whole environment: where programs are, where it may write, how many threads it gets."""
+    num_threads = limits.num_threads or len(os.sched_getaffinity(0))
+    passed_on = {name: worker[name] for name in _PASSED_ON if name in worker}
+    if not limits.uses_cuda:
+        passed_on["CUDA_VISIBLE_DEVICES"] = ""
+    return passed_on | {
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": _library_folder(),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(num_threads),
+        "MKL_NUM_THREADS": str(num_threads),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def guarded(
+    command: Sequence[str], folder: Path, isolation: Isolation, limits: Mapping[str, int]
+) -> list[str]:
+    """The command that becomes `command` after the guard has cut it off; to be started by this process."""
+    options = {
+        "isolation": isolation,
+        "folder": str(folder),
+        "limits": dict(limits),
+        "parent_pid": os.getpid(),
+    }
+    return [sys.executable, "-I", "-S", str(_GUARD), json.dumps(options), *command]
+
+
+def finds_cuda(device: Literal["auto", "cpu", "cuda"]) -> bool:
+    """Whether children use the GPU: as told, or where the driver's control device is there."""
+    return device == "cuda" or (device == "auto" and Path("/dev/nvidiactl").exists())
+
+
+@lru_cache(maxsize=1)
+def strongest_isolation() -> Isolation:
+    """The strongest level that works on this machine, found by trying, once per process."""
+    for level in _LEVELS:
+        if _works(level):
+            if level != "full":
+                _LOG.warning("child_isolation_reduced", isolation=level)
+            return level
+    return "none"
+
+
+def _works(level: Isolation) -> bool:
+    with tempfile.TemporaryDirectory(prefix="isolation-") as folder:
+        command = guarded([sys.executable, "-I", "-S", "-c", ""], Path(folder), level, {})
+        try:
+            ended = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env={},
+                start_new_session=True,
+                timeout=_PROBE_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return ended.returncode == 0
+
+
+def _library_folder() -> str:
+    """The folder that holds the `sanitizer` package, found without importing it."""
+    spec = importlib.util.find_spec("sanitizer")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the sanitizer package is not installed beside the worker")
+    return str(Path(spec.origin).resolve().parent.parent)

@@ -1,0 +1,145 @@
+"""Stage: bring a job's inputs into its folder, byte for byte what they were pinned to be, and write its spec.
+
+Nothing passes through memory whole. A file whose digest differs stops the job, and says which.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.db.models.dataset import Dataset
+from app.db.repositories.attempts import ClaimedJob
+from app.db.session import Database
+from app.domain.states import JobKind, JobPhase
+from app.settings import DatasetSettings
+from app.storage.port import ObjectStore
+from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, JobSpec
+from worker.failures import AttemptFailed, disk_full
+from worker.inputs import Inputs, Wanted, folder_of, list_dataset, override_texts, plan
+from worker.tracker import Tracker
+from worker.transfer import download, patiently
+
+_SPARE_BYTES = 256 * 1024 * 1024
+_ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
+"""How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """What lies ready. `pins` name every object of a data set with its digest (validate jobs)."""
+
+    spec: JobSpec
+    pins: list[dict[str, Any]]
+
+
+def stage(
+    database: Database,
+    store: ObjectStore,
+    job: ClaimedJob,
+    folder: Path,
+    *,
+    limits: DatasetSettings,
+    save_every_s: float,
+    tracker: Tracker,
+    check: Callable[[], None],
+) -> Staged:
+    """Fill `folder` for the child. Raises AttemptFailed, DomainError, StorageError, OSError, Stopped."""
+    tracker.begin(JobPhase.STAGE)
+    with database.unit_of_work() as unit:
+        inputs, dataset = plan(unit, job)
+        upload = None
+        if dataset is not None and dataset.upload_id is not None:
+            row = unit.uploads.get(job.project_id, dataset.upload_id)
+            upload = {"object_key": row.object_key, "filename": row.filename}
+    if dataset is not None:
+        inputs = _listed(store, dataset, upload, limits, check)
+    _check_room(folder, inputs.size_bytes * _ROOM_FACTOR[job.kind])
+    pins = _fetch_all(store, inputs, folder, tracker, check)
+    for path, text in inputs.texts.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    spec = _spec(job, inputs.facts, save_every_s)
+    (folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
+    for name in ("home", "tmp", "outputs"):
+        (folder / name).mkdir(exist_ok=True)
+    tracker.end(JobPhase.STAGE)
+    return Staged(spec=spec, pins=pins)
+
+
+def _listed(
+    store: ObjectStore,
+    dataset: Dataset,
+    upload: dict[str, str] | None,
+    limits: DatasetSettings,
+    check: Callable[[], None],
+) -> Inputs:
+    files = patiently(lambda: list_dataset(store, dataset, upload, limits), check)
+    return Inputs(
+        files=tuple(files),
+        texts=override_texts(dataset, folder_of(dataset.kind)),
+        facts={"data_kind": dataset.kind.value, "max_skipped_share": dataset.max_skipped_share},
+    )
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    if shutil.disk_usage(folder).free < needed_bytes + _SPARE_BYTES:
+        raise disk_full()
+
+
+def _fetch_all(
+    store: ObjectStore, inputs: Inputs, folder: Path, tracker: Tracker, check: Callable[[], None]
+) -> list[dict[str, Any]]:
+    total_bytes = max(1, inputs.size_bytes)
+    done_bytes = 0
+    pins = []
+    for file in inputs.files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sha256 = _fetch(store, file, target, check)
+        done_bytes += file.size_bytes
+        tracker.advance(done_bytes / total_bytes, step=done_bytes, total_steps=total_bytes, message=None)
+        pins.append(
+            {
+                "bucket": file.bucket,
+                "key": file.key,
+                "name": target.name,
+                "size_bytes": file.size_bytes,
+                "etag": file.etag,
+                "sha256": sha256,
+            }
+        )
+    return pins
+
+
+def _fetch(store: ObjectStore, file: Wanted, target: Path, check: Callable[[], None]) -> str:
+    source = store if file.bucket is None else store.in_bucket(file.bucket)
+    got = patiently(lambda: download(source, file.key, target, lambda _size: check()), check)
+    if got.size_bytes != file.size_bytes or (file.sha256 is not None and got.sha256 != file.sha256):
+        raise AttemptFailed(
+            "input_changed",
+            f"The bytes of {target.name} are not those that were checked before.",
+            "Register the data set again, or upload the checkpoint again, and create a new job.",
+        )
+    return got.sha256
+
+
+def _spec(job: ClaimedJob, facts: Any, save_every_s: float) -> JobSpec:
+    """The child's order. Only what the library knows: no id, no place, no credential."""
+    asked = {name: job.spec[name] for name in _asked(job.kind) if job.spec.get(name) is not None}
+    values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
+    if job.kind in {JobKind.SANITIZE, JobKind.AUDIT}:
+        values["seed"] = job.seed
+    if job.kind is JobKind.SANITIZE:
+        values["save_every_s"] = save_every_s
+    return SPEC_ADAPTER.validate_python(values)
+
+
+def _asked(kind: JobKind) -> Sequence[str]:
+    if kind is JobKind.SANITIZE:
+        return ("recipe", "audit", "policy", "output_layout")
+    return ("audit", "policy") if kind is JobKind.AUDIT else ()

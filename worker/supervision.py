@@ -1,0 +1,135 @@
+"""Watching one child from its start to its end: memory, floods, silence, requests to stop, states to ship.
+
+Decides when the child is stopped and how: on a cancel or a fence it is killed; when the worker leaves or
+the job pauses it is asked to save first and killed after a grace. Knows no rows and no inputs.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from app.logs import get_logger
+from app.storage.errors import StorageError
+from worker.child import Child
+from worker.control import Control, Stopped, StopReason
+from worker.failures import CRASH_RETRY_S, AttemptFailed
+from worker.sandbox import ChildLimits
+from worker.tracker import Tracker
+from worker.training_states import StateShipper
+
+_LOG = get_logger(__name__)
+_LOOK_EVERY_S = 0.1
+_MEASURE_EVERY_S = 0.5
+_STATE_PATIENCE_S = 120.0
+LEAVE_GRACE_S = 10.0
+LEAVE_SHIP_S = 6.0
+"""A worker that is told to go is gone within 20 s: 10 for the child, 6 for its last state, 4 to spare."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grace:
+    """How long the child may take to save its state when the job pauses or the worker leaves."""
+
+    pause_s: float
+    leave_s: float = LEAVE_GRACE_S
+
+
+class Watch:
+    """Looks at a child; `look` raises as soon as something is wrong or somebody asks to stop."""
+
+    def __init__(self, child: Child, control: Control, tracker: Tracker, limits: ChildLimits) -> None:
+        self._child = child
+        self._control = control
+        self._tracker = tracker
+        self._limits = limits
+        self._measured_at = 0.0
+        self._heard_at = time.monotonic()
+        self.peak_bytes = 0
+
+    def heard(self) -> None:
+        """The child said something."""
+        self._heard_at = time.monotonic()
+
+    def look(self) -> None:
+        """Raises Stopped, or AttemptFailed where the child must not go on."""
+        self._control.check()
+        now = time.monotonic()
+        if now - self._measured_at < _MEASURE_EVERY_S:
+            return
+        self._measured_at = now
+        if self._child.is_flood:
+            raise self._failed("child_flood", "The job's process wrote without end.")
+        if now - self._heard_at > self._limits.stall_s:
+            raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
+        used_bytes = self._child.resident_bytes()
+        self.peak_bytes = max(self.peak_bytes, used_bytes)
+        if self._limits.memory_bytes is not None and used_bytes > self._limits.memory_bytes:
+            raise self._failed("out_of_memory", "The job used more memory than it may.")
+
+    def _failed(self, code: str, message: str) -> AttemptFailed:
+        return AttemptFailed(
+            code,
+            message,
+            "The job is tried again by itself; if it ends as failed, use smaller batches.",
+            retry_in_s=CRASH_RETRY_S,
+            log_tail=self._child.log_tail(),
+        )
+
+
+def supervise(child: Child, watch: Watch, shipper: StateShipper, control: Control, grace: Grace) -> None:
+    """Return when the child has ended by itself. Raises Stopped or AttemptFailed after it was stopped."""
+    try:
+        while child.poll() is None:
+            watch.look()
+            if shipper.has_waiting:
+                _ship(shipper, watch)
+            time.sleep(_LOOK_EVERY_S)
+        control.check()
+    except Stopped as stopped:
+        if stopped.reason in {StopReason.LEAVE, StopReason.PAUSE}:
+            _save_and_stop(child, shipper, control, stopped.reason, grace)
+        raise
+    finally:
+        child.kill()
+
+
+def _ship(shipper: StateShipper, watch: Watch) -> None:
+    try:
+        shipper.ship(watch.look, patience_s=_STATE_PATIENCE_S)
+    except StorageError as error:
+        _LOG.warning("state_not_shipped", reason=type(error).__name__)
+
+
+def _save_and_stop(
+    child: Child, shipper: StateShipper, control: Control, reason: StopReason, grace: Grace
+) -> None:
+    child.terminate()
+    seconds = grace.leave_s if reason is StopReason.LEAVE else grace.pause_s
+    deadline = time.monotonic() + seconds
+    while child.poll() is None and time.monotonic() < deadline:
+        _give_way_to_stronger(control, reason)
+        time.sleep(_LOOK_EVERY_S)
+    child.close()
+    deadline = time.monotonic() + (LEAVE_SHIP_S if reason is StopReason.LEAVE else _STATE_PATIENCE_S)
+
+    def check() -> None:
+        _give_way_to_stronger(control, reason)
+        if time.monotonic() > deadline:
+            raise Stopped(reason)
+
+    try:
+        shipper.ship(check, patience_s=LEAVE_SHIP_S)
+    except StorageError as error:
+        _LOG.warning("last_state_not_shipped", reason=type(error).__name__)
+    except OSError as error:
+        _LOG.warning("last_state_not_read", reason=str(error))
+
+
+_STRENGTH = [StopReason.PAUSE, StopReason.LEAVE, StopReason.CANCEL, StopReason.FENCED]
+
+
+def _give_way_to_stronger(control: Control, reason: StopReason) -> None:
+    now = control.reason
+    if now is not None and _STRENGTH.index(now) > _STRENGTH.index(reason):
+        raise Stopped(now)

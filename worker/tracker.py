@@ -1,0 +1,123 @@
+"""Where the job stands, as phases and one fraction; written by the runner, read by the heartbeat. No clock.
+
+Times are the database's business: the tracker says that a phase began, the heartbeat's transaction when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
+from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+
+_WEIGHTS = {
+    JobPhase.STAGE: 3,
+    JobPhase.INSPECT: 90,
+    JobPhase.VALIDATE: 90,
+    JobPhase.BASELINE_AUDIT: 12,
+    JobPhase.FINETUNE: 70,
+    JobPhase.FINAL_AUDIT: 12,
+    JobPhase.PUBLISH: 3,
+}
+MAX_NOTES = 200
+"""Per attempt; a child that chatters more is cut short."""
+_MAX_MESSAGE_CHARACTERS = 500
+
+
+class Tracker:
+    """Thread-safe. Phases only move forward."""
+
+    def __init__(self, kind: JobKind) -> None:
+        self._lock = threading.Lock()
+        self._phases: dict[JobPhase, PhaseState] = dict.fromkeys(phases_of(kind), PhaseState.PENDING)
+        self._progress: dict[str, Any] = {
+            "fraction": 0.0,
+            "step": None,
+            "total_steps": None,
+            "eta_s": None,
+            "message": None,
+        }
+        self._notes: deque[dict[str, str]] = deque()
+        self._num_notes = 0
+        self._phase: JobPhase | None = None
+
+    @property
+    def phase(self) -> JobPhase | None:
+        """The phase that began last."""
+        return self._phase
+
+    def begin(self, phase: JobPhase) -> None:
+        """Start a phase; every phase before it is over."""
+        with self._lock:
+            if phase not in self._phases:
+                return
+            for earlier in self._phases:
+                if earlier is phase:
+                    break
+                self._phases[earlier] = PhaseState.SUCCEEDED
+            if self._phases[phase] is PhaseState.PENDING:
+                self._phases[phase] = PhaseState.RUNNING
+                self._phase = phase
+                self._say(0.0, step=None, total_steps=None, eta_s=None, message=None)
+
+    def end(self, phase: JobPhase) -> None:
+        """A phase is over."""
+        with self._lock:
+            if self._phases.get(phase) is PhaseState.RUNNING:
+                self._phases[phase] = PhaseState.SUCCEEDED
+                self._say(0.0, step=None, total_steps=None, eta_s=None, message=None)
+
+    def advance(self, share: float, **values: Any) -> None:
+        """`share` (0 to 1) of the running phase is done; `values` are step, total_steps, eta_s, message, …"""
+        with self._lock:
+            self._say(share, **values)
+
+    def note(self, level: str, message: str) -> None:
+        """A sentence for the job's events."""
+        with self._lock:
+            if self._num_notes >= MAX_NOTES:
+                return
+            self._num_notes += 1
+            self._notes.append({"level": level, "message": message[:_MAX_MESSAGE_CHARACTERS]})
+
+    def take_notes(self) -> list[dict[str, str]]:
+        """The notes that were not taken yet."""
+        with self._lock:
+            taken = list(self._notes)
+            self._notes.clear()
+            return taken
+
+    def snapshot(self) -> tuple[dict[JobPhase, PhaseState], dict[str, Any]]:
+        """Copies of phases and progress."""
+        with self._lock:
+            return dict(self._phases), dict(self._progress)
+
+    def apply(self, event: ProgressEvent) -> None:
+        """Take over what the child said. Events about phases that the job does not have are ignored."""
+        if isinstance(event, PhaseStarted):
+            self.begin(JobPhase(event.phase))
+        elif isinstance(event, PhaseFinished):
+            self.end(JobPhase(event.phase))
+        elif isinstance(event, Noted):
+            self.note(event.level, event.message)
+        elif isinstance(event, Advanced) and JobPhase(event.phase) is self._phase:
+            self.advance(
+                event.done / event.total if event.total else 0.0,
+                step=event.done,
+                total_steps=event.total,
+                eta_s=event.eta_s,
+                message=event.message[:_MAX_MESSAGE_CHARACTERS] if event.message else None,
+                rate=event.rate,
+                rate_unit=event.rate_unit,
+                loss=event.loss,
+            )
+
+    def _say(self, share: float, **values: Any) -> None:
+        total = sum(_WEIGHTS[phase] for phase in self._phases)
+        done: float = sum(_WEIGHTS[phase] for phase, s in self._phases.items() if s is PhaseState.SUCCEEDED)
+        if self._phase is not None and self._phases[self._phase] is PhaseState.RUNNING:
+            done += _WEIGHTS[self._phase] * min(1.0, max(0.0, share))
+        fraction = max(float(self._progress["fraction"]), round(done / total, 4))
+        self._progress = {"fraction": fraction, **values}

@@ -1,0 +1,94 @@
+"""Moving bytes between the object store and the disk, broken off within a moment when somebody asks.
+
+Transfers run in a thread that is left behind when the job stops: a store that hangs must not keep a cancel
+waiting. Short outages are sat out here, while the heartbeat keeps the lease. Knows no job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from app.storage.errors import StorageError
+from app.storage.port import Download, ObjectStore
+
+T = TypeVar("T")
+_LOOK_EVERY_S = 0.05
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+PATIENCE_S = 600.0
+"""How long an object store may be away before the attempt is given up."""
+
+
+class _Task(Generic[T]):
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self.result: list[T] = []
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="transfer", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.result.append(self._work())
+        except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
+            self.error = error
+
+
+def interruptible(work: Callable[[], T], check: Callable[[], None]) -> T:
+    """Run `work` in a thread; `check`, called often, raises to leave it behind. Raises what `work` raises."""
+    check()
+    task = _Task(work)
+    task.thread.start()
+    while task.thread.is_alive():
+        task.thread.join(_LOOK_EVERY_S)
+        check()
+    if task.error is not None:
+        raise task.error
+    return task.result[0]
+
+
+def patiently(work: Callable[[], T], check: Callable[[], None], *, patience_s: float | None = None) -> T:
+    """`interruptible`, again and again while the store is unavailable, for `patience_s` at most."""
+    deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return interruptible(work, check)
+        except StorageError as error:
+            if not error.retryable or time.monotonic() + pause_s > deadline:
+                raise
+        _pause(pause_s, check)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def download(store: ObjectStore, key: str, path: Path, on_bytes: Callable[[int], None]) -> Download:
+    """Write the object to `path`, hashing on the way; `on_bytes` hears of every chunk and may raise.
+
+    Memory stays at one chunk. Raises StorageError; with `patiently` the object is then read from its start.
+    """
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with path.open("wb") as file:
+        for chunk in store.stream(key):
+            file.write(chunk)
+            digest.update(chunk)
+            size_bytes += len(chunk)
+            on_bytes(len(chunk))
+    return Download(size_bytes=size_bytes, sha256=digest.hexdigest())
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pause(seconds: float, check: Callable[[], None]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        check()
+        time.sleep(_LOOK_EVERY_S)

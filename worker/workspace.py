@@ -1,0 +1,101 @@
+"""A job's folder: made for one attempt, locked while it is in use, always removed. Knows no job's content.
+
+{work_dir}/{job}.{attempt}/
+  lock        held by the worker that uses the folder; free when that worker is dead
+  job/        what the child may see and write: see sanitizer.jobspec
+  logs/       what the child wrote to stderr, capped
+  outgoing/   files on their way to the object store, out of the child's reach
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.logs import get_logger
+
+_LOG = get_logger(__name__)
+_LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    folder: Path
+
+    @property
+    def job(self) -> Path:
+        return self.folder / "job"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def outgoing(self) -> Path:
+        return self.folder / "outgoing"
+
+
+@contextmanager
+def workspace(work_dir: Path, job_id: str, attempt: int) -> Iterator[Workspace]:
+    """A fresh, private folder for one attempt; gone afterwards, however the block ends."""
+    folder = work_dir / f"{job_id}.{attempt}"
+    work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove(folder)
+    folder.mkdir(mode=0o700)
+    lock = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        place = Workspace(folder=folder.resolve())
+        for part in (place.job, place.logs, place.outgoing):
+            part.mkdir(mode=0o700)
+        yield place
+    finally:
+        _remove(folder)
+        os.close(lock)
+
+
+def remove_orphans(work_dir: Path) -> list[str]:
+    """Remove folders whose worker is dead; returns their names. Those in use are left alone."""
+    removed = []
+    for folder in sorted(work_dir.iterdir()) if work_dir.is_dir() else []:
+        if folder.is_dir() and not folder.is_symlink() and not _is_in_use(folder):
+            _remove(folder)
+            removed.append(folder.name)
+    return removed
+
+
+def _is_in_use(folder: Path) -> bool:
+    try:
+        lock = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _remove(folder: Path) -> None:
+    """Also where the child took away its own permissions, or a late writer still adds files."""
+    for _ in range(3):
+        shutil.rmtree(folder, onerror=_make_writable_and_retry)
+        if not folder.exists():
+            return
+    _LOG.error("workspace_not_removed", folder=folder.name)
+
+
+def _make_writable_and_retry(function: object, path: str, error: object) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        os.chmod(path, 0o700, follow_symlinks=False) if os.chmod in os.supports_follow_symlinks else None
+        if callable(function):
+            function(path)
