@@ -165,8 +165,11 @@ class Postgres:
         if self._identity != "set_user":
             return
         entry = pwd.getpwuid(unprivileged_uid())
+        if folder == self.folder:
+            folder.parent.chmod(0o711)  # the stack's own folder: to pass through, not to look into
         for parent in folder.resolve().parents:
-            if not parent.stat().st_mode & stat.S_IXOTH:
+            status = parent.stat()
+            if status.st_uid != entry.pw_uid and not status.st_mode & stat.S_IXOTH:
                 raise CannotStart(
                     f"PostgreSQL refuses to run as root, this machine allows no user namespace, and user "
                     f"{entry.pw_name} may not enter {parent}. Run as an ordinary user, choose a folder that "

@@ -56,8 +56,9 @@ class SeaweedFS:
         }
 
     def launch(self) -> Managed:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = self.folder / "data"
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, exist_ok=True)
         self._secret_key = kept_secret(self.folder / "secret_key")
         identities = self.folder / "identities.json"
         identities.touch(mode=0o600)

@@ -111,7 +111,7 @@ def _announce(
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(ready, indent=1), encoding="utf-8")
         draft.replace(options.ready_file)
-    say(f"API      {service.url}   (documentation: {service.url}/docs)")
+    say(f"API      {service.url}   (schema: {service.url}/v1/openapi.json)")
     say(f"key      {key}")
     say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; data sets: s3://{DATA_BUCKET}/)")
     say("Ctrl-C stops everything; the data stay.")

@@ -1,4 +1,4 @@
-"""The service's own processes on this machine: the API, a worker, the sweeper; each behind a guard.
+"""The service's own processes on this machine: API, two workers, sweeper; each behind a guard.
 
 Started in order, started again when one ends by itself, stopped in order: first nothing new comes in, then
 running work is saved. Imports nothing of them: they are commands, and the worker's may load torch.
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Self
 
 from app.local.processes import CannotStart, Launch, Managed, free_ports, is_free, start, wait_until
+from app.queue.names import HEAVY_QUEUE, LIGHT_QUEUE
 
 READY_TIMEOUT_S = 60.0
 MAX_RESTARTS = 5
 _CALM_S = 60.0
 
-WORKER_COMMAND = (sys.executable, "-m", "worker")
-SWEEPER_COMMAND = (sys.executable, "-m", "worker.sweeper")
+_WORKERS = {"worker-light": LIGHT_QUEUE, "worker-heavy": HEAVY_QUEUE}
+"""One for each queue, so that an inspection never waits for a training run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +100,12 @@ class Service:
         api = [
             *(sys.executable, "-m", "uvicorn", "--factory", "app.main:build"),
             *("--host", self._options.host, "--port", str(self._port)),
-            *("--timeout-graceful-shutdown", "5", "--no-server-header"),
+            *("--timeout-graceful-shutdown", "5", "--no-server-header", "--no-access-log"),
         ]
         if not self._options.with_worker:
             return {"api": api}
-        return {"api": api, "worker": WORKER_COMMAND, "sweeper": SWEEPER_COMMAND}
+        workers = {name: _worker(name, queue) for name, queue in _WORKERS.items()}
+        return {"api": api, **workers, "sweeper": [sys.executable, "-m", "worker.sweeper"]}
 
     def _launch(self, name: str) -> None:
         self.processes[name] = start(
@@ -113,7 +115,7 @@ class Service:
                 environment=self._environment,
                 folder=self._options.root,
                 log_path=self._options.folder / f"{name}.log",
-                grace_s=self._options.stop_grace_s + 5.0 if name == "worker" else 10.0,
+                grace_s=self._options.stop_grace_s + 5.0 if name in _WORKERS else 10.0,
             )
         )
 
@@ -126,6 +128,14 @@ class Service:
             return False
         finally:
             connection.close()
+
+
+def _worker(name: str, queue: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "celery", "--app", "worker.celery_app", "worker"),
+        *("--queues", queue, "--hostname", f"{name}@%h", "--concurrency", "1"),
+        *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+    ]
 
 
 def service_environment(own: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.errors import AccessDenied
 from app.storage.s3 import S3Store
+from tests.integration.local.processes import assert_all_gone, processes_below
 
 pytestmark = pytest.mark.stack
 
@@ -61,26 +61,6 @@ def assert_kept_everywhere(settings: Settings) -> None:
     store = S3Store(settings.storage)
     assert len(list(store.list_prefix("kept/"))) == 20
     assert store.read_bytes("kept/7", max_bytes=10_000) == bytes([7]) * 10_000
-
-
-def processes_below(folder: Path) -> list[str]:
-    """Command lines of all processes that were started for this folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                cwd = os.readlink(entry / "cwd")
-                if str(folder) in line or cwd.startswith(str(folder)):
-                    found.append(f"{entry.name} {line}")
-    return found
-
-
-def assert_all_gone(folder: Path, timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while left := processes_below(folder):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
 
 
 @pytest.fixture
