@@ -19,12 +19,12 @@ from app.api.error_codes import ERROR_CODES, STATUS_OF
 from app.domain.errors import DomainError, Unavailable
 from app.logs import get_logger
 from app.schemas.common import ErrorItem, Problem
+from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS
 from app.storage.errors import StorageError
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
 MAX_POINTER = 300
-_TAG_FIELDS = ("kind", "attack", "method")
 _ECHOING = {
     "union_tag_invalid": "This is none of the known kinds; see GET /v1/methods.",
     "json_invalid": "This is not JSON.",
@@ -182,20 +182,30 @@ def _item(found: dict[str, Any], body: Any) -> ErrorItem:
 
 
 def pointer_of(path: Sequence[int | str], body: Any) -> str:
-    """RFC 6901, from pydantic's location: without the tags of unions and the marks of dictionary keys."""
+    """RFC 6901, from pydantic's location: without the tags of unions and the marks of dictionary keys.
+
+    A tag stands before the first field of its object: an audit job's `/audit/target` is located at
+    ("audit", "audit", "target").
+    """
     pointer = ""
+    may_be_tag = True
     for step in path:
-        is_tag = (
-            isinstance(body, dict)
-            and step not in body
-            and step in {body.get(tag) for tag in _TAG_FIELDS if isinstance(body.get(tag), str)}
-        )
-        if is_tag or step == "[key]":
+        if step == "[key]" or (may_be_tag and _is_tag(step, body)):
+            may_be_tag = False
             continue
         text = str(step).encode("utf-8", "backslashreplace").decode()
         pointer += "/" + text.replace("~", "~0").replace("/", "~1")
         body = _child(body, step)
+        may_be_tag = True
     return pointer
+
+
+def _is_tag(step: int | str, body: Any) -> bool:
+    return (
+        isinstance(body, dict)
+        and step in KNOWN_TAGS
+        and step in {body.get(name) for name in TAG_FIELDS if isinstance(body.get(name), str)}
+    )
 
 
 def _child(body: Any, step: int | str) -> Any:

@@ -20,6 +20,12 @@ from sanitizer.recipe import (
 _METHODS = (CleanCLIPRecipe,)
 _ATTACKS = get_args(get_args(AttackOptions)[0])
 
+TAG_FIELDS = ("kind", "attack", "method")
+"""The fields by which the members of a union are told apart on the wire."""
+KNOWN_TAGS = frozenset(
+    {"sanitize", "audit"} | {kind.method for kind in _METHODS} | {kind.attack for kind in _ATTACKS}
+)
+
 
 class OptionsOut(WireOut):
     """`options` is a JSON Schema; `defaults` is what happens when a field is left out."""

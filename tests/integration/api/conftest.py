@@ -1,0 +1,49 @@
+"""One running API per module, with two tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from app.storage.s3 import S3Store
+from tests.fakes.job_publisher import FakeJobPublisher
+from tests.integration.api.service import MIB, Service, running, tenant
+
+
+@pytest.fixture(scope="module")
+def service(service_settings: Settings, object_store: S3Store) -> Iterator[Service]:
+    """Parts of 5 MiB, the smallest that S3 takes; data sets below s3://<bucket>/allowed/ only."""
+    settings = service_settings.model_copy(
+        update={
+            "uploads": service_settings.uploads.model_copy(
+                update={"min_part_bytes": 5 * MIB, "max_size_bytes": 1024 * MIB}
+            ),
+            "datasets": service_settings.datasets.model_copy(
+                update={"allowed_prefixes": (f"s3://{object_store.bucket}/allowed/",), "max_num_shards": 50}
+            ),
+        }
+    )
+    publisher = FakeJobPublisher()
+    app = create_app(settings, publisher=publisher)
+    with running(app) as url:
+        database = app.state.ports.database
+        ours, theirs = tenant(database, url, "ours"), tenant(database, url, "theirs")
+        yield Service(url=url, app=app, store=object_store, publisher=publisher, ours=ours, theirs=theirs)
+        ours.http.close()
+        theirs.http.close()
+
+
+@pytest.fixture
+def api(service: Service) -> httpx.Client:
+    """Our tenant's client."""
+    return service.ours.http
+
+
+@pytest.fixture
+def others(service: Service) -> httpx.Client:
+    """Another tenant's client."""
+    return service.theirs.http

@@ -1,0 +1,305 @@
+"""Jobs over HTTP: what is accepted, what is refused and where, and each change that a caller may ask for."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import httpx
+import pytest
+
+from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from tests.integration.api.service import REJECTION, Service, refused
+
+
+def create(service: Service, **changes: Any) -> dict[str, Any]:
+    answer = service.ours.http.post("/v1/jobs", json=service.sanitize_order(**changes))
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def test_a_sanitize_job_is_accepted_with_all_defaults_written_out(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(metadata={"ticket": "ML-42"}, seed=7)
+    answer = api.post("/v1/jobs", json=order)
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (job["object"], job["kind"], job["state"], job["phase"]) == ("job", "sanitize", "queued", None)
+    assert [phase["name"] for phase in job["phases"]] == [
+        "stage",
+        "baseline_audit",
+        "finetune",
+        "final_audit",
+        "publish",
+    ]
+    assert job["recipe"]["method"] == "cleanclip"
+    assert job["recipe"]["epochs"] == 10
+    assert job["audit"]["target"] == "banana"
+    assert job["audit"]["dataset_id"] == order["audit"]["dataset_id"]
+    assert [attack["attack"] for attack in job["audit"]["attacks"]] == ["badnet", "blended", "wanet", "sig"]
+    assert job["policy"] == {"asr_at_most": 0.05, "ca_lost_at_most": 0.03}
+    assert (job["seed"], job["metadata"], job["output_layout"]) == (7, {"ticket": "ML-42"}, "open_clip")
+    assert (job["attempt"], job["max_attempts"]) == (0, service.ports.settings.jobs.max_attempts)
+    assert job["error"] is None
+    assert job["result"] is None
+    assert service.publisher.sent[-1] == (job["id"], "sanitize")
+    assert api.get(f"/v1/jobs/{job['id']}").json() == job
+    events = api.get(f"/v1/jobs/{job['id']}/events").json()
+    assert [(event["seq"], event["type"]) for event in events["data"]] == [(1, "created")]
+
+
+def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(kind="audit")
+    refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/dataset_id")
+    del order["dataset_id"]
+    job = api.post("/v1/jobs", json=order).json()
+    assert (job["kind"], job["recipe"], job["dataset_id"]) == ("audit", None, None)
+    assert [phase["name"] for phase in job["phases"]] == ["stage", "baseline_audit", "publish"]
+
+
+def test_a_job_is_accepted_while_the_broker_is_down(service: Service, api: httpx.Client) -> None:
+    service.publisher.is_down = True
+    try:
+        answer = api.post("/v1/jobs", json=service.sanitize_order())
+    finally:
+        service.publisher.is_down = False
+    assert answer.status_code == 202
+    with service.database.unit_of_work() as unit:
+        waiting = [message.payload["job_id"] for message in unit.outbox.pending(1000)]
+    assert answer.json()["id"] in waiting
+
+
+def changed(order: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
+    order = copy.deepcopy(order)
+    *path, last = pointer.strip("/").split("/")
+    place: Any = order
+    for step in path:
+        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+    place[last] = value
+    return order
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        ("/recipe/lambda1", -0.1),
+        ("/recipe/lambda2", 101),
+        ("/recipe/lambda1", "NaN"),
+        ("/recipe/learning_rate", 0),
+        ("/recipe/learning_rate", 1.5),
+        ("/recipe/epochs", 0),
+        ("/recipe/epochs", 101),
+        ("/recipe/epochs", 1.5),
+        ("/recipe/batch_size", 1),
+        ("/recipe/max_grad_norm", 0),
+        ("/recipe/warmup_steps", -1),
+        ("/recipe/method", "magic"),
+        ("/recipe/momentum", 0.9),
+        ("/audit/target", ""),
+        ("/audit/target", "x" * 201),
+        ("/audit/gate", 1),
+        ("/audit/attacks", []),
+        ("/audit/colour", "red"),
+        ("/audit/dataset_id", "job_00000000000000000000000000"),
+        ("/policy/asr_at_most", 1.01),
+        ("/policy/mercy", True),
+        ("/seed", -1),
+        ("/seed", 2**31),
+        ("/output_layout", "tensorflow"),
+        ("/max_attempts", 0),
+        ("/max_attempts", 1000),
+        ("/metadata", {"a": 1}),
+        ("/priority", "high"),
+        ("/checkpoint_id", "ckpt_"),
+        ("/checkpoint_id", None),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_its_pointer(
+    service: Service, api: httpx.Client, pointer: str, value: Any
+) -> None:
+    order = changed(service.sanitize_order(), pointer, value)
+    with service.nothing_left_behind():
+        problem = refused(api.post("/v1/jobs", json=order), 422, "invalid_request")
+    pointers = [error["pointer"] for error in problem["errors"]]
+    expected = "/metadata/a" if pointer == "/metadata" else pointer
+    assert pointers == [expected], pointers
+
+
+@pytest.mark.parametrize(
+    ("attack", "pointer"),
+    [
+        ({"attack": "badnet", "size": 2}, "/audit/attacks/1/size"),
+        ({"attack": "badnet", "colour": "red"}, "/audit/attacks/1/colour"),
+        ({"attack": "sig", "amplitude": 0}, "/audit/attacks/1/amplitude"),
+        ({"attack": "wanet", "control_points": 1}, "/audit/attacks/1/control_points"),
+        ({"attack": "voodoo"}, "/audit/attacks/1/attack"),
+        ({"size": 0.1}, "/audit/attacks/1/attack"),
+        ("badnet", "/audit/attacks/1"),
+    ],
+)
+def test_a_wrong_attack_is_refused_with_a_pointer_into_the_list(
+    service: Service, api: httpx.Client, attack: Any, pointer: str
+) -> None:
+    order = service.sanitize_order()
+    order["audit"]["attacks"] = [{"attack": "blended"}, attack]
+    problem = refused(api.post("/v1/jobs", json=order), 422, "invalid_request", pointer)
+    assert "voodoo" not in str(problem), "what came in is not echoed"
+
+
+def test_both_lambdas_zero_leave_nothing_to_train_on(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"lambda1": 0, "lambda2": 0})
+    with service.nothing_left_behind():
+        refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/recipe/lambda1")
+    order["recipe"] = {"lambda1": 0, "lambda2": 1}
+    assert api.post("/v1/jobs", json=order).status_code == 202
+
+
+def test_missing_fields_are_named_all_at_once(api: httpx.Client) -> None:
+    problem = refused(api.post("/v1/jobs", json={"kind": "sanitize"}), 422, "invalid_request")
+    assert {error["pointer"] for error in problem["errors"]} == {"/checkpoint_id", "/dataset_id", "/audit"}
+
+
+def test_a_job_without_a_known_kind_is_refused(api: httpx.Client) -> None:
+    refused(api.post("/v1/jobs", json={}), 422, "invalid_request", "/kind")
+    problem = refused(api.post("/v1/jobs", json={"kind": "inspect"}), 422, "invalid_request", "/kind")
+    assert "inspect" not in problem["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "state", [CheckpointState.QUARANTINED, CheckpointState.SCANNING, CheckpointState.REJECTED]
+)
+def test_a_checkpoint_that_is_not_accepted_gets_no_job(
+    service: Service, api: httpx.Client, state: CheckpointState
+) -> None:
+    order = service.sanitize_order(checkpoint_id=service.checkpoint(state))
+    with service.nothing_left_behind():
+        refused(api.post("/v1/jobs", json=order), 409, "checkpoint_not_accepted", "/checkpoint_id")
+
+
+def test_a_rejected_checkpoint_says_why(service: Service, api: httpx.Client) -> None:
+    checkpoint = api.get(f"/v1/checkpoints/{service.checkpoint(CheckpointState.REJECTED)}").json()
+    assert checkpoint["state"] == "rejected"
+    assert checkpoint["error"]["code"] == REJECTION["code"]
+    assert checkpoint["error"]["detail"] == REJECTION["message"]
+    assert checkpoint["error"]["remedy"] == REJECTION["remedy"]
+
+
+@pytest.mark.parametrize("state", [DatasetState.VALIDATING, DatasetState.REJECTED])
+def test_a_data_set_that_is_not_ready_gets_no_job(
+    service: Service, api: httpx.Client, state: DatasetState
+) -> None:
+    order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.PAIRS, state))
+    with service.nothing_left_behind():
+        refused(api.post("/v1/jobs", json=order), 409, "dataset_not_ready", "/dataset_id")
+
+
+def test_data_sets_of_the_wrong_kind_are_refused(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.LABELLED))
+    refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
+    order = service.sanitize_order()
+    order["audit"]["dataset_id"] = service.dataset(DatasetKind.PAIRS)
+    refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/audit/dataset_id")
+
+
+def test_a_target_that_is_no_class_is_refused_with_the_nearest_names(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order()
+    order["audit"]["target"] = "Bananna"
+    with service.nothing_left_behind():
+        problem = refused(api.post("/v1/jobs", json=order), 422, "unknown_target", "/audit/target")
+    assert "'banana'" in problem["remedy"]
+
+
+def test_a_deleted_checkpoint_is_not_found(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order()
+    assert api.delete(f"/v1/checkpoints/{order['checkpoint_id']}").status_code == 204
+    refused(api.get(f"/v1/checkpoints/{order['checkpoint_id']}"), 404, "checkpoint_not_found")
+    refused(api.post("/v1/jobs", json=order), 404, "checkpoint_not_found", "/checkpoint_id")
+
+
+def test_what_a_waiting_job_reads_cannot_be_deleted(service: Service, api: httpx.Client) -> None:
+    job = create(service)
+    with service.nothing_left_behind():
+        refused(api.delete(f"/v1/checkpoints/{job['checkpoint_id']}"), 409, "checkpoint_in_use")
+        refused(api.delete(f"/v1/datasets/{job['dataset_id']}"), 409, "dataset_in_use")
+        refused(api.delete(f"/v1/datasets/{job['audit']['dataset_id']}"), 409, "dataset_in_use")
+    api.post(f"/v1/jobs/{job['id']}/cancel")
+    assert api.delete(f"/v1/checkpoints/{job['checkpoint_id']}").status_code == 204
+    assert api.delete(f"/v1/datasets/{job['dataset_id']}").status_code == 204
+
+
+def test_a_queued_job_is_cancelled_at_once_and_again_without_change(
+    service: Service, api: httpx.Client
+) -> None:
+    job = create(service)
+    first = api.post(f"/v1/jobs/{job['id']}/cancel")
+    assert (first.status_code, first.json()["state"]) == (202, "cancelled")
+    assert first.json()["finished_at"] is not None
+    second = api.post(f"/v1/jobs/{job['id']}/cancel")
+    assert second.json() == first.json()
+    events = api.get(f"/v1/jobs/{job['id']}/events").json()["data"]
+    assert [event["type"] for event in events] == ["created", "cancelled"]
+    refused(api.post(f"/v1/jobs/{job['id']}/resume"), 409, "job_state_conflict")
+
+
+def test_a_running_job_is_first_cancelling(service: Service, api: httpx.Client) -> None:
+    job = create(service)
+    service.set_job(job["id"], JobState.RUNNING)
+    assert api.post(f"/v1/jobs/{job['id']}/cancel").json()["state"] == "cancelling"
+
+
+def test_pause_and_resume_of_a_queued_job(service: Service, api: httpx.Client) -> None:
+    job = create(service)
+    assert api.post(f"/v1/jobs/{job['id']}/pause").json()["state"] == "paused"
+    sent = len(service.publisher.sent)
+    assert api.post(f"/v1/jobs/{job['id']}/resume").json()["state"] == "queued"
+    assert service.publisher.sent[sent:] == [(job["id"], "sanitize")], "a worker is told"
+
+
+def test_a_running_job_shows_that_a_pause_was_asked_for(service: Service, api: httpx.Client) -> None:
+    job = create(service)
+    service.set_job(job["id"], JobState.RUNNING)
+    paused = api.post(f"/v1/jobs/{job['id']}/pause").json()
+    assert (paused["state"], paused["pause_requested"]) == ("running", True)
+
+
+def test_only_a_failed_job_is_retried(service: Service, api: httpx.Client) -> None:
+    job = create(service)
+    with service.nothing_left_behind():
+        refused(api.post(f"/v1/jobs/{job['id']}/retry"), 409, "job_state_conflict")
+    service.set_job(job["id"], JobState.FAILED)
+    assert api.post(f"/v1/jobs/{job['id']}/retry").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry"])
+def test_a_succeeded_job_takes_no_more_orders(service: Service, api: httpx.Client, action: str) -> None:
+    job = create(service)
+    service.set_job(job["id"], JobState.SUCCEEDED)
+    with service.nothing_left_behind():
+        refused(api.post(f"/v1/jobs/{job['id']}/{action}"), 409, "job_state_conflict")
+
+
+@pytest.mark.parametrize("path", ["job_" + "0" * 26, "job_1", "%00", "..", "job_" + "i" * 26, "x" * 3000])
+def test_a_job_that_does_not_exist_is_not_found(api: httpx.Client, path: str) -> None:
+    answer = api.get(f"/v1/jobs/{path}")
+    if path == "..":
+        assert answer.status_code == 404
+    else:
+        refused(answer, 404, "job_not_found")
+
+
+def test_events_go_on_after_a_number(service: Service, api: httpx.Client) -> None:
+    job = create(service)
+    for action in ("pause", "resume", "pause", "resume"):
+        api.post(f"/v1/jobs/{job['id']}/{action}")
+    page = api.get(f"/v1/jobs/{job['id']}/events?limit=2").json()
+    assert ([event["seq"] for event in page["data"]], page["has_more"]) == ([1, 2], True)
+    rest = api.get(f"/v1/jobs/{job['id']}/events?after={page['last_seq']}").json()
+    assert ([event["seq"] for event in rest["data"]], rest["has_more"]) == ([3, 4, 5], False)
+    assert api.get(f"/v1/jobs/{job['id']}/events?after=5").json()["data"] == []
+    refused(api.get(f"/v1/jobs/{job['id']}/events?after=-1"), 422, "invalid_request")

@@ -1,0 +1,257 @@
+"""Uploads over HTTP: the plan, parts by presigned URL, resuming, completing, and how each goes wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.api.service import MIB, Service, refused
+
+ANNOUNCED = {"filename": "clip.pt", "size_bytes": 12 * MIB + 5}
+
+
+def body_of(size_bytes: int) -> bytes:
+    """Bytes that differ from part to part."""
+    return b"".join(hashlib.sha256(bytes([n % 251])).digest() * 1024 for n in range(size_bytes // 32768 + 1))[
+        :size_bytes
+    ]
+
+
+CONTENT = body_of(12 * MIB + 5)
+
+
+def send_parts(
+    upload: dict[str, Any], content: bytes, numbers: set[int] | None = None
+) -> list[dict[str, Any]]:
+    """PUT the parts to the store, as a client does: no key, nothing but the bytes."""
+    sent = []
+    for part in upload["parts"]:
+        if numbers is not None and part["number"] not in numbers:
+            continue
+        start = (part["number"] - 1) * upload["part_size_bytes"]
+        answer = httpx.put(part["url"], content=content[start : start + part["size_bytes"]])
+        assert answer.status_code == 200, answer.text
+        sent.append({"number": part["number"], "etag": answer.headers["etag"]})
+    return sent
+
+
+def create(api: httpx.Client, **changes: Any) -> dict[str, Any]:
+    answer = api.post("/v1/uploads", json=ANNOUNCED | changes)
+    assert answer.status_code == 201, answer.text
+    upload: dict[str, Any] = answer.json()
+    assert answer.headers["location"] == f"/v1/uploads/{upload['id']}"
+    return upload
+
+
+def test_a_file_goes_up_in_parts_and_becomes_a_checkpoint_in_quarantine(
+    service: Service, api: httpx.Client
+) -> None:
+    upload = create(api, sha256=hashlib.sha256(CONTENT).hexdigest(), declared={"quick_gelu": True})
+    assert upload["state"] == "open"
+    assert (upload["part_size_bytes"], upload["num_parts"]) == (5 * MIB, 3)
+    assert [part["size_bytes"] for part in upload["parts"]] == [5 * MIB, 5 * MIB, 2 * MIB + 5]
+    sent = send_parts(upload, CONTENT)
+    done = api.post(f"/v1/uploads/{upload['id']}/complete", json={"parts": sent})
+    assert done.status_code == 200, done.text
+    assert done.json()["state"] == "completed"
+    checkpoint = api.get(f"/v1/checkpoints/{done.json()['checkpoint_id']}").json()
+    assert checkpoint["state"] == "quarantined"
+    assert checkpoint["declared"]["quick_gelu"] is True
+    assert checkpoint["size_bytes"] == len(CONTENT)
+    with service.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(service.ours.project_id, checkpoint["id"])
+        job = unit.jobs.get(service.ours.project_id, row.inspect_job_id or "")
+    assert job.kind == "inspect"
+    assert service.publisher.sent[-1][0] == job.id
+    assert row.upload_object_key is not None
+    assert service.ours.project_id in row.upload_object_key
+    assert b"".join(service.store.stream(row.upload_object_key)) == CONTENT
+    assert api.get(f"/v1/jobs/{job.id}").status_code == 404, "the service's own jobs are not shown"
+    assert job.id not in [shown["id"] for shown in api.get("/v1/jobs").json()["data"]]
+
+
+def test_completing_twice_gives_the_same_answer_and_one_checkpoint(
+    service: Service, api: httpx.Client
+) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    first = api.post(f"/v1/uploads/{upload['id']}/complete")
+    with service.nothing_left_behind():
+        second = api.post(f"/v1/uploads/{upload['id']}/complete")
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.json() == second.json()
+
+
+def test_an_upload_whose_completion_was_cut_after_the_store_had_finished_can_be_completed(
+    service: Service, api: httpx.Client
+) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    with service.database.unit_of_work() as unit:
+        row = unit.uploads.get(service.ours.project_id, upload["id"])
+    assert row.store_upload_id is not None
+    parts = service.store.list_parts(row.object_key, row.store_upload_id)
+    service.store.complete_multipart(row.object_key, row.store_upload_id, parts, size_bytes=len(CONTENT))
+    done = api.post(f"/v1/uploads/{upload['id']}/complete")
+    assert done.status_code == 200, done.text
+    assert done.json()["checkpoint_id"] is not None
+
+
+def test_an_upload_is_resumed_with_what_the_store_has(api: httpx.Client) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT, {1, 3})
+    found = api.get(f"/v1/uploads/{upload['id']}").json()
+    assert [(part["number"], part["size_bytes"]) for part in found["stored_parts"]] == [
+        (1, 5 * MIB),
+        (3, 2 * MIB + 5),
+    ]
+    fresh = api.post(f"/v1/uploads/{upload['id']}/parts", json={"numbers": [2, 2]}).json()
+    assert [part["number"] for part in fresh["parts"]] == [2]
+    send_parts(upload | {"parts": fresh["parts"]}, CONTENT)
+    assert api.post(f"/v1/uploads/{upload['id']}/complete").json()["state"] == "completed"
+
+
+def test_a_missing_part_is_named_and_can_still_be_sent(service: Service, api: httpx.Client) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT, {1, 3})
+    with service.nothing_left_behind():
+        problem = refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 409, "upload_parts_missing")
+    assert "missing: 2." in problem["detail"]
+    send_parts(upload, CONTENT, {2})
+    assert api.post(f"/v1/uploads/{upload['id']}/complete").status_code == 200
+
+
+def test_completing_an_upload_without_any_part_names_them_all(api: httpx.Client) -> None:
+    upload = create(api)
+    problem = refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 409, "upload_parts_missing")
+    assert "1, 2, 3" in problem["detail"]
+
+
+def test_a_part_of_another_size_than_planned_is_refused(service: Service, api: httpx.Client) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT, {1, 2})
+    last = upload["parts"][2]
+    assert httpx.put(last["url"], content=CONTENT[10 * MIB : -1]).status_code == 200
+    with service.nothing_left_behind():
+        problem = refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 422, "upload_size_mismatch")
+    assert "Part 3" in problem["detail"]
+
+
+def test_an_etag_that_the_store_does_not_hold_is_refused_with_its_pointer(api: httpx.Client) -> None:
+    upload = create(api)
+    sent = send_parts(upload, CONTENT)
+    sent[1]["etag"] = '"0123456789abcdef"'
+    answer = api.post(f"/v1/uploads/{upload['id']}/complete", json={"parts": sent})
+    refused(answer, 409, "upload_part_mismatch", "/parts/1/etag")
+
+
+def test_a_part_outside_the_plan_has_no_url(api: httpx.Client) -> None:
+    upload = create(api)
+    answer = api.post(f"/v1/uploads/{upload['id']}/parts", json={"numbers": [1, 4]})
+    refused(answer, 422, "upload_part_unknown", "/numbers/1")
+
+
+def test_a_presigned_url_takes_its_own_part_only(api: httpx.Client) -> None:
+    upload = create(api)
+    url = upload["parts"][0]["url"]
+    assert httpx.put(url.replace("partNumber=1", "partNumber=2"), content=b"x").status_code == 403
+    assert httpx.get(url).status_code in {403, 405}
+    assert service_secret_free(upload)
+
+
+def service_secret_free(upload: dict[str, Any]) -> bool:
+    """The store's own name of the upload is in the URLs only."""
+    return "store_upload_id" not in upload and "object_key" not in upload
+
+
+def test_cancelling_removes_parts_and_bars_completion(service: Service, api: httpx.Client) -> None:
+    before = service.multipart_keys()
+    upload = create(api)
+    sent = send_parts(upload, CONTENT, {1})
+    assert len(service.multipart_keys()) == len(before) + 1
+    assert api.post(f"/v1/uploads/{upload['id']}/cancel").json()["state"] == "cancelled"
+    assert service.multipart_keys() == before
+    assert api.post(f"/v1/uploads/{upload['id']}/cancel").status_code == 200, "again: unchanged"
+    refused(
+        api.post(f"/v1/uploads/{upload['id']}/complete", json={"parts": sent}), 409, "upload_state_conflict"
+    )
+    refused(
+        api.post(f"/v1/uploads/{upload['id']}/parts", json={"numbers": [1]}), 409, "upload_state_conflict"
+    )
+    refused(api.put(f"/v1/uploads/{upload['id']}/content", content=CONTENT), 409, "upload_state_conflict")
+
+
+def test_a_completed_upload_cannot_be_cancelled(api: httpx.Client) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    api.post(f"/v1/uploads/{upload['id']}/complete")
+    refused(api.post(f"/v1/uploads/{upload['id']}/cancel"), 409, "upload_state_conflict")
+
+
+def test_an_upload_cancelled_while_it_is_put_together_leaves_no_object(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    store = service.ports.store
+    real = store.complete_multipart
+
+    def cancelled_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        service.execute("UPDATE uploads SET state = 'cancelled' WHERE id = :id", id=upload["id"])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(store, "complete_multipart", cancelled_meanwhile)
+    refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 409, "upload_state_conflict")
+    assert not [stored.key for stored in service.store.list_prefix("") if upload["id"] in stored.key]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"size_bytes": 0}, "/size_bytes"),
+        ({"size_bytes": -1}, "/size_bytes"),
+        ({"size_bytes": "many"}, "/size_bytes"),
+        ({"filename": ""}, "/filename"),
+        ({"filename": "../../etc/passwd"}, "/filename"),
+        ({"filename": "a\nb"}, "/filename"),
+        ({"filename": "a\x00b"}, "/filename"),
+        ({"filename": "x" * 256}, "/filename"),
+        ({"sha256": "ABC"}, "/sha256"),
+        ({"purpose": "malware"}, "/purpose"),
+        ({"colour": "red"}, "/colour"),
+        ({"declared": {"quick_gelu": True, "heads": 3}}, "/declared/heads"),
+        ({"declared": {"num_heads_vision": 0}}, "/declared/num_heads_vision"),
+        ({"declared": {"quick_gelu": True}, "purpose": "dataset"}, "/declared"),
+    ],
+)
+def test_a_wrong_announcement_is_refused_with_a_pointer(
+    service: Service, api: httpx.Client, change: dict[str, Any], pointer: str
+) -> None:
+    with service.nothing_left_behind():
+        refused(api.post("/v1/uploads", json=ANNOUNCED | change), 422, "invalid_request", pointer)
+
+
+def test_a_file_larger_than_the_service_takes_is_refused(service: Service, api: httpx.Client) -> None:
+    with service.nothing_left_behind():
+        answer = api.post("/v1/uploads", json=ANNOUNCED | {"size_bytes": 2**40})
+        refused(answer, 413, "upload_too_large", "/size_bytes")
+
+
+@pytest.mark.parametrize("call", ["get", "parts", "content", "complete", "cancel"])
+def test_a_foreign_upload_is_not_found(
+    service: Service, api: httpx.Client, others: httpx.Client, call: str
+) -> None:
+    here = f"/v1/uploads/{create(api)['id']}"
+    answers = {
+        "get": lambda: others.get(here),
+        "parts": lambda: others.post(f"{here}/parts", json={"numbers": [1]}),
+        "content": lambda: others.put(f"{here}/content", content=b"x"),
+        "complete": lambda: others.post(f"{here}/complete"),
+        "cancel": lambda: others.post(f"{here}/cancel"),
+    }
+    with service.nothing_left_behind():
+        refused(answers[call](), 404, "upload_not_found")
+    assert api.get(here).json()["state"] == "open"

@@ -1,0 +1,1 @@
+"""`app.api` without a server."""

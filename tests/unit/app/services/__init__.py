@@ -1,0 +1,1 @@
+"""`app.services` without a server."""
