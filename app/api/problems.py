@@ -202,9 +202,7 @@ def pointer_of(path: Sequence[int | str], body: Any) -> str:
 
 def _is_tag(step: int | str, body: Any) -> bool:
     return (
-        isinstance(body, dict)
-        and step in KNOWN_TAGS
-        and step in {body.get(name) for name in TAG_FIELDS if isinstance(body.get(name), str)}
+        step in KNOWN_TAGS and isinstance(body, dict) and any(body.get(name) == step for name in TAG_FIELDS)
     )
 
 

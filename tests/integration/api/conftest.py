@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import structlog
 
+from app.logs import configure_logging
 from app.main import create_app
 from app.settings import Settings
 from app.storage.s3 import S3Store
@@ -15,7 +19,20 @@ from tests.integration.api.service import MIB, Service, running, tenant
 
 
 @pytest.fixture(scope="module")
-def service(service_settings: Settings, object_store: S3Store) -> Iterator[Service]:
+def service_log() -> Iterator[io.StringIO]:
+    """Everything that the service logs, as an operator would get it: JSON lines."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    configure_logging(level="INFO", json_lines=True, stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def service(service_settings: Settings, object_store: S3Store, service_log: io.StringIO) -> Iterator[Service]:
     """Parts of 5 MiB, the smallest that S3 takes; data sets below s3://<bucket>/allowed/ only."""
     settings = service_settings.model_copy(
         update={
