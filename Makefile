@@ -1,12 +1,14 @@
 # Everything that is typed: `make demo`, `make test`. Needs Python 3.11 or newer and make, nothing else.
 #
 #   PYTHON=python3.12   which Python makes the virtual environment
+#   PORT=8000            make serve: this port instead of any free one
 #   KEEP=1              make demo: leave the service up afterwards
 #   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest
 
 SHELL := /bin/sh
 PYTHON ?= python3
 KEEP ?=
+PORT ?= 0
 TESTS ?=
 ARGS ?=
 
@@ -24,7 +26,7 @@ demo: install  ## Clean a really poisoned CLIP through the running service; KEEP
 	@KEEP=$(KEEP) $(BIN)/python -m demo
 
 serve: install  ## Run the whole service on this machine until Ctrl-C
-	@$(BIN)/python -m app.cli serve
+	@$(BIN)/python -m app.cli serve --port $(PORT)
 
 test: install-dev  ## Run every test
 	@$(BIN)/python -m pytest $(TESTS) $(ARGS)

@@ -146,6 +146,7 @@ def _run_serve(options: argparse.Namespace) -> int:
             folder=folder,
             host=options.host,
             port=options.port,
+            stop_grace_s=load_settings().worker.stop_grace_s,
             with_worker=not options.no_worker,
             ready_file=options.ready_file,
             until_stdin_closes=options.until_stdin_closes,

@@ -33,6 +33,8 @@ class ServeOptions:
     folder: Path
     host: str
     port: int
+    stop_grace_s: float
+    """What a running job gets to save its state."""
     with_worker: bool = True
     ready_file: Path | None = None
     until_stdin_closes: bool = False
@@ -53,6 +55,7 @@ def serve(options: ServeOptions, *, prepare: Callable[[Settings], str], say: Cal
                 folder=options.folder / "logs",
                 host=options.host,
                 port=options.port,
+                stop_grace_s=options.stop_grace_s,
                 with_worker=options.with_worker,
             ),
             service_environment(own),

@@ -23,6 +23,7 @@ READY_TIMEOUT_S = 60.0
 MAX_RESTARTS = 5
 _CALM_S = 60.0
 
+_WORK_DIR = "CLEANCLIP_WORKER__WORK_DIR"
 _WORKERS = {"worker-light": LIGHT_QUEUE, "worker-heavy": HEAVY_QUEUE}
 """One for each queue, so that an inspection never waits for a training run."""
 
@@ -108,11 +109,14 @@ class Service:
         return {"api": api, **workers, "sweeper": [sys.executable, "-m", "worker.sweeper"]}
 
     def _launch(self, name: str) -> None:
+        environment = dict(self._environment)
+        if name in _WORKERS:  # each its own: a starting worker clears what an earlier one left there
+            environment[_WORK_DIR] = str(Path(environment.get(_WORK_DIR, "var/work")) / name)
         self.processes[name] = start(
             Launch(
                 name=name,
                 command=self._commands()[name],
-                environment=self._environment,
+                environment=environment,
                 folder=self._options.root,
                 log_path=self._options.folder / f"{name}.log",
                 grace_s=self._options.stop_grace_s + 5.0 if name in _WORKERS else 10.0,
