@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sanitizer.checkpoints.architecture import DEFAULT_NORM_EPS, Architecture, Blocks, ModifiedResNet
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.huggingface import POSITION_IDS, names_for, place_of
 from sanitizer.checkpoints.provenance import Origin, canonical_tensors, uploaded_tensor
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors
+from sanitizer.checkpoints.towers import DEFAULT_NORM_EPS, Blocks, ModifiedResNet
 
 OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")
 

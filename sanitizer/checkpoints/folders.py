@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sanitizer.checkpoints.architecture import Architecture, ModifiedResNet
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.towers import ModifiedResNet
 from sanitizer.errors import CheckpointRejected
 from sanitizer.recipe import DeclaredOptions, parse
 

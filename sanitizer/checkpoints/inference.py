@@ -16,11 +16,11 @@ import torch
 from open_clip.pos_embed import get_2d_sincos_pos_embed
 from torch import Tensor
 
-from sanitizer.checkpoints.architecture import (
+from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
+from sanitizer.checkpoints.choices import Choices, contradiction
+from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.towers import (
     DEFAULT_NORM_EPS,
-    OPENAI_MEAN,
-    OPENAI_STD,
-    Architecture,
     Blocks,
     ModifiedResNet,
     TextPool,
@@ -28,8 +28,6 @@ from sanitizer.checkpoints.architecture import (
     TextTransformer,
     VisionTransformer,
 )
-from sanitizer.checkpoints.choices import Choices, contradiction
-from sanitizer.checkpoints.rejection import refusal
 from sanitizer.recipe import DeclaredOptions
 
 CLIP_VOCABULARY = 49408
