@@ -95,10 +95,15 @@ def test_random_damage_gives_a_picture_or_a_bad_sample() -> None:
     assert {"RGB", "image_damaged"} <= outcomes
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(7072, 7072), (50_000, 50_000), (12_000, 12_000), (10_001, 100)])
 def test_bombs_are_refused_by_their_header(size: tuple[int, int]) -> None:
     assert reason(png_header(*size)) == "image_too_large"
+
+
+@pytest.mark.filterwarnings("error")
+def test_pillows_own_bomb_warning_refuses_too() -> None:
+    assert reason(png_header(7072, 7072)) == "image_too_large"
 
 
 def test_more_than_twenty_megabytes_are_refused_unread() -> None:
