@@ -1,0 +1,161 @@
+"""One job of each kind from hint to end, on real servers, with a child that keeps the contract without a model."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from tests.integration.worker.world import World
+
+
+def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: World) -> None:
+    job = world.sanitize_job()
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    row = world.job(job.id)
+    assert row.state is JobState.SUCCEEDED
+    assert row.result is not None
+    assert row.result["verdict"]["outcome"] == "pass"
+    assert row.result["before"]["attacks"][0]["asr"]["n"] == 2
+    assert len(row.result["artifact_ids"]) == 3
+    assert row.progress["fraction"] == 1.0
+    assert [phase["state"] for phase in row.phases] == ["succeeded"] * 5
+    assert all(phase["started_at"] <= phase["finished_at"] for phase in row.phases)
+    files = world.artifacts(job.id)
+    assert set(files) == {"model.safetensors", "report.json", "SHA256SUMS"}
+    for line in files["SHA256SUMS"].decode().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256(files[name]).hexdigest() == digest
+    assert list(world.work_dir.iterdir()) == []
+    assert row.lease_owner is None
+
+
+def test_events_tell_the_story_without_a_gap(world: World) -> None:
+    job = world.sanitize_job()
+    world.runner().run(job.id)
+    types = world.event_types(job.id)
+    assert types[:2] == ["created", "started"]
+    assert types[-1] == "succeeded"
+    assert types.count("state_saved") >= 1
+    assert world.job(job.id).event_seq == len(types)
+
+
+def test_an_audit_job_succeeds_and_leaves_a_report(world: World) -> None:
+    job = world.audit_job()
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    assert set(world.artifacts(job.id)) == {"report.json", "SHA256SUMS"}
+
+
+def test_an_inspected_checkpoint_is_accepted_in_the_transaction_that_ends_the_job(world: World) -> None:
+    checkpoint, job = world.checkpoint(b"CLIP weights of some kind")
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    with world.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id)
+    assert row.state is CheckpointState.ACCEPTED
+    assert row.sha256 == hashlib.sha256(b"CLIP weights of some kind").hexdigest()
+    assert row.canonical_prefix is not None
+    assert f"{row.canonical_prefix}model.safetensors" in world.keys(row.canonical_prefix)
+    assert row.inspection is not None
+
+
+def test_a_refused_checkpoint_is_rejected_with_its_reason_and_its_bytes_are_deleted(world: World) -> None:
+    checkpoint, job = world.checkpoint(b"GIF89a")
+    assert world.runner().run(job.id) is JobState.FAILED
+    with world.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id)
+    assert row.state is CheckpointState.REJECTED
+    assert row.error is not None
+    assert row.error["code"] == "not_a_checkpoint"
+    assert row.error["phase"] == "inspect"
+    assert world.job(job.id).attempts_used == 1
+    assert row.upload_object_key is None
+    assert world.keys(f"uploads/{world.project_id}/") == []
+    assert world.keys(f"checkpoints/{world.project_id}/") == []
+
+
+def test_a_validated_data_set_is_pinned_by_size_etag_and_digest(world: World) -> None:
+    dataset, job = world.dataset(
+        DatasetKind.LABELLED,
+        {
+            "a/0.tar": b"first",
+            "1.tar": b"second",
+            "notes.md": b"not ours",
+            "classnames.txt": b"apple\npear\n",
+        },
+    )
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    with world.database.unit_of_work() as unit:
+        row = unit.datasets.get(world.project_id, dataset.id)
+    assert row.state is DatasetState.READY
+    assert row.files is not None
+    pinned = {file["key"].removeprefix(f"data/{dataset.id}/"): file for file in row.files}
+    assert set(pinned) == {"a/0.tar", "1.tar", "classnames.txt"}
+    assert pinned["a/0.tar"]["sha256"] == hashlib.sha256(b"first").hexdigest()
+    assert pinned["a/0.tar"]["size_bytes"] == 5
+    assert pinned["a/0.tar"]["etag"]
+    assert row.summary is not None
+    assert row.summary["class_names"] == ["apple", "pear"]
+
+
+def test_class_names_given_with_the_data_set_stand_in_the_folder(world: World) -> None:
+    dataset, job = world.dataset(
+        DatasetKind.LABELLED, {"0.tar": b"x"}, class_names=["digit 0", "naïve"], templates=["a {c}."]
+    )
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    with world.database.unit_of_work() as unit:
+        row = unit.datasets.get(world.project_id, dataset.id)
+    assert row.summary is not None
+    assert row.summary["class_names"] == ["digit 0", "naïve"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"),
+    [
+        ("s3://{bucket}/nothing/here/", "dataset_empty"),
+        ("s3://elsewhere/data/", "dataset_uri_not_allowed"),
+        ("s3://{bucket}/data/x-{{0..3}}.tar", "dataset_empty"),
+    ],
+)
+def test_a_reference_to_nothing_is_rejected_with_its_reason(world: World, uri: str, code: str) -> None:
+    dataset, job = world.dataset(DatasetKind.PAIRS, {}, uri=uri.format(bucket=world.store.bucket))
+    assert world.runner().run(job.id) is JobState.FAILED
+    with world.database.unit_of_work() as unit:
+        row = unit.datasets.get(world.project_id, dataset.id)
+    assert row.state is DatasetState.REJECTED
+    assert row.error is not None
+    assert row.error["code"] == code
+
+
+def test_shards_that_changed_since_they_were_checked_stop_the_job(world: World) -> None:
+    job = world.sanitize_job()
+    dataset_id = job.dataset_id
+    world.store.put_bytes(f"data/{dataset_id}/0.tar", b"other")
+    assert world.runner().run(job.id) is JobState.FAILED
+    row = world.job(job.id)
+    assert row.error is not None
+    assert row.error["code"] == "input_changed"
+    assert row.error["phase"] == "stage"
+    assert row.attempts_used == 1, "the same bytes would be refused again"
+
+
+def test_a_checkpoint_whose_canonical_file_was_tampered_with_is_never_used(world: World) -> None:
+    job = world.audit_job()
+    with world.database.unit_of_work() as unit:
+        checkpoint = unit.checkpoints.get(world.project_id, str(job.checkpoint_id))
+    world.store.put_bytes(f"{checkpoint.canonical_prefix}model.safetensors", b"CLIP-weights")
+    assert world.runner().run(job.id) is JobState.FAILED
+    assert world.job(job.id).error is not None
+    assert world.job(job.id).error["code"] == "input_changed"
+
+
+def test_a_hint_for_a_job_that_does_not_exist_does_nothing(world: World) -> None:
+    assert world.runner().run("job_00000000000000000000000000") is None
+
+
+def test_a_second_hint_for_the_same_job_finds_nothing_to_do(world: World) -> None:
+    job = world.audit_job()
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    version = world.job(job.id).version
+    assert world.runner().run(job.id) is None
+    assert world.job(job.id).version == version
