@@ -1,0 +1,124 @@
+"""Keeps the demo's test subject on disk, so that it is trained once: a research checkpoint and its manifest.
+
+The file has the layout that research code writes: `{"state_dict": {"module.…": …}, "epoch", "name",
+"optimizer"}`, learning rates as NumPy scalars included. Knows no service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from demo import digits, poison, recipe
+from demo.poison import EpochFigures, Poisoned
+from demo.recipe import ATTACK, TARGET, PoisoningOptions
+from sanitizer.attacks.catalogue import trigger_sha256
+from sanitizer.recipe import to_json
+
+WEIGHTS_NAME = "poisoned.pt"
+MANIFEST_NAME = "poisoned.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A poisoned checkpoint on disk. `epochs` is the curve of its training; `is_new` if trained just now."""
+
+    path: Path
+    sha256: str
+    epochs: tuple[EpochFigures, ...]
+    is_new: bool
+
+
+def find_or_train(
+    folder: Path,
+    options: PoisoningOptions,
+    *,
+    seed: int,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+) -> Subject:
+    """The subject in `folder`, if made with the same options, seed, attack and code; else a new one."""
+    identity = options_sha256(options, seed)
+    kept = _find(folder, identity)
+    if kept is not None:
+        return kept
+    poisoned = poison.train(options, seed=seed, on_step=on_step, on_epoch=on_epoch)
+    return save(folder, poisoned, options, seed)
+
+
+def save(folder: Path, poisoned: Poisoned, options: PoisoningOptions, seed: int) -> Subject:
+    """Write the checkpoint, then the manifest that vouches for it, each by rename."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "epoch": len(poisoned.epochs),
+        "name": f"digits-badnet-seed{seed}",
+        "state_dict": {f"module.{name}": tensor for name, tensor in poisoned.model.state_dict().items()},
+        "optimizer": _as_research_code_saves_it(poisoned.optimizer_state),
+    }
+    path = folder / WEIGHTS_NAME
+    half_written = path.with_suffix(".part")
+    torch.save(content, half_written)
+    half_written.replace(path)
+    sha256 = _sha256(path)
+    manifest = {
+        "options_sha256": options_sha256(options, seed),
+        "sha256": sha256,
+        "seed": seed,
+        "options": asdict(options),
+        "attack": to_json(ATTACK),
+        "target": TARGET,
+        "torch": torch.__version__,
+        "num_threads": torch.get_num_threads(),
+        "epochs": [asdict(figures) for figures in poisoned.epochs],
+    }
+    half_manifest = (folder / MANIFEST_NAME).with_suffix(".part")
+    half_manifest.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    half_manifest.replace(folder / MANIFEST_NAME)
+    return Subject(path=path, sha256=sha256, epochs=poisoned.epochs, is_new=True)
+
+
+def options_sha256(options: PoisoningOptions, seed: int) -> str:
+    """Digest of all that decides the weights: options, seed, attack, target and the code that trains."""
+    code = [
+        hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in (digits, poison)
+    ]
+    identity = {
+        "options": asdict(options),
+        "seed": seed,
+        "trigger": trigger_sha256(ATTACK, seed),
+        "target": recipe.TARGET,
+        "code": code,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _find(folder: Path, identity: str) -> Subject | None:
+    """None unless the manifest is of this identity and the file is the one that it was written for."""
+    try:
+        manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    path = folder / WEIGHTS_NAME
+    is_ours = isinstance(manifest, dict) and manifest.get("options_sha256") == identity
+    if not is_ours or not path.is_file() or _sha256(path) != manifest["sha256"]:
+        return None
+    epochs = tuple(EpochFigures(**figures) for figures in manifest["epochs"])
+    return Subject(path=path, sha256=manifest["sha256"], epochs=epochs, is_new=False)
+
+
+def _as_research_code_saves_it(optimizer_state: dict[str, Any]) -> dict[str, Any]:
+    """Its learning rates as NumPy scalars, for which `torch.load` refuses many a real file in safe mode."""
+    groups = [{**group, "lr": np.float64(group["lr"])} for group in optimizer_state["param_groups"]]
+    return {**optimizer_state, "param_groups": groups}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
