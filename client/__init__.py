@@ -1,1 +1,1 @@
-"""Python client and command line of the service. Knows only the wire."""
+"""Python client and command line of the service; `from client.client import Client`. Knows only the wire."""

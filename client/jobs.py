@@ -1,0 +1,138 @@
+"""Jobs: order, read, list, steer, wait, and what they left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
+from client.models import Artifact, Event, EventPage, Job, Page
+from client.waiting import wait_for
+from client.wire import Wire
+
+
+class Jobs:
+    """`client.jobs`. Every call raises ApiError, TransportError."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def create(
+        self,
+        *,
+        kind: str,
+        checkpoint_id: str,
+        audit: Mapping[str, Any],
+        dataset_id: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        output_layout: str | None = None,
+        max_attempts: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing.
+
+        `audit` names the labelled data set and the target, {"dataset_id": "ds_…", "target": "banana"}, and
+        may hold attacks and more; options that are left out have the service's defaults
+        (`client.methods()` tells them). Give an `idempotency_key` of your own where a whole program may be
+        run twice.
+        """
+        body: dict[str, Any] = {
+            "kind": kind,
+            "checkpoint_id": checkpoint_id,
+            "dataset_id": dataset_id,
+            "audit": dict(audit),
+            "recipe": None if recipe is None else dict(recipe),
+            "policy": None if policy is None else dict(policy),
+            "seed": seed,
+            "output_layout": output_layout,
+            "max_attempts": max_attempts,
+            "metadata": None if metadata is None else dict(metadata),
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return self._wire.post(Job, "/v1/jobs", given, idempotency_key=idempotency_key)
+
+    def get(self, job_id: str) -> Job:
+        """How it stands."""
+        return self._wire.get(Job, f"/v1/jobs/{job_id}")
+
+    def list(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        state: str | None = None,
+        kind: str | None = None,
+    ) -> Page[Job]:
+        """One page, newest first."""
+        query = {"after": after, "limit": limit, "state": state, "kind": kind}
+        return self._wire.get(Page[Job], "/v1/jobs", query)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop it for good, within seconds. Again: unchanged. Raises Conflict when it has ended."""
+        return self._act(job_id, "cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Save its training state and let the worker go. Raises Conflict when it has ended."""
+        return self._act(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with a paused job. Raises Conflict unless it is paused."""
+        return self._act(job_id, "resume")
+
+    def retry(self, job_id: str) -> Job:
+        """Try a failed job again. Raises Conflict unless it has failed."""
+        return self._act(job_id, "retry")
+
+    def _act(self, job_id: str, action: str) -> Job:
+        return self._wire.post(Job, f"/v1/jobs/{job_id}/{action}")
+
+    def events(self, job_id: str, *, after: int | None = None, limit: int | None = None) -> EventPage:
+        """One page of what happened, oldest first; `after` is the last `seq` seen."""
+        return self._wire.get(EventPage, f"/v1/jobs/{job_id}/events", {"after": after, "limit": limit})
+
+    def all_events(self, job_id: str, *, after: int | None = None) -> Iterator[Event]:
+        """Everything that has happened until now, page after page."""
+        while True:
+            page = self.events(job_id, after=after, limit=100)
+            yield from page.data
+            if not page.has_more or page.last_seq is None:
+                return
+            after = page.last_seq
+
+    def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
+        """The files that it left; none until it has succeeded."""
+        return self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts").data
+
+    def report(self, job_id: str) -> dict[str, Any]:
+        """report.json as the job wrote it. Raises Conflict before the job's end, NotFound if it left none."""
+        answer = self._wire.send("GET", f"/v1/jobs/{job_id}/report", headers={"Accept": "application/json"})
+        try:
+            report = json.loads(answer.content)
+        except ValueError as cause:
+            raise UnexpectedAnswer("The report that came is not JSON.") from cause
+        if not isinstance(report, dict):
+            raise UnexpectedAnswer("The report that came is no JSON object.")
+        return report
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[Job], None] | None = None,
+        check: bool = True,
+    ) -> Job:
+        """Until it has ended; a paused job is waited for. `on_progress` gets every change.
+
+        Raises WaitTimeout; JobFailed and JobCancelled unless `check` is False.
+        """
+        job = wait_for(self._wire, Job, f"/v1/jobs/{job_id}", timeout_s=timeout_s, on_change=on_progress)
+        if check and job.state == "failed":
+            raise JobFailed(job)
+        if check and job.state == "cancelled":
+            raise JobCancelled(job)
+        return job

@@ -1,0 +1,250 @@
+"""What the service answers, as frozen models. Knows no HTTP.
+
+A newer service may add fields (they are kept and appear in `to_json`) and states (they are plain text); what
+this client does not need may be absent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+TERMINAL_JOB_STATES = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def to_json(self) -> dict[str, Any]:
+        """As the service sent it, fields included that this client does not know."""
+        return self.model_dump(mode="json")
+
+
+class Reason(Answer):
+    """Why a checkpoint or data set was rejected, or a job failed."""
+
+    code: str
+    detail: str = ""
+    remedy: str = ""
+    where: str | None = None
+    phase: str | None = None
+    retryable: bool = False
+
+
+class PartURL(Answer):
+    """PUT exactly `size_bytes` bytes to `url`."""
+
+    number: int
+    size_bytes: int
+    url: str
+    expires_at: datetime | None = None
+
+
+class StoredPart(Answer):
+    number: int
+    size_bytes: int
+    etag: str
+
+
+class Upload(Answer):
+    """open → completed | cancelled | expired. Part n holds the bytes from (n-1)·part_size_bytes on."""
+
+    id: str
+    state: str
+    purpose: str = "checkpoint"
+    filename: str = ""
+    size_bytes: int
+    sha256: str | None = None
+    part_size_bytes: int
+    num_parts: int
+    checkpoint_id: str | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    completed_at: datetime | None = None
+    parts: tuple[PartURL, ...] | None = None
+    stored_parts: tuple[StoredPart, ...] | None = None
+
+
+class UploadParts(Answer):
+    upload_id: str
+    parts: tuple[PartURL, ...]
+
+
+class Checkpoint(Answer):
+    """quarantined → scanning → accepted | rejected. Jobs take accepted ones."""
+
+    id: str
+    state: str
+    filename: str = ""
+    size_bytes: int = 0
+    sha256: str | None = None
+    weights_sha256: str | None = None
+    declared: dict[str, Any] | None = None
+    layout: str | None = None
+    architecture: dict[str, Any] | None = None
+    architecture_name: str | None = None
+    num_parameters: int | None = None
+    dtype: str | None = None
+    assumed: dict[str, str] | None = None
+    findings: tuple[str, ...] | None = None
+    error: Reason | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the inspection has decided."""
+        return self.state in {"accepted", "rejected"}
+
+
+class DatasetSummary(Answer):
+    """What a data set holds, by reading every sample."""
+
+    sha256: str | None = None
+    num_shards: int = 0
+    num_samples: int = 0
+    num_skipped: int = 0
+    skipped_reasons: dict[str, int] = {}
+    skipped_examples: tuple[str, ...] = ()
+    images_per_class: tuple[int, ...] | None = None
+
+
+class Dataset(Answer):
+    """validating → ready | rejected."""
+
+    id: str
+    kind: str
+    state: str
+    uri: str | None = None
+    upload_id: str | None = None
+    max_skipped_share: float | None = None
+    num_files: int | None = None
+    size_bytes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
+    summary: DatasetSummary | None = None
+    error: Reason | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the validation has decided."""
+        return self.state in {"ready", "rejected"}
+
+
+class Phase(Answer):
+    name: str
+    state: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Progress(Answer):
+    """Of the running phase; `fraction` from 0 to 1, None where it is not known."""
+
+    fraction: float | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    eta_s: float | None = None
+    message: str | None = None
+    rate: float | None = None
+    rate_unit: str | None = None
+    loss: float | None = None
+
+
+class Result(Answer):
+    """Figures of a finished job, as in report.json: every share with its n and 95 % interval."""
+
+    verdict: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    artifact_ids: tuple[str, ...] = ()
+
+
+class Job(Answer):
+    """queued → running → succeeded | failed | cancelled; running → paused → queued."""
+
+    id: str
+    kind: str
+    state: str
+    phase: str | None = None
+    phases: tuple[Phase, ...] = ()
+    progress: Progress = Progress()
+    checkpoint_id: str | None = None
+    dataset_id: str | None = None
+    recipe: dict[str, Any] | None = None
+    audit: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
+    seed: int = 0
+    output_layout: str | None = None
+    attempt: int = 0
+    max_attempts: int | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    updated_at: datetime | None = None
+    pause_requested: bool = False
+    error: Reason | None = None
+    result: Result | None = None
+    etag: str | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job has ended; a failed one may still be retried."""
+        return self.state in TERMINAL_JOB_STATES
+
+
+class Event(Answer):
+    """`seq` grows by one without a gap within a job."""
+
+    seq: int
+    job_id: str
+    type: str
+    data: dict[str, Any] = {}
+    created_at: datetime | None = None
+
+
+class Artifact(Answer):
+    """A file that a job left."""
+
+    id: str
+    job_id: str
+    name: str
+    size_bytes: int
+    sha256: str
+    media_type: str = "application/octet-stream"
+    created_at: datetime | None = None
+
+
+T = TypeVar("T", bound=Answer)
+
+
+class Page(Answer, Generic[T]):
+    """Newest first. The next page: the same call with `after` = `last_id`."""
+
+    data: tuple[T, ...]
+    has_more: bool = False
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class EventPage(Answer):
+    """Oldest first. The next page: the same call with `after` = `last_seq`."""
+
+    data: tuple[Event, ...]
+    has_more: bool = False
+    first_seq: int | None = None
+    last_seq: int | None = None
+
+
+class Methods(Answer):
+    """What can be ordered, each with a JSON Schema of its options and their defaults."""
+
+    methods: tuple[dict[str, Any], ...] = ()
+    attacks: tuple[dict[str, Any], ...] = ()
