@@ -1,4 +1,4 @@
-"""One job of each kind from hint to end, on real servers, with a child that keeps the contract without a model."""
+"""One job of each kind from hint to end, on real servers; the child keeps the contract without a model."""
 
 from __future__ import annotations
 

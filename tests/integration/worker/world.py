@@ -52,7 +52,7 @@ class Running:
         def run() -> None:
             try:
                 self.state = runner.run(job_id)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in `join`
                 self.error = error
 
         self._thread = threading.Thread(target=run, daemon=True)

@@ -1,0 +1,77 @@
+"""Migrations: up, down, up again, and the same schema as the models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import create_engine, inspect
+
+from app.db.schema import TABLES
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def alembic(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", "-x", f"url={database_url}", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def tables(database_url: str) -> set[str]:
+    engine = create_engine(database_url)
+    try:
+        return set(inspect(engine).get_table_names()) - {"alembic_version"}
+    finally:
+        engine.dispose()
+
+
+def test_models_and_migrations_agree(database_url: str) -> None:
+    checked = alembic(database_url, "check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert tables(database_url) == {table.__tablename__ for table in TABLES}
+
+
+def test_the_schema_goes_down_to_nothing_and_up_again(database_url: str) -> None:
+    down = alembic(database_url, "downgrade", "base")
+    assert down.returncode == 0, down.stderr
+    assert tables(database_url) == set()
+    up = alembic(database_url, "upgrade", "head")
+    assert up.returncode == 0, up.stderr
+    assert alembic(database_url, "check").returncode == 0
+
+
+def test_a_difference_is_noticed(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs DROP COLUMN swept_at")
+    try:
+        assert alembic(database_url, "check").returncode != 0
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN swept_at timestamptz")
+        engine.dispose()
+
+
+def test_every_table_but_projects_names_its_project() -> None:
+    for table in TABLES:
+        if table.__tablename__ != "projects":
+            assert "project_id" in table.__table__.columns, table.__tablename__
+
+
+def test_two_migrators_at_once_both_succeed(database_url: str) -> None:
+    assert alembic(database_url, "downgrade", "base").returncode == 0
+    command = [sys.executable, "-m", "alembic", "-x", f"url={database_url}", "upgrade", "head"]
+    both = [
+        subprocess.Popen(command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    errors = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors

@@ -1,0 +1,168 @@
+"""A child that misbehaves harms nobody: not the supervisor, not its secrets, not other files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.states import JobState
+from tests.integration.worker.world import World, children_of_folder, wait_until
+from worker.sandbox import strongest_isolation
+
+CANARY = "canary-9f3a1c"
+
+
+def error_of(world: World, job_id: str) -> dict[str, Any]:
+    error = world.job(job_id).error
+    assert error is not None
+    return error
+
+
+def test_a_child_that_crashes_every_time_ends_failed_with_the_tail_of_its_log(world: World) -> None:
+    job = world.audit_job(max_attempts=2)
+    assert world.runner("crash").run(job.id) is JobState.QUEUED
+    assert world.runner("crash").run(job.id) is JobState.FAILED
+    error = error_of(world, job.id)
+    assert error["code"] == "child_crashed"
+    assert "SIGSEGV" in error["message"]
+    assert "something went wrong here" in error["log_tail"]
+    assert error["retryable"] is True
+    assert world.job(job.id).attempts_used == 2
+
+
+def test_the_third_attempt_waits_and_the_second_does_not(world: World) -> None:
+    job = world.audit_job(max_attempts=3)
+    assert world.runner("crash").run(job.id) is JobState.QUEUED
+    assert world.job(job.id).not_before is None
+    assert world.runner("crash").run(job.id) is JobState.QUEUED
+    assert world.job(job.id).not_before is not None
+    assert world.runner().run(job.id) is None, "not before its time"
+
+
+def test_a_child_that_outgrows_the_address_space_fails_by_itself(world: World) -> None:
+    job = world.audit_job(max_attempts=1)
+    assert world.runner("eat_memory", limits={"memory_bytes": 300 * 2**20}).run(job.id) is JobState.FAILED
+    error = error_of(world, job.id)
+    assert error["code"] == "out_of_memory"
+    assert "MemoryError" in error["log_tail"]
+
+
+def test_resident_memory_is_watched_where_the_address_space_cannot_be_limited(world: World) -> None:
+    job = world.audit_job(max_attempts=1)
+    limits = {"memory_bytes": 300 * 2**20, "uses_cuda": True}
+    assert world.runner("eat_memory", limits=limits).run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "out_of_memory"
+
+
+def test_a_child_that_floods_its_output_is_stopped(world: World) -> None:
+    job = world.audit_job(max_attempts=1)
+    assert world.runner("flood_events").run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "child_flood"
+
+
+def test_a_flood_of_log_lines_fills_no_disk_and_its_end_is_kept(world: World) -> None:
+    job = world.audit_job(max_attempts=1)
+    running = world.start(job.id, "flood_log")
+    largest = 0
+    while world.job(job.id).state is not JobState.FAILED:
+        largest = max([largest, *(path.stat().st_size for path in world.work_dir.glob("*/logs/*"))])
+        assert running.error is None
+    running.join()
+    assert 0 < largest <= 4 * 2**20
+    assert error_of(world, job.id)["code"] == "done"
+
+
+def test_a_child_without_a_sign_of_life_is_stopped(world: World) -> None:
+    job = world.audit_job(max_attempts=1)
+    assert world.runner("wait_for_ever", limits={"stall_s": 2.0}).run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "child_stalled"
+
+
+@pytest.mark.parametrize("behaviour", ["point_outside", "say_nonsense"])
+def test_files_of_others_are_never_published_in_the_name_of_a_job(world: World, behaviour: str) -> None:
+    job = world.audit_job(max_attempts=1)
+    assert world.runner(behaviour).run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "outputs_unusable"
+    assert world.keys(f"outputs/{world.project_id}/") == []
+
+
+def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folder(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEANCLIP_STORAGE__SECRET_KEY", CANARY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+    monkeypatch.setenv("CLEANCLIP_DATABASE__URL", f"postgresql://u:{CANARY}@h/d")
+    with socket.create_server(("127.0.0.1", 0)):
+        job = world.audit_job()
+        running = world.start(job.id, "look_around")
+        wait_until(lambda: list(world.work_dir.glob("*/job/seen.json")), 30)
+        pids = children_of_folder(world.work_dir)
+        (path,) = world.work_dir.glob("*/job/seen.json")
+        wait_until(lambda: path.stat().st_size > 0)
+        seen = json.loads(path.read_text())
+        assert pids
+        for pid in pids:
+            assert CANARY.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            if "stand_in_child" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1]:
+                assert _limit(limits, "Max address space") == 4 * 2**30
+                assert _limit(limits, "Max core file size") == 0
+                assert _limit(limits, "Max file size") == 2**30
+        running.leaving.set()
+        running.join()
+    assert CANARY not in json.dumps(seen)
+    status = dict(line.split(":\t", 1) for line in seen["status"].splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"].strip() == "1"
+    assert int(status["CapEff"], 16) == 0
+    assert set(seen["environment"]) <= {
+        "PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE",
+        "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE",
+        "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LC_CTYPE",
+    }  # fmt: skip
+    assert seen["environment"]["HOME"].startswith(str(world.work_dir))
+    if strongest_isolation() == "full":
+        assert seen["network"] != "open"
+        assert seen["outside"] != "written"
+        assert seen["num_processes"] == 2
+
+
+def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> None:
+    """The supervisor here is a process of its own that only starts a child, then is killed."""
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from worker import sandbox\n"
+        "from worker.child import Child\n"
+        "folder = Path(sys.argv[1])\n"
+        "command = sandbox.guarded([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
+        " folder, sandbox.strongest_isolation(), {})\n"
+        "Child(command, environment={'PATH': '/usr/bin:/bin'}, folder=folder, log_path=folder / 'log',"
+        " on_event=print)\n"
+        "print('started', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    folder = tmp_path / "job"
+    folder.mkdir()
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
+    )
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == "started\n"
+    wait_until(lambda: len(children_of_folder(folder)) >= 3)
+    os.kill(supervisor.pid, signal.SIGKILL)
+    supervisor.wait()
+    wait_until(lambda: children_of_folder(folder) == [])
+
+
+def _limit(limits: str, name: str) -> int:
+    (line,) = [line for line in limits.splitlines() if line.startswith(name)]
+    return int(line.removeprefix(name).split()[0])
