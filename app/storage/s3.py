@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 CHUNK_BYTES = 1024 * 1024
-_MAX_BROKEN_READS = 5
+_MAX_BROKEN_READS = 5  # in a row, of less than a chunk each
 _DELETE_BATCH = 1000
 _TRANSFER = TransferConfig(
     multipart_threshold=64 * 1024 * 1024, multipart_chunksize=32 * 1024 * 1024, max_concurrency=4
@@ -291,13 +291,14 @@ class S3Store:
         digest = hashlib.sha256()
         done = broken = 0
         while done < stored.size_bytes:
+            start = done
             try:
-                for chunk in self._chunks(stored.key, start=done, end=None, etag=stored.etag):
+                for chunk in self._chunks(stored.key, start=start, end=None, etag=stored.etag):
                     target.write(chunk)
                     digest.update(chunk)
                     done += len(chunk)
             except StoreUnavailable:
-                broken += 1
+                broken = 1 if done - start >= CHUNK_BYTES else broken + 1
                 if broken == _MAX_BROKEN_READS:
                     raise
         if done != stored.size_bytes:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from app.cli import create_key, migrate, requeue
+from app.db.models.job import Job
 from app.db.session import Database, build_engine
 from app.domain.errors import NotFound
+from app.domain.ids import new_id
+from app.domain.states import JobKind, JobState
 from app.services import api_keys
 
 pytestmark = pytest.mark.stack
@@ -77,6 +80,28 @@ def test_a_job_that_does_not_exist_cannot_be_requeued(database: Database) -> Non
     create_key(database, project="p", name="k", scopes=["read"], expires_at=None)
     with pytest.raises(NotFound):
         requeue(database, "job_00000000000000000000000000")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("failed", "queued"), ("paused", "queued"), ("queued", "queued")]
+)
+def test_a_job_of_any_project_can_be_queued_again(database: Database, before: str, after: str) -> None:
+    project_id, _, _ = create_key(database, project="jobs", name="k", scopes=["run"], expires_at=None)
+    with database.unit_of_work() as unit:
+        job = unit.jobs.enqueue(
+            Job(
+                id=new_id("job"),
+                project_id=project_id,
+                kind=JobKind.SANITIZE,
+                spec={"version": 1},
+                seed=0,
+                job_metadata={},
+            )
+        )
+        job.state = JobState(before)
+    assert requeue(database, job.id) == after
+    with database.unit_of_work() as unit:
+        assert unit.jobs.get(project_id, job.id).state is JobState.QUEUED
 
 
 def test_a_database_that_is_away_is_said_in_one_sentence(tmp_path: Path) -> None:
