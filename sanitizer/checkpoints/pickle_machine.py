@@ -17,7 +17,7 @@ from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, r
 from sanitizer.errors import CheckpointRejected
 
 MAX_PICKLE_BYTES = 64 * 2**20
-MAX_OPCODES = 2_000_000
+MAX_OPCODES = 1_000_000
 
 _PUSH = {
     "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",

@@ -1,0 +1,13 @@
+"""Shared by the tests of checkpoints: the options that the tiny towers need, and one thread."""
+
+from __future__ import annotations
+
+import pytest
+
+from sanitizer.recipe import DeclaredOptions
+from tests.fixtures.checkpoints import DECLARED
+
+
+@pytest.fixture
+def declared() -> DeclaredOptions:
+    return DeclaredOptions(**DECLARED)

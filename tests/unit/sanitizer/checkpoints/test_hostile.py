@@ -1,0 +1,168 @@
+"""Every hostile file is refused with its own code, runs nothing, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import random
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import sanitizer.checkpoints
+from sanitizer.checkpoints.inspection import inspect_upload
+from sanitizer.checkpoints.reading import read_upload
+from sanitizer.errors import CheckpointRejected
+from sanitizer.recipe import DeclaredOptions
+from tests.fixtures import pickle_assembly as asm
+from tests.fixtures.checkpoints import (
+    VIT_CONFIG,
+    cast,
+    tiny_clip,
+    write_huggingface_bin,
+    write_open_clip_safetensors,
+    write_openai_torchscript,
+    write_research,
+)
+from tests.fixtures.hostile_checkpoints import HOSTILE
+
+SOURCES = Path(sanitizer.checkpoints.__file__).parent
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_with_its_reason_and_runs_nothing(
+    name: str, tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    writer, code = HOSTILE[name]
+    upload, canary, out = tmp_path / "upload", tmp_path / "canary", tmp_path / "out"
+    writer(upload, canary)
+
+    with pytest.raises(CheckpointRejected) as refused:
+        inspect_upload(upload, out, declared=declared, filename="model.pt")
+
+    assert refused.value.code == code
+    assert not canary.exists()
+    assert not out.exists()
+    for sentence in (refused.value.message, refused.value.remedy, refused.value.where or ""):
+        assert sentence.isprintable()
+        assert len(sentence) < 400
+
+
+def test_the_payloads_would_make_the_canary_if_they_ran(tmp_path: Path) -> None:
+    """The other tests mean nothing unless the payload works: Python's own unpickler runs it."""
+    import pickle
+
+    upload, canary = tmp_path / "upload", tmp_path / "canary"
+    HOSTILE["os_system_by_reduce"][0](upload, canary)
+    with zipfile.ZipFile(upload) as archive:
+        pickle.loads(archive.read("archive/data.pkl"))
+    assert canary.exists()
+
+
+def test_code_inside_a_torchscript_archive_is_never_opened(tmp_path: Path, declared: DeclaredOptions) -> None:
+    """Good tensors, and next to them code and constants that would run: only the tensors are read."""
+    canary = tmp_path / "canary"
+    state = cast(tiny_clip(VIT_CONFIG).state_dict(), torch.float16)
+    modules: dict[str, bytes] = {}
+    nested: dict[str, list[tuple[bytes, bytes]]] = {}
+    for index, (name, tensor) in enumerate(state.items()):
+        described = asm.tensor(str(index), tuple(tensor.shape), storage="HalfStorage")
+        parent, _, leaf = name.rpartition(".")
+        nested.setdefault(parent, []).append((asm.text(leaf), described))
+        while parent:
+            parent = parent.rpartition(".")[0]
+            nested.setdefault(parent, [])
+    for parent in sorted(nested, key=lambda path: -path.count(".") if path else 1):
+        attributes = list(nested[parent])
+        children = [path for path in modules if path.rpartition(".")[0] == parent and path]
+        attributes += [(asm.text(child.rpartition(".")[2]), modules.pop(child)) for child in children]
+        modules[parent] = asm.named("__torch__.evil", "M") + b")\x81" + asm.table(attributes) + b"b"
+    run = asm.PROTO2 + asm.call(asm.named("os", "system"), asm.text(f"touch {canary}")) + asm.STOP
+    members = asm.storages_of(state) | {
+        "constants.pkl": run,
+        "code/__torch__/evil.py": f"import os\nos.system('touch {canary}')\n".encode(),
+        "code/__torch__/evil.py.debug_pkl": run,
+    }
+    asm.write_archive(tmp_path / "upload", asm.PROTO2 + modules[""] + asm.STOP, members)
+
+    read = read_upload(tmp_path / "upload", declared=declared, filename="clip.pt")
+
+    assert read.layout == "openai_torchscript"
+    assert all(torch.equal(read.tensors[name], tensor) for name, tensor in state.items())
+    assert not canary.exists()
+
+
+def test_a_file_whose_digest_is_not_the_declared_one_is_refused(
+    tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    write_open_clip_safetensors(tmp_path / "upload")
+    with pytest.raises(CheckpointRejected) as refused:
+        inspect_upload(
+            tmp_path / "upload", tmp_path / "out", declared=declared, filename="x", expected_sha256="0" * 64
+        )
+    assert refused.value.code == "digest_mismatch"
+
+
+def test_every_code_that_can_be_raised_is_documented_and_the_reverse() -> None:
+    raised: set[str] = set()
+    for source in SOURCES.glob("*.py"):
+        text = source.read_text(encoding="utf-8")
+        raised |= set(re.findall(r'refusal\(\s*"([a-z0-9_]+)"', text))
+        raised |= set(re.findall(r'^    \("[a-z_.]+", "([a-z_]+)", "It', text, flags=re.M))
+        raised |= set(re.findall(r'^    \("[a-z_.]+", "([a-z_]+)", "Its', text, flags=re.M))
+    documented = set(re.findall(r"^    ([a-z0-9_]+)  ", sanitizer.checkpoints.__doc__ or "", flags=re.M))
+    assert raised == documented
+    assert {code for _, code in HOSTILE.values()} <= documented
+
+
+WRITERS = (write_research, write_openai_torchscript, write_open_clip_safetensors, write_huggingface_bin)
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: str(writer.__name__))
+def test_a_file_with_random_damage_is_refused_or_read_but_never_breaks_the_reader(
+    writer: type, tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    """Sixty files a layout, damaged where their structure is: in the header, the pickle, the directory."""
+    rng = random.Random(writer.__name__)
+    writer(tmp_path / "good", torch.float16)
+    good = (tmp_path / "good").read_bytes()
+    num_refused = 0
+    for _ in range(60):
+        (tmp_path / "bad").write_bytes(_damaged(good, rng))
+        try:
+            read_upload(tmp_path / "bad", declared=declared, filename="x")
+        except CheckpointRejected:
+            num_refused += 1
+    assert num_refused > 30
+
+
+def _damaged(good: bytes, rng: random.Random) -> bytes:
+    if good[:2] != b"PK":
+        data = bytearray(good)
+        for _ in range(2):
+            data[rng.randrange(int.from_bytes(good[:8], "little"))] = rng.choice(b'09"]}\x00\xff')
+        return bytes(data)
+    if rng.random() < 0.3:
+        data = bytearray(good)
+        data[rng.randrange(len(data) - 4000, len(data))] = rng.randrange(256)
+        return bytes(data)
+    return _with_damaged_pickle(good, rng)
+
+
+def _with_damaged_pickle(good: bytes, rng: random.Random) -> bytes:
+    """The same archive, packed again with right checksums around a pickle that was tampered with."""
+    import io
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(good)) as source, zipfile.ZipFile(stream, "w") as target:
+        for info in source.infolist():
+            data = bytearray(source.read(info))
+            if info.filename.endswith("/data.pkl"):
+                at = rng.randrange(len(data))
+                if rng.random() < 0.7:
+                    data[at] = rng.randrange(256)
+                else:
+                    del data[at : at + rng.randint(1, 6)]
+            target.writestr(info.filename, bytes(data))
+    return stream.getvalue()
