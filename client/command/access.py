@@ -1,0 +1,82 @@
+"""`login` and `check`: which service, which key, and whether both work."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from client.client import Client
+from client.command import settings
+from client.command.formats import fields
+from client.command.output import Output
+from client.command.session import JsonFlag, session_of
+
+
+def login(
+    context: typer.Context,
+    *,
+    url: Annotated[
+        str | None, typer.Option(help="Where the service is, for example https://clean.example.org.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="The key; better left out: it is asked for, or read from stdin.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Try an address and a key, and keep them in a file that only you can read.
+
+    Example: cleanclip login --url http://127.0.0.1:8000
+    """
+    session, output = session_of(context), Output(is_json=as_json)
+    url = url or session.url or typer.prompt("Address of the service", err=True)
+    api_key = api_key or session.api_key or _asked_key()
+    try:
+        client = Client(url, api_key, transport=session.transport)
+    except ValueError as cause:
+        raise typer.BadParameter(str(cause)) from cause
+    with client:
+        client.methods()
+        address = client.base_url.rstrip("/")
+    path = settings.store(address, api_key.strip())
+    output.note("The key works.")
+    output.result({"url": address, "config": path}, path)
+
+
+def _asked_key() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("API key", hide_input=True, err=True))
+    return sys.stdin.readline()
+
+
+def check(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Say which service and key are used, and whether both work."""
+    session, output = session_of(context), Output(is_json=as_json)
+    target = settings.find(session.url, session.api_key)
+    with session.client() as client:
+        known = client.methods()
+        readiness = client.health()
+    methods = [str(method.get("name")) for method in known.methods]
+    document = {
+        "url": target.url,
+        "key_prefix": _shown(target.api_key),
+        "key_from": target.key_from,
+        "readiness": readiness,
+        "methods": methods,
+    }
+    text = fields(
+        [
+            ("service", target.url),
+            ("key", f"{_shown(target.api_key)}… ({target.key_from})"),
+            *((name, value) for name, value in readiness.items()),
+            ("methods", ", ".join(methods)),
+        ]
+    )
+    output.result(document, text)
+
+
+def _shown(api_key: str) -> str:
+    """The part of a key that names it and gives nothing away."""
+    head, _, _ = api_key.rpartition("_")
+    return head or api_key[:4]

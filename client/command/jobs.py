@@ -1,0 +1,101 @@
+"""`jobs …`: list, show, wait, steer, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from client.client import Client
+from client.command import views
+from client.command.listing import AfterOption, LimitOption, StateOption
+from client.command.output import Output
+from client.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
+from client.models import Job
+
+JobId = Annotated[str, typer.Argument(metavar="JOB")]
+
+jobs = typer.Typer(no_args_is_help=True, help="Jobs: follow them, steer them.")
+
+
+@jobs.command("ls")
+def list_jobs(
+    context: typer.Context,
+    *,
+    state: StateOption = None,
+    kind: Annotated[str | None, typer.Option(help="sanitize or audit.")] = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List jobs, newest first."""
+    with session_of(context).client() as client:
+        page = client.jobs.list(state=state, kind=kind, limit=limit, after=after)
+    Output(is_json=as_json).result(page.to_json(), views.jobs(page.data))
+
+
+@jobs.command("show")
+def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Say how a job stands."""
+    with session_of(context).client() as client:
+        found = client.jobs.get(job)
+    Output(is_json=as_json).result(found.to_json(), views.job(found))
+
+
+@jobs.command("wait")
+def wait_job(
+    context: typer.Context, job: JobId, timeout: TimeoutOption = None, as_json: JsonFlag = False
+) -> None:
+    """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled."""
+    output = Output(is_json=as_json)
+    with session_of(context).client() as client:
+        found = wait_for_job(client, output, job, timeout_s=timeout)
+    conclude(output, found)
+
+
+def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:
+    output = Output(is_json=as_json)
+    with session_of(context).client() as client:
+        found = act(client)
+    output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
+
+
+@jobs.command("cancel")
+def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Stop a job for good."""
+    _act(context, lambda client: client.jobs.cancel(job), as_json=as_json)
+
+
+@jobs.command("pause")
+def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Save a job's training state and let its worker go."""
+    _act(context, lambda client: client.jobs.pause(job), as_json=as_json)
+
+
+@jobs.command("resume")
+def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Go on with a paused job."""
+    _act(context, lambda client: client.jobs.resume(job), as_json=as_json)
+
+
+@jobs.command("retry")
+def retry_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Try a failed job again."""
+    _act(context, lambda client: client.jobs.retry(job), as_json=as_json)
+
+
+@jobs.command("events")
+def list_events(
+    context: typer.Context,
+    *,
+    job: JobId,
+    after: Annotated[int | None, typer.Option(min=0, help="Only those with a larger number.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Everything that happened to a job, oldest first."""
+    with session_of(context).client() as client:
+        found = tuple(client.jobs.all_events(job, after=after))
+    Output(is_json=as_json).result(
+        {"object": "list", "data": [event.to_json() for event in found]}, views.events(found)
+    )

@@ -1,0 +1,119 @@
+"""The command `cleanclip`: results on stdout, messages and progress on stderr, the outcome as exit status.
+
+With --json stdout holds exactly one JSON document; where the command fails, it is {"error": …}.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from client.command import access, listing, orders, results, upload
+from client.command.exit_codes import HELP, ExitCode, exit_code_of
+from client.command.jobs import jobs
+from client.command.output import Output
+from client.command.session import Session
+from client.command.settings import NotConfigured
+from client.errors import ApiError, CleanClipError
+
+app = typer.Typer(
+    name="cleanclip",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog=HELP,
+    help="Is this CLIP checkpoint backdoored, and can you fix it? Upload, audit, clean, download.\n\n"
+    "Results are on stdout, messages on stderr. Address and key come from the options, from CLEANCLIP_URL "
+    "and CLEANCLIP_API_KEY, or from `cleanclip login`, in this order.",
+)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option("--url", help="Where the service is.", metavar="URL")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option("--api-key", help="Others on this machine can see it; better: login.", metavar="KEY"),
+    ] = None,
+) -> None:
+    """Keeps the options for the command that follows."""
+    transport = context.obj if isinstance(context.obj, httpx.BaseTransport) else None
+    context.obj = Session(url=url, api_key=api_key, transport=transport)
+
+
+app.command()(access.login)
+app.command()(access.check)
+app.command()(upload.upload)
+app.add_typer(listing.datasets, name="datasets")
+app.add_typer(listing.checkpoints, name="checkpoints")
+app.command()(orders.sanitize)
+app.command()(orders.audit)
+app.add_typer(jobs, name="jobs")
+app.command()(results.report)
+app.command()(results.download)
+
+
+def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+    """Run the command and end the process with its status. `transport` replaces the network, in tests."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output(is_json="--json" in given)
+    try:
+        app(given, prog_name="cleanclip", obj=transport)
+    except (CleanClipError, KeyboardInterrupt) as error:
+        _end(output, error, exit_code_of(error))
+    except NotConfigured as error:
+        _end(output, error, ExitCode.NOT_AUTHORISED if error.is_key else ExitCode.USAGE)
+    except OSError as error:
+        _end(output, error, ExitCode.UNEXPECTED)
+    except Exception as error:
+        if os.environ.get("CLEANCLIP_DEBUG"):
+            raise
+        _end(output, error, ExitCode.UNEXPECTED)
+
+
+def _end(output: Output, error: BaseException, code: ExitCode) -> None:
+    output.note(_told(error))
+    if output.is_json:
+        output.result({"error": _document(error, code)}, "")
+    sys.exit(code)
+
+
+def _told(error: BaseException) -> str:
+    if not isinstance(error, ApiError):
+        return str(error) or type(error).__name__
+    lines = [str(error)]
+    lines += [f"  {item.pointer or item.parameter or ''}: {item.detail}" for item in error.errors]
+    if error.request_id is not None:
+        lines.append(f"  ({error.code}, request {error.request_id})")
+    return "\n".join(lines)
+
+
+def _document(error: BaseException, code: ExitCode) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "exit_code": int(code),
+    }
+    if isinstance(error, ApiError):
+        document |= {
+            "status": error.status,
+            "code": error.code,
+            "detail": error.detail,
+            "remedy": error.remedy,
+            "request_id": error.request_id,
+            "errors": [
+                {"pointer": item.pointer, "parameter": item.parameter, "detail": item.detail}
+                for item in error.errors
+            ],
+        }
+    return document
+
+
+if __name__ == "__main__":
+    main()

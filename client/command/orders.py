@@ -1,0 +1,175 @@
+"""`sanitize` and `audit`: options become the body of a job; what is not said is left to the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client.command import values
+from client.command.output import Output
+from client.command.session import (
+    JsonFlag,
+    Session,
+    TimeoutOption,
+    WaitFlag,
+    conclude,
+    session_of,
+    wait_for_job,
+)
+
+CheckpointOption = Annotated[str, typer.Option("--checkpoint", metavar="CHECKPOINT", help="An accepted one.")]
+LabelledOption = Annotated[
+    str, typer.Option("--labelled", metavar="DATASET", help="The labelled set to audit on.")
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", help="The class that triggers are suspected to lead to.")
+]
+AttackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attack",
+        metavar="NAME[:OPTION=VALUE,…]",
+        help="A trigger to audit with, e.g. badnet:pattern=yellow; may be repeated. Default: the usual four.",
+    ),
+]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
+]
+AsrOption = Annotated[
+    float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
+]
+CaOption = Annotated[
+    float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
+MetadataOption = Annotated[
+    list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable.")
+]
+
+
+def _audit(labelled: str, target: str | None, attacks: list[str] | None, file: Path | None) -> dict[str, Any]:
+    options = {} if file is None else values.json_object(file, "--audit")
+    options["dataset_id"] = labelled
+    if target is not None:
+        options["target"] = target
+    if attacks:
+        options["attacks"] = [values.attack(text) for text in attacks]
+    if "target" not in options:
+        raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
+    return options
+
+
+def _policy(asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any] | None:
+    given = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
+    return {name: value for name, value in given.items() if value is not None} or None
+
+
+def _order(
+    session: Session, body: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool
+) -> None:
+    output = Output(is_json=as_json)
+    with session.client() as client:
+        job = client.jobs.create(**body)
+        if not wait:
+            output.result(job.to_json(), job.id)
+            return
+        output.note(job.id)
+        job = wait_for_job(client, output, job.id, timeout_s=timeout_s)
+    conclude(output, job)
+
+
+def sanitize(
+    context: typer.Context,
+    *,
+    checkpoint: CheckpointOption,
+    pairs: Annotated[str, typer.Option("--pairs", metavar="DATASET", help="Clean image-caption pairs.")],
+    labelled: LabelledOption,
+    target: TargetOption = None,
+    attack: AttackOption = None,
+    audit: AuditOption = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Recipe as JSON; the options below override it."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    lambda1: Annotated[float | None, typer.Option(min=0, help="Weight of the image-caption loss.")] = None,
+    lambda2: Annotated[float | None, typer.Option(min=0, help="Weight of the self-supervised loss.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2)] = None,
+    warmup_steps: Annotated[int | None, typer.Option(min=0)] = None,
+    recipe_option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other option of the recipe; repeatable."),
+    ] = None,
+    output_layout: Annotated[
+        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout that came in.")
+    ] = None,
+    asr_at_most: AsrOption = None,
+    ca_lost_at_most: CaOption = None,
+    seed: SeedOption = None,
+    metadata: MetadataOption = None,
+    wait: WaitFlag = False,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Audit a checkpoint, clean it with CleanCLIP, audit it again. Prints the job's id.
+
+    Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
+    """
+    options = {} if recipe is None else values.json_object(recipe, "--recipe")
+    named = {
+        "epochs": epochs,
+        "learning_rate": lr,
+        "lambda1": lambda1,
+        "lambda2": lambda2,
+        "batch_size": batch_size,
+        "warmup_steps": warmup_steps,
+    }
+    options |= {name: value for name, value in named.items() if value is not None}
+    options |= values.pairs(recipe_option or [], "--set")
+    body = {
+        "kind": "sanitize",
+        "checkpoint_id": checkpoint,
+        "dataset_id": pairs,
+        "audit": _audit(labelled, target, attack, audit),
+        "recipe": options or None,
+        "policy": _policy(asr_at_most, ca_lost_at_most),
+        "seed": seed,
+        "output_layout": output_layout,
+        "metadata": values.text_pairs(metadata or [], "--metadata") or None,
+    }
+    _order(session_of(context), body, wait=wait, timeout_s=timeout, as_json=as_json)
+
+
+def audit(
+    context: typer.Context,
+    *,
+    checkpoint: CheckpointOption,
+    labelled: LabelledOption,
+    target: TargetOption = None,
+    attack: AttackOption = None,
+    audit: AuditOption = None,
+    asr_at_most: AsrOption = None,
+    ca_lost_at_most: CaOption = None,
+    seed: SeedOption = None,
+    metadata: MetadataOption = None,
+    wait: WaitFlag = False,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure a checkpoint and change nothing. Prints the job's id.
+
+    Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --target banana --attack badnet --wait
+    """
+    body = {
+        "kind": "audit",
+        "checkpoint_id": checkpoint,
+        "audit": _audit(labelled, target, attack, audit),
+        "policy": _policy(asr_at_most, ca_lost_at_most),
+        "seed": seed,
+        "metadata": values.text_pairs(metadata or [], "--metadata") or None,
+    }
+    _order(session_of(context), body, wait=wait, timeout_s=timeout, as_json=as_json)

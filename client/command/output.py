@@ -1,0 +1,68 @@
+"""Where things are printed: results on stdout (with --json one document), everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from typing import Any
+
+from client.command.formats import plain
+
+QUIET_LINE_EVERY_S = 10.0
+
+
+class Output:
+    """What one run of the command prints."""
+
+    def __init__(self, *, is_json: bool) -> None:
+        self.is_json = is_json
+
+    def result(self, document: Any, text: str) -> None:
+        """What the command was called for, in the form that was asked for."""
+        if self.is_json:
+            text = json.dumps(document, indent=2, ensure_ascii=False)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201 - this is the place
+
+    def note(self, text: str) -> None:
+        """A message for people."""
+        print(plain(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the place
+
+
+class ProgressLine:
+    """One line on stderr that is written over; where stderr is no terminal, a line now and then."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._is_open = False
+        self._said_at = float("-inf")
+        self._last_head = ""
+
+    def show(self, head: str, rest: str) -> None:
+        """`head` names what is going on; a change of it is always shown."""
+        text = plain(f"{head}  {rest}".rstrip())
+        if self._is_terminal:
+            width = max(20, shutil.get_terminal_size().columns - 1)
+            sys.stderr.write(f"\r{text[:width]}\x1b[K")
+            sys.stderr.flush()
+            self._is_open = True
+            return
+        now = time.monotonic()
+        if head != self._last_head or now - self._said_at >= QUIET_LINE_EVERY_S:
+            self._last_head, self._said_at = head, now
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the place
+
+    def close(self) -> None:
+        """Leave the last state standing and begin a new line."""
+        if self._is_open:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+            self._is_open = False
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,120 @@
+"""What every command works with: a client made from the options, and the waits with their live line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import httpx
+import typer
+
+from client.client import Client
+from client.command import settings, views
+from client.command.exit_codes import ExitCode
+from client.command.formats import plain, rate, size, span
+from client.command.output import Output, ProgressLine
+from client.models import Checkpoint, Dataset, Job
+from client.transfer import TransferProgress
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+WaitFlag = Annotated[bool, typer.Option("--wait", help="Wait until it is finished.")]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", min=0, help="Wait at most this many seconds.", metavar="SECONDS")
+]
+
+
+@dataclass
+class Session:
+    """From the options before the command's name."""
+
+    url: str | None
+    api_key: str | None
+    transport: httpx.BaseTransport | None = None
+    """Replaces the network, in tests."""
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """Raises NotConfigured; typer.BadParameter for an address or key that is none."""
+        target = settings.find(self.url, self.api_key)
+        try:
+            client = Client(target.url, target.api_key, transport=self.transport)
+        except ValueError as cause:
+            raise typer.BadParameter(str(cause)) from cause
+        with client:
+            yield client
+
+
+def session_of(context: typer.Context) -> Session:
+    session = context.find_object(Session)
+    assert session is not None, "the root command makes it"
+    return session
+
+
+@contextmanager
+def _still_going(output: Output, what: str, again: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        output.note(f"Interrupted; {what} goes on. To follow it again: {again}")
+        raise
+
+
+def wait_for_checkpoint(
+    client: Client, output: Output, checkpoint_id: str, *, timeout_s: float | None, sha256: str | None = None
+) -> Checkpoint:
+    """Follow the inspection. Raises Rejected, DigestMismatch, WaitTimeout."""
+    again = f"cleanclip checkpoints wait {checkpoint_id}"
+    with _still_going(output, "the inspection", again), ProgressLine() as line:
+        return client.checkpoints.wait(
+            checkpoint_id,
+            timeout_s=timeout_s,
+            sha256=sha256,
+            on_progress=lambda found: line.show(f"{found.id} {found.state}", ""),
+        )
+
+
+def wait_for_dataset(client: Client, output: Output, dataset_id: str, *, timeout_s: float | None) -> Dataset:
+    """Follow the validation. Raises Rejected, WaitTimeout."""
+    again = f"cleanclip datasets wait {dataset_id}"
+    with _still_going(output, "the validation", again), ProgressLine() as line:
+        return client.datasets.wait(
+            dataset_id,
+            timeout_s=timeout_s,
+            on_progress=lambda found: line.show(f"{found.id} {found.state}", ""),
+        )
+
+
+def wait_for_job(client: Client, output: Output, job_id: str, *, timeout_s: float | None) -> Job:
+    """Follow the job to its end, whatever it is. Raises WaitTimeout."""
+    again = f"cleanclip jobs wait {job_id}"
+    with _still_going(output, "the job", again), ProgressLine() as line:
+        return client.jobs.wait(
+            job_id,
+            timeout_s=timeout_s,
+            on_progress=lambda found: line.show(*views.progress(found)),
+            check=False,
+        )
+
+
+def conclude(output: Output, job: Job) -> None:
+    """Print a job that was waited for; a failed or cancelled one ends the command with its own status."""
+    output.result(job.to_json(), views.job(job))
+    if job.state == "failed":
+        reason = job.error
+        output.note(f"{job.id} failed: {reason.detail} {reason.remedy}" if reason else f"{job.id} failed.")
+        raise typer.Exit(ExitCode.JOB_FAILED)
+    if job.state == "cancelled":
+        output.note(f"{job.id} was cancelled.")
+        raise typer.Exit(ExitCode.JOB_CANCELLED)
+
+
+def show_transfer(line: ProgressLine, name: str, done: TransferProgress) -> None:
+    """The live line of an upload or download."""
+    pieces = [f"{100 * done.fraction:3.0f} %", f"{size(done.done_bytes)} of {size(done.total_bytes)}"]
+    if done.rate_bytes_per_s:
+        pieces.append(rate(done.rate_bytes_per_s / 1e6, "MB"))
+    if done.eta_s is not None:
+        pieces.append(f"ETA {span(done.eta_s)}")
+    line.show(plain(name), "  ".join(pieces))

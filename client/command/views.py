@@ -1,0 +1,184 @@
+"""Checkpoints, data sets, jobs and reports as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from client.command.formats import fields, rate, size, span, table, when
+from client.models import Checkpoint, Dataset, Event, Job, Reason
+
+
+def _reason(error: Reason | None) -> str | None:
+    return None if error is None else f"{error.code}: {error.detail} {error.remedy}".strip()
+
+
+def checkpoints(found: Sequence[Checkpoint]) -> str:
+    rows = [
+        (item.id, item.state, size(item.size_bytes), item.architecture_name or "-", item.filename)
+        for item in found
+    ]
+    return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "FILE"), rows)
+
+
+def checkpoint(found: Checkpoint) -> str:
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("state", found.state),
+        ("file", found.filename),
+        ("size", size(found.size_bytes)),
+        ("sha256", found.sha256),
+        ("layout", found.layout),
+        ("architecture", found.architecture_name),
+        ("parameters", found.num_parameters),
+        ("dtype", found.dtype),
+        ("error", _reason(found.error)),
+    ]
+    pairs += [(f"assumed {name}", why) for name, why in (found.assumed or {}).items()]
+    pairs += [("finding", finding) for finding in found.findings or ()]
+    return fields([*pairs, ("created", when(found.created_at))])
+
+
+def datasets(found: Sequence[Dataset]) -> str:
+    rows = [
+        (
+            item.id,
+            item.kind,
+            item.state,
+            "-" if item.summary is None else item.summary.num_samples,
+            item.uri or item.upload_id or "-",
+        )
+        for item in found
+    ]
+    return table(("ID", "KIND", "STATE", "SAMPLES", "SOURCE"), rows)
+
+
+def dataset(found: Dataset) -> str:
+    summary = found.summary
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("kind", found.kind),
+        ("state", found.state),
+        ("source", found.uri or found.upload_id),
+        ("error", _reason(found.error)),
+    ]
+    if summary is not None:
+        pairs += [
+            ("samples", summary.num_samples),
+            ("skipped", summary.num_skipped),
+            ("shards", summary.num_shards),
+            ("sha256", summary.sha256),
+            *(("skipped as", f"{reason} × {count}") for reason, count in summary.skipped_reasons.items()),
+        ]
+    if found.class_names:
+        pairs.append(("classes", len(found.class_names)))
+    return fields([*pairs, ("created", when(found.created_at))])
+
+
+def jobs(found: Sequence[Job]) -> str:
+    rows = [
+        (item.id, item.kind, item.state, _stage(item), when(item.created_at), item.checkpoint_id or "-")
+        for item in found
+    ]
+    return table(("ID", "KIND", "STATE", "PHASE", "CREATED", "CHECKPOINT"), rows)
+
+
+def _stage(job: Job) -> str:
+    if job.is_finished or job.phase is None:
+        return "-"
+    fraction = job.progress.fraction
+    return job.phase if fraction is None else f"{job.phase} {100 * fraction:.0f} %"
+
+
+def progress(job: Job) -> tuple[str, str]:
+    """For the live line: what is going on, and how far it is."""
+    if job.state != "running":
+        asked = " (pausing)" if job.pause_requested and job.state == "running" else ""
+        return f"{job.id} {job.state}{asked}", _waits_for(job)
+    done = job.progress
+    pieces = []
+    if done.fraction is not None:
+        pieces.append(f"{100 * done.fraction:3.0f} %")
+    if done.step is not None and done.total_steps:
+        pieces.append(f"{done.step}/{done.total_steps}")
+    if done.rate is not None:
+        pieces.append(rate(done.rate, done.rate_unit or "items"))
+    if done.loss is not None:
+        pieces.append(f"loss {done.loss:.4g}")
+    if done.eta_s is not None:
+        pieces.append(f"ETA {span(done.eta_s)}")
+    if done.message:
+        pieces.append(done.message)
+    names = [phase.name for phase in job.phases]
+    number = f" {names.index(job.phase) + 1}/{len(names)}" if job.phase in names else ""
+    pausing = " (pausing)" if job.pause_requested else ""
+    return f"{job.phase or 'starting'}{number}{pausing}", "  ".join(pieces)
+
+
+def _waits_for(job: Job) -> str:
+    return {
+        "queued": "waiting for a worker",
+        "paused": f"go on with: cleanclip jobs resume {job.id}",
+    }.get(job.state, "")
+
+
+def job(found: Job) -> str:
+    result = found.result
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("kind", found.kind),
+        ("state", found.state),
+        ("phase", None if found.is_finished else " ".join(progress(found)).strip()),
+        ("checkpoint", found.checkpoint_id),
+        ("pairs", found.dataset_id),
+        ("labelled", found.audit.get("dataset_id")),
+        ("target", found.audit.get("target")),
+        ("seed", found.seed),
+        ("attempt", f"{found.attempt} (at most {found.max_attempts} are counted)"),
+        ("created", when(found.created_at)),
+        ("started", when(found.started_at)),
+        ("finished", when(found.finished_at)),
+        ("error", _reason(found.error)),
+    ]
+    pairs += [(f"metadata {name}", value) for name, value in found.metadata.items()]
+    text = fields(pairs)
+    if result is not None and result.before is not None:
+        text += "\n\n" + figures(result.to_json())
+    return text
+
+
+def events(found: Sequence[Event]) -> str:
+    rows = [(item.seq, when(item.created_at), item.type, _data(item.data)) for item in found]
+    return table(("SEQ", "AT", "EVENT", "DATA"), rows)
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in data.items() if not isinstance(value, dict | list))
+
+
+def figures(report: Mapping[str, Any]) -> str:
+    """Verdict and figures, from report.json or a job's result."""
+    before, after = report.get("before") or {}, report.get("after") or {}
+    rows = [("CA", _share(before.get("ca")), _share(after.get("ca")))]
+    later = {item.get("name"): item for item in after.get("attacks", ()) if isinstance(item, dict)}
+    for item in before.get("attacks", ()):
+        other = later.get(item.get("name"), {})
+        for figure in ("asr", "pa"):
+            name = f"{figure.upper()} {item.get('name')}"
+            rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
+    text = (
+        table(("FIGURE", "BEFORE", "AFTER"), rows)
+        if after
+        else table(("FIGURE", "VALUE"), [row[:2] for row in rows])
+    )
+    verdict = report.get("verdict") or {}
+    if verdict:
+        text = f"{verdict.get('outcome', '')}: {verdict.get('reason', '')}\n\n{text}"
+    return text
+
+
+def _share(estimate: Mapping[str, Any] | None) -> str:
+    if not estimate:
+        return "-"
+    value, low, high = (100 * float(estimate.get(name, float("nan"))) for name in ("value", "low", "high"))
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.get('n')}"
