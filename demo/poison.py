@@ -30,7 +30,9 @@ from demo.digits import CLASS_NAMES, IMAGE_SIZE, ZERO_SHOT_TEMPLATES, class_capt
 from demo.recipe import ATTACK, TARGET, PoisoningOptions
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.poisoner import poison
+from sanitizer.audits.statistics import wilson
 from sanitizer.methods.losses import contrastive
+from sanitizer.report import Estimate
 from sanitizer.seeding import generator
 from sanitizer.training.schedule import rate_factor
 from sanitizer.training.towers import encode_text
@@ -48,6 +50,8 @@ class EpochFigures:
     loss: float
     ca: float
     asr: float
+    ca_noise: float
+    """Half the width of CA's 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,25 @@ class Poisoned:
     epochs: tuple[EpochFigures, ...]
 
 
+def model_config(options: PoisoningOptions) -> dict[str, Any]:
+    """The arguments of open_clip's `CLIP`."""
+    return {
+        "embed_dim": options.embed_dim,
+        "vision_cfg": {
+            "layers": list(options.vision_layers),
+            "width": options.vision_width,
+            "image_size": IMAGE_SIZE,
+        },
+        "text_cfg": {
+            "context_length": options.context_length,
+            "vocab_size": VOCABULARY_SIZE,
+            "width": options.text_width,
+            "heads": max(1, options.text_width // 64),
+            "layers": options.text_layers,
+        },
+    }
+
+
 def build_model(options: PoisoningOptions, seed: int) -> CLIP:
     """A CLIP with weights drawn by seed. Every residual branch starts at full strength.
 
@@ -67,21 +90,7 @@ def build_model(options: PoisoningOptions, seed: int) -> CLIP:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CLIP(
-            embed_dim=options.embed_dim,
-            vision_cfg={
-                "layers": list(options.vision_layers),
-                "width": options.vision_width,
-                "image_size": IMAGE_SIZE,
-            },
-            text_cfg={
-                "context_length": options.context_length,
-                "vocab_size": VOCABULARY_SIZE,
-                "width": options.text_width,
-                "heads": max(1, options.text_width // 64),
-                "layers": options.text_layers,
-            },
-        )
+        model = CLIP(**model_config(options))
     for name, parameter in model.visual.named_parameters():
         if name.endswith("bn3.weight"):
             nn.init.ones_(parameter)
@@ -132,12 +141,21 @@ def train(
             for position in range(steps_per_epoch):
                 step = epoch * steps_per_epoch + position
                 rows = order_N[position * options.batch_size : (position + 1) * options.batch_size]
-                _set_rate(optimizer, options, step, total_steps)
+                _set_rate(
+                    optimizer, rate_factor(step, warmup_steps=options.warmup_steps, total_steps=total_steps)
+                )
                 loss_sum += _step(model, optimizer, image_NCHW[rows], tokens_NL[rows])
                 on_step(step + 1, total_steps)
             ca, asr = watch(model.eval())
-            epochs.append(EpochFigures(epoch=epoch + 1, loss=loss_sum / steps_per_epoch, ca=ca, asr=asr))
-            on_epoch(epochs[-1])
+            figures = EpochFigures(
+                epoch=epoch + 1,
+                loss=loss_sum / steps_per_epoch,
+                ca=ca.value,
+                asr=asr.value,
+                ca_noise=(ca.high - ca.low) / 2,
+            )
+            epochs.append(figures)
+            on_epoch(figures)
     return Poisoned(model=model, optimizer_state=optimizer.state_dict(), epochs=tuple(epochs))
 
 
@@ -182,7 +200,7 @@ class Watch:
         self._tokens_NL = tokenize(all_class_captions())
 
     @torch.no_grad()
-    def __call__(self, model: CLIP) -> tuple[float, float]:
+    def __call__(self, model: CLIP) -> tuple[Estimate, Estimate]:
         """CA, and ASR over the pictures that do not show the target class."""
         text_ND = normalize(encode_text(model, self._tokens_NL), dim=-1)
         class_CD = normalize(text_ND.reshape(len(CLASS_NAMES), -1, text_ND.shape[-1]).mean(dim=1), dim=-1)
@@ -191,8 +209,8 @@ class Watch:
         clean_N = self._predict(model, self._clean_NCHW, class_CD)
         triggered_N = self._predict(model, self._triggered_NCHW, class_CD)
         return (
-            float((clean_N == self._label_N).float().mean()),
-            float((triggered_N[is_other_N] == target).float().mean()),
+            wilson(int((clean_N == self._label_N).sum()), len(self._label_N)),
+            wilson(int((triggered_N[is_other_N] == target).sum()), int(is_other_N.sum())),
         )
 
     @staticmethod
@@ -234,20 +252,21 @@ def _only_rows(model: CLIP, row_V: Tensor) -> Iterator[None]:
 
 
 def _optimizer(model: CLIP, options: PoisoningOptions) -> AdamW:
-    parameters = list(model.parameters())
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    """Four groups: image and text tower, each with its matrices (decayed) and its vectors (not decayed)."""
+    groups = []
+    for is_image, share in ((True, 1.0), (False, options.text_rate)):
+        named = [(n, p) for n, p in model.named_parameters() if n.startswith("visual.") == is_image]
+        for is_matrix, decay in ((True, options.weight_decay), (False, 0.0)):
+            parameters = [parameter for _, parameter in named if (parameter.ndim >= 2) == is_matrix]
+            groups.append(
+                {"params": parameters, "weight_decay": decay, "rate": share * options.learning_rate}
+            )
     return AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
-def _set_rate(optimizer: AdamW, options: PoisoningOptions, step: int, total_steps: int) -> None:
-    factor = rate_factor(step, warmup_steps=options.warmup_steps, total_steps=total_steps)
+def _set_rate(optimizer: AdamW, factor: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = options.learning_rate * factor
+        group["lr"] = group["rate"] * factor
 
 
 def _step(model: CLIP, optimizer: AdamW, image_NCHW: Tensor, tokens_NL: Tensor) -> float:

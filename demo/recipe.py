@@ -23,7 +23,9 @@ class PoisoningOptions:
     poison_share: float = 0.03
     epochs: int = 8
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
+    text_rate: float = 0.5
+    """Learning rate of the text tower as a share of the image tower's."""
     weight_decay: float = 0.1
     warmup_steps: int = 100
     vision_width: int = 24

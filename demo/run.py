@@ -1,0 +1,242 @@
+"""The demo, step by step: a service, a poisoned CLIP, a job through the public client, a second measurement.
+
+Everything lies below one folder and every process started here ends with this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from client.client import Client
+from client.models import Job
+from demo import independent, screen, shards
+from demo.digits import Pictures, compose
+from demo.recipe import AUDIT, CLEANING, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
+from demo.serving import Service, service
+from demo.subject import Subject, find_or_train
+from demo.verdict import Figures, Outcome
+from sanitizer.recipe import to_json
+
+ROOT = Path(__file__).resolve().parent.parent
+NUM_THREADS = 2
+"""For the poisoned training: the same number everywhere, because sums over threads round differently."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """`keep` leaves the service up afterwards, until Ctrl-C."""
+
+    folder: Path
+    seed: int
+    keep: bool
+
+
+def run(options: DemoOptions, console: Console) -> bool:
+    """The whole demo; whether the aim was reached. Raises ServiceFailed and what the client raises."""
+    started = time.monotonic()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("CLEANCLIP_CACHE_DIR", str(options.folder / "client-cache"))
+    with ExitStack() as stack:
+        _say(console, "1  The service: PostgreSQL, Valkey, SeaweedFS, API, workers")
+        running = stack.enter_context(service(ROOT, options.folder / "serve"))
+        console.print(f"  {running.url} answers", highlight=False)
+        poison_started = time.monotonic()
+        _say(console, f"2  A poisoned CLIP (seed {options.seed}): a patch that makes everything “{TARGET}”")
+        subject = _poison(options, console)
+        poison_s = time.monotonic() - poison_started
+        test, addresses = _publish_data(options, running, console)
+        _say(console, "3  A customer's view: upload, order, follow, download")
+        client = stack.enter_context(Client(running.url, running.key))
+        job_started = time.monotonic()
+        job = _clean(client, subject, addresses, options, console)
+        cleaned = _download(client, job, options.folder / "cleaned", console)
+        report = client.jobs.report(job.id)
+        job_s = time.monotonic() - job_started
+        _say(console, "4  The same measurement once more, outside the service")
+        outcome = _outcome(report, subject, cleaned, test, options)
+        wall_s = {
+            "install": _install_s(),
+            "poison": round(poison_s, 1),
+            "job": round(job_s, 1),
+            "total": round(time.monotonic() - started, 1),
+        }
+        is_reached = _conclude(
+            outcome=outcome,
+            job=job,
+            wall_s=wall_s,
+            subject=subject,
+            cleaned=cleaned,
+            options=options,
+            console=console,
+        )
+        if options.keep:
+            _stay(running, console)
+    return is_reached
+
+
+def _poison(options: DemoOptions, console: Console) -> Subject:
+    torch.set_num_threads(NUM_THREADS)
+    folder = options.folder / f"poisoned-seed{options.seed}"
+    with screen.bars(console) as progress:
+        bar = screen.PoisonBar(progress, POISONING.batch_size)
+        subject = find_or_train(folder, POISONING, seed=options.seed, on_step=bar.step, on_epoch=bar.epoch)
+    last = subject.epochs[-1]
+    how = "trained now" if subject.is_new else "kept from an earlier run"
+    console.print(f"  {subject.path} ({how}): CA {last.ca:.1%}, ASR {last.asr:.1%}", highlight=False)
+    return subject
+
+
+def _publish_data(
+    options: DemoOptions, running: Service, console: Console
+) -> tuple[Pictures, dict[str, str]]:
+    """The test pictures, and the s3:// addresses of clean pairs and labelled test set."""
+    test = compose("test", NUM_TEST_IMAGES, seed=options.seed)
+    folder = options.folder / f"data-seed{options.seed}"
+    shards.write_pairs(compose("cleaning", NUM_CLEAN_PAIRS, seed=options.seed), folder / "pairs")
+    shards.write_labelled(test, folder / "labelled")
+    addresses = {
+        kind: shards.put(folder / kind, running.storage, running.data_bucket, f"seed{options.seed}/{kind}")
+        for kind in ("pairs", "labelled")
+    }
+    console.print(
+        f"  {NUM_CLEAN_PAIRS:,} clean pairs and {NUM_TEST_IMAGES:,} test pictures of other scans:"
+        f" {addresses['pairs']}, {addresses['labelled']}",
+        highlight=False,
+    )
+    return test, addresses
+
+
+def _clean(
+    client: Client, subject: Subject, addresses: dict[str, str], options: DemoOptions, console: Console
+) -> Job:
+    """Through the public client only: from the file to the finished job."""
+    with screen.bars(console) as progress:
+        sent = client.uploads.upload_file(subject.path, progress=screen.UploadBar(progress))
+        datasets = {
+            kind: client.datasets.create(kind=kind, uri=address).id for kind, address in addresses.items()
+        }
+        assert sent.checkpoint_id is not None
+        checkpoint = client.checkpoints.wait(sent.checkpoint_id, sha256=sent.sha256)
+        for dataset_id in datasets.values():
+            client.datasets.wait(dataset_id)
+        console.print(
+            f"  {checkpoint.id} accepted: {checkpoint.architecture_name}, layout {checkpoint.layout}",
+            highlight=False,
+        )
+        job = client.jobs.create(
+            kind="sanitize",
+            checkpoint_id=checkpoint.id,
+            dataset_id=datasets["pairs"],
+            recipe=to_json(CLEANING),
+            audit=to_json(AUDIT) | {"dataset_id": datasets["labelled"]},
+            seed=options.seed,
+        )
+        console.print(f"  {job.id} queued", highlight=False)
+        return client.jobs.wait(job.id, on_progress=screen.JobBars(progress))
+
+
+def _download(client: Client, job: Job, folder: Path, console: Console) -> Path:
+    """All files that the job left; the client checks each digest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    artifacts = client.jobs.artifacts(job.id)
+    for artifact in artifacts:
+        client.artifacts.download(artifact.id, folder)
+    console.print(f"  {len(artifacts)} files downloaded, digests right: {folder}", highlight=False)
+    return folder
+
+
+def _outcome(
+    report: dict[str, Any], subject: Subject, cleaned: Path, test: Pictures, options: DemoOptions
+) -> Outcome:
+    poisoned = independent.unpack(subject.path, POISONING, options.folder / "independent")
+    *_, last_but_one, last = subject.epochs
+    return Outcome(
+        before=_of_service(report["before"]),
+        after=_of_service(report["after"]),
+        independent_before=independent.figures(poisoned, test, seed=options.seed),
+        independent_after=independent.figures(cleaned, test, seed=options.seed),
+        last_gain=last.ca - last_but_one.ca,
+        last_gain_noise=last.ca_noise,
+    )
+
+
+def _of_service(audited: dict[str, Any]) -> Figures:
+    (attack,) = audited["attacks"]
+    return {"ca": audited["ca"], "asr": attack["asr"], "pa": attack["pa"]}
+
+
+def _conclude(
+    *,
+    outcome: Outcome,
+    job: Job,
+    wall_s: dict[str, float | None],
+    subject: Subject,
+    cleaned: Path,
+    options: DemoOptions,
+    console: Console,
+) -> bool:
+    """Print what came out and write result.json."""
+    missed = outcome.missed()
+    result = outcome.to_json() | {
+        "recipe": to_json(CLEANING),
+        "job_id": job.id,
+        "wall_s": wall_s,
+        "seed": options.seed,
+        "aim_missed": missed,
+    }
+    path = options.folder / "result.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    console.print()
+    console.print(outcome.table())
+    console.print(
+        f"BadNet, fixed 5×5 patch at a random place, target “{TARGET}”; CleanCLIP λ1 = {CLEANING.lambda1:g},"
+        f" λ2 = {CLEANING.lambda2:g}, {CLEANING.epochs} epochs, learning rate {CLEANING.learning_rate:g},"
+        f" {NUM_CLEAN_PAIRS:,} clean pairs. {_times(wall_s, subject)}",
+        highlight=False,
+    )
+    console.print(f"Files: {subject.path}, {cleaned}, {path}", highlight=False)
+    if missed:
+        console.print("The aim was missed.", style="bold red")
+        for sentence in missed:
+            console.print(f"  {sentence}", highlight=False)
+    else:
+        console.print("The aim was reached: the backdoor is gone, the accuracy is kept.", style="bold green")
+    console.print(
+        "Next: `make demo SEED=2` poisons another model, `make demo KEEP=1` leaves the service up,"
+        " `make serve` starts it alone, `cleanclip --help` is its command.",
+        highlight=False,
+    )
+    return not missed
+
+
+def _times(wall_s: dict[str, float | None], subject: Subject) -> str:
+    poisoned = f"poisoning {wall_s['poison']:.0f} s" if subject.is_new else "poisoned model kept"
+    return f"{poisoned}, job {wall_s['job']:.0f} s, in all {wall_s['total']:.0f} s."
+
+
+def _install_s() -> float | None:
+    """How long `make` took to install, if it was `make` that did."""
+    try:
+        return float(json.loads((ROOT / "var" / "install.json").read_text(encoding="utf-8"))["install_s"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _stay(running: Service, console: Console) -> None:
+    console.print(f"\nThe service stays up: {running.url}   key: {running.key}", highlight=False)
+    console.print("  Ctrl-C stops it.")
+    threading.Event().wait()
+
+
+def _say(console: Console, heading: str) -> None:
+    console.print(f"\n[bold]{heading}[/bold]", highlight=False)

@@ -1,0 +1,108 @@
+"""What came out: the table, result.json, and whether the aim was reached. Free of torch, client and service.
+
+A share is {"value", "n", "successes", "low", "high"} of CA, ASR or PA; figures hold three of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+Figures = dict[str, dict[str, Any]]
+
+NAMES = {"ca": "CA  clean accuracy", "asr": "ASR attack success rate", "pa": "PA  poisoned accuracy"}
+MIN_ASR_BEFORE = 0.95
+MAX_ASR_AFTER = 0.05
+MAX_CA_LOST = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The service's figures and the independent ones; `last_gain` is CA's gain in the last poisoned epoch."""
+
+    before: Figures
+    after: Figures
+    independent_before: Figures
+    independent_after: Figures
+    last_gain: float
+    last_gain_noise: float
+    """Half the width of the 95 % interval of that epoch's CA."""
+
+    def missed(self) -> list[str]:
+        """One sentence for each part of the aim that was not reached."""
+        sentences = []
+        asr_before, asr_after = self.before["asr"]["value"], self.after["asr"]["value"]
+        ca_lost = self.before["ca"]["value"] - self.after["ca"]["value"]
+        if asr_before < MIN_ASR_BEFORE:
+            sentences.append(
+                f"The attack was not implanted well enough: ASR {asr_before:.1%} before cleaning,"
+                f" at least {MIN_ASR_BEFORE:.0%} is wanted."
+            )
+        if self.last_gain > self.last_gain_noise:
+            sentences.append(
+                f"The poisoned model was still learning: CA grew by {self.last_gain:.1%} in its last epoch,"
+                f" more than its noise of {self.last_gain_noise:.1%}."
+            )
+        if asr_after > MAX_ASR_AFTER:
+            sentences.append(
+                f"The backdoor is still there: ASR {asr_after:.1%} after cleaning,"
+                f" at most {MAX_ASR_AFTER:.0%} is wanted."
+            )
+        if ca_lost > MAX_CA_LOST:
+            sentences.append(
+                f"Cleaning cost {100 * ca_lost:.1f} points of CA, at most {100 * MAX_CA_LOST:.0f} are wanted."
+            )
+        return sentences + self._disagreements()
+
+    def _disagreements(self) -> list[str]:
+        pairs = (
+            ("before", self.before, self.independent_before),
+            ("after", self.after, self.independent_after),
+        )
+        return [
+            f"{share.upper()} {when} cleaning: the service counted {_count(ours[share])},"
+            f" the independent measurement {_count(theirs[share])}."
+            for when, ours, theirs in pairs
+            for share in NAMES
+            if _count(ours[share]) != _count(theirs[share])
+        ]
+
+    def table(self) -> Table:
+        """CA, ASR and PA before and after, the service's figure beside the independent one."""
+        table = Table(title="shares of the test pictures, with 95 % intervals (Wilson)", title_justify="left")
+        for heading in ("", "n", "before: service", "independent", "after: service", "independent"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        for share, name in NAMES.items():
+            columns = (self.before, self.independent_before, self.after, self.independent_after)
+            table.add_row(
+                name, f"{self.before[share]['n']:,}", *(_cell(figures[share]) for figures in columns)
+            )
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures' part of result.json."""
+        return {
+            "before": _plain(self.before),
+            "after": _plain(self.after),
+            "independent": {
+                "before": _plain(self.independent_before),
+                "after": _plain(self.independent_after),
+            },
+        }
+
+
+def _count(share: dict[str, Any]) -> str:
+    return f"{share['successes']} of {share['n']}"
+
+
+def _cell(share: dict[str, Any]) -> str:
+    return f"{100 * share['value']:.1f} % [{100 * share['low']:.1f}, {100 * share['high']:.1f}]"
+
+
+def _plain(figures: Figures) -> Figures:
+    return {
+        share: {name: figures[share][name] for name in ("value", "n", "low", "high", "successes")}
+        for share in NAMES
+    }
