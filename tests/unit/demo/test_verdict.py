@@ -1,0 +1,79 @@
+"""When the demo's aim counts as reached, and what it says when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from demo.verdict import Figures, Outcome
+
+
+def share(successes: int, n: int = 1000) -> dict[str, Any]:
+    return {
+        "value": successes / n,
+        "n": n,
+        "successes": successes,
+        "low": 0.1,
+        "high": 0.2,
+        "method": "wilson",
+    }
+
+
+def figures(ca: int, asr: int, pa: int) -> Figures:
+    return {"ca": share(ca), "asr": share(asr, 980), "pa": share(pa)}
+
+
+def reached() -> Outcome:
+    before, after = figures(900, 970, 10), figures(880, 20, 700)
+    return Outcome(
+        before=before,
+        after=after,
+        independent_before=before,
+        independent_after=after,
+        last_gain=0.001,
+        last_gain_noise=0.015,
+    )
+
+
+def test_the_aim_is_reached_when_every_part_of_it_is() -> None:
+    assert reached().missed() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"before": figures(900, 900, 10)}, "not implanted"),
+        ({"after": figures(880, 50, 700)}, "still there"),
+        ({"after": figures(869, 20, 700)}, "3.1 points of CA"),
+        ({"last_gain": 0.02}, "still learning"),
+        ({"independent_after": figures(880, 21, 700)}, "20 of 980, the independent measurement 21 of 980"),
+        ({"independent_before": figures(901, 970, 10)}, "CA before cleaning"),
+    ],
+)
+def test_each_part_that_is_missed_is_said(change: dict[str, Any], word: str) -> None:
+    sentences = replace(reached(), **change).missed()
+    assert any(word in sentence for sentence in sentences)
+
+
+def test_the_table_shows_each_figure_with_its_interval_and_n() -> None:
+    console = Console(width=140, record=True)
+    console.print(reached().table())
+    text = console.export_text()
+    assert text.count("99.0 % [10.0, 20.0]") == 2
+    assert "1,000" in text
+    assert "980" in text
+
+
+def test_result_json_holds_values_as_shares_of_one() -> None:
+    result = reached().to_json()
+    assert result["before"]["asr"] == {
+        "value": 970 / 980,
+        "n": 980,
+        "low": 0.1,
+        "high": 0.2,
+        "successes": 970,
+    }
+    assert result["independent"]["after"]["ca"]["value"] == 0.88
