@@ -110,6 +110,11 @@ class Postgres:
             self._make_role()
         return True
 
+    def tidy(self) -> None:
+        """After the server stopped: nothing of ours stays outside the folder."""
+        if self.socket_folder.parent != self.folder:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+
     def _make_cluster(self) -> None:
         """initdb beside, then a rename: killed half-way, the next start begins again."""
         draft = self.folder / "data.draft"

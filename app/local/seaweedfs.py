@@ -95,6 +95,9 @@ class SeaweedFS:
         )
         return self.process
 
+    def tidy(self) -> None:
+        """After the server stopped: it leaves nothing outside its folder."""
+
     def is_ready(self) -> bool:
         """The S3 gateway answers and every bucket is there (asked of the filer, which needs no signature)."""
         if _status(self._ports["s3.port"], "/") is None:

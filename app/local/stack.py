@@ -40,6 +40,8 @@ class Server(Protocol):
 
     def environment(self) -> dict[str, str]: ...
 
+    def tidy(self) -> None: ...
+
 
 class Stack:
     """Start with `start()` or `with`. `fsync=False` makes it quick and careless: for tests."""
@@ -99,6 +101,8 @@ class Stack:
             process.request_stop()
         for process in running:
             process.stop()
+        for server in self.servers:
+            server.tidy()
         self.servers = []
         if self._lock_fd is not None:
             os.close(self._lock_fd)

@@ -60,6 +60,9 @@ class Valkey:
         )
         return self.process
 
+    def tidy(self) -> None:
+        """After the server stopped: it leaves nothing outside its folder."""
+
     def is_ready(self) -> bool:
         """It answers our password and has read its file."""
         try:

@@ -183,8 +183,12 @@ def test_the_service_is_no_superuser_and_nobody_else_gets_in(tmp_path: Path) -> 
             S3Store(wrong).put_bytes("a", b"1")
         for secret in ("valkey/password", "valkey/valkey.conf", "seaweedfs/identities.json"):
             assert (folder / secret).stat().st_mode & 0o077 == 0
+        outside = Path(str(make_url(settings.database.url).query["host"]))
+        assert folder not in outside.parents
+        assert outside.stat().st_mode & 0o077 == 0
         for secret in (settings.broker.url, settings.storage.secret_key.get_secret_value()):
             assert not any(secret in line for line in processes_below(tmp_path))
+    assert not outside.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not guard.IS_LINUX, reason="the other tests run as an ordinary user")
