@@ -10,18 +10,11 @@ from sanitizer.training.towers import has_batch_norm
 
 def check_fits(recipe: Recipe, checkpoint: LoadedCheckpoint, num_pairs: int, world_size: int = 1) -> None:
     """Refuse what cannot be trained, before anything is read. Raises OptionsRejected."""
-    if recipe.lambda1 == 0 and recipe.lambda2 == 0:
+    if num_pairs // world_size < recipe.batch_size:
         raise OptionsRejected(
-            "no_objective",
-            "lambda1 and lambda2 are both 0.",
-            "Give one of them a weight.",
-            where="recipe.lambda1",
-        )
-    if num_pairs < recipe.batch_size * world_size:
-        raise OptionsRejected(
-            "too_few_pairs",
-            f"The pairs ({num_pairs}) do not fill one batch of {recipe.batch_size * world_size}.",
-            "Give more pairs or a smaller batch_size.",
+            "batch_larger_than_data",
+            f"{num_pairs} pairs do not fill one batch of {recipe.batch_size} on {world_size} process(es).",
+            f"Set batch_size to at most {num_pairs // world_size}, or give more pairs.",
             where="recipe.batch_size",
         )
     is_split = world_size > 1 or (recipe.chunk_size or recipe.batch_size) < recipe.batch_size

@@ -84,9 +84,10 @@ class Record:
         if step < WATCH_STEPS:
             self.watch_first_sum += loss
             return
-        average = loss if self.watch_average is None else self.watch_average
+        first_mean = self.watch_first_sum / WATCH_STEPS
+        average = first_mean if self.watch_average is None else self.watch_average
         self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
-        bound = WATCH_BOUND * max(self.watch_first_sum / WATCH_STEPS, self._chance_loss)
+        bound = WATCH_BOUND * max(first_mean, self._chance_loss)
         if self.watch_average > bound:
             raise TrainingDiverged(
                 "loss_diverged",

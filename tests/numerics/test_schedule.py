@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from sanitizer.training.schedule import rate_factor
@@ -18,8 +20,8 @@ def test_the_schedule_warms_up_from_the_first_update_and_only_falls_afterwards()
     factors = [rate_factor(step, warmup_steps=50, total_steps=500) for step in range(500)]
     assert factors[0] == pytest.approx(1 / 50)
     assert factors[49] == factors[50] == 1.0
-    assert all(later > earlier for earlier, later in zip(factors[:49], factors[1:50], strict=True))
-    assert all(later < earlier for earlier, later in zip(factors[50:-1], factors[51:], strict=True))
+    assert all(later > earlier for earlier, later in pairwise(factors[:50]))
+    assert all(later < earlier for earlier, later in pairwise(factors[50:]))
     assert 0 < factors[-1] < 1e-4
 
 

@@ -1,0 +1,126 @@
+"""Two real processes that talk over gloo give what one process with the joined batch gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from sanitizer.data.batches import PairBatch
+from sanitizer.data.pairs import open_pairs
+from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.training import distributed, state, towers
+from sanitizer.training.distributed import World
+from sanitizer.training.loop import finetune
+from sanitizer.training.step import StepOptions, accumulate_gradients
+from tests.fixtures.shards import make_pairs
+from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
+
+NUM_RANKS = 2
+PAIRS_A_RANK = 5
+RECIPE = CleanCLIPRecipe(epochs=2, batch_size=3, learning_rate=1e-3, warmup_steps=2)
+
+
+def step_options(chunk_size: int | None) -> StepOptions:
+    return StepOptions(
+        to_input=lambda image: (image.double() / 255 - 0.45) / 0.27,
+        lambda1=0.9,
+        lambda2=1.4,
+        chunk_size=chunk_size,
+        max_grad_norm=None,
+        towers_dtype=torch.float32,
+    )
+
+
+def rows(batch: PairBatch, chosen: slice) -> PairBatch:
+    return PairBatch(
+        image_NCHW=batch.image_NCHW[chosen],
+        image_view_NCHW=batch.image_view_NCHW[chosen],
+        tokens_NL=batch.tokens_NL[chosen],
+        tokens_view_NL=batch.tokens_view_NL[chosen],
+    )
+
+
+def gradients(batch: PairBatch, world: World, chunk_size: int | None) -> dict[str, torch.Tensor]:
+    """Of every parameter, and the loss beside them."""
+    model = tiny_clip().double()
+    towers.prepare(model, freeze_batch_norm_statistics=True)
+    losses = accumulate_gradients(model, batch, step_options(chunk_size), world)
+    return {"loss": losses.total} | {name: p.grad for name, p in model.named_parameters()}
+
+
+def rank_main(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=NUM_RANKS
+    )
+    world = distributed.current()
+    own = rows(tiny_batch(NUM_RANKS * PAIRS_A_RANK), slice(rank * PAIRS_A_RANK, (rank + 1) * PAIRS_A_RANK))
+    found = {f"whole:{k}": v for k, v in gradients(own, world, None).items()}
+    found |= {f"chunked:{k}": v for k, v in gradients(own, world, 2).items()}
+    found["any"] = torch.tensor(
+        [world.any(rank == 1, own.image_NCHW.device), world.any(False, torch.device("cpu"))]
+    )
+    checkpoint = tiny_checkpoint()
+    finetuned = finetune(
+        checkpoint,
+        open_pairs(folder / "pairs"),
+        RECIPE,
+        seed=5,
+        device=torch.device("cpu"),
+        state_folder=folder / "state",
+    )
+    found |= {f"trained:{k}": v for k, v in checkpoint.model.state_dict().items()}
+    found["curve"] = torch.tensor([point.loss for point in finetuned.training.curve])
+    found["pairs_seen"] = torch.tensor(finetuned.training.num_pairs_seen)
+    torch.save(found, folder / f"rank-{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    make_pairs(folder / "pairs", 20)
+    mp.spawn(rank_main, args=(folder,), nprocs=NUM_RANKS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(folder):
+    return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(NUM_RANKS)]
+
+
+@pytest.mark.parametrize("way", ["whole", "chunked"])
+def test_two_ranks_give_the_loss_and_the_gradients_of_the_joined_batch(ranks, way):
+    expected = gradients(tiny_batch(NUM_RANKS * PAIRS_A_RANK), World(), None)
+    for found in ranks:
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[f"{way}:{name}"], gradient, rtol=1e-9, atol=1e-13)
+
+
+def test_two_ranks_train_the_same_model_as_one_process_with_twice_the_batch(ranks, folder):
+    checkpoint = tiny_checkpoint()
+    recipe = CleanCLIPRecipe(epochs=2, batch_size=6, learning_rate=1e-3, warmup_steps=2)
+    alone = finetune(checkpoint, open_pairs(folder / "pairs"), recipe, seed=5, device=torch.device("cpu"))
+    first, second = ranks
+    trained = [name for name in first if name.startswith("trained:")]
+    assert len(trained) > 50
+    assert all(torch.equal(first[name], second[name]) for name in trained)
+    assert first["curve"].tolist() == pytest.approx([p.loss for p in alone.training.curve], rel=1e-3)
+    assert first["pairs_seen"].item() == alone.training.num_pairs_seen == 36
+
+
+def test_rank_0_alone_saves_and_the_state_is_whole(folder):
+    assert [path.name for path in (folder / "state").iterdir()] == ["step-00000006"]
+    assert state.find_newest(folder / "state") is not None
+
+
+def test_a_claim_of_one_rank_is_known_to_all(ranks):
+    assert all(found["any"].tolist() == [True, False] for found in ranks)
+
+
+def test_without_a_group_the_world_is_one_process():
+    assert distributed.current() == World(rank=0, size=1)

@@ -1,0 +1,210 @@
+"""The loop: learns, resumes bit for bit, stops, refuses, keeps what it must not touch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sanitizer.data.images import normalise, to_model_pixels
+from sanitizer.data.pairs import open_pairs
+from sanitizer.errors import Interrupted, OptionsRejected, TrainingDiverged
+from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
+from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.training import loop, state
+from sanitizer.training.fits import check_fits
+from tests.fixtures.shards import make_pairs
+from tests.fixtures.tiny_clips import tiny_checkpoint
+
+CPU = torch.device("cpu")
+NUM_PAIRS = 22
+RECIPE = CleanCLIPRecipe(epochs=3, batch_size=4, learning_rate=1e-3, warmup_steps=2)
+NUM_STEPS = 3 * (NUM_PAIRS // 4)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return open_pairs(make_pairs(tmp_path_factory.mktemp("pairs"), NUM_PAIRS))
+
+
+def run(pairs, *, recipe=RECIPE, tower="resnet", folder=None, **options):
+    """A fresh checkpoint through `finetune`; returns it and what came out."""
+    checkpoint = tiny_checkpoint(tower)
+    options = {"seed": 5, "device": CPU, "state_folder": folder, **options}
+    return checkpoint, loop.finetune(checkpoint, pairs, recipe, **options)
+
+
+def stop_at(step: int):
+    """A `stop` and a `progress` that together ask for a stop once `step` updates are done."""
+    done = [0]
+
+    def progress(event: ProgressEvent) -> None:
+        if isinstance(event, Advanced):
+            done[0] = event.done
+
+    return {"stop": lambda: done[0] >= step, "progress": progress}
+
+
+@pytest.fixture(scope="module")
+def uncut(pairs):
+    return run(pairs)
+
+
+def assert_same_run(one, other):
+    (checkpoint, result), (expected_checkpoint, expected) = one, other
+    weights = checkpoint.model.state_dict()
+    for name, tensor in expected_checkpoint.model.state_dict().items():
+        assert torch.equal(weights[name], tensor), name
+    assert result.training.curve == expected.training.curve
+    assert result.training.num_steps == expected.training.num_steps
+
+
+def test_a_run_that_is_not_cut_is_the_same_each_time(pairs, uncut):
+    assert_same_run(run(pairs), uncut)
+    assert uncut[1].training.num_steps == NUM_STEPS
+    assert uncut[1].training.num_pairs_seen == NUM_STEPS * 4
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 6, 11, 14])
+def test_a_run_cut_by_a_stop_and_resumed_ends_with_the_same_weights(pairs, uncut, tmp_path, step):
+    with pytest.raises(Interrupted):
+        run(pairs, folder=tmp_path, **stop_at(step))
+    assert state.read_position(state.find_newest(tmp_path)).step == step
+    resumed = run(pairs, folder=tmp_path)
+    assert_same_run(resumed, uncut)
+    assert resumed[1].training.resumed_from_steps == (step,)
+
+
+def test_a_run_cut_twice_ends_with_the_same_weights_and_remembers_both(pairs, uncut, tmp_path):
+    for step in (3, 9):
+        with pytest.raises(Interrupted):
+            run(pairs, folder=tmp_path, **stop_at(step))
+    resumed = run(pairs, folder=tmp_path)
+    assert_same_run(resumed, uncut)
+    assert resumed[1].training.resumed_from_steps == (3, 9)
+
+
+def test_a_run_that_crashes_goes_on_from_its_newest_whole_state(pairs, uncut, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "MAX_SAVING_SHARE", math.inf)
+
+    def crash(event: ProgressEvent) -> None:
+        if isinstance(event, Advanced) and event.done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(pairs, folder=tmp_path, save_every_s=0.0, progress=crash)
+    newest = state.find_newest(tmp_path)
+    assert newest.name == "step-00000007"
+    (newest / state.WEIGHTS_NAME).write_bytes(b"torn")
+    resumed = run(pairs, folder=tmp_path)
+    assert_same_run(resumed, uncut)
+    assert resumed[1].training.resumed_from_steps == (6,)
+
+
+def test_a_finished_run_is_not_trained_again(pairs, uncut, tmp_path):
+    run(pairs, folder=tmp_path)
+    events: list[ProgressEvent] = []
+    again = run(pairs, folder=tmp_path, progress=events.append)
+    assert_same_run(again, uncut)
+    assert not any(isinstance(event, Advanced) for event in events)
+
+
+def test_loader_workers_change_nothing(pairs, uncut):
+    assert_same_run(run(pairs, num_workers=2), uncut)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 6}, {"recipe": replace(RECIPE, learning_rate=2e-3)}, {"tower": "vit"}]
+)
+def test_a_state_of_another_run_is_not_resumed(pairs, tmp_path, changes):
+    with pytest.raises(Interrupted):
+        run(pairs, folder=tmp_path, **stop_at(3))
+    _, finetuned = run(pairs, folder=tmp_path, **changes)
+    assert finetuned.training.resumed_from_steps == ()
+
+
+def test_events_come_in_order_and_say_where_the_state_is(pairs, tmp_path):
+    events: list[ProgressEvent] = []
+    with pytest.raises(Interrupted):
+        run(pairs, folder=tmp_path / "state", **stop_at(2))
+    run(pairs, folder=tmp_path / "state", progress=events.append)
+    assert isinstance(events[0], Noted)
+    assert "step 2" in events[0].message
+    assert events[1] == PhaseStarted(phase="finetune", total=NUM_STEPS, unit="steps")
+    advances = [event for event in events if isinstance(event, Advanced)]
+    assert [event.done for event in advances] == list(range(3, NUM_STEPS + 1))
+    assert advances[-1].rate_unit == "pairs"
+    assert advances[-1].rate > 0
+    assert advances[-1].eta_s == 0
+    assert events[-2] == StateSaved(path=f"state/step-{NUM_STEPS:08d}", step=NUM_STEPS)
+    assert (tmp_path / events[-2].path).is_dir()
+    assert events[-1] == PhaseFinished(phase="finetune")
+
+
+def test_a_stop_without_a_state_folder_says_that_nothing_was_saved(pairs):
+    with pytest.raises(Interrupted, match="nothing was saved"):
+        run(pairs, **stop_at(1))
+
+
+def test_the_loop_learns_the_pairs_by_heart(tmp_path):
+    pairs = open_pairs(make_pairs(tmp_path, 16))
+    recipe = CleanCLIPRecipe(epochs=80, batch_size=16, learning_rate=2e-3, warmup_steps=5, lambda2=0.2)
+    checkpoint, finetuned = run(pairs, recipe=recipe, tower="vit")
+    curve = finetuned.training.curve
+    assert curve[0].loss_clip > 2.0  # ln 16 = 2.77 is chance
+    assert curve[-1].loss_clip < 0.05
+    within = [point.loss_self_supervised for point in curve]
+    assert sum(within[-10:]) < 0.7 * sum(within[:10])
+    assert not checkpoint.model.training
+
+    read = [pairs.read(index) for index in range(16)]
+    pixels = torch.stack([to_model_pixels(pair.image, 32) for pair in read])
+    pixels = normalise(pixels, checkpoint.architecture.image_mean, checkpoint.architecture.image_std)
+    with torch.no_grad():
+        image_logits, _ = checkpoint.model.get_logits(pixels, checkpoint.tokenize([p.caption for p in read]))
+    assert image_logits.argmax(dim=1).tolist() == list(range(16))
+
+
+def test_batch_norm_statistics_stay_and_weights_move(pairs, uncut):
+    before, after = tiny_checkpoint().model.state_dict(), uncut[0].model.state_dict()
+    statistics = [name for name in before if "running" in name or "num_batches" in name]
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    moved = [name for name in before if name not in statistics and not torch.equal(before[name], after[name])]
+    assert len(moved) == len(before) - len(statistics)
+
+
+def test_statistics_that_are_not_frozen_move(pairs):
+    checkpoint, _ = run(pairs, recipe=replace(RECIPE, freeze_batch_norm_statistics=False))
+    before, after = tiny_checkpoint().model.state_dict(), checkpoint.model.state_dict()
+    assert not torch.equal(before["visual.bn1.running_mean"], after["visual.bn1.running_mean"])
+
+
+def test_chunks_give_the_same_run_up_to_rounding(pairs, uncut):
+    _, finetuned = run(pairs, recipe=replace(RECIPE, chunk_size=3))
+    expected = [point.loss for point in uncut[1].training.curve]
+    assert [point.loss for point in finetuned.training.curve] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_learning_rate_that_is_far_too_high_is_reported_not_delivered(pairs, tmp_path):
+    recipe = replace(
+        RECIPE, learning_rate=1.0, warmup_steps=0, max_grad_norm=None, weight_decay=10.0, epochs=40
+    )
+    with pytest.raises(TrainingDiverged) as caught:
+        run(pairs, recipe=recipe, folder=tmp_path)
+    assert caught.value.code in {"loss_not_finite", "loss_diverged"}
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_read():
+    checkpoint = tiny_checkpoint()
+    with pytest.raises(OptionsRejected) as caught:
+        check_fits(replace(RECIPE, batch_size=23), checkpoint, NUM_PAIRS)
+    assert caught.value.code == "batch_larger_than_data"
+    thawed = replace(RECIPE, freeze_batch_norm_statistics=False)
+    with pytest.raises(OptionsRejected) as caught:
+        check_fits(replace(thawed, chunk_size=2), checkpoint, NUM_PAIRS)
+    assert caught.value.code == "batch_norm_needs_whole_batch"
+    check_fits(thawed, checkpoint, NUM_PAIRS)
+    check_fits(replace(thawed, chunk_size=2), tiny_checkpoint("vit"), NUM_PAIRS)

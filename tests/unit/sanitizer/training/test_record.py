@@ -1,0 +1,83 @@
+"""The curve's points and the two ways in which a loss is unsound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from sanitizer.errors import TrainingDiverged
+from sanitizer.training.record import MAX_CURVE_POINTS, WATCH_STEPS, Record
+from sanitizer.training.state import Position
+from sanitizer.training.step import StepResult
+
+
+def result(loss: float, grad_norm: float = 1.0) -> StepResult:
+    return StepResult(loss=loss, loss_clip=loss / 2, loss_self_supervised=loss / 4, grad_norm=grad_norm)
+
+
+def feed(record: Record, losses: list[float], start: int = 0) -> None:
+    for step, loss in enumerate(losses, start):
+        record.add(step, result(loss), learning_rate=1e-5, logit_scale=20.0)
+
+
+def test_a_point_is_the_mean_of_the_steps_since_the_one_before():
+    record = Record(total_steps=1001, steps_per_epoch=100, chance_loss=1000.0)
+    feed(record, [float(step) for step in range(1001)])
+    assert len(record.curve) <= MAX_CURVE_POINTS
+    assert [point.step for point in record.curve[:2]] == [3, 6]
+    assert record.curve[0].loss == pytest.approx((0 + 1 + 2) / 3)
+    assert record.curve[1].loss_clip == pytest.approx((3 + 4 + 5) / 3 / 2)
+    assert record.curve[-1].step == 1001
+    assert record.curve[-1].epoch == pytest.approx(10.01)
+
+
+def test_a_short_run_keeps_every_step():
+    record = Record(total_steps=7, steps_per_epoch=7, chance_loss=100.0)
+    feed(record, [1.0] * 7)
+    assert [point.step for point in record.curve] == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
+def test_a_loss_or_gradient_that_is_not_finite_ends_the_run(loss, norm):
+    record = Record(total_steps=7, steps_per_epoch=7, chance_loss=100.0)
+    with pytest.raises(TrainingDiverged) as caught:
+        record.add(0, result(loss, norm), learning_rate=1e-5, logit_scale=20.0)
+    assert caught.value.code == "loss_not_finite"
+
+
+def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
+    calm = Record(total_steps=1000, steps_per_epoch=10, chance_loss=4.0)
+    feed(calm, [3.0] * WATCH_STEPS + ([40.0] + [3.0] * 49) * 10)
+    wild = Record(total_steps=1000, steps_per_epoch=10, chance_loss=4.0)
+    with pytest.raises(TrainingDiverged) as caught:
+        feed(wild, [3.0] * WATCH_STEPS + [12.0] * 200)
+    assert caught.value.code == "loss_diverged"
+
+
+def test_a_loss_that_starts_high_and_stays_is_not_called_diverged():
+    record = Record(total_steps=1000, steps_per_epoch=10, chance_loss=4.0)
+    feed(record, [30.0] * 400)
+
+
+def test_a_restored_record_goes_on_as_if_never_cut():
+    losses = [2.0 + math.sin(step) for step in range(1300)]
+    whole = Record(total_steps=1300, steps_per_epoch=100, chance_loss=4.0)
+    feed(whole, losses)
+    for cut in (1, 40, 73, 901):
+        first = Record(total_steps=1300, steps_per_epoch=100, chance_loss=4.0)
+        feed(first, losses[:cut])
+        position = replace(
+            Position(run_sha256="", step=cut, epoch=0, step_in_epoch=cut),
+            curve=tuple(first.curve),
+            interval_steps=first.interval_steps,
+            interval_sums=first.interval_sums,
+            watch_first_sum=first.watch_first_sum,
+            watch_average=first.watch_average,
+        )
+        second = Record(total_steps=1300, steps_per_epoch=100, chance_loss=4.0)
+        second.restore(position)
+        feed(second, losses[cut:], start=cut)
+        assert second.curve == whole.curve
+        assert second.watch_average == whole.watch_average
