@@ -170,7 +170,7 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
 
 def _item(found: dict[str, Any], body: Any) -> ErrorItem:
     source, *path = found["loc"]
-    detail = _ECHOING.get(found["type"], str(found["msg"]))
+    detail = _ECHOING.get(found["type"], str(found["msg"]).removeprefix("Value error, "))
     if source != "body":
         return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
     context = found.get("ctx") or {}
@@ -201,9 +201,9 @@ def pointer_of(path: Sequence[int | str], body: Any) -> str:
 
 
 def _is_tag(step: int | str, body: Any) -> bool:
-    return (
-        step in KNOWN_TAGS and isinstance(body, dict) and any(body.get(name) == step for name in TAG_FIELDS)
-    )
+    if step not in KNOWN_TAGS or not isinstance(body, dict):
+        return False
+    return any(body.get(name) == step for name in TAG_FIELDS)
 
 
 def _child(body: Any, step: int | str) -> Any:

@@ -103,6 +103,7 @@ class DatasetOut(WireOut):
     @classmethod
     def of(cls, row: Dataset) -> DatasetOut:
         files = row.files
+        found = row.summary or {}
         return cls(
             id=row.id,
             kind=row.kind,
@@ -112,8 +113,8 @@ class DatasetOut(WireOut):
             max_skipped_share=row.max_skipped_share,
             num_files=None if files is None else len(files),
             size_bytes=None if files is None else sum(int(file["size_bytes"]) for file in files),
-            class_names=row.class_names,
-            templates=row.templates,
+            class_names=row.class_names or found.get("class_names"),
+            templates=row.templates or found.get("templates"),
             summary=DatasetSummaryOut.of(row.summary),
             error=StoredProblem.of(row.error),
             created_at=row.created_at,

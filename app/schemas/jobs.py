@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
@@ -60,16 +59,6 @@ class SanitizeJobIn(JobInBase):
     dataset_id: DatasetId
     recipe: Recipe = Field(default_factory=Recipe)
     output_layout: OutputLayout = "open_clip"
-
-    @model_validator(mode="after")
-    def _some_loss_is_left(self) -> Self:
-        if self.recipe.lambda1 == 0 and self.recipe.lambda2 == 0:
-            raise PydanticCustomError(
-                "no_loss",
-                "lambda1 and lambda2 are both 0, which leaves no loss; make one of them positive.",
-                {"pointer": "/recipe/lambda1"},
-            )
-        return self
 
 
 class AuditJobIn(JobInBase):

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import structlog
+from sqlalchemy import create_engine
 
 from app.logs import configure_logging
 from app.main import create_app
 from app.settings import Settings
 from app.storage.s3 import S3Store
+from app.storage.s3_client import make_client
 from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.api.service import MIB, Service, running, tenant
 
@@ -49,7 +51,18 @@ def service(service_settings: Settings, object_store: S3Store, service_log: io.S
     with running(app) as url:
         database = app.state.ports.database
         ours, theirs = tenant(database, url, "ours"), tenant(database, url, "theirs")
-        yield Service(url=url, app=app, store=object_store, publisher=publisher, ours=ours, theirs=theirs)
+        engine = create_engine(settings.database.url)
+        yield Service(
+            url=url,
+            app=app,
+            store=object_store,
+            publisher=publisher,
+            ours=ours,
+            theirs=theirs,
+            engine=engine,
+            s3=make_client(settings.storage, endpoint_url=settings.storage.endpoint_url),
+        )
+        engine.dispose()
         ours.http.close()
         theirs.http.close()
 

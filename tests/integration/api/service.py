@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import create_engine, func, select, text
+from mypy_boto3_s3.client import S3Client
+from sqlalchemy import Engine, func, select, text
 
 from app.api.ports import Ports
 from app.db.models.checkpoint import Checkpoint
@@ -37,7 +38,6 @@ from app.domain.states import (
 )
 from app.services import api_keys
 from app.storage.s3 import S3Store
-from app.storage.s3_client import make_client
 from tests.fakes.job_publisher import FakeJobPublisher
 
 MIB = 1024 * 1024
@@ -82,6 +82,10 @@ class Service:
     publisher: FakeJobPublisher
     ours: Tenant
     theirs: Tenant
+    engine: Engine
+    """The tests' own way to the database."""
+    s3: S3Client
+    """The tests' own way to the store."""
 
     @property
     def ports(self) -> Ports:
@@ -96,23 +100,19 @@ class Service:
 
     def state(self) -> dict[str, Any]:
         """The number of rows of every table, every object's key, every unfinished multipart upload."""
-        engine = create_engine(self.ports.settings.database.url)
-        with engine.connect() as connection:
+        with self.engine.connect() as connection:
             found: dict[str, Any] = {
                 table.name: connection.scalar(select(func.count()).select_from(table))
                 for table in metadata.sorted_tables
                 if table.name not in NOT_CHANGED_BY_REFUSALS
             }
-        engine.dispose()
         found["objects"] = sorted(stored.key for stored in self.store.list_prefix(""))
         found["multipart"] = self.multipart_keys()
         return found
 
     def multipart_keys(self) -> list[str]:
         """Keys of unfinished multipart uploads at the store."""
-        settings = self.ports.settings.storage
-        client = make_client(settings, endpoint_url=settings.endpoint_url)
-        answer = client.list_multipart_uploads(Bucket=self.store.bucket)
+        answer = self.s3.list_multipart_uploads(Bucket=self.store.bucket)
         return sorted(upload["Key"] for upload in answer.get("Uploads", []))
 
     @contextlib.contextmanager
@@ -124,10 +124,8 @@ class Service:
 
     def execute(self, statement: str, **values: Any) -> None:
         """Change the database behind the service's back."""
-        engine = create_engine(self.ports.settings.database.url)
-        with engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(text(statement), values)
-        engine.dispose()
 
     # -- what a worker would have done
 

@@ -175,15 +175,13 @@ def test_every_mutating_call_leaves_an_audit_row(service: Service, api: httpx.Cl
 
 
 def audit_rows(service: Service) -> set[tuple[str, str | None, str | None]]:
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import text
 
-    engine = create_engine(service.ports.settings.database.url)
-    with engine.connect() as connection:
+    with service.engine.connect() as connection:
         rows = connection.execute(
             text("SELECT * FROM audit_entries WHERE project_id = :p"),
             {"p": service.ours.project_id},
         ).all()
-    engine.dispose()
     assert all(row.remote_addr == "127.0.0.1" and row.key_id for row in rows)
     return {(row.action, row.target_id, row.request_id) for row in rows}
 

@@ -153,7 +153,8 @@ def test_a_wrong_attack_is_refused_with_a_pointer_into_the_list(
 def test_both_lambdas_zero_leave_nothing_to_train_on(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(recipe={"lambda1": 0, "lambda2": 0})
     with service.nothing_left_behind():
-        refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/recipe/lambda1")
+        problem = refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/recipe")
+    assert problem["errors"][0]["detail"].startswith("lambda1 and lambda2 are both 0")
     order["recipe"] = {"lambda1": 0, "lambda2": 1}
     assert api.post("/v1/jobs", json=order).status_code == 202
 

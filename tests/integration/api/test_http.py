@@ -1,0 +1,209 @@
+"""The wire itself: problems for everything, limits on bodies, request ids, headers, the OpenAPI document."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from app.db.repositories.jobs import JobRepository
+from tests.integration.api.service import Service, refused
+
+CANARY = "canary-7c1f0b2e"
+
+
+def test_an_address_that_does_not_exist_is_a_problem(api: httpx.Client) -> None:
+    for path in ("/", "/v1", "/v1/nothing", "/v1/jobs/", "/docs", "/v1/uploads/a/b/c"):
+        refused(api.get(path), 404, "route_not_found")
+
+
+def test_a_method_that_an_address_does_not_take_is_a_problem(api: httpx.Client) -> None:
+    answer = api.delete("/v1/jobs")
+    refused(answer, 405, "method_not_allowed")
+    assert set(answer.headers["allow"].replace(" ", "").split(",")) <= {"GET", "HEAD", "POST"}
+
+
+@pytest.mark.parametrize("body", [b"{", b"not json", b'{"a": }', b"\xff\xfe", b'{"a": "\xff"}'])
+def test_a_body_that_is_not_json_is_refused(service: Service, api: httpx.Client, body: bytes) -> None:
+    with service.nothing_left_behind():
+        answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        refused(answer, 400, answer.json()["code"])
+        assert answer.json()["code"] in {"malformed_json", "bad_request"}
+
+
+def test_json_that_is_absurdly_deep_or_long_is_refused_quietly(api: httpx.Client) -> None:
+    for body in (b"[" * 100_000, b'{"kind": ' + b"1" * 10_000 + b"}"):
+        answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in {400, 422}
+        refused(answer, answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"1", b"true"])
+def test_json_that_is_no_object_is_refused(api: httpx.Client, body: bytes) -> None:
+    answer = api.post("/v1/uploads", content=body, headers={"Content-Type": "application/json"})
+    refused(answer, 422, "invalid_request", "")
+
+
+def test_no_body_at_all_is_refused(api: httpx.Client) -> None:
+    refused(api.post("/v1/jobs"), 422, "invalid_request", "")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/octet-stream", "multipart/form-data"])
+def test_a_body_of_another_type_is_refused(api: httpx.Client, media_type: str) -> None:
+    answer = api.post("/v1/jobs", content=b'{"kind": "audit"}', headers={"Content-Type": media_type})
+    refused(answer, 415, "unsupported_media_type")
+
+
+def big_json(num_bytes: int) -> bytes:
+    return json.dumps({"kind": "audit", "padding": "x" * num_bytes}).encode()
+
+
+def in_chunks(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), 65536):
+        yield content[start : start + 65536]
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_body_over_the_limit_is_refused(service: Service, api: httpx.Client, is_chunked: bool) -> None:
+    body = big_json(service.ports.settings.api.max_body_bytes)
+    with service.nothing_left_behind():
+        answer = api.post(
+            "/v1/jobs",
+            content=in_chunks(body) if is_chunked else body,
+            headers={"Content-Type": "application/json"},
+        )
+        refused(answer, 413, "body_too_large")
+
+
+def test_a_body_just_under_the_limit_is_read(service: Service, api: httpx.Client) -> None:
+    body = big_json(service.ports.settings.api.max_body_bytes - 100)
+    answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(service: Service) -> None:
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connection:
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000\r\n\r\n")
+        assert connection.recv(200).startswith(b"HTTP/1.1 413")
+
+
+def test_a_request_id_is_kept_or_made(api: httpx.Client) -> None:
+    kept = api.get("/v1/jobs", headers={"X-Request-ID": "mine-12345678"})
+    assert kept.headers["x-request-id"] == "mine-12345678"
+    for unusable in ("short", "with spaces in it", "x" * 200):
+        made = api.get("/v1/jobs", headers={"X-Request-ID": unusable}).headers["x-request-id"]
+        assert made.startswith("req_")
+
+
+def test_every_answer_has_safe_headers(service: Service, api: httpx.Client) -> None:
+    for answer in (api.get("/v1/jobs"), api.get("/nothing"), httpx.get(f"{service.url}/healthz")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "cache-control" in answer.headers
+
+
+def test_an_unexpected_failure_is_a_500_without_a_traceback_and_is_logged(
+    service: Service, api: httpx.Client, service_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(CANARY)
+
+    monkeypatch.setattr(JobRepository, "page", broken)
+    answer = api.get("/v1/jobs", headers={"X-Request-ID": "broken-00000001"})
+    problem = refused(answer, 500, "internal_error")
+    assert problem["request_id"] == "broken-00000001"
+    assert CANARY not in answer.text
+    lines = [json.loads(line) for line in service_log.getvalue().splitlines() if "broken-00000001" in line]
+    assert any(CANARY in line.get("exception", "") for line in lines), "an operator can see it"
+
+
+def test_nothing_that_came_in_is_echoed_or_logged(
+    service: Service, api: httpx.Client, service_log: io.StringIO
+) -> None:
+    answers = [
+        api.post("/v1/jobs", json={"kind": CANARY}),
+        api.post("/v1/jobs", json={"kind": "audit", "audit": {"attacks": [{"attack": CANARY}]}}),
+        api.post("/v1/jobs", json={"kind": "audit", "seed": CANARY}),
+        api.post("/v1/uploads", json={"filename": f"a/{CANARY}", "size_bytes": CANARY, "sha256": CANARY}),
+        api.post("/v1/datasets", json={"kind": "pairs", "uri": f"file:///{CANARY}"}),
+        api.get("/v1/jobs", params={"state": CANARY, "limit": CANARY}),
+        api.get("/v1/jobs", headers={"Authorization": f"Bearer {CANARY}"}),
+        httpx.get(f"{service.url}/v1/jobs?token={CANARY}"),
+    ]
+    for answer in answers:
+        assert answer.status_code in {401, 422}
+        assert CANARY not in answer.text
+    lines = [line for line in service_log.getvalue().splitlines() if '"logger": "app.' in line]
+    assert lines
+    assert not [line for line in lines if CANARY in line and "RuntimeError" not in line]
+
+
+def test_text_that_the_database_cannot_hold_is_refused_where_it_stands(
+    service: Service, api: httpx.Client
+) -> None:
+    for metadata in ('{"a": "x\\u0000"}', '{"a": "\\ud800"}'):
+        body = f'{{"kind": "audit", "metadata": {metadata}}}'
+        answer = api.post("/v1/jobs", content=body.encode(), headers={"Content-Type": "application/json"})
+        refused(answer, 422, "invalid_request", "/metadata/a")
+    order = service.sanitize_order(audit={"target": "a\x00b"})
+    refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/audit/target")
+
+
+def test_a_line_is_logged_for_every_request(api: httpx.Client, service_log: io.StringIO) -> None:
+    api.get("/v1/jobs?limit=1", headers={"X-Request-ID": "logged-00000001"})
+    found = [json.loads(line) for line in service_log.getvalue().splitlines() if "logged-00000001" in line]
+    (line,) = [line for line in found if line["event"] == "request"]
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/jobs", 200)
+    assert line["key_id"].startswith("key_")
+    assert line["duration_ms"] > 0
+
+
+def test_the_document_names_every_operation_and_its_problems(service: Service) -> None:
+    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    operations = [op for path in document["paths"].values() for op in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
+    assert all("__" not in name and name.islower() for name in names)
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], path
+            assert operation["description"], path
+            if not path.startswith("/v1/"):
+                continue
+            assert operation["security"] == [{"ApiKey": []}], path
+            for status in ("401", "403", "503"):
+                content = operation["responses"][status]["content"]
+                assert content == {
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }, (path, method)
+    assert {"Problem", "ErrorItem", "CleanCLIPRecipe", "BadNetOptions", "Report", "JobOut"} <= set(
+        document["components"]["schemas"]
+    )
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_every_reference_in_the_document_leads_somewhere(service: Service) -> None:
+    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    found = set(references(document))
+    assert len(found) > 30
+    for reference in found:
+        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"], reference

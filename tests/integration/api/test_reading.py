@@ -1,0 +1,305 @@
+"""Reading: pages, ETags and 304, checkpoints, artifacts, the report, methods, health and metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from app.db.models.artifact import Artifact
+from app.domain.ids import new_id
+from app.domain.states import DatasetKind, JobState
+from app.storage.errors import StoreUnavailable
+from sanitizer import report as reports
+from sanitizer.recipe import AuditOptions, DeclaredOptions
+from tests.integration.api.service import INSPECTION, Service, refused
+
+
+def new_job(service: Service) -> str:
+    return str(service.ours.http.post("/v1/jobs", json=service.sanitize_order()).json()["id"])
+
+
+def test_an_unchanged_job_is_a_304_and_a_changed_one_is_not(service: Service, api: httpx.Client) -> None:
+    job = new_job(service)
+    first = api.get(f"/v1/jobs/{job}")
+    etag = first.headers["etag"]
+    assert etag == f'"{first.json()["etag"]}"'
+    for held in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = api.get(f"/v1/jobs/{job}", headers={"If-None-Match": held})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == etag
+    service.set_job(job, JobState.RUNNING)
+    changed = api.get(f"/v1/jobs/{job}", headers={"If-None-Match": etag})
+    assert (changed.status_code, changed.json()["state"]) == (200, "running")
+    assert changed.headers["etag"] != etag
+
+
+@pytest.mark.parametrize("path", ["jobs", "checkpoints", "datasets", "methods"])
+def test_an_unchanged_list_is_a_304(service: Service, api: httpx.Client, path: str) -> None:
+    first = api.get(f"/v1/{path}")
+    again = api.get(f"/v1/{path}", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    new_job(service)  # with its checkpoint and data sets
+    changed = api.get(f"/v1/{path}", headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == (304 if path == "methods" else 200)
+
+
+def test_an_etag_opens_nothing_to_another(service: Service, api: httpx.Client, others: httpx.Client) -> None:
+    job = new_job(service)
+    etag = api.get(f"/v1/jobs/{job}").headers["etag"]
+    for held in (etag, "*"):
+        refused(others.get(f"/v1/jobs/{job}", headers={"If-None-Match": held}), 404, "job_not_found")
+
+
+def test_pages_are_newest_first_and_hold_everything_once(service: Service, api: httpx.Client) -> None:
+    made = [new_job(service) for _ in range(5)]
+    seen: list[str] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = api.get("/v1/jobs", params={"limit": 2, **after}).json()
+        ids = [job["id"] for job in page["data"]]
+        assert (page["object"], page["first_id"], page["last_id"]) == ("list", ids[0], ids[-1])
+        seen += ids
+        if not page["has_more"]:
+            break
+        assert len(ids) == 2
+        after = {"after": page["last_id"]}
+    assert seen == sorted(seen, reverse=True)
+    assert len(seen) == len(set(seen))
+    assert seen[:5] == made[::-1]
+
+
+def test_an_empty_page_is_a_page(others: httpx.Client) -> None:
+    page = others.get("/v1/jobs").json()
+    assert page == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
+
+
+def test_jobs_are_filtered_by_state_and_kind(service: Service, api: httpx.Client) -> None:
+    job = new_job(service)
+    api.post(f"/v1/jobs/{job}/cancel")
+    found = api.get("/v1/jobs", params={"state": "cancelled", "kind": "sanitize"}).json()["data"]
+    assert job in [row["id"] for row in found]
+    assert {(row["state"], row["kind"]) for row in found} == {("cancelled", "sanitize")}
+    assert api.get("/v1/jobs", params={"kind": "audit"}).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limit", 0), ("limit", 101), ("limit", "ten"), ("after", "x"), ("state", "dead"), ("kind", "inspect")],
+)
+def test_a_wrong_parameter_is_refused_by_name(api: httpx.Client, name: str, value: Any) -> None:
+    problem = refused(api.get("/v1/jobs", params={name: value}), 422, "invalid_request")
+    assert [error["parameter"] for error in problem["errors"]] == [name]
+
+
+def test_an_accepted_checkpoint_shows_what_was_found(service: Service, api: httpx.Client) -> None:
+    checkpoint = api.get(f"/v1/checkpoints/{service.checkpoint()}").json()
+    for name in (
+        "layout",
+        "architecture",
+        "architecture_name",
+        "num_parameters",
+        "dtype",
+        "assumed",
+        "findings",
+    ):
+        assert checkpoint[name] == INSPECTION[name]
+    assert checkpoint["sha256"] == INSPECTION["upload_sha256"]
+    assert checkpoint["error"] is None
+
+
+def test_a_ready_data_set_shows_its_counts(service: Service, api: httpx.Client) -> None:
+    dataset = api.get(f"/v1/datasets/{service.dataset(DatasetKind.LABELLED)}").json()
+    assert dataset["state"] == "ready"
+    assert dataset["class_names"] == ["zero", "one", "banana"]
+    assert dataset["summary"]["num_samples"] == 100
+    assert dataset["summary"]["num_skipped"] == 1
+    assert dataset["summary"]["images_per_class"] == [34, 33, 33]
+
+
+def figures() -> reports.AuditFigures:
+    share = reports.Estimate(value=0.9, n=10, successes=9, low=0.6, high=0.98)
+    return reports.AuditFigures(
+        weights_sha256="0" * 64,
+        seed=0,
+        ca=share,
+        ca_top5=share,
+        untriggered_target_rate=share,
+        attacks=(
+            reports.AttackFigures(
+                name="badnet",
+                options={},
+                trigger_sha256="1" * 64,
+                asr=share,
+                asr_including_target=share,
+                pa=share,
+            ),
+        ),
+    )
+
+
+VERDICT = reports.Verdict(outcome="fail", reason="ASR 90 % of 10.", attacks=())
+
+
+def finished_job(service: Service) -> tuple[str, bytes, Artifact]:
+    """A job as its worker leaves it: a result on the row, an artifact, and its bytes in the store."""
+    job = new_job(service)
+    document = reports.dump_json(
+        reports.Report(
+            kind="audit",
+            created_at=datetime.now(UTC),
+            seed=0,
+            checkpoint=reports.CheckpointInput(
+                upload_sha256=None,
+                weights_sha256="0" * 64,
+                layout="x",
+                architecture={},
+                declared=DeclaredOptions(),
+            ),
+            data=(),
+            audit=AuditOptions(target="banana"),
+            before=figures(),
+            verdict=VERDICT,
+            environment=reports.Environment(
+                code_version="1",
+                python="3",
+                torch="2",
+                open_clip="3",
+                device="cpu",
+                machine="m",
+                num_threads=1,
+                precision="fp32",
+            ),
+        )
+    )
+    artifact = Artifact(
+        id=new_id("art"),
+        project_id=service.ours.project_id,
+        job_id=job,
+        attempt=1,
+        name="report.json",
+        object_key=f"outputs/{service.ours.project_id}/{job}/attempt-1/report.json",
+        size_bytes=len(document),
+        sha256=hashlib.sha256(document).hexdigest(),
+        media_type="application/json",
+    )
+    service.store.put_bytes(artifact.object_key, document)
+    with service.database.unit_of_work() as unit:
+        unit.artifacts.add(artifact)
+    before = json.loads(document)["before"]
+    result = {
+        "verdict": json.loads(document)["verdict"],
+        "before": before,
+        "after": None,
+        "artifact_ids": [artifact.id],
+    }
+    service.set_job(job, JobState.SUCCEEDED)
+    set_result = "UPDATE jobs SET result = CAST(:result AS jsonb) WHERE id = :id"
+    service.execute(set_result, id=job, result=json.dumps(result))
+    return job, document, artifact
+
+
+def test_a_finished_job_shows_its_figures_and_files(service: Service, api: httpx.Client) -> None:
+    job, _, artifact = finished_job(service)
+    shown = api.get(f"/v1/jobs/{job}").json()
+    assert shown["result"]["verdict"]["outcome"] == "fail"
+    assert shown["result"]["before"]["ca"]["n"] == 10
+    assert shown["result"]["artifact_ids"] == [artifact.id]
+    (listed,) = api.get(f"/v1/jobs/{job}/artifacts").json()["data"]
+    assert (listed["name"], listed["sha256"]) == ("report.json", artifact.sha256)
+    assert api.get(f"/v1/artifacts/{artifact.id}").json() == listed
+    assert artifact.object_key not in str(shown) + str(listed)
+
+
+def test_the_bytes_of_a_file_come_by_redirect_with_ranges(service: Service, api: httpx.Client) -> None:
+    _, document, artifact = finished_job(service)
+    redirect = api.get(f"/v1/artifacts/{artifact.id}/content")
+    assert redirect.status_code == 307
+    url = redirect.headers["location"]
+    whole = httpx.get(url)
+    assert whole.content == document
+    assert "attachment" in whole.headers["content-disposition"]
+    part = httpx.get(url, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, document[10:20])
+
+
+def test_a_foreign_artifact_is_not_found(service: Service, others: httpx.Client) -> None:
+    job, _, artifact = finished_job(service)
+    refused(others.get(f"/v1/artifacts/{artifact.id}"), 404, "artifact_not_found")
+    refused(others.get(f"/v1/artifacts/{artifact.id}/content"), 404, "artifact_not_found")
+    refused(others.get(f"/v1/jobs/{job}/report"), 404, "job_not_found")
+
+
+def test_the_report_is_served_as_it_was_written(service: Service, api: httpx.Client) -> None:
+    job, document, _ = finished_job(service)
+    answer = api.get(f"/v1/jobs/{job}/report")
+    assert answer.content == document
+    assert answer.headers["content-type"] == "application/json"
+    reports.load_json(answer.content)
+    again = api.get(f"/v1/jobs/{job}/report", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_a_waiting_job_has_no_report_yet_and_a_failed_one_never(service: Service, api: httpx.Client) -> None:
+    job = new_job(service)
+    refused(api.get(f"/v1/jobs/{job}/report"), 409, "job_not_finished")
+    service.set_job(job, JobState.FAILED)
+    refused(api.get(f"/v1/jobs/{job}/report"), 404, "report_not_found")
+
+
+def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -> None:
+    known = api.get("/v1/methods").json()
+    (method,) = known["methods"]
+    assert method["name"] == "cleanclip"
+    assert method["options"]["properties"]["epochs"]["maximum"] == 100
+    assert method["defaults"]["learning_rate"] == 1e-5
+    assert [attack["name"] for attack in known["attacks"]] == [
+        "badnet",
+        "blended",
+        "wanet",
+        "sig",
+        "label_consistent",
+    ]
+    assert "target" not in known["audit"]["defaults"]
+    assert len(known["audit"]["defaults"]["attacks"]) == 4
+
+
+def test_a_failing_store_makes_the_service_unready_and_a_failing_broker_does_not(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert httpx.get(f"{service.url}/readyz").json() == {
+        "status": "ready",
+        "database": "ok",
+        "store": "ok",
+        "broker": "ok",
+    }
+    service.publisher.is_down = True
+    try:
+        answer = httpx.get(f"{service.url}/readyz")
+    finally:
+        service.publisher.is_down = False
+    assert (answer.status_code, answer.json()["broker"]) == (200, "failing")
+
+    def broken() -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(service.ports.store, "check", broken)
+    answer = httpx.get(f"{service.url}/readyz")
+    assert (answer.status_code, answer.json()["store"]) == (503, "failing")
+    assert httpx.get(f"{service.url}/healthz").status_code == 200
+
+
+def test_metrics_count_requests_by_template_and_jobs_by_state(service: Service, api: httpx.Client) -> None:
+    job = new_job(service)
+    api.get(f"/v1/jobs/{job}")
+    api.get("/made/up/path")
+    text = httpx.get(f"{service.url}/metrics").text
+    assert 'cleanclip_http_requests_total{method="GET",route="/v1/jobs/{job_id}",status="200"}' in text
+    assert 'route="unmatched",status="404"' in text
+    assert 'cleanclip_jobs{kind="sanitize",state="queued"}' in text
+    for secret in (job, service.ours.project_id, "/made/up/path"):
+        assert secret not in text
