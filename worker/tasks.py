@@ -14,7 +14,7 @@ from worker.runner import Runner
 def register(app: Celery, runner: Callable[[], Runner]) -> None:
     """Give `app` the task; `runner` is asked when the first hint comes."""
 
-    @app.task(name=RUN_JOB, ignore_result=True)
+    @app.task(name=RUN_JOB, ignore_result=True, shared=False)
     def run_job(job_id: str) -> None:
         clear()
         runner().run(job_id)
