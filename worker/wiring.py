@@ -1,0 +1,114 @@
+"""Puts a worker together: runner, Celery app, what happens at its start and when it is told to leave.
+
+One process, one job at a time (pool `solo`): the model runs in a child of its own, so a pool of processes
+would add nothing but a second thing that can die alone. SIGTERM reaches the running job through `leaving`;
+Celery's own handler, called after it, ends the loop once the job has been handed back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from functools import lru_cache
+from types import FrameType
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_ready, worker_shutdown
+
+from app.db.session import Database, build_engine
+from app.logs import configure_logging, get_logger
+from app.queue.celery_config import celery_settings
+from app.queue.publisher import CeleryPublisher
+from app.settings import Settings
+from app.storage.s3 import S3Store
+from worker.attempt import AttemptOptions
+from worker.health import keep_touching
+from worker.runner import Runner
+from worker.sandbox import ChildLimits, finds_cuda, strongest_isolation
+from worker.tasks import register
+from worker.workspace import remove_orphans
+
+_LOG = get_logger(__name__)
+_PR_SET_DUMPABLE = 4
+
+
+def build_runner(settings: Settings, options: AttemptOptions, leaving: threading.Event) -> Runner:
+    """Wire a runner; connects to nothing yet."""
+    return Runner(
+        Database(build_engine(settings.database.url, pool_size=3)),
+        S3Store(settings.storage),
+        CeleryPublisher(
+            settings.broker.url,
+            key_prefix=settings.broker.key_prefix,
+            timeout_s=settings.jobs.publish_timeout_s,
+        ),
+        options,
+        leaving=leaving,
+    )
+
+
+def attempt_options(settings: Settings) -> AttemptOptions:
+    """Settings as the plain values that an attempt takes."""
+    worker, jobs = settings.worker, settings.jobs
+    return AttemptOptions(
+        work_dir=worker.work_dir,
+        limits=ChildLimits(
+            memory_bytes=worker.child_memory_bytes,
+            file_bytes=worker.child_file_bytes,
+            hostile_cpu_s=worker.inspect_cpu_s,
+            uses_cuda=finds_cuda(worker.device),
+            num_threads=worker.num_threads,
+        ),
+        datasets=settings.datasets,
+        lease_s=jobs.lease_s,
+        heartbeat_s=jobs.heartbeat_s,
+        save_every_s=jobs.save_every_s,
+        pause_grace_s=worker.stop_grace_s,
+    )
+
+
+def build_app(settings: Settings, options: AttemptOptions) -> Celery:
+    """A Celery app with the one task and the signal handlers of a worker."""
+    leaving = threading.Event()
+    app = Celery("cleanclip", set_as_current=False)
+    app.conf.update(celery_settings(settings.broker.url, key_prefix=settings.broker.key_prefix))
+    register(app, lru_cache(maxsize=1)(lambda: build_runner(settings, options, leaving)))
+
+    def on_ready(**_: Any) -> None:
+        _hide_memory()
+        removed = remove_orphans(settings.worker.work_dir)
+        _LOG.info("worker_ready", isolation=strongest_isolation(), orphans_removed=len(removed))
+        keep_touching(settings.worker.work_dir, leaving)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            _before(number, leaving.set)
+
+    def on_shutdown(**_: Any) -> None:
+        leaving.set()
+
+    def on_logging(**_: Any) -> None:
+        """Having a receiver, Celery leaves the root logger alone."""
+        configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
+
+    setup_logging.connect(on_logging, weak=False)
+    worker_ready.connect(on_ready, weak=False)
+    worker_shutdown.connect(on_shutdown, weak=False)
+    return app
+
+
+def _before(number: signal.Signals, action: Any) -> None:
+    """Call `action` before what the signal does already."""
+    previous = signal.getsignal(number)
+
+    def handler(received: int, frame: FrameType | None) -> None:
+        action()
+        if callable(previous):
+            previous(received, frame)
+
+    signal.signal(number, handler)
+
+
+def _hide_memory() -> None:
+    """Our memory and environment hold credentials: no process of the same user may read them."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
