@@ -1,0 +1,1 @@
+"""Conversions, against the libraries themselves."""
