@@ -66,6 +66,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_not_found": ErrorCode(404, "There is no such data set"),
     "job_not_found": ErrorCode(404, "There is no such job"),
     "artifact_not_found": ErrorCode(404, "There is no such artifact"),
+    "key_not_found": ErrorCode(404, "There is no such key"),
     "project_not_found": ErrorCode(404, "There is no such project"),
     "report_not_found": ErrorCode(404, "The job has no report"),
     # uploads
