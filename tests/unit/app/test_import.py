@@ -1,4 +1,4 @@
-"""The API starts quickly and never reaches torch: looked at in a fresh interpreter, where nothing hides it."""
+"""The API starts quickly and never reaches torch: looked at in a fresh interpreter."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 import app
 from app.api.error_codes import ERROR_CODES, STATUS_OF
 from app.api.problems import pointer_of
+from app.db import unit_of_work  # noqa: F401 - loads every repository
+from app.db.repositories.owned import OwnedRepository
 from app.domain import errors
 from app.schemas.common import unstorable_text
 from app.schemas.jobs import JobIn
@@ -100,6 +102,13 @@ def test_every_code_that_is_raised_is_in_the_table_with_the_status_of_its_class(
     for file, kind, code in found:
         assert code in ERROR_CODES, f"{file}: {code}"
         assert ERROR_CODES[code].status == STATUS_OF[_REFUSALS[kind]], f"{file}: {code}"
+
+
+@pytest.mark.parametrize("repository", OwnedRepository.__subclasses__())
+def test_codes_that_are_made_from_nouns_are_in_the_table(repository: type[OwnedRepository[Any]]) -> None:
+    assert ERROR_CODES[f"{repository.noun}_not_found"].status == 404
+    if repository.noun != "artifact":
+        assert ERROR_CODES[f"{repository.noun}_state_conflict"].status == 409
 
 
 def test_every_class_of_refusal_has_a_status() -> None:
