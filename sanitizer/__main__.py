@@ -77,9 +77,7 @@ def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    stop = StopFlag()
-    stop.listen()
-    with tempfile.TemporaryDirectory(prefix="validate-") as scratch, Bars(err) as bars:
+    with tempfile.TemporaryDirectory(prefix="validate-") as scratch, Bars(err) as bars, StopFlag() as stop:
         summary = pipeline.validate(
             arguments.data,
             arguments.kind,
@@ -97,9 +95,7 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     options = audit_from(arguments)
-    stop = StopFlag()
-    stop.listen()
-    with _folder(arguments.out) as folder, Bars(err) as bars:
+    with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         report = pipeline.audit(
             _canonical(arguments, folder, bars),
             arguments.labelled,
@@ -115,9 +111,7 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     recipe, options = recipe_from(arguments), audit_from(arguments)
-    stop = StopFlag()
-    stop.listen()
-    with Bars(err) as bars:
+    with Bars(err) as bars, StopFlag() as stop:
         report = pipeline.sanitize(
             _canonical(arguments, arguments.out, bars),
             arguments.pairs,

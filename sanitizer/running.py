@@ -35,10 +35,20 @@ _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
 
 
 class StopFlag:
-    """Becomes true when a signal asks the process to end."""
+    """True once SIGTERM or SIGINT has asked the process to end; listens while it is entered as a context."""
 
     def __init__(self) -> None:
         self._is_set = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopFlag:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self) -> bool:
         return self._is_set
@@ -46,11 +56,6 @@ class StopFlag:
     def set(self, *_: Any) -> None:
         """Ask for the stop; a signal handler."""
         self._is_set = True
-
-    def listen(self) -> None:
-        """Answer SIGTERM and SIGINT of this process from now on."""
-        signal.signal(signal.SIGTERM, self.set)
-        signal.signal(signal.SIGINT, self.set)
 
 
 class JsonLines:
@@ -90,9 +95,7 @@ def run(folder: Path) -> int:
 
     Errors that are not the library's own leave no outcome: they are raised, and the process crashes.
     """
-    stop = StopFlag()
-    stop.listen()
-    with _take_stdout() as stream:
+    with StopFlag() as stop, _take_stdout() as stream:
         progress = JsonLines(stream)
         try:
             spec = _read_spec(folder / jobspec.SPEC_NAME)

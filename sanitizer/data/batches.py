@@ -9,6 +9,7 @@ the pair) alone: batches are the same whatever the number of workers and whereve
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -253,9 +254,16 @@ def _loader(assembler: _Assembler, positions: Iterable[Any], num_workers: int) -
         num_workers=num_workers,
         collate_fn=_as_is,
         persistent_workers=True,
+        worker_init_fn=_leave_signals_to_the_parent,
         # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )
+
+
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """A stop sent to the whole group must not take the workers from a parent that is saving its state."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_is(batch: Any) -> Any:

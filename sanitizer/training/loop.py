@@ -157,6 +157,7 @@ class _Run:
             return
         position = state.load(found, self._model, self._optimizer)
         self._record.restore(position)
+        self._batches.recall(position.skipped)
         self._saved_step = position.step
         self._position = replace(position, resumed_from_steps=(*position.resumed_from_steps, position.step))
         self._progress(
@@ -254,11 +255,6 @@ class _Run:
 
     def _snapshot(self) -> Position:
         """The position with everything that the record, the batches and the clock know by now."""
-        # A resumed run meets the bad pairs of earlier epochs again, so the larger count is the fuller one.
-        num_skipped, examples = max(
-            (self._batches.num_skipped, self._batches.skipped_examples),
-            (self._position.num_skipped, self._position.skipped_examples),
-        )
         return replace(
             self._position,
             curve=tuple(self._record.curve),
@@ -266,8 +262,7 @@ class _Run:
             interval_sums=self._record.interval_sums,
             watch_first_sum=self._record.watch_first_sum,
             watch_average=self._record.watch_average,
-            num_skipped=num_skipped,
-            skipped_examples=examples,
+            skipped=self._batches.skipped,
             wall_s=self._position.wall_s + time.monotonic() - self._started,
         )
 
@@ -285,8 +280,8 @@ class _Run:
                 resumed_from_steps=end.resumed_from_steps,
                 curve=end.curve,
             ),
-            num_skipped=end.num_skipped,
-            skipped_examples=end.skipped_examples,
+            num_skipped=self._batches.num_skipped,
+            skipped_examples=self._batches.skipped_examples,
             precision="bf16" if self._dtype == torch.bfloat16 else "fp32",
         )
 

@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import AdamW
 
+from sanitizer.data.skipping import Skipped
 from sanitizer.report import CurvePoint
 from sanitizer.training.optimizer import export_moments, import_moments
 
@@ -59,8 +60,7 @@ class Position:
     interval_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
     watch_first_sum: float = 0.0
     watch_average: float | None = None
-    num_skipped: int = 0
-    skipped_examples: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     wall_s: float = 0.0
     resumed_from_steps: tuple[int, ...] = ()
 

@@ -15,7 +15,7 @@ from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Pro
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training import loop, state
 from sanitizer.training.fits import check_fits
-from tests.fixtures.shards import make_pairs
+from tests.fixtures.shards import make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_checkpoint
 
 CPU = torch.device("cpu")
@@ -208,3 +208,17 @@ def test_what_does_not_fit_is_refused_before_anything_is_read():
     assert caught.value.code == "batch_norm_needs_whole_batch"
     check_fits(thawed, checkpoint, NUM_PAIRS)
     check_fits(replace(thawed, chunk_size=2), tiny_checkpoint("vit"), NUM_PAIRS)
+
+
+def test_a_resumed_run_counts_the_bad_pairs_that_it_met_before_it_was_cut(tmp_path):
+    folder = make_pairs(tmp_path / "pairs", NUM_PAIRS)
+    write_tar(folder / "pairs-bad.tar", [("torn.png", b"no picture"), ("torn.txt", b"a red dog")])
+    pairs = open_pairs(folder)
+    recipe = replace(RECIPE, max_skipped_share=0.1, epochs=4)
+    _, whole = run(pairs, recipe=recipe)
+    assert whole.num_skipped == 1
+    with pytest.raises(Interrupted):
+        run(pairs, recipe=recipe, folder=tmp_path / "state", **stop_at(18))
+    _, resumed = run(pairs, recipe=recipe, folder=tmp_path / "state")
+    assert resumed.num_skipped == 1
+    assert resumed.skipped_examples == whole.skipped_examples

@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 
+from sanitizer.data.skipping import Skipped
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.report import CurvePoint
 from sanitizer.training import optimizer, state, towers
@@ -53,7 +54,7 @@ def position(step: int, run: str = "run") -> Position:
         curve=(point,),
         interval_sums=(0.1, 0.2, 0.30000000000000004),
         watch_average=1 / 7,
-        skipped_examples=("é",),
+        skipped=(Skipped(index=3, key="é", reason="no_caption", detail="none"),),
     )
 
 
