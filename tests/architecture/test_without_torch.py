@@ -1,0 +1,76 @@
+"""The service in an environment that has no torch: it starts, and its own tests pass there.
+
+import-linter reads imports, not what `importlib` does at run time; an environment without the package
+cannot be fooled. The environment is made by pip from `.[api,local]` and kept under var/ for the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "var" / "without-torch"
+PYTHON = FOLDER / "bin" / "python"
+HEAVY = ("torch", "torchvision", "open_clip", "timm", "numpy")
+TESTS = ("tests/unit/app", "tests/unit/worker", "tests/unit/client", "tests/integration/api")
+
+
+def _run(command: Sequence[str | Path], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "VIRTUAL_ENV"))}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
+    )
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """The interpreter of an environment with the service's extra and what its tests need, and no more."""
+    stamp = FOLDER / ".installed"
+    asked = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
+    if not stamp.exists() or stamp.read_text() != asked:
+        made = _run([sys.executable, "-m", "venv", "--clear", FOLDER], timeout_s=120)
+        assert made.returncode == 0, made.stderr
+        installed = _run(
+            [
+                *(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+                *("--constraint", "constraints.txt", "--editable", ".[api,local]"),
+                *("pytest", "pytest-timeout", "hypothesis"),
+            ],
+            timeout_s=540,
+        )
+        assert installed.returncode == 0, installed.stderr
+        stamp.write_text(asked)
+    return PYTHON
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.slow
+class TestAnEnvironmentWithoutTorch:
+    def test_none_of_the_heavy_packages_is_there(self, python: Path) -> None:
+        code = f"import importlib.util as u; print([n for n in {HEAVY!r} if u.find_spec(n)])"
+        answer = _run([python, "-c", code], timeout_s=60)
+        assert answer.stdout.strip() == "[]", answer.stderr
+
+    @pytest.mark.parametrize(
+        "module", ["app.main", "app.cli", "worker.celery_app", "worker.sweeper", "client.command.main"]
+    )
+    def test_every_entry_point_of_the_service_imports(self, python: Path, module: str) -> None:
+        answer = _run([python, "-c", f"import {module}"], timeout_s=60)
+        assert answer.returncode == 0, answer.stderr
+
+    def test_the_tests_of_the_service_pass(self, python: Path) -> None:
+        answer = _run([python, "-m", "pytest", *TESTS, "-m", "not slow"], timeout_s=840)
+        assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
+        assert " passed" in answer.stdout
+
+
+def test_a_fresh_interpreter_that_imports_the_service_has_loaded_nothing_heavy() -> None:
+    code = f"import app.main, sys; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    answer = _run([sys.executable, "-c", code], timeout_s=60)
+    assert answer.stdout.strip() == "[]", answer.stderr
