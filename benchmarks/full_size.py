@@ -1,9 +1,9 @@
-"""A full-size RN50 and a ViT-B/32 through the whole service: seconds of each part, peak memory of each process.
+"""A full-size RN50 and a ViT-B/32 through the whole service: seconds of each part, peak memory of each.
 
     .venv/bin/python -m benchmarks.full_size [--pairs 64] [--images 80]
 
-The weights are random and the file is in OpenAI's layout (a TorchScript archive in half precision), because what
-is measured is the way of real bytes through real processes, not what a model knows. The pictures are the
+The weights are random and the file is in OpenAI's layout (a TorchScript archive in half precision): what is
+measured is the way of real bytes through real processes, not what a model knows. The pictures are the
 demo's, enlarged by the model's own transform. Prints a table; writes nothing but under var/full-size/.
 """
 
@@ -47,7 +47,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def write_archive(name: str, path: Path) -> None:
-    """Trace a random CLIP and save it as OpenAI published its models: TorchScript, float16, its own integers."""
+    """Trace a random CLIP, saved as OpenAI published its models: TorchScript, float16, three integers."""
     torch.manual_seed(0)
     model = open_clip.model.CLIP(**MODELS[name], quick_gelu=True).eval()
     for key, value in {"input_resolution": 224, "context_length": 77, "vocab_size": 49408}.items():
@@ -63,7 +63,7 @@ def write_archive(name: str, path: Path) -> None:
 
 
 class Memory:
-    """The highest resident memory seen of every kind of process below this one, sampled ten times a second."""
+    """The highest resident memory seen of each kind of process below this one, ten looks a second."""
 
     def __init__(self) -> None:
         self.peak_bytes: dict[str, int] = defaultdict(int)
@@ -163,7 +163,8 @@ def main() -> None:
             uri = shards.put(FOLDER / kind, running.storage, running.data_bucket, f"full-size/{kind}")
             ids.append(client.datasets.wait(client.datasets.create(kind=kind, uri=uri).id).id)
         print(
-            f"{platform.machine()}, {psutil.cpu_count()} cores; {options.pairs} pairs, {options.images} images\n"
+            f"{platform.machine()}, {psutil.cpu_count()} cores; "
+            f"{options.pairs} pairs, {options.images} pictures\n"
         )
         for name in MODELS:
             size, seconds, peaks = run(client, name, *ids)
