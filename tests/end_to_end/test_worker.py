@@ -1,0 +1,172 @@
+"""Real Celery workers and a real sweeper, killed and told to leave: no job is lost and none is done twice."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db.session import Database, build_engine
+from app.domain.states import JobKind, JobState
+from app.queue.publisher import CeleryPublisher
+from app.storage.s3 import S3Store
+from tests.end_to_end.worker_processes import Processes
+from tests.integration.worker.world import World, children_of_folder, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def publisher(broker_url: str) -> Iterator[CeleryPublisher]:
+    publisher = CeleryPublisher(broker_url)
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
+    database = Database(build_engine(database_url))
+    yield World(database, object_store, tmp_path)
+    database.dispose()
+
+
+@pytest.fixture
+def processes(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Processes]:
+    processes = Processes(service_environment, tmp_path)
+    yield processes
+    processes.stop()
+
+
+def ready(processes: Processes, *names: str) -> None:
+    wait_until(lambda: all("worker_ready" in processes.log(name) for name in names), 60)
+
+
+def test_a_job_is_done_by_a_real_worker_and_a_doubled_hint_changes_nothing(
+    world: World, processes: Processes, publisher: CeleryPublisher
+) -> None:
+    worker = processes.worker("worker", "work")
+    job = world.sanitize_job()
+    for _ in range(3):
+        assert publisher.job_ready(job.id, job.kind)
+    wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
+    wait_until(lambda: publisher.depth() == 0)
+    wait_until(lambda: processes.log("worker").count("hint_dropped") == 2)
+    assert world.event_types(job.id).count("started") == 1
+    assert world.event_types(job.id).count("succeeded") == 1
+    worker.terminate()
+    assert worker.wait(20) == 0
+
+
+def test_a_job_whose_hint_never_came_is_found_by_the_sweeper(world: World, processes: Processes) -> None:
+    job = world.audit_job()
+    processes.worker("worker", "work")
+    processes.sweeper()
+    wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
+
+
+def test_a_worker_killed_with_its_job_loses_nothing_and_another_ends_it_with_the_same_weights(
+    world: World, processes: Processes, publisher: CeleryPublisher
+) -> None:
+    undisturbed = world.sanitize_job()
+    assert world.runner().run(undisturbed.id) is JobState.SUCCEEDED
+
+    job = world.sanitize_job()
+    publisher.job_ready(job.id, job.kind)
+    doomed = processes.worker("doomed", "work_slowly")
+    wait_until(lambda: world.job(job.id).resume_state is not None, 60)
+    doomed.send_signal(signal.SIGKILL)
+    doomed.wait()
+    wait_until(lambda: children_of_folder(world.folder) == [], 5)
+    processes.sweeper()
+    processes.worker("heir", "work")
+    wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 90)
+    types = world.event_types(job.id)
+    assert types.count("lease_expired") == 1
+    assert types.count("succeeded") == 1
+    row = world.job(job.id)
+    assert (row.attempt, row.attempts_used) == (2, 2)
+    assert (
+        world.artifacts(job.id)["model.safetensors"] == world.artifacts(undisturbed.id)["model.safetensors"]
+    )
+
+
+def test_a_worker_told_to_leave_is_gone_within_20_s_and_its_job_goes_on_elsewhere_uncounted(
+    world: World, processes: Processes, publisher: CeleryPublisher
+) -> None:
+    job = world.sanitize_job()
+    publisher.job_ready(job.id, job.kind)
+    leaver = processes.worker("leaver", "work_slowly")
+    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 3, 60)
+    asked_at = time.monotonic()
+    leaver.terminate()
+    assert leaver.wait(20) == 0
+    assert time.monotonic() - asked_at < 20
+    row = world.job(job.id)
+    assert (row.state, row.attempts_used) == (JobState.QUEUED, 0)
+    assert row.resume_state is not None
+    processes.worker("heir", "work")
+    wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
+
+
+def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
+    world: World, processes: Processes, publisher: CeleryPublisher
+) -> None:
+    job = world.sanitize_job()
+    publisher.job_ready(job.id, job.kind)
+    sleeper = processes.worker("sleeper", "work_slowly")
+    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 3, 60)
+    sleeper.send_signal(signal.SIGSTOP)
+    processes.sweeper()
+    processes.worker("heir", "work")
+    wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 90)
+    before = (world.job(job.id).version, world.keys(f"outputs/{world.project_id}/"))
+    sleeper.send_signal(signal.SIGCONT)
+    wait_until(lambda: "job_left" in processes.log("sleeper"), 30)
+    assert '"state": "fenced"' in processes.log("sleeper")
+    assert (world.job(job.id).version, world.keys(f"outputs/{world.project_id}/")) == before
+    assert list((world.folder / "sleeper-work").glob("job_*")) == []
+
+
+def test_a_worker_that_is_busy_holds_no_hint_back_from_an_idle_one(
+    world: World, processes: Processes, publisher: CeleryPublisher
+) -> None:
+    processes.worker("one", "work_slowly")
+    processes.worker("two", "work_slowly")
+    ready(processes, "one", "two")
+    jobs = [world.sanitize_job(), world.sanitize_job()]
+    for job in jobs:
+        publisher.job_ready(job.id, job.kind)
+    wait_until(lambda: all(world.job(job.id).state is JobState.RUNNING for job in jobs), 4)
+    with world.database.unit_of_work() as unit:
+        for job in jobs:
+            unit.jobs.request_cancel(world.project_id, job.id)
+    wait_until(lambda: all(world.job(job.id).state is JobState.CANCELLED for job in jobs), 5)
+
+
+def test_the_broker_may_be_emptied_while_jobs_wait(
+    world: World, processes: Processes, publisher: CeleryPublisher, broker_url: str
+) -> None:
+    import redis
+
+    job = world.audit_job()
+    publisher.job_ready(job.id, JobKind.AUDIT)
+    with redis.Redis.from_url(broker_url) as broker:
+        broker.flushdb()
+    processes.worker("worker", "work")
+    processes.sweeper()
+    wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
+
+
+def test_folders_of_dead_workers_are_cleaned_at_start_and_the_worker_says_that_it_lives(
+    world: World, processes: Processes
+) -> None:
+    orphan = world.folder / "worker-work" / "job_gone.1"
+    (orphan / "job").mkdir(parents=True)
+    (orphan / "lock").touch()
+    processes.worker("worker", "work")
+    ready(processes, "worker")
+    assert not orphan.exists()
+    wait_until((world.folder / "worker-work" / ".alive").exists)

@@ -1,0 +1,136 @@
+"""The whole way with the real library: inspect, validate, sanitize; also with the child killed half-way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db.models.job import Job
+from app.db.session import Database, build_engine
+from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from app.queue.publisher import CeleryPublisher
+from app.storage.s3 import S3Store
+from sanitizer.report import load_json
+from tests.end_to_end.worker_processes import Processes
+from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
+from tests.fixtures.shards import make_labelled, make_pairs
+from tests.integration.worker.world import World, children_of_folder, wait_until
+
+pytestmark = pytest.mark.slow
+RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
+AUDIT = {
+    "target": "dog",
+    "attacks": [{"attack": "badnet"}],
+    "batch_size": 16,
+}
+
+
+@pytest.fixture
+def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
+    database = Database(build_engine(database_url))
+    yield World(database, object_store, tmp_path)
+    database.dispose()
+
+
+@pytest.fixture
+def processes(service_environment: dict[str, str], tmp_path: Path) -> Iterator[Processes]:
+    environment = service_environment | {
+        "CLEANCLIP_DATASETS__ALLOWED_PREFIXES": json.dumps(
+            [f"s3://{service_environment['CLEANCLIP_STORAGE__BUCKET']}/"]
+        )
+    }
+    processes = Processes(environment, tmp_path)
+    yield processes
+    processes.stop()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def end_of(world: World, job: Job, timeout_s: float = 120) -> Job:
+    wait_until(lambda: world.job(job.id).state in {JobState.SUCCEEDED, JobState.FAILED}, timeout_s)
+    row = world.job(job.id)
+    assert row.state is JobState.SUCCEEDED, row.error
+    return row
+
+
+def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_kill(
+    world: World, processes: Processes, broker_url: str, tmp_path: Path
+) -> None:
+    publisher = CeleryPublisher(broker_url)
+    processes.worker("worker")
+    upload = tmp_path / "clip.pt"
+    write_open_clip_resnet(upload)
+    checkpoint, inspect = world.checkpoint(upload.read_bytes())
+    with world.database.unit_of_work() as unit:
+        unit.checkpoints.get(world.project_id, checkpoint.id, for_update=True).declared = dict(DECLARED)
+    pairs, validate_pairs = world.dataset(DatasetKind.PAIRS, files(make_pairs(tmp_path / "pairs", 40)))
+    labelled, validate_labelled = world.dataset(
+        DatasetKind.LABELLED, files(make_labelled(tmp_path / "labelled", 24))
+    )
+    for job in (inspect, validate_pairs, validate_labelled):
+        publisher.job_ready(job.id, job.kind)
+        end_of(world, job)
+    with world.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id)
+        assert row.state is CheckpointState.ACCEPTED
+        assert unit.datasets.get(world.project_id, pairs.id).state is DatasetState.READY
+        assert unit.datasets.get(world.project_id, labelled.id).state is DatasetState.READY
+
+    def sanitize() -> Job:
+        return world.sanitize_job(
+            checkpoint_id=checkpoint.id,
+            dataset_id=pairs.id,
+            labelled_dataset_id=labelled.id,
+            spec={"version": 1, "recipe": RECIPE, "audit": AUDIT},
+        )
+
+    undisturbed = sanitize()
+    publisher.job_ready(undisturbed.id, undisturbed.kind)
+    end_of(world, undisturbed)
+    killed = sanitize()
+    publisher.job_ready(killed.id, killed.kind)
+    wait_until(lambda: world.job(killed.id).resume_state is not None, 120)
+    for pid in children_of_folder(tmp_path / "worker-work"):
+        os.kill(pid, signal.SIGKILL)
+    end_of(world, killed)
+
+    first, second = world.artifacts(undisturbed.id), world.artifacts(killed.id)
+    assert {"model.safetensors", "config.json", "report.json", "training_curve.json", "SHA256SUMS"} <= set(
+        first
+    )
+    assert first["model.safetensors"] == second["model.safetensors"]
+    resumed = load_json(second["report.json"])
+    assert resumed.training is not None
+    assert resumed.training.resumed_from_steps, "the second attempt went on from a saved state"
+    assert resumed.before == load_json(first["report.json"]).before
+    assert resumed.after == load_json(first["report.json"]).after
+    assert world.job(killed.id).attempts_used == 2
+    result = world.job(killed.id).result
+    assert result is not None
+    assert result["after"]["ca"]["n"] == 24
+    publisher.close()
+
+
+def test_a_file_that_is_no_checkpoint_is_rejected_by_the_real_library_and_leaves_nothing(
+    world: World, processes: Processes, broker_url: str
+) -> None:
+    publisher = CeleryPublisher(broker_url)
+    processes.worker("worker")
+    checkpoint, job = world.checkpoint(b"%PDF-1.7 this is a letter" * 100)
+    publisher.job_ready(job.id, job.kind)
+    wait_until(lambda: world.job(job.id).state is JobState.FAILED, 60)
+    with world.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(world.project_id, checkpoint.id)
+    assert row.state is CheckpointState.REJECTED
+    assert row.error is not None
+    assert row.error["remedy"]
+    assert world.job(job.id).attempts_used == 1
+    wait_until(lambda: world.keys(f"uploads/{world.project_id}/") == [], 10)
+    publisher.close()
