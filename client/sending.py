@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -37,7 +37,7 @@ class Sent:
 
 
 class _Stopped(Exception):
-    """Another part failed; this one is given up."""
+    """The pass was broken off; what is on its way is given up."""
 
 
 class _PartURLs:
@@ -85,12 +85,15 @@ class PartSender:
         self._urls = _PartURLs(calls, upload, clock)
         self._stored: Mapping[int, StoredPart] = {part.number: part for part in upload.stored_parts or ()}
         self._stop = threading.Event()
+        self._has_failed = threading.Event()
         self._has_connected = threading.Event()
         self._slots = threading.Semaphore(NUM_PARALLEL)
         self.num_sent = 0
 
     def run(self) -> Sent:
-        """Send what is missing. Raises FileChanged, StoreUnreachable, StoreError, ApiError."""
+        """Send what is missing. When a part fails, none is begun any more, but those on their way arrive, so
+        that a later run need not send them. Raises FileChanged, StoreUnreachable, StoreError, ApiError.
+        """
         etags: dict[int, Future[str | None] | str] = {}
         pool = ThreadPoolExecutor(NUM_PARALLEL, thread_name_prefix="upload")
         digest = hashlib.sha256()
@@ -104,9 +107,10 @@ class PartSender:
                         self._meter.found(len(body))
                         continue
                     self._slots.acquire()
-                    if self._stop.is_set():
+                    if self._has_failed.is_set():
                         break
                     etags[number] = pool.submit(self._send, number, body)
+            wait([etag for etag in etags.values() if not isinstance(etag, str)])
             found = {
                 number: etag if isinstance(etag, str) else etag.result() for number, etag in etags.items()
             }
@@ -141,7 +145,7 @@ class PartSender:
             self.num_sent += 1
             return etag
         except BaseException:
-            self._stop.set()
+            self._has_failed.set()
             raise
         finally:
             self._slots.release()

@@ -1,0 +1,1 @@
+"""The client and its command against the real API and the real object store."""

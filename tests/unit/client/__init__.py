@@ -1,0 +1,1 @@
+"""The client, on a transport that is given."""
