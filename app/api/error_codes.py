@@ -76,6 +76,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "upload_part_mismatch": ErrorCode(409, "A part is not the one that was sent"),
     "upload_size_mismatch": ErrorCode(422, "The bytes are not as many as declared"),
     "upload_digest_mismatch": ErrorCode(422, "The bytes are not those that were declared"),
+    "upload_stalled": ErrorCode(409, "The connection stood still"),
+    "uploads_busy": ErrorCode(503, "Too many uploads are being streamed"),
     "upload_lost": ErrorCode(409, "The store no longer holds the upload"),
     "upload_state_conflict": ErrorCode(409, "The state of the upload does not allow it"),
     # checkpoints and data sets

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -14,6 +15,8 @@ from app.queue.publisher import JobPublisher
 from app.settings import Settings
 from app.storage.port import ObjectStore
 
+MAX_STREAMS = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
@@ -24,6 +27,8 @@ class Ports:
     store: ObjectStore
     publisher: JobPublisher
     metrics: Metrics
+    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
+    """Streaming uploads hold up to three parts in memory each, so their number is bounded."""
 
     def hint(self, job: Job | None) -> None:
         """After the commit: tell workers that the job is ready. Best effort; the outbox is the promise."""

@@ -13,9 +13,9 @@ from app.api.answers import json_answer, refusals
 from app.api.auth import Reader, Uploader
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
-from app.api.ports import Ports, PortsDep
+from app.api.ports import MAX_STREAMS, Ports, PortsDep
 from app.db.models.upload import Upload
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, Unavailable
 from app.domain.states import UploadPurpose, UploadState
 from app.logs import get_logger
 from app.schemas.uploads import (
@@ -53,22 +53,38 @@ def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceD
         purpose=UploadPurpose(body.purpose),
         declared=body.declared or DeclaredOptions(),
     )
+    uploads.check_size(file, ports.settings.uploads)
     with ports.database.unit_of_work() as unit:
-        if (answer := once.seen(unit, caller)) is not None:
+        if (answer := once.glance(unit, caller)) is not None:
             row = unit.uploads.get(caller.project_id, UploadOut.model_validate_json(bytes(answer.body)).id)
-        else:
-            row = uploads.create(unit, caller, file, ports.settings.uploads)
+    if answer is None:
+        row, answer = _create(ports, caller, once, file)
+    return _with_first_urls(ports, row, answer)
+
+
+def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tuple[Upload, Response]:
+    begun = uploads.begin(ports.store, caller)
+    is_created = False
+    try:
+        with ports.database.unit_of_work() as unit:
+            if (answer := once.seen(unit, caller)) is not None:  # another request was quicker
+                known = UploadOut.model_validate_json(bytes(answer.body)).id
+                return unit.uploads.get(caller.project_id, known), answer
+            row = uploads.create(unit, caller, file, begun, ports.settings.uploads)
             headers = {"Location": f"/v1/uploads/{row.id}"}
             answer = once.keep(unit, UploadOut.of(row), status=201, headers=headers)
-    return _with_first_urls(ports, row, answer)
+        is_created = True
+        return row, answer
+    finally:
+        if not is_created:
+            ports.store.abort_multipart(begun.object_key, begun.store_upload_id)
 
 
 def _with_first_urls(ports: Ports, upload: Upload, answer: Response) -> Response:
     """The answer with fresh URLs; they are short-lived and therefore not part of what is stored."""
     if upload.state is not UploadState.OPEN:
         return answer
-    started = uploads.ensure_started(ports.database, ports.store, upload)
-    parts = _urls(ports, started, uploads.first_numbers(started))
+    parts = _urls(ports, upload, uploads.first_numbers(upload))
     body = UploadOut.model_validate_json(bytes(answer.body)).model_copy(update={"parts": parts})
     kept = {name: answer.headers[name] for name in ("Location", REPLAYED) if name in answer.headers}
     return json_answer(body, status=answer.status_code, headers=kept)
@@ -97,7 +113,7 @@ def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
 def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
     """Each URL accepts one PUT of its part, for fifteen minutes. Nothing is created, so there is no
     Idempotency-Key to give: every call makes fresh URLs."""
-    upload = uploads.ensure_started(ports.database, ports.store, _read(ports, caller, upload_id))
+    upload = _read(ports, caller, upload_id)
     return json_answer(PartsOut(upload_id=upload.id, parts=_urls(ports, upload, body.numbers)))
 
 
@@ -135,6 +151,13 @@ async def put_content(upload_id: UploadPath, request: Request, caller: Uploader,
     """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards."""
     upload = await run_in_threadpool(_read, ports, caller, upload_id)
     announced = request.headers.get("content-length", "")
+    if not ports.streams.acquire(blocking=False):
+        raise Unavailable(
+            "uploads_busy",
+            f"{MAX_STREAMS} uploads are being streamed already.",
+            "Try again in a while, or upload in parts, which has no such bound.",
+            retry_after_s=30,
+        )
     try:
         received = await upload_content.receive(
             ports.database,
@@ -147,6 +170,8 @@ async def put_content(upload_id: UploadPath, request: Request, caller: Uploader,
     except ClientDisconnect:
         log.info("upload_cut", upload_id=upload_id)
         return Response(status_code=499)  # nobody hears it; nothing was left at the store
+    finally:
+        ports.streams.release()
     return json_answer(UploadOut.of(received))
 
 

@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator
 
 from app.db.models.upload import Upload
 from app.db.session import Database
-from app.domain.errors import InvalidInput
+from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.uploads import check_open
 from app.storage.port import ObjectStore
+
+STALLED_AFTER_S = 60.0
 
 
 class _PartSender:
@@ -80,11 +82,28 @@ async def receive(
     begun = await asyncio.to_thread(store.create_multipart, upload.object_key)
     sender = _PartSender(store, upload.object_key, begun)
     try:
-        await _cut(upload, chunks, sender)
+        await _cut(upload, _patiently(chunks), sender)
         return await asyncio.to_thread(_adopt, database, store, caller, upload, begun)
     except BaseException:
         await asyncio.shield(_abandon(store, upload, begun, sender))
         raise
+
+
+async def _patiently(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks; a connection that stands still for STALLED_AFTER_S ends it with Conflict."""
+    while True:
+        try:
+            async with asyncio.timeout(STALLED_AFTER_S):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise Conflict(
+                "upload_stalled",
+                f"No byte arrived for {STALLED_AFTER_S:g} seconds.",
+                "Send the file again, or upload it in parts, which can be resumed.",
+            ) from error
+        yield chunk
 
 
 async def _cut(upload: Upload, chunks: AsyncIterator[bytes], sender: _PartSender) -> None:

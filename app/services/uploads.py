@@ -1,10 +1,9 @@
 """Uploads: announce, hand out URLs of parts, say what is stored, put together, cancel. Never sees the bytes.
 
-The multipart upload at the store begins when its first part is asked for, outside any transaction, so that
-no connection to the database waits for the store. Putting together is safe to repeat at every point: what
-the store has finished already is recognised by its size.
+The store is asked outside any transaction, so that no connection to the database waits for it. Putting
+together is safe to repeat at every point: what the store has finished already is recognised by its size.
 
-    create → (presign → the client PUTs parts)… or (services.content streams them) → assemble → finish
+    begin → create → (presign → the client PUTs parts)… or (services.upload_content) → assemble → finish
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.models.upload import Upload
-from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput, TooLarge
 from app.domain.ids import new_id
@@ -45,6 +43,15 @@ class Announcement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BegunUpload:
+    """A multipart upload at the store that has no row yet."""
+
+    id: str
+    object_key: str
+    store_upload_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PresignedPart:
     number: int
     size_bytes: int
@@ -60,8 +67,8 @@ class ClaimedPart:
     etag: str
 
 
-def create(unit: UnitOfWork, caller: Caller, file: Announcement, limits: UploadSettings) -> Upload:
-    """Plan the parts and add the row. Raises TooLarge."""
+def check_size(file: Announcement, limits: UploadSettings) -> None:
+    """Raise TooLarge for a file that the service does not take."""
     if file.size_bytes > limits.max_size_bytes:
         raise TooLarge(
             "upload_too_large",
@@ -69,11 +76,23 @@ def create(unit: UnitOfWork, caller: Caller, file: Announcement, limits: UploadS
             "Convert the checkpoint to half precision, or ask the operator for a larger limit.",
             pointer="/size_bytes",
         )
-    part_size_bytes = plan_part_size(file.size_bytes, limits)
+
+
+def begin(store: ObjectStore, caller: Caller) -> BegunUpload:
+    """Begin at the store, outside any transaction; the caller aborts it if no row comes of it."""
     upload_id = new_id("upl")
+    key = upload_key(caller.project_id, upload_id)
+    return BegunUpload(id=upload_id, object_key=key, store_upload_id=store.create_multipart(key))
+
+
+def create(
+    unit: UnitOfWork, caller: Caller, file: Announcement, begun: BegunUpload, limits: UploadSettings
+) -> Upload:
+    """Plan the parts and add the row."""
+    part_size_bytes = plan_part_size(file.size_bytes, limits)
     row = unit.uploads.add(
         Upload(
-            id=upload_id,
+            id=begun.id,
             project_id=caller.project_id,
             purpose=file.purpose,
             filename=file.filename,
@@ -82,7 +101,8 @@ def create(unit: UnitOfWork, caller: Caller, file: Announcement, limits: UploadS
             declared=to_json(file.declared),
             part_size_bytes=part_size_bytes,
             num_parts=-(-file.size_bytes // part_size_bytes),
-            object_key=upload_key(caller.project_id, upload_id),
+            object_key=begun.object_key,
+            store_upload_id=begun.store_upload_id,
             state=UploadState.OPEN,
             expires_at=datetime.now(UTC) + timedelta(seconds=limits.expires_s),
         )
@@ -116,26 +136,11 @@ def check_open(upload: Upload) -> None:
         )
 
 
-def ensure_started(database: Database, store: ObjectStore, upload: Upload) -> Upload:
-    """The upload with a multipart upload at the store, begun if it was not. Raises Conflict unless open."""
-    check_open(upload)
-    if upload.store_upload_id is not None:
-        return upload
-    begun = store.create_multipart(upload.object_key)
-    with database.unit_of_work() as unit:
-        row = unit.uploads.get(upload.project_id, upload.id, for_update=True)
-        if row.state is UploadState.OPEN and row.store_upload_id is None:
-            row.store_upload_id = begun
-    if row.store_upload_id != begun:
-        store.abort_multipart(upload.object_key, begun)
-    check_open(row)
-    return row
-
-
 def presign(
     store: ObjectStore, upload: Upload, numbers: Sequence[int], *, expires_s: int
 ) -> list[PresignedPart]:
-    """URLs for these parts, each once. Raises InvalidInput for a number outside the plan."""
+    """URLs for these parts, each once. Raises Conflict unless open, InvalidInput outside the plan."""
+    check_open(upload)
     for index, number in enumerate(numbers):
         if not 1 <= number <= upload.num_parts:
             raise InvalidInput(

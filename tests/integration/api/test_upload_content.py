@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from app.api.ports import MAX_STREAMS
+from app.services import upload_content
 from app.storage.errors import StoreUnavailable
 from tests.integration.api.service import MIB, Service, refused
 
@@ -117,3 +119,32 @@ def test_a_store_that_fails_half_way_is_a_503_and_leaves_nothing(
     with service.nothing_left_behind():
         answer = api.put(f"/v1/uploads/{upload_id}/content", content=CONTENT)
         refused(answer, 503, "store_unavailable")
+
+
+def test_a_connection_that_stands_still_is_ended(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_content, "STALLED_AFTER_S", 0.5)
+    upload_id = create(api)
+    with service.nothing_left_behind():
+        address = urlsplit(service.url)
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+            connection.sendall(
+                f"PUT /v1/uploads/{upload_id}/content HTTP/1.1\r\nHost: x\r\n"
+                f"Authorization: Bearer {service.ours.key}\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
+            )
+            connection.sendall(CONTENT[:1000])
+            assert b"upload_stalled" in connection.recv(4000)
+
+
+def test_a_ninth_stream_at_once_is_asked_to_wait(service: Service, api: httpx.Client) -> None:
+    upload_id = create(api)
+    for _ in range(MAX_STREAMS):
+        assert service.ports.streams.acquire(blocking=False)
+    try:
+        answer = api.put(f"/v1/uploads/{upload_id}/content", content=CONTENT)
+        refused(answer, 503, "uploads_busy")
+    finally:
+        for _ in range(MAX_STREAMS):
+            service.ports.streams.release()
+    assert api.put(f"/v1/uploads/{upload_id}/content", content=CONTENT).status_code == 200

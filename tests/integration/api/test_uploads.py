@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from app.domain.errors import Unavailable
+from app.services import uploads
+from app.storage.errors import StoreUnavailable
 from tests.integration.api.service import MIB, Service, refused
 
 ANNOUNCED = {"filename": "clip.pt", "size_bytes": 12 * MIB + 5}
@@ -255,3 +259,35 @@ def test_a_foreign_upload_is_not_found(
     with service.nothing_left_behind():
         refused(answers[call](), 404, "upload_not_found")
     assert api.get(here).json()["state"] == "open"
+
+
+def test_completed_by_two_at_once_it_becomes_one_checkpoint(service: Service, api: httpx.Client) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: api.post(f"/v1/uploads/{upload['id']}/complete"), range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({answer.json()["checkpoint_id"] for answer in answers}) == 1
+
+
+def test_a_store_that_is_away_is_a_503_without_a_row(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("no route to host 10.0.0.7")
+
+    monkeypatch.setattr(service.ports.store, "create_multipart", away)
+    with service.nothing_left_behind():
+        problem = refused(api.post("/v1/uploads", json=ANNOUNCED), 503, "store_unavailable")
+    assert "10.0.0.7" not in str(problem)
+
+
+def test_a_database_that_fails_at_the_commit_leaves_no_upload_at_the_store(
+    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise Unavailable("database_unavailable", "The database does not answer.", "Try again.")
+
+    monkeypatch.setattr(uploads, "create", broken)
+    with service.nothing_left_behind():
+        refused(api.post("/v1/uploads", json=ANNOUNCED), 503, "database_unavailable")
