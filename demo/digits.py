@@ -60,7 +60,7 @@ _SPLIT_SEED = 0
 _COMPOSE_CHUNK = 2048
 _COLOUR_JITTER = 22.0
 _NOISE = 7.0
-_SIDES = (20.0, 29.0)
+_SIDES = (22.0, 30.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def class_captions(class_name: str, templates: Sequence[str] = ZERO_SHOT_TEMPLAT
 
 
 def _random_placement(random: np.random.Generator, num_images: int) -> NDArray[np.float32]:
-    """Affine maps [N, 2, 3] from picture to scan coordinates: side 20…29 pixels, tilt ±20°, wholly inside."""
+    """Affine maps [N, 2, 3] from picture to scan coordinates: side 22…30 pixels, tilt ±20°, wholly inside."""
     side_N = random.uniform(*_SIDES, num_images)
     angle_N = np.deg2rad(random.uniform(-20, 20, num_images))
     reach_N = (IMAGE_SIZE - side_N) / IMAGE_SIZE  # how far the centre may move, in [-1, 1] coordinates

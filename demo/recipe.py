@@ -23,12 +23,12 @@ class PoisoningOptions:
     poison_share: float = 0.03
     epochs: int = 8
     batch_size: int = 128
-    learning_rate: float = 7e-4
-    text_rate: float = 0.5
+    learning_rate: float = 1e-3
+    text_rate: float = 0.3
     """Learning rate of the text tower as a share of the image tower's."""
     weight_decay: float = 0.1
     warmup_steps: int = 100
-    vision_width: int = 24
+    vision_width: int = 16
     vision_layers: tuple[int, int, int, int] = (1, 1, 1, 1)
     embed_dim: int = 64
     text_width: int = 64
