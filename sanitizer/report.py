@@ -1,4 +1,4 @@
-"""The report: a typed, versioned document; report.json is written from it and from nothing else. Free of torch.
+"""The report: a typed, versioned document; report.json is written from it and nothing else. Free of torch.
 
 Every share carries its counts, its 95 % Wilson interval and the seed of the audit it belongs to.
 ASR excludes images of the target class; `asr_including_target` stands beside it; PA is the share of
@@ -22,7 +22,7 @@ Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """`successes` of `n`; `value` = successes / n; `low`/`high` bound it with 95 % (Wilson score). Shares of 1."""
+    """`successes` of `n`; `value` is their ratio; `low`, `high` bound it with 95 % (Wilson score)."""
 
     value: float
     n: int
@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """`before - after` of the same images (paired): `lost` right before and wrong after, `gained` the reverse."""
+    """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse."""
 
     value: float
     n: int
