@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -71,7 +71,7 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
         return unit.jobs.num_by_state()
 
 
-def _closing(ports: Ports):  # type: ignore[no-untyped-def]
+def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield

@@ -27,9 +27,10 @@ from app.schemas.uploads import (
     UploadIn,
     UploadOut,
 )
-from app.services import upload_content, uploads
+from app.services import upload_assembly, upload_content, uploads
 from app.services.api_keys import Caller
-from app.services.uploads import Announcement, ClaimedPart
+from app.services.upload_assembly import ClaimedPart
+from app.services.uploads import Announcement
 from sanitizer.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
@@ -194,7 +195,7 @@ def complete_upload(
     upload = _read(ports, caller, upload_id)
     if upload.state is not UploadState.COMPLETED:
         claimed = None if body is None or body.parts is None else body.parts
-        uploads.assemble(
+        upload_assembly.assemble(
             ports.store,
             upload,
             None if claimed is None else [ClaimedPart(number=p.number, etag=p.etag) for p in claimed],

@@ -26,7 +26,7 @@ _POINTER = "/uri"
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReference:
-    """Where shards lie: `keys` are named one by one, or everything below `prefix` (ends with a slash) counts."""
+    """Where shards lie: `keys` one by one, or everything below `prefix` (ends with a slash)."""
 
     bucket: str
     prefix: str
@@ -51,7 +51,7 @@ def parse_reference(uri: str, *, max_files: int = MAX_DATASET_FILES) -> DatasetR
     malformed = _refuse(
         "dataset_uri_invalid",
         "The reference is not of the form s3://bucket/prefix/ or s3://bucket/path/name-{000000..000009}.tar.",
-        "Use plain names: letters, digits and - _ = + , @ ~ . inside them, no '..', no '//', no '%' and no '?'.",
+        "Use plain names (letters, digits and - _ = + , @ ~ .), without '..', '//', '%' and '?'.",
     )
     scheme, separator, rest = uri.partition("://")
     bucket, slash, path = rest.partition("/")

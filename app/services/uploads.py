@@ -1,9 +1,8 @@
-"""Uploads: announce, hand out URLs of parts, say what is stored, put together, cancel. Never sees the bytes.
+"""Uploads: announce, hand out URLs of parts, say what is stored, finish, cancel. Never sees the bytes.
 
-The store is asked outside any transaction, so that no connection to the database waits for it. Putting
-together is safe to repeat at every point: what the store has finished already is recognised by its size.
+The store is asked outside any transaction, so that no connection to the database waits for it.
 
-    begin → create → (presign → the client PUTs parts)… or (services.upload_content) → assemble → finish
+    begin → create → (presign → the client PUTs parts)… or upload_content → upload_assembly → finish
 """
 
 from __future__ import annotations
@@ -24,11 +23,9 @@ from app.domain.states import JobKind, UploadPurpose, UploadState
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.settings import UploadSettings
-from app.storage.errors import ObjectNotFound, PartsRefused, PreconditionFailed, SizeMismatch, UploadNotFound
+from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore, Part
 from sanitizer.recipe import DeclaredOptions, to_json
-
-_NAMED_IN_MESSAGE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +54,6 @@ class PresignedPart:
     size_bytes: int
     url: str
     expires_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimedPart:
-    """A part as the client believes it to be stored."""
-
-    number: int
-    etag: str
 
 
 def check_size(file: Announcement, limits: UploadSettings) -> None:
@@ -175,85 +164,6 @@ def stored_parts(store: ObjectStore, upload: Upload) -> list[Part]:
         return store.list_parts(upload.object_key, upload.store_upload_id)
     except UploadNotFound:
         return []
-
-
-def assemble(store: ObjectStore, upload: Upload, claimed: Sequence[ClaimedPart] | None) -> None:
-    """Make one object of the stored parts, unless that has been done already.
-
-    Raises Conflict (`upload_parts_missing`, `upload_part_mismatch`, `upload_lost`), InvalidInput
-    (`upload_size_mismatch`). Whatever is refused leaves the parts where they are.
-    """
-    check_open(upload)
-    if upload.store_upload_id is None:
-        raise _missing(range(1, upload.num_parts + 1))
-    try:
-        parts = store.list_parts(upload.object_key, upload.store_upload_id)
-        _check_parts(upload, parts, claimed)
-        store.complete_multipart(
-            upload.object_key, upload.store_upload_id, parts, size_bytes=upload.size_bytes
-        )
-    except (UploadNotFound, PreconditionFailed) as gone:
-        _check_assembled(store, upload, gone)
-    except SizeMismatch as error:
-        raise _wrong_size(upload, error.stored_bytes) from error
-    except PartsRefused as error:
-        raise _changed("The store refused the parts: they changed meanwhile.", None) from error
-
-
-def _check_assembled(store: ObjectStore, upload: Upload, cause: Exception) -> None:
-    try:
-        stored_bytes = store.head(upload.object_key).size_bytes
-    except ObjectNotFound:
-        raise Conflict(
-            "upload_lost",
-            "The store no longer holds the parts of this upload.",
-            "Create a new upload and send the file again.",
-        ) from cause
-    if stored_bytes != upload.size_bytes:
-        raise _wrong_size(upload, stored_bytes) from cause
-
-
-def _check_parts(upload: Upload, parts: Sequence[Part], claimed: Sequence[ClaimedPart] | None) -> None:
-    stored = {part.number: part for part in parts}
-    if missing := [number for number in range(1, upload.num_parts + 1) if number not in stored]:
-        raise _missing(missing)
-    for part in parts:
-        if part.number > upload.num_parts:
-            raise _changed(f"Part {part.number} is stored but not in the plan.", None)
-        if part.size_bytes != part_size(upload, part.number):
-            raise InvalidInput(
-                "upload_size_mismatch",
-                f"Part {part.number} has {part.size_bytes} bytes, not {part_size(upload, part.number)}.",
-                "Send the part again, cut as the plan says; or create an upload with the right size.",
-            )
-    for index, claim in enumerate(claimed or ()):
-        held = stored.get(claim.number)
-        if held is None or held.etag.strip('"') != claim.etag.strip('"'):
-            raise _changed(f"Part {claim.number} is not stored with the ETag given.", f"/parts/{index}/etag")
-
-
-def _missing(numbers: Sequence[int]) -> Conflict:
-    shown = ", ".join(str(number) for number in numbers[:_NAMED_IN_MESSAGE])
-    more = f" and {len(numbers) - _NAMED_IN_MESSAGE} more" if len(numbers) > _NAMED_IN_MESSAGE else ""
-    return Conflict(
-        "upload_parts_missing",
-        f"Parts are missing: {shown}{more}.",
-        "Send them and complete again; GET the upload lists the parts that are stored.",
-    )
-
-
-def _changed(message: str, pointer: str | None) -> Conflict:
-    return Conflict(
-        "upload_part_mismatch", message, "Send the part again and complete again.", pointer=pointer
-    )
-
-
-def _wrong_size(upload: Upload, stored_bytes: int) -> InvalidInput:
-    return InvalidInput(
-        "upload_size_mismatch",
-        f"{upload.size_bytes} bytes were declared, {stored_bytes} are stored.",
-        "Create an upload with the size that the file has.",
-    )
 
 
 def finish(unit: UnitOfWork, caller: Caller, upload_id: str) -> tuple[Upload, Job | None]:

@@ -1,0 +1,104 @@
+"""Putting an upload together: every part there, each of its planned size, then one object at the store.
+
+Safe to repeat at every point: what the store has finished already is recognised by its size. Writes no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.db.models.upload import Upload
+from app.domain.errors import Conflict, InvalidInput
+from app.services.uploads import check_open, part_size
+from app.storage.errors import ObjectNotFound, PartsRefused, PreconditionFailed, SizeMismatch, UploadNotFound
+from app.storage.port import ObjectStore, Part
+
+_NAMED_IN_MESSAGE = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedPart:
+    """A part as the client believes it to be stored."""
+
+    number: int
+    etag: str
+
+
+def assemble(store: ObjectStore, upload: Upload, claimed: Sequence[ClaimedPart] | None) -> None:
+    """Make one object of the stored parts, unless that has been done already.
+
+    Raises Conflict (`upload_parts_missing`, `upload_part_mismatch`, `upload_lost`), InvalidInput
+    (`upload_size_mismatch`). Whatever is refused leaves the parts where they are.
+    """
+    check_open(upload)
+    if upload.store_upload_id is None:
+        raise _missing(range(1, upload.num_parts + 1))
+    try:
+        parts = store.list_parts(upload.object_key, upload.store_upload_id)
+        _check_parts(upload, parts, claimed)
+        store.complete_multipart(
+            upload.object_key, upload.store_upload_id, parts, size_bytes=upload.size_bytes
+        )
+    except (UploadNotFound, PreconditionFailed) as gone:
+        _check_assembled(store, upload, gone)
+    except SizeMismatch as error:
+        raise _wrong_size(upload, error.stored_bytes) from error
+    except PartsRefused as error:
+        raise _changed("The store refused the parts: they changed meanwhile.", None) from error
+
+
+def _check_assembled(store: ObjectStore, upload: Upload, cause: Exception) -> None:
+    try:
+        stored_bytes = store.head(upload.object_key).size_bytes
+    except ObjectNotFound:
+        raise Conflict(
+            "upload_lost",
+            "The store no longer holds the parts of this upload.",
+            "Create a new upload and send the file again.",
+        ) from cause
+    if stored_bytes != upload.size_bytes:
+        raise _wrong_size(upload, stored_bytes) from cause
+
+
+def _check_parts(upload: Upload, parts: Sequence[Part], claimed: Sequence[ClaimedPart] | None) -> None:
+    stored = {part.number: part for part in parts}
+    if missing := [number for number in range(1, upload.num_parts + 1) if number not in stored]:
+        raise _missing(missing)
+    for part in parts:
+        if part.number > upload.num_parts:
+            raise _changed(f"Part {part.number} is stored but not in the plan.", None)
+        if part.size_bytes != part_size(upload, part.number):
+            raise InvalidInput(
+                "upload_size_mismatch",
+                f"Part {part.number} has {part.size_bytes} bytes, not {part_size(upload, part.number)}.",
+                "Send the part again, cut as the plan says; or create an upload with the right size.",
+            )
+    for index, claim in enumerate(claimed or ()):
+        held = stored.get(claim.number)
+        if held is None or held.etag.strip('"') != claim.etag.strip('"'):
+            raise _changed(f"Part {claim.number} is not stored with the ETag given.", f"/parts/{index}/etag")
+
+
+def _missing(numbers: Sequence[int]) -> Conflict:
+    shown = ", ".join(str(number) for number in numbers[:_NAMED_IN_MESSAGE])
+    more = f" and {len(numbers) - _NAMED_IN_MESSAGE} more" if len(numbers) > _NAMED_IN_MESSAGE else ""
+    return Conflict(
+        "upload_parts_missing",
+        f"Parts are missing: {shown}{more}.",
+        "Send them and complete again; GET the upload lists the parts that are stored.",
+    )
+
+
+def _changed(message: str, pointer: str | None) -> Conflict:
+    return Conflict(
+        "upload_part_mismatch", message, "Send the part again and complete again.", pointer=pointer
+    )
+
+
+def _wrong_size(upload: Upload, stored_bytes: int) -> InvalidInput:
+    return InvalidInput(
+        "upload_size_mismatch",
+        f"{upload.size_bytes} bytes were declared, {stored_bytes} are stored.",
+        "Create an upload with the size that the file has.",
+    )
