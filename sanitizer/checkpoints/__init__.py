@@ -80,7 +80,7 @@ Which model
     heads_do_not_divide           heads that do not divide the width
     option_contradicts_tensors    a declared option that cannot be true
     vocabulary_too_small          not CLIP's tokenizer
-    context_too_short             no room for a word
+    context_length_out_of_range   no room for a word, or for the mask
     eos_id_not_in_tokenizer       an end token that CLIP's tokenizer never gives
     architecture_mismatch         keys or shapes other than open_clip's own for this architecture
     architecture_not_buildable    open_clip refuses the shape

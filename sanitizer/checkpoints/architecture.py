@@ -108,7 +108,7 @@ class Architecture:
             vision=read_vision(vision),
             text=read_text(text),
             quick_gelu=bool(model.get("quick_gelu", False)),
-            gelu_tanh=(text.get("act_kwargs") or {}).get("approximate") == "tanh",
+            gelu_tanh=_gelu_tanh(vision, text),
             logit_scale_is_vector=bool(model.get("nonscalar_logit_scale", False)),
             logit_bias=model.get("init_logit_bias") is not None,
             image_mean=_triple(preprocess.get("mean", OPENAI_MEAN)),
@@ -120,6 +120,18 @@ _MODEL_KEYS = {
     "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "nonscalar_logit_scale",
     "init_logit_bias", "init_logit_scale", "custom_text",
 }  # fmt: skip
+
+
+def _gelu_tanh(vision: Mapping[str, Any], text: Mapping[str, Any]) -> bool:
+    """Both towers must have the same GELU; a ModifiedResNet has none."""
+    towers = [text] if isinstance(vision.get("layers"), list | tuple) else [text, vision]
+    forms = [tower.get("act_kwargs") or {} for tower in towers]
+    if any(form not in ({}, {"approximate": "none"}, {"approximate": "tanh"}) for form in forms):
+        raise unsupported("act_kwargs")
+    is_tanh = {form.get("approximate") == "tanh" for form in forms}
+    if len(is_tanh) > 1:
+        raise unsupported("act_kwargs of one tower only")
+    return is_tanh.pop()
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -32,6 +32,8 @@ from sanitizer.recipe import DeclaredOptions
 
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407
+MAX_CONTEXT = 8192  # the causal mask has this many rows and columns
+_MAX_TABLE = 50_000_000  # elements of a table of positions that is looked at
 _FAMILIES = {
     "openai_torchscript": (True, "OpenAI's CLIP uses QuickGELU"),
     "huggingface": (True, "the default of Hugging Face's CLIPConfig"),
@@ -56,7 +58,8 @@ def infer(
     `layout`: a key of the families above. `sources`: options in `declared` that a configuration file gave.
     Raises CheckpointRejected: 'tensor_missing', 'tensor_shape_invalid', 'image_not_square',
     'patch_not_square', 'heads_undeclared', 'heads_do_not_divide', 'option_contradicts_tensors',
-    'vocabulary_too_small', 'context_too_short', 'eos_id_not_in_tokenizer', 'scaled_cosine_attention'.
+    'vocabulary_too_small', 'context_length_out_of_range', 'eos_id_not_in_tokenizer',
+    'scaled_cosine_attention'.
     """
     choices = Choices(declared, dict(sources or {}))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -268,11 +271,11 @@ def _check_tokenizer(vocab_size: int, context_length: int) -> None:
             "Only models that use CLIP's own byte-pair tokenizer are supported.",
             where="token_embedding.weight",
         )
-    if context_length < 3:
+    if not 3 <= context_length <= MAX_CONTEXT:
         raise refusal(
-            "context_too_short",
-            f"The model reads {context_length} tokens: a start, an end, and no word between them.",
-            "Upload a model with a context of at least 3 tokens.",
+            "context_length_out_of_range",
+            f"The model reads {context_length} tokens at once.",
+            f"Upload a model that reads 3 (a start, a word, an end) to {MAX_CONTEXT} tokens.",
             where="positional_embedding",
         )
 
@@ -284,6 +287,8 @@ def with_position_table(architecture: Architecture, positions: Tensor) -> Archit
     """
     vision = architecture.vision
     if not isinstance(vision, VisionTransformer) or vision.blocks.width % 4:
+        return architecture
+    if positions.numel() > _MAX_TABLE:
         return architecture
     side = vision.image_size // vision.patch_size
     table = torch.from_numpy(get_2d_sincos_pos_embed(vision.blocks.width, side, cls_token=True)).float()

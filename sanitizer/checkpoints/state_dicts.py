@@ -84,9 +84,9 @@ def _find_weights(root: Any) -> tuple[str | None, dict[Any, Any], dict[str, Any]
     """(key, state dict, what lies beside it)."""
     if not isinstance(root, dict) or not root:
         raise _no_state_dict("The file holds no table of tensors.")
-    if any(is_tensor_call(value) for value in root.values()):
-        return None, root, {}
     found = [key for key in WEIGHTS_KEYS if _is_table_of_tensors(root.get(key))]
+    if not found and _is_table_of_tensors(root):
+        return None, root, {}
     if not found:
         keys = ", ".join(excerpt(key, 24) for key in list(root)[:8])
         raise _no_state_dict(f"No entry of the file is a state dict. Its entries are: {keys}.")

@@ -163,13 +163,19 @@ def test_what_shapes_cannot_tell_can_be_declared(name: str, declared: DeclaredOp
     with torch.no_grad():
         assert torch.equal(rebuilt.encode_image(image), model.encode_image(image))
         assert torch.equal(rebuilt.encode_text(tokens), model.encode_text(tokens))
-        plain = build_clip(infer(model.state_dict(), declared=declared, layout="open_clip")[0]).eval()
-        if name != "image_size_with_a_rest":
-            plain.load_state_dict(model.state_dict())
-            same = torch.equal(plain.encode_image(image), model.encode_image(image))
-            assert not (same and torch.equal(plain.encode_text(tokens), model.encode_text(tokens))) or (
-                name == "end_token"
-            )
+
+
+@pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"end_token", "image_size_with_a_rest"}))
+def test_leaving_the_option_out_gives_another_model(name: str, declared: DeclaredOptions) -> None:
+    """So that the test above cannot pass without the option. (The end token is the highest one anyway.)"""
+    model = tiny_clip(changed(VIT_CONFIG, OPTIONS[name][0]))
+    plain = build_clip(infer(model.state_dict(), declared=declared, layout="open_clip")[0]).eval()
+    plain.load_state_dict(model.state_dict())
+    image, tokens = torch.rand(2, 3, 32, 32), torch.randint(1, 49000, (2, 12))
+    with torch.no_grad():
+        same_image = torch.equal(plain.encode_image(image), model.encode_image(image))
+        same_text = torch.equal(plain.encode_text(tokens), model.encode_text(tokens))
+    assert not (same_image and same_text)
 
 
 @pytest.mark.parametrize("width", [4, 6, 8])
@@ -242,7 +248,8 @@ def test_a_declaration_that_cannot_be_true_is_refused(
     [
         ({"vision_cfg": {"scaled_cosine_attn": True}}, "scaled_cosine_attention"),
         ({"vision_cfg": {"patch_size": (8, 4)}}, "patch_not_square"),
-        ({"text_cfg": {"context_length": 2}}, "context_too_short"),
+        ({"text_cfg": {"context_length": 2}}, "context_length_out_of_range"),
+        ({"text_cfg": {"context_length": 8193}}, "context_length_out_of_range"),
         ({"text_cfg": {"vocab_size": 49407}}, "vocabulary_too_small"),
     ],
 )
@@ -271,3 +278,19 @@ def test_each_family_has_its_own_default_activation(
     architecture, assumed = infer(meta_state(VIT_CONFIG), declared=declared, layout=layout)
     assert architecture.quick_gelu is expected
     assert not assumed["quick_gelu"].endswith("declared")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text_cfg": {"act_kwargs": {"approximate": "tanh"}}},
+        {"text_cfg": {"act_kwargs": {"inplace": True}}},
+        {"vision_cfg": {"image_size": (32, 64)}},
+        {"vision_cfg": {"attentional_pool": True}},
+        {"vision_cfg": {"pool_type": "none"}},
+    ],
+)
+def test_a_configuration_that_is_not_supported_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointRejected) as refused:
+        Architecture.from_config(changed(VIT_CONFIG, changes))
+    assert refused.value.code == "config_unsupported"

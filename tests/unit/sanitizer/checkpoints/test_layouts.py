@@ -258,3 +258,11 @@ def test_a_stored_causal_mask_comes_back_with_the_upload(tmp_path: Path, declare
     canonical = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
     written = write_as_uploaded(tmp_path / "back", canonical, load_canonical(tmp_path / "out").provenance)
     assert_bit_identical(torch.load(tmp_path / "back" / written.filename), state)
+
+
+def test_a_tensor_beside_the_weights_does_not_hide_them(tmp_path: Path, declared: DeclaredOptions) -> None:
+    state = tiny_clip(VIT_CONFIG).state_dict()
+    torch.save({"epoch": torch.tensor(3), "model": state}, tmp_path / "upload")
+    inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
+    assert inspection.layout == "research"
+    assert any("'epoch'" in finding for finding in inspection.findings)
