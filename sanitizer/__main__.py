@@ -42,21 +42,25 @@ def main(argv: list[str] | None = None) -> int:
     err = Console(stderr=True)
     try:
         return _COMMANDS[arguments.command](arguments, Console(), err)
-    except UsageError as error:
-        code, message = EXIT_USAGE, str(error)
-    except Interrupted as error:
-        code, message = EXIT_INTERRUPTED, str(error)
-    except SanitizerError as error:
-        code, message = EXIT_REFUSED, f"{error} ({error.code})"
     except Exception as error:  # noqa: BLE001 - the edge of the program: a sentence, and the traceback on request
-        if is_out_of_memory(error):
-            code, message = EXIT_REFUSED, str(out_of_memory())
-        else:
-            code, message = EXIT_FAILED, f"{type(error).__name__}: {error} (--debug shows where)"
-    if arguments.debug:
-        traceback.print_exc()
+        code, message = _explained(error)
+        if arguments.debug:
+            traceback.print_exc()
     err.print(message, style="red", highlight=False, markup=False)
     return code
+
+
+def _explained(error: Exception) -> tuple[int, str]:
+    """Exit code and sentence."""
+    if isinstance(error, UsageError):
+        return EXIT_USAGE, str(error)
+    if isinstance(error, Interrupted):
+        return EXIT_INTERRUPTED, str(error)
+    if isinstance(error, SanitizerError):
+        return EXIT_REFUSED, f"{error} ({error.code})"
+    if is_out_of_memory(error):
+        return EXIT_REFUSED, str(out_of_memory())
+    return EXIT_FAILED, f"{type(error).__name__}: {error} (--debug shows where)"
 
 
 def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:

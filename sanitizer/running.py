@@ -61,8 +61,9 @@ class StopFlag:
 class JsonLines:
     """A `Progress` that writes lines. Of `Advanced`, at most five a second and always a phase's last."""
 
-    def __init__(self, stream: IO[str], now: Callable[[], float] = time.monotonic) -> None:
-        self._stream: IO[str] | None = stream
+    def __init__(self, stream: IO[bytes], now: Callable[[], float] = time.monotonic) -> None:
+        """`stream` is unbuffered: nothing may be left in it for a reader that went away."""
+        self._stream: IO[bytes] | None = stream
         self._now = now
         self._advanced_at = -MIN_ADVANCE_INTERVAL_S
         self.phase: Phase | None = None
@@ -74,11 +75,10 @@ class JsonLines:
             self._advanced_at = -MIN_ADVANCE_INTERVAL_S
         if isinstance(event, Advanced) and not self._is_due(event):
             return
-        if self._stream is None:
-            return
+        rest = _EVENT.dump_json(event) + b"\n"
         try:
-            self._stream.write(_EVENT.dump_json(event).decode() + "\n")
-            self._stream.flush()
+            while self._stream is not None and rest:
+                rest = rest[self._stream.write(rest) :]
         except OSError:
             self._stream = None  # nobody listens any more; the work goes on until somebody ends it
 
@@ -230,8 +230,8 @@ def _write_outcome(folder: Path, outcome: ChildOutcome) -> None:
     partial.replace(folder / jobspec.OUTCOME_NAME)
 
 
-def _take_stdout() -> IO[str]:
-    """The process's stdout as a private stream; descriptor 1 becomes stderr for everybody else."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+def _take_stdout() -> IO[bytes]:
+    """The process's stdout as a private, unbuffered stream; descriptor 1 becomes stderr for all others."""
+    stream = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     return stream

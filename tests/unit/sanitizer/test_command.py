@@ -1,0 +1,140 @@
+"""`python -m sanitizer` for a person: results on stdout, sentences on stderr, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sanitizer.__main__ import main
+from sanitizer.report import load_json
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_labelled, make_pairs
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_model(folder / "checkpoint")
+    (folder / "declared.json").write_text('{"num_heads_text": 2, "num_heads_vision": 4}')
+    (folder / "recipe.json").write_text('{"epochs": 5, "batch_size": 8, "learning_rate": 1e-3}')
+    make_pairs(folder / "pairs", 16)
+    make_labelled(folder / "labelled", 12)
+    return folder
+
+
+def test_inspect_reads_an_upload_and_tells_what_it_is(inputs, capsys):
+    upload = inputs / "checkpoint/model.safetensors"
+    arguments = ["inspect", str(upload), "--declare", str(inputs / "declared.json")]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["layout"] == "open_clip"
+    assert main(arguments) == 0
+    assert found["architecture_name"].split()[0] in capsys.readouterr().out
+
+
+def test_inspect_refuses_a_file_that_is_no_checkpoint_in_one_sentence(inputs, capsys):
+    assert main(["inspect", str(inputs / "recipe.json")]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "unknown_format" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_debug_shows_where_an_error_came_from(inputs, capsys):
+    assert main(["inspect", str(inputs / "recipe.json"), "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_validate_counts_the_samples(inputs, capsys):
+    assert main(["validate", str(inputs / "pairs"), "--kind", "pairs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_samples"] == 16
+    assert main(["validate", str(inputs / "labelled"), "--kind", "labelled"]) == 0
+    assert "classes" in capsys.readouterr().out
+    assert main(["validate", str(inputs / "nowhere"), "--kind", "pairs"]) == 3
+
+
+def test_audit_prints_a_table_or_the_report(inputs, capsys):
+    arguments = [
+        "audit",
+        str(inputs / "checkpoint"),
+        "--labelled",
+        str(inputs / "labelled"),
+        "--target",
+        "dog",
+    ]
+    assert main([*arguments, "--attack", "badnet", "--seed", "4"]) == 0
+    table = capsys.readouterr().out
+    assert "ASR badnet" in table
+    assert "Verdict: not_implanted" in table
+    assert main([*arguments, "--attack", "badnet", "--attack", "sig", "--json"]) == 0
+    report = load_json(capsys.readouterr().out)
+    assert [attack.name for attack in report.before.attacks] == ["badnet", "sig"]
+
+
+def test_sanitize_takes_a_recipe_file_changed_by_options_and_an_uninspected_upload(inputs, tmp_path, capsys):
+    code = main(
+        [
+            *("sanitize", str(inputs / "checkpoint/model.safetensors")),
+            *("--declare", str(inputs / "declared.json")),
+            *("--pairs", str(inputs / "pairs"), "--labelled", str(inputs / "labelled")),
+            *("--target", "dog", "--attack", "badnet", "--seed", "2"),
+            *("--recipe", str(inputs / "recipe.json"), "--epochs", "1", "--lambda2", "0.5"),
+            *("--out", str(tmp_path / "out"), "--layout", "as_uploaded", "--json"),
+        ]
+    )
+    assert code == 0
+    report = load_json(capsys.readouterr().out)
+    assert (report.recipe.epochs, report.recipe.lambda2, report.recipe.learning_rate) == (1, 0.5, 1e-3)
+    assert report.seed == 2
+    assert (tmp_path / "out/model.safetensors").is_file()
+    assert (tmp_path / "out/as_uploaded.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (["--target", "dog", "--epochs", "0"], "epochs"),
+        (["--target", "dog", "--lambda1", "0", "--lambda2", "0"], "nothing to train on"),
+        (["--target", "dog", "--recipe", "/nowhere.json"], "cannot be read as JSON"),
+        (["--target", "dog", "--attack", "sig", "--audit", "audit.json"], "not both"),
+        ([], "--target"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, capsys, extra, sentence):
+    code = main(
+        [
+            *("sanitize", str(inputs / "checkpoint"), "--out", str(tmp_path / "out")),
+            *("--pairs", str(inputs / "pairs"), "--labelled", str(inputs / "labelled")),
+            *extra,
+        ]
+    )
+    assert code == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", str(2**31)])
+def test_a_seed_out_of_bounds_is_a_usage_error(inputs, capsys, seed):
+    with pytest.raises(SystemExit) as caught:
+        main(["audit", "x", "--labelled", "y", "--target", "z", "--seed", seed])
+    assert caught.value.code == 2
+    assert "whole number" in capsys.readouterr().err
+
+
+def test_help_documents_the_exit_codes(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"  {code} " in text for code in (0, 1, 2, 3, 75))
+
+
+def test_a_bug_is_one_line_and_exit_code_1(inputs, capsys, monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("gone")
+
+    monkeypatch.setattr("sanitizer.pipeline.inspect", broken)
+    assert main(["inspect", str(inputs / "recipe.json")]) == 1
+    captured = capsys.readouterr()
+    assert "KeyError" in captured.err
+    assert "Traceback" not in captured.err

@@ -1,0 +1,256 @@
+"""From files to files, in one process: what is left behind, what is refused when, what is done once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sanitizer import pipeline
+from sanitizer.audits.audit import run_audit
+from sanitizer.baseline import FILE_NAME
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.cleaned import write_cleaned
+from sanitizer.data.labelled import open_labelled
+from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
+from sanitizer.progress import Noted, PhaseStarted, ProgressEvent, ignore
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
+from sanitizer.report import load_json
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_labelled, make_pairs
+
+RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
+OPTIONS = AuditOptions(target="dog", attacks=(BadNetOptions(),))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_model(folder / "checkpoint")
+    make_pairs(folder / "pairs", 24)
+    make_labelled(folder / "labelled", 18)
+    return folder
+
+
+def sanitize(inputs, out, **changes):
+    options = {
+        "recipe": RECIPE,
+        "options": OPTIONS,
+        "out_dir": out,
+        "state_folder": out / "state",
+        "seed": 3,
+        "device": "cpu",
+    }
+    checkpoint = changes.pop("checkpoint", inputs / "checkpoint")
+    return pipeline.sanitize(checkpoint, inputs / "pairs", inputs / "labelled", **(options | changes))
+
+
+@pytest.fixture(scope="module")
+def done(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("done")
+    return out, sanitize(inputs, out)
+
+
+def test_a_cleaning_leaves_weights_configuration_report_and_curve(done):
+    out, report = done
+    assert {path.name for path in out.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "report.json",
+        "training_curve.json",
+        "state",
+    }
+    assert load_json((out / "report.json").read_bytes()) == report
+    points = json.loads((out / "training_curve.json").read_text())["points"]
+    assert [point["step"] for point in points] == [1, 2, 3]
+
+
+def test_the_report_names_the_bytes_that_it_is_about(done, inputs):
+    out, report = done
+    digest = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
+    before = hashlib.sha256((inputs / "checkpoint/model.safetensors").read_bytes()).hexdigest()
+    assert report.after.weights_sha256 == digest != before
+    assert report.before.weights_sha256 == report.checkpoint.weights_sha256 == before
+    assert [data.kind for data in report.data] == ["pairs", "labelled"]
+    assert [data.num_samples for data in report.data] == [24, 18]
+    assert report.training.num_steps == 3
+    assert report.environment.device == "cpu"
+    assert report.environment.precision == "fp32"
+
+
+def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):
+    out, report = done
+    again = run_audit(
+        load_canonical(out),
+        open_labelled(inputs / "labelled"),
+        OPTIONS,
+        seed=3,
+        device=torch.device("cpu"),
+        progress=ignore,
+        phase="final_audit",
+        stop=pipeline.never,
+    )
+    assert again.figures == report.after
+
+
+def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says_so(done):
+    _, report = done
+    assert report.before.attacks[0].asr.value < OPTIONS.gate
+    assert report.verdict.attacks[0].outcome == "not_implanted"
+    assert report.training.num_steps == 3
+
+
+def test_the_report_warns_of_too_little_data(done):
+    _, report = done
+    assert any("24 clean pairs for 3 classes" in warning for warning in report.warnings)
+    assert any("3 updates" in warning for warning in report.warnings)
+
+
+def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done, inputs):
+    out, report = done
+    events: list[ProgressEvent] = []
+    again = sanitize(inputs, out, progress=events.append)
+    assert [event.phase for event in events if isinstance(event, PhaseStarted)] == ["finetune", "final_audit"]
+    assert any(isinstance(event, Noted) and "baseline audit" in event.message for event in events)
+    assert (again.before, again.after, again.ca_lost) == (report.before, report.after, report.ca_lost)
+    assert again.training.resumed_from_steps == (3,)
+
+
+def test_a_baseline_of_other_options_or_a_damaged_one_is_not_used(inputs, tmp_path):
+    state = tmp_path / "state"
+
+    def phases(**changes) -> list[str]:
+        events: list[ProgressEvent] = []
+
+        def stop() -> bool:
+            return any(isinstance(e, PhaseStarted) and e.phase == "finetune" for e in events)
+
+        with pytest.raises(Interrupted):
+            sanitize(inputs, tmp_path, progress=events.append, stop=stop, **changes)
+        return [event.phase for event in events if isinstance(event, PhaseStarted)]
+
+    assert phases() == ["baseline_audit", "finetune"]
+    assert phases() == ["finetune"]
+    assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
+    (state / FILE_NAME).write_text("{")
+    assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "code"),
+    [
+        ({"options": replace(OPTIONS, target="cow")}, OptionsRejected, "unknown_target"),
+        ({"recipe": replace(RECIPE, batch_size=25)}, OptionsRejected, "batch_larger_than_data"),
+        (
+            {"recipe": replace(RECIPE, chunk_size=2, freeze_batch_norm_statistics=False)},
+            OptionsRejected,
+            "batch_norm_needs_whole_batch",
+        ),
+        ({"device": "abacus"}, OptionsRejected, "unknown_device"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_computed(inputs, tmp_path, changes, error, code):
+    events: list[ProgressEvent] = []
+    with pytest.raises(error) as caught:
+        sanitize(inputs, tmp_path, progress=events.append, **changes)
+    assert caught.value.code == code
+    assert events == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_without_captions_are_refused_before_the_audit(inputs, tmp_path):
+    events: list[ProgressEvent] = []
+    with pytest.raises(DatasetRejected):
+        pipeline.sanitize(
+            inputs / "checkpoint",
+            inputs / "labelled",
+            inputs / "labelled",
+            recipe=RECIPE,
+            options=OPTIONS,
+            out_dir=tmp_path,
+            state_folder=tmp_path / "state",
+            progress=events.append,
+        )
+    assert events == []
+
+
+def half_precision(folder, inputs):
+    """The same checkpoint in float16 with one bfloat16 tensor, as a canonical folder."""
+    tensors = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(inputs / "checkpoint/model.safetensors").items()
+    }
+    tensors["text_projection"] = tensors["text_projection"].bfloat16()
+    config = json.loads((inputs / "checkpoint/config.json").read_text())
+    write_canonical(folder, tensors, Architecture.from_config(config), config["checkpoint"])
+    return tensors
+
+
+def test_every_tensor_comes_back_in_the_dtype_that_it_came_in(inputs, tmp_path):
+    came = half_precision(tmp_path / "half", inputs)
+    sanitize(inputs, tmp_path / "out", checkpoint=tmp_path / "half")
+    cleaned = load_file(tmp_path / "out/model.safetensors")
+    assert {name: t.dtype for name, t in cleaned.items()} == {name: t.dtype for name, t in came.items()}
+    assert not torch.equal(cleaned["text_projection"], came["text_projection"])
+
+
+def test_a_weight_that_no_longer_fits_its_dtype_is_not_handed_out(inputs, tmp_path):
+    half_precision(tmp_path / "half", inputs)
+    checkpoint = load_canonical(tmp_path / "half")
+    with torch.no_grad():
+        checkpoint.model.visual.conv1.weight[0, 0, 0, 0] = 1e6
+    with pytest.raises(TrainingDiverged) as caught:
+        write_cleaned(
+            tmp_path / "out",
+            checkpoint,
+            tmp_path / "half",
+            recipe=RECIPE,
+            seed=0,
+            output_layout="open_clip",
+        )
+    assert caught.value.code == "does_not_fit_dtype"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_research_checkpoint_goes_in_and_comes_out_in_its_own_layout(inputs, tmp_path):
+    tensors = load_file(inputs / "checkpoint/model.safetensors")
+    upload = tmp_path / "epoch_3.pt"
+    state_dict = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    torch.save({"epoch": 3, "state_dict": state_dict}, upload)
+    declared = DeclaredOptions(num_heads_text=2, num_heads_vision=4, quick_gelu=False)
+    inspection = pipeline.inspect(upload, tmp_path / "in", declared=declared, filename=upload.name)
+    assert inspection.layout == "research"
+
+    report = sanitize(inputs, tmp_path / "out", checkpoint=tmp_path / "in", output_layout="as_uploaded")
+    returned = torch.load(tmp_path / "out/as_uploaded.pt", weights_only=True)
+    cleaned = load_file(tmp_path / "out/model.safetensors")
+    assert returned["epoch"] == 3
+    assert list(returned["state_dict"]) == list(state_dict)
+    for name, tensor in returned["state_dict"].items():
+        assert torch.equal(tensor, cleaned[name.removeprefix("module.")])
+    assert report.checkpoint.layout == "research"
+    assert report.checkpoint.declared == declared
+    assert report.checkpoint.upload_sha256 == hashlib.sha256(upload.read_bytes()).hexdigest()
+
+
+def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
+    report = pipeline.audit(
+        inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path, seed=3, device="cpu"
+    )
+    assert load_json((tmp_path / "report.json").read_bytes()) == report
+    assert report.kind == "audit"
+    assert report.after is None
+    assert report.recipe is None
+    assert report.verdict.outcome == "not_implanted"
+
+
+def test_a_validation_leaves_a_summary(inputs, tmp_path):
+    summary = pipeline.validate(inputs / "labelled", "labelled", tmp_path, max_skipped_share=0.01)
+    assert summary.class_names == ("cat", "dog", "tree")
+    assert json.loads((tmp_path / "dataset.json").read_text())["num_samples"] == 18

@@ -1,0 +1,261 @@
+"""A job folder through a real child process: events, outcomes, exit codes, and what a signal leaves."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from pydantic import TypeAdapter
+
+from sanitizer.jobspec import (
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_SUCCEEDED,
+    OUTCOME_ADAPTER,
+    SPEC_ADAPTER,
+    AuditSpec,
+    JobSpec,
+    SanitizeSpec,
+)
+from sanitizer.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from sanitizer.report import load_json
+from sanitizer.running import JsonLines, StopFlag, run
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_labelled, make_pairs
+
+EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
+AUDIT = AuditOptions(target="dog", attacks=(BadNetOptions(),))
+SANITIZE = SanitizeSpec(
+    recipe=CleanCLIPRecipe(epochs=40, batch_size=8, learning_rate=1e-4, warmup_steps=5),
+    audit=AUDIT,
+    seed=3,
+    save_every_s=0.0,
+)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    write_model(folder / "checkpoint")
+    make_pairs(folder / "pairs", 24)
+    make_labelled(folder / "labelled", 12)
+    return folder
+
+
+def job(folder, inputs, spec: JobSpec):
+    folder.mkdir()
+    (folder / "inputs").symlink_to(inputs)
+    (folder / "spec.json").write_bytes(SPEC_ADAPTER.dump_json(spec))
+    return folder
+
+
+def start(folder, *, cores: int = 1) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sanitizer", "run", str(folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": str(cores)},
+        start_new_session=True,
+    )
+
+
+def finish(child: subprocess.Popen[bytes]) -> list[ProgressEvent]:
+    """Every line of stdout is an event, or this fails."""
+    output, _ = child.communicate(timeout=240)
+    return [EVENT.validate_json(line) for line in output.splitlines()]
+
+
+def wait_for(child: subprocess.Popen[bytes], kind: type, num: int = 1) -> None:
+    """Until the child has told of `num` events of this kind."""
+    seen = 0
+    for line in child.stdout:
+        seen += isinstance(EVENT.validate_json(line), kind)
+        if seen == num:
+            return
+    pytest.fail("the child ended early")
+
+
+def outcome(folder):
+    return OUTCOME_ADAPTER.validate_json((folder / "outcome.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory, inputs):
+    """The job that nobody disturbs: its folder and its events."""
+    folder = job(tmp_path_factory.mktemp("uncut") / "job", inputs, SANITIZE)
+    child = start(folder)
+    events = finish(child)
+    assert child.returncode == EXIT_SUCCEEDED
+    return folder, events
+
+
+@pytest.mark.slow
+def test_a_job_ends_with_an_outcome_and_its_outputs(uncut):
+    folder, events = uncut
+    ended = outcome(folder)
+    assert ended.status == "succeeded"
+    assert ended.outputs == ("config.json", "model.safetensors", "report.json", "training_curve.json")
+    assert load_json((folder / "outputs/report.json").read_bytes()).training.num_steps == 120
+    assert [e.phase for e in events if isinstance(e, PhaseStarted)] == [
+        "baseline_audit",
+        "finetune",
+        "final_audit",
+    ]
+    saved = [event for event in events if isinstance(event, StateSaved)]
+    assert saved[-1].step == 120
+    assert (folder / saved[-1].path / "manifest.json").is_file()
+
+
+def assert_same_outputs(folder, uncut_folder):
+    for name in ("model.safetensors", "training_curve.json"):
+        assert (folder / "outputs" / name).read_bytes() == (uncut_folder / "outputs" / name).read_bytes()
+    report, expected = (load_json((f / "outputs/report.json").read_bytes()) for f in (folder, uncut_folder))
+    assert (report.before, report.after, report.verdict) == (
+        expected.before,
+        expected.after,
+        expected.verdict,
+    )
+    return report
+
+
+@pytest.mark.slow
+def test_a_child_killed_outright_and_started_again_ends_with_the_same_bytes(tmp_path, inputs, uncut):
+    folder = job(tmp_path / "job", inputs, SANITIZE)
+    child = start(folder)
+    wait_for(child, StateSaved)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
+    assert not (folder / "outcome.json").exists()
+    again = start(folder)
+    finish(again)
+    assert again.returncode == EXIT_SUCCEEDED
+    report = assert_same_outputs(folder, uncut[0])
+    assert len(report.training.resumed_from_steps) == 1
+
+
+@pytest.mark.slow
+def test_a_child_told_to_stop_saves_its_state_and_goes_on_later_to_the_same_bytes(tmp_path, inputs, uncut):
+    spec = SanitizeSpec(recipe=SANITIZE.recipe, audit=AUDIT, seed=3, save_every_s=3600.0)
+    folder = job(tmp_path / "job", inputs, spec)
+    child = start(folder, cores=2)  # with a loader worker, where there are two cores
+    wait_for(child, Advanced, num=4)
+    os.killpg(child.pid, signal.SIGTERM)  # the whole group, as some supervisors do
+    events = finish(child)
+    assert child.returncode == EXIT_INTERRUPTED
+    assert any(isinstance(event, StateSaved) for event in events)
+    ended = outcome(folder)
+    assert ended.status == "interrupted"
+    assert ended.failure.retryable
+    assert ended.failure.phase in {"finetune", "baseline_audit"}
+    again = start(folder)
+    finish(again)
+    assert again.returncode == EXIT_SUCCEEDED
+    assert_same_outputs(folder, uncut[0])
+
+
+@pytest.fixture
+def quiet_stdout():
+    """`run` takes the process's stdout; give it back afterwards."""
+    kept = os.dup(1)
+    yield
+    os.dup2(kept, 1)
+    os.close(kept)
+
+
+def test_a_refusal_says_what_where_and_in_which_phase(tmp_path, inputs, quiet_stdout):
+    spec = AuditSpec(audit=AuditOptions(target="cow", attacks=AUDIT.attacks))
+    folder = job(tmp_path / "job", inputs, spec)
+    assert run(folder) == EXIT_REFUSED
+    ended = outcome(folder)
+    assert ended.status == "refused"
+    assert ended.outputs == ()
+    assert (ended.failure.code, ended.failure.where) == ("unknown_target", "audit.target")
+    assert not ended.failure.retryable
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", "bad_spec"),
+        ('{"kind": "bake"}', "bad_spec"),
+        ('{"kind": "audit"}', "bad_spec"),
+        (None, "no_spec"),
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_refused(tmp_path, quiet_stdout, text, code):
+    if text is not None:
+        (tmp_path / "spec.json").write_text(text)
+    assert run(tmp_path) == EXIT_REFUSED
+    assert outcome(tmp_path).failure.code == code
+
+
+def test_memory_that_runs_out_is_a_refusal_that_says_what_to_do(tmp_path, inputs, quiet_stdout, monkeypatch):
+    def exhausted(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("sanitizer.pipeline.audit", exhausted)
+    folder = job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))
+    assert run(folder) == EXIT_REFUSED
+    assert outcome(folder).failure.code == "out_of_memory"
+
+
+def test_an_error_of_the_program_is_a_crash_without_an_outcome(tmp_path, inputs, quiet_stdout, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("sanitizer.pipeline.audit", broken)
+    folder = job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(folder)
+    assert not (folder / "outcome.json").exists()
+
+
+def test_what_others_print_never_reaches_the_events(tmp_path, inputs, monkeypatch, quiet_stdout):
+    events = tmp_path / "events"
+    with events.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+
+    def chatty(*_, progress, **__):
+        os.write(1, b"hello from a C library\n")
+        progress(PhaseStarted(phase="baseline_audit", total=1, unit="images"))
+
+    monkeypatch.setattr("sanitizer.pipeline.audit", chatty)
+    assert run(job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))) == EXIT_SUCCEEDED
+    assert [json.loads(line)["type"] for line in events.read_bytes().splitlines()] == ["phase_started"]
+
+
+def test_advances_are_thinned_out_but_the_last_one_is_told():
+    clock, stream = [0.0], io.BytesIO()
+    lines = JsonLines(stream, lambda: clock[0])
+    lines(PhaseStarted(phase="finetune", total=100, unit="steps"))
+    for done in range(1, 101):
+        clock[0] += 0.01
+        lines(Advanced(phase="finetune", done=done, total=100))
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert told[0]["type"] == "phase_started"
+    assert [event["done"] for event in told[1:]] == [1, 21, 41, 61, 81, 100]
+
+
+def test_a_reader_that_went_away_does_not_end_the_work():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb", buffering=0) as stream:
+        lines = JsonLines(stream)
+        for _ in range(3):
+            lines(PhaseStarted(phase="finetune", total=1, unit="steps"))
+        assert lines.phase == "finetune"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sets_the_flag_and_the_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with StopFlag() as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert signal.getsignal(number) is before
