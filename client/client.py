@@ -26,6 +26,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -118,12 +119,14 @@ class Client:
 
 def _checked(base_url: str) -> str:
     try:
-        url = httpx.URL(base_url.strip())
-    except httpx.InvalidURL as cause:
+        url = urlsplit(base_url.strip())
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        httpx.URL(base_url.strip())
+    except (ValueError, httpx.InvalidURL) as cause:
         raise ValueError(f"{base_url!r} is no address.") from cause
-    if url.scheme not in {"http", "https"} or not url.host:
+    if not is_address:
         raise ValueError(f"{base_url!r} is no address: it must begin with http:// or https://.")
-    return str(url)
+    return base_url.strip()
 
 
 def _printable(api_key: str) -> str:

@@ -43,7 +43,10 @@ class UploadMemory:
         return cls(places.cache_dir(), hashlib.sha256(identity.encode()).hexdigest()[:40])
 
     def recall(self) -> str | None:
-        upload_id = places.read_json(self._path).get("upload_id")
+        try:
+            upload_id = places.read_json(self._path).get("upload_id")
+        except OSError:
+            return None
         return upload_id if isinstance(upload_id, str) else None
 
     def remember(self, upload_id: str) -> None:

@@ -67,6 +67,7 @@ class Uploads(UploadCalls):
         Raises ApiError, TransportError, DigestMismatch, FileChanged, OSError.
         """
         path = Path(path)
+        sha256 = None if sha256 is None else sha256.lower()
         memory = UploadMemory.of(self._wire.base_url, path, purpose=purpose, declared=declared)
         upload = self._unfinished(memory, path) if resume else None
         if upload is None:
@@ -155,8 +156,8 @@ class Uploads(UploadCalls):
 
 
 def _check(path: Path, expected: str | None, actual: str) -> None:
-    if expected is not None and expected.lower() != actual:
-        raise DigestMismatch(path.name, expected=expected.lower(), actual=actual)
+    if expected is not None and expected != actual:
+        raise DigestMismatch(path.name, expected=expected, actual=actual)
 
 
 def _sha256(path: Path) -> str:

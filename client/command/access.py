@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from client.client import Client
 from client.command import settings
 from client.command.formats import fields
 from client.command.output import Output
@@ -32,11 +31,7 @@ def login(
     session, output = session_of(context), Output(is_json=as_json)
     url = url or session.url or typer.prompt("Address of the service", err=True)
     api_key = api_key or session.api_key or _asked_key()
-    try:
-        client = Client(url, api_key, transport=session.transport)
-    except ValueError as cause:
-        raise typer.BadParameter(str(cause)) from cause
-    with client:
+    with session.client_of(url, api_key) as client:
         client.methods()
         address = client.base_url.rstrip("/")
     path = settings.store(address, api_key.strip())

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from client.command import access, listing, orders, results, upload
@@ -33,6 +34,12 @@ app = typer.Typer(
 )
 
 
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        Output(is_json=False).result(None, version("cleanclip-service"))
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -41,10 +48,12 @@ def root(
         str | None,
         typer.Option("--api-key", help="Others on this machine can see it; better: login.", metavar="KEY"),
     ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Keeps the options for the command that follows."""
-    transport = context.obj if isinstance(context.obj, httpx.BaseTransport) else None
-    context.obj = Session(url=url, api_key=api_key, transport=transport)
+    context.obj = replace(context.obj or Session(), url=url, api_key=api_key)
 
 
 app.command()(access.login)
@@ -59,12 +68,12 @@ app.command()(results.report)
 app.command()(results.download)
 
 
-def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
-    """Run the command and end the process with its status. `transport` replaces the network, in tests."""
+def main(arguments: Sequence[str] | None = None, *, session: Session | None = None) -> None:
+    """Run the command and end the process with its status. `session` replaces network and time, in tests."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     output = Output(is_json="--json" in given)
     try:
-        app(given, prog_name="cleanclip", obj=transport)
+        app(given, prog_name="cleanclip", obj=session)
     except (CleanClipError, KeyboardInterrupt) as error:
         _end(output, error, exit_code_of(error))
     except NotConfigured as error:

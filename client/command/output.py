@@ -39,6 +39,7 @@ class ProgressLine:
         self._is_open = False
         self._said_at = float("-inf")
         self._last_head = ""
+        self._unsaid: str | None = None
 
     def show(self, head: str, rest: str) -> None:
         """`head` names what is going on; a change of it is always shown."""
@@ -50,12 +51,19 @@ class ProgressLine:
             self._is_open = True
             return
         now = time.monotonic()
+        self._unsaid = text
         if head != self._last_head or now - self._said_at >= QUIET_LINE_EVERY_S:
             self._last_head, self._said_at = head, now
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the place
+            self._say()
+
+    def _say(self) -> None:
+        print(self._unsaid, file=sys.stderr, flush=True)  # noqa: T201 - this is the place
+        self._unsaid = None
 
     def close(self) -> None:
         """Leave the last state standing and begin a new line."""
+        if self._unsaid is not None:
+            self._say()
         if self._is_open:
             sys.stderr.write("\n")
             sys.stderr.flush()

@@ -16,10 +16,11 @@ from client.command import views
 from client.command.exit_codes import ExitCode
 from client.command.jobs import JobId
 from client.command.output import Output, ProgressLine
-from client.command.session import JsonFlag, conclude, session_of, show_transfer
+from client.command.session import JsonFlag, conclude, on_interrupt, session_of, show_transfer
 from client.errors import DigestMismatch
 from client.models import Artifact
 
+TAKE_UP = "the same command goes on where it stopped."
 SUMS_NAME = "SHA256SUMS"
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
@@ -64,7 +65,8 @@ def download(
             _explain_nothing(client, output, job)
         folder = out or Path(plain_folder(job))
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [_fetch(client, artifact, folder) for artifact in artifacts]
+        with on_interrupt(output, TAKE_UP):
+            paths = [_fetch(client, artifact, folder) for artifact in artifacts]
     is_checked = _check_sums(artifacts, folder)
     output.note(
         f"{len(paths)} files; their digests are those of the service"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +16,11 @@ from client.command.exit_codes import ExitCode
 from client.command.formats import plain, rate, size, span
 from client.command.output import Output, ProgressLine
 from client.models import Checkpoint, Dataset, Job
+from client.retries import SYSTEM_CLOCK, Clock, Retries
 from client.transfer import TransferProgress
+
+PATIENCE = Retries(max_tries=5)
+"""People wait: an address where nobody answers is reported after some seven seconds."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 WaitFlag = Annotated[bool, typer.Option("--wait", help="Wait until it is finished.")]
@@ -25,25 +29,28 @@ TimeoutOption = Annotated[
 ]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Session:
-    """From the options before the command's name."""
+    """`url` and `api_key` from the options before the command's name; the rest is replaced in tests."""
 
-    url: str | None
-    api_key: str | None
+    url: str | None = None
+    api_key: str | None = None
     transport: httpx.BaseTransport | None = None
-    """Replaces the network, in tests."""
+    clock: Clock = SYSTEM_CLOCK
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Raises NotConfigured; typer.BadParameter for an address or key that is none."""
+        """For the address and key that are configured. Raises NotConfigured, typer.BadParameter."""
         target = settings.find(self.url, self.api_key)
+        with self.client_of(target.url, target.api_key) as client:
+            yield client
+
+    def client_of(self, url: str, api_key: str) -> Client:
+        """Raises typer.BadParameter for an address or key that is none."""
         try:
-            client = Client(target.url, target.api_key, transport=self.transport)
+            return Client(url, api_key, transport=self.transport, retries=PATIENCE, clock=self.clock)
         except ValueError as cause:
             raise typer.BadParameter(str(cause)) from cause
-        with client:
-            yield client
 
 
 def session_of(context: typer.Context) -> Session:
@@ -53,12 +60,17 @@ def session_of(context: typer.Context) -> Session:
 
 
 @contextmanager
-def _still_going(output: Output, what: str, again: str) -> Iterator[None]:
+def on_interrupt(output: Output, told: str) -> Iterator[None]:
+    """Ctrl-C inside ends the command as ever, after saying what goes on and how to take it up again."""
     try:
         yield
     except KeyboardInterrupt:
-        output.note(f"Interrupted; {what} goes on. To follow it again: {again}")
+        output.note(f"Interrupted; {told}")
         raise
+
+
+def _still_going(output: Output, what: str, again: str) -> AbstractContextManager[None]:
+    return on_interrupt(output, f"{what} goes on. To follow it again: {again}")
 
 
 def wait_for_checkpoint(

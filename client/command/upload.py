@@ -13,11 +13,14 @@ from client.command.session import (
     JsonFlag,
     TimeoutOption,
     WaitFlag,
+    on_interrupt,
     session_of,
     show_transfer,
     wait_for_checkpoint,
 )
 from client.uploads import SentFile
+
+TAKE_UP = "the same command goes on where it stopped."
 
 FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")]
 
@@ -54,7 +57,7 @@ def upload(
     options = values.pairs(declared or [], "--declared")
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
-        with ProgressLine() as line:
+        with on_interrupt(output, TAKE_UP), ProgressLine() as line:
             sent = client.uploads.upload_file(
                 file,
                 purpose=purpose,
