@@ -1,0 +1,114 @@
+"""The same step and loop on a CUDA device: near the CPU's float64, resumable, in bf16 by default."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sanitizer.data.pairs import open_pairs
+from sanitizer.errors import Interrupted
+from sanitizer.progress import Advanced
+from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.training import device as devices
+from sanitizer.training import loop, optimizer, state, towers
+from sanitizer.training.distributed import World
+from sanitizer.training.step import StepOptions, accumulate_gradients, take_step
+from tests.fixtures.shards import make_pairs
+from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
+
+RECIPE = CleanCLIPRecipe(epochs=3, batch_size=4, learning_rate=1e-3, warmup_steps=2, precision="fp32")
+
+
+def options(dtype: torch.dtype, towers_dtype: torch.dtype = torch.float32, **changes) -> StepOptions:
+    values = {
+        "to_input": lambda image: (image.to(dtype) / 255 - 0.45) / 0.27,
+        "lambda1": 1.0,
+        "lambda2": 1.0,
+        "chunk_size": None,
+        "max_grad_norm": None,
+        "towers_dtype": towers_dtype,
+    }
+    return StepOptions(**(values | changes))
+
+
+def loss_and_gradients(model, step_options):
+    towers.prepare(model, freeze_batch_norm_statistics=True)
+    losses = accumulate_gradients(model, tiny_batch(8), step_options, World())
+    return losses.total.item(), {name: p.grad.double().cpu() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_the_gradient_on_cuda_equals_that_of_the_cpu_in_float64(cuda, tower):
+    loss, gradients = loss_and_gradients(tiny_clip(tower).double().to(cuda), options(torch.float64))
+    expected_loss, expected = loss_and_gradients(tiny_clip(tower).double(), options(torch.float64))
+    assert loss == pytest.approx(expected_loss, rel=1e-10)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-7, atol=1e-11)
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_bf16_towers_on_cuda_stay_near_the_cpu(cuda, tower):
+    model = tiny_clip(tower).to(cuda, memory_format=torch.channels_last)
+    loss, gradients = loss_and_gradients(model, options(torch.float32, torch.bfloat16))
+    expected_loss, expected = loss_and_gradients(tiny_clip(tower).double(), options(torch.float64))
+    assert loss == pytest.approx(expected_loss, rel=0.03)
+    ours = torch.cat([gradients[name].flatten() for name in expected])
+    theirs = torch.cat([gradient.flatten() for gradient in expected.values()])
+    assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.98
+
+
+def test_chunks_on_cuda_give_the_gradient_of_the_whole_batch(cuda):
+    _, whole = loss_and_gradients(tiny_clip().double().to(cuda), options(torch.float64))
+    _, chunked = loss_and_gradients(tiny_clip().double().to(cuda), options(torch.float64, chunk_size=3))
+    for name, gradient in whole.items():
+        torch.testing.assert_close(chunked[name], gradient, rtol=1e-7, atol=1e-11)
+
+
+def test_an_update_on_cuda_moves_every_weight_and_no_statistic(cuda):
+    model = tiny_clip().to(cuda, memory_format=torch.channels_last)
+    towers.prepare(model, freeze_batch_norm_statistics=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    update = optimizer.build(model, CleanCLIPRecipe(learning_rate=1e-3))
+    result = take_step(model, update, tiny_batch(8), options(torch.float32, torch.bfloat16), World())
+    assert result.is_finite
+    parameters = {name for name, _ in model.named_parameters()}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == (name not in parameters), name
+
+
+def test_auto_takes_bf16_on_cuda(cuda):
+    assert devices.pick("auto").type == "cuda"
+    expected = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    assert devices.towers_dtype("auto", cuda, tiny_clip()) == expected
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_cut_on_cuda_resumes_near_the_uncut_run(cuda, tmp_path, precision):
+    pairs = open_pairs(make_pairs(tmp_path / "pairs", 22))
+    recipe = CleanCLIPRecipe(epochs=3, batch_size=4, learning_rate=1e-4, warmup_steps=2, precision=precision)
+    uncut = loop.finetune(tiny_checkpoint(), pairs, recipe, seed=5, device=cuda)
+    done = [0]
+
+    def progress(event) -> None:
+        done[0] = event.done if isinstance(event, Advanced) else done[0]
+
+    arguments = {"seed": 5, "device": cuda, "state_folder": tmp_path / "state"}
+    with pytest.raises(Interrupted):
+        loop.finetune(
+            tiny_checkpoint(), pairs, recipe, progress=progress, stop=lambda: done[0] >= 7, **arguments
+        )
+    assert state.find_newest(tmp_path / "state").name == "step-00000007"
+    resumed = loop.finetune(tiny_checkpoint(), pairs, recipe, **arguments)
+    assert resumed.precision == precision
+    assert resumed.training.resumed_from_steps == (7,)
+    expected = [point.loss for point in uncut.training.curve]
+    assert [point.loss for point in resumed.training.curve] == pytest.approx(expected, rel=0.02)
+
+
+def test_a_state_saved_on_cuda_goes_on_on_a_cpu(cuda, tmp_path):
+    pairs = open_pairs(make_pairs(tmp_path / "pairs", 22))
+    arguments = {"seed": 5, "state_folder": tmp_path / "state"}
+    with pytest.raises(Interrupted):
+        loop.finetune(tiny_checkpoint(), pairs, RECIPE, device=cuda, stop=lambda: True, **arguments)
+    resumed = loop.finetune(tiny_checkpoint(), pairs, RECIPE, device=torch.device("cpu"), **arguments)
+    assert resumed.training.num_steps == 15
