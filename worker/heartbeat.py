@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from app.db.repositories.attempts import Heartbeat
+from app.db.repositories.attempt_values import Heartbeat
 from app.domain.errors import Unavailable
 from app.logs import get_logger
 from worker.control import Control, Stopped

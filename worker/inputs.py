@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from app.db.models.dataset import Dataset
-from app.db.repositories.attempts import ClaimedJob
+from app.db.repositories.attempt_values import ClaimedJob
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import SIDE_FILES, check_allowed, parse_reference
 from app.domain.object_keys import is_safe_name

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from app.db.repositories.attempts import (
-    AttemptRepository,
+from app.db.repositories.attempt_values import (
     CheckpointAccepted,
     ClaimedJob,
     DatasetReady,
     Heartbeat,
     NewArtifact,
 )
+from app.db.repositories.attempts import AttemptRepository
 from app.db.session import Database
 from app.domain.errors import Unavailable
 from app.domain.states import JobPhase, JobState, PhaseState

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.db.repositories.attempts import CheckpointAccepted, ClaimedJob, DatasetReady, NewArtifact
+from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewArtifact
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Mapping
 
-from app.db.repositories.attempts import ClaimedJob
+from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import Unavailable
 from app.domain.states import JobState

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.db.models.dataset import Dataset
-from app.db.repositories.attempts import ClaimedJob
+from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.states import JobKind, JobPhase
 from app.settings import DatasetSettings

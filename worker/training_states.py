@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.db.repositories.attempts import ClaimedJob
+from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.object_keys import in_prefix, is_safe_name, state_prefix
 from app.logs import get_logger
 from app.storage.errors import StorageError

@@ -6,8 +6,12 @@ and passes through.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -20,6 +24,7 @@ from app.domain.errors import Unavailable
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def build_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engine:
@@ -33,6 +38,7 @@ def build_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Eng
         max_overflow=max_overflow,
         pool_timeout=10,
         pool_pre_ping=True,
+        json_serializer=storable_json,
         connect_args={
             "connect_timeout": 5,
             "tcp_user_timeout": 15_000,
@@ -42,6 +48,27 @@ def build_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Eng
             f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}",
         },
     )
+
+
+def storable_json(value: Any) -> str:
+    """JSON that jsonb takes, whatever a file or a model put into it.
+
+    jsonb knows no NUL, no half of a surrogate pair and no NaN; refusing the whole row for one of them would
+    let a stranger's file name stop a job from being recorded.
+    """
+    return json.dumps(_storable(value), allow_nan=False)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NOT_STORABLE.sub("\ufffd", value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {_storable(str(key)): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value
 
 
 class Database:

@@ -16,7 +16,7 @@ from app.storage.s3 import S3Store
 from tests.end_to_end.worker_processes import Processes
 from tests.integration.worker.world import World, children_of_folder, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

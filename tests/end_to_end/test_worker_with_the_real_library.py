@@ -60,6 +60,7 @@ def end_of(world: World, job: Job, timeout_s: float = 120) -> Job:
     return row
 
 
+@pytest.mark.timeout(900)
 def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_kill(
     world: World, processes: Processes, broker_url: str, tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select, update
@@ -18,6 +17,14 @@ from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
+from app.db.repositories.attempt_values import (
+    CheckpointAccepted,
+    ClaimedJob,
+    DatasetReady,
+    Heartbeat,
+    NewArtifact,
+    claimed,
+)
 from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
@@ -33,61 +40,6 @@ from app.domain.ids import new_id
 from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
 
 _RFC_3339 = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'  # for to_char; the session's time zone is UTC
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClaimedJob:
-    """What a worker may know of the job it holds."""
-
-    id: str
-    project_id: str
-    kind: JobKind
-    attempt: int
-    attempts_used: int
-    max_attempts: int
-    checkpoint_id: str | None
-    dataset_id: str | None
-    labelled_dataset_id: str | None
-    spec: Mapping[str, Any]
-    seed: int
-    resume_state: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Heartbeat:
-    """What a beat brings back."""
-
-    cancel_requested: bool
-    pause_requested: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewArtifact:
-    """A file that lies in the object store and is to be published."""
-
-    name: str
-    object_key: str
-    size_bytes: int
-    sha256: str
-    media_type: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointAccepted:
-    """What a succeeded inspect job writes on its checkpoint."""
-
-    sha256: str
-    canonical_prefix: str
-    weights_sha256: str
-    inspection: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetReady:
-    """What a succeeded validate job writes on its data set; `files` pins every byte it read."""
-
-    files: list[dict[str, Any]]
-    summary: dict[str, Any]
 
 
 class AttemptRepository:
@@ -139,7 +91,7 @@ class AttemptRepository:
             if checkpoint.state is CheckpointState.QUARANTINED:
                 checkpoint.state = CheckpointState.SCANNING
                 self._session.flush()
-        return _claimed(job)
+        return claimed(job)
 
     def heartbeat(
         self,
@@ -356,20 +308,3 @@ def _stamped(phase: dict[str, Any], state: PhaseState, now: str) -> dict[str, An
         "started_at": phase["started_at"] or now,
         "finished_at": finished_at,
     }
-
-
-def _claimed(job: Job) -> ClaimedJob:
-    return ClaimedJob(
-        id=job.id,
-        project_id=job.project_id,
-        kind=job.kind,
-        attempt=job.attempt,
-        attempts_used=job.attempts_used,
-        max_attempts=job.max_attempts,
-        checkpoint_id=job.checkpoint_id,
-        dataset_id=job.dataset_id,
-        labelled_dataset_id=job.labelled_dataset_id,
-        spec=job.spec,
-        seed=job.seed,
-        resume_state=job.resume_state,
-    )

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func
 
 from app.db.models.job import Job
-from app.db.repositories.attempts import ClaimedJob, NewArtifact
+from app.db.repositories.attempt_values import ClaimedJob, NewArtifact
 from app.db.session import Database
 from app.domain.ids import new_id
 from app.domain.states import JobKind, JobPhase, JobState, PhaseState

@@ -169,3 +169,21 @@ def test_a_database_that_does_not_answer_is_unavailable_not_a_traceback() -> Non
         unit.projects.all()
     with pytest.raises(Unavailable):
         database.ping()
+
+
+def test_what_jsonb_cannot_hold_is_replaced_and_never_stops_a_row(
+    database: Database, project_id: str
+) -> None:
+    job = enqueue(database, project_id)
+    hostile = {"name": "a\0b\ud800c", "loss": float("nan"), "deep": [{"k\0": float("inf")}], "fine": "ü\n1"}
+    with database.unit_of_work() as unit:
+        unit.attempts.claim(job.id, owner="w", lease_s=60)
+        assert unit.attempts.record_event(job.id, 1, "noted", hostile)
+    with database.unit_of_work() as unit:
+        events, _ = unit.events.page(project_id, job.id, 2, 10)
+    assert events[0].data == {
+        "name": "a\ufffdb\ufffdc",
+        "loss": None,
+        "deep": [{"k\ufffd": None}],
+        "fine": "ü\n1",
+    }

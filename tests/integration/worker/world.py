@@ -16,7 +16,7 @@ from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.db.models.project import Project
 from app.db.models.upload import Upload
-from app.db.repositories.attempts import CheckpointAccepted, NewArtifact
+from app.db.repositories.attempt_values import CheckpointAccepted, NewArtifact
 from app.db.session import Database
 from app.domain.ids import new_id
 from app.domain.object_keys import checkpoint_attempt_prefix, upload_key

@@ -1,0 +1,111 @@
+"""What a child's end means: results only where status, outcome and files agree; else a code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from worker.failures import AttemptFailed
+from worker.outcome import interpret
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "report.json").write_text("{}")
+    return tmp_path
+
+
+def leave(folder: Path, **outcome: Any) -> None:
+    (folder / "outcome.json").write_text(json.dumps({"status": "succeeded"} | outcome))
+
+
+def failure(folder: Path, status: int, *, attempts_used: int = 1, log_tail: str = "") -> AttemptFailed:
+    with pytest.raises(AttemptFailed) as failed:
+        interpret(status, folder, attempts_used=attempts_used, log_tail=log_tail)
+    return failed.value
+
+
+def test_the_files_of_a_success_are_returned(folder: Path) -> None:
+    leave(folder, outputs=["report.json"])
+    paths = interpret(0, folder, attempts_used=1, log_tail="")
+    assert paths == (folder / "outputs" / "report.json",)
+
+
+def test_a_refusal_keeps_the_librarys_code_and_is_not_tried_again(folder: Path) -> None:
+    refusal = {"code": "forbidden_global", "message": "M.", "remedy": "R.", "where": "data.pkl"}
+    leave(folder, status="refused", failure=refusal)
+    failed = failure(folder, EXIT_REFUSED)
+    assert (failed.code, failed.message, failed.where) == ("forbidden_global", "M.", "data.pkl")
+    assert failed.retry_in_s is None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        {"outputs": ["../outcome.json"]},
+        {"outputs": ["missing.json"]},
+        {"outputs": ["report.json", "report.json"]},
+        {"outputs": [f"{n}.json" for n in range(100)]},
+        {"status": "refused", "outputs": ["report.json"]},
+        {"status": "unheard of"},
+        {"surprise": "x" * 2_000_000},
+    ],
+)
+def test_an_outcome_that_does_not_hold_is_not_believed(folder: Path, outcome: dict[str, Any]) -> None:
+    leave(folder, **outcome)
+    assert failure(folder, 0).code == "outputs_unusable"
+
+
+def test_no_outcome_at_all_is_no_success(folder: Path) -> None:
+    assert failure(folder, 0).code == "outputs_unusable"
+
+
+def test_links_pipes_and_folders_are_no_outputs(folder: Path, tmp_path: Path) -> None:
+    outputs = folder / "outputs"
+    (outputs / "link.json").symlink_to("/etc/hostname")
+    (tmp_path / "of somebody else").write_text("secret")
+    os.link(tmp_path / "of somebody else", outputs / "hard.json")
+    os.mkfifo(outputs / "pipe.json")
+    (outputs / "folder.json").mkdir()
+    for name in ("link.json", "hard.json", "pipe.json", "folder.json"):
+        leave(folder, outputs=[name])
+        assert failure(folder, 0).code == "outputs_unusable", name
+
+
+def test_an_outcome_that_is_a_link_or_a_pipe_is_not_opened(folder: Path) -> None:
+    os.mkfifo(folder / "outcome.json")
+    assert failure(folder, 0).code == "outputs_unusable"
+
+
+@pytest.mark.parametrize(
+    ("status", "log_tail", "code"),
+    [
+        (-signal.SIGKILL, "", "child_killed"),
+        (-signal.SIGSEGV, "", "child_crashed"),
+        (1, "Traceback", "child_crashed"),
+        (1, "MemoryError\n", "out_of_memory"),
+        (1, "RuntimeError: DefaultCPUAllocator: not enough memory", "out_of_memory"),
+        (EXIT_INTERRUPTED, "", "child_interrupted"),
+        (121, "guard: OSError", "sandbox_failed"),
+    ],
+)
+def test_a_crash_is_tried_again_at_once_and_later_ones_wait_longer(
+    folder: Path, status: int, log_tail: str, code: str
+) -> None:
+    waits = [failure(folder, status, attempts_used=n, log_tail=log_tail).retry_in_s for n in (1, 2, 3)]
+    assert waits == [0.0, 30.0, 60.0]
+    failed = failure(folder, status, log_tail=log_tail)
+    assert failed.code == code
+    assert failed.as_row("finetune")["log_tail" if log_tail else "phase"] == (log_tail or "finetune")
+
+
+def test_running_out_of_processor_time_would_happen_again(folder: Path) -> None:
+    failed = failure(folder, -signal.SIGXCPU)
+    assert (failed.code, failed.retry_in_s) == ("cpu_time_exceeded", None)

@@ -1,0 +1,47 @@
+"""How a child is started: nothing of the worker's environment, limits by kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.domain.states import JobKind
+from worker.sandbox import ChildLimits, environment, finds_cuda, rlimits
+
+LIMITS = ChildLimits(memory_bytes=2**33, file_bytes=2**30, hostile_cpu_s=60)
+
+
+def test_nothing_but_a_short_named_list_is_passed_on() -> None:
+    worker = {"PATH": "/bin", "CLEANCLIP_STORAGE__SECRET_KEY": "s", "AWS_PROFILE": "x", "HOME": "/root"}
+    child = environment(Path("/job"), LIMITS, worker)
+    assert child["PATH"] == "/bin"
+    assert child["HOME"] == "/job/home"
+    assert not {"CLEANCLIP_STORAGE__SECRET_KEY", "AWS_PROFILE"} & set(child)
+    assert child["CUDA_VISIBLE_DEVICES"] == "", "no GPU where none is to be used"
+
+
+def test_a_gpu_is_passed_on_where_it_is_used() -> None:
+    limits = ChildLimits(memory_bytes=None, file_bytes=1, hostile_cpu_s=None, uses_cuda=True)
+    assert environment(Path("/job"), limits, {"CUDA_VISIBLE_DEVICES": "3"})["CUDA_VISIBLE_DEVICES"] == "3"
+    assert "CUDA_VISIBLE_DEVICES" not in environment(Path("/job"), limits, {})
+
+
+def test_the_address_space_is_limited_except_where_the_driver_maps_more_than_it_uses() -> None:
+    assert rlimits(LIMITS, JobKind.SANITIZE, "full")["AS"] == 2**33
+    on_gpu = ChildLimits(memory_bytes=2**33, file_bytes=1, hostile_cpu_s=None, uses_cuda=True)
+    assert "AS" not in rlimits(on_gpu, JobKind.SANITIZE, "full")
+
+
+def test_processor_time_is_limited_for_hostile_bytes_and_not_for_training() -> None:
+    assert rlimits(LIMITS, JobKind.INSPECT, "full")["CPU"] == 60
+    assert rlimits(LIMITS, JobKind.VALIDATE, "full")["CPU"] == 60
+    assert "CPU" not in rlimits(LIMITS, JobKind.SANITIZE, "full")
+
+
+def test_processes_are_counted_only_where_the_count_is_our_own() -> None:
+    assert "NPROC" in rlimits(LIMITS, JobKind.AUDIT, "network")
+    assert "NPROC" not in rlimits(LIMITS, JobKind.AUDIT, "none")
+
+
+def test_a_device_that_was_named_is_believed() -> None:
+    assert finds_cuda("cuda")
+    assert not finds_cuda("cpu")

@@ -1,0 +1,89 @@
+"""Transfers: broken off at once, patient with an outage, hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.storage.errors import ObjectNotFound, StoreUnavailable
+from worker import transfer
+from worker.control import Control, Stopped
+from worker.transfer import download, file_sha256, interruptible, patiently
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_FIRST_PAUSE_S", 0.05)
+
+
+def go_on() -> None:
+    pass
+
+
+def test_work_that_hangs_is_left_behind_when_somebody_cancels() -> None:
+    control = Control(threading.Event())
+    threading.Timer(0.2, control.cancel).start()
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        interruptible(lambda: time.sleep(30), control.check)
+    assert time.monotonic() - started < 5
+
+
+def test_the_result_and_the_error_of_the_work_come_through() -> None:
+    assert interruptible(lambda: 42, go_on) == 42
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 // 0, go_on)
+
+
+def test_an_outage_is_sat_out_within_the_patience() -> None:
+    tries = []
+
+    def work() -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            raise StoreUnavailable("away")
+        return len(tries)
+
+    assert patiently(work, go_on, patience_s=10) == 3
+
+
+def test_an_outage_longer_than_the_patience_is_raised() -> None:
+    def work() -> None:
+        raise StoreUnavailable("away")
+
+    with pytest.raises(StoreUnavailable):
+        patiently(work, go_on, patience_s=0.2)
+
+
+def test_what_another_try_cannot_mend_is_raised_at_once() -> None:
+    tries = []
+
+    def work() -> None:
+        tries.append(1)
+        raise ObjectNotFound("gone")
+
+    with pytest.raises(ObjectNotFound):
+        patiently(work, go_on, patience_s=10)
+    assert len(tries) == 1
+
+
+def test_a_download_is_hashed_while_it_is_written(tmp_path: Path) -> None:
+    chunks = [b"a" * 1000, b"b" * 500]
+
+    class Store:
+        def stream(self, key: str) -> Iterator[bytes]:
+            assert key == "k"
+            yield from chunks
+
+    heard: list[int] = []
+    got = download(Store(), "k", tmp_path / "file", heard.append)  # type: ignore[arg-type]
+    body = b"".join(chunks)
+    assert (tmp_path / "file").read_bytes() == body
+    assert got.sha256 == hashlib.sha256(body).hexdigest() == file_sha256(tmp_path / "file")
+    assert got.size_bytes == 1500
+    assert heard == [1000, 500]
