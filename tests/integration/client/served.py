@@ -20,7 +20,7 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.project import Project
 from app.db.models.upload import Upload
-from app.db.repositories.attempts import CheckpointAccepted, DatasetReady, NewArtifact
+from app.db.repositories.attempt_values import CheckpointAccepted, DatasetReady, NewArtifact
 from app.db.session import Database
 from app.domain.ids import new_id
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, UploadPurpose, UploadState
