@@ -163,6 +163,7 @@ class Result(Answer):
     verdict: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+    ca_lost: dict[str, Any] | None = None
     artifact_ids: tuple[str, ...] = ()
 
 

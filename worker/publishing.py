@@ -20,7 +20,7 @@ from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
 from sanitizer.jobspec import DATASET_ADAPTER, DATASET_NAME, INSPECTION_ADAPTER, INSPECTION_NAME, REPORT_NAME
-from sanitizer.report import AuditFigures, load_json
+from sanitizer.report import load_json
 from worker.failures import CRASH_RETRY_S, AttemptFailed
 from worker.ledger import Ledger
 from worker.outcome import read_regular
@@ -115,22 +115,11 @@ def _read(outputs: dict[str, Path], name: str) -> bytes:
 
 
 def _judgement(report_json: bytes) -> dict[str, Any]:
-    """Verdict and figures of a report, short enough for the job's row."""
+    """Verdict and figures of a report, whole, as the API shows them: training and inputs stay in the file."""
     report = load_json(report_json)
     return {
         "verdict": asdict(report.verdict),
-        "before": _figures(report.before),
-        "after": None if report.after is None else _figures(report.after),
+        "before": asdict(report.before),
+        "after": None if report.after is None else asdict(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
-    }
-
-
-def _figures(figures: AuditFigures) -> dict[str, Any]:
-    return {
-        "weights_sha256": figures.weights_sha256,
-        "ca": asdict(figures.ca),
-        "attacks": [
-            {"name": attack.name, "asr": asdict(attack.asr), "pa": asdict(attack.pa)}
-            for attack in figures.attacks
-        ],
     }

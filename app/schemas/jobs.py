@@ -17,7 +17,7 @@ from app.domain.limits import (
 )
 from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe, Seed
-from sanitizer.report import AuditFigures, Verdict
+from sanitizer.report import AuditFigures, Difference, Verdict
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
@@ -100,6 +100,7 @@ class ResultOut(WireOut):
     verdict: Verdict | None = None
     before: AuditFigures | None = None
     after: AuditFigures | None = None
+    ca_lost: Difference | None = None
     artifact_ids: list[str] = Field(default_factory=list)
 
 

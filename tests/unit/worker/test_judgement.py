@@ -1,0 +1,89 @@
+"""What a worker keeps of a report on the job's row is what the API can show."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from app.schemas.jobs import ResultOut
+from sanitizer.recipe import AuditOptions, DeclaredOptions
+from sanitizer.report import (
+    AttackFigures,
+    AuditFigures,
+    CheckpointInput,
+    Difference,
+    Environment,
+    Estimate,
+    Report,
+    Verdict,
+    dump_json,
+)
+from worker.publishing import _judgement
+
+
+def share(successes: int) -> Estimate:
+    return Estimate(value=successes / 10, n=10, successes=successes, low=0.0, high=1.0)
+
+
+def figures(ca: int) -> AuditFigures:
+    attack = AttackFigures(
+        name="badnet",
+        options={"attack": "badnet", "size": 0.1},
+        trigger_sha256="1" * 64,
+        asr=share(9),
+        asr_including_target=share(10),
+        pa=share(1),
+    )
+    return AuditFigures(
+        weights_sha256="2" * 64,
+        seed=3,
+        ca=share(ca),
+        ca_top5=share(10),
+        untriggered_target_rate=share(0),
+        attacks=(attack,),
+    )
+
+
+def report(*, is_audit: bool) -> Report:
+    return Report(
+        kind="audit" if is_audit else "sanitize",
+        created_at=datetime.now(UTC),
+        seed=3,
+        checkpoint=CheckpointInput(
+            upload_sha256=None,
+            weights_sha256="2" * 64,
+            layout="research",
+            architecture={},
+            declared=DeclaredOptions(),
+        ),
+        data=(),
+        audit=AuditOptions(target="dog"),
+        before=figures(9),
+        after=None if is_audit else figures(8),
+        ca_lost=None if is_audit else Difference(value=0.1, n=10, lost=2, gained=1, low=-0.1, high=0.3),
+        verdict=Verdict(outcome="undecided", reason="Ten images decide nothing.", attacks=()),
+        environment=Environment(
+            code_version="0",
+            python="3",
+            torch="2",
+            open_clip="3",
+            device="cpu",
+            machine="test",
+            num_threads=1,
+            precision="fp32",
+        ),
+    )
+
+
+def test_every_figure_of_a_sanitize_report_reaches_the_api() -> None:
+    written = report(is_audit=False)
+    shown = ResultOut.model_validate(_judgement(dump_json(written)) | {"artifact_ids": ["art_1"]})
+    assert (shown.before, shown.after) == (written.before, written.after)
+    assert (shown.ca_lost, shown.verdict) == (written.ca_lost, written.verdict)
+
+
+def test_an_audit_has_figures_before_only() -> None:
+    written = report(is_audit=True)
+    shown = ResultOut.model_validate(_judgement(dump_json(written)))
+    assert shown.before == written.before
+    assert shown.after is None
+    assert shown.ca_lost is None
