@@ -60,12 +60,15 @@ class UploadCalls:
         )
         return self._wire.read(Upload, answer)
 
-    def complete(self, upload_id: str, parts: Sequence[StoredPart] | None = None) -> Upload:
-        """All parts are sent. `parts`: what the store answered, checked against what it holds."""
-        body = None
+    def complete(
+        self, upload_id: str, parts: Sequence[StoredPart] | None = None, *, sha256: str | None = None
+    ) -> Upload:
+        """All parts are sent. `parts`: what the store answered, checked against what it holds; `sha256`:
+        of the whole file, which the service holds the bytes against before it accepts them."""
+        body: dict[str, Any] = {} if sha256 is None else {"sha256": sha256}
         if parts:
-            body = {"parts": [{"number": part.number, "etag": part.etag} for part in parts]}
-        return self._wire.post(Upload, f"/v1/uploads/{upload_id}/complete", body)
+            body["parts"] = [{"number": part.number, "etag": part.etag} for part in parts]
+        return self._wire.post(Upload, f"/v1/uploads/{upload_id}/complete", body or None)
 
     def cancel(self, upload_id: str) -> Upload:
         """Give it up; what was sent is deleted."""

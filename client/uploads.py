@@ -122,7 +122,7 @@ class Uploads(UploadCalls):
                 sent, is_streamed = self._stream(upload, path, meter), True
             _check(path, sha256, sent.sha256)
             try:
-                upload = self.complete(upload.id, sent.parts)
+                upload = self.complete(upload.id, sent.parts, sha256=sent.sha256)
                 break
             except Conflict as refusal:
                 if is_last_round or refusal.code not in _SEND_AGAIN:

@@ -191,7 +191,8 @@ def complete_upload(
     body: Annotated[CompleteIn | None, Body()] = None,
 ) -> Response:
     """Checks that every part is there and has its size. A checkpoint then waits in quarantine for its
-    inspection, which also verifies the digest. A second call gives the same answer."""
+    inspection, which also holds the bytes against the SHA-256 that was declared here or at the start.
+    A second call gives the same answer."""
     upload = _read(ports, caller, upload_id)
     if upload.state is not UploadState.COMPLETED:
         claimed = None if body is None or body.parts is None else body.parts
@@ -200,15 +201,15 @@ def complete_upload(
             upload,
             None if claimed is None else [ClaimedPart(number=p.number, etag=p.etag) for p in claimed],
         )
-    return _finish(ports, caller, upload, once)
+    return _finish(ports, caller, upload, once, sha256=None if body is None else body.sha256)
 
 
-def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once) -> Response:
+def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256: str | None) -> Response:
     try:
         with ports.database.unit_of_work() as unit:
             if (answer := once.seen(unit, caller)) is not None:
                 return answer
-            row, job = uploads.finish(unit, caller, upload.id)
+            row, job = uploads.finish(unit, caller, upload.id, sha256=sha256)
             answer = once.keep(unit, UploadOut.of(row), status=200)
     except Conflict as refusal:
         if refusal.code == "upload_state_conflict":  # cancelled or expired while it was put together

@@ -61,9 +61,11 @@ class PartIn(WireIn):
 
 
 class CompleteIn(WireIn):
-    """Optional: the ETags that the store answered, checked against what it holds now."""
+    """All optional. `parts`: the ETags that the store answered, checked against what it holds now.
+    `sha256`: of the whole file, as computed while it was sent; the inspection holds the bytes against it."""
 
     parts: Annotated[list[PartIn], Len(1, 10_000)] | None = None
+    sha256: Sha256 | None = None
 
 
 class PartOut(WireOut):

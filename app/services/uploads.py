@@ -166,15 +166,27 @@ def stored_parts(store: ObjectStore, upload: Upload) -> list[Part]:
         return []
 
 
-def finish(unit: UnitOfWork, caller: Caller, upload_id: str) -> tuple[Upload, Job | None]:
+def finish(
+    unit: UnitOfWork, caller: Caller, upload_id: str, *, sha256: str | None
+) -> tuple[Upload, Job | None]:
     """Record that the bytes are complete; a checkpoint becomes a row with its inspect job, in quarantine.
 
-    Safe to repeat: a completed upload comes back as it is, without a job. Raises NotFound, Conflict.
+    `sha256` is what the inspection will hold the bytes against, where none was declared at the start.
+    Safe to repeat: a completed upload comes back as it is, without a job. Raises NotFound, Conflict, and
+    InvalidInput (`upload_digest_mismatch`) where another digest was declared.
     """
     upload = unit.uploads.get(caller.project_id, upload_id, for_update=True)
+    if sha256 is not None and upload.declared_sha256 not in (None, sha256):
+        raise InvalidInput(
+            "upload_digest_mismatch",
+            "Another SHA-256 was declared for this upload.",
+            "Complete it with the digest of the file that was announced, or create a new upload.",
+            pointer="/sha256",
+        )
     if upload.state is UploadState.COMPLETED:
         return upload, None
     check_open(upload)
+    upload.declared_sha256 = upload.declared_sha256 or sha256
     upload.state = UploadState.COMPLETED
     upload.completed_at = datetime.now(UTC)
     job = _begin_inspection(unit, upload) if upload.purpose is UploadPurpose.CHECKPOINT else None

@@ -195,6 +195,27 @@ def test_a_completed_upload_cannot_be_cancelled(api: httpx.Client) -> None:
     refused(api.post(f"/v1/uploads/{upload['id']}/cancel"), 409, "upload_state_conflict")
 
 
+def test_a_digest_given_at_the_end_is_what_the_inspection_will_hold_the_bytes_against(
+    api: httpx.Client,
+) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    done = api.post(f"/v1/uploads/{upload['id']}/complete", json={"sha256": digest}).json()
+    assert (done["state"], done["sha256"]) == ("completed", digest)
+
+
+def test_a_digest_at_the_end_that_differs_from_the_declared_one_is_refused_and_can_be_mended(
+    api: httpx.Client,
+) -> None:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    upload = create(api, sha256=digest)
+    send_parts(upload, CONTENT)
+    here = f"/v1/uploads/{upload['id']}/complete"
+    refused(api.post(here, json={"sha256": "0" * 64}), 422, "upload_digest_mismatch", "/sha256")
+    assert api.post(here, json={"sha256": digest}).json()["state"] == "completed"
+
+
 def test_an_upload_cancelled_while_it_is_put_together_leaves_no_object(
     service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
