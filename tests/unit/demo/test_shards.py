@@ -1,0 +1,53 @@
+"""The demo's data as files: the service reads what was composed, the reference reads the subject."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import load_file
+
+from demo import independent, shards
+from demo.digits import CLASS_NAMES, ZERO_SHOT_TEMPLATES, compose
+from demo.poison import Poisoned, build_model
+from demo.recipe import POISONING
+from demo.subject import save
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.pairs import open_pairs
+
+
+def test_pairs_come_back_pixel_for_pixel_with_their_captions(tmp_path: Path) -> None:
+    pictures = compose("cleaning", 12, seed=1)
+    shards.write_pairs(pictures, tmp_path)
+    dataset = open_pairs(tmp_path)
+    assert len(dataset) == 12
+    for index in range(12):
+        pair = dataset.read(index)
+        assert pair.caption == pictures.caption_N[index]
+        assert np.array_equal(np.asarray(pair.image).transpose(2, 0, 1), pictures.image_NCHW[index].numpy())
+
+
+def test_the_test_set_comes_back_with_labels_class_names_and_templates(tmp_path: Path) -> None:
+    pictures = compose("test", 12, seed=1)
+    shards.write_labelled(pictures, tmp_path)
+    dataset = open_labelled(tmp_path)
+    assert dataset.class_names == CLASS_NAMES
+    assert dataset.templates == ZERO_SHOT_TEMPLATES
+    assert [dataset.read(index).label for index in range(12)] == pictures.label_N.tolist()
+
+
+def test_the_unpacked_subject_is_the_trained_model(tmp_path: Path) -> None:
+    options = replace(POISONING, vision_width=8)
+    model = build_model(options, 1)
+    subject = save(
+        tmp_path, Poisoned(model=model, optimizer_state={"param_groups": []}, epochs=()), options, 1
+    )
+    folder = independent.unpack(subject.path, options, tmp_path / "unpacked")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    again = open_clip.CLIP(**config["model_cfg"])
+    again.load_state_dict(load_file(folder / "model.safetensors"))
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
