@@ -183,7 +183,7 @@ class Attempt:
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:
         phase = self._tracker.phase
-        _LOG.warning("attempt_failed", code=failure.code, reason=failure.message)
+        _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_tail=failure.log_tail)
         error = failure.as_row(phase.value if phase else None)
         state = self._ledger.fail(error, retry_in_s=failure.retry_in_s)
         self._delete_rejected_upload(state)

@@ -92,13 +92,20 @@ class Database:
 
     @contextmanager
     def exclusively(self, lock: int) -> Iterator[bool]:
-        """Hold the advisory lock of that number for the block; yields False where another holds it."""
+        """Hold the advisory lock of that number for the block; yields False where another holds it.
+
+        The lock belongs to a connection, not to a transaction: none is open meanwhile, and a process that
+        dies lets go of it.
+        """
         try:
-            with self._engine.connect() as connection:
-                statement = text("SELECT pg_try_advisory_xact_lock(:lock)")
-                connection.execute(text(f"SET idle_in_transaction_session_timeout = {15 * 60_000}"))
-                yield bool(connection.execute(statement, {"lock": lock}).scalar_one())
-                connection.execute(text("RESET idle_in_transaction_session_timeout"))
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                try_lock = text("SELECT pg_try_advisory_lock(:lock)")
+                is_ours = bool(connection.execute(try_lock, {"lock": lock}).scalar_one())
+                try:
+                    yield is_ours
+                finally:
+                    if is_ours:
+                        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             raise _unavailable() from error
 

@@ -22,13 +22,12 @@ class OutboxRepository:
         return row
 
     def pending(self, limit: int) -> Sequence[OutboxMessage]:
-        """Unpublished messages, oldest first, locked so that two readers never take the same."""
+        """Unpublished messages, oldest first. One reader at a time: the sweeper, which holds a lock."""
         query = (
             select(OutboxMessage)
             .where(OutboxMessage.published_at.is_(None))
             .order_by(OutboxMessage.id)
             .limit(limit)
-            .with_for_update(skip_locked=True)
         )
         return self._session.scalars(query).all()
 
