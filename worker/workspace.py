@@ -87,15 +87,22 @@ def _is_in_use(folder: Path) -> bool:
 def _remove(folder: Path) -> None:
     """Also where the child took away its own permissions, or a late writer still adds files."""
     for _ in range(3):
-        shutil.rmtree(folder, onerror=_make_writable_and_retry)
-        if not folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return
+        except OSError:
+            _open_up(folder)
+        else:
             return
     _LOG.error("workspace_not_removed", folder=folder.name)
 
 
-def _make_writable_and_retry(function: object, path: str, error: object) -> None:
-    with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700, follow_symlinks=False) if os.chmod in os.supports_follow_symlinks else None
-        if callable(function):
-            function(path)
+def _open_up(folder: Path) -> None:
+    """Give ourselves every folder back, each before it is looked into; links are not followed."""
+    for path, names, _ in os.walk(folder):
+        for below in (Path(path) / name for name in names):
+            if not below.is_symlink():
+                with contextlib.suppress(OSError):
+                    below.chmod(0o700)

@@ -27,10 +27,11 @@ def test_the_folder_is_gone_also_when_the_work_fails(tmp_path: Path) -> None:
 
 def test_what_a_child_made_unreadable_is_removed_all_the_same(tmp_path: Path) -> None:
     with workspace(tmp_path, "job_1", 1) as place:
-        locked = place.job / "locked"
-        locked.mkdir()
+        locked = place.job / "outer" / "inner"
+        locked.mkdir(parents=True)
         (locked / "file").write_text("x")
         locked.chmod(0)
+        locked.parent.chmod(0)
     assert list(tmp_path.iterdir()) == []
 
 
