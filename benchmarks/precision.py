@@ -1,4 +1,4 @@
-"""Prints the time of one CleanCLIP step in fp32 and bf16, for a small and two full-size models, on this machine.
+"""Prints the time of one CleanCLIP step in fp32 and bf16, for a small and two full-size models, on this host.
 
     python -m benchmarks.precision [--batch 16] [--steps 3] [--models tiny RN50 ViT-B/32]
 
@@ -95,7 +95,7 @@ def main() -> None:
     where = device.pick(arguments.device)
     print(f"torch {torch.__version__}, {where}, batch {arguments.batch}")
     print(
-        f"{'model':10} {'threads':>7} {'fp32 s':>9} {'bf16 s':>9} {'ratio':>7} {'fp32':>11} {'bf16':>11} pairs/s"
+        f"{'model':10} {'threads':>7} {'fp32 s':>9} {'bf16 s':>9} {'ratio':>7} {'pairs/s':>11} {'pairs/s':>11}"
     )
     for name in arguments.models:
         print(measure(name, arguments.batch, arguments.steps, where), flush=True)
