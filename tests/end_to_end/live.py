@@ -1,0 +1,129 @@
+"""The whole service running: API, two workers with real children, sweeper; two tenants; what lies where.
+
+The service reaches its object store through a gate that tests can shut; clients reach the store directly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mypy_boto3_s3.client import S3Client
+from sqlalchemy import Engine, func, select
+
+from app.db.schema import metadata
+from app.db.session import Database
+from app.local.service import Service
+from app.storage.s3 import S3Store
+from client.client import Client
+from client.models import Job
+from client.retries import Clock
+from tests.end_to_end.gate import Gate
+from tests.integration.api.service import Tenant
+from tests.integration.worker.world import children_of_folder
+
+PATIENCE_S = 300.0
+"""For what takes seconds on a quiet machine: a busy one must not fail a test."""
+LOOK_EVERY_S = 0.05
+QUICK_CLOCK = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.2)))
+"""Clients that poll often: the service is our own and waits for nobody else."""
+_TOUCHED_BY_READING = {"projects", "api_keys"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """`ours` has good things in it; `careless` sends bad ones, and tries what is ours."""
+
+    service: Service
+    database: Database
+    engine: Engine
+    """The tests' own way to the database."""
+    store: S3Store
+    """The tests' own way to the store, not through the gate."""
+    s3: S3Client
+    gate: Gate
+    ours: Tenant
+    careless: Tenant
+    work_dir: Path
+    pids: Mapping[str, int]
+    """Of the service's processes, as they were started."""
+
+    @property
+    def url(self) -> str:
+        return self.service.url
+
+    def client(self, tenant: Tenant) -> Client:
+        return Client(self.url, tenant.key, clock=QUICK_CLOCK)
+
+    # -- data sets
+
+    def put_data(self, name: str, files: Mapping[str, bytes]) -> str:
+        """Store files where data sets may lie; returns the reference to them."""
+        for file, content in files.items():
+            self.store.put_bytes(f"data/{name}/{file}", content)
+        return f"s3://{self.store.bucket}/data/{name}/"
+
+    # -- what is there
+
+    def objects(self, tenant: Tenant) -> list[str]:
+        """Keys of all objects and unfinished multipart uploads that are the tenant's."""
+        unfinished = self.s3.list_multipart_uploads(Bucket=self.store.bucket).get("Uploads", [])
+        keys = [stored.key for stored in self.store.list_prefix("")]
+        keys += [f"{upload['Key']} (unfinished)" for upload in unfinished]
+        return sorted(key for key in keys if f"/{tenant.project_id}/" in key)
+
+    def state(self, tenant: Tenant) -> dict[str, Any]:
+        """How many rows of every table are the tenant's, and its objects."""
+        found: dict[str, Any] = {"objects": self.objects(tenant)}
+        with self.engine.connect() as connection:
+            for table in metadata.sorted_tables:
+                if table.name not in _TOUCHED_BY_READING:
+                    query = select(func.count()).select_from(table)
+                    mine = query.where(table.c.project_id == tenant.project_id)
+                    found[table.name] = connection.scalar(mine)
+        return found
+
+    @contextlib.contextmanager
+    def nothing_left_behind(self, tenant: Tenant) -> Iterator[None]:
+        """What happens inside changes no row count and no object of the tenant's."""
+        before = self.state(tenant)
+        yield
+        assert self.state(tenant) == before
+
+    def children(self) -> list[int]:
+        """Processes that work in the folder of a job."""
+        return children_of_folder(self.work_dir)
+
+    def job_folders(self) -> list[str]:
+        return sorted(path.name for path in self.work_dir.glob("*/job_*"))
+
+    def assert_same_processes(self) -> None:
+        """No process of the service has ended since the start."""
+        for name, process in self.service.processes.items():
+            assert process.is_running, process.log_tail()
+            assert process.pid == self.pids[name]
+
+
+def wait_until(is_true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_true():
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        time.sleep(LOOK_EVERY_S)
+
+
+def wait_for_job(
+    client: Client, job_id: str, is_there: Callable[[Job], object], what: str, timeout_s: float = PATIENCE_S
+) -> Job:
+    """Poll a job until it stands as wished; an end that was not wished fails at once."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        job = client.jobs.get(job_id)
+        if is_there(job):
+            return job
+        assert not job.is_finished, f"{what}: the job is {job.state} ({job.error})"
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s, the job is {job.state}"
+        time.sleep(LOOK_EVERY_S)
