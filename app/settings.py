@@ -114,7 +114,6 @@ class WorkerSettings(Group):
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
     """Per child; None: as many as there are cores."""
-    num_loader_workers: int = Field(default=0, ge=0)
     device: Device = "auto"
     stop_grace_s: PositiveFloat = 30.0
     """Between SIGTERM, which saves the training state, and SIGKILL."""

@@ -148,7 +148,7 @@ UPLOAD_TRANSITIONS: Mapping[UploadState, frozenset[UploadState]] = {
     UploadState.COMPLETING: frozenset(
         {UploadState.COMPLETED, UploadState.OPEN, UploadState.CANCELLED, UploadState.EXPIRED}
     ),
-    UploadState.COMPLETED: frozenset(),
+    UploadState.COMPLETED: frozenset({UploadState.EXPIRED}),  # shards that no data set uses
     UploadState.CANCELLED: frozenset(),
     UploadState.EXPIRED: frozenset(),
 }

@@ -105,7 +105,7 @@ def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Data
 
 
 def _check_upload(unit: UnitOfWork, caller: Caller, upload_id: str) -> None:
-    upload = unit.uploads.get(caller.project_id, upload_id)
+    upload = unit.uploads.get(caller.project_id, upload_id, for_update=True)  # not swept meanwhile
     if upload.purpose is not UploadPurpose.DATASET:
         raise Conflict(
             "dataset_upload_unusable",

@@ -9,12 +9,22 @@ from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
 from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.upload import Upload
 from app.db.repositories.job_changes import announce, cancel, fail, move, seconds
-from app.domain.states import LEASED, TERMINAL, CheckpointState, JobKind, JobState, UploadState
+from app.domain.states import (
+    LEASED,
+    TERMINAL,
+    CheckpointState,
+    DatasetState,
+    JobKind,
+    JobState,
+    UploadPurpose,
+    UploadState,
+)
 
 WORKER_LOST = {
     "code": "worker_lost",
@@ -85,11 +95,25 @@ class SweepRepository:
         return sorted((row.id, row.kind) for row in self._session.execute(statement))
 
     def expire_uploads(self, limit: int = 100) -> Sequence[str]:
-        """Mark unfinished uploads whose time is over; their bytes go with `abandoned_uploads`."""
+        """Mark uploads whose time is over: unfinished ones, and shards that no living data set uses.
+
+        Their bytes go with `abandoned_uploads`."""
+        is_used = (
+            select(Dataset.id)
+            .where(
+                Dataset.upload_id == Upload.id,
+                Dataset.deleted_at.is_(None),
+                Dataset.state != DatasetState.REJECTED,
+            )
+            .exists()
+        )
+        is_unused_data = and_(
+            Upload.state == UploadState.COMPLETED, Upload.purpose == UploadPurpose.DATASET, ~is_used
+        )
         query = (
             select(Upload)
             .where(
-                Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING]),
+                or_(Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING]), is_unused_data),
                 Upload.expires_at < func.clock_timestamp(),
             )
             .limit(limit)

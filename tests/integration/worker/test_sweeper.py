@@ -13,8 +13,8 @@ from app.db.models.upload import Upload
 from app.db.session import Database
 from app.domain.ids import new_id
 from app.domain.object_keys import output_attempt_prefix, state_prefix, upload_key
-from app.domain.states import CheckpointState, JobKind, JobState, UploadPurpose, UploadState
-from app.storage.errors import StoreUnavailable, UploadNotFound
+from app.domain.states import CheckpointState, DatasetKind, JobKind, JobState, UploadPurpose, UploadState
+from app.storage.errors import ObjectNotFound, StoreUnavailable, UploadNotFound
 from tests.integration.worker.world import World
 from worker.sweeper import SWEEP_LOCK, SweepOptions, SweepReport, sweep_once
 
@@ -135,6 +135,20 @@ def test_an_expired_upload_loses_its_parts_and_an_open_one_does_not(world: World
     world.store.abort_multipart(fresh.object_key, str(fresh.store_upload_id))
 
 
+def test_uploaded_shards_stay_while_a_data_set_lives_and_go_once_none_does(world: World) -> None:
+    used, unused = (_complete_shards(world, expires_at=PAST) for _ in range(2))
+    dataset, _ = world.dataset(DatasetKind.PAIRS, {}, uri=None, upload_id=used.id)
+    sweep(world)
+    assert world.store.head(used.object_key).size_bytes == 4
+    with pytest.raises(ObjectNotFound):
+        world.store.head(unused.object_key)
+    with world.database.unit_of_work() as unit:
+        unit.datasets.get(world.project_id, dataset.id).deleted_at = datetime.now(UTC)
+    sweep(world)
+    with pytest.raises(ObjectNotFound):
+        world.store.head(used.object_key)
+
+
 def test_outputs_of_losers_and_states_of_ended_jobs_are_removed_and_the_winner_stays(world: World) -> None:
     job = world.audit_job()
     assert world.runner().run(job.id) is JobState.SUCCEEDED
@@ -224,6 +238,16 @@ def test_a_store_that_is_away_stops_its_own_steps_only(world: World) -> None:
     sweep(world)
     with world.database.unit_of_work() as unit:
         assert unit.checkpoints.get(world.project_id, checkpoint.id).upload_object_key is None
+
+
+def _complete_shards(world: World, *, expires_at: datetime) -> Upload:
+    upload = _open_upload(world, expires_at=expires_at)
+    parts = world.store.list_parts(upload.object_key, str(upload.store_upload_id))
+    world.store.complete_multipart(upload.object_key, str(upload.store_upload_id), parts, size_bytes=4)
+    with world.database.unit_of_work() as unit:
+        row = unit.uploads.get(world.project_id, upload.id)
+        row.purpose, row.state = UploadPurpose.DATASET, UploadState.COMPLETED
+    return upload
 
 
 def _open_upload(world: World, *, expires_at: datetime) -> Upload:
