@@ -12,9 +12,10 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -117,7 +118,9 @@ class PairBatches:
         """The batches of `epoch` from `start_step` on. Raises DatasetRejected when too many pairs are bad."""
         self._positions.epoch, self._positions.start_step = epoch, start_step
         built: Iterator[BuiltBatch] = (
-            map(self._assembler.build, self._positions) if self._loader is None else iter(self._loader)
+            map(self._assembler.build, self._positions)
+            if self._loader is None
+            else map(_as_tensors, self._loader)
         )
         for batch in built:
             for skipped in batch.skipped:
@@ -175,7 +178,9 @@ class LabelledBatches:
     def __iter__(self) -> Iterator[LabelledBatch]:
         """One pass. Raises DatasetRejected when too many images are bad."""
         built: Iterator[tuple[LabelledBatch | None, tuple[Skipped, ...]]] = (
-            map(self._assembler.build, self._starts) if self._loader is None else iter(self._loader)
+            map(self._assembler.build, self._starts)
+            if self._loader is None
+            else map(_as_tensors, self._loader)
         )
         for batch, all_skipped in built:
             for skipped in all_skipped:
@@ -252,7 +257,7 @@ def _loader(assembler: _Assembler, positions: Iterable[Any], num_workers: int) -
         batch_size=None,
         sampler=positions,
         num_workers=num_workers,
-        collate_fn=_as_is,
+        collate_fn=_as_arrays,
         persistent_workers=True,
         worker_init_fn=_leave_signals_to_the_parent,
         # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
@@ -266,5 +271,30 @@ def _leave_signals_to_the_parent(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _as_is(batch: Any) -> Any:
-    return batch
+def _as_arrays(built: Any) -> Any:
+    """A built batch with arrays in the place of tensors, for the way between processes.
+
+    Torch sends a tensor's memory as a file descriptor, through a socket in the temporary folder. The path of
+    a socket may have 107 characters; in a job's deep folder it has more, and the batch would never arrive.
+    """
+    return _converted(built, Tensor, lambda tensor: tensor.numpy())
+
+
+def _as_tensors(built: Any) -> Any:
+    """The inverse of `_as_arrays`."""
+    return _converted(built, np.ndarray, torch.from_numpy)
+
+
+def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    """`value` with every `kind` inside its dataclasses and tuples converted."""
+    if isinstance(value, kind):
+        return convert(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value,
+            **{field.name: _converted(getattr(value, field.name), kind, convert) for field in fields(value)},
+        )
+    if isinstance(value, tuple):
+        parts = [_converted(part, kind, convert) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -114,6 +115,17 @@ def test_workers_change_nothing_even_after_an_epoch_was_left_early(
     assert equal(helped.epoch(0), alone.epoch(0))
     next(helped.epoch(1))
     assert equal(helped.epoch(2, 1), list(alone.epoch(2))[1:])
+
+
+@pytest.mark.timeout(60)
+def test_workers_reach_their_parent_from_a_temporary_folder_too_deep_for_a_socket(
+    pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    monkeypatch.setitem(multiprocessing.process.current_process()._config, "tempdir", str(deep))  # type: ignore[attr-defined]
+    helped = batches(pairs_folder, num_workers=1)
+    assert equal(helped.epoch(0), batches(pairs_folder).epoch(0))
 
 
 def test_ranks_share_the_pairs_without_overlap(pairs_folder: Path) -> None:
