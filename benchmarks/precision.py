@@ -95,7 +95,8 @@ def main() -> None:
     where = device.pick(arguments.device)
     print(f"torch {torch.__version__}, {where}, batch {arguments.batch}")
     print(
-        f"{'model':10} {'threads':>7} {'fp32 s':>9} {'bf16 s':>9} {'ratio':>7} {'pairs/s':>11} {'pairs/s':>11}"
+        f"{'model':10} {'threads':>7} {'fp32 s':>9} {'bf16 s':>9} {'ratio':>7} "
+        f"{'pairs/s':>11} {'pairs/s':>11}"
     )
     for name in arguments.models:
         print(measure(name, arguments.batch, arguments.steps, where), flush=True)

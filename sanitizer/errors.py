@@ -8,7 +8,8 @@
     └── Interrupted          a stop was asked for; the training state has been saved
 
 Every error says what is wrong and where (`message`), what to do (`remedy`), and carries a stable
-`code` that reaches the API unchanged. None of them carries bytes of the input beyond a short, printable excerpt.
+`code` that reaches the API unchanged. None of them carries bytes of the input beyond a
+short, printable excerpt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the library tells whoever called it where it stands. Free of torch; knows no job, no queue, no terminal.
+"""How the library tells whoever called it where it stands. Free of torch; knows no job, no queue.
 
 The library calls a `Progress`; the command line draws a bar from it, the child process of a worker
 writes it as JSON lines, tests collect it in a list.
@@ -24,7 +24,7 @@ class PhaseStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class Advanced:
-    """`done` of the phase's `total` units are finished; `rate` is in `rate_unit` a second ('pairs', 'images')."""
+    """`done` of the phase's `total` units are finished; `rate` is in `rate_unit` a second ('pairs')."""
 
     type: Literal["advanced"] = "advanced"
     phase: Phase

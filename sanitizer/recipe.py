@@ -129,7 +129,7 @@ class BadNetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BlendedOptions:
-    """x' = (1 - alpha) x + alpha * noise, noise ~ U[0,1] over the whole image (Chen et al., arXiv 1712.05526)."""
+    """x' = (1 - alpha) x + alpha * noise, noise ~ U[0,1], the whole image (Chen et al., arXiv 1712.05526)."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -163,7 +163,7 @@ class SIGOptions:
     amplitude: Annotated[float, Gt(0), Le(1)] = 60 / 255
     frequency: Annotated[int, Interval(ge=1, le=512)] = 6
     blend: Annotated[float, Gt(0), Le(1)] | None = None
-    """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code does."""
+    """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,8 @@ class AuditOptions:
 class Policy:
     """Limits that a cleaned model is judged by, on the bound of the 95 % interval, not on the point.
 
-    `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the lower bound is over it.
+    `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the
+    lower bound is over it.
     `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
     """
 
