@@ -80,7 +80,7 @@ def measure(name: str, num_pairs: int, num_steps: int, where: torch.device) -> s
     threads = torch.get_num_threads()
     return (
         f"{name:10} {threads:7} {fp32:9.3f} {bf16:9.3f} {fp32 / bf16:7.2f} "
-        f"{num_pairs / fp32:11.1f} {num_pairs / bf16:11.1f}"
+        f"{num_pairs / fp32:9.1f} {num_pairs / bf16:9.1f}"
     )
 
 
@@ -95,8 +95,7 @@ def main() -> None:
     where = device.pick(arguments.device)
     print(f"torch {torch.__version__}, {where}, batch {arguments.batch}")
     print(
-        f"{'model':10} {'threads':>7} {'fp32 s':>9} {'bf16 s':>9} {'ratio':>7} "
-        f"{'pairs/s':>11} {'pairs/s':>11}"
+        f"{'model':10} {'threads':>7} {'fp32 s':>9} {'bf16 s':>9} {'ratio':>7} {'pairs/s':>9} {'pairs/s':>9}"
     )
     for name in arguments.models:
         print(measure(name, arguments.batch, arguments.steps, where), flush=True)
