@@ -7,13 +7,13 @@ updates as one that was not, bit for bit on a CPU.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -24,9 +24,10 @@ from sanitizer.data.images import normalise
 from sanitizer.data.pairs import PairDataset
 from sanitizer.errors import Interrupted
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from sanitizer.recipe import Recipe, to_json
+from sanitizer.recipe import Recipe
 from sanitizer.report import Training
 from sanitizer.training import distributed, optimizer, state, towers
+from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.distributed import World
 from sanitizer.training.fits import check_fits
@@ -66,7 +67,7 @@ def finetune(
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
     Resumes from the newest state of the same run in `state_folder`, saves there every `save_every_s`
-    seconds, when `stop()` becomes true between two steps, and at the end. Every process of a
+    seconds, when `stop()` becomes true (a step in hand is given up), and at the end. Every process of a
     torch.distributed group calls this with the same arguments; rank 0 saves and reports.
 
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
@@ -93,7 +94,13 @@ def finetune(
         checkpoint=checkpoint,
         batches=batches,
         recipe=recipe,
-        run_sha256=_run_sha256(checkpoint, pairs, recipe, seed, world),
+        run_sha256=state.run_sha256(
+            recipe,
+            seed=seed,
+            weights_sha256=checkpoint.weights_sha256,
+            pairs_sha256=pairs.sha256,
+            world_size=world.size,
+        ),
         state_folder=state_folder,
         save_every_s=save_every_s,
         progress=progress if world.rank == 0 else ignore,
@@ -145,6 +152,8 @@ class _Run:
             max_grad_norm=recipe.max_grad_norm,
             towers_dtype=self._dtype,
         )
+        is_whole = recipe.freeze_batch_norm_statistics or not towers.has_batch_norm(self._model)
+        self._may_abandon = world.size == 1 and is_whole
         self._started = time.monotonic()
         self._saved_at, self._saving_took_s = self._started, 0.0
         self._saved_step: int | None = None
@@ -169,8 +178,9 @@ class _Run:
         self._progress(PhaseStarted(phase="finetune", total=self._total_steps, unit="steps"))
         pace = Pace()
         pace.mark(self._position.step)
-        while self._position.epoch < self._recipe.epochs:
-            self._train_epoch(pace)
+        with abandoning(self._model, self._stop) if self._may_abandon else nullcontext():
+            while self._position.epoch < self._recipe.epochs:
+                self._train_epoch(pace)
         if self._saved_step != self._position.step:
             self._save()
         self._progress(PhaseFinished(phase="finetune"))
@@ -190,7 +200,10 @@ class _Run:
         factor = rate_factor(step, warmup_steps=self._recipe.warmup_steps, total_steps=self._total_steps)
         learning_rate = self._recipe.learning_rate * factor
         optimizer.set_rate(self._optimizer, learning_rate)
-        result = take_step(self._model, self._optimizer, batch, self._options, self._world)
+        try:
+            result = take_step(self._model, self._optimizer, batch, self._options, self._world)
+        except StepAbandoned:
+            self._stop_now()
         logit_scale = float(self._model.logit_scale.detach().exp().reshape(()))
         self._record.add(step, result, learning_rate=learning_rate, logit_scale=logit_scale)
         in_epoch = self._position.step_in_epoch + 1
@@ -218,8 +231,10 @@ class _Run:
         )
 
     def _stop_if_asked(self) -> None:
-        if not self._world.any(self._stop(), self._device):
-            return
+        if self._world.any(self._stop(), self._device):
+            self._stop_now()
+
+    def _stop_now(self) -> NoReturn:
         if self._state_folder is None:
             raise Interrupted(
                 "stopped", "The training was asked to stop.", "Run it again; nothing was saved."
@@ -293,18 +308,3 @@ def _to_input(checkpoint: LoadedCheckpoint) -> Callable[[Tensor], Tensor]:
         return normalise(image_NCHW, mean, std).contiguous(memory_format=torch.channels_last)
 
     return to_input
-
-
-def _run_sha256(
-    checkpoint: LoadedCheckpoint, pairs: PairDataset, recipe: Recipe, seed: int, world: World
-) -> str:
-    """What a state must share with a run to belong to it: everything that decides the sequence of updates."""
-    parts = {
-        "version": 1,
-        "recipe": to_json(recipe),
-        "seed": seed,
-        "weights_sha256": checkpoint.weights_sha256,
-        "pairs_sha256": pairs.sha256,
-        "world_size": world.size,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

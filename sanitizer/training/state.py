@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from sanitizer.data.skipping import Skipped
+from sanitizer.recipe import Recipe, to_json
 from sanitizer.report import CurvePoint
 from sanitizer.training.optimizer import export_moments, import_moments
 
@@ -66,6 +67,19 @@ class Position:
 
 
 _POSITION = TypeAdapter(Position)
+
+
+def run_sha256(recipe: Recipe, *, seed: int, weights_sha256: str, pairs_sha256: str, world_size: int) -> str:
+    """What a state must share with a run to belong to it: everything that decides the sequence of updates."""
+    parts = {
+        "version": 1,
+        "recipe": to_json(recipe),
+        "seed": seed,
+        "weights_sha256": weights_sha256,
+        "pairs_sha256": pairs_sha256,
+        "world_size": world_size,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def save(folder: Path, model: CLIP, optimizer: AdamW, position: Position) -> Path:

@@ -14,6 +14,7 @@ from sanitizer.errors import Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training import loop, state
+from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.fits import check_fits
 from tests.fixtures.shards import make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_checkpoint
@@ -222,3 +223,40 @@ def test_a_resumed_run_counts_the_bad_pairs_that_it_met_before_it_was_cut(tmp_pa
     _, resumed = run(pairs, recipe=recipe, folder=tmp_path / "state")
     assert resumed.num_skipped == 1
     assert resumed.skipped_examples == whole.skipped_examples
+
+
+@pytest.mark.parametrize("num_asked", [1, 60, 171, 300, 523])
+def test_a_stop_in_the_middle_of_a_step_gives_it_up_and_changes_nothing(pairs, uncut, tmp_path, num_asked):
+    asked = [0]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] >= num_asked
+
+    with pytest.raises(Interrupted):
+        run(pairs, folder=tmp_path, stop=stop)
+    assert asked[0] <= num_asked + 1  # once more, by the one who saves
+    assert_same_run(run(pairs, folder=tmp_path), uncut)
+
+
+def test_a_stop_is_noticed_in_the_forward_and_in_the_backward_pass(pairs):
+    checkpoint, places = tiny_checkpoint(), set()
+    for num_asked in range(1, 90):
+        asked = [0]
+
+        def stop(asked=asked, num_asked=num_asked) -> bool:
+            asked[0] += 1
+            return asked[0] >= num_asked
+
+        with abandoning(checkpoint.model, stop):
+            try:
+                image = checkpoint.model.encode_image(torch.zeros(2, 3, 32, 32))
+            except StepAbandoned:
+                places.add("forward")
+                continue
+            try:
+                image.sum().backward()
+            except StepAbandoned:
+                places.add("backward")
+    assert places == {"forward", "backward"}
+    assert not any(module._forward_hooks for module in checkpoint.model.modules())
