@@ -38,6 +38,9 @@ class PoisoningOptions:
 
 POISONING = PoisoningOptions()
 
+DECLARED = {"quick_gelu": False}
+"""What the file's tensors cannot tell: files of this layout mostly hold OpenAI's QuickGELU, ours does not."""
+
 NUM_CLEAN_PAIRS = 8_000
 NUM_TEST_IMAGES = 3_000
 
