@@ -25,10 +25,11 @@ from pathlib import Path
 import torch
 from open_clip.model import CLIP
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import AdamW
 
+from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.skipping import Skipped
 from sanitizer.recipe import Recipe, to_json
 from sanitizer.report import CurvePoint
@@ -83,32 +84,31 @@ def run_sha256(recipe: Recipe, *, seed: int, weights_sha256: str, pairs_sha256: 
 
 
 def save(folder: Path, model: CLIP, optimizer: AdamW, position: Position) -> Path:
-    """Write one state under `folder`, remove all but the newest `NUM_KEPT`, and return its path."""
+    """Write one state under `folder`, keep `NUM_KEPT` up to it and no others, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{position.step:08d}"
     unfinished = folder / f".unfinished-{final.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    device = model.logit_scale.device
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    moments = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in export_moments(optimizer, model).items()
-    }
-    save_file(weights, unfinished / WEIGHTS_NAME)
-    save_file(moments | _rng_states(device), unfinished / MOMENTS_NAME)
+    moments = export_moments(optimizer, model) | _rng_states(model.logit_scale.device)
     (unfinished / POSITION_NAME).write_bytes(_POSITION.dump_json(position))
-    manifest = {
-        name: {"size_bytes": (unfinished / name).stat().st_size, "sha256": _sha256(unfinished / name)}
-        for name in (WEIGHTS_NAME, MOMENTS_NAME, POSITION_NAME)
+    digests = {
+        WEIGHTS_NAME: write_safetensors(unfinished / WEIGHTS_NAME, model.state_dict(), {}),
+        MOMENTS_NAME: write_safetensors(unfinished / MOMENTS_NAME, moments, {}),
+        POSITION_NAME: _sha256(unfinished / POSITION_NAME),
     }
-    (unfinished / MANIFEST_NAME).write_text(json.dumps({"version": 1, "files": manifest}, indent=1))
-    for name in (*manifest, MANIFEST_NAME, "."):
+    files = {
+        name: {"size_bytes": (unfinished / name).stat().st_size, "sha256": digest}
+        for name, digest in digests.items()
+    }
+    (unfinished / MANIFEST_NAME).write_text(json.dumps({"version": 1, "files": files}, indent=1))
+    for name in (POSITION_NAME, MANIFEST_NAME, "."):
         _flush(unfinished / name)
     if final.exists():  # an earlier state of the same step that did not verify
         shutil.rmtree(final)
     unfinished.rename(final)
     _flush(folder)
-    _remove_old(folder)
+    _remove_others(folder, final)
     return final
 
 
@@ -149,17 +149,18 @@ def load(state: Path, model: CLIP, optimizer: AdamW) -> Position:
     tensors = load_file(state / MOMENTS_NAME)
     rng = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_RNG_PREFIX)}
     import_moments(optimizer, model, tensors)
-    torch.set_rng_state(rng[_RNG_PREFIX + "cpu"])
+    torch.set_rng_state(rng[_RNG_PREFIX + "cpu"].to(torch.uint8))
     if device.type == "cuda" and _RNG_PREFIX + "cuda" in rng:
-        torch.cuda.set_rng_state(rng[_RNG_PREFIX + "cuda"], device)
+        torch.cuda.set_rng_state(rng[_RNG_PREFIX + "cuda"].to(torch.uint8), device)
     return read_position(state)
 
 
 def _rng_states(device: torch.device) -> dict[str, Tensor]:
-    states = {_RNG_PREFIX + "cpu": torch.get_rng_state()}
+    """As int64: our writer knows no bytes."""
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        states[_RNG_PREFIX + "cuda"] = torch.cuda.get_rng_state(device)
-    return states
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return {_RNG_PREFIX + name: bytes_.to(torch.int64) for name, bytes_ in states.items()}
 
 
 def _list(folder: Path) -> list[Path]:
@@ -170,9 +171,13 @@ def _list(folder: Path) -> list[Path]:
     return [path for _, path in sorted((int(m[1]), path) for m, path in matches)]
 
 
-def _remove_old(folder: Path) -> None:
-    for old in _list(folder)[:-NUM_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+def _remove_others(folder: Path, newest: Path) -> None:
+    """Those beyond `NUM_KEPT`, of later steps (another run's, or damaged), and unfinished ones."""
+    states = _list(folder)
+    kept = states[: states.index(newest) + 1][-NUM_KEPT:]
+    for path in (*states, *folder.glob(".unfinished-step-*")):
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

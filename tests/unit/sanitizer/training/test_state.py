@@ -143,6 +143,16 @@ def test_a_state_of_another_run_does_not_fit(tmp_path):
     assert state.find_newest(tmp_path, "nobody's") is None
 
 
+def test_a_new_run_in_the_folder_of_an_old_one_keeps_its_own_states(tmp_path):
+    model, update = trained(1)
+    state.save(tmp_path, model, update, position(500, "old"))
+    (tmp_path / ".unfinished-step-00000600").mkdir()
+    for step in (10, 20):
+        state.save(tmp_path, model, update, position(step, "new"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010", "step-00000020"]
+    assert state.find_newest(tmp_path, "new").name == "step-00000020"
+
+
 def test_a_folder_that_is_not_there_holds_no_state(tmp_path):
     assert state.find_newest(tmp_path / "absent") is None
 
