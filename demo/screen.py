@@ -8,7 +8,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from client.models import Job
+from client.models import Job, Phase
 from client.transfer import TransferProgress
 from demo.poison import EpochFigures
 
@@ -77,25 +77,30 @@ class JobBars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
-        self._finished: set[str] = set()
+        self._told: set[str] = set()
 
     def __call__(self, job: Job) -> None:
         for phase in job.phases:
-            name = PHASES.get(phase.name, phase.name)
             if phase.state == "pending":
                 continue
-            task = self._tasks.setdefault(phase.name, self._progress.add_task(name, total=1.0, note=""))
+            name = PHASES.get(phase.name, phase.name)
+            if phase.name not in self._tasks:
+                self._tasks[phase.name] = self._progress.add_task(name, total=1.0, note="")
+            task = self._tasks[phase.name]
             if phase.state == "succeeded":
                 self._progress.update(task, completed=1.0, note="")
-                self._tell_once(phase.name, name, phase.started_at, phase.finished_at)
+                self._tell_once(phase, name)
             elif phase.name == job.phase:
                 self._progress.update(task, completed=job.progress.fraction or 0.0, note=_note(job))
 
-    def _tell_once(self, phase: str, name: str, started: object, finished: object) -> None:
-        if phase in self._finished:
+    def _tell_once(self, phase: Phase, name: str) -> None:
+        if phase.name in self._told:
             return
-        self._finished.add(phase)
-        self._progress.console.print(f"  {name}: done", highlight=False)
+        self._told.add(phase.name)
+        took = ""
+        if phase.started_at is not None and phase.finished_at is not None:
+            took = f", {(phase.finished_at - phase.started_at).total_seconds():.1f} s"
+        self._progress.console.print(f"  {name}: done{took}", highlight=False)
 
 
 def _note(job: Job) -> str:

@@ -12,7 +12,12 @@ from rich.table import Table
 
 Figures = dict[str, dict[str, Any]]
 
-NAMES = {"ca": "CA  clean accuracy", "asr": "ASR attack success rate", "pa": "PA  poisoned accuracy"}
+NAMES = ("ca", "asr", "pa")
+LEGEND = (
+    "Shares of the test pictures in %, with 95 % intervals (Wilson). CA: clean accuracy. ASR: attack success"
+    " rate, triggered pictures of other classes called the target. PA: triggered pictures still given their"
+    " true label."
+)
 MIN_ASR_BEFORE = 0.95
 MAX_ASR_AFTER = 0.05
 MAX_CA_LOST = 0.03
@@ -70,15 +75,14 @@ class Outcome:
         ]
 
     def table(self) -> Table:
-        """CA, ASR and PA before and after, the service's figure beside the independent one."""
-        table = Table(title="shares of the test pictures, with 95 % intervals (Wilson)", title_justify="left")
+        """Before and after, the service's figure beside the independent one; 80 columns wide."""
+        table = Table(box=None, padding=(0, 1, 0, 0), caption=LEGEND, caption_justify="left")
         for heading in ("", "n", "before: service", "independent", "after: service", "independent"):
-            table.add_column(heading, justify="left" if not heading else "right")
-        for share, name in NAMES.items():
+            table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+        for share in NAMES:
             columns = (self.before, self.independent_before, self.after, self.independent_after)
-            table.add_row(
-                name, f"{self.before[share]['n']:,}", *(_cell(figures[share]) for figures in columns)
-            )
+            cells = [_cell(figures[share]) for figures in columns]
+            table.add_row(share.upper(), f"{self.before[share]['n']:,}", *cells)
         return table
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def _count(share: dict[str, Any]) -> str:
 
 
 def _cell(share: dict[str, Any]) -> str:
-    return f"{100 * share['value']:.1f} % [{100 * share['low']:.1f}, {100 * share['high']:.1f}]"
+    return f"{100 * share['value']:.1f} [{100 * share['low']:.1f},{100 * share['high']:.1f}]"
 
 
 def _plain(figures: Figures) -> Figures:
