@@ -38,7 +38,7 @@ from sanitizer.jobspec import (
     DatasetSummary,
     Inspection,
 )
-from sanitizer.progress import PhaseFinished, PhaseStarted, Progress, ignore
+from sanitizer.progress import Noted, PhaseFinished, PhaseStarted, Progress, ignore
 from sanitizer.recipe import AuditOptions, DeclaredOptions, OutputLayout, Policy, Recipe
 from sanitizer.report import Report, Training, dump_json
 from sanitizer.training.device import pick, share_cores
@@ -160,6 +160,9 @@ def sanitize(
     pairs = open_pairs(pairs_path)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
+    warnings = reporting.recipe_warnings(recipe, num_pairs=len(pairs), num_classes=len(labelled.class_names))
+    for warning in warnings:
+        progress(Noted(level="warning", message=warning))
     before = audit_once(
         checkpoint,
         labelled,
@@ -208,7 +211,7 @@ def sanitize(
         after=after,
         finetuned=finetuned,
         device=torch_device,
-        findings=findings,
+        warnings=(*warnings, *findings),
     )
     (out_dir / CURVE_NAME).write_text(_curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
@@ -238,10 +241,9 @@ def _cleaning_report(
     after: AuditResult,
     finetuned: Finetuned,
     device: torch.device,
-    findings: tuple[str, ...],
+    warnings: tuple[str, ...],
 ) -> Report:
     ca_lost = paired_difference(before.correct_N.tolist(), after.correct_N.tolist())
-    num_classes = len(labelled.class_names)
     return Report(
         kind="sanitize",
         created_at=datetime.now(UTC),
@@ -263,10 +265,9 @@ def _cleaning_report(
         training=finetuned.training,
         environment=reporting.environment(device, finetuned.precision),
         warnings=(
-            *reporting.recipe_warnings(recipe, num_pairs=len(pairs), num_classes=num_classes),
+            *warnings,
             *reporting.skipped_warning("pair", finetuned.num_skipped, len(pairs)),
             *reporting.skipped_warning("labelled", after.num_skipped, len(labelled)),
-            *findings,
         ),
     )
 

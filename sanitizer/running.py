@@ -31,6 +31,7 @@ from sanitizer.jobspec import (
 from sanitizer.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent
 
 MIN_ADVANCE_INTERVAL_S = 0.2
+_MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a memory object")
 _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
 
 
@@ -195,8 +196,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, of the machine, the process's limit or the accelerator, was the reason."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # torch's CPU allocator has no class of its own for it.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    # On a CPU torch and oneDNN have no class of their own for it.
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
 def out_of_memory() -> OptionsRejected:

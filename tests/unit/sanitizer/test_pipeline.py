@@ -112,6 +112,15 @@ def test_the_report_warns_of_too_little_data(done):
     assert any("3 updates" in warning for warning in report.warnings)
 
 
+def test_warnings_are_told_before_the_work_begins(inputs, tmp_path):
+    events: list[ProgressEvent] = []
+    with pytest.raises(Interrupted):
+        sanitize(inputs, tmp_path, progress=events.append, stop=lambda: True)
+    assert isinstance(events[0], Noted)
+    assert events[0].level == "warning"
+    assert "24 clean pairs" in events[0].message
+
+
 def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done, inputs):
     out, report = done
     events: list[ProgressEvent] = []

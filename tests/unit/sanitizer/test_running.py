@@ -194,9 +194,19 @@ def test_a_spec_that_makes_no_sense_is_refused(tmp_path, quiet_stdout, text, cod
     assert outcome(tmp_path).failure.code == code
 
 
-def test_memory_that_runs_out_is_a_refusal_that_says_what_to_do(tmp_path, inputs, quiet_stdout, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_memory_that_runs_out_is_a_refusal_that_says_what_to_do(
+    tmp_path, inputs, quiet_stdout, monkeypatch, error
+):
     def exhausted(*_, **__):
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr("sanitizer.pipeline.audit", exhausted)
     folder = job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))
