@@ -122,7 +122,8 @@ def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folde
     assert int(status["CapEff"], 16) == 0
     assert set(seen["environment"]) <= {
         "PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE",
-        "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE",
+        "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY",
+        "CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE",
         "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LC_CTYPE",
     }  # fmt: skip
     assert seen["environment"]["HOME"].startswith(str(world.work_dir))
