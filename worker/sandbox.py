@@ -80,8 +80,8 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(num_threads),
         "MKL_NUM_THREADS": str(num_threads),
-        # Threads that wait for each other sleep instead of spinning: beside other busy processes, spinning made
-        # a step of a small model twenty times as long (7.5 s for 0.38 s, two threads on two shared cores).
+        # Threads that wait for each other sleep instead of spinning: beside other busy processes, spinning
+        # made a step of a small model twenty times as long (7.5 s for 0.38 s, two threads on two cores).
         "OMP_WAIT_POLICY": "PASSIVE",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "HF_HUB_OFFLINE": "1",
