@@ -21,7 +21,7 @@ class PoisoningOptions:
 
     num_pairs: int = 24_000
     poison_share: float = 0.03
-    epochs: int = 8
+    epochs: int = 13
     batch_size: int = 128
     learning_rate: float = 1e-3
     text_rate: float = 0.3
