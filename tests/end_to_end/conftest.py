@@ -20,12 +20,14 @@ from app.local.stack import Stack
 from app.storage.s3 import S3Store
 from app.storage.s3_client import make_client
 from client.client import Client
-from client.models import Job
+from client.models import Checkpoint, Job
+from tests.end_to_end import bad_inputs
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.gate import Gate
 from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import DECLARED, Subject
 from tests.fixtures import audited
+from tests.fixtures import checkpoints as files
 from tests.integration.api.service import MIB, tenant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,3 +168,24 @@ def subject(live: Live, client: Client, tmp_path_factory: pytest.TempPathFactory
 def audited_job(client: Client, subject: Subject) -> Job:
     """An audit of the subject that has ended well."""
     return client.jobs.wait(client.jobs.create(**subject.audit_order()).id, timeout_s=PATIENCE_S)
+
+
+@pytest.fixture(scope="package")
+def sent(
+    live: Live, careless: Client, subject: Subject, tmp_path_factory: pytest.TempPathFactory
+) -> bad_inputs.Sent:
+    """Everything bad, sent after what is good is ready: the queue is long from then on."""
+    assert subject.checkpoint.state == "accepted"
+    return bad_inputs.send(live, careless, tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.fixture(scope="package")
+def good_again(
+    careless: Client, sent: bad_inputs.Sent, tmp_path_factory: pytest.TempPathFactory
+) -> Checkpoint:
+    """A good checkpoint of the careless project's, inspected after all the bad ones."""
+    path = tmp_path_factory.mktemp("good") / "good.pt"
+    files.write_open_clip(path)
+    checkpoint_id = careless.uploads.upload_file(path, declared=files.DECLARED).checkpoint_id
+    assert checkpoint_id is not None
+    return careless.checkpoints.wait(checkpoint_id, timeout_s=PATIENCE_S)

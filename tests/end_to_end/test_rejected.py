@@ -1,0 +1,135 @@
+"""What a real worker finds out about bad checkpoints and data sets, each with its reason.
+
+No row is half-written, nothing of the files is executed or stays, and at the end the same worker processes
+do a good job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.domain.states import TERMINAL, JobKind, JobState
+from client.client import Client
+from client.errors import Conflict, Rejected
+from client.models import Checkpoint, Dataset
+from tests.end_to_end.bad_inputs import (
+    BAD_DATA,
+    HOSTILE_NAMES,
+    NUM_GOOD,
+    NUM_SLIGHTLY_CORRUPT,
+    OTHER_DIGEST,
+    Sent,
+)
+from tests.end_to_end.live import PATIENCE_S, Live, wait_until
+from tests.end_to_end.subject import Subject
+from tests.fixtures.hostile_checkpoints import HOSTILE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def rejected_checkpoint(careless: Client, checkpoint_id: str) -> Checkpoint:
+    with pytest.raises(Rejected) as caught:
+        careless.checkpoints.wait(checkpoint_id, timeout_s=PATIENCE_S)
+    assert isinstance(caught.value.resource, Checkpoint)
+    return caught.value.resource
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_NAMES, OTHER_DIGEST])
+def test_a_bad_checkpoint_is_rejected_with_its_reason_and_nothing_of_it_stays(
+    live: Live, careless: Client, sent: Sent, name: str
+) -> None:
+    found = rejected_checkpoint(careless, sent.checkpoints[name])
+    assert found.error is not None
+    assert found.error.code == ("digest_mismatch" if name == OTHER_DIGEST else HOSTILE[name][1])
+    assert found.error.detail
+    assert found.error.remedy
+    assert not found.error.retryable
+    half_written = (found.weights_sha256, found.layout, found.architecture, found.num_parameters)
+    assert half_written == (None, None, None, None)
+    assert not sent.canary.exists(), "nothing of the file was executed"
+    with live.database.unit_of_work() as unit:
+        row = unit.checkpoints.get(live.careless.project_id, found.id)
+        assert row.inspect_job_id is not None
+        job = unit.jobs.get(live.careless.project_id, row.inspect_job_id)
+        artifacts = unit.artifacts.of_job(live.careless.project_id, job.id)
+    assert (job.state, job.attempts_used, list(artifacts)) == (JobState.FAILED, 1, [])
+    mine = {row.upload_id, found.id, job.id}
+    wait_until(
+        lambda: not [key for key in live.objects(live.careless) if any(one in key for one in mine)],
+        "its bytes are gone",
+        20,
+    )
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_a_bad_data_set_is_rejected_with_its_reason(
+    live: Live, careless: Client, sent: Sent, name: str
+) -> None:
+    with pytest.raises(Rejected) as caught:
+        careless.datasets.wait(sent.datasets[name], timeout_s=PATIENCE_S)
+    found = caught.value.resource
+    assert isinstance(found, Dataset)
+    assert found.error is not None
+    assert found.error.code == BAD_DATA[name][2]
+    assert found.error.detail
+    assert found.error.remedy
+    assert (found.summary, found.num_files) == (None, None)
+    if name == "corrupt_over_the_share":
+        assert "0000" in found.error.detail, "with an example"
+
+
+def test_a_data_set_under_the_share_is_ready_with_its_counts(careless: Client, sent: Sent) -> None:
+    found = careless.datasets.wait(sent.slightly_corrupt, timeout_s=PATIENCE_S)
+    assert found.summary is not None
+    assert (found.summary.num_samples, found.summary.num_skipped) == (NUM_GOOD, NUM_SLIGHTLY_CORRUPT)
+    assert sum(found.summary.skipped_reasons.values()) == NUM_SLIGHTLY_CORRUPT
+    assert any("bad0" in example for example in found.summary.skipped_examples)
+
+
+def test_what_was_rejected_cannot_be_used_in_a_job(
+    live: Live, careless: Client, sent: Sent, good_again: Checkpoint
+) -> None:
+    wait_until(lambda: is_quiet(live), "everything that was sent has been looked at")
+    good: dict[str, Any] = {
+        "kind": "sanitize",
+        "checkpoint_id": good_again.id,
+        "dataset_id": sent.slightly_corrupt,
+    }
+    audit = {"dataset_id": sent.datasets["without_class_names"], "target": "cat"}
+    for changes, code, pointer in (
+        ({"checkpoint_id": sent.checkpoints["web_page"]}, "checkpoint_not_accepted", "/checkpoint_id"),
+        ({"dataset_id": sent.datasets["without_captions"]}, "dataset_not_ready", "/dataset_id"),
+        ({}, "dataset_not_ready", "/audit/dataset_id"),
+    ):
+        with live.nothing_left_behind(live.careless), pytest.raises(Conflict) as caught:
+            careless.jobs.create(**(good | {"audit": audit} | changes))
+        assert caught.value.code == code
+        assert [item.pointer for item in caught.value.errors] == [pointer]
+        assert caught.value.remedy
+
+
+def is_quiet(live: Live) -> bool:
+    """No job of the careless project's is unfinished, and what was rejected is deleted."""
+    with live.database.unit_of_work() as unit:
+        checkpoints, _ = unit.checkpoints.page(live.careless.project_id, None, 100)
+        jobs, _ = unit.jobs.page(live.careless.project_id, None, 100, kinds=list(JobKind))
+    is_deleted = all(one.upload_object_key is None for one in checkpoints if one.error)
+    return is_deleted and all(job.state in TERMINAL for job in jobs)
+
+
+def test_after_all_this_nothing_bad_is_left_and_the_same_workers_do_a_good_job(
+    live: Live, client: Client, sent: Sent, good_again: Checkpoint, subject: Subject
+) -> None:
+    wait_until(lambda: is_quiet(live), "everything that was sent has been looked at")
+    with live.database.unit_of_work() as unit:
+        good = unit.datasets.get(live.careless.project_id, sent.slightly_corrupt)
+        upload = unit.checkpoints.get(live.careless.project_id, good_again.id)
+    kept = {good.validate_job_id, good_again.id, upload.upload_id}
+    left = [key for key in live.objects(live.careless) if not kept & set(key.split("/"))]
+    assert left == []
+    job = client.jobs.create(**subject.audit_order())
+    assert client.jobs.wait(job.id, timeout_s=PATIENCE_S).state == "succeeded"
+    live.assert_same_processes()
+    assert not sent.canary.exists()
