@@ -20,7 +20,7 @@ from app.local.stack import Stack
 from app.storage.s3 import S3Store
 from app.storage.s3_client import make_client
 from client.client import Client
-from client.models import Checkpoint, Job
+from client.models import Checkpoint, Dataset, Job
 from tests.end_to_end import bad_inputs
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.gate import Gate
@@ -148,12 +148,12 @@ def subject(live: Live, client: Client, tmp_path_factory: pytest.TempPathFactory
     subjects.write_research_checkpoint(path, canonical)
     sent = client.uploads.upload_file(path, declared=DECLARED)
     assert sent.checkpoint_id is not None
-    pairs = client.datasets.create(
-        kind="pairs", uri=live.put_data("pairs", subjects.pair_files(folder / "pairs"))
-    )
+    reference = live.put_data("pairs", subjects.pair_files(folder / "pairs"))
+    pairs = client.datasets.create(kind="pairs", uri=reference + "pairs-{00000..00002}.tar")
     labelled = client.datasets.create(
         kind="labelled", uri=live.put_data("labelled", subjects.labelled_files(folder / "labelled"))
     )
+    by_upload = _upload_labelled(client, subjects.labelled_shard(folder / "one"))
     return Subject(
         path=path,
         canonical=canonical,
@@ -161,6 +161,20 @@ def subject(live: Live, client: Client, tmp_path_factory: pytest.TempPathFactory
         checkpoint=client.checkpoints.wait(sent.checkpoint_id, sha256=sent.sha256, timeout_s=PATIENCE_S),
         pairs=client.datasets.wait(pairs.id, timeout_s=PATIENCE_S),
         labelled=client.datasets.wait(labelled.id, timeout_s=PATIENCE_S),
+        labelled_by_upload=client.datasets.wait(by_upload.id, timeout_s=PATIENCE_S),
+    )
+
+
+def _upload_labelled(client: Client, shard: bytes) -> Dataset:
+    """Through the service, in one request, as `curl -T` does it."""
+    upload = client.uploads.create(filename="test.tar", size_bytes=len(shard), purpose="dataset")
+    client.uploads.put_content(upload.id, len(shard), lambda: iter([shard]))
+    assert client.uploads.complete(upload.id).checkpoint_id is None
+    return client.datasets.create(
+        kind="labelled",
+        upload_id=upload.id,
+        class_names=audited.CLASS_NAMES,
+        templates=audited.TEMPLATES,
     )
 
 

@@ -28,7 +28,7 @@ from tests.integration.worker.world import children_of_folder
 
 PATIENCE_S = 900.0
 """For what takes seconds on a quiet machine: a busy one must not fail a test."""
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.1
 QUICK_CLOCK = Clock(sleep=lambda seconds: time.sleep(min(seconds, 0.2)))
 """Clients that poll often: the service is our own and waits for nobody else."""
 _TOUCHED_BY_READING = {"projects", "api_keys"}

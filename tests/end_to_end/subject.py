@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from client.models import Checkpoint, Dataset
 from client.uploads import SentFile
+from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures import audited
 from tests.fixtures.shards import make_pairs
 
@@ -51,7 +52,11 @@ class Subject:
     sent: SentFile
     checkpoint: Checkpoint
     pairs: Dataset
+    """By a reference to a range of shards."""
     labelled: Dataset
+    """By a reference to everything below a prefix, class names and templates beside the shards."""
+    labelled_by_upload: Dataset
+    """The same pictures as one file that was streamed through the service; names were given with it."""
 
     def order(self, **changes: Any) -> dict[str, Any]:
         """A sanitize job, as `client.jobs.create` takes it."""
@@ -65,8 +70,10 @@ class Subject:
             **changes,
         }
 
-    def audit_order(self, **changes: Any) -> dict[str, Any]:
-        order = self.order(kind="audit", **changes)
+    def audit_order(self) -> dict[str, Any]:
+        """An audit with the same options on the uploaded data set."""
+        audit = {**AUDIT, "dataset_id": self.labelled_by_upload.id}
+        order = self.order(kind="audit", audit=audit)
         return {name: value for name, value in order.items() if name not in {"dataset_id", "recipe"}}
 
 
@@ -84,6 +91,13 @@ def write_research_checkpoint(path: Path, canonical: Path) -> None:
 
 def labelled_files(folder: Path) -> dict[str, bytes]:
     return contents(audited.write_labelled(folder))
+
+
+def labelled_shard(folder: Path) -> bytes:
+    """All pictures with their labels in one tar."""
+    samples = zip(audited.pictures(), audited.labels(), strict=True)
+    (shard,) = write_labelled_shards(samples, folder, audited.CLASS_NAMES)
+    return shard.read_bytes()
 
 
 def pair_files(folder: Path) -> dict[str, bytes]:

@@ -95,12 +95,17 @@ def test_the_checkpoint_is_accepted_for_what_it_is(subject: Subject) -> None:
 
 
 def test_the_data_sets_are_counted(subject: Subject) -> None:
-    for dataset, num_samples in ((subject.pairs, NUM_PAIRS), (subject.labelled, audited.NUM_IMAGES)):
+    for dataset, num_samples in (
+        (subject.pairs, NUM_PAIRS),
+        (subject.labelled, audited.NUM_IMAGES),
+        (subject.labelled_by_upload, audited.NUM_IMAGES),
+    ):
         assert dataset.state == "ready"
         assert dataset.summary is not None
         assert (dataset.summary.num_samples, dataset.summary.num_skipped) == (num_samples, 0)
-    assert subject.labelled.class_names == audited.CLASS_NAMES
-    assert subject.labelled.templates == audited.TEMPLATES
+    for dataset in (subject.labelled, subject.labelled_by_upload):
+        assert dataset.class_names == audited.CLASS_NAMES
+        assert dataset.templates == audited.TEMPLATES
 
 
 def test_the_job_was_seen_in_its_phases_with_progress_rate_and_time_left(cleaned: Cleaned) -> None:
@@ -243,7 +248,7 @@ def test_an_artifact_is_served_by_the_store_with_ranges(live: Live, cleaned: Cle
     assert "attachment" in part.headers["content-disposition"]
 
 
-def test_an_audit_alone_gives_the_same_figures_and_only_a_report(
+def test_an_audit_alone_on_an_uploaded_data_set_gives_the_same_figures_and_only_a_report(
     client: Client, audited_job: Job, cleaned: Cleaned
 ) -> None:
     assert {artifact.name for artifact in client.jobs.artifacts(audited_job.id)} == {
