@@ -45,7 +45,7 @@ NUM_CLEAN_PAIRS = 8_000
 NUM_TEST_IMAGES = 3_000
 
 CLEANING = CleanCLIPRecipe(
-    lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=3e-4, warmup_steps=50
+    lambda1=1.0, lambda2=1.0, epochs=4, batch_size=64, learning_rate=1e-4, warmup_steps=50
 )
 
 AUDIT = AuditOptions(target=TARGET, attacks=(ATTACK,))
