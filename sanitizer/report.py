@@ -15,8 +15,6 @@ from pydantic import TypeAdapter
 
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
 
-SCHEMA_VERSION = 1
-
 Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
 
 

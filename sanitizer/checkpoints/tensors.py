@@ -16,7 +16,6 @@ from torch import Tensor
 
 from sanitizer.checkpoints.rejection import excerpt, refusal
 
-FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 DTYPE_NAMES = {
     torch.float16: "float16",
     torch.bfloat16: "bfloat16",

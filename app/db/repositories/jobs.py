@@ -56,15 +56,6 @@ class JobRepository(OwnedRepository[Job]):
             conditions.append(Job.state == state)
         return self._page(project_id, after, limit, *conditions)
 
-    def num_active(self, project_id: str) -> int:
-        """Customers' jobs of the project that are not finished."""
-        query = (
-            select(func.count())
-            .select_from(Job)
-            .where(Job.project_id == project_id, Job.state.in_(ACTIVE), Job.kind.in_(PUBLIC_KINDS))
-        )
-        return int(self._session.scalar(query) or 0)
-
     def version_of(self, project_id: str, id: str) -> int | None:  # noqa: A002
         """The version of a customer's job without reading the row; None where there is none."""
         query = select(Job.version).where(

@@ -11,7 +11,6 @@ def test_every_key_contains_the_project_and_prefixes_end_with_a_slash() -> None:
     prefixes = [
         object_keys.checkpoint_prefix("prj_a", "ckpt_b"),
         object_keys.checkpoint_attempt_prefix("prj_a", "ckpt_b", 2),
-        object_keys.dataset_prefix("prj_a", "ds_b"),
         object_keys.outputs_prefix("prj_a", "job_b"),
         object_keys.output_attempt_prefix("prj_a", "job_b", 2),
         object_keys.states_prefix("prj_a", "job_b"),
