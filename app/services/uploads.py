@@ -156,6 +156,20 @@ def first_numbers(upload: Upload) -> range:
     return range(1, min(upload.num_parts, MAX_PARTS_PER_BATCH) + 1)
 
 
+def check_digest(upload: Upload, sha256: str | None) -> None:
+    """Raise InvalidInput (`upload_digest_mismatch`) where another digest was declared before.
+
+    Asked before anything is put together, so that a refusal leaves the parts to be sent again.
+    """
+    if sha256 is not None and upload.declared_sha256 not in (None, sha256):
+        raise InvalidInput(
+            "upload_digest_mismatch",
+            "Another SHA-256 was declared for this upload.",
+            "Complete it with the digest of the file that was announced, or create a new upload.",
+            pointer="/sha256",
+        )
+
+
 def stored_parts(store: ObjectStore, upload: Upload) -> list[Part]:
     """What the store holds of an open upload."""
     if upload.state is not UploadState.OPEN or upload.store_upload_id is None:
@@ -176,13 +190,7 @@ def finish(
     InvalidInput (`upload_digest_mismatch`) where another digest was declared.
     """
     upload = unit.uploads.get(caller.project_id, upload_id, for_update=True)
-    if sha256 is not None and upload.declared_sha256 not in (None, sha256):
-        raise InvalidInput(
-            "upload_digest_mismatch",
-            "Another SHA-256 was declared for this upload.",
-            "Complete it with the digest of the file that was announced, or create a new upload.",
-            pointer="/sha256",
-        )
+    check_digest(upload, sha256)
     if upload.state is UploadState.COMPLETED:
         return upload, None
     check_open(upload)

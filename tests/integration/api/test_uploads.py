@@ -213,7 +213,17 @@ def test_a_digest_at_the_end_that_differs_from_the_declared_one_is_refused_and_c
     send_parts(upload, CONTENT)
     here = f"/v1/uploads/{upload['id']}/complete"
     refused(api.post(here, json={"sha256": "0" * 64}), 422, "upload_digest_mismatch", "/sha256")
+    send_parts(upload, CONTENT, {2})  # the parts are where they were
     assert api.post(here, json={"sha256": digest}).json()["state"] == "completed"
+
+
+def test_a_key_of_another_request_leaves_the_parts_where_they_are(api: httpx.Client) -> None:
+    key = {"Idempotency-Key": "announced-with-it"}
+    upload = api.post("/v1/uploads", json=ANNOUNCED, headers=key).json()
+    send_parts(upload, CONTENT)
+    here = f"/v1/uploads/{upload['id']}"
+    refused(api.post(f"{here}/complete", headers=key), 422, "idempotency_key_reused")
+    assert len(api.get(here).json()["stored_parts"]) == upload["num_parts"]
 
 
 def test_an_upload_cancelled_while_it_is_put_together_leaves_no_object(
