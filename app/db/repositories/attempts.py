@@ -194,6 +194,7 @@ class AttemptRepository:
             job,
             JobState.SUCCEEDED,
             "succeeded",
+            phase=JobPhase(job.phases[-1]["name"]) if job.phases else job.phase,
             result=result | {"artifact_ids": [row.id for row in rows]},
             progress=job.progress | {"fraction": 1.0, "eta_s": 0.0},
         )

@@ -129,6 +129,7 @@ def test_success_is_published_once(database: Database, job: Job) -> None:
         (stored,) = unit.artifacts.of_job(job.project_id, job.id)
     assert row.result == {"verdict": None, "artifact_ids": [stored.id]}
     assert row.finished_at is not None
+    assert row.phase is JobPhase.PUBLISH, "whatever the last heartbeat said"
 
 
 def test_a_success_that_comes_after_a_cancel_publishes_nothing(database: Database, job: Job) -> None:
