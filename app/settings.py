@@ -110,7 +110,9 @@ class WorkerSettings(Group):
     child_memory_bytes: PositiveInt | None = 32 * GIB
     """Address space of the child process. Not applied on CUDA, whose driver maps far more than it uses."""
     inspect_cpu_s: PositiveInt | None = 3600
-    """CPU seconds for reading hostile bytes (inspect, validate); training may take as long as it takes."""
+    """CPU seconds for reading hostile bytes (inspect, validate)."""
+    training_cpu_s: PositiveInt | None = 30 * 24 * 3600
+    """CPU seconds for audits and training, all threads together: a bound on what runs away, not a budget."""
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
     """Per child; None: as many as there are cores."""

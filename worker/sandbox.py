@@ -45,7 +45,9 @@ class ChildLimits:
     """Resident memory of all its processes together, and the address space of each (not on CUDA)."""
     file_bytes: int
     hostile_cpu_s: int | None
-    """CPU seconds for kinds that read hostile bytes; training may take as long as it takes."""
+    """CPU seconds for kinds that read hostile bytes."""
+    training_cpu_s: int | None = None
+    """CPU seconds for audits and training, all threads together."""
     uses_cuda: bool = False
     num_threads: int | None = None
     stall_s: float = 1800.0
@@ -57,8 +59,9 @@ def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[st
     values = {"FSIZE": limits.file_bytes, "NOFILE": _MAX_OPEN_FILES}
     if limits.memory_bytes is not None and not limits.uses_cuda:
         values["AS"] = limits.memory_bytes
-    if limits.hostile_cpu_s is not None and kind in READS_HOSTILE_BYTES:
-        values["CPU"] = limits.hostile_cpu_s
+    cpu_s = limits.hostile_cpu_s if kind in READS_HOSTILE_BYTES else limits.training_cpu_s
+    if cpu_s is not None:
+        values["CPU"] = cpu_s
     if isolation != "none":  # counted per user namespace there; elsewhere it would count the whole machine
         values["NPROC"] = _MAX_PROCESSES
     return values

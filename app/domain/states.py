@@ -59,6 +59,8 @@ class PhaseState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class CheckpointState(StrEnum):

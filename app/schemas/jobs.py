@@ -72,7 +72,7 @@ JobIn = Annotated[SanitizeJobIn | AuditJobIn, Field(discriminator="kind")]
 
 class PhaseOut(WireOut):
     name: PhaseName
-    state: Literal["pending", "running", "succeeded"]
+    state: Literal["pending", "running", "succeeded", "failed", "cancelled"]
     started_at: Time | None = None
     finished_at: Time | None = None
 

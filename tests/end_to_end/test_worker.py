@@ -99,7 +99,7 @@ def test_a_worker_told_to_leave_is_gone_within_20_s_and_its_job_goes_on_elsewher
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
     leaver = processes.worker("leaver", "work_slowly")
-    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 3, 60)
+    wait_until(lambda: world.is_training(job.id, step=3), 60)
     asked_at = time.monotonic()
     leaver.terminate()
     assert leaver.wait(20) == 0
@@ -117,7 +117,7 @@ def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
     sleeper = processes.worker("sleeper", "work_slowly")
-    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 3, 60)
+    wait_until(lambda: world.is_training(job.id, step=3), 60)
     sleeper.send_signal(signal.SIGSTOP)
     processes.sweeper()
     processes.worker("heir", "work")

@@ -29,6 +29,7 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    database_time,
     fail,
     locked,
     move,
@@ -38,8 +39,6 @@ from app.db.repositories.job_changes import (
 )
 from app.domain.ids import new_id
 from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
-
-_RFC_3339 = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'  # for to_char; the session's time zone is UTC
 
 
 class AttemptRepository:
@@ -275,7 +274,7 @@ class AttemptRepository:
         changed = [name for name, state in states.items() if wanted.get(JobPhase(name), state) != state]
         if not changed:
             return
-        now = str(self._session.scalars(select(func.to_char(func.clock_timestamp(), _RFC_3339))).one())
+        now = database_time(self._session)
         for name in changed:
             state = wanted[JobPhase(name)]
             phases = [_stamped(phase, state, now) if phase["name"] == name else phase for phase in job.phases]

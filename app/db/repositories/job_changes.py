@@ -61,6 +61,25 @@ def record(session: Session, job: Job, event: str, data: dict[str, Any] | None =
     session.flush()
 
 
+_RFC_3339 = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'  # for to_char; the session's time zone is UTC
+
+
+def database_time(session: Session) -> str:
+    """Now, by the only clock that counts, in UTC as RFC 3339."""
+    return str(session.scalars(select(func.to_char(func.clock_timestamp(), _RFC_3339))).one())
+
+
+def _broken_off(session: Session, job: Job, state: PhaseState) -> list[dict[str, Any]]:
+    """The job's phases, the running one ended as `state`."""
+    now = database_time(session)
+    return [
+        phase | {"state": state.value, "finished_at": now}
+        if phase["state"] == PhaseState.RUNNING.value
+        else phase
+        for phase in job.phases
+    ]
+
+
 def move(
     session: Session, job: Job, state: JobState, event: str, data: dict[str, Any] | None = None, **values: Any
 ) -> None:
@@ -70,6 +89,8 @@ def move(
         values |= {"lease_owner": None, "lease_expires_at": None}
     if state in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}:
         values |= {"finished_at": func.clock_timestamp()}
+    if state in {JobState.FAILED, JobState.CANCELLED}:
+        values |= {"phases": _broken_off(session, job, PhaseState(state.value))}
     record(session, job, event, {"state": state.value} | (data or {}), state=state, **values)
 
 

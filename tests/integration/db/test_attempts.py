@@ -219,3 +219,20 @@ def test_a_pause_that_was_withdrawn_in_time_queues_the_job_again(database: Datab
         unit.jobs.request_pause(job.project_id, job.id)
         unit.jobs.resume(job.project_id, job.id)
         assert unit.attempts.finish_paused(job.id, 1) is JobState.QUEUED
+
+
+def test_the_phase_in_which_a_job_was_cancelled_ends_with_it(database: Database, job: Job) -> None:
+    with database.unit_of_work() as unit:
+        claimed = unit.attempts.claim(job.id, owner="w", lease_s=60)
+        assert claimed is not None
+        running = {JobPhase.STAGE: PhaseState.SUCCEEDED, JobPhase.BASELINE_AUDIT: PhaseState.RUNNING}
+        unit.attempts.heartbeat(job.id, claimed.attempt, lease_s=60, phases=running)
+    with database.unit_of_work() as unit:
+        unit.jobs.request_cancel(job.project_id, job.id)
+        unit.attempts.finish_cancelled(job.id, claimed.attempt)
+    with database.unit_of_work() as unit:
+        phases = {phase["name"]: phase for phase in unit.jobs.get(job.project_id, job.id).phases}
+    assert phases["stage"]["state"] == "succeeded"
+    assert phases["baseline_audit"]["state"] == "cancelled"
+    assert phases["baseline_audit"]["finished_at"] >= phases["baseline_audit"]["started_at"]
+    assert phases["publish"]["state"] == "pending"

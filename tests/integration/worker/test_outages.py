@@ -85,7 +85,7 @@ def test_a_database_that_is_away_for_less_than_the_lease_disturbs_nothing(world:
     job = world.sanitize_job()
     database = FailingDatabase(world.database)
     running = world.start(job.id, "work_slowly", database=database, lease_s=20.0, heartbeat_s=1.0)
-    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 2)
+    wait_until(lambda: world.is_training(job.id, step=2))
     database.is_away = True
     time.sleep(3)
     database.is_away = False

@@ -105,7 +105,7 @@ def test_a_worker_told_to_leave_saves_the_state_and_hands_the_job_back_uncounted
 
     job = world.sanitize_job()
     running = world.start(job.id, "work_slowly")
-    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 13)
+    wait_until(lambda: world.is_training(job.id, step=13))
     asked_at = time.monotonic()
     running.leaving.set()
     assert running.join(20) is JobState.QUEUED
@@ -138,7 +138,7 @@ def test_a_child_that_ignores_the_request_to_save_is_killed_and_the_worker_still
 def test_a_paused_job_keeps_its_state_and_goes_on_from_it_when_resumed(world: World) -> None:
     job = world.sanitize_job()
     running = world.start(job.id, "work_slowly")
-    wait_until(lambda: (world.job(job.id).progress.get("step") or 0) >= 5)
+    wait_until(lambda: world.is_training(job.id, step=5))
     with world.database.unit_of_work() as unit:
         unit.jobs.request_pause(world.project_id, job.id)
     assert running.join() is JobState.PAUSED

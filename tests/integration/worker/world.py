@@ -219,6 +219,11 @@ class World:
         with self.database.unit_of_work() as unit:
             return unit.jobs.get(self.project_id, job_id)
 
+    def is_training(self, job_id: str, *, step: int) -> bool:
+        """Whether fine-tuning has come to that step, as the row tells it."""
+        job = self.job(job_id)
+        return job.phase == "finetune" and (job.progress.get("step") or 0) >= step
+
     def events(self, job_id: str) -> list[JobEvent]:
         with self.database.unit_of_work() as unit:
             rows, has_more = unit.events.page(self.project_id, job_id, None, 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from app.domain.states import JobKind
@@ -31,10 +32,12 @@ def test_the_address_space_is_limited_except_where_the_driver_maps_more_than_it_
     assert "AS" not in rlimits(on_gpu, JobKind.SANITIZE, "full")
 
 
-def test_processor_time_is_limited_for_hostile_bytes_and_not_for_training() -> None:
-    assert rlimits(LIMITS, JobKind.INSPECT, "full")["CPU"] == 60
-    assert rlimits(LIMITS, JobKind.VALIDATE, "full")["CPU"] == 60
-    assert "CPU" not in rlimits(LIMITS, JobKind.SANITIZE, "full")
+def test_processor_time_is_limited_apart_for_hostile_bytes_and_for_training() -> None:
+    limits = replace(LIMITS, training_cpu_s=7200)
+    assert rlimits(limits, JobKind.INSPECT, "full")["CPU"] == 60
+    assert rlimits(limits, JobKind.VALIDATE, "full")["CPU"] == 60
+    assert rlimits(limits, JobKind.SANITIZE, "full")["CPU"] == 7200
+    assert "CPU" not in rlimits(LIMITS, JobKind.AUDIT, "full")
 
 
 def test_processes_are_counted_only_where_the_count_is_our_own() -> None:
