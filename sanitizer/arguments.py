@@ -93,7 +93,12 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "checkpoint", type=Path, help="a checkpoint file, or a Hugging Face or canonical folder"
     )
-    command.add_argument("--declare", type=Path, help="declared options as JSON (quick_gelu, image_mean, …)")
+    command.add_argument(
+        "--declare",
+        type=Path,
+        metavar="FILE",
+        help="a JSON file of declared options (quick_gelu, image_mean, …)",
+    )
 
 
 def _add_audit(command: argparse.ArgumentParser) -> None:
