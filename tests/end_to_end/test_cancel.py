@@ -32,7 +32,7 @@ SLOW_AUDIT: dict[str, Any] = {
 }
 SHORT_RECIPE = RECIPE | {"epochs": 1}
 SHORT_STEPS = NUM_PAIRS // RECIPE["batch_size"]
-LONG_RECIPE = RECIPE | {"epochs": 100}
+LONG_RECIPE = RECIPE | {"epochs": 100, "batch_size": 2}  # thousands of steps: not over before it is caught
 
 
 def order(subject: Subject, phase: str) -> dict[str, Any]:
