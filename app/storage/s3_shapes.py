@@ -34,7 +34,11 @@ def stored_object(item: ObjectTypeDef) -> StoredObject:
 
 
 def newest_of_each(listed: Sequence[PartTypeDef]) -> list[Part]:
-    """By number, each once: SeaweedFS lists a part that was sent again twice; the newer one counts."""
+    """By number, each once: SeaweedFS lists a part that was sent again twice; the newer one counts.
+
+    Its clock has seconds: of two versions within one second either may be taken. Where their bytes differ,
+    the digest of the whole file, held against the bytes at inspection, tells.
+    """
     newest: dict[int, PartTypeDef] = {}
     for part in listed:
         number = part["PartNumber"]
