@@ -13,7 +13,8 @@ from app.storage.s3 import S3Store
 from client.client import Client
 from client.retries import Retries
 from tests.fakes.job_publisher import FakeJobPublisher
-from tests.integration.client.served import MIB, Served, new_key, running
+from tests.integration.api.service import running
+from tests.integration.client.served import MIB, Served, new_key
 from tests.integration.client.wires import Wires
 
 

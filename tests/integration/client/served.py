@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import socket
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import func
 
 from app.db.models.checkpoint import Checkpoint
@@ -29,25 +23,6 @@ from app.storage.port import ObjectStore
 
 MIB = 1024 * 1024
 LEASE_S = 60.0
-
-
-@contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Serve the application on a free port; yields its URL."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        assert time.monotonic() < deadline, "the server did not start in 30 s"
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
-    assert not thread.is_alive(), "the server did not stop"
 
 
 def new_key(database: Database, name: str, scopes: tuple[str, ...] = api_keys.SCOPES) -> tuple[str, str]:
