@@ -168,6 +168,7 @@ def test_a_stored_part_with_other_bytes_is_replaced(
     [foreign] = client.uploads.parts(upload_id, [1]).parts
     time.sleep(1.1)  # SeaweedFS lists both versions of a part; only its clock, in seconds, tells the newer
     assert httpx.put(foreign.url, content=b"x" * (5 * MIB)).status_code == 200
+    time.sleep(1.1)  # and so for the version that replaces this one
     wires.rule = lambda request: None
     wires.seen.clear()
     sent = client.uploads.upload_file(checkpoint_file)
