@@ -3,12 +3,16 @@
 #   PYTHON=python3.12   which Python makes the virtual environment
 #   PORT=8000            make serve: this port instead of any free one
 #   KEEP=1              make demo: leave the service up afterwards
+#   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
 #   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest
 
 SHELL := /bin/sh
 PYTHON ?= python3
 KEEP ?=
 PORT ?= 0
+DRILLS ?=
+QUICK ?=
+MINUTES ?=
 TESTS ?=
 ARGS ?=
 
@@ -17,7 +21,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format install install-dev clean
+.PHONY: help demo serve test drills check format install install-dev clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +34,9 @@ serve: install  ## Run the whole service on this machine until Ctrl-C
 
 test: install-dev  ## Run every test
 	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
+	@$(BIN)/python -m drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 
 check: install-dev  ## Lint, types, import laws
 	$(BIN)/ruff check .
