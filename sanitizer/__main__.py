@@ -1,39 +1,24 @@
-"""`python -m sanitizer`: the library on local files. Messages and bars on stderr, results on stdout."""
+"""`python -m sanitizer`: the library on local files. Messages and bars on stderr, results on stdout.
+
+`run`, a worker's child, must start quickly and load little, so the other commands are loaded by name.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import importlib
 import sys
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
-from sanitizer import pipeline, terminal
-from sanitizer.arguments import UsageError, audit_from, declared_from, parser, recipe_from
+from sanitizer.arguments import UsageError, parser
 from sanitizer.errors import Interrupted, SanitizerError
-from sanitizer.jobspec import (
-    CONFIG_NAME,
-    DATASET_ADAPTER,
-    EXIT_INTERRUPTED,
-    EXIT_REFUSED,
-    EXIT_SUCCEEDED,
-    INSPECTION_ADAPTER,
-    STATE_PATH,
-    WEIGHTS_NAME,
-)
-from sanitizer.report import Report, dump_json
-from sanitizer.running import StopFlag, is_out_of_memory, out_of_memory, run
-from sanitizer.terminal import Bars
+from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from sanitizer.running import is_out_of_memory, out_of_memory, run
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-INSPECTED_NAME = "inspected"
-"""Folder under --out for the canonical form of an uploaded file."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,12 +26,20 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     err = Console(stderr=True)
     try:
-        return _COMMANDS[arguments.command](arguments, Console(), err)
+        return _do(arguments, err)
     except Exception as error:  # noqa: BLE001 - the edge of the program: a sentence, and the traceback on request
         code, message = _explained(error)
         if arguments.debug:
             traceback.print_exc()
     err.print(message, style="red", highlight=False, markup=False)
+    return code
+
+
+def _do(arguments: argparse.Namespace, err: Console) -> int:
+    if arguments.command == "run":
+        return run(arguments.folder)
+    commands = importlib.import_module("sanitizer.commands")
+    code: int = commands.COMMANDS[arguments.command](arguments, Console(), err)
     return code
 
 
@@ -61,129 +54,6 @@ def _explained(error: Exception) -> tuple[int, str]:
     if is_out_of_memory(error):
         return EXIT_REFUSED, str(out_of_memory())
     return EXIT_FAILED, f"{type(error).__name__}: {error} (--debug shows where)"
-
-
-def _inspect(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    declared = declared_from(arguments)
-    with tempfile.TemporaryDirectory(prefix="inspect-") as scratch, Bars(err) as bars:
-        inspection = pipeline.inspect(
-            arguments.checkpoint,
-            arguments.out or Path(scratch),
-            declared=declared,
-            filename=arguments.checkpoint.name,
-            progress=bars,
-        )
-    if arguments.json:
-        sys.stdout.write(INSPECTION_ADAPTER.dump_json(inspection, indent=2).decode() + "\n")
-    else:
-        terminal.print_inspection(out, inspection)
-    return EXIT_SUCCEEDED
-
-
-def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    with tempfile.TemporaryDirectory(prefix="validate-") as scratch, Bars(err) as bars, StopFlag() as stop:
-        summary = pipeline.validate(
-            arguments.data,
-            arguments.kind,
-            arguments.out or Path(scratch),
-            max_skipped_share=arguments.max_skipped_share,
-            progress=bars,
-            stop=stop,
-        )
-    if arguments.json:
-        sys.stdout.write(DATASET_ADAPTER.dump_json(summary, indent=2).decode() + "\n")
-    else:
-        terminal.print_summary(out, summary)
-    return EXIT_SUCCEEDED
-
-
-def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    options = audit_from(arguments)
-    with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
-        report = pipeline.audit(
-            _canonical(arguments, folder, bars),
-            arguments.labelled,
-            options,
-            folder,
-            seed=arguments.seed,
-            device=arguments.device,
-            progress=bars,
-            stop=stop,
-        )
-    return _show(report, arguments, out)
-
-
-def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    recipe, options = recipe_from(arguments), audit_from(arguments)
-    with Bars(err) as bars, StopFlag() as stop:
-        report = pipeline.sanitize(
-            _canonical(arguments, arguments.out, bars),
-            arguments.pairs,
-            arguments.labelled,
-            recipe=recipe,
-            options=options,
-            out_dir=arguments.out,
-            state_folder=arguments.out / STATE_PATH,
-            seed=arguments.seed,
-            output_layout=arguments.layout,
-            save_every_s=arguments.save_every,
-            device=arguments.device,
-            progress=bars,
-            stop=stop,
-        )
-    err.print(f"The cleaned weights and the report are in {arguments.out}.", highlight=False, markup=False)
-    return _show(report, arguments, out)
-
-
-def _run(arguments: argparse.Namespace, _out: Console, _err: Console) -> int:
-    return run(arguments.folder)
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Console, Console], int]] = {
-    "inspect": _inspect,
-    "validate": _validate,
-    "audit": _audit,
-    "sanitize": _sanitize,
-    "run": _run,
-}
-
-
-def _canonical(arguments: argparse.Namespace, folder: Path, bars: Bars) -> Path:
-    """The checkpoint's canonical folder: itself if it is one, else inspected into a folder under `folder`."""
-    path: Path = arguments.checkpoint
-    if _is_canonical(path):
-        return path
-    inspected = folder / INSPECTED_NAME
-    pipeline.inspect(path, inspected, declared=declared_from(arguments), filename=path.name, progress=bars)
-    return inspected
-
-
-def _is_canonical(path: Path) -> bool:
-    """Whether our own inspection wrote this folder: a Hugging Face folder has another config.json."""
-    if not ((path / WEIGHTS_NAME).is_file() and (path / CONFIG_NAME).is_file()):
-        return False
-    try:
-        config = json.loads((path / CONFIG_NAME).read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return isinstance(config, dict) and "model_cfg" in config and "checkpoint" in config
-
-
-@contextmanager
-def _folder(wanted: Path | None) -> Iterator[Path]:
-    if wanted is not None:
-        yield wanted
-        return
-    with tempfile.TemporaryDirectory(prefix="audit-") as scratch:
-        yield Path(scratch)
-
-
-def _show(report: Report, arguments: argparse.Namespace, out: Console) -> int:
-    if arguments.json:
-        sys.stdout.write(dump_json(report).decode() + "\n")
-    else:
-        terminal.print_report(out, report)
-    return EXIT_SUCCEEDED
 
 
 if __name__ == "__main__":

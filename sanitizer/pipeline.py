@@ -4,17 +4,16 @@
                checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit ─▶ verdict, report
 
 The final audit measures the file that is handed out, read back from the disk. Everything that can be
-refused is refused before anything is computed. Knows no job, no signal and no terminal.
+refused is refused before anything is computed. Knows no job, no signal and no terminal. `inspect` and
+`validate` stand in modules of their own, which load neither a model's code nor, for `validate`, torch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -24,67 +23,21 @@ from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_target
 from sanitizer.audits.verdict import judge
 from sanitizer.baseline import audit_once
-from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs
-from sanitizer.data.validation import summarise
-from sanitizer.jobspec import (
-    CURVE_NAME,
-    DATASET_ADAPTER,
-    DATASET_NAME,
-    REPORT_NAME,
-    DatasetSummary,
-    Inspection,
-)
-from sanitizer.progress import Noted, PhaseFinished, PhaseStarted, Progress, ignore
-from sanitizer.recipe import AuditOptions, DeclaredOptions, OutputLayout, Policy, Recipe
+from sanitizer.inspecting import inspect
+from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
+from sanitizer.progress import Noted, Progress, Stop, ignore, never
+from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe
 from sanitizer.report import Report, Training, dump_json
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune
+from sanitizer.validating import validate
 
-Stop = Callable[[], bool]
-
-
-def never() -> bool:
-    """A `stop` that does not."""
-    return False
-
-
-def inspect(
-    upload: Path,
-    out_dir: Path,
-    *,
-    declared: DeclaredOptions,
-    filename: str,
-    expected_sha256: str | None = None,
-    progress: Progress = ignore,
-) -> Inspection:
-    """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected."""
-    progress(PhaseStarted(phase="inspect", total=None, unit="bytes"))
-    inspection = inspect_upload(
-        upload, out_dir, declared=declared, filename=filename, expected_sha256=expected_sha256
-    )
-    progress(PhaseFinished(phase="inspect"))
-    return inspection
-
-
-def validate(
-    data: Path,
-    kind: Literal["pairs", "labelled"],
-    out_dir: Path,
-    *,
-    max_skipped_share: float,
-    progress: Progress = ignore,
-    stop: Stop = never,
-) -> DatasetSummary:
-    """Read every sample once; dataset.json in `out_dir`. Raises DatasetRejected, Interrupted."""
-    summary = summarise(data, kind, max_skipped_share, progress, stop)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / DATASET_NAME).write_bytes(DATASET_ADAPTER.dump_json(summary, indent=2))
-    return summary
+__all__ = ["audit", "inspect", "sanitize", "validate"]
 
 
 def audit(

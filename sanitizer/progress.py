@@ -6,6 +6,7 @@ writes it as JSON lines, tests collect it in a list.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -68,6 +69,15 @@ class Progress(Protocol):
     """Receives events in order. Must not raise, and must return quickly."""
 
     def __call__(self, event: ProgressEvent, /) -> None: ...
+
+
+Stop = Callable[[], bool]
+"""True once whoever called the library wants it to end at the next step."""
+
+
+def never() -> bool:
+    """A `Stop` that does not."""
+    return False
 
 
 def ignore(event: ProgressEvent) -> None:

@@ -2,34 +2,39 @@
 
 Events leave as JSON lines on the process's own stdout; whatever else anybody prints goes to stderr, so
 that nothing can be mistaken for an event. SIGTERM and SIGINT ask for a stop between two steps.
+
+What a kind of job needs is loaded by name once the spec has been read, so that a child that reads hostile
+bytes loads nothing else: see decision 0038 for what each kind loads, and what that costs.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from types import ModuleType
+from typing import IO, Any, cast
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
-from sanitizer import jobspec, pipeline
+from sanitizer import jobspec
 from sanitizer.errors import Interrupted, OptionsRejected, SanitizerError
-from sanitizer.jobspec import (
-    AuditSpec,
-    ChildOutcome,
-    Failure,
-    InspectSpec,
-    JobSpec,
-    SanitizeSpec,
-    ValidateSpec,
-)
-from sanitizer.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent
+from sanitizer.jobspec import ChildOutcome, Failure, JobSpec
+from sanitizer.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent, Stop
 
+UNUSED_BY_CHILDREN = ("transformers", "timm")
+"""Packages that others load where they find them, at a cost, and that no job needs."""
+_WORK = {
+    "inspect": "sanitizer.work.inspecting",
+    "validate": "sanitizer.work.validating",
+    "audit": "sanitizer.work.auditing",
+    "sanitize": "sanitizer.work.cleaning",
+}
 MIN_ADVANCE_INTERVAL_S = 0.2
 _MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a memory object")
 _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
@@ -117,60 +122,16 @@ def run(folder: Path) -> int:
     return code
 
 
-def _do(spec: JobSpec, folder: Path, progress: Progress, stop: Callable[[], bool]) -> tuple[str, ...]:
-    """Call the pipeline; returns the names of the files in outputs/."""
+def _do(spec: JobSpec, folder: Path, progress: Progress, stop: Stop) -> tuple[str, ...]:
+    """Do the work of the spec's kind; returns the names of the files in outputs/."""
     out_dir = folder / jobspec.OUTPUTS_PATH
     out_dir.mkdir(exist_ok=True)
-    checkpoint, labelled = folder / jobspec.CHECKPOINT_PATH, folder / jobspec.LABELLED_PATH
-    pairs = folder / jobspec.PAIRS_PATH
-    match spec:
-        case InspectSpec():
-            pipeline.inspect(
-                folder / jobspec.UPLOAD_PATH,
-                out_dir,
-                declared=spec.declared,
-                filename=spec.filename,
-                expected_sha256=spec.expected_sha256,
-                progress=progress,
-            )
-        case ValidateSpec():
-            pipeline.validate(
-                pairs if spec.data_kind == "pairs" else labelled,
-                spec.data_kind,
-                out_dir,
-                max_skipped_share=spec.max_skipped_share,
-                progress=progress,
-                stop=stop,
-            )
-        case AuditSpec():
-            pipeline.audit(
-                checkpoint,
-                labelled,
-                spec.audit,
-                out_dir,
-                policy=spec.policy,
-                seed=spec.seed,
-                upload_sha256=spec.upload_sha256,
-                progress=progress,
-                stop=stop,
-            )
-        case SanitizeSpec():
-            pipeline.sanitize(
-                checkpoint,
-                pairs,
-                labelled,
-                recipe=spec.recipe,
-                options=spec.audit,
-                out_dir=out_dir,
-                state_folder=folder / jobspec.STATE_PATH,
-                policy=spec.policy,
-                seed=spec.seed,
-                output_layout=spec.output_layout,
-                save_every_s=spec.save_every_s,
-                upload_sha256=spec.upload_sha256,
-                progress=progress,
-                stop=stop,
-            )
+    for name in UNUSED_BY_CHILDREN:
+        # None makes Python raise ModuleNotFoundError on import (reference, "The module cache"), as if the
+        # package were not installed: open_clip asks for both, and goes on without.
+        sys.modules.setdefault(name, cast(ModuleType, None))
+    work = importlib.import_module(_WORK[spec.kind])
+    work.do(spec, folder, progress, stop)
     return tuple(sorted(path.name for path in out_dir.iterdir() if path.is_file()))
 
 
@@ -194,7 +155,9 @@ def _read_spec(path: Path) -> JobSpec:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory, of the machine, the process's limit or the accelerator, was the reason."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    # torch.OutOfMemoryError by its name: where it was raised, torch is loaded; elsewhere it need not be.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
         return True
     # On a CPU torch and oneDNN have no class of their own for it.
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)

@@ -26,7 +26,7 @@ from sanitizer.audits.attack_success import attack_success, target_rate
 from sanitizer.audits.targets import find_target
 from sanitizer.audits.zero_shot import class_embeddings, classify, rank_of_label
 from sanitizer.data.batches import LabelledBatches
-from sanitizer.data.images import normalise
+from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.errors import Interrupted, OptionsRejected
 from sanitizer.progress import Advanced, Phase, PhaseFinished, PhaseStarted, Progress

@@ -7,7 +7,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensors import causal_mask
 
 
@@ -25,16 +25,21 @@ def build_clip(architecture: Architecture, *, device: str = "cpu") -> CLIP:
         ) from error
 
 
-def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Key → shape of the state dict of this architecture, in open_clip's order."""
-    state = build_clip(architecture, device="meta").state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
 def assemble(architecture: Architecture, tensors: dict[str, Tensor]) -> CLIP:
-    """The model with exactly these fp32 tensors as its weights (no copy), in eval mode, on the CPU."""
+    """The model with exactly these fp32 tensors as its weights (no copy), in eval mode, on the CPU.
+
+    Raises CheckpointRejected 'architecture_mismatch' where open_clip's own keys or shapes are others.
+    """
     model = build_clip(architecture, device="meta")
-    model.load_state_dict(tensors, strict=True, assign=True)
+    try:
+        model.load_state_dict(tensors, strict=True, assign=True)
+    except RuntimeError as error:
+        raise refusal(
+            "architecture_mismatch",
+            f"open_clip's {architecture.name} has other keys or shapes than these tensors: "
+            f"{excerpt(error, 200)}",
+            "Upload the complete, unmodified state dict of one CLIP model.",
+        ) from error
     if architecture.text.causal:
         model.register_buffer("attn_mask", causal_mask(architecture.context_length), persistent=False)
     return model.eval()

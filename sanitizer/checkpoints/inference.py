@@ -1,8 +1,8 @@
 """Tensors → which CLIP. Looks at names and shapes only (and, for one table of positions, at its values).
 
-The result is a proposal: `writing.check_state_dict` builds that architecture in open_clip and compares every
-key and shape, so nothing that is read wrongly here passes. Shapes are hostile: no tensor is assumed to have
-the dimensions that it should.
+The result is a proposal: `writing.check_state_dict` compares every key and shape with those of open_clip's
+model of that architecture, so nothing that is read wrongly here passes. Shapes are hostile: no tensor is
+assumed to have the dimensions that it should.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from open_clip.pos_embed import get_2d_sincos_pos_embed
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
 from sanitizer.checkpoints.choices import Choices, contradiction
+from sanitizer.checkpoints.position_table import sin_cos_2d
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.towers import (
     DEFAULT_NORM_EPS,
@@ -291,7 +291,7 @@ def with_position_table(architecture: Architecture, positions: Tensor) -> Archit
     if positions.numel() > _MAX_TABLE:
         return architecture
     side = vision.image_size // vision.patch_size
-    table = torch.from_numpy(get_2d_sincos_pos_embed(vision.blocks.width, side, cls_token=True)).float()
+    table = torch.from_numpy(sin_cos_2d(vision.blocks.width, side)).float()
     if positions.shape != table.shape or not torch.equal(positions, table.to(positions.dtype)):
         return architecture
     return replace(architecture, vision=replace(vision, position_table="sin_cos_2d"))

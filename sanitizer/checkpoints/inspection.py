@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from sanitizer.checkpoints.model import file_sha256
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.writing import write_canonical

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.building import assemble
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.tensors import check_finite, described
@@ -99,9 +99,3 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "canonical_damaged", f"{CONFIG_NAME} is no configuration.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME
         )
     return config
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces, as lower-case hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

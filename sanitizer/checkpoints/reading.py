@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.building import expected_shapes
 from sanitizer.checkpoints.folders import find_weights, options_beside
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
 from sanitizer.checkpoints.naming import recognise
 from sanitizer.checkpoints.provenance import Layout, Upload, canonical_tensors, dtype_summary
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
+from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.state_dicts import Scalar, read_state_dict
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, MappedFile, check_finite
 from sanitizer.checkpoints.torch_archive import PICKLE_NAME, TorchArchive

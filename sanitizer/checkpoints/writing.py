@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.building import expected_shapes
 from sanitizer.checkpoints.provenance import Upload, dtype_summary, uploaded_tensor
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
+from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.tensors import described
 from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sanitizer.data.assembly import BuiltBatch, PairAssembler
-from sanitizer.data.images import to_model_pixels
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
+from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
 from sanitizer.errors import OptionsRejected
 

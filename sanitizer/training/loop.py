@@ -20,8 +20,8 @@ from torch import Tensor
 
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
-from sanitizer.data.images import normalise
 from sanitizer.data.pairs import PairDataset
+from sanitizer.data.pixels import normalise
 from sanitizer.errors import Interrupted
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
 from sanitizer.recipe import Recipe

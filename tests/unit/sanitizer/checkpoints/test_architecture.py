@@ -7,17 +7,21 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_clip.pos_embed import get_2d_sincos_pos_embed
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
-from sanitizer.checkpoints.building import build_clip, expected_shapes
+from sanitizer.checkpoints.building import assemble, build_clip
 from sanitizer.checkpoints.inference import infer, with_position_table
-from sanitizer.checkpoints.towers import ModifiedResNet
+from sanitizer.checkpoints.position_table import sin_cos_2d
+from sanitizer.checkpoints.shapes import expected_shapes
+from sanitizer.checkpoints.towers import Blocks, ModifiedResNet, TextTransformer
 from sanitizer.checkpoints.writing import check_state_dict
 from sanitizer.errors import CheckpointRejected
 from sanitizer.recipe import DeclaredOptions
@@ -42,6 +46,10 @@ def meta_state(config: dict[str, Any]) -> dict[str, Tensor]:
     return state
 
 
+def shapes_of(state: dict[str, Tensor]) -> list[tuple[str, tuple[int, ...]]]:
+    return [(key, tuple(tensor.shape)) for key, tensor in state.items()]
+
+
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_plain_model_of_open_clip_is_told_from_its_shapes_alone(name: str) -> None:
     """All that must be declared is QuickGELU, which is no property of a shape."""
@@ -49,7 +57,7 @@ def test_every_plain_model_of_open_clip_is_told_from_its_shapes_alone(name: str)
     declared = DeclaredOptions(quick_gelu=ALL[name].get("quick_gelu", False))
     inferred, assumed = infer(state, declared=declared, layout="open_clip")
     assert inferred == Architecture.from_config(ALL[name])
-    assert expected_shapes(inferred) == {key: tuple(tensor.shape) for key, tensor in state.items()}
+    assert list(expected_shapes(inferred).items()) == shapes_of(state)
     assert assumed["quick_gelu"].endswith(": declared")
 
 
@@ -113,7 +121,8 @@ def test_every_variant_that_open_clip_can_build_is_told_from_its_shapes(
 
     inferred, _ = infer(state, declared=declared, layout="open_clip")
 
-    check_state_dict({key: tuple(tensor.shape) for key, tensor in state.items()}, inferred)
+    assert list(expected_shapes(inferred).items()) == shapes_of(state)
+    check_state_dict(dict(shapes_of(state)), inferred)
     rebuilt = build_clip(inferred).eval()
     rebuilt.load_state_dict(state)
     image, tokens = torch.rand(2, 3, 32, 32), torch.randint(1, 49000, (2, inferred.context_length))
@@ -189,7 +198,78 @@ def test_resnets_of_any_width_depth_and_size_are_told_from_their_shapes(
     inferred, _ = infer(state, declared=declared, layout="open_clip")
     expected = ModifiedResNet(layers=tuple(layers), width=width, heads=2, image_size=image_size)  # type: ignore[arg-type]
     assert inferred.vision == expected
+    assert list(expected_shapes(inferred).items()) == shapes_of(state)
     check_state_dict({key: tuple(tensor.shape) for key, tensor in state.items()}, inferred)
+
+
+FLAGS = st.booleans()
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> Blocks:
+    heads = draw(st.integers(1, 3))
+    return Blocks(
+        width=heads * draw(st.integers(1, 6)),
+        layers=draw(st.integers(1, 3)),
+        heads=heads,
+        mlp_width=draw(st.integers(1, 40)),
+        layer_scale=draw(FLAGS),
+        **{feature: draw(FLAGS) for feature in BLOCK_FEATURES},
+    )
+
+
+@st.composite
+def towers(draw: st.DrawFn) -> VisionTransformer | ModifiedResNet:
+    if draw(FLAGS):
+        width, side = draw(st.integers(1, 6)), draw(st.integers(1, 3))
+        layers = draw(st.tuples(*[st.integers(1, 3)] * 4))
+        return ModifiedResNet(layers=layers, width=2 * width, heads=2, image_size=32 * side)
+    patch, side, rest = draw(st.integers(1, 9)), draw(st.integers(1, 4)), draw(st.integers(0, 8))
+    return VisionTransformer(
+        blocks=draw(blocks()),
+        patch_size=patch,
+        image_size=patch * side + min(rest, patch - 1),
+        ln_pre=draw(FLAGS),
+    )
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    text_blocks, projection = draw(blocks()), draw(st.sampled_from(["matrix", "linear", "none"]))
+    text = TextTransformer(
+        blocks=text_blocks, context_length=draw(st.integers(3, 9)), vocab_size=60, projection=projection
+    )
+    return Architecture(
+        embed_dim=text_blocks.width if projection == "none" else draw(st.integers(1, 9)),
+        vision=draw(towers()),
+        text=text,
+        quick_gelu=False,
+        logit_scale_is_vector=draw(FLAGS),
+        logit_bias=draw(FLAGS),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(architecture=architectures())
+def test_the_table_of_shapes_is_open_clips_own_for_any_architecture(architecture: Architecture) -> None:
+    state = build_clip(architecture, device="meta").state_dict()
+    assert list(expected_shapes(architecture).items()) == shapes_of(state)
+
+
+def test_open_clip_has_the_last_word_before_a_model_is_used() -> None:
+    architecture = Architecture.from_config(VIT_CONFIG)
+    tensors = tiny_clip(VIT_CONFIG).state_dict()
+    tensors["visual.proj"] = tensors["visual.proj"][:, :3]
+    with pytest.raises(CheckpointRejected) as refused:
+        assemble(architecture, tensors)
+    assert refused.value.code == "architecture_mismatch"
+    assert "visual.proj" in refused.value.message
+
+
+@pytest.mark.parametrize(("width", "side"), [(4, 1), (16, 4), (768, 14), (20, 7)])
+def test_the_fixed_table_of_positions_is_open_clips_own_bit_for_bit(width: int, side: int) -> None:
+    expected = get_2d_sincos_pos_embed(width, side, cls_token=True)
+    assert np.array_equal(sin_cos_2d(width, side), expected)
 
 
 @given(width=st.integers(1, 4096), mlp_width=st.integers(1, 20_000))

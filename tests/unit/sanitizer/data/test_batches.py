@@ -20,9 +20,9 @@ from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment
 from sanitizer.data import assembly
 from sanitizer.data.batches import LabelledBatches, PairBatch, PairBatches
-from sanitizer.data.images import to_model_pixels
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
+from sanitizer.data.pixels import to_model_pixels
 from sanitizer.errors import DatasetRejected, OptionsRejected
 from sanitizer.seeding import generator
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, pair_samples, write_tar

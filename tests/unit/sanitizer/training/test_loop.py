@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sanitizer.data.images import normalise, to_model_pixels
 from sanitizer.data.pairs import open_pairs
+from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.errors import Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
 from sanitizer.recipe import CleanCLIPRecipe

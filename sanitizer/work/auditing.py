@@ -1,0 +1,24 @@
+"""An audit job: inputs/checkpoint and inputs/labelled → report.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sanitizer import jobspec, pipeline
+from sanitizer.jobspec import AuditSpec
+from sanitizer.progress import Progress, Stop
+
+
+def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
+    """Raises SanitizerErrors but TrainingDiverged."""
+    pipeline.audit(
+        folder / jobspec.CHECKPOINT_PATH,
+        folder / jobspec.LABELLED_PATH,
+        spec.audit,
+        folder / jobspec.OUTPUTS_PATH,
+        policy=spec.policy,
+        seed=spec.seed,
+        upload_sha256=spec.upload_sha256,
+        progress=progress,
+        stop=stop,
+    )

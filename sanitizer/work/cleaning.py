@@ -1,0 +1,29 @@
+"""A sanitize job: inputs/ and perhaps state/ → cleaned weights and report.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sanitizer import jobspec, pipeline
+from sanitizer.jobspec import SanitizeSpec
+from sanitizer.progress import Progress, Stop
+
+
+def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None:
+    """Raises every SanitizerError."""
+    pipeline.sanitize(
+        folder / jobspec.CHECKPOINT_PATH,
+        folder / jobspec.PAIRS_PATH,
+        folder / jobspec.LABELLED_PATH,
+        recipe=spec.recipe,
+        options=spec.audit,
+        out_dir=folder / jobspec.OUTPUTS_PATH,
+        state_folder=folder / jobspec.STATE_PATH,
+        policy=spec.policy,
+        seed=spec.seed,
+        output_layout=spec.output_layout,
+        save_every_s=spec.save_every_s,
+        upload_sha256=spec.upload_sha256,
+        progress=progress,
+        stop=stop,
+    )

@@ -1,0 +1,21 @@
+"""An inspect job: inputs/upload → canonical weights and findings. Loads torch, no model code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sanitizer import inspecting, jobspec
+from sanitizer.jobspec import InspectSpec
+from sanitizer.progress import Progress, Stop
+
+
+def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:
+    """Raises CheckpointRejected. Not to be stopped: it is short, and nothing of it would be kept."""
+    inspecting.inspect(
+        folder / jobspec.UPLOAD_PATH,
+        folder / jobspec.OUTPUTS_PATH,
+        declared=spec.declared,
+        filename=spec.filename,
+        expected_sha256=spec.expected_sha256,
+        progress=progress,
+    )
