@@ -121,6 +121,14 @@ class WorkerSettings(Group):
     """Between SIGTERM, which saves the training state, and SIGKILL."""
 
 
+class SigningSettings(Group):
+    """Read by workers only. No key: what jobs leave is published unsigned, and says so."""
+
+    key_file: Path | None = None
+    """An elliptic curve key (P-256) in PEM that only its owner can read. See docs/operating/signing.md."""
+    key_password: SecretStr | None = None
+
+
 class ApiSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -157,6 +165,7 @@ class Settings(BaseSettings):
     datasets: DatasetSettings = DatasetSettings()
     jobs: JobSettings = JobSettings()
     worker: WorkerSettings = WorkerSettings()
+    signing: SigningSettings = SigningSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
 

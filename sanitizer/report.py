@@ -17,6 +17,12 @@ from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
 
 Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
 
+WHO_VOUCHES = (
+    "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
+    "what was handed out; model.sig, if there is one, binds both to an operator's key. Without it: unsigned. "
+    "Check the folder with: cleanclip verify FOLDER"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -163,6 +169,7 @@ class Report:
     training: Training | None = None
     environment: Environment
     warnings: tuple[str, ...] = ()
+    vouched_for: str = WHO_VOUCHES
 
 
 _ADAPTER = TypeAdapter(Report)

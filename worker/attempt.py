@@ -28,6 +28,7 @@ from worker.failures import AttemptFailed
 from worker.heartbeat import Pulse
 from worker.ledger import Ledger
 from worker.outcome import interpret
+from worker.packing import Signer
 from worker.publishing import publish
 from worker.sandbox import ChildLimits
 from worker.staging import stage
@@ -52,6 +53,8 @@ class AttemptOptions:
     save_every_s: float = 60.0
     pause_grace_s: float = 30.0
     child_command: Sequence[str] = sandbox.DEFAULT_COMMAND
+    signer: Signer | None = None
+    """None: what jobs leave goes out unsigned, and says so."""
 
 
 class Attempt:
@@ -129,7 +132,8 @@ class Attempt:
             job,
             outputs,
             outgoing=place.outgoing,
-            pins=staged.pins,
+            staged=staged,
+            signer=self._options.signer,
             tracker=self._tracker,
             check=check,
         )
@@ -166,13 +170,14 @@ class Attempt:
                 place.job,
                 isolation,
                 sandbox.rlimits(limits, job.kind, isolation),
+                uses_cuda=limits.uses_cuda,
             ),
             environment=sandbox.environment(place.job, limits, worker_environment),
             folder=place.job,
             log_path=place.logs / "stderr.log",
             on_event=on_event,
         )
-        watches.append(Watch(child, self._control, self._tracker, limits))
+        watches.append(Watch(child, place.job, self._control, self._tracker, limits))
         try:
             grace = Grace(pause_s=self._options.pause_grace_s)
             supervise(child, watches[0], shipper, self._control, grace)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from celery import Celery
 
 from app.settings import load_settings
+from worker.signing_keys import SigningKeyUnusable
 from worker.wiring import attempt_options, build_app
 
 
 def _configured() -> Celery:
     settings = load_settings()
-    return build_app(settings, attempt_options(settings))
+    try:
+        return build_app(settings, attempt_options(settings))
+    except SigningKeyUnusable as error:
+        raise SystemExit(f"The worker does not start: {error}") from error
 
 
 app = _configured()

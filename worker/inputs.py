@@ -52,6 +52,10 @@ class Inputs:
     texts: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the job's spec needs of the rows: filename, declared options, digest, kind of data."""
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    """Of audit and sanitize jobs: which upload the canonical files were made from, for the statement."""
+    datasets: tuple[Mapping[str, Any], ...] = ()
+    """Likewise: which data sets, and as what they are used."""
 
     @property
     def size_bytes(self) -> int:
@@ -67,14 +71,23 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         return _upload_to_inspect(unit, job), None
     if job.kind is JobKind.VALIDATE:
         return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
-    files, facts = _canonical_checkpoint(unit, job)
+    files, checkpoint = _canonical_checkpoint(unit, job)
     texts: dict[str, str] = {}
+    datasets = []
     for dataset_id, folder in ((job.dataset_id, PAIRS_PATH), (job.labelled_dataset_id, LABELLED_PATH)):
         if dataset_id is not None:
             dataset = unit.datasets.get(job.project_id, dataset_id)
             files += _pinned(dataset, folder)
             texts |= override_texts(dataset, folder)
-    return Inputs(files=tuple(files), texts=texts, facts=facts), None
+            datasets.append(_described(dataset))
+    inputs = Inputs(
+        files=tuple(files),
+        texts=texts,
+        facts={"upload_sha256": checkpoint["upload"]["digest"]["sha256"]},
+        checkpoint=checkpoint,
+        datasets=tuple(datasets),
+    )
+    return inputs, None
 
 
 def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
@@ -110,7 +123,8 @@ def _canonical_checkpoint(unit: UnitOfWork, job: ClaimedJob) -> tuple[list[Wante
         )
         for name in (WEIGHTS_NAME, CONFIG_NAME)
     ]
-    return files, {"upload_sha256": checkpoint.sha256}
+    upload = {"size_bytes": checkpoint.size_bytes, "digest": {"sha256": checkpoint.sha256}}
+    return files, {"id": checkpoint.id, "filename": checkpoint.filename, "upload": upload}
 
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
@@ -126,6 +140,16 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
         )
         for file in dataset.files
     ]
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    summary = dataset.summary or {}
+    return {
+        "role": dataset.kind.value,
+        "id": dataset.id,
+        "reference": dataset.uri or dataset.upload_id,
+        "num_samples": summary.get("num_samples"),
+    }
 
 
 def override_texts(dataset: Dataset, folder: str) -> dict[str, str]:

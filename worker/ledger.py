@@ -70,6 +70,10 @@ class Ledger:
         with self._database.unit_of_work() as unit:
             return unit.attempts.peek(self._job.id, self._job.attempt)
 
+    def time(self) -> str:
+        """Now, by the database's clock, as RFC 3339 in UTC."""
+        return self._write(lambda a: a.time())
+
     def record_event(self, event: str, data: dict[str, Any]) -> None:
         self._own(self._write(lambda a: a.record_event(self._job.id, self._job.attempt, event, data)))
 

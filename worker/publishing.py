@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,24 @@ from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
 from sanitizer.jobspec import DATASET_ADAPTER, DATASET_NAME, INSPECTION_ADAPTER, INSPECTION_NAME, REPORT_NAME
-from sanitizer.report import load_json
+from sanitizer.report import Report, load_json
 from worker.failures import CRASH_RETRY_S, AttemptFailed
 from worker.ledger import Ledger
 from worker.outcome import read_regular
+from worker.packing import Package, Packing, Signer
+from worker.staging import Staged
 from worker.tracker import Tracker
-from worker.transfer import file_sha256, interruptible, patiently
+from worker.transfer import patiently
 
-SUMS_NAME = "SHA256SUMS"
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 _MEDIA_TYPES = {
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
+    ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
+_EVIDENCED = frozenset({JobKind.SANITIZE, JobKind.AUDIT})
+"""Kinds whose files leave the house, and so go with a statement and a signature."""
 
 
 def publish(
@@ -43,34 +46,55 @@ def publish(
     outputs: Sequence[Path],
     *,
     outgoing: Path,
-    pins: list[dict[str, Any]],
+    staged: Staged,
+    signer: Signer | None,
     tracker: Tracker,
     check: Callable[[], None],
 ) -> JobState:
-    """Upload `outputs` and SHA256SUMS, then complete the job. Raises AttemptFailed, StorageError, Stopped."""
+    """Upload `outputs` with all that vouches for them, then complete the job.
+
+    Raises AttemptFailed, StorageError, SigningFailed, OSError, Stopped.
+    """
     tracker.begin(JobPhase.PUBLISH)
     prefix = _prefix(job)
-    result, effect = _meaning(job, {path.name: path for path in outputs}, prefix, pins)
-    digests = {path.name: interruptible(partial(file_sha256, path), check) for path in outputs}
-    sums = outgoing / SUMS_NAME
-    sums.write_text("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)), encoding="ascii")
-    digests[SUMS_NAME] = file_sha256(sums)
+    packing = Packing(outputs, outgoing / job.id, check)
+    by_name = {path.name: path for path in packing.files}
+    effect: CheckpointAccepted | DatasetReady | None = None
+    if job.kind in _EVIDENCED:
+        report = _report(by_name)
+        package = packing.finish_stated(job, staged, report, ended_at=ledger.time(), signer=signer)
+        result = _judgement(report) | {"signature": package.signature}
+    else:
+        result, effect = {}, _effect(job, by_name, prefix, staged.pins)
+        package = packing.finish()
+    artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)
+    check()
+    return ledger.succeed(result=result, artifacts=artifacts, effect=effect)
+
+
+def _upload_all(
+    store: ObjectStore,
+    ledger: Ledger,
+    package: Package,
+    *,
+    prefix: str,
+    tracker: Tracker,
+    check: Callable[[], None],
+) -> list[NewArtifact]:
     artifacts = []
-    for done, path in enumerate([*outputs, sums], start=1):
-        media_type = _MEDIA_TYPES.get(path.suffix, "application/octet-stream")
+    for done, path in enumerate(package.files, start=1):
         artifact = NewArtifact(
             name=path.name,
             object_key=in_prefix(prefix, path.name),
             size_bytes=path.stat().st_size,
-            sha256=digests[path.name],
-            media_type=media_type,
+            sha256=package.sha256[path.name],
+            media_type=_MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
         )
         ledger.check()
         _upload(store, artifact, path, check)
         artifacts.append(artifact)
-        tracker.advance(done / (len(outputs) + 1), step=done, total_steps=len(outputs) + 1)
-    check()
-    return ledger.succeed(result=result, artifacts=artifacts, effect=effect)
+        tracker.advance(done / len(package.files), step=done, total_steps=len(package.files))
+    return artifacts
 
 
 def _upload(store: ObjectStore, artifact: NewArtifact, path: Path, check: Callable[[], None]) -> None:
@@ -83,40 +107,47 @@ def _prefix(job: ClaimedJob) -> str:
     return output_attempt_prefix(job.project_id, job.id, job.attempt)
 
 
-def _meaning(
+def _effect(
     job: ClaimedJob, outputs: dict[str, Path], prefix: str, pins: list[dict[str, Any]]
-) -> tuple[dict[str, Any], CheckpointAccepted | DatasetReady | None]:
-    """The job's result, and what it says about the checkpoint or data set. Raises AttemptFailed."""
+) -> CheckpointAccepted | DatasetReady:
+    """What the job says about its checkpoint or data set. Raises AttemptFailed."""
     try:
         if job.kind is JobKind.INSPECT:
             inspection = INSPECTION_ADAPTER.validate_json(_read(outputs, INSPECTION_NAME))
-            accepted = CheckpointAccepted(
+            return CheckpointAccepted(
                 sha256=inspection.upload_sha256,
                 canonical_prefix=prefix,
                 weights_sha256=inspection.weights_sha256,
                 inspection=INSPECTION_ADAPTER.dump_python(inspection, mode="json"),
             )
-            return {}, accepted
-        if job.kind is JobKind.VALIDATE:
-            summary = DATASET_ADAPTER.validate_json(_read(outputs, DATASET_NAME))
-            return {}, DatasetReady(files=pins, summary=DATASET_ADAPTER.dump_python(summary, mode="json"))
-        return _judgement(_read(outputs, REPORT_NAME)), None
+        summary = DATASET_ADAPTER.validate_json(_read(outputs, DATASET_NAME))
+        return DatasetReady(files=pins, summary=DATASET_ADAPTER.dump_python(summary, mode="json"))
     except (KeyError, OSError, ValueError, ValidationError) as error:
-        raise AttemptFailed(
-            "outputs_unusable",
-            "The job's process ended, but left no report that can be read.",
-            "The job is tried again by itself; ask the operator if it keeps failing.",
-            retry_in_s=CRASH_RETRY_S,
-        ) from error
+        raise _no_report() from error
+
+
+def _report(outputs: dict[str, Path]) -> Report:
+    try:
+        return load_json(_read(outputs, REPORT_NAME))
+    except (KeyError, OSError, ValueError, ValidationError) as error:
+        raise _no_report() from error
+
+
+def _no_report() -> AttemptFailed:
+    return AttemptFailed(
+        "outputs_unusable",
+        "The job's process ended, but left no report that can be read.",
+        "The job is tried again by itself; ask the operator if it keeps failing.",
+        retry_in_s=CRASH_RETRY_S,
+    )
 
 
 def _read(outputs: dict[str, Path], name: str) -> bytes:
     return read_regular(outputs[name], _MAX_JSON_BYTES)
 
 
-def _judgement(report_json: bytes) -> dict[str, Any]:
+def _judgement(report: Report) -> dict[str, Any]:
     """Verdict and figures of a report, whole, as the API shows them: training and inputs stay in the file."""
-    report = load_json(report_json)
     return {
         "verdict": asdict(report.verdict),
         "before": asdict(report.before),

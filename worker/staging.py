@@ -5,9 +5,10 @@ Nothing passes through memory whole. A file whose digest differs stops the job, 
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,26 @@ _ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, Jo
 
 
 @dataclass(frozen=True, kw_only=True)
+class Received:
+    """One file as it lies in the job's folder; `path` is relative to it."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Staged:
-    """What lies ready. `pins` name every object of a data set with its digest (validate jobs)."""
+    """What lies ready. `pins` name every object of a data set with its digest (validate jobs).
+
+    `checkpoint` and `datasets` say which rows of ours the files came from (see `Inputs`).
+    """
 
     spec: JobSpec
     pins: list[dict[str, Any]]
+    received: tuple[Received, ...] = ()
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    datasets: tuple[Mapping[str, Any], ...] = ()
 
 
 def stage(
@@ -59,16 +75,31 @@ def stage(
         inputs = _listed(store, dataset, upload, limits, check)
     _check_room(folder, inputs.size_bytes * _ROOM_FACTOR[job.kind])
     pins = _fetch_all(store, inputs, folder, tracker, check)
+    received = {
+        file.path: Received(path=file.path, size_bytes=file.size_bytes, sha256=pin["sha256"])
+        for file, pin in zip(inputs.files, pins, strict=True)
+    }
     for path, text in inputs.texts.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        received[path] = _write_text(folder, path, text)
     spec = _spec(job, inputs.facts, save_every_s)
     (folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
     for name in ("home", "tmp", "outputs"):
         (folder / name).mkdir(exist_ok=True)
     tracker.end(JobPhase.STAGE)
-    return Staged(spec=spec, pins=pins)
+    return Staged(
+        spec=spec,
+        pins=pins,
+        received=tuple(received.values()),
+        checkpoint=inputs.checkpoint,
+        datasets=inputs.datasets,
+    )
+
+
+def _write_text(folder: Path, path: str, text: str) -> Received:
+    target, content = folder / path, text.encode("utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return Received(path=path, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def _listed(

@@ -8,6 +8,7 @@ Celery's own handler, called after it, ends the loop once the job has been hande
 from __future__ import annotations
 
 import ctypes
+import importlib
 import signal
 import threading
 from functools import lru_cache
@@ -17,16 +18,19 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutdown
 
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.logs import configure_logging, get_logger
 from app.queue.celery_config import celery_settings
 from app.queue.publisher import CeleryPublisher
-from app.settings import Settings
+from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
 from worker.attempt import AttemptOptions
 from worker.health import keep_touching
+from worker.packing import Signer
 from worker.runner import Runner
 from worker.sandbox import ChildLimits, finds_cuda, strongest_isolation
+from worker.signing_keys import SigningKeyUnusable
 from worker.tasks import register
 from worker.workspace import remove_orphans
 
@@ -37,7 +41,7 @@ _PR_SET_DUMPABLE = 4
 def build_runner(settings: Settings, options: AttemptOptions, leaving: threading.Event) -> Runner:
     """Wire a runner; connects to nothing yet."""
     return Runner(
-        Database(build_engine(settings.database.url, pool_size=3)),
+        Database(build_engine(settings.database.url, role=Role.WORKER, pool_size=3)),
         S3Store(settings.storage),
         CeleryPublisher(
             settings.broker.url,
@@ -50,7 +54,7 @@ def build_runner(settings: Settings, options: AttemptOptions, leaving: threading
 
 
 def attempt_options(settings: Settings) -> AttemptOptions:
-    """Settings as the plain values that an attempt takes."""
+    """Settings as the plain values that an attempt takes. Raises SigningKeyUnusable."""
     worker, jobs = settings.worker, settings.jobs
     return AttemptOptions(
         work_dir=worker.work_dir,
@@ -67,7 +71,24 @@ def attempt_options(settings: Settings) -> AttemptOptions:
         heartbeat_s=jobs.heartbeat_s,
         save_every_s=jobs.save_every_s,
         pause_grace_s=worker.stop_grace_s,
+        signer=signer_of(settings.signing),
     )
+
+
+def signer_of(signing: SigningSettings) -> Signer | None:
+    """The operator's signer, its key read; None where no key is configured. Raises SigningKeyUnusable."""
+    if signing.key_file is None:
+        return None
+    try:
+        module = importlib.import_module("worker.signing")  # heavy, and no part of the API's environment
+    except ImportError as error:
+        raise SigningKeyUnusable(
+            "A signing key is configured, but what signs is not installed. "
+            "Run: pip install 'cleanclip-service[signing]'"
+        ) from error
+    password = signing.key_password.get_secret_value().encode() if signing.key_password else None
+    signer: Signer = module.ModelSigner(signing.key_file, password)
+    return signer
 
 
 def build_app(settings: Settings, options: AttemptOptions) -> Celery:
@@ -80,7 +101,12 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
     def on_ready(**_: Any) -> None:
         _hide_memory()
         removed = remove_orphans(settings.worker.work_dir)
-        _LOG.info("worker_ready", isolation=strongest_isolation(), orphans_removed=len(removed))
+        _LOG.info(
+            "worker_ready",
+            isolation=strongest_isolation(),
+            orphans_removed=len(removed),
+            signing_key_sha256=options.signer.key_sha256 if options.signer else None,
+        )
         keep_touching(settings.worker.work_dir, leaving)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _before(number, leaving.set)

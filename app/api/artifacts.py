@@ -10,6 +10,7 @@ from app.api.auth import Reader
 from app.api.paths import ArtifactPath, JobPath
 from app.api.ports import PortsDep
 from app.schemas.artifacts import ArtifactOut, ArtifactPage
+from app.schemas.jobs import SignatureOut
 from app.services import artifacts, jobs
 from sanitizer.report import Report
 
@@ -25,11 +26,13 @@ router = APIRouter(prefix="/v1", tags=["artifacts"])
 )
 def list_artifacts(job_id: JobPath, caller: Reader, ports: PortsDep) -> Response:
     """Empty until the job has succeeded."""
-    with ports.database.unit_of_work() as unit:
-        jobs.get(unit, caller.project_id, job_id)
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        job = jobs.get(unit, caller.project_id, job_id)
         rows = unit.artifacts.of_job(caller.project_id, job_id)
     data = [ArtifactOut.of(row) for row in rows]
-    return json_answer(ArtifactPage(**page_fields(data, has_more=False)))
+    return json_answer(
+        ArtifactPage(**page_fields(data, has_more=False), signature=SignatureOut.of(job.result))
+    )
 
 
 @router.get(
@@ -41,7 +44,7 @@ def list_artifacts(job_id: JobPath, caller: Reader, ports: PortsDep) -> Response
 )
 def get_artifact(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> Response:
     """Artifacts never change."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.artifacts.get(caller.project_id, artifact_id)
     return json_answer(ArtifactOut.of(row))
 
@@ -57,7 +60,7 @@ def get_artifact(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> 
 def get_content(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> Response:
     """Redirects to a URL that serves this one file, with ranges, for at most five minutes. Do not send your
     key there."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.artifacts.get(caller.project_id, artifact_id)
     url = ports.store.presign_get(
         row.object_key,
@@ -76,13 +79,21 @@ def get_content(artifact_id: ArtifactPath, caller: Reader, ports: PortsDep) -> R
     responses=refusals(304, 404, 409),
 )
 def get_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """report.json, as the job wrote it: every share with its n, its interval and the seed."""
-    with ports.database.unit_of_work() as unit:
+    """report.json, as the job wrote it: every share with its n, its interval and the seed.
+
+    The file is not signed by itself: `CleanCLIP-Signature` says whether the job's files are, by which key.
+    """
+    with ports.database.unit_of_work(caller.project_id) as unit:
         row = artifacts.report_of(unit, caller, job_id)
+        signature = SignatureOut.of(jobs.get(unit, caller.project_id, job_id).result)
     if is_unchanged(request, row.sha256):
         return not_modified(row.sha256)
     return StreamingResponse(
         ports.store.stream(row.object_key),
         media_type="application/json",
-        headers={"Content-Length": str(row.size_bytes), **cached(row.sha256)},
+        headers={
+            "Content-Length": str(row.size_bytes),
+            "CleanCLIP-Signature": f"{signature.state} {signature.key_sha256 or ''}".rstrip(),
+            **cached(row.sha256),
+        },
     )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from app.db.models.artifact import Artifact
 from app.schemas.common import Page, Time, WireOut
+from app.schemas.jobs import SignatureOut
 
 
 class ArtifactLinks(WireOut):
@@ -41,4 +42,6 @@ class ArtifactOut(WireOut):
 
 
 class ArtifactPage(Page[ArtifactOut]):
-    """Artifacts of one job."""
+    """Artifacts of one job, and whether its operator vouches for them."""
+
+    signature: SignatureOut

@@ -94,6 +94,20 @@ class ProgressOut(WireOut):
         return cls(**{name: value for name, value in (progress or {}).items() if name in cls.model_fields})
 
 
+class SignatureOut(WireOut):
+    """Whether the job's files were signed by the operator. Signed or not, `cleanclip verify` checks them."""
+
+    state: Literal["signed", "unsigned"] = "unsigned"
+    key_sha256: str | None = None
+    """Id of the key: SHA-256 of its SubjectPublicKeyInfo."""
+    statement_sha256: str | None = None
+
+    @classmethod
+    def of(cls, result: dict[str, Any] | None) -> SignatureOut:
+        """From a job's result; one of before there were signatures is unsigned."""
+        return cls.model_validate((result or {}).get("signature") or {})
+
+
 class ResultOut(WireOut):
     """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json."""
 
@@ -101,6 +115,7 @@ class ResultOut(WireOut):
     before: AuditFigures | None = None
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
+    signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
 
 

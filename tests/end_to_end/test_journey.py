@@ -149,6 +149,7 @@ def test_all_files_are_there_and_have_their_digests(cleaned: Cleaned) -> None:
         "report.json",
         "training_curve.json",
         "as_uploaded.pt",
+        "statement.json",
         "SHA256SUMS",
     }
     for name, artifact in cleaned.artifacts.items():
@@ -253,6 +254,7 @@ def test_an_audit_alone_on_an_uploaded_data_set_gives_the_same_figures_and_only_
 ) -> None:
     assert {artifact.name for artifact in client.jobs.artifacts(audited_job.id)} == {
         "report.json",
+        "statement.json",
         "SHA256SUMS",
     }
     assert [phase.name for phase in audited_job.phases] == ["stage", "baseline_audit", "publish"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from app.db.models.job import Job
@@ -26,6 +27,8 @@ class ClaimedJob:
     spec: Mapping[str, Any]
     seed: int
     resume_state: Mapping[str, Any] | None
+    started_at: datetime | None = None
+    """When a worker took it up first, by the database's clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,4 +83,5 @@ def claimed(job: Job) -> ClaimedJob:
         spec=job.spec,
         seed=job.seed,
         resume_state=job.resume_state,
+        started_at=job.started_at,
     )

@@ -129,6 +129,10 @@ class AttemptRepository:
         row = self._session.execute(query).one_or_none()
         return None if row is None else Heartbeat(cancel_requested=row.cancel, pause_requested=row.pause)
 
+    def time(self) -> str:
+        """Now, as RFC 3339 in UTC."""
+        return database_time(self._session)
+
     def record_event(self, job_id: str, attempt: int, event: str, data: dict[str, Any]) -> bool:
         """Append an event. False: fenced off."""
         job = self._mine(job_id, attempt, LEASED)

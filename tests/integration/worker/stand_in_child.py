@@ -22,7 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from sanitizer import jobspec, report
-from sanitizer.recipe import parse
+from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.verdict import judge
+from sanitizer.data.digests import dataset_sha256
+from sanitizer.recipe import AuditOptions, Policy, Recipe, parse
+from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
 SAVE_EVERY = 10
@@ -83,46 +87,96 @@ def train(folder: Path, seed: int, pace_s: float) -> str:
     return digest
 
 
-def estimate(successes: int, n: int) -> dict[str, Any]:
-    return asdict(report.Estimate(value=successes / n, n=n, successes=successes, low=0.0, high=1.0))
+NUM_IMAGES, NUM_OTHERS, NUM_PAIRS = 300, 200, 192
 
 
-def figures(digest: str) -> dict[str, Any]:
+def figures(weights_sha256: str, seed: int, *, num_attacked: int) -> dict[str, Any]:
+    """Of 300 images, 100 of the target class; `num_attacked` of the other 200 are called the target."""
     attack = {
         "name": "badnet",
-        "options": {},
+        "options": {"attack": "badnet"},
         "trigger_sha256": "0" * 64,
-        "asr": estimate(1, 2),
-        "asr_including_target": estimate(1, 2),
-        "pa": estimate(1, 2),
+        "asr": asdict(wilson(num_attacked, NUM_OTHERS)),
+        "asr_including_target": asdict(wilson(num_attacked + 90, NUM_IMAGES)),
+        "pa": asdict(wilson(270 - num_attacked, NUM_IMAGES)),
     }
     return {
-        "weights_sha256": digest,
-        "seed": 0,
-        "ca": estimate(1, 2),
-        "ca_top5": estimate(2, 2),
-        "untriggered_target_rate": estimate(0, 2),
+        "weights_sha256": weights_sha256,
+        "seed": seed,
+        "ca": asdict(wilson(250, NUM_IMAGES)),
+        "ca_top5": asdict(wilson(290, NUM_IMAGES)),
+        "untriggered_target_rate": asdict(wilson(1, NUM_OTHERS)),
         "attacks": [attack],
     }
 
 
-def report_json(spec: dict[str, Any], digest: str) -> bytes:
+def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
+    found = []
+    for name, size in (("pairs", NUM_PAIRS), ("labelled", NUM_IMAGES)):
+        if name == "labelled" or kind == "sanitize":
+            files = sorted(
+                (folder / "inputs" / name).iterdir(), key=lambda path: (path.suffix == ".tar", path)
+            )
+            digest = dataset_sha256((path.name, path) for path in files)
+            found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0})
+    return found
+
+
+def training(recipe: Recipe) -> dict[str, Any]:
+    num_steps = recipe.epochs * (NUM_PAIRS // recipe.batch_size)
+    curve = [
+        {
+            "step": step,
+            "epoch": step / (NUM_PAIRS // recipe.batch_size),
+            "loss": recipe.lambda1 * 2.0 / step + recipe.lambda2 * 3.0,
+            "loss_clip": 2.0 / step,
+            "loss_self_supervised": 3.0,
+            "learning_rate": recipe.learning_rate
+            * rate_factor(step - 1, warmup_steps=recipe.warmup_steps, total_steps=num_steps),
+            "logit_scale": 4.6,
+        }
+        for step in range(10, num_steps + 1, 10)
+    ]
+    return {
+        "num_steps": num_steps,
+        "num_epochs": recipe.epochs,
+        "num_pairs_seen": num_steps * recipe.batch_size,
+        "wall_s": 1.6,
+        "pairs_per_s": num_steps * recipe.batch_size / 1.6,
+        "resumed_from_steps": [],
+        "curve": curve,
+    }
+
+
+def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
+    """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
+    came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
+    before = parse(report.AuditFigures, figures(came_in, spec["seed"], num_attacked=190))
+    after = lost = None
+    if cleaned_sha256 is not None:
+        after = parse(report.AuditFigures, figures(cleaned_sha256, spec["seed"], num_attacked=2))
+        lost = newcombe(both=248, lost=2, gained=2, neither=48)
+    options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
     document = {
         "kind": spec["kind"],
         "created_at": datetime.now(UTC).isoformat(),
         "seed": spec["seed"],
         "checkpoint": {
             "upload_sha256": spec.get("upload_sha256"),
-            "weights_sha256": digest,
+            "weights_sha256": came_in,
             "layout": "open_clip",
             "architecture": {},
             "declared": {},
         },
-        "data": [],
-        "audit": spec["audit"],
-        "before": figures("0" * 64),
-        "after": figures(digest),
-        "verdict": {"outcome": "pass", "reason": "stand-in", "attacks": []},
+        "data": data_inputs(folder, spec["kind"]),
+        "audit": options,
+        "recipe": spec.get("recipe"),
+        "policy": policy,
+        "before": before,
+        "after": after,
+        "ca_lost": lost,
+        "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
+        "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {
             "code_version": "0",
             "python": "3",
@@ -134,7 +188,22 @@ def report_json(spec: dict[str, Any], digest: str) -> bytes:
             "precision": "fp32",
         },
     }
-    return report.dump_json(parse(report.Report, document))
+    return parse(report.Report, document)
+
+
+def write_outputs(folder: Path, spec: dict[str, Any], digest: str) -> tuple[str, ...]:
+    out = folder / "outputs"
+    if spec["kind"] != "sanitize":
+        (out / "report.json").write_bytes(report.dump_json(report_of(folder, spec, None)))
+        return ("report.json",)
+    weights = digest.encode() * 1000
+    written = report_of(folder, spec, hashlib.sha256(weights).hexdigest())
+    (out / "model.safetensors").write_bytes(weights)
+    (out / "report.json").write_bytes(report.dump_json(written))
+    assert written.training is not None
+    curve = {"schema_version": 1, "points": [asdict(point) for point in written.training.curve]}
+    (out / "training_curve.json").write_text(json.dumps(curve))
+    return ("model.safetensors", "report.json", "training_curve.json")
 
 
 def work(folder: Path, pace_s: float = 0.02) -> None:
@@ -148,12 +217,7 @@ def work(folder: Path, pace_s: float = 0.02) -> None:
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
     digest = train(folder, spec["seed"], pace_s) if spec["kind"] == "sanitize" else "0" * 64
-    (out / "report.json").write_bytes(report_json(spec, digest))
-    names = ["report.json"]
-    if spec["kind"] == "sanitize":
-        (out / "model.safetensors").write_bytes(digest.encode() * 1000)
-        names.append("model.safetensors")
-    finish(folder, "succeeded", 0, tuple(names))
+    finish(folder, "succeeded", 0, write_outputs(folder, spec, digest))
 
 
 def inspect(folder: Path, spec: dict[str, Any], out: Path) -> None:

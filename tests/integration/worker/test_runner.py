@@ -17,13 +17,16 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
     assert row.state is JobState.SUCCEEDED
     assert row.result is not None
     assert row.result["verdict"]["outcome"] == "pass"
-    assert row.result["before"]["attacks"][0]["asr"]["n"] == 2
-    assert len(row.result["artifact_ids"]) == 3
+    assert row.result["before"]["attacks"][0]["asr"]["n"] == 200
+    assert row.result["signature"]["state"] == "unsigned"
+    assert len(row.result["artifact_ids"]) == 5
     assert row.progress["fraction"] == 1.0
     assert [phase["state"] for phase in row.phases] == ["succeeded"] * 5
     assert all(phase["started_at"] <= phase["finished_at"] for phase in row.phases)
     files = world.artifacts(job.id)
-    assert set(files) == {"model.safetensors", "report.json", "SHA256SUMS"}
+    assert set(files) == {
+        "model.safetensors", "report.json", "training_curve.json", "statement.json", "SHA256SUMS"
+    }  # fmt: skip
     for line in files["SHA256SUMS"].decode().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256(files[name]).hexdigest() == digest
@@ -44,7 +47,7 @@ def test_events_tell_the_story_without_a_gap(world: World) -> None:
 def test_an_audit_job_succeeds_and_leaves_a_report(world: World) -> None:
     job = world.audit_job()
     assert world.runner().run(job.id) is JobState.SUCCEEDED
-    assert set(world.artifacts(job.id)) == {"report.json", "SHA256SUMS"}
+    assert set(world.artifacts(job.id)) == {"report.json", "statement.json", "SHA256SUMS"}
 
 
 def test_an_inspected_checkpoint_is_accepted_in_the_transaction_that_ends_the_job(world: World) -> None:

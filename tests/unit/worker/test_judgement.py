@@ -16,6 +16,7 @@ from sanitizer.report import (
     Report,
     Verdict,
     dump_json,
+    load_json,
 )
 from worker.publishing import _judgement
 
@@ -76,14 +77,14 @@ def report(*, is_audit: bool) -> Report:
 
 def test_every_figure_of_a_sanitize_report_reaches_the_api() -> None:
     written = report(is_audit=False)
-    shown = ResultOut.model_validate(_judgement(dump_json(written)) | {"artifact_ids": ["art_1"]})
+    shown = ResultOut.model_validate(_judgement(load_json(dump_json(written))) | {"artifact_ids": ["art_1"]})
     assert (shown.before, shown.after) == (written.before, written.after)
     assert (shown.ca_lost, shown.verdict) == (written.ca_lost, written.verdict)
 
 
 def test_an_audit_has_figures_before_only() -> None:
     written = report(is_audit=True)
-    shown = ResultOut.model_validate(_judgement(dump_json(written)))
+    shown = ResultOut.model_validate(_judgement(load_json(dump_json(written))))
     assert shown.before == written.before
     assert shown.after is None
     assert shown.ca_lost is None

@@ -1,0 +1,107 @@
+"""statement.json: what was done to what, as an in-toto Statement v1. Knows no key and no store.
+
+    subject          every file that the job's process left, by SHA-256
+    predicate        what came in (checkpoint, data, file by file), what was asked, what it was made with,
+                     when, by which attempt at which job, the report and its verdict, and the key that signs
+
+Times are the database's. What the supervisor saw itself and what the job's process told it are kept apart:
+`made_with.told_by_the_process` and `verdict` are the process's words, out of report.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
+from platform import python_version
+from typing import Any
+
+from app.db.repositories.attempt_values import ClaimedJob
+from sanitizer.jobspec import (
+    CHECKPOINT_PATH,
+    LABELLED_PATH,
+    PAIRS_PATH,
+    REPORT_NAME,
+    SPEC_ADAPTER,
+)
+from sanitizer.report import Report
+from worker.staging import Received, Staged
+
+STATEMENT_NAME = "statement.json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
+"""A name, not an address: nothing is served there."""
+
+_ORDERED = ("recipe", "audit", "policy", "output_layout", "seed")
+_LIBRARIES = ("cryptography", "model-signing", "pydantic")
+
+
+def statement_json(
+    job: ClaimedJob,
+    staged: Staged,
+    report: Report,
+    sha256: Mapping[str, str],
+    *,
+    ended_at: str,
+    signing_key_sha256: str | None,
+) -> bytes:
+    """`sha256` are the digests of all files that the job's process left. ASCII, one fixed order of fields."""
+    document = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": sha256[name]}} for name in sorted(sha256)],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "job": {
+                "id": job.id,
+                "kind": job.kind.value,
+                "attempt": job.attempt,
+                "started_at": job.started_at.astimezone(UTC).isoformat() if job.started_at else None,
+                "ended_at": ended_at,
+            },
+            "checkpoint": dict(staged.checkpoint) | {"canonical": _files(staged.received, CHECKPOINT_PATH)},
+            "data": [_data(one, staged.received) for one in staged.datasets],
+            "order": _order(staged),
+            "made_with": {
+                "service": _version("cleanclip-service"),
+                "python": python_version(),
+                "libraries": {name: _version(name) for name in _LIBRARIES},
+                "told_by_the_process": asdict(report.environment),
+            },
+            "report": {"name": REPORT_NAME, "digest": {"sha256": sha256[REPORT_NAME]}},
+            "verdict": {"outcome": report.verdict.outcome, "reason": report.verdict.reason},
+            "signing_key_sha256": signing_key_sha256,
+        },
+    }
+    return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _data(dataset: Mapping[str, Any], received: Sequence[Received]) -> dict[str, Any]:
+    folder = PAIRS_PATH if dataset["role"] == "pairs" else LABELLED_PATH
+    return dict(dataset) | {"files": _files(received, folder)}
+
+
+def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": PurePosixPath(one.path).name,
+            "size_bytes": one.size_bytes,
+            "digest": {"sha256": one.sha256},
+        }
+        for one in received
+        if PurePosixPath(one.path).parent == PurePosixPath(folder)
+    ]
+
+
+def _order(staged: Staged) -> dict[str, Any]:
+    spec = SPEC_ADAPTER.dump_python(staged.spec, mode="json")
+    return {name: spec[name] for name in _ORDERED if name in spec}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
