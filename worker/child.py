@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sanitizer.progress import ProgressEvent
@@ -18,6 +19,12 @@ from worker.child_output import CappedLog, EventReader, pump
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _REAP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    num_processes: int
+    resident_bytes: int
 
 
 class Child:
@@ -81,9 +88,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    def resident_bytes(self) -> int:
-        """Resident memory of all processes of the child's session, summed."""
-        return sum(_resident_bytes(pid) for pid in _session_members(self._process.pid))
+    def usage(self) -> Usage:
+        """What all processes of the child's session use together; none can leave it: see the filter."""
+        members = _session_members(self._process.pid)
+        return Usage(num_processes=len(members), resident_bytes=sum(map(_resident_bytes, members)))
 
     def close(self) -> int:
         """Kill what is left, reap it, take in its last words. Returns the exit status."""

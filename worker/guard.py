@@ -1,6 +1,7 @@
 """The last step before the child process: cut it off, bind its life to ours, limit it, become it.
 
-    python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "parent_pid": …}' COMMAND…
+    python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "parent_pid": …,
+                            "files": [[place, [right…]]…], "calls": hexadecimal | null}' COMMAND…
 
 Runs as a script, with the standard library alone, so that it costs milliseconds and imports nothing of
 ours. Levels of isolation, strongest first:
@@ -12,18 +13,21 @@ ours. Levels of isolation, strongest first:
     none      where the kernel allows neither
 
 On every level: dies with its parent (PR_SET_PDEATHSIG), no new privileges, no capabilities in the
-namespace, resource limits, no core dumps. Raises nothing to its caller: it exits with SETUP_FAILED and a
-line on stderr.
+namespace, resource limits, no core dumps; no file but those of the list (Landlock, where the kernel has it)
+and no system call that the program refuses (seccomp, see worker.syscall_filter). Raises nothing to its
+caller: it exits with SETUP_FAILED and a line on stderr.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import resource
 import select
 import signal
+import stat
 import sys
 from typing import Any, NoReturn
 
@@ -40,8 +44,19 @@ _NAMESPACES = {
     "none": 0,
 }
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
+_SECCOMP_MODE_FILTER = 2
 _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
+_SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_ADD_RULE, _SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
+_LANDLOCK_GET_VERSION, _LANDLOCK_PATH_BENEATH = 1, 1
+_FILE_RIGHTS = (
+    "execute", "write_file", "read_file", "read_dir", "remove_dir", "remove_file", "make_char", "make_dir",
+    "make_reg", "make_sock", "make_fifo", "make_block", "make_sym", "refer", "truncate", "ioctl_dev",
+)  # fmt: skip
+"""In the order of the kernel's bits; older versions know only the first of them."""
+_NUM_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
+_OF_A_FILE = ("execute", "write_file", "read_file", "truncate", "ioctl_dev")
+_TCP_FROM_VERSION, _SCOPES_FROM_VERSION = 4, 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -107,8 +122,63 @@ def _die_with_parent() -> None:
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
-def _become(command: list[str], limits: dict[str, int]) -> NoReturn:
-    for name, value in {"CORE": 0, **limits}.items():
+def _landlock(number: int, *arguments: object) -> int:
+    result = int(_libc.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"landlock: {os.strerror(number)}")
+    return result
+
+
+def _restrict_files(rules: list[tuple[str, list[str]]]) -> None:
+    """Nothing opens but what `rules` name; no TCP; no signal and no abstract socket beyond the child's own.
+
+    Does nothing where the kernel has no Landlock.
+    """
+    try:
+        version = _landlock(_SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_GET_VERSION)
+    except OSError as error:
+        if error.errno in {errno.ENOSYS, errno.EOPNOTSUPP}:
+            return
+        raise
+    known = _FILE_RIGHTS[: _NUM_FILE_RIGHTS.get(version, len(_FILE_RIGHTS))]
+    handled = (ctypes.c_uint64 * 3)((1 << len(known)) - 1, 0b11, 0b11)
+    size_bytes = 8 if version < _TCP_FROM_VERSION else 16 if version < _SCOPES_FROM_VERSION else 24
+    ruleset = _landlock(
+        _SYS_LANDLOCK_CREATE_RULESET, ctypes.byref(handled), ctypes.c_size_t(size_bytes), ctypes.c_uint(0)
+    )
+    for place, rights in rules:
+        _allow(ruleset, place, {right for right in rights if right in known})
+    _landlock(_SYS_LANDLOCK_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))
+    os.close(ruleset)
+
+
+def _allow(ruleset: int, place: str, rights: set[str]) -> None:
+    descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        rights = rights.intersection(_OF_A_FILE)
+    bits = sum(1 << _FILE_RIGHTS.index(right) for right in rights)
+    beneath = bits.to_bytes(8, sys.byteorder) + descriptor.to_bytes(4, sys.byteorder)
+    _landlock(
+        _SYS_LANDLOCK_ADD_RULE,
+        ctypes.c_int(ruleset),
+        ctypes.c_int(_LANDLOCK_PATH_BENEATH),
+        ctypes.c_char_p(beneath),
+        ctypes.c_uint(0),
+    )
+    os.close(descriptor)
+
+
+def _filter_calls(program: bytes) -> None:
+    class Program(ctypes.Structure):
+        _fields_ = (("num_lines", ctypes.c_ushort), ("lines", ctypes.c_char_p))
+
+    filled = Program(len(program) // 8, program)
+    _checked(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filled), 0, 0), "seccomp")
+
+
+def _become(command: list[str], options: dict[str, Any]) -> NoReturn:
+    for name, value in {"CORE": 0, **options["limits"]}.items():
         number = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(number)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -122,6 +192,9 @@ def _become(command: list[str], limits: dict[str, int]) -> NoReturn:
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
+    _restrict_files(options["files"])
+    if options["calls"] is not None:
+        _filter_calls(bytes.fromhex(options["calls"]))
     os.execvpe(command[0], command, os.environ)  # noqa: S606
 
 
@@ -144,11 +217,12 @@ def _run_init(options: dict[str, Any], command: list[str], report_fd: int, alive
     if select.select([alive_fd], [], [], 0)[0]:
         os._exit(SETUP_FAILED)  # the guard died before we were bound to it
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    _set_read_only("/proc", is_read_only=True, recursive=False)  # where the worker is root, so are its files
     program = os.fork()
     if program == 0:
         os.close(report_fd)
         os.close(alive_fd)
-        _become(command, options["limits"])
+        _become(command, options)
     _forward_terminate(program)
     while True:
         pid, status = os.wait()
@@ -193,7 +267,7 @@ def main(arguments: list[str]) -> NoReturn:
         if options["isolation"] == "full":
             _close_file_systems(options["folder"])
             _run_in_pid_namespace(options, command)
-        _become(command, options["limits"])
+        _become(command, options)
     except (OSError, ValueError, KeyError) as error:
         _refuse(error)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,15 @@ from typing import Literal
 
 from app.domain.states import JobKind
 from app.logs import get_logger
+from worker import file_access, syscall_filter
 
 _LOG = get_logger(__name__)
 Isolation = Literal["full", "network", "none"]
 _LEVELS: tuple[Isolation, ...] = ("full", "network", "none")
 _GUARD = Path(__file__).with_name("guard.py")
 _PROBE_TIMEOUT_S = 10
-_MAX_PROCESSES = 1024
+MAX_PROCESSES = 1024
+"""Threads count where the kernel counts (not for root), processes only where the supervisor does."""
 _MAX_OPEN_FILES = 4096
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME")
 READS_HOSTILE_BYTES = frozenset({JobKind.INSPECT, JobKind.VALIDATE})
@@ -63,7 +66,7 @@ def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[st
     if cpu_s is not None:
         values["CPU"] = cpu_s
     if isolation != "none":  # counted per user namespace there; elsewhere it would count the whole machine
-        values["NPROC"] = _MAX_PROCESSES
+        values["NPROC"] = MAX_PROCESSES
     return values
 
 
@@ -92,14 +95,25 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
 
 
 def guarded(
-    command: Sequence[str], folder: Path, isolation: Isolation, limits: Mapping[str, int]
+    command: Sequence[str],
+    folder: Path,
+    isolation: Isolation,
+    limits: Mapping[str, int],
+    *,
+    uses_cuda: bool = False,
 ) -> list[str]:
-    """The command that becomes `command` after the guard has cut it off; to be started by this process."""
+    """The command that becomes `command` after the guard has cut it off; to be started by this process.
+
+    With CUDA the accelerator's devices open, and sockets of this machine (AF_UNIX), which its driver may use.
+    """
+    calls = syscall_filter.assemble(platform.machine(), allow_unix_sockets=uses_cuda)
     options = {
         "isolation": isolation,
         "folder": str(folder),
         "limits": dict(limits),
         "parent_pid": os.getpid(),
+        "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda),
+        "calls": None if calls is None else calls.hex(),
     }
     return [sys.executable, "-I", "-S", str(_GUARD), json.dumps(options), *command]
 

@@ -1,4 +1,5 @@
-"""Watching one child from its start to its end: memory, floods, silence, requests to stop, states to ship.
+"""Watching one child from its start to its end: memory, processes, disk, floods, silence, requests to stop,
+states to ship.
 
 Decides when the child is stopped and how: on a cancel or a fence it is killed; when the worker leaves or
 the job pauses it is asked to save first and killed after a grace. Knows no rows and no inputs.
@@ -8,19 +9,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from worker.child import Child
 from worker.control import Control, Stopped, StopReason
 from worker.failures import CRASH_RETRY_S, AttemptFailed
-from worker.sandbox import ChildLimits
+from worker.sandbox import MAX_PROCESSES, ChildLimits
 from worker.tracker import Tracker
 from worker.training_states import StateShipper
+from worker.workspace import DiskUse, disk_use
 
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.1
 _MEASURE_EVERY_S = 0.5
+_MEASURE_DISK_EVERY_S = 2.0
+_FILES_OF_FULL_SIZE = 3  # outputs and two training states
+_MAX_NEW_FILES = 100_000
+_NO_BOUND = DiskUse(size_bytes=2**63, num_files=2**63)
 _STATE_PATIENCE_S = 120.0
 LEAVE_GRACE_S = 10.0
 LEAVE_SHIP_S = 6.0
@@ -38,12 +45,22 @@ class Grace:
 class Watch:
     """Looks at a child; `look` raises as soon as something is wrong or somebody asks to stop."""
 
-    def __init__(self, child: Child, control: Control, tracker: Tracker, limits: ChildLimits) -> None:
+    def __init__(
+        self, child: Child, folder: Path, control: Control, tracker: Tracker, limits: ChildLimits
+    ) -> None:
+        """`folder` is the child's own; what lies there already is not counted against it."""
         self._child = child
+        self._folder = folder
+        before = disk_use(folder, stop_at=_NO_BOUND)
+        self._allowed = DiskUse(
+            size_bytes=before.size_bytes + _FILES_OF_FULL_SIZE * limits.file_bytes,
+            num_files=before.num_files + _MAX_NEW_FILES,
+        )
         self._control = control
         self._tracker = tracker
         self._limits = limits
         self._measured_at = 0.0
+        self._disk_measured_at = time.monotonic()
         self._heard_at = time.monotonic()
         self.peak_bytes = 0
 
@@ -62,10 +79,20 @@ class Watch:
             raise self._failed("child_flood", "The job's process wrote without end.")
         if now - self._heard_at > self._limits.stall_s:
             raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
-        used_bytes = self._child.resident_bytes()
-        self.peak_bytes = max(self.peak_bytes, used_bytes)
-        if self._limits.memory_bytes is not None and used_bytes > self._limits.memory_bytes:
+        used = self._child.usage()
+        self.peak_bytes = max(self.peak_bytes, used.resident_bytes)
+        if self._limits.memory_bytes is not None and used.resident_bytes > self._limits.memory_bytes:
             raise self._failed("out_of_memory", "The job used more memory than it may.")
+        if used.num_processes > MAX_PROCESSES:
+            raise self._failed("too_many_processes", "The job's process started others without end.")
+        if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
+            self._disk_measured_at = now
+            self._look_at_disk()
+
+    def _look_at_disk(self) -> None:
+        used = disk_use(self._folder, stop_at=self._allowed)
+        if used.size_bytes > self._allowed.size_bytes or used.num_files > self._allowed.num_files:
+            raise self._failed("disk_allowance_used_up", "The job wrote more files than it may.")
 
     def _failed(self, code: str, message: str) -> AttemptFailed:
         return AttemptFailed(

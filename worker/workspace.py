@@ -41,6 +41,13 @@ class Workspace:
         return self.folder / "outgoing"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DiskUse:
+    size_bytes: int
+    num_files: int
+    """Folders and links included."""
+
+
 @contextmanager
 def workspace(work_dir: Path, job_id: str, attempt: int) -> Iterator[Workspace]:
     """A fresh, private folder for one attempt; gone afterwards, however the block ends."""
@@ -68,6 +75,26 @@ def remove_orphans(work_dir: Path) -> list[str]:
             _remove(folder)
             removed.append(folder.name)
     return removed
+
+
+def disk_use(folder: Path, *, stop_at: DiskUse) -> DiskUse:
+    """What lies below `folder`, links not followed; counting ends where either figure passes `stop_at`."""
+    size_bytes, num_files = 0, 0
+    pending = [folder]
+    while pending:
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:
+            continue  # gone meanwhile, or closed to us by the child: then nothing can be added there either
+        for entry in entries:
+            num_files += 1
+            with contextlib.suppress(OSError):
+                size_bytes += entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+        if size_bytes > stop_at.size_bytes or num_files > stop_at.num_files:
+            break
+    return DiskUse(size_bytes=size_bytes, num_files=num_files)
 
 
 def _is_in_use(folder: Path) -> bool:

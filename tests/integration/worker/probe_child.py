@@ -1,0 +1,104 @@
+"""What a child finds when it tries everything: printed as one JSON object. Standard library alone.
+
+    python probe_child.py CALLS PLACES PARENT_PID      (JSON: name → number, name → path, number)
+
+It is run where the real child is run, and tries what a hostile one would.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def outcome(attempt: Callable[[], Any]) -> str:
+    """The name of the error, or "done"."""
+    try:
+        attempt()
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error.errno))
+    return "done"
+
+
+def syscall(number: int, *arguments: int) -> str:
+    ctypes.set_errno(0)
+    result = LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
+    return "done" if result >= 0 else errno.errorcode[ctypes.get_errno()]
+
+
+def look(calls: dict[str, int], places: dict[str, str], parent_pid: int) -> dict[str, Any]:
+    here = Path.cwd()
+    clone = calls.pop("clone")
+    seen: dict[str, Any] = {
+        "status": Path("/proc/self/status").read_text(),
+        "limits": Path("/proc/self/limits").read_text(),
+        "environment": dict(os.environ),
+        "cwd": str(here),
+        "descriptors": {
+            name: os.readlink(f"/proc/self/fd/{name}")
+            for name in os.listdir("/proc/self/fd")
+            if os.path.exists(f"/proc/self/fd/{name}")
+        },
+        "namespaces": {
+            name: os.readlink(f"/proc/self/ns/{name}") for name in ("net", "pid", "mnt", "ipc", "user")
+        },
+        "interfaces": [
+            line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]
+        ],
+        "processes": [name for name in os.listdir("/proc") if name.isdecimal()],
+        "mounts": Path("/proc/self/mounts").read_text(),
+        "calls": {name: syscall(number, 0, 0, 0, 0, 0, 0) for name, number in calls.items()},
+    }
+    seen["sockets"] = {
+        name: outcome(lambda family=family: socket.socket(family, socket.SOCK_STREAM).close())
+        for name, family in (
+            ("inet", socket.AF_INET),
+            ("inet6", socket.AF_INET6),
+            ("unix", socket.AF_UNIX),
+            ("netlink", socket.AF_NETLINK),
+            ("vsock", socket.AF_VSOCK),
+            ("packet", socket.AF_PACKET),
+        )
+    }
+    seen["sockets"]["pair"] = outcome(lambda: [one.close() for one in socket.socketpair()])
+    seen["new_user_namespace_by_clone"] = syscall(clone, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)
+    seen["read"] = {name: outcome(lambda place=place: _open(place)) for name, place in places.items()}
+    seen["parent"] = {
+        name: outcome(lambda name=name: os.close(os.open(f"/proc/{parent_pid}/{name}", os.O_RDONLY)))
+        for name in ("environ", "mem", "maps", "fd/0")
+    }
+    seen["write"] = {
+        "own": outcome(lambda: (here / "tried").write_text("x")),
+        "above": outcome(lambda: (here.parent / "tried").write_text("x")),
+        "core_pattern": outcome(lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY))),
+        "usr": outcome(lambda: Path("/usr/tried").write_text("x")),
+        "device": outcome(lambda: os.mknod(here / "device", 0o20600, os.makedev(1, 3))),
+    }
+    script = here / "script"
+    script.write_text("#!/bin/sh\ntrue\n")
+    script.chmod(0o700)
+    seen["run"] = {
+        "own": outcome(lambda: subprocess.run([str(script)], check=False)),
+        "program": outcome(lambda: subprocess.run(["/bin/true"], check=False)),
+    }
+    return seen
+
+
+def _open(place: str) -> None:
+    os.listdir(place) if os.path.isdir(place) else os.close(os.open(place, os.O_RDONLY))
+
+
+if __name__ == "__main__":
+    arguments = [json.loads(argument) for argument in sys.argv[1:4]]
+    sys.stdout.write(json.dumps(look(*arguments)))

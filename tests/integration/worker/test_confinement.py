@@ -1,0 +1,174 @@
+"""What a child can reach: its own folder and the program. Read from /proc by a child that tries it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.states import JobKind
+from worker import file_access, sandbox, syscall_filter
+from worker.sandbox import ChildLimits
+
+PROBE = Path(__file__).with_name("probe_child.py")
+CANARY = "canary-5d20be"
+LIMITS = ChildLimits(memory_bytes=2**31, file_bytes=2**20, hostile_cpu_s=30, num_threads=1)
+LEVELS = {"full": ["full", "network", "none"], "network": ["network", "none"], "none": ["none"]}[
+    sandbox.strongest_isolation()
+]
+needs_landlock = pytest.mark.skipif(
+    not file_access.kernel_restricts_files(), reason="this kernel cannot restrict files"
+)
+
+
+@cache
+def calls() -> dict[str, int]:
+    column = syscall_filter.MACHINES[platform.machine()].column
+    numbers = {name: numbers[column] for name, numbers in syscall_filter.DENIED.items()}
+    numbers |= {"clone3": syscall_filter.CLONE3[column], "clone": syscall_filter.CLONE[column]}
+    return {name: number for name, number in numbers.items() if number >= 0}
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def level(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def seen(level: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the probe saw at this level, started as a worker starts a child, from a worker with secrets."""
+    folder = tmp_path_factory.mktemp(f"work-{level}")
+    job = folder / "job_1.1" / "job"
+    neighbour = folder / "job_2.1" / "job" / "inputs"
+    for place in (job / "home", job / "tmp", neighbour):
+        place.mkdir(parents=True)
+    (neighbour / "upload").write_text("the neighbour's")
+    places = {
+        "own folder": str(job),
+        "neighbour's folder": str(neighbour),
+        "neighbour's upload": str(neighbour / "upload"),
+        "all jobs": str(folder),
+        "home": str(Path.home()),
+        "temporary files": "/tmp",
+        "service's code": str(Path(sandbox.__file__)),
+        "passwords": "/etc/shadow",
+        "sockets": "/run",
+        "disk": "/dev/vda",
+    }
+    command = [sys.executable, str(PROBE), json.dumps(calls()), json.dumps(places), json.dumps(os.getpid())]
+    limits = sandbox.rlimits(LIMITS, JobKind.INSPECT, level)
+    secrets = {"CLEANCLIP_STORAGE__SECRET_KEY": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "HOME": "/root"}
+    with (folder / "open in the worker").open("w") as held:
+        os.set_inheritable(held.fileno(), True)
+        ended = subprocess.run(
+            sandbox.guarded(command, job, level, limits),
+            env=sandbox.environment(job, LIMITS, os.environ | secrets),
+            cwd=job,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == 0, ended.stderr
+    return dict(json.loads(ended.stdout))
+
+
+def status(seen: dict[str, Any]) -> dict[str, str]:
+    return {name: value.strip() for name, _, value in (x.partition(":") for x in seen["status"].splitlines())}
+
+
+def test_it_has_no_capability_and_can_gain_none(seen: dict[str, Any]) -> None:
+    told = status(seen)
+    assert told["NoNewPrivs"] == "1"
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(told[name], 16) == 0, name
+
+
+def test_the_kernel_asks_our_program_before_each_call(seen: dict[str, Any]) -> None:
+    assert status(seen)["Seccomp"] == "2"
+    assert seen["calls"].pop("clone3") == "ENOSYS"
+    assert {name for name, answer in seen["calls"].items() if answer != "EPERM"} == set()
+    assert seen["new_user_namespace_by_clone"] == "EPERM"
+
+
+def test_it_makes_no_socket_but_a_pair_connected_to_itself(seen: dict[str, Any]) -> None:
+    assert seen["sockets"].pop("pair") == "done"
+    assert set(seen["sockets"].values()) == {"EPERM"}
+
+
+def test_its_limits_are_set(seen: dict[str, Any], level: str) -> None:
+    lines = seen["limits"].splitlines()
+    limits = {line[:26].strip(): line[26:].split()[0] for line in lines}
+    assert limits["Max core file size"] == "0"
+    assert limits["Max file size"] == str(2**20)
+    assert limits["Max address space"] == str(2**31)
+    assert limits["Max cpu time"] == "30"
+    assert limits["Max open files"] == "4096"
+    assert (limits["Max processes"] == "1024") == (level != "none")
+
+
+def test_it_inherits_nothing_but_its_three_streams(seen: dict[str, Any]) -> None:
+    assert set(seen["descriptors"]) <= {"0", "1", "2"}
+    assert seen["descriptors"]["0"] == "/dev/null"
+    assert seen["descriptors"]["1"].startswith("pipe:")
+    assert seen["descriptors"]["2"].startswith("pipe:")
+
+
+def test_its_environment_holds_no_secret_and_its_home_is_its_own(seen: dict[str, Any]) -> None:
+    assert CANARY not in json.dumps(seen)
+    assert seen["environment"]["HOME"] == f"{seen['cwd']}/home"
+    assert seen["environment"]["TMPDIR"] == f"{seen['cwd']}/tmp"
+
+
+@needs_landlock
+def test_no_file_opens_but_its_own_and_the_program(seen: dict[str, Any]) -> None:
+    assert seen["read"].pop("own folder") == "done"
+    refused = {"EACCES", "ENOENT"}
+    assert {name for name, answer in seen["read"].items() if answer not in refused} == set()
+
+
+@needs_landlock
+def test_it_writes_nowhere_else_and_runs_nothing_of_its_own_making(seen: dict[str, Any]) -> None:
+    assert seen["write"].pop("own") == "done"
+    assert {name for name, answer in seen["write"].items() if answer == "done"} == set()
+    assert seen["run"] == {"own": "EACCES", "program": "done"}
+
+
+@needs_landlock
+def test_the_supervisor_shows_it_neither_memory_nor_environment(seen: dict[str, Any]) -> None:
+    assert "done" not in seen["parent"].values()
+
+
+def test_namespaces_are_its_own_where_the_level_says_so(seen: dict[str, Any], level: str) -> None:
+    ours = {name: os.readlink(f"/proc/self/ns/{name}") for name in seen["namespaces"]}
+    expected = {"full": {"net", "pid", "mnt", "ipc", "user"}, "network": {"net", "user"}, "none": set()}
+    assert {name for name, place in seen["namespaces"].items() if place != ours[name]} == expected[level]
+    if level != "none":
+        assert seen["interfaces"] == ["lo"]
+    if level == "full":
+        assert len(seen["processes"]) == 2
+        writable = [
+            line.split()[1] for line in seen["mounts"].splitlines() if "ro" not in line.split()[3].split(",")
+        ]
+        assert set(writable) == {seen["cwd"], "/dev/shm"}
+
+
+def test_a_machine_whose_calls_are_not_known_gets_no_wrong_program() -> None:
+    assert syscall_filter.assemble("riscv64", allow_unix_sockets=False) is None
+
+
+def test_the_programs_of_both_machines_are_whole() -> None:
+    for machine in syscall_filter.MACHINES:
+        program = syscall_filter.assemble(machine, allow_unix_sockets=False)
+        assert program is not None
+        assert len(program) % 8 == 0
+        assert len(program) // 8 < 4096, "the kernel takes no more lines"
