@@ -16,8 +16,10 @@ from pathlib import Path
 
 from alembic import command as alembic
 from alembic.config import Config as AlembicConfig
+from alembic.util import CommandError
 
 from app.db.models.project import Project
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.errors import DomainError, NotFound, Unauthorized
 from app.domain.ids import new_id
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (DomainError, CannotStart) as error:
+    except (DomainError, CannotStart, CommandError) as error:
         say(f"{options.command}: {error}")
         return 1
 
@@ -122,7 +124,7 @@ def _run_requeue(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _database(url: str) -> Iterator[Database]:
-    database = Database(build_engine(url))
+    database = Database(build_engine(url, role=Role.OPERATOR))
     try:
         yield database
     finally:

@@ -16,6 +16,7 @@ from app.api import artifacts, checkpoints, datasets, health, jobs, methods, ope
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.ports import Ports
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.logs import configure_logging
 from app.queue.publisher import CeleryPublisher, JobPublisher
@@ -31,7 +32,8 @@ def create_app(
 
     Connections are made lazily and closed when the application shuts down.
     """
-    database = Database(build_engine(settings.database.url, pool_size=settings.database.pool_size))
+    engine = build_engine(settings.database.url, role=Role.API, pool_size=settings.database.pool_size)
+    database = Database(engine)
     ports = Ports(
         settings=settings,
         database=database,

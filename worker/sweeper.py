@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.db.models.outbox_message import JOB_READY
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.errors import Unavailable
 from app.domain.limits import HINT_AGAIN_AFTER_S
@@ -159,7 +160,7 @@ def main() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    database = Database(build_engine(settings.database.url, pool_size=2))
+    database = Database(build_engine(settings.database.url, role=Role.WORKER, pool_size=2))
     publisher = CeleryPublisher(
         settings.broker.url,
         key_prefix=settings.broker.key_prefix,

@@ -35,7 +35,7 @@ def _caller_with(scope: str) -> Callable[..., Caller]:
                 "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
             )
         presented = read_key(credentials.credentials)
-        with ports.database.unit_of_work() as unit:
+        with ports.database.unit_of_work(key_sha256=presented.secret_sha256) as unit:
             found = recognise(
                 unit,
                 presented,

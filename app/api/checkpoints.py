@@ -33,7 +33,7 @@ def list_checkpoints(
     state: CheckpointState | None = None,
 ) -> Response:
     """Deleted ones are not listed."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state)
     etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
     if is_unchanged(request, etag):
@@ -53,7 +53,7 @@ def get_checkpoint(
     checkpoint_id: CheckpointPath, request: Request, caller: Reader, ports: PortsDep
 ) -> Response:
     """quarantined → scanning → accepted | rejected."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.checkpoints.get(caller.project_id, checkpoint_id)
     etag = etag_of([row.id, row.updated_at, row.state])
     if is_unchanged(request, etag):
@@ -71,6 +71,6 @@ def get_checkpoint(
 )
 def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: PortsDep) -> Response:
     """The files follow within minutes. Refused while unfinished jobs read it."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         checkpoints.delete(unit, caller, checkpoint_id)
     return Response(status_code=204)

@@ -37,7 +37,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 )
 def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
     """Every sample is then read once; poll until `state` is ready or rejected."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.glance(unit, caller)) is not None:
             return answer
     if body.uri is not None:
@@ -50,7 +50,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
         templates=body.templates,
         max_skipped_share=body.max_skipped_share,
     )
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
         row, job = datasets.create(unit, caller, wanted)
@@ -78,7 +78,7 @@ def list_datasets(
     kind: DatasetKind | None = None,
 ) -> Response:
     """Deleted ones are not listed."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
     etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
     if is_unchanged(request, etag):
@@ -96,7 +96,7 @@ def list_datasets(
 )
 def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """validating → ready | rejected, with counts."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.datasets.get(caller.project_id, dataset_id)
     etag = etag_of([row.id, row.updated_at, row.state])
     if is_unchanged(request, etag):
@@ -114,6 +114,6 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
 )
 def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -> Response:
     """What the reference points at is yours and stays. Refused while unfinished jobs read it."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         datasets.delete(unit, caller, dataset_id)
     return Response(status_code=204)

@@ -54,7 +54,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """Checked before it is accepted: the checkpoint, the data sets, the target class, every bound."""
     order = _order(body, ports)
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
         job = jobs.create(unit, caller, order)
@@ -102,7 +102,7 @@ def list_jobs(
     kind: KindName | None = None,
 ) -> Response:
     """Filter by `state` and `kind`."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.jobs.page(
             caller.project_id, after, limit, state=state, kind=None if kind is None else JobKind(kind)
         )
@@ -122,7 +122,7 @@ def list_jobs(
 )
 def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """Poll with `If-None-Match`: an unchanged job costs a 304 without a body."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if asks_conditionally(request):
             version = unit.jobs.version_of(caller.project_id, job_id)
             if version is not None and is_unchanged(request, etag := job_etag(job_id, version)):
@@ -135,7 +135,7 @@ Action = Callable[[UnitOfWork, Caller, str], Job]
 
 
 def _act(ports: Ports, caller: Caller, once: Once, action: Action, job_id: str) -> Response:
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
         job = action(unit, caller, job_id)
@@ -212,7 +212,7 @@ def list_events(
     limit: Limit = 100,
 ) -> Response:
     """Numbers grow by one without a gap: `after` = the last one that you have seen."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         jobs.get(unit, caller.project_id, job_id)
         rows, has_more = unit.events.page(caller.project_id, job_id, after, limit)
     data = [EventOut.of(row) for row in rows]

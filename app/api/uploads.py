@@ -55,7 +55,7 @@ def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceD
         declared=body.declared or DeclaredOptions(),
     )
     uploads.check_size(file, ports.settings.uploads)
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.glance(unit, caller)) is not None:
             row = unit.uploads.get(caller.project_id, UploadOut.model_validate_json(bytes(answer.body)).id)
     if answer is None:
@@ -67,7 +67,7 @@ def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tup
     begun = uploads.begin(ports.store, caller)
     is_created = False
     try:
-        with ports.database.unit_of_work() as unit:
+        with ports.database.unit_of_work(caller.project_id) as unit:
             if (answer := once.seen(unit, caller)) is not None:  # another request was quicker
                 known = UploadOut.model_validate_json(bytes(answer.body)).id
                 return unit.uploads.get(caller.project_id, known), answer
@@ -100,7 +100,7 @@ def _urls(ports: Ports, upload: Upload, numbers: list[int] | range) -> list[Part
 
 
 def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         return unit.uploads.get(caller.project_id, upload_id)
 
 
@@ -194,7 +194,7 @@ def complete_upload(
     inspection, which also holds the bytes against the SHA-256 that was declared here or at the start.
     A second call gives the same answer."""
     sha256 = None if body is None else body.sha256
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.glance(unit, caller)) is not None:
             return answer
         upload = unit.uploads.get(caller.project_id, upload_id)
@@ -211,7 +211,7 @@ def complete_upload(
 
 def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256: str | None) -> Response:
     try:
-        with ports.database.unit_of_work() as unit:
+        with ports.database.unit_of_work(caller.project_id) as unit:
             if (answer := once.seen(unit, caller)) is not None:
                 return answer
             row, job = uploads.finish(unit, caller, upload.id, sha256=sha256)
@@ -233,7 +233,7 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
 )
 def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
     """Parts that were sent are deleted. A completed upload cannot be cancelled: delete its checkpoint."""
-    with ports.database.unit_of_work() as unit:
+    with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
         row = uploads.cancel(unit, caller, upload_id)

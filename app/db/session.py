@@ -18,17 +18,24 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import sessionmaker
 
+from app.db.roles import KEY_SETTING, PROJECT_SETTING, Role
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unavailable
 
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+_SET = text("SELECT set_config(:name, :value, true)")
+_ROLE_MISSING = re.compile(r'role "cleanclip_\w+" does not exist|permission denied to set role')
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def build_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engine:
-    """An engine on psycopg 3 for `postgresql://…`, with bounded waits everywhere; connects lazily."""
+def build_engine(url: str, *, role: Role | None = None, pool_size: int = 5, max_overflow: int = 10) -> Engine:
+    """An engine on psycopg 3 for `postgresql://…`, with bounded waits everywhere; connects lazily.
+
+    Every connection takes on `role`, so that the login's own rights, an owner's or a superuser's, do not
+    count; None, as the login itself, is for migrations.
+    """
     target = make_url(url)
     if target.drivername in {"postgresql", "postgres"}:
         target = target.set(drivername="postgresql+psycopg")
@@ -45,7 +52,8 @@ def build_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Eng
             "application_name": "cleanclip",
             "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
             f" -c lock_timeout={LOCK_TIMEOUT_MS}"
-            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}",
+            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}"
+            + ("" if role is None else f" -c role={role}"),
         },
     )
 
@@ -79,16 +87,23 @@ class Database:
         self._sessions = sessionmaker(engine, expire_on_commit=False)
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[UnitOfWork]:
+    def unit_of_work(
+        self, project_id: str | None = None, *, key_sha256: str | None = None
+    ) -> Iterator[UnitOfWork]:
         """One transaction: committed on a clean exit, rolled back on any error.
 
+        In the API's role it sees the rows of that project, or, to recognise a caller, the key with that
+        digest; without either, nothing. The other roles see all projects and name none.
         Raises Unavailable where the database does not answer, is restarting, or a lock is not had in time.
         """
         try:
             with self._sessions.begin() as session:
+                for name, value in ((PROJECT_SETTING, project_id), (KEY_SETTING, key_sha256)):
+                    if value is not None:  # for this transaction only, as SET LOCAL
+                        session.execute(_SET, {"name": name, "value": value})
                 yield UnitOfWork(session)
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     @contextmanager
     def exclusively(self, lock: int) -> Iterator[bool]:
@@ -107,7 +122,7 @@ class Database:
                     if is_ours:
                         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     def ping(self) -> None:
         """Raise Unavailable unless the database answers."""
@@ -115,14 +130,21 @@ class Database:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
     def dispose(self) -> None:
         """Close all pooled connections."""
         self._engine.dispose()
 
 
-def _unavailable() -> Unavailable:
+def _unavailable(error: Exception) -> Unavailable:
+    if _ROLE_MISSING.search(str(error)):
+        return Unavailable(
+            "database_unavailable",
+            "The database lacks the role that this process runs as, or its login may not take it on.",
+            "Run `python -m app.cli migrate`, as a login that may make roles.",
+            retry_after_s=30,
+        )
     return Unavailable(
         "database_unavailable",
         "The database does not answer.",

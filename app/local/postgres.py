@@ -1,9 +1,9 @@
 """PostgreSQL on this machine, from a wheel: one cluster in one folder, reached by a Unix socket only.
 
 The socket lies in a folder that only we may enter, so that the server needs no password; it listens on no
-port. Two roles: `postgres`, the superuser, for this module; `cleanclip`, an ordinary role that owns the
-database, for the service, so that row-level security applies to it. PostgreSQL refuses root: then it runs
-as root of nothing, in a user namespace, or as nobody.
+port. Two logins: `postgres`, the superuser, for this module; `cleanclip`, an ordinary one that owns the
+database, for migrations, and that takes on the roles of `app.db.roles` for all else. PostgreSQL refuses
+root: then it runs as root of nothing, in a user namespace, or as nobody.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from app.db.roles import Role
 from app.local.guard import unprivileged_uid
 from app.local.processes import (
     CannotStart,
@@ -106,7 +107,7 @@ class Postgres:
         expected_pid = "" if self.process is None else str(self.process.pid)
         if lines[0] != expected_pid or lines[_STATUS_LINE : _STATUS_LINE + 1] != ["ready   "]:
             return False  # the first line may be a killed predecessor's
-        if not (self.folder / "role-made").exists():
+        if not (self.folder / "roles-made").exists():
             self._make_role()
         return True
 
@@ -142,7 +143,11 @@ class Postgres:
             except CannotStart as error:
                 if "already exists" not in str(error):
                     raise
-        (self.folder / "role-made").touch()
+        for role in Role:
+            self._tool(
+                "psql", "--no-psqlrc", "--quiet", f"--dbname={DATABASE}", f"--command={_role_sql(role)}"
+            )
+        (self.folder / "roles-made").touch()
 
     def _tool(self, name: str, *arguments: str) -> None:
         command = [
@@ -181,6 +186,14 @@ class Postgres:
                     f"others may enter, or give the URL of a running server in {VARIABLE}."
                 )
         os.chown(folder, entry.pw_uid, entry.pw_gid)
+
+
+def _role_sql(role: Role) -> str:
+    """Made unless it is there, and given to the login: one statement, so that it is done whole or not."""
+    return f"""DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role} NOLOGIN; END IF;
+        GRANT {role} TO {ROLE} WITH INHERIT FALSE, SET TRUE;
+    END $$"""
 
 
 def _binary(name: str) -> Path:

@@ -100,6 +100,7 @@ def issue(
     row = ApiKey(
         id=key_id,
         project_id=project_id,
+        lineage_id=key_id,
         name=name,
         prefix=text[: len(_HEAD) + 26],
         secret_sha256=_digest(text),

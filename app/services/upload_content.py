@@ -130,7 +130,7 @@ async def _cut(upload: Upload, chunks: AsyncIterator[bytes], sender: _PartSender
 
 
 def _adopt(database: Database, store: ObjectStore, caller: Caller, upload: Upload, begun: str) -> Upload:
-    with database.unit_of_work() as unit:
+    with database.unit_of_work(caller.project_id) as unit:
         row = unit.uploads.get(upload.project_id, upload.id, for_update=True)
         check_open(row)
         replaced, row.store_upload_id = row.store_upload_id, begun

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.local.service import Service, ServiceOptions, service_environment
 from app.local.stack import Stack
@@ -96,8 +96,8 @@ def live(
     service = Service(
         ServiceOptions(root=ROOT, folder=folder / "logs", stop_grace_s=2.0), service_environment(variables)
     ).start()
-    database = Database(build_engine(own_database_url))
-    engine = create_engine(own_database_url)
+    engine = build_engine(own_database_url, role=Role.OPERATOR)
+    database = Database(engine)
     settings = stack.settings().storage
     try:
         yield Live(
@@ -114,7 +114,6 @@ def live(
         )
     finally:
         service.stop()
-        engine.dispose()
         database.dispose()
 
 

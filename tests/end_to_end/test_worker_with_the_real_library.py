@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.db.models.job import Job
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.queue.publisher import CeleryPublisher
@@ -32,9 +33,11 @@ AUDIT = {
 
 @pytest.fixture
 def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
-    database = Database(build_engine(database_url))
-    yield World(database, object_store, tmp_path)
+    database = Database(build_engine(database_url, role=Role.WORKER))
+    hands = Database(build_engine(database_url, role=Role.OPERATOR))
+    yield World(database, object_store, tmp_path, hands=hands)
     database.dispose()
+    hands.dispose()
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ class ApiKey(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    lineage_id: Mapped[str]
+    """The first key of the line: a rotated key and what replaces it share it."""
     name: Mapped[str]
     prefix: Mapped[str]
     """The part that may be shown again, so that a person can tell her keys apart."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, word
+
+
+class AuditOutcome(StrEnum):
+    DONE = "done"
+    REFUSED = "refused"
 
 
 class AuditEntry(Base):
@@ -17,8 +23,16 @@ class AuditEntry(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     key_id: Mapped[str | None]
+    """Who: the key of the request. None: `actor` did it."""
+    actor: Mapped[str | None]
+    """Who, where it was no request: the operator's account on the machine, or a part of the service."""
     action: Mapped[str]
     target_id: Mapped[str | None]
+    outcome: Mapped[AuditOutcome] = mapped_column(
+        word(AuditOutcome, "outcome"), server_default=AuditOutcome.DONE.value
+    )
+    reason: Mapped[str | None]
+    """The code of the refusal."""
     request_id: Mapped[str | None]
     remote_addr: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

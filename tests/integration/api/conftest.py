@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import structlog
-from sqlalchemy import create_engine
 
+from app.db.roles import Role
+from app.db.session import Database, build_engine
 from app.logs import configure_logging
 from app.main import create_app
 from app.settings import Settings
@@ -49,9 +50,9 @@ def service(service_settings: Settings, object_store: S3Store, service_log: io.S
     publisher = FakeJobPublisher()
     app = create_app(settings, publisher=publisher)
     with running(app) as url:
-        database = app.state.ports.database
+        engine = build_engine(settings.database.url, role=Role.OPERATOR)
+        database = Database(engine)
         ours, theirs = tenant(database, url, "ours"), tenant(database, url, "theirs")
-        engine = create_engine(settings.database.url)
         yield Service(
             url=url,
             app=app,
@@ -60,6 +61,7 @@ def service(service_settings: Settings, object_store: S3Store, service_log: io.S
             ours=ours,
             theirs=theirs,
             engine=engine,
+            database=database,
             s3=make_client(settings.storage, endpoint_url=settings.storage.endpoint_url),
         )
         engine.dispose()

@@ -83,7 +83,9 @@ class Service:
     ours: Tenant
     theirs: Tenant
     engine: Engine
-    """The tests' own way to the database."""
+    """The tests' own way to the database: as operators see it, every project."""
+    database: Database
+    """The same, for units of work; the application's own is `ports.database`."""
     s3: S3Client
     """The tests' own way to the store."""
 
@@ -91,10 +93,6 @@ class Service:
     def ports(self) -> Ports:
         ports: Ports = self.app.state.ports
         return ports
-
-    @property
-    def database(self) -> Database:
-        return self.ports.database
 
     # -- what is there
 

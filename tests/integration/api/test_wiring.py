@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import httpx
+import pytest
 
+from app.db.roles import Role
+from app.db.session import Database, build_engine
 from app.domain.states import JobKind
 from app.main import create_app
 from app.services.api_keys import _checksum
@@ -17,8 +21,16 @@ NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""
 
 
+@pytest.fixture
+def operators(service_settings: Settings) -> Iterator[Database]:
+    """As operators see the database."""
+    database = Database(build_engine(service_settings.database.url, role=Role.OPERATOR))
+    yield database
+    database.dispose()
+
+
 def test_a_registered_data_set_puts_a_hint_into_the_real_broker(
-    service_settings: Settings, object_store: S3Store
+    service_settings: Settings, object_store: S3Store, operators: Database
 ) -> None:
     prefix = f"s3://{object_store.bucket}/x/"
     object_store.put_bytes("x/a.tar", bytes(1024))
@@ -28,7 +40,7 @@ def test_a_registered_data_set_puts_a_hint_into_the_real_broker(
     app = create_app(settings)
     ports = app.state.ports
     with running(app) as url:
-        ours = tenant(ports.database, url, "wired")
+        ours = tenant(operators, url, "wired")
         assert httpx.get(f"{url}/readyz").json()["status"] == "ready"
         assert ports.publisher.depth() == 0
         answer = ours.http.post("/v1/datasets", json={"kind": "pairs", "uri": prefix})
@@ -38,7 +50,7 @@ def test_a_registered_data_set_puts_a_hint_into_the_real_broker(
 
 
 def test_a_job_is_accepted_without_any_broker_and_within_seconds(
-    service_settings: Settings, object_store: S3Store
+    service_settings: Settings, object_store: S3Store, operators: Database
 ) -> None:
     prefix = f"s3://{object_store.bucket}/y/"
     object_store.put_bytes("y/a.tar", bytes(1024))
@@ -50,7 +62,7 @@ def test_a_job_is_accepted_without_any_broker_and_within_seconds(
     )
     app = create_app(settings)
     with running(app) as url:
-        ours = tenant(app.state.ports.database, url, "no broker")
+        ours = tenant(operators, url, "no broker")
         started = time.monotonic()
         answer = ours.http.post("/v1/datasets", json={"kind": "pairs", "uri": prefix})
         assert answer.status_code == 202, answer.text
@@ -58,7 +70,7 @@ def test_a_job_is_accepted_without_any_broker_and_within_seconds(
         ready = httpx.get(f"{url}/readyz", timeout=30)
         assert (ready.status_code, ready.json()["broker"]) == (200, "failing")
         ours.http.close()
-    with app.state.ports.database.unit_of_work() as unit:
+    with operators.unit_of_work() as unit:
         kinds = [message.payload["kind"] for message in unit.outbox.pending(10)]
     assert JobKind.VALIDATE in kinds, "the sweeper will tell the workers"
 

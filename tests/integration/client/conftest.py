@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.db.roles import Role
+from app.db.session import Database, build_engine
 from app.main import create_app
 from app.settings import Settings
 from app.storage.s3 import S3Store
@@ -27,9 +29,10 @@ def served(service_settings: Settings, object_store: S3Store) -> Iterator[Served
     settings = service_settings.model_copy(update={"uploads": uploads, "datasets": datasets})
     app = create_app(settings, publisher=FakeJobPublisher())
     with running(app) as url:
-        database = app.state.ports.database
+        database = Database(build_engine(settings.database.url, role=Role.OPERATOR))
         project_id, key = new_key(database, "ours")
         yield Served(url=url, database=database, store=object_store, project_id=project_id, key=key)
+        database.dispose()
 
 
 @pytest.fixture(autouse=True)

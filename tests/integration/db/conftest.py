@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from app.db.models.project import Project
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 
 
 @pytest.fixture(scope="module")
 def database(database_url: str) -> Iterator[Database]:
-    database = Database(build_engine(database_url))
+    """As operators see it: every project."""
+    database = Database(build_engine(database_url, role=Role.OPERATOR))
     yield database
     database.dispose()
 

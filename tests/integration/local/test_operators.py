@@ -13,6 +13,7 @@ import pytest
 
 from app.cli import create_key, migrate, requeue
 from app.db.models.job import Job
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    database = Database(build_engine(database_url))
+    database = Database(build_engine(database_url, role=Role.OPERATOR))
     yield database
     database.dispose()
 

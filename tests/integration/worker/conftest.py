@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.storage.s3 import S3Store
 from tests.integration.worker.world import World
@@ -14,11 +15,20 @@ from tests.integration.worker.world import World
 
 @pytest.fixture(scope="module")
 def database(database_url: str) -> Iterator[Database]:
-    database = Database(build_engine(database_url))
+    """As workers and the sweeper see it."""
+    database = Database(build_engine(database_url, role=Role.WORKER))
     yield database
     database.dispose()
 
 
+@pytest.fixture(scope="module")
+def hands(database_url: str) -> Iterator[Database]:
+    """As operators see it."""
+    hands = Database(build_engine(database_url, role=Role.OPERATOR))
+    yield hands
+    hands.dispose()
+
+
 @pytest.fixture
-def world(database: Database, object_store: S3Store, tmp_path: Path) -> World:
-    return World(database, object_store, tmp_path)
+def world(database: Database, hands: Database, object_store: S3Store, tmp_path: Path) -> World:
+    return World(database, object_store, tmp_path, hands=hands)

@@ -39,7 +39,7 @@ def sweep(world: World, options: SweepOptions = NOW) -> SweepReport:
 
 def claimed(world: World, **values: Any) -> Job:
     job = world.audit_job(**values)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         assert unit.attempts.claim(job.id, owner="lost worker", lease_s=60) is not None
     return job
 
@@ -69,11 +69,11 @@ def test_a_job_whose_workers_vanish_every_time_fails_as_worker_lost(world: World
 def test_an_inspection_whose_workers_vanish_rejects_its_checkpoint(world: World) -> None:
     checkpoint, job = world.checkpoint()
     for _ in range(3):
-        with world.database.unit_of_work() as unit:
+        with world.hands.unit_of_work() as unit:
             assert unit.attempts.claim(job.id, owner="lost worker", lease_s=60) is not None
         world.expire_lease(job.id)
         sweep(world)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id)
     assert row.state is CheckpointState.REJECTED
     assert world.keys(f"uploads/{world.project_id}/") == []
@@ -81,7 +81,7 @@ def test_an_inspection_whose_workers_vanish_rejects_its_checkpoint(world: World)
 
 def test_a_lost_job_that_was_to_be_cancelled_or_paused_ends_as_asked(world: World) -> None:
     to_cancel, to_pause = claimed(world), claimed(world)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         unit.jobs.request_cancel(world.project_id, to_cancel.id)
         unit.jobs.request_pause(world.project_id, to_pause.id)
     for job in (to_cancel, to_pause):
@@ -125,7 +125,7 @@ def test_an_expired_upload_loses_its_parts_and_an_open_one_does_not(world: World
     expired = _open_upload(world, expires_at=PAST)
     fresh = _open_upload(world, expires_at=datetime.now(UTC) + timedelta(hours=1))
     sweep(world)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         assert unit.uploads.get(world.project_id, expired.id).state is UploadState.EXPIRED
         assert unit.uploads.get(world.project_id, fresh.id).state is UploadState.OPEN
     parts = world.store.list_parts(fresh.object_key, str(fresh.store_upload_id))
@@ -142,7 +142,7 @@ def test_uploaded_shards_stay_while_a_data_set_lives_and_go_once_none_does(world
     assert world.store.head(used.object_key).size_bytes == 4
     with pytest.raises(ObjectNotFound):
         world.store.head(unused.object_key)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         unit.datasets.get(world.project_id, dataset.id).deleted_at = datetime.now(UTC)
     sweep(world)
     with pytest.raises(ObjectNotFound):
@@ -177,12 +177,12 @@ def test_a_failed_job_keeps_its_states_for_a_retry(world: World) -> None:
 
 def test_a_deleted_checkpoint_loses_its_objects_once_no_job_needs_them(world: World) -> None:
     job = world.audit_job()
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         unit.checkpoints.delete(world.project_id, str(job.checkpoint_id))
     sweep(world)
     prefix = f"checkpoints/{world.project_id}/{job.checkpoint_id}/"
     assert len(world.keys(prefix)) == 2, "a job still reads them"
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         unit.jobs.request_cancel(world.project_id, job.id)
     sweep(world)
     assert world.keys(prefix) == []
@@ -190,14 +190,14 @@ def test_a_deleted_checkpoint_loses_its_objects_once_no_job_needs_them(world: Wo
 
 
 def test_old_idempotency_keys_are_forgotten(world: World) -> None:
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         row = unit.idempotency.begin(
             project_id=world.project_id, key="k", method="POST", path="/", request_sha256="0", ttl_s=3600
         )
         unit.idempotency.finish(row, status=202, body={})
     sweep(world)
     assert _stored(world) is not None
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         unit.idempotency.begin(
             project_id=world.project_id, key="old", method="POST", path="/", request_sha256="0", ttl_s=-1
         )
@@ -222,7 +222,7 @@ def test_a_store_that_is_away_stops_its_own_steps_only(world: World) -> None:
     job = claimed(world)
     world.expire_lease(job.id)
     checkpoint, inspect_job = world.checkpoint()
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         unit.jobs.request_cancel(world.project_id, inspect_job.id)
 
     class Away:
@@ -236,7 +236,7 @@ def test_a_store_that_is_away_stops_its_own_steps_only(world: World) -> None:
     assert "checkpoints" in report.failed
     assert world.job(job.id).state is JobState.QUEUED
     sweep(world)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         assert unit.checkpoints.get(world.project_id, checkpoint.id).upload_object_key is None
 
 
@@ -244,7 +244,7 @@ def _complete_shards(world: World, *, expires_at: datetime) -> Upload:
     upload = _open_upload(world, expires_at=expires_at)
     parts = world.store.list_parts(upload.object_key, str(upload.store_upload_id))
     world.store.complete_multipart(upload.object_key, str(upload.store_upload_id), parts, size_bytes=4)
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         row = unit.uploads.get(world.project_id, upload.id)
         row.purpose, row.state = UploadPurpose.DATASET, UploadState.COMPLETED
     return upload
@@ -255,7 +255,7 @@ def _open_upload(world: World, *, expires_at: datetime) -> Upload:
     key = upload_key(world.project_id, upload_id)
     store_upload_id = world.store.create_multipart(key)
     world.store.upload_part(key, store_upload_id, 1, b"part")
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         return unit.uploads.add(
             Upload(
                 id=upload_id,
@@ -274,7 +274,7 @@ def _open_upload(world: World, *, expires_at: datetime) -> Upload:
 
 
 def _stored(world: World) -> IdempotencyKey | None:
-    with world.database.unit_of_work() as unit:
+    with world.hands.unit_of_work() as unit:
         return unit.idempotency.begin(
             project_id=world.project_id, key="k", method="POST", path="/", request_sha256="0", ttl_s=3600
         )

@@ -69,14 +69,16 @@ class Running:
 class World:
     """Everything below belongs to one fresh project."""
 
-    def __init__(self, database: Database, store: ObjectStore, folder: Path) -> None:
+    def __init__(self, database: Database, store: ObjectStore, folder: Path, *, hands: Database) -> None:
+        """`database` is a worker's; `hands` an operator's, for what requests and tests do."""
         self.database = database
+        self.hands = hands
         self.store = store
         self.folder = folder
         self.work_dir = folder / "work"
         self.publisher = FakeJobPublisher()
         self.project_id = new_id("prj")
-        with database.unit_of_work() as unit:
+        with hands.unit_of_work() as unit:
             unit.projects.add(Project(id=self.project_id, name=self.project_id))
 
     # -- rows and objects
@@ -85,7 +87,7 @@ class World:
         upload_id = new_id("upl")
         key = upload_key(self.project_id, upload_id)
         self.store.put_bytes(key, data)
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             return unit.uploads.add(
                 Upload(
                     id=upload_id,
@@ -105,7 +107,7 @@ class World:
     def checkpoint(self, data: bytes = b"CLIP weights") -> tuple[Checkpoint, Job]:
         """Quarantined, with its inspect job queued."""
         upload = self.upload(data)
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             checkpoint = unit.checkpoints.add(
                 Checkpoint(
                     id=new_id("ckpt"),
@@ -125,7 +127,7 @@ class World:
         """Accepted by hand, its canonical files in the store."""
         checkpoint, job = self.checkpoint(data)
         digest = hashlib.sha256(data).hexdigest()
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             claimed = unit.attempts.claim(job.id, owner="by hand", lease_s=60)
             assert claimed is not None
             prefix = checkpoint_attempt_prefix(self.project_id, checkpoint.id, claimed.attempt)
@@ -160,7 +162,7 @@ class World:
         for name, body in shards.items():
             self.store.put_bytes(prefix + name, body)
         values = {"uri": f"s3://{self.store.bucket}/{prefix}", "max_skipped_share": 0.01} | values
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             dataset = unit.datasets.add(
                 Dataset(id=dataset_id, project_id=self.project_id, kind=kind, **values)
             )
@@ -171,7 +173,7 @@ class World:
     def ready_dataset(self, kind: DatasetKind, body: bytes = b"shard") -> str:
         """Ready by hand: one pinned shard."""
         dataset, job = self.dataset(kind, {"0.tar": body})
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             unit.jobs.request_cancel(self.project_id, job.id)
             row = unit.datasets.get(self.project_id, dataset.id, for_update=True)
             row.state = DatasetState.READY
@@ -206,7 +208,7 @@ class World:
         return self._enqueued(JobKind.AUDIT, **values)
 
     def _enqueued(self, kind: JobKind, **values: Any) -> Job:
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             return unit.jobs.enqueue(self._job(kind, **values))
 
     def _job(self, kind: JobKind, **values: Any) -> Job:
@@ -216,7 +218,7 @@ class World:
     # -- looking
 
     def job(self, job_id: str) -> Job:
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             return unit.jobs.get(self.project_id, job_id)
 
     def is_training(self, job_id: str, *, step: int) -> bool:
@@ -225,7 +227,7 @@ class World:
         return job.phase == "finetune" and (job.progress.get("step") or 0) >= step
 
     def events(self, job_id: str) -> list[JobEvent]:
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             rows, has_more = unit.events.page(self.project_id, job_id, None, 1000)
         assert not has_more
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1)), "event numbers have a gap"
@@ -236,7 +238,7 @@ class World:
 
     def artifacts(self, job_id: str) -> dict[str, bytes]:
         """Every artifact's bytes, each checked against its row."""
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             rows = unit.artifacts.of_job(self.project_id, job_id)
         bodies = {}
         for row in rows:
@@ -283,7 +285,7 @@ class World:
 
     def expire_lease(self, job_id: str) -> None:
         """As if the lease had run out."""
-        with self.database.unit_of_work() as unit:
+        with self.hands.unit_of_work() as unit:
             job = unit.jobs.get(self.project_id, job_id, for_update=True)
             assert job.lease_expires_at is not None
             job.lease_expires_at = _long_ago()
