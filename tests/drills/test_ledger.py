@@ -1,0 +1,411 @@
+"""The ledger check finds every kind of violation that is planted, and nothing where nothing is wrong.
+
+One clean world (two jobs of each kind that have ended, one that waits); every test gets a copy of its
+database. What is planted in the object store is taken away again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from app.db.roles import Role
+from app.db.session import Database, build_engine
+from app.domain.ids import new_id
+from app.domain.states import DatasetKind, JobKind, JobState
+from app.local.stack import Stack
+from app.settings import DatasetSettings, Settings
+from app.storage.s3 import S3Store
+from drills.ledger import check
+from tests.integration.worker.world import AUDIT, RECIPE, World
+from worker.sweeper import SweepOptions, sweep_once
+
+SOMEWHERE_ELSE = "outputs/prj_nobody/job_nobody/attempt-1/model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clean:
+    """What the planting may name."""
+
+    settings: Settings
+    store: S3Store
+    url: str
+    succeeded: str
+    failed: str
+    waiting: str
+
+    def execute(self, statement: str, *values: object) -> None:
+        with psycopg.connect(_plain(self.url)) as connection:
+            done = connection.execute(statement.encode(), values)
+            assert done.rowcount != 0, "nothing was planted"
+
+    def only(self, query: str, *values: object) -> str:
+        with psycopg.connect(_plain(self.url)) as connection:
+            row = connection.execute(query.encode(), values).fetchone()
+            assert row is not None
+            return str(row[0])
+
+    def violations(self, grace_s: float = 0.0) -> tuple[str, ...]:
+        return check(self.settings, grace_s=grace_s, failed_grace_s=0.0).violations
+
+
+def _plain(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="module")
+def data_store(stack: Stack) -> Iterator[S3Store]:
+    """A customer's bucket: not ours, and not in the ledger."""
+    store = S3Store(stack.settings().storage, bucket=f"customer-{secrets.token_hex(6)}")
+    store.ensure_bucket()
+    yield store
+    store.remove_bucket()
+
+
+@pytest.fixture(scope="module")
+def ended(
+    database_url: str, object_store: S3Store, data_store: S3Store, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Everything went its way through real runners; then a sweep."""
+    database = Database(build_engine(database_url, role=Role.WORKER))
+    hands = Database(build_engine(database_url, role=Role.OPERATOR))
+    world = World(database, data_store, tmp_path_factory.mktemp("world"), hands=hands)
+    datasets = {kind: world.dataset(kind, {"0.tar": b"shard"}) for kind in DatasetKind}
+    world.store = object_store
+    checkpoint, inspect = world.checkpoint()
+    allowed = DatasetSettings(allowed_prefixes=(f"s3://{data_store.bucket}/",))
+    for job in (inspect, *(job for _, job in datasets.values())):
+        assert world.runner(datasets=allowed).run(job.id) is JobState.SUCCEEDED
+    jobs = [
+        world._enqueued(
+            JobKind.SANITIZE,
+            spec={"version": 1, "recipe": RECIPE, "audit": AUDIT},
+            checkpoint_id=checkpoint.id,
+            dataset_id=datasets[DatasetKind.PAIRS][0].id,
+            labelled_dataset_id=datasets[DatasetKind.LABELLED][0].id,
+        )
+        for _ in range(3)
+    ]
+    with hands.unit_of_work() as unit:
+        for job in jobs:
+            unit.audit.add(
+                project_id=world.project_id,
+                key_id=None,
+                action="job.create",
+                target_id=job.id,
+                request_id=None,
+                remote_addr=None,
+            )
+    assert world.runner().run(jobs[0].id) is JobState.SUCCEEDED
+    while world.job(jobs[1].id).state is not JobState.FAILED:
+        with hands.unit_of_work() as unit:
+            unit.jobs.get(world.project_id, jobs[1].id, for_update=True).not_before = None
+        world.runner("crash").run(jobs[1].id)
+    sweep_once(
+        database,
+        object_store,
+        world.publisher,
+        SweepOptions(leftovers_after_s=0, failed_leftovers_after_s=0),
+    )
+    database.dispose()
+    hands.dispose()
+    return {"succeeded": jobs[0].id, "failed": jobs[1].id, "waiting": jobs[2].id}
+
+
+@pytest.fixture
+def clean(
+    ended: dict[str, str], database_url: str, object_store: S3Store, service_settings: Settings
+) -> Iterator[Clean]:
+    url = make_url(database_url)
+    name = f"copy_{secrets.token_hex(6)}"
+    identifiers = sql.Identifier(name), sql.Identifier(str(url.database))
+    administrator = _plain(url.set(database="cleanclip").render_as_string(hide_password=False))
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))
+    copy = url.set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(_plain(copy)) as connection:  # what is planted here no policy would let through
+        for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            identifier = sql.Identifier(table)
+            connection.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(identifier))
+            connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(identifier))
+    database = service_settings.database.model_copy(update={"url": copy})
+    settings = service_settings.model_copy(update={"database": database})
+    yield Clean(settings=settings, store=object_store, url=copy, **ended)
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifiers[0]))
+
+
+def test_a_clean_stack_has_no_violation_and_the_check_says_what_it_looked_at(clean: Clean) -> None:
+    ledger = check(clean.settings, grace_s=0.0, failed_grace_s=0.0)
+    assert ledger.violations == ()
+    assert ledger.num_jobs == 6
+    assert ledger.num_artifacts >= 3 + 2 + 2 + 3, "of the inspection, the validations and the job"
+    assert ledger.num_objects == ledger.num_artifacts + 1, "and the upload itself"
+    assert ledger.num_events > 30
+
+
+ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
+    "a state that does not exist": (
+        lambda c: (
+            c.execute("ALTER TABLE jobs DROP CONSTRAINT ck_jobs_state"),
+            c.execute("UPDATE jobs SET state = 'limbo' WHERE id = %s", c.waiting),
+        )[0],
+        "is in the state 'limbo', which does not exist",
+    ),
+    "a queued job that holds a lease": (
+        lambda c: c.execute(
+            "UPDATE jobs SET lease_owner = 'w', lease_expires_at = now() + '1 h' WHERE id = %s", c.waiting
+        ),
+        "is queued but holds a lease",
+    ),
+    "a succeeded job without a result": (
+        lambda c: c.execute("UPDATE jobs SET result = NULL WHERE id = %s", c.succeeded),
+        "is succeeded but has no result",
+    ),
+    "a failed job without an error": (
+        lambda c: c.execute("UPDATE jobs SET error = NULL WHERE id = %s", c.failed),
+        "is failed but has no error",
+    ),
+    "an end without its time": (
+        lambda c: c.execute("UPDATE jobs SET finished_at = NULL WHERE id = %s", c.failed),
+        "is failed but has no time of its end",
+    ),
+    "more attempts than allowed": (
+        lambda c: c.execute("UPDATE jobs SET max_attempts = 2 WHERE id = %s", c.failed),
+        "used 3 attempts of 2",
+    ),
+    "a lease nobody took back": (
+        lambda c: c.execute(
+            "UPDATE jobs SET state = 'running', lease_owner = 'gone', lease_expires_at = now() - "
+            "interval '1 h' WHERE id = %s",
+            c.waiting,
+        ),
+        "the lease of gone ended at",
+    ),
+    "a gap in the event numbers": (
+        lambda c: c.execute("DELETE FROM job_events WHERE job_id = %s AND seq = 3", c.succeeded),
+        "events, but",
+    ),
+    "an event that is not counted": (
+        lambda c: c.execute("UPDATE jobs SET event_seq = event_seq - 1 WHERE id = %s", c.succeeded),
+        "events, but",
+    ),
+    "a success that was left again": (
+        lambda c: (
+            c.execute(
+                "INSERT INTO job_events (job_id, seq, project_id, type, data) SELECT id, event_seq + 1, "
+                "project_id, 'handed_back', '{\"state\": \"queued\"}' FROM jobs WHERE id = %s",
+                c.succeeded,
+            ),
+            c.execute("UPDATE jobs SET event_seq = event_seq + 1 WHERE id = %s", c.succeeded),
+        )[0],
+        "went from succeeded to queued",
+    ),
+    "a failure that was left without a retry": (
+        lambda c: (
+            c.execute(
+                "INSERT INTO job_events (job_id, seq, project_id, type, data) SELECT id, event_seq + 1, "
+                "project_id, 'lease_expired', '{\"state\": \"queued\"}' FROM jobs WHERE id = %s",
+                c.failed,
+            ),
+            c.execute("UPDATE jobs SET event_seq = event_seq + 1 WHERE id = %s", c.failed),
+        )[0],
+        "went from failed to queued",
+    ),
+    "a state that no event tells of": (
+        lambda c: c.execute("UPDATE jobs SET state = 'paused' WHERE id = %s", c.waiting),
+        "is paused, but its last event says queued",
+    ),
+    "an attempt that was claimed twice": (
+        lambda c: c.execute("UPDATE jobs SET attempt = attempt + 1 WHERE id = %s", c.succeeded),
+        "is at attempt 2, but was started 1 times",
+    ),
+    "a job that succeeded twice": (
+        lambda c: (
+            c.execute(
+                "INSERT INTO job_events (job_id, seq, project_id, type, data) SELECT id, event_seq + 1, "
+                "project_id, 'succeeded', '{\"state\": \"succeeded\"}' FROM jobs WHERE id = %s",
+                c.succeeded,
+            ),
+            c.execute("UPDATE jobs SET event_seq = event_seq + 1 WHERE id = %s", c.succeeded),
+        )[0],
+        "succeeded 2 times",
+    ),
+    "an artifact of an attempt that lost": (
+        lambda c: c.execute("UPDATE artifacts SET attempt = 7 WHERE job_id = %s", c.succeeded),
+        "is not of the winning attempt",
+    ),
+    "an artifact that the result does not name": (
+        lambda c: c.execute(
+            "UPDATE jobs SET result = jsonb_set(result, '{artifact_ids}', '[]') WHERE id = %s", c.succeeded
+        ),
+        "is not of the winning attempt",
+    ),
+    "an output that is missing": (
+        lambda c: c.execute(
+            "DELETE FROM artifacts WHERE job_id = %s AND name = 'model.safetensors'", c.succeeded
+        ),
+        "succeeded without model.safetensors",
+    ),
+    "a result that names what is not there": (
+        lambda c: c.execute(
+            "UPDATE jobs SET result = jsonb_set(result, '{artifact_ids}', (result->'artifact_ids') || "
+            "'[\"art_ghost\"]') WHERE id = %s",
+            c.succeeded,
+        ),
+        "names art_ghost, which is not there",
+    ),
+    "a message that nobody told": (
+        lambda c: c.execute(
+            "UPDATE outbox SET published_at = NULL, created_at = now() - interval '1 h' "
+            "WHERE payload->>'job_id' = %s",
+            c.waiting,
+        ),
+        "has waited since",
+    ),
+    "a queued job that nobody will hear of": (
+        lambda c: c.execute("UPDATE jobs SET hinted_at = NULL WHERE id = %s", c.waiting),
+        "no worker was or will be told",
+    ),
+    "a message about nothing": (
+        lambda c: c.execute(
+            "INSERT INTO outbox (project_id, topic, payload) SELECT project_id, 'job.ready', "
+            '\'{"job_id": "job_ghost", "kind": "audit"}\' FROM jobs WHERE id = %s',
+            c.waiting,
+        ),
+        "job_ghost, which does not exist",
+    ),
+    "a job that nobody ordered": (
+        lambda c: c.execute("UPDATE audit_entries SET target_id = 'x' WHERE target_id = %s", c.waiting),
+        "Nobody is on record for having created job",
+    ),
+    "a checkpoint accepted without an inspection": (
+        lambda c: c.execute("UPDATE checkpoints SET state = 'rejected'"),
+        "is rejected, but its inspection",
+    ),
+    "a data set ready without a validation": (
+        lambda c: c.execute("UPDATE datasets SET state = 'validating' WHERE kind = 'pairs'"),
+        "is validating, but its validation",
+    ),
+    "a digest that differs": (
+        lambda c: c.execute(
+            "UPDATE artifacts SET sha256 = repeat('0', 64) WHERE job_id = %s AND name = 'report.json'",
+            c.succeeded,
+        ),
+        "has other bytes than its row's digest says",
+    ),
+    "a size that differs": (
+        lambda c: c.execute(
+            "UPDATE artifacts SET size_bytes = 3 WHERE job_id = %s AND name = 'report.json'", c.succeeded
+        ),
+        "bytes, its row says 3",
+    ),
+    "a training state that is not there": (
+        lambda c: c.execute(
+            'UPDATE jobs SET resume_state = \'{"prefix": "states/gone/", "files": [{"name": "x", '
+            '"sha256": "", "size_bytes": 1}]}\' WHERE id = %s',
+            c.waiting,
+        ),
+        "The object of training state of job",
+    ),
+    "objects whose rows are gone": (
+        lambda c: c.execute("DELETE FROM artifacts WHERE job_id = %s", c.succeeded),
+        "and no row knows it",
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", ROWS)
+def test_a_planted_violation_in_the_rows_is_found(clean: Clean, planted: str) -> None:
+    plant, sentence = ROWS[planted]
+    plant(clean)
+    found = clean.violations()
+    assert any(sentence in line for line in found), found
+
+
+def test_a_row_whose_object_is_gone_is_found(clean: Clean) -> None:
+    key = clean.only("SELECT object_key FROM artifacts WHERE job_id = %s LIMIT 1", clean.succeeded)
+    body = clean.store.read_bytes(key, max_bytes=10**7)
+    clean.store.delete(key)
+    found = clean.violations()
+    clean.store.put_bytes(key, body)
+    assert len(found) == 1
+    assert found[0].startswith("The object of artifact ")
+    assert found[0].endswith(f"is not there: {key}.")
+
+
+def test_bytes_that_changed_under_a_row_are_found(clean: Clean) -> None:
+    key = clean.only(
+        "SELECT object_key FROM artifacts WHERE job_id = %s AND name = 'model.safetensors'", clean.succeeded
+    )
+    body = clean.store.read_bytes(key, max_bytes=10**7)
+    clean.store.put_bytes(key, body[:-1] + bytes([body[-1] ^ 1]))
+    found = clean.violations()
+    clean.store.put_bytes(key, body)
+    assert len(found) == 1
+    assert "has other bytes than its row's digest says" in found[0]
+
+
+@pytest.mark.parametrize("key", [SOMEWHERE_ELSE, "states/p/job_x/attempt-1/step-00000001/a", "stray"])
+def test_an_object_without_a_row_is_found_once_the_grace_is_over(clean: Clean, key: str) -> None:
+    clean.store.put_bytes(key, b"left behind")
+    young, old = clean.violations(grace_s=60.0), clean.violations()
+    clean.store.delete(key)
+    assert young == ()
+    assert len(old) == 1
+    assert old[0].startswith(f"Object {key} has lain there since ")
+
+
+def test_the_leftovers_of_a_losing_attempt_are_found_unless_the_job_still_runs(clean: Clean) -> None:
+    project = clean.only("SELECT project_id FROM jobs LIMIT 1")
+    keys = [f"outputs/{project}/{job}/attempt-9/x" for job in (clean.succeeded, clean.waiting)]
+    for key in keys:
+        clean.store.put_bytes(key, b"x")
+    found = clean.violations()
+    for key in keys:
+        clean.store.delete(key)
+    assert len(found) == 1
+    assert keys[0] in found[0]
+
+
+def test_an_unfinished_upload_without_a_row_is_found(clean: Clean) -> None:
+    upload_id = clean.store.create_multipart(f"uploads/prj_x/{new_id('upl')}")
+    found = clean.violations()
+    (key,) = [line.split(" ")[7] for line in found if "unfinished upload" in line]
+    clean.store.abort_multipart(key, upload_id)
+    assert len(found) == 1
+
+
+def test_the_program_prints_a_sentence_for_each_violation_and_exits_with_1(
+    clean: Clean, service_environment: dict[str, str]
+) -> None:
+    environment = service_environment | {"CLEANCLIP_DATABASE__URL": clean.url}
+    command = [sys.executable, "-m", "drills.ledger", "--grace-s", "0", "--failed-grace-s", "0"]
+
+    def ledger() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            env=environment,
+            cwd=Path(__file__).resolve().parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    before = ledger()
+    clean.execute("UPDATE jobs SET error = NULL WHERE id = %s", clean.failed)
+    after = ledger()
+    assert (before.returncode, before.stdout.count("\n")) == (0, 1), before.stdout + before.stderr
+    assert after.returncode == 1
+    assert after.stdout.splitlines()[0] == f"Job {clean.failed} is failed but has no error."
+    environment["CLEANCLIP_DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    assert ledger().returncode == 2, "not to be able to look is no clean bill"
