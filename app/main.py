@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
@@ -13,9 +13,12 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from app.api import artifacts, checkpoints, datasets, health, jobs, methods, openapi, problems, uploads
+from app.api.coalescing import Coalesced
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.ports import Ports
+from app.api.recognised import RecognisedKeys
+from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.logs import configure_logging
@@ -23,6 +26,8 @@ from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.settings import Settings, load_settings
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
+
+_PING_AFTER_IDLE_S = 1.0
 
 
 def create_app(
@@ -32,15 +37,7 @@ def create_app(
 
     Connections are made lazily and closed when the application shuts down.
     """
-    engine = build_engine(settings.database.url, role=Role.API, pool_size=settings.database.pool_size)
-    database = Database(engine)
-    ports = Ports(
-        settings=settings,
-        database=database,
-        store=store or S3Store(settings.storage),
-        publisher=publisher or _publisher(settings),
-        metrics=Metrics(lambda: _job_counts(database)),
-    )
+    ports = _ports(settings, store=store, publisher=publisher)
     app = FastAPI(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
@@ -58,6 +55,36 @@ def create_app(
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.api.max_body_bytes)
     app.add_middleware(RequestMiddleware, metrics=ports.metrics)  # added last: outermost
     return app
+
+
+def _ports(settings: Settings, *, store: ObjectStore | None, publisher: JobPublisher | None) -> Ports:
+    engine = build_engine(
+        settings.database.url,
+        role=Role.API,
+        pool_size=settings.database.pool_size,
+        max_overflow=0,  # a connection that is opened for a moment costs more than waiting for one
+        ping_after_idle_s=_PING_AFTER_IDLE_S,
+    )
+    database = Database(engine)
+
+    def job_versions(project_id: str, ids: Sequence[str]) -> dict[str, int]:
+        with database.unit_of_work(project_id) as unit:
+            return unit.jobs.versions(project_id, ids)
+
+    def several_jobs(project_id: str, ids: Sequence[str]) -> dict[str, Job]:
+        with database.unit_of_work(project_id) as unit:
+            return unit.jobs.several(project_id, ids)
+
+    return Ports(
+        settings=settings,
+        database=database,
+        store=store or S3Store(settings.storage),
+        publisher=publisher or _publisher(settings),
+        metrics=Metrics(lambda: _job_counts(database)),
+        keys=RecognisedKeys(settings.api.key_cache_s),
+        job_versions=Coalesced(job_versions),
+        jobs=Coalesced(several_jobs),
+    )
 
 
 def _publisher(settings: Settings) -> JobPublisher:

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.limits import DEFAULT_RUNNING_JOBS
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -34,6 +36,7 @@ class DatabaseSettings(Group):
     )
     """SQLAlchemy's form, driver psycopg 3. May hold a password: never log it."""
     pool_size: PositiveInt = 10
+    """Connections of each API process. Requests beyond them wait for one; none is opened for a moment."""
     statement_timeout_s: PositiveFloat = 30.0
 
 
@@ -138,6 +141,41 @@ class ApiSettings(Group):
     """For every route but the streaming upload."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)
     idempotency_ttl_s: PositiveInt = 24 * 3600
+    num_processes: PositiveInt = 1
+    """That serve requests on one port. One uses about one core; see docs/performance-api.md."""
+    key_cache_s: float = Field(default=2.0, ge=0, le=10)
+    """How long a recognised key is believed without asking again: a revocation is that late at most."""
+
+
+class QuotaSettings(Group):
+    """What each project may use, unless an operator gave it limits of its own (`app.cli set-quota`)."""
+
+    running_jobs: PositiveInt = DEFAULT_RUNNING_JOBS
+    """At once, in each queue; more wait for their turn."""
+    waiting_jobs: PositiveInt = 10_000
+    stored_bytes: PositiveInt = 1024 * GIB
+    """Uploads, canonical weights and outputs together; data sets by reference are not ours to count."""
+    bytes_in_flight: PositiveInt = 200 * GIB
+    """Declared sizes of open uploads together."""
+    requests_per_minute: PositiveInt = 6000
+    failed_logins_per_minute: PositiveInt = 600
+    """Requests with no valid key, per remote address."""
+    block_failing_addresses: bool = False
+    """Refuse every request of an address over that limit, valid keys too. Only where the address is the
+    client's own: behind a proxy one client would lock out all others."""
+    rate_timeout_s: PositiveFloat = 0.25
+    """How long a request waits for the broker to count it; then it passes uncounted."""
+
+
+class RetentionSettings(Group):
+    """After how many days the sweeper deletes by itself; None: never."""
+
+    outputs_days: PositiveFloat | None = None
+    """Files of finished jobs; the job itself stays."""
+    unused_days: PositiveFloat | None = None
+    """Accepted checkpoints and ready data sets that no job ever read."""
+    rejected_days: PositiveFloat | None = None
+    """What is known of rejected checkpoints and data sets; their bytes go at once anyway."""
 
 
 class LogSettings(Group):
@@ -167,6 +205,8 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     signing: SigningSettings = SigningSettings()
     api: ApiSettings = ApiSettings()
+    quotas: QuotaSettings = QuotaSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ pydantic only; constructing one in Python does not check bounds, `parse` (or `va
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Gt, Interval, Le, Len, Lt
@@ -231,12 +232,18 @@ OutputLayout = Literal["open_clip", "as_uploaded"]
 T = TypeVar("T")
 
 
+@cache  # to build one takes a millisecond
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 def parse(kind: type[T], value: object) -> T:
     """Read `value` (from JSON) as `kind`, with all bounds. Raises pydantic.ValidationError."""
-    return TypeAdapter(kind).validate_python(value)
+    read: T = _adapter(kind).validate_python(value)
+    return read
 
 
 def to_json(value: object) -> dict[str, Any]:
     """The JSON form of any dataclass of this module; `parse` reads it back."""
-    dumped: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode="json")
+    dumped: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
     return dumped

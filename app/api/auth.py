@@ -1,7 +1,8 @@
 """Who calls: the bearer key of a request becomes a `Caller` with the scope that the route needs.
 
 The form and checksum are checked before the database is asked. Authentication is a short transaction of its
-own, so that nothing of a request is read, let alone written, for a stranger.
+own, so that nothing of a request is read, let alone written, for a stranger. Who was recognised a moment ago
+is recognised again without it (app/api/recognised.py).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
-from app.api.ports import PortsDep
+from app.api.ports import Ports, PortsDep
 from app.api.problems import request_id_of
 from app.domain.errors import Unauthorized
-from app.services.api_keys import Caller, read_key, recognise
+from app.services.api_keys import Caller, PresentedKey, read_key, recognise
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -25,7 +27,7 @@ bearer = HTTPBearer(
 
 
 def _caller_with(scope: str) -> Callable[..., Caller]:
-    def caller(
+    async def caller(
         request: Request,
         ports: PortsDep,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
@@ -35,19 +37,26 @@ def _caller_with(scope: str) -> Callable[..., Caller]:
                 "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
             )
         presented = read_key(credentials.credentials)
-        with ports.database.unit_of_work(key_sha256=presented.secret_sha256) as unit:
-            found = recognise(
-                unit,
-                presented,
-                request_id=request_id_of(request),
-                remote_addr=request.client.host if request.client else None,
+        request_id = request_id_of(request)
+        remote_addr = request.client.host if request.client else None
+        found = ports.keys.get(presented.secret_sha256, request_id=request_id, remote_addr=remote_addr)
+        if found is None:
+            asked_at_s = ports.keys.now_s()
+            found = await run_in_threadpool(
+                _recognised, ports, presented, request_id=request_id, remote_addr=remote_addr
             )
+            ports.keys.keep(presented.secret_sha256, found, asked_at_s=asked_at_s)
         request.scope["key_id"] = found.key_id
         found.require(scope)
         return found
 
     caller.__name__ = f"caller_with_{scope}"
     return caller
+
+
+def _recognised(ports: Ports, presented: PresentedKey, *, request_id: str, remote_addr: str | None) -> Caller:
+    with ports.database.unit_of_work(key_sha256=presented.secret_sha256) as unit:
+        return recognise(unit, presented, request_id=request_id, remote_addr=remote_addr)
 
 
 Reader = Annotated[Caller, Depends(_caller_with("read"))]

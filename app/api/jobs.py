@@ -120,14 +120,15 @@ def list_jobs(
     response_model=JobOut,
     responses=refusals(304, 404),
 )
-def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
+async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """Poll with `If-None-Match`: an unchanged job costs a 304 without a body."""
-    with ports.database.unit_of_work(caller.project_id) as unit:
-        if asks_conditionally(request):
-            version = unit.jobs.version_of(caller.project_id, job_id)
-            if version is not None and is_unchanged(request, etag := job_etag(job_id, version)):
-                return not_modified(etag)
-        row = jobs.get(unit, caller.project_id, job_id)
+    if asks_conditionally(request):
+        version = await ports.job_versions.get(caller.project_id, job_id)
+        if version is not None and is_unchanged(request, etag := job_etag(job_id, version)):
+            return not_modified(etag)
+    row = await ports.jobs.get(caller.project_id, job_id)
+    if row is None:
+        raise jobs.not_found(job_id)
     return json_answer(JobOut.of(row), headers=cached(job_etag(row.id, row.version)))
 
 

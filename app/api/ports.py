@@ -8,7 +8,9 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from app.api.coalescing import Coalesced
 from app.api.metrics import Metrics
+from app.api.recognised import RecognisedKeys
 from app.db.models.job import Job
 from app.db.session import Database
 from app.queue.publisher import JobPublisher
@@ -27,6 +29,9 @@ class Ports:
     store: ObjectStore
     publisher: JobPublisher
     metrics: Metrics
+    keys: RecognisedKeys
+    job_versions: Coalesced[int]
+    jobs: Coalesced[Job]
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
     """Streaming uploads hold up to three parts in memory each, so their number is bounded."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import sessionmaker
 
@@ -30,21 +31,29 @@ _ROLE_MISSING = re.compile(r'role "cleanclip_\w+" does not exist|permission deni
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def build_engine(url: str, *, role: Role | None = None, pool_size: int = 5, max_overflow: int = 10) -> Engine:
+def build_engine(
+    url: str,
+    *,
+    role: Role | None = None,
+    pool_size: int = 5,
+    max_overflow: int = 10,
+    ping_after_idle_s: float = 0.0,
+) -> Engine:
     """An engine on psycopg 3 for `postgresql://…`, with bounded waits everywhere; connects lazily.
 
     Every connection takes on `role`, so that the login's own rights, an owner's or a superuser's, do not
-    count; None, as the login itself, is for migrations.
+    count; None, as the login itself, is for migrations. A connection that lay idle for `ping_after_idle_s` is
+    pinged before it is used again, and replaced where the server is gone; 0: before every use.
     """
     target = make_url(url)
     if target.drivername in {"postgresql", "postgres"}:
         target = target.set(drivername="postgresql+psycopg")
-    return create_engine(
+    engine = create_engine(
         target,
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_timeout=10,
-        pool_pre_ping=True,
+        pool_pre_ping=ping_after_idle_s == 0,
         json_serializer=storable_json,
         connect_args={
             "connect_timeout": 5,
@@ -56,6 +65,27 @@ def build_engine(url: str, *, role: Role | None = None, pool_size: int = 5, max_
             + ("" if role is None else f" -c role={role}"),
         },
     )
+    if ping_after_idle_s > 0:
+        _ping_after_idling(engine, ping_after_idle_s)
+    return engine
+
+
+def _ping_after_idling(engine: Engine, idle_s: float) -> None:
+    """A ping is a round trip: worth it for a connection that lay idle, not for one used a moment ago."""
+
+    @event.listens_for(engine, "checkin")
+    def note(_connection: Any, record: Any) -> None:
+        record.info["idle_since_s"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def check(connection: Any, record: Any, _proxy: Any) -> None:
+        idle_since_s = record.info.get("idle_since_s")
+        if idle_since_s is None or time.monotonic() - idle_since_s < idle_s:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the pool connects anew, and does not trust its others
 
 
 def storable_json(value: Any) -> str:

@@ -42,6 +42,8 @@ def service(service_settings: Settings, object_store: S3Store, service_log: io.S
             "uploads": service_settings.uploads.model_copy(
                 update={"min_part_bytes": 5 * MIB, "max_size_bytes": 1024 * MIB}
             ),
+            # Tests change keys behind the service's back; test_load.py is about the memory of them.
+            "api": service_settings.api.model_copy(update={"key_cache_s": 0.0}),
             "datasets": service_settings.datasets.model_copy(
                 update={"allowed_prefixes": (f"s3://{object_store.bucket}/allowed/",), "max_num_shards": 50}
             ),
