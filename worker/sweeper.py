@@ -20,6 +20,7 @@ from app.domain.errors import Unavailable
 from app.domain.limits import HINT_AGAIN_AFTER_S
 from app.domain.states import JobKind
 from app.logs import configure_logging, get_logger
+from app.queue.names import ALL_QUEUES, kinds_of
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.settings import load_settings
 from app.storage.errors import StorageError
@@ -124,7 +125,11 @@ def _hint_again(database: Database, publisher: JobPublisher, older_than_s: float
     with database.unit_of_work() as unit:
         if depth is None or depth > 2 * unit.sweeping.num_queued() + _BATCH:
             return 0
-        jobs = unit.sweeping.needing_hint(older_than_s, _BATCH)
+        jobs = [
+            job
+            for queue in ALL_QUEUES  # each its own: a long row of training jobs holds back no inspection
+            for job in unit.sweeping.needing_hint(older_than_s, _BATCH, kinds=kinds_of(queue))
+        ]
     return sum(publisher.job_ready(job_id, kind) for job_id, kind in jobs)
 
 

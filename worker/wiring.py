@@ -50,6 +50,7 @@ def build_runner(settings: Settings, options: AttemptOptions, leaving: threading
         ),
         options,
         leaving=leaving,
+        running_jobs=settings.quotas.running_jobs,
     )
 
 

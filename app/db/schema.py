@@ -8,11 +8,14 @@ from app.db.models.artifact import Artifact
 from app.db.models.audit_entry import AuditEntry
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
+from app.db.models.deletion import Deletion
 from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.project import Project
+from app.db.models.project_quota import ProjectQuota
+from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
 
 TABLES: tuple[type[Base], ...] = (
@@ -27,6 +30,9 @@ TABLES: tuple[type[Base], ...] = (
     Artifact,
     IdempotencyKey,
     AuditEntry,
+    ProjectQuota,
+    QueueTurn,
+    Deletion,
 )
 
 metadata = Base.metadata

@@ -15,6 +15,7 @@ from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.jobs import JobRepository
 from app.db.repositories.outbox import OutboxRepository
 from app.db.repositories.projects import ProjectRepository
+from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.sweeping import SweepRepository
 from app.db.repositories.uploads import UploadRepository
 
@@ -36,6 +37,7 @@ class UnitOfWork:
         self.outbox = OutboxRepository(session)
         self.artifacts = ArtifactRepository(session)
         self.idempotency = IdempotencyRepository(session)
+        self.quotas = QuotaRepository(session)
         self.audit = AuditRepository(session)
 
     def flush(self) -> None:

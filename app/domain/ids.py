@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Literal
 
-Prefix = Literal["prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "aud"]
+Prefix = Literal["prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "aud", "del"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80

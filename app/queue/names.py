@@ -14,6 +14,17 @@ LIGHT_QUEUE = "cleanclip.light"
 ALL_QUEUES = (LIGHT_QUEUE, HEAVY_QUEUE)
 
 
+_KINDS = {
+    HEAVY_QUEUE: PUBLIC_KINDS,
+    LIGHT_QUEUE: frozenset(JobKind) - PUBLIC_KINDS,
+}
+
+
+def kinds_of(queue: str) -> frozenset[JobKind]:
+    """The kinds of job that wait in that queue; those of the heavy one for a name that is not ours."""
+    return _KINDS.get(queue, PUBLIC_KINDS)
+
+
 def queue_for(kind: JobKind) -> str:
     """The queue whose workers run jobs of that kind."""
     return HEAVY_QUEUE if kind in PUBLIC_KINDS else LIGHT_QUEUE

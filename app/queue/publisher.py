@@ -29,8 +29,8 @@ class JobPublisher(Protocol):
         """Send the hint; False, and a line in the log, where the broker did not take it. Never raises."""
         ...
 
-    def depth(self) -> int | None:
-        """How many hints wait, all queues together; None where the broker does not answer."""
+    def depth(self, *queues: str) -> int | None:
+        """How many hints wait in these queues, or in all; None where the broker does not answer."""
         ...
 
     def close(self) -> None:
@@ -57,9 +57,10 @@ class CeleryPublisher:
             return False
         return True
 
-    def depth(self) -> int | None:
+    def depth(self, *queues: str) -> int | None:
         try:
-            return sum(int(self._redis.llen(f"{self._key_prefix}{queue}")) for queue in ALL_QUEUES)
+            names = [f"{self._key_prefix}{queue}" for queue in queues or ALL_QUEUES]
+            return sum(int(self._redis.llen(name)) for name in names)
         except _BROKER_ERRORS as error:
             _LOG.warning("broker_does_not_answer", reason=type(error).__name__)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.domain.states import JobKind
+from app.queue.names import ALL_QUEUES, queue_for
 
 
 class FakeJobPublisher:
@@ -18,8 +19,10 @@ class FakeJobPublisher:
         self.sent.append((job_id, kind))
         return True
 
-    def depth(self) -> int | None:
-        return None if self.is_down else len(self.sent)
+    def depth(self, *queues: str) -> int | None:
+        if self.is_down:
+            return None
+        return sum(queue_for(kind) in (queues or ALL_QUEUES) for _, kind in self.sent)
 
     def close(self) -> None:
         pass

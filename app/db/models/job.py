@@ -20,6 +20,14 @@ class Job(Base):
         ),
         Index("ix_jobs_queued", "hinted_at", postgresql_where=text("state = 'queued'")),
         Index(
+            "ix_jobs_waiting",
+            "kind",
+            "project_id",
+            "created_at",
+            "id",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
             "ix_jobs_unswept",
             "finished_at",
             postgresql_where=text("state IN ('succeeded', 'failed', 'cancelled') AND swept_at IS NULL"),
@@ -74,3 +82,5 @@ class Job(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
     swept_at: Mapped[datetime | None]
     """When the sweeper removed what losing attempts left in the object store."""
+    deleted_at: Mapped[datetime | None]
+    """Deletion was asked for: nobody finds the job any more, and the sweeper removes it."""

@@ -43,3 +43,4 @@ class Upload(Base):
     expires_at: Mapped[datetime]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     completed_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]

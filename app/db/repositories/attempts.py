@@ -1,8 +1,8 @@
-"""Jobs, as a worker sees them: claim, heartbeat, record, finish; every write is fenced by the attempt.
+"""Jobs, as a worker sees them: heartbeat, record, finish; every write is fenced by the attempt.
 
-Each method but `claim` takes the attempt that `claim` returned, and does nothing at all (returns None or
-False) once the job belongs to somebody else or to nobody: that is the fence. Only the database's clock
-counts.
+Each method takes the attempt that a claim (app.db.repositories.claims) returned, and does nothing at all
+(returns None or False) once the job belongs to somebody else or to nobody: that is the fence. Only the
+database's clock counts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
@@ -19,79 +18,26 @@ from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
-    ClaimedJob,
     DatasetReady,
     Heartbeat,
     NewArtifact,
-    claimed,
 )
+from app.db.repositories.claims import ClaimRepository
 from app.db.repositories.job_changes import (
-    NO_PROGRESS,
     announce,
     cancel,
     database_time,
     fail,
     locked,
     move,
-    pending_phases,
     record,
     seconds,
 )
 from app.domain.ids import new_id
-from app.domain.states import LEASED, CheckpointState, DatasetState, JobKind, JobPhase, JobState, PhaseState
+from app.domain.states import LEASED, CheckpointState, DatasetState, JobPhase, JobState, PhaseState
 
 
-class AttemptRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def claim(self, job_id: str, *, owner: str, lease_s: float) -> ClaimedJob | None:
-        """Take the job, one winner whoever races. None: no such job, or not one to be taken now."""
-        now = func.clock_timestamp()
-        statement = (
-            update(Job)
-            .where(
-                Job.id == job_id,
-                Job.cancel_requested_at.is_(None),
-                Job.pause_requested_at.is_(None),
-                Job.attempts_used < Job.max_attempts,
-                or_(Job.not_before.is_(None), Job.not_before <= now),
-                or_(
-                    Job.state == JobState.QUEUED,
-                    and_(Job.state == JobState.RUNNING, Job.lease_expires_at < now),
-                ),
-            )
-            .values(
-                state=JobState.RUNNING,
-                attempt=Job.attempt + 1,
-                attempts_used=Job.attempts_used + 1,
-                lease_owner=owner,
-                lease_expires_at=now + seconds(lease_s),
-                started_at=func.coalesce(Job.started_at, now),
-                not_before=None,
-            )
-            .returning(Job)
-            .execution_options(synchronize_session=False, populate_existing=True)
-        )
-        job = self._session.scalars(statement).one_or_none()
-        if job is None:
-            return None
-        record(
-            self._session,
-            job,
-            "started",
-            {"state": JobState.RUNNING.value, "attempt": job.attempt},
-            phase=None,
-            phases=pending_phases(job.kind),
-            progress=dict(NO_PROGRESS),
-        )
-        if job.kind is JobKind.INSPECT and job.checkpoint_id:
-            checkpoint = locked(self._session, Checkpoint, job.checkpoint_id)
-            if checkpoint.state is CheckpointState.QUARANTINED:
-                checkpoint.state = CheckpointState.SCANNING
-                self._session.flush()
-        return claimed(job)
-
+class AttemptRepository(ClaimRepository):
     def heartbeat(
         self,
         job_id: str,

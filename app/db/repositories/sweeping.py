@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
@@ -70,13 +70,16 @@ class SweepRepository:
         query = select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED)
         return int(self._session.scalar(query) or 0)
 
-    def needing_hint(self, older_than_s: float, limit: int = 100) -> list[tuple[str, JobKind]]:
-        """Queued jobs, due, whose last hint is older than that; noted as hinted now."""
+    def needing_hint(
+        self, older_than_s: float, limit: int = 100, *, kinds: Collection[JobKind] = frozenset(JobKind)
+    ) -> list[tuple[str, JobKind]]:
+        """Queued jobs of these kinds, due, whose last hint is older than that; noted as hinted now."""
         now = func.clock_timestamp()
         query = (
             select(Job.id)
             .where(
                 Job.state == JobState.QUEUED,
+                Job.kind.in_(kinds),
                 or_(Job.hinted_at.is_(None), Job.hinted_at < now - seconds(older_than_s)),
                 or_(Job.not_before.is_(None), Job.not_before <= now),
             )
