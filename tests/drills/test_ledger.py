@@ -278,7 +278,7 @@ ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
     ),
     "a message about nothing": (
         lambda c: c.execute(
-            "INSERT INTO outbox (project_id, topic, payload) SELECT project_id, 'job.ready', "
+            "INSERT INTO outbox (project_id, topic, num_tries, payload) SELECT project_id, 'job.ready', 0, "
             '\'{"job_id": "job_ghost", "kind": "audit"}\' FROM jobs WHERE id = %s',
             c.waiting,
         ),
