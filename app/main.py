@@ -1,20 +1,36 @@
 """The composition root of the API: settings in, application out. Nothing is built at import.
 
-`uvicorn app.main:build --factory` reads the settings from the environment; tests call `create_app`.
+`python -m app.main` serves as the settings in the environment say, with as many processes on one port; tests
+call `create_app`.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 
+import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from app.api import artifacts, checkpoints, datasets, health, jobs, methods, openapi, problems, uploads
+from app.api import (
+    artifacts,
+    audit,
+    checkpoints,
+    datasets,
+    health,
+    jobs,
+    keys,
+    methods,
+    openapi,
+    problems,
+    uploads,
+)
 from app.api.coalescing import Coalesced
-from app.api.metrics import Metrics
+from app.api.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.ports import Ports
 from app.api.recognised import RecognisedKeys
@@ -48,7 +64,7 @@ def create_app(
         lifespan=_closing(ports),
     )
     app.state.ports = ports
-    for module in (uploads, checkpoints, datasets, jobs, artifacts, methods, health):
+    for module in (uploads, checkpoints, datasets, jobs, artifacts, methods, keys, audit, health):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
@@ -111,7 +127,29 @@ def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[No
 
 
 def build() -> FastAPI:
-    """For `uvicorn --factory`: settings from the environment, logs as they say."""
+    """One process's application: settings from the environment, logs as they say."""
     settings = load_settings()
     configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
     return create_app(settings)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
+    api = load_settings().api
+    with tempfile.TemporaryDirectory(prefix="cleanclip-metrics-") as folder:
+        if api.num_processes > 1:
+            os.environ[SHARED_METRICS_VARIABLE] = folder  # before the processes that count are started
+        uvicorn.run(
+            "app.main:build",
+            factory=True,
+            host=api.host,
+            port=api.port,
+            workers=api.num_processes,
+            timeout_graceful_shutdown=5,
+            server_header=False,
+            access_log=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

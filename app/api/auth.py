@@ -7,7 +7,7 @@ is recognised again without it (app/api/recognised.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -26,7 +26,7 @@ bearer = HTTPBearer(
 )
 
 
-def _caller_with(scope: str) -> Callable[..., Caller]:
+def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
     async def caller(
         request: Request,
         ports: PortsDep,
@@ -47,10 +47,11 @@ def _caller_with(scope: str) -> Callable[..., Caller]:
             )
             ports.keys.keep(presented.secret_sha256, found, asked_at_s=asked_at_s)
         request.scope["key_id"] = found.key_id
-        found.require(scope)
+        if scope is not None:
+            found.require(scope)
         return found
 
-    caller.__name__ = f"caller_with_{scope}"
+    caller.__name__ = f"caller_with_{scope or 'any_scope'}"
     return caller
 
 
@@ -59,6 +60,9 @@ def _recognised(ports: Ports, presented: PresentedKey, *, request_id: str, remot
         return recognise(unit, presented, request_id=request_id, remote_addr=remote_addr)
 
 
+Known = Annotated[Caller, Depends(_caller_with(None))]
+"""Whoever has a valid key, whatever it may do."""
 Reader = Annotated[Caller, Depends(_caller_with("read"))]
 Uploader = Annotated[Caller, Depends(_caller_with("upload"))]
 Runner = Annotated[Caller, Depends(_caller_with("run"))]
+Admin = Annotated[Caller, Depends(_caller_with("admin"))]

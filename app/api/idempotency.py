@@ -78,12 +78,22 @@ class Once:
         )
 
     def keep(
-        self, unit: UnitOfWork, body: BaseModel, *, status: int, headers: dict[str, str] | None = None
+        self,
+        unit: UnitOfWork,
+        body: BaseModel,
+        *,
+        status: int,
+        headers: dict[str, str] | None = None,
+        stored: BaseModel | None = None,
     ) -> Response:
-        """Store the answer with the work, in the same transaction, and give it."""
+        """Store the answer with the work, in the same transaction, and give it.
+
+        `stored` is what a repetition gets, where it may not get all of `body`.
+        """
         if self._row is not None:
+            kept = body if stored is None else stored
             unit.idempotency.finish(
-                self._row, status=status, body=body.model_dump(mode="json"), headers=headers or {}
+                self._row, status=status, body=kept.model_dump(mode="json"), headers=headers or {}
             )
         return Response(body.model_dump_json(), status_code=status, headers=headers, media_type=JSON)
 

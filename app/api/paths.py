@@ -35,6 +35,7 @@ CheckpointPath = Annotated[
 DatasetPath = Annotated[str, Path(examples=["ds_01k0000000000000000000000b"]), _id_of("ds", "dataset")]
 JobPath = Annotated[str, Path(examples=["job_01k0000000000000000000000e"]), _id_of("job", "job")]
 ArtifactPath = Annotated[str, Path(examples=["art_01k0000000000000000000000f"]), _id_of("art", "artifact")]
+KeyPath = Annotated[str, Path(examples=["key_01k0000000000000000000000g"]), _id_of("key", "key")]
 
 After = Annotated[
     str | None,
@@ -52,6 +53,7 @@ __all__ = [
     "CheckpointPath",
     "DatasetPath",
     "JobPath",
+    "KeyPath",
     "Limit",
     "UploadPath",
 ]

@@ -29,6 +29,7 @@ from app.schemas.uploads import (
 )
 from app.services import upload_assembly, upload_content, uploads
 from app.services.api_keys import Caller
+from app.services.audit_log import note
 from app.services.upload_assembly import ClaimedPart
 from app.services.uploads import Announcement
 from sanitizer.recipe import DeclaredOptions
@@ -114,8 +115,11 @@ def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
 def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
     """Each URL accepts one PUT of its part, for fifteen minutes. Nothing is created, so there is no
     Idempotency-Key to give: every call makes fresh URLs."""
-    upload = _read(ports, caller, upload_id)
-    return json_answer(PartsOut(upload_id=upload.id, parts=_urls(ports, upload, body.numbers)))
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        upload = unit.uploads.get(caller.project_id, upload_id)
+        parts = _urls(ports, upload, body.numbers)  # signed here; the store is not asked
+        note(unit, caller, "upload.parts", upload.id)
+    return json_answer(PartsOut(upload_id=upload.id, parts=parts))
 
 
 @router.get(

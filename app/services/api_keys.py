@@ -81,8 +81,11 @@ def issue(
     name: str,
     scopes: Iterable[str] = SCOPES,
     expires_at: datetime | None = None,
+    lineage_id: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Add a key to the project; returns its row and its text, which cannot be had again.
+
+    With `lineage_id` it replaces the other keys of that line; without, it begins one.
 
     Raises InvalidInput for an unknown scope.
     """
@@ -100,7 +103,7 @@ def issue(
     row = ApiKey(
         id=key_id,
         project_id=project_id,
-        lineage_id=key_id,
+        lineage_id=lineage_id or key_id,
         name=name,
         prefix=text[: len(_HEAD) + 26],
         secret_sha256=_digest(text),

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.services.api_keys import read_key
 from client.client import Client
 from client.models import Checkpoint, Job
 from tests.end_to_end.bad_inputs import Sent
@@ -35,7 +36,7 @@ def filled(path: str, ids: dict[str, str]) -> str:
     return path
 
 
-def ids_of(client: Client, subject: Subject, job: Job) -> dict[str, str]:
+def ids_of(live: Live, client: Client, subject: Subject, job: Job) -> dict[str, str]:
     """One of everything that is ours."""
     return {
         "upload": subject.sent.id,
@@ -43,13 +44,14 @@ def ids_of(client: Client, subject: Subject, job: Job) -> dict[str, str]:
         "dataset": subject.pairs.id,
         "job": job.id,
         "artifact": client.jobs.artifacts(job.id)[0].id,
+        "key": read_key(live.ours.key).key_id,
     }
 
 
 def test_without_a_key_or_with_a_wrong_one_nothing_is_answered(
     live: Live, client: Client, subject: Subject, audited_job: Job
 ) -> None:
-    ids = ids_of(client, subject, audited_job)
+    ids = ids_of(live, client, subject, audited_job)
     wrong = live.ours.key[:-1] + ("a" if live.ours.key[-1] != "a" else "b")
     with live.nothing_left_behind(live.ours):
         for method, path in operations(live):
@@ -62,7 +64,7 @@ def test_without_a_key_or_with_a_wrong_one_nothing_is_answered(
 def test_another_tenants_ids_are_not_found_on_any_route(
     live: Live, client: Client, subject: Subject, audited_job: Job
 ) -> None:
-    ids = ids_of(client, subject, audited_job)
+    ids = ids_of(live, client, subject, audited_job)
     bodies: dict[str, Any] = {"/v1/uploads/{upload_id}/parts": {"numbers": [1]}}
     num_tried = 0
     with live.nothing_left_behind(live.ours):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.models.api_key import ApiKey
 from app.db.repositories.job_changes import seconds
 from app.domain.errors import NotFound
+
+
+def _is_active() -> tuple[ColumnElement[bool], ...]:
+    return ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
 
 
 class ApiKeyRepository:
@@ -35,13 +39,44 @@ class ApiKeyRepository:
         query = select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())
         return self._session.scalars(query).all()
 
+    def page(self, project_id: str, after: str | None, limit: int) -> tuple[Sequence[ApiKey], bool]:
+        """Newest first, revoked and expired ones too; `after` is the id of the last row before."""
+        query = select(ApiKey).where(ApiKey.project_id == project_id)
+        if after is not None:
+            query = query.where(ApiKey.id < after)
+        rows = self._session.scalars(query.order_by(ApiKey.id.desc()).limit(limit + 1)).all()
+        return rows[:limit], len(rows) > limit
+
+    def find(self, id: str) -> ApiKey:  # noqa: A002
+        """Whosever it is, for operators. Raises NotFound."""
+        row = self._session.scalars(select(ApiKey).where(ApiKey.id == id)).one_or_none()
+        if row is None:
+            raise NotFound("key_not_found", f"There is no key {id[:64]!r}.", "Check the id.")
+        return row
+
+    def lock(self, project_id: str) -> None:
+        """Until the end of the transaction nobody else rotates or revokes a key of the project."""
+        query = select(ApiKey.id).where(ApiKey.project_id == project_id).order_by(ApiKey.id)
+        self._session.scalars(query.with_for_update()).all()
+
+    def active(self, project_id: str) -> Sequence[ApiKey]:
+        """Neither revoked nor expired by the database's clock, as they are now; oldest first."""
+        query = (
+            select(ApiKey)
+            .where(ApiKey.project_id == project_id, *_is_active())
+            .order_by(ApiKey.id)
+            .execution_options(populate_existing=True)
+        )
+        return self._session.scalars(query).all()
+
+    def end_within(self, row: ApiKey, seconds_left: float) -> None:
+        """Let the key expire then, unless it does so sooner."""
+        row.expires_at = func.least(row.expires_at, func.now() + seconds(seconds_left))
+        self._session.flush()
+
     def usable(self, secret_sha256: str) -> ApiKey | None:
         """The key with that digest if it is neither revoked nor expired by the database's clock."""
-        query = select(ApiKey).where(
-            ApiKey.secret_sha256 == secret_sha256,
-            ApiKey.revoked_at.is_(None),
-            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
-        )
+        query = select(ApiKey).where(ApiKey.secret_sha256 == secret_sha256, *_is_active())
         return self._session.scalars(query).one_or_none()
 
     def touch(self, key_id: str, *, at_most_every_s: int = 60) -> None:

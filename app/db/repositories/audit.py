@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db.models.audit_entry import AuditEntry
+from app.db.models.audit_entry import AuditEntry, AuditOutcome
 from app.domain.ids import new_id
 
 
@@ -16,21 +19,51 @@ class AuditRepository:
         self,
         *,
         project_id: str,
-        key_id: str | None,
+        key_id: str | None = None,
+        actor: str | None = None,
         action: str,
         target_id: str | None = None,
+        reason: str | None = None,
         request_id: str | None = None,
         remote_addr: str | None = None,
     ) -> AuditEntry:
+        """A row of what was done, or with `reason` of what was refused."""
         row = AuditEntry(
             id=new_id("aud"),
             project_id=project_id,
             key_id=key_id,
+            actor=actor,
             action=action,
             target_id=target_id,
+            outcome=AuditOutcome.DONE if reason is None else AuditOutcome.REFUSED,
+            reason=reason,
             request_id=request_id,
             remote_addr=remote_addr,
         )
         self._session.add(row)
         self._session.flush()
         return row
+
+    def page(
+        self,
+        project_id: str,
+        after: str | None,
+        limit: int,
+        *,
+        action: str | None = None,
+        target_id: str | None = None,
+        key_id: str | None = None,
+    ) -> tuple[Sequence[AuditEntry], bool]:
+        """Newest first; `after` is the id of the last row of the page before."""
+        query = select(AuditEntry).where(AuditEntry.project_id == project_id)
+        if after is not None:
+            query = query.where(AuditEntry.id < after)
+        for column, wanted in (
+            (AuditEntry.action, action),
+            (AuditEntry.target_id, target_id),
+            (AuditEntry.key_id, key_id),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        rows = self._session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit + 1)).all()
+        return rows[:limit], len(rows) > limit

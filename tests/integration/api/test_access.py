@@ -24,7 +24,14 @@ def routes(service: Service) -> list[tuple[str, str]]:
 
 
 def filled(path: str) -> str:
-    prefixes = {"upload": "upl", "checkpoint": "ckpt", "dataset": "ds", "job": "job", "artifact": "art"}
+    prefixes = {
+        "upload": "upl",
+        "checkpoint": "ckpt",
+        "dataset": "ds",
+        "job": "job",
+        "artifact": "art",
+        "key": "key",
+    }
     for noun, prefix in prefixes.items():
         path = path.replace(f"{{{noun}_id}}", f"{prefix}_{'0' * 26}")
     return path
@@ -153,37 +160,6 @@ def test_a_job_cannot_use_foreign_things(service: Service, api: httpx.Client, fi
     code = "checkpoint_not_found" if field == "checkpoint_id" else "dataset_not_found"
     with service.nothing_left_behind():
         refused(api.post("/v1/jobs", json=order), 404, code, "/" + field.lstrip("/"))
-
-
-def test_every_mutating_call_leaves_an_audit_row(service: Service, api: httpx.Client) -> None:
-    answer = api.post("/v1/jobs", json=service.sanitize_order(), headers={"X-Request-ID": "trace-me-0001"})
-    job = answer.json()["id"]
-    api.post(f"/v1/jobs/{job}/pause")
-    api.post(f"/v1/jobs/{job}/resume")
-    api.post(f"/v1/jobs/{job}/cancel")
-    upload = api.post("/v1/uploads", json={"filename": "x.tar", "size_bytes": 1}).json()["id"]
-    api.post(f"/v1/uploads/{upload}/cancel")
-    api.delete(f"/v1/checkpoints/{service.checkpoint()}")
-    api.delete(f"/v1/datasets/{service.dataset(DatasetKind.PAIRS)}")
-    rows = audit_rows(service)
-    assert ("job.create", job, "trace-me-0001") in rows
-    done = {(action, target) for action, target, _ in rows}
-    for action in ("pause", "resume", "cancel"):
-        assert (f"job.{action}", job) in done
-    assert {("upload.create", upload), ("upload.cancel", upload)} <= done
-    assert {"checkpoint.delete", "dataset.delete"} <= {action for action, _ in done}
-
-
-def audit_rows(service: Service) -> set[tuple[str, str | None, str | None]]:
-    from sqlalchemy import text
-
-    with service.engine.connect() as connection:
-        rows = connection.execute(
-            text("SELECT * FROM audit_entries WHERE project_id = :p"),
-            {"p": service.ours.project_id},
-        ).all()
-    assert all(row.remote_addr == "127.0.0.1" and row.key_id for row in rows)
-    return {(row.action, row.target_id, row.request_id) for row in rows}
 
 
 def test_no_route_is_outside_the_document(service: Service) -> None:

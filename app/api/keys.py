@@ -1,0 +1,167 @@
+"""Routes of API keys: make, list, read, rotate, revoke. Scope admin, and every refusal leaves a line.
+
+A key goes out once. The stored answer for a repeated Idempotency-Key has `key` null: what is not written
+down cannot leak from the table; whoever lost the first answer revokes the key and makes another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Request
+from starlette.responses import Response
+
+from app.api.answers import json_answer, page_fields, refusals
+from app.api.auth import Admin, Known
+from app.api.idempotency import OnceDep
+from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
+from app.api.ports import Ports, PortsDep
+from app.domain.errors import DomainError, Unavailable
+from app.domain.ids import is_id
+from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn
+from app.services import key_management
+from app.services.api_keys import Caller
+from app.services.audit_log import note_refusal
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+
+@contextmanager
+def _refusals_noted(ports: Ports, caller: Caller, action: str, target_id: str | None) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable:
+        raise
+    except DomainError as refusal:
+        with ports.database.unit_of_work(caller.project_id) as unit:
+            note_refusal(unit, caller, action, target_id, refusal.code)
+        raise
+
+
+def _manager(action: str) -> Callable[..., Caller]:
+    """A caller who may manage keys; whoever tries without being one is noted."""
+
+    def manager(request: Request, caller: Known, ports: PortsDep) -> Caller:
+        named = request.path_params.get("key_id", "")
+        with _refusals_noted(ports, caller, action, named if is_id("key", named) else None):
+            caller.require("admin")
+        return caller
+
+    return manager
+
+
+Creator = Annotated[Caller, Depends(_manager("key.create"))]
+Rotator = Annotated[Caller, Depends(_manager("key.rotate"))]
+Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
+
+
+@router.post(
+    "",
+    operation_id="create_key",
+    summary="Make a key of this project",
+    status_code=201,
+    response_model=IssuedKeyOut,
+    responses=refusals(409, 413, 422),
+)
+def create_key(body: KeyIn, caller: Creator, ports: PortsDep, once: OnceDep) -> Response:
+    """The answer holds the key: this once. A request repeated with the same Idempotency-Key is answered with
+    `key` null, for the key is not kept; if the first answer was lost, revoke the key and make another."""
+    with (
+        _refusals_noted(ports, caller, "key.create", None),
+        ports.database.unit_of_work(caller.project_id) as unit,
+    ):
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row, text = key_management.create(
+            unit, caller, name=body.name, scopes=body.scopes, expires_at=body.expiry()
+        )
+        issued = IssuedKeyOut.issued(row, text)
+        headers = {"Location": f"/v1/keys/{row.id}"}
+        return once.keep(unit, issued, status=201, headers=headers, stored=issued.without_key())
+
+
+@router.get(
+    "",
+    operation_id="list_keys",
+    summary="Keys of this project, newest first",
+    response_model=KeyPage,
+    responses=refusals(422),
+)
+def list_keys(
+    *, caller: Admin, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE
+) -> Response:
+    """Revoked and expired ones too. Scope admin."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        rows, has_more = unit.api_keys.page(caller.project_id, after, limit)
+    return json_answer(KeyPage(**page_fields([KeyOut.of(row) for row in rows], has_more)))
+
+
+@router.get(
+    "/{key_id}",
+    operation_id="get_key",
+    summary="What a key may do, and when it was last used",
+    response_model=KeyOut,
+    responses=refusals(404),
+)
+def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
+    """Scope admin."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = unit.api_keys.get(caller.project_id, key_id)
+    return json_answer(KeyOut.of(row))
+
+
+@router.post(
+    "/{key_id}/rotate",
+    operation_id="rotate_key",
+    summary="Replace a key by a new one",
+    status_code=201,
+    response_model=IssuedKeyOut,
+    responses=refusals(404, 409, 413, 422),
+)
+def rotate_key(
+    key_id: KeyPath,
+    caller: Rotator,
+    ports: PortsDep,
+    once: OnceDep,
+    body: Annotated[RotateIn | None, Body()] = None,
+) -> Response:
+    """Same name, same scopes. The old key stays valid for `overlap_s` (a day, unless told), so that two are
+    active while you change over; a third is refused. The new key is in the answer: this once."""
+    order = body or RotateIn()
+    with (
+        _refusals_noted(ports, caller, "key.rotate", key_id),
+        ports.database.unit_of_work(caller.project_id) as unit,
+    ):
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row, text = key_management.rotate(
+            unit, caller, key_id, overlap_s=order.overlap_s, expires_at=order.expiry()
+        )
+        issued = IssuedKeyOut.issued(row, text)
+        headers = {"Location": f"/v1/keys/{row.id}"}
+        answer = once.keep(unit, issued, status=201, headers=headers, stored=issued.without_key())
+    ports.keys.forget(key_id)
+    return answer
+
+
+@router.post(
+    "/{key_id}/revoke",
+    operation_id="revoke_key",
+    summary="Stop a key for good",
+    response_model=KeyOut,
+    responses=refusals(404, 409),
+)
+def revoke_key(key_id: KeyPath, caller: Revoker, ports: PortsDep, once: OnceDep) -> Response:
+    """At once. A second call changes nothing. The last active key with scope admin is refused: rotate it."""
+    with (
+        _refusals_noted(ports, caller, "key.revoke", key_id),
+        ports.database.unit_of_work(caller.project_id) as unit,
+    ):
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row = key_management.revoke(unit, caller, key_id)
+        answer = once.keep(unit, KeyOut.of(row), status=200)
+    ports.keys.forget(key_id)
+    return answer

@@ -1,0 +1,151 @@
+"""API keys on the wire. The key itself goes out once, when it is made; never again, whatever is asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self
+
+from annotated_types import Len
+from pydantic import AwareDatetime, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.db.models.api_key import ApiKey
+from app.schemas.common import Page, Time, WireIn, WireOut
+
+ScopeName = Literal["read", "upload", "run", "admin"]
+LifetimeS = Annotated[int, Field(ge=60, le=315_360_000, description="Seconds from now; at most ten years.")]
+ExpiresAt = Annotated[AwareDatetime, Field(description="RFC 3339, with its offset from UTC.")]
+
+
+class _Expiring(WireIn):
+    expires_at: ExpiresAt | None = None
+    expires_in_s: LifetimeS | None = None
+
+    @model_validator(mode="after")
+    def _expires_once(self) -> Self:
+        if self.expires_at is not None and self.expires_in_s is not None:
+            raise PydanticCustomError(
+                "one_expiry",
+                "Give expires_at or expires_in_s, not both.",
+                {"pointer": "/expires_in_s"},
+            )
+        return self
+
+    def expiry(self) -> datetime | None:
+        """When the key ends, whichever way it was said."""
+        if self.expires_in_s is not None:
+            return datetime.now(UTC) + timedelta(seconds=self.expires_in_s)
+        return self.expires_at
+
+
+class KeyIn(_Expiring):
+    """A new key. Without an expiry it is valid until it is revoked."""
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=100,
+            description="For people, to tell keys apart. Printable text on one line.",
+            examples=["nightly audits"],
+        ),
+    ]
+    scopes: Annotated[
+        list[ScopeName],
+        Len(1, 4),
+        Field(
+            description="read: look. upload: uploads, checkpoints and data sets. run: jobs. admin:"
+            " everything, keys and the audit trail included.",
+            examples=[["read", "run"]],
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _name_is_printable(self) -> Self:
+        if not self.name.isprintable():
+            raise PydanticCustomError(
+                "not_printable", "Use printable characters on one line.", {"pointer": "/name"}
+            )
+        return self
+
+
+class RotateIn(_Expiring):
+    """How a key is replaced. Without an expiry the new key lives as long as the old one was meant to."""
+
+    overlap_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2_592_000,
+            description="How long the old key stays valid beside the new one, at most 30 days. 0: no longer.",
+        ),
+    ] = 86_400
+
+
+class KeyLinks(WireOut):
+    self: str
+
+
+class KeyOut(WireOut):
+    """A key: active → expired | revoked. Of the key itself only `prefix`, which opens nothing."""
+
+    object: Literal["key"] = "key"
+    id: str
+    name: str
+    prefix: str
+    scopes: list[ScopeName]
+    state: Literal["active", "expired", "revoked"]
+    lineage_id: str = Field(
+        description="The first key of the line; a rotated key and its successor share it."
+    )
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None = Field(description="To the minute.")
+    links: KeyLinks
+
+    @classmethod
+    def of(cls, row: ApiKey) -> Self:
+        return cls(**_fields(row))
+
+
+class IssuedKeyOut(KeyOut):
+    """A key that was just made, with its text: this once. Null in the answer to a repeated request."""
+
+    key: str | None = Field(description="Send it as `Authorization: Bearer <key>`. It cannot be shown again.")
+
+    @classmethod
+    def issued(cls, row: ApiKey, text: str) -> IssuedKeyOut:
+        return cls(**_fields(row), key=text)
+
+    def without_key(self) -> IssuedKeyOut:
+        """As it is stored for a repeated request: the key is never written down."""
+        return self.model_copy(update={"key": None})
+
+
+class KeyPage(Page[KeyOut]):
+    pass
+
+
+def _fields(row: ApiKey) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "prefix": row.prefix,
+        "scopes": list(row.scopes),
+        "state": _state(row),
+        "lineage_id": row.lineage_id,
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+        "revoked_at": row.revoked_at,
+        "last_used_at": row.last_used_at,
+        "links": {"self": f"/v1/keys/{row.id}"},
+    }
+
+
+def _state(row: ApiKey) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.expires_at is not None and row.expires_at <= datetime.now(UTC):
+        return "expired"
+    return "active"
