@@ -12,6 +12,7 @@
     ├── TransportError      no answer at all, after all retries
     │   ├── UnexpectedAnswer   something answers, but it is not this service
     │   └── StoreError      the object store did not take or give bytes
+    ├── Unreadable          a file, folder or key of this machine cannot be read, so nothing is known about it
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
     ├── Rejected            a checkpoint or data set was rejected; `resource.error` says why
@@ -122,6 +123,10 @@ class DigestMismatch(CleanClipError):
         self.name = name
         self.expected = expected
         self.actual = actual
+
+
+class Unreadable(CleanClipError):
+    """A file, folder or key of this machine cannot be read, so that nothing is known about it."""
 
 
 class FileChanged(CleanClipError):

@@ -157,6 +157,14 @@ class Progress(Answer):
     loss: float | None = None
 
 
+class Signature(Answer):
+    """Whether the job's operator signed what the job left, and with which key. Not a check: see `verify`."""
+
+    state: str = "unsigned"
+    key_sha256: str | None = None
+    statement_sha256: str | None = None
+
+
 class Result(Answer):
     """Figures of a finished job, as in report.json: every share with its n and 95 % interval."""
 
@@ -164,6 +172,7 @@ class Result(Answer):
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     ca_lost: dict[str, Any] | None = None
+    signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
 
 
@@ -199,6 +208,11 @@ class Job(Answer):
     def is_finished(self) -> bool:
         """Whether the job has ended; a failed one may still be retried."""
         return self.state in TERMINAL_JOB_STATES
+
+    @property
+    def signature(self) -> Signature:
+        """What the service says about the signature of the job's files."""
+        return self.result.signature if self.result is not None else Signature()
 
 
 class Event(Answer):

@@ -71,8 +71,9 @@ class Packing:
     ) -> Package:
         """With a statement, and signed where there is a key."""
         key = None if signer is None else signer.key_sha256
+        sizes = {path.name: path.stat().st_size for path in self.files}
         statement = statement_json(
-            job, staged, report, self.sha256, ended_at=ended_at, signing_key_sha256=key
+            job, staged, report, self.sha256, sizes, ended_at=ended_at, signing_key_sha256=key
         )
         self._add(STATEMENT_NAME, statement)
         self._add_sums()

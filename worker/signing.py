@@ -34,7 +34,7 @@ class ModelSigner:
         self._public_key = key.public_key()
         try:
             # The annotation says str; what the password is handed to takes bytes only.
-            self._config = signing.Config().use_elliptic_key_signer(
+            self._config = signing.Config().use_elliptic_key_signer(  # type: ignore[no-untyped-call]
                 private_key=key_file,
                 password=password,  # type: ignore[arg-type]
             )
@@ -50,7 +50,8 @@ class ModelSigner:
         these. Raises SigningFailed, OSError.
         """
         path = folder / SIGNATURE_NAME
-        files = hashing.Config().use_file_serialization(hashing_algorithm="sha256", max_workers=1)
+        files = hashing.Config()  # type: ignore[no-untyped-call]
+        files.use_file_serialization(hashing_algorithm="sha256", max_workers=1)
         # Git's own files are left out by default, and the rest of the folder would pass without them.
         files.set_ignored_paths(paths=[SIGNATURE_NAME], ignore_git_paths=False)
         self._config.set_hashing_config(files).sign(folder, path)

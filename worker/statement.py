@@ -44,14 +44,15 @@ def statement_json(
     staged: Staged,
     report: Report,
     sha256: Mapping[str, str],
+    size_bytes: Mapping[str, int],
     *,
     ended_at: str,
     signing_key_sha256: str | None,
 ) -> bytes:
-    """`sha256` are the digests of all files that the job's process left. ASCII, one fixed order of fields."""
+    """`sha256` and `size_bytes` are of all files that the job's process left. ASCII, in a fixed order."""
     document = {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": name, "digest": {"sha256": sha256[name]}} for name in sorted(sha256)],
+        "subject": [_subject(name, sha256[name], size_bytes[name]) for name in sorted(sha256)],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "job": {
@@ -76,6 +77,10 @@ def statement_json(
         },
     }
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
+    return {"name": name, "digest": {"sha256": sha256}, "annotations": {"size_bytes": size_bytes}}
 
 
 def _data(dataset: Mapping[str, Any], received: Sequence[Received]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from client.errors import (
     ServerError,
     TransportError,
     Unauthorized,
+    Unreadable,
     WaitTimeout,
 )
 
@@ -32,6 +33,7 @@ class ExitCode(IntEnum):
     NOT_VERIFIED = 8
     UNREACHABLE = 9
     TIMED_OUT = 10
+    UNREADABLE = 11
     INTERRUPTED = 130
 
 
@@ -44,9 +46,10 @@ MEANINGS = {
     ExitCode.NOT_FOUND: "no such thing in this project",
     ExitCode.JOB_FAILED: "the job failed",
     ExitCode.JOB_CANCELLED: "the job was cancelled",
-    ExitCode.NOT_VERIFIED: "a digest is not the promised one, or a file changed under way",
+    ExitCode.NOT_VERIFIED: "a digest, signature or figure is not as it should be, or a file changed",
     ExitCode.UNREACHABLE: "the service or the object store cannot be reached, or fails",
     ExitCode.TIMED_OUT: "--timeout is over; the job goes on",
+    ExitCode.UNREADABLE: "a file, folder or key of this machine cannot be read",
     ExitCode.INTERRUPTED: "interrupted; what was started on the service goes on",
 }
 
@@ -62,6 +65,7 @@ _BY_KIND: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (TransportError, ExitCode.UNREACHABLE),
     (DigestMismatch, ExitCode.NOT_VERIFIED),
     (FileChanged, ExitCode.NOT_VERIFIED),
+    (Unreadable, ExitCode.UNREADABLE),
     (JobFailed, ExitCode.JOB_FAILED),
     (JobCancelled, ExitCode.JOB_CANCELLED),
     (WaitTimeout, ExitCode.TIMED_OUT),

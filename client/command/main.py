@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client.command import access, listing, orders, results, upload
+from client.command import access, listing, orders, results, upload, verify
 from client.command.exit_codes import HELP, ExitCode, exit_code_of
 from client.command.jobs import jobs
 from client.command.output import Output
@@ -66,6 +66,7 @@ app.command()(orders.audit)
 app.add_typer(jobs, name="jobs")
 app.command()(results.report)
 app.command()(results.download)
+app.command()(verify.verify)
 
 
 def main(arguments: Sequence[str] | None = None, *, session: Session | None = None) -> None:

@@ -18,10 +18,10 @@ from client.command.jobs import JobId
 from client.command.output import Output, ProgressLine
 from client.command.session import JsonFlag, conclude, on_interrupt, session_of, show_transfer
 from client.errors import DigestMismatch
+from client.evidence.findings import SIGNATURE_NAME, SUMS_NAME
 from client.models import Artifact
 
 TAKE_UP = "the same command goes on where it stopped."
-SUMS_NAME = "SHA256SUMS"
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
@@ -34,15 +34,16 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a finished job's verdict and figures; with --json the whole report."""
+    """Show a finished job's verdict and figures, and who vouches for them; with --json the whole report."""
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = client.jobs.report(job)
+        signature = client.jobs.get(job).signature
     if out is not None:
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         output.note(f"Written to {out}.")
     warnings = "".join(f"\nwarning: {text}" for text in found.get("warnings") or ())
-    output.result(found, views.figures(found) + warnings)
+    output.result(found, f"{views.figures(found)}{warnings}\n\nsignature: {views.signature(signature)}")
 
 
 def download(
@@ -63,6 +64,7 @@ def download(
         artifacts = client.jobs.artifacts(job)
         if not artifacts:
             _explain_nothing(client, output, job)
+        signature = client.jobs.get(job).signature
         folder = out or Path(plain_folder(job))
         folder.mkdir(parents=True, exist_ok=True)
         with on_interrupt(output, TAKE_UP):
@@ -72,10 +74,12 @@ def download(
         f"{len(paths)} files; their digests are those of the service"
         + (f" and of {SUMS_NAME}." if is_checked else f". The job left no {SUMS_NAME}.")
     )
+    output.note(f"Signature: {views.signature(signature)}. Check it offline: cleanclip verify {folder}")
     document = {
         "job_id": job,
         "folder": str(folder),
         "are_sums_checked": is_checked,
+        "signature": signature.to_json(),
         "files": [
             {"name": artifact.name, "path": str(path), "sha256": artifact.sha256}
             for artifact, path in zip(artifacts, paths, strict=True)
@@ -111,7 +115,7 @@ def _check_sums(artifacts: Sequence[Artifact], folder: Path) -> bool:
     if SUMS_NAME not in arrived:
         return False
     listed = _listed((folder / SUMS_NAME).read_text(encoding="utf-8"))
-    for name in sorted((listed.keys() | arrived.keys()) - {SUMS_NAME}):
+    for name in sorted((listed.keys() | arrived.keys()) - {SUMS_NAME, SIGNATURE_NAME}):
         if listed.get(name) != arrived.get(name):
             raise DigestMismatch(
                 name, expected=listed.get(name, "nothing"), actual=arrived.get(name, "missing")

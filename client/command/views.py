@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client.command.formats import fields, rate, size, span, table, when
-from client.models import Checkpoint, Dataset, Event, Job, Reason
+from client.models import Checkpoint, Dataset, Event, Job, Reason, Signature
 
 
 def _reason(error: Reason | None) -> str | None:
@@ -143,8 +143,13 @@ def job(found: Job) -> str:
     pairs += [(f"metadata {name}", value) for name, value in found.metadata.items()]
     text = fields(pairs)
     if result is not None and result.before is not None:
-        text += "\n\n" + figures(result.to_json())
+        text += "\n\n" + figures(result.to_json()) + f"\n\nsignature: {signature(found.signature)}"
     return text
+
+
+def signature(found: Signature) -> str:
+    """'unsigned', or by which key."""
+    return f"{found.state} by key {found.key_sha256}" if found.key_sha256 else found.state
 
 
 def events(found: Sequence[Event]) -> str:

@@ -25,7 +25,7 @@ from sanitizer import jobspec, report
 from sanitizer.audits.statistics import newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.data.digests import dataset_sha256
-from sanitizer.recipe import AuditOptions, Policy, Recipe, parse
+from sanitizer.recipe import AuditOptions, Policy, Recipe, parse, to_json
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -90,23 +90,26 @@ def train(folder: Path, seed: int, pace_s: float) -> str:
 NUM_IMAGES, NUM_OTHERS, NUM_PAIRS = 300, 200, 192
 
 
-def figures(weights_sha256: str, seed: int, *, num_attacked: int) -> dict[str, Any]:
+def figures(options: AuditOptions, weights_sha256: str, seed: int, *, num_attacked: int) -> dict[str, Any]:
     """Of 300 images, 100 of the target class; `num_attacked` of the other 200 are called the target."""
-    attack = {
-        "name": "badnet",
-        "options": {"attack": "badnet"},
-        "trigger_sha256": "0" * 64,
-        "asr": asdict(wilson(num_attacked, NUM_OTHERS)),
-        "asr_including_target": asdict(wilson(num_attacked + 90, NUM_IMAGES)),
-        "pa": asdict(wilson(270 - num_attacked, NUM_IMAGES)),
-    }
+    attacks = [
+        {
+            "name": attack.attack,
+            "options": to_json(attack),
+            "trigger_sha256": "0" * 64,
+            "asr": asdict(wilson(num_attacked, NUM_OTHERS)),
+            "asr_including_target": asdict(wilson(num_attacked + 90, NUM_IMAGES)),
+            "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
+        }
+        for attack in options.attacks
+    ]
     return {
         "weights_sha256": weights_sha256,
         "seed": seed,
         "ca": asdict(wilson(250, NUM_IMAGES)),
         "ca_top5": asdict(wilson(290, NUM_IMAGES)),
         "untriggered_target_rate": asdict(wilson(1, NUM_OTHERS)),
-        "attacks": [attack],
+        "attacks": attacks,
     }
 
 
@@ -151,12 +154,12 @@ def training(recipe: Recipe) -> dict[str, Any]:
 def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
     """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
-    before = parse(report.AuditFigures, figures(came_in, spec["seed"], num_attacked=190))
+    options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
+    before = parse(report.AuditFigures, figures(options, came_in, spec["seed"], num_attacked=190))
     after = lost = None
     if cleaned_sha256 is not None:
-        after = parse(report.AuditFigures, figures(cleaned_sha256, spec["seed"], num_attacked=2))
+        after = parse(report.AuditFigures, figures(options, cleaned_sha256, spec["seed"], num_attacked=2))
         lost = newcombe(both=248, lost=2, gained=2, neither=48)
-    options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
     document = {
         "kind": spec["kind"],
         "created_at": datetime.now(UTC).isoformat(),

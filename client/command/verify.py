@@ -1,0 +1,79 @@
+"""`verify`: checks a downloaded folder, offline. Needs no service and no API key of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client.command.exit_codes import ExitCode
+from client.command.formats import plain
+from client.command.output import Output
+from client.command.session import JsonFlag
+from client.evidence import keys, sentences, verification
+from client.evidence.keys import PublicKey
+from client.evidence.verification import Verification
+
+
+def verify(
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `cleanclip download` made.")],
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", metavar="PUB.pem", help="A public key that you trust; may come several times."),
+    ] = None,
+    key_folder: Annotated[
+        Path | None, typer.Option("--keys", metavar="DIR", help="A folder of them: current and former *.pem.")
+    ] = None,
+    original: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="The file that was uploaded.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check offline that a job's files are whole, fit each other and are signed by a key that you trust.
+
+    Without a key everything but the signature is checked. Status 0: all that could be checked holds, which
+    for an unsigned folder proves little; read what is said. 8: something is not as it should be. 11: the
+    folder, the input or a key cannot be read.
+    """
+    trusted: list[PublicKey] = [keys.load(path) for path in key or ()]
+    if key_folder is not None:
+        trusted += keys.load_folder(key_folder)
+    found = verification.verify(folder, keys=trusted, input_file=original)
+    output = Output(is_json=as_json)
+    if not found.holds:
+        output.note(sentences.headline(found))
+    output.result(document(found), plain_text(found))
+    if not found.holds:
+        raise typer.Exit(ExitCode.NOT_VERIFIED)
+
+
+def document(found: Verification) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "folder": str(found.folder),
+        "holds": found.holds,
+        "num_files": found.num_files,
+        "findings": [
+            {"file": one.file, "where": one.where, "message": one.message} for one in found.findings
+        ],
+        "signature": {"state": found.signature, "key_sha256": found.key_sha256},
+        "input_matches": found.input,
+        "statement": None
+        if found.statement is None
+        else found.statement.model_dump(mode="json", by_alias=True),
+        "headline": sentences.headline(found),
+        "proven": sentences.proven(found),
+        "not_proven": sentences.not_proven(found),
+    }
+
+
+def plain_text(found: Verification) -> str:
+    """For people. Names and texts of the folder are a stranger's: control characters are shown, not sent."""
+    lines = [sentences.headline(found)]
+    lines += [f"  - {one}" for one in found.findings]
+    for title, said in (("Proven:", sentences.proven(found)), ("Not proven:", sentences.not_proven(found))):
+        if said:
+            lines += ["", title, *(f"  - {one}" for one in said)]
+    return "\n".join(plain(line) for line in lines)

@@ -1,0 +1,139 @@
+"""Whether a report's figures fit: every share its counts, counts each other, after what was before.
+
+One figure changed by hand does not fit the rest, and is named, even where nothing is signed and every sum was
+made anew. Who changes all figures that depend on each other passes: only a signature tells that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from client.evidence.findings import REPORT_NAME, Finding
+from client.evidence.report import AttackFigures, AuditFigures, Difference, Estimate, Report
+from client.evidence.shares import newcombe, wilson
+
+_TOLERANCE = 1e-9
+
+
+def check(report: Report) -> Iterator[Finding]:
+    """Figures of both audits, what was lost, and what was counted."""
+    yield from _audit("before", report.before, report)
+    if report.after is not None:
+        yield from _audit("after", report.after, report)
+        yield from _same_images(report.before, report.after)
+    yield from _same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
+    yield from _skipped(report)
+    if (report.kind == "sanitize") != (report.after is not None):
+        yield _wrong("after", "is there for a cleaning and for nothing else")
+    if (report.after is None) != (report.ca_lost is None):
+        yield _wrong("ca_lost", "belongs to an audit after cleaning")
+    elif report.after is not None and report.ca_lost is not None:
+        yield from _difference(report.ca_lost, report.before.ca, report.after.ca)
+
+
+def close(one: float, other: float) -> bool:
+    """Equal but for the last digits."""
+    return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
+    num_images = figures.ca.n
+    yield from _same(f"{where}.seed", figures.seed, report.seed)
+    yield from _estimate(f"{where}.ca", figures.ca, num_images)
+    yield from _estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
+    floor = figures.untriggered_target_rate
+    yield from _estimate(f"{where}.untriggered_target_rate", floor, floor.n)
+    if figures.ca_top5.successes < figures.ca.successes:
+        yield _wrong(f"{where}.ca_top5.successes", "is smaller than that of ca")
+    for data in report.data:
+        if data.kind == "labelled":
+            yield from _same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
+    options = [attack.options for attack in figures.attacks]
+    yield from _same(f"{where}.attacks", options, report.audit.attacks)
+    for index, attack in enumerate(figures.attacks):
+        yield from _attack(f"{where}.attacks[{index}]", attack, num_images=num_images, num_others=floor.n)
+
+
+def _skipped(report: Report) -> Iterator[Finding]:
+    """Samples that were left out are told in a warning too."""
+    for index, data in enumerate(report.data):
+        told = f"{data.num_skipped} of {data.num_samples} "
+        if data.num_skipped > data.num_samples:
+            yield _wrong(f"data[{index}].num_skipped", "is more than num_samples")
+        elif data.num_skipped and not any(warning.startswith(told) for warning in report.warnings):
+            yield _wrong(f"data[{index}].num_skipped", f"is {data.num_skipped}, and no warning says so")
+
+
+def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: int) -> Iterator[Finding]:
+    asr, inclusive, pa = attack.asr, attack.asr_including_target, attack.pa
+    yield from _estimate(f"{where}.asr", asr, num_others)
+    yield from _estimate(f"{where}.asr_including_target", inclusive, num_images)
+    yield from _estimate(f"{where}.pa", pa, num_images)
+    # Images of the target class that are called the target: right answers too.
+    right_targets = inclusive.successes - asr.successes
+    if not 0 <= right_targets <= num_images - num_others:
+        yield _wrong(f"{where}.asr_including_target.successes", "does not fit that of asr")
+    elif not right_targets <= pa.successes <= num_images - asr.successes:
+        yield _wrong(f"{where}.pa.successes", "does not fit the attack's successes")
+
+
+def _estimate(where: str, estimate: Estimate, n: int) -> Iterator[Finding]:
+    yield from _same(f"{where}.n", estimate.n, n)
+    yield from _same(f"{where}.confidence", estimate.confidence, 0.95)
+    if estimate.successes > estimate.n:
+        yield _wrong(f"{where}.successes", f"is {estimate.successes} of {estimate.n}")
+        return
+    expected = wilson(estimate.successes, estimate.n)
+    counts = f"successes {estimate.successes} of n {estimate.n}"
+    yield from _recomputed(where, (estimate.value, estimate.low, estimate.high), expected, counts)
+
+
+def _recomputed(
+    where: str, told: tuple[float, float, float], expected: tuple[float, float, float], counts: str
+) -> Iterator[Finding]:
+    wrong = [
+        (name, is_told, should)
+        for name, is_told, should in zip(("value", "low", "high"), told, expected, strict=True)
+        if not close(is_told, should)
+    ]
+    if len(wrong) > 1:
+        yield _wrong(where, f"does not fit itself: {counts} give {expected[0]:.6g}, not {told[0]:.6g}")
+        return
+    for name, is_told, should in wrong:
+        yield _wrong(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
+
+
+def _difference(lost: Difference, before: Estimate, after: Estimate) -> Iterator[Finding]:
+    yield from _same("ca_lost.n", lost.n, before.n)
+    yield from _same("ca_lost.confidence", lost.confidence, 0.95)
+    if before.successes - lost.lost + lost.gained != after.successes:
+        yield _wrong("ca_lost", "does not lead from the successes of before.ca to those of after.ca")
+        return
+    both = before.successes - lost.lost
+    neither = lost.n - both - lost.lost - lost.gained
+    if min(both, neither) < 0 or lost.n == 0:
+        yield _wrong("ca_lost", "counts more images than there are")
+        return
+    expected = newcombe(both=both, lost=lost.lost, gained=lost.gained, neither=neither)
+    counts = f"lost {lost.lost} and gained {lost.gained} of n {lost.n}"
+    yield from _recomputed("ca_lost", (lost.value, lost.low, lost.high), expected, counts)
+
+
+def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]:
+    yield from _same("after.ca.n", after.ca.n, before.ca.n)
+    yield from _same(
+        "after.untriggered_target_rate.n", after.untriggered_target_rate.n, before.untriggered_target_rate.n
+    )
+    triggers = [(one.name, one.trigger_sha256) for one in after.attacks]
+    yield from _same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
+
+
+def _same(where: str, told: object, expected: object) -> Iterator[Finding]:
+    if told != expected:
+        shown = f"is {told}, not {expected}" if isinstance(told, int | float) else "is not that of the rest"
+        yield _wrong(where, shown)
+
+
+def _wrong(where: str, message: str) -> Finding:
+    return Finding(file=REPORT_NAME, where=where, message=message)

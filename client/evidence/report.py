@@ -1,0 +1,151 @@
+"""report.json as far as it is checked here: figures with their counts, verdict, training. Strict in types.
+
+The service's own description of it is in GET /v1/openapi.json (`Report`). Fields that this does not know are
+left alone; a report of another schema version is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from client.evidence.reading import Malformed
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Estimate(_Part):
+    value: float
+    n: Count
+    successes: Count
+    low: float
+    high: float
+    confidence: float
+    method: Literal["wilson"]
+
+
+class Difference(_Part):
+    value: float
+    n: Count
+    lost: Count
+    gained: Count
+    low: float
+    high: float
+    confidence: float
+    method: Literal["newcombe_paired"]
+
+
+class AttackFigures(_Part):
+    name: str
+    options: dict[str, Any]
+    trigger_sha256: str
+    asr: Estimate
+    asr_including_target: Estimate
+    pa: Estimate
+
+
+class AuditFigures(_Part):
+    weights_sha256: str
+    seed: int
+    ca: Estimate
+    ca_top5: Estimate
+    untriggered_target_rate: Estimate
+    attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
+
+
+class PartVerdict(_Part):
+    attack: str
+    outcome: Outcome
+    reason: str
+
+
+class Verdict(_Part):
+    outcome: Outcome
+    reason: str
+    attacks: list[PartVerdict]
+    clean_accuracy: PartVerdict | None
+
+
+class CheckpointInput(_Part):
+    upload_sha256: str | None
+    weights_sha256: str
+
+
+class DataInput(_Part):
+    kind: Literal["pairs", "labelled"]
+    sha256: str
+    num_samples: Count
+    num_skipped: Count
+
+
+class Audit(_Part):
+    gate: float
+    attacks: list[dict[str, Any]]
+
+
+class Recipe(_Part):
+    lambda1: float
+    lambda2: float
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Count
+
+
+class Policy(_Part):
+    asr_at_most: float
+    ca_lost_at_most: float
+
+
+class CurvePoint(_Part):
+    step: Count
+    epoch: float
+    loss: float
+    loss_clip: float
+    loss_self_supervised: float
+    learning_rate: float
+    logit_scale: float
+
+
+class Training(_Part):
+    num_steps: Count
+    num_epochs: Count
+    num_pairs_seen: Count
+    wall_s: float
+    pairs_per_s: float
+    curve: list[CurvePoint]
+
+
+class Report(_Part):
+    kind: Literal["sanitize", "audit"]
+    schema_version: Literal[1]
+    seed: int
+    checkpoint: CheckpointInput
+    data: list[DataInput]
+    audit: Audit
+    recipe: Recipe | None
+    policy: Policy
+    before: AuditFigures
+    after: AuditFigures | None
+    ca_lost: Difference | None
+    verdict: Verdict
+    training: Training | None
+    warnings: list[str]
+
+
+def parse(document: Any) -> Report:
+    """From JSON as it was read. Raises Malformed."""
+    try:
+        return Report.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Malformed(
+            f"is no report that this client can check ({where[:80] or 'its top'}: {first['msg']})"
+        ) from error

@@ -1,0 +1,61 @@
+"""What a verification proves and what it does not, in sentences for people."""
+
+from __future__ import annotations
+
+from client.evidence.verification import Verification
+
+
+def headline(found: Verification) -> str:
+    """One sentence: the outcome, and whether anybody vouches for it."""
+    if not found.holds:
+        return f"NOT VERIFIED: {len(found.findings)} things in {found.folder} are not as they should be."
+    if found.signature == "signed":
+        return (
+            f"VERIFIED: these {found.num_files} files are the ones that the holder of {_key(found)} signed."
+        )
+    if found.signature == "unchecked":
+        return (
+            f"SIGNATURE NOT CHECKED: these {found.num_files} files fit each other and are signed, they say, "
+            f"by {_key(found)}; without that key nobody vouches for them. Give it with --key."
+        )
+    return (
+        f"UNSIGNED: these {found.num_files} files fit each other, but nobody vouches for them: whoever could "
+        "change one could have changed them all."
+    )
+
+
+def proven(found: Verification) -> list[str]:
+    """Only what follows from the checks; empty where anything was found wrong."""
+    if not found.holds or found.statement is None:
+        return []
+    facts = found.statement.predicate
+    says = "The signed statement says" if found.signature == "signed" else "The statement says, unproven,"
+    upload = facts.checkpoint.upload.digest.sha256
+    sentences = [
+        "No file is missing, added or changed since the list of digests was made.",
+        "The report's shares follow from their counts, its counts fit, and its verdict follows from them.",
+        f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
+        f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
+    ]
+    if found.input:
+        sentences.append("The input that was given is that upload.")
+    return sentences
+
+
+def not_proven(found: Verification) -> list[str]:
+    """What people might take for proven."""
+    sentences = [
+        "That the model is clean: the figures are of the triggers that were tried, on the data given.",
+        "That the figures are true: they were recomputed from their counts, not measured again.",
+    ]
+    if found.signature == "signed":
+        sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
+    else:
+        sentences.append("Who made these files, and that all of them were not made anew by somebody else.")
+    if found.input is None:
+        sentences.append("That it was made from your file: give the original with --input.")
+    return sentences
+
+
+def _key(found: Verification) -> str:
+    return f"key {found.key_sha256}" if found.key_sha256 else "no key that the statement names"

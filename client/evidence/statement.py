@@ -1,0 +1,185 @@
+"""statement.json: an in-toto Statement v1 about one job. Read strictly, held against files and report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from client.evidence.findings import (
+    REPORT_NAME,
+    SIGNATURE_NAME,
+    STATEMENT_NAME,
+    SUMS_NAME,
+    WEIGHTS_NAME,
+    Finding,
+)
+from client.evidence.reading import Malformed, parse_json
+from client.evidence.report import Report
+
+PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
+_ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME})
+
+
+class _Part(BaseModel):
+    """Later versions of the service may add fields; none may be missing."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class Digest(_Part):
+    sha256: Sha256
+
+
+class Resource(_Part):
+    name: str
+    digest: Digest
+
+
+class SubjectNotes(_Part):
+    size_bytes: int
+
+
+class Subject(Resource):
+    annotations: SubjectNotes
+
+    @property
+    def size_bytes(self) -> int:
+        return self.annotations.size_bytes
+
+
+class SizedResource(Resource):
+    size_bytes: int
+
+
+class Upload(_Part):
+    size_bytes: int
+    digest: Digest
+
+
+class JobFacts(_Part):
+    id: str
+    kind: Literal["sanitize", "audit"]
+    attempt: int
+    started_at: str | None
+    ended_at: str
+
+
+class CheckpointFacts(_Part):
+    id: str
+    filename: str
+    upload: Upload
+    canonical: list[SizedResource]
+
+
+class DataFacts(_Part):
+    role: Literal["pairs", "labelled"]
+    id: str
+    reference: str | None
+    num_samples: int | None
+    files: list[SizedResource]
+
+    @property
+    def sha256(self) -> str:
+        """The set's digest, as the report has it: over names and digests of its files, texts first."""
+        shards = sorted(one.name for one in self.files if one.name not in _TEXTS)
+        texts = _TEXTS if self.role == "labelled" else ()
+        by_name = {one.name: one.digest.sha256 for one in self.files}
+        total = hashlib.sha256()
+        for name in (*(text for text in texts if text in by_name), *shards):
+            total.update(name.encode() + b"\0" + by_name[name].encode() + b"\n")
+        return total.hexdigest()
+
+
+class VerdictFacts(_Part):
+    outcome: str
+    reason: str
+
+
+class Predicate(_Part):
+    job: JobFacts
+    checkpoint: CheckpointFacts
+    data: list[DataFacts]
+    order: dict[str, Any]
+    made_with: dict[str, Any]
+    report: Resource
+    verdict: VerdictFacts
+    signing_key_sha256: Sha256 | None
+
+
+class Statement(_Part):
+    type_: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
+    predicateType: Literal["urn:cleanclip:statement:job:v1"]
+    subject: list[Subject]
+    predicate: Predicate
+
+
+def parse(content: bytes) -> Statement:
+    """Raises Malformed."""
+    try:
+        return Statement.model_validate(parse_json(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Malformed(f"is no statement about a job ({where[:80] or 'its top'}: {first['msg']})") from error
+
+
+def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[Finding]:
+    """The statement's subjects against the digests of the files that are there."""
+    stated: dict[str, str] = {}
+    for one in statement.subject:
+        if one.name in stated:
+            yield _finding("subject", f"names {one.name[:100]!r} twice")
+        stated[one.name] = one.digest.sha256
+    expected = set(actual) - _ABOUT_OTHERS
+    for name in sorted(expected ^ set(stated)):
+        how = "is there, but the statement does not name it" if name in expected else "is not there"
+        yield Finding(file=name, message=how)
+    for name in sorted(expected & set(stated)):
+        if stated[name] != actual[name]:
+            yield Finding(file=name, message="is not the file that the statement names: its SHA-256 differs")
+    report = statement.predicate.report
+    if report.name != REPORT_NAME or report.digest.sha256 != stated.get(REPORT_NAME):
+        yield _finding("predicate.report", "is not the digest that the subject gives for report.json")
+
+
+def compare_report(statement: Statement, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the statement and the report both say. `document` is the report as it was read."""
+    facts = statement.predicate
+    yield from _differing(
+        ("kind", report.kind, facts.job.kind),
+        ("seed", report.seed, facts.order.get("seed")),
+        ("recipe", document.get("recipe"), facts.order.get("recipe")),
+        ("audit", document.get("audit"), facts.order.get("audit")),
+        ("policy", document.get("policy"), facts.order.get("policy")),
+        ("environment", document.get("environment"), facts.made_with.get("told_by_the_process")),
+        ("checkpoint.upload_sha256", report.checkpoint.upload_sha256, facts.checkpoint.upload.digest.sha256),
+        ("checkpoint.weights_sha256", report.checkpoint.weights_sha256, _weights(facts.checkpoint)),
+        ("verdict.outcome", report.verdict.outcome, facts.verdict.outcome),
+        ("verdict.reason", report.verdict.reason, facts.verdict.reason),
+        ("data", [one.kind for one in report.data], [one.role for one in facts.data]),
+    )
+    for index, (told, fact) in enumerate(zip(report.data, facts.data, strict=False)):
+        yield from _differing((f"data[{index}].sha256", told.sha256, fact.sha256))
+        if fact.num_samples is not None:
+            yield from _differing((f"data[{index}].num_samples", told.num_samples, fact.num_samples))
+
+
+def _weights(checkpoint: CheckpointFacts) -> str | None:
+    return next((one.digest.sha256 for one in checkpoint.canonical if one.name == WEIGHTS_NAME), None)
+
+
+def _differing(*told: tuple[str, object, object]) -> Iterator[Finding]:
+    for where, in_report, in_statement in told:
+        if in_report != in_statement:
+            yield Finding(
+                file=REPORT_NAME, where=where, message=f"is not what {STATEMENT_NAME} says of the same thing"
+            )
+
+
+def _finding(where: str, message: str) -> Finding:
+    return Finding(file=STATEMENT_NAME, where=where, message=message)

@@ -1,0 +1,86 @@
+"""Whether what a report tells of the training fits its recipe, itself and training_curve.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from client.evidence.figures import close
+from client.evidence.findings import CURVE_NAME, REPORT_NAME, Finding
+from client.evidence.report import CurvePoint, Recipe, Report, Training
+
+
+def check(report: Report) -> Iterator[Finding]:
+    """Counts by the recipe, rates by counts and times, losses by their parts."""
+    training, recipe = report.training, report.recipe
+    if (report.kind == "sanitize") != (training is not None) or (recipe is None) != (training is None):
+        yield _wrong("training", "and recipe belong to a cleaning")
+    if training is None or recipe is None:
+        return
+    num_pairs = sum(data.num_samples for data in report.data if data.kind == "pairs")
+    steps_per_epoch = num_pairs // recipe.batch_size
+    facts = (
+        ("num_epochs", training.num_epochs, recipe.epochs),
+        ("num_steps", training.num_steps, recipe.epochs * steps_per_epoch),
+        ("num_pairs_seen", training.num_pairs_seen, training.num_steps * recipe.batch_size),
+    )
+    for name, told, expected in facts:
+        if told != expected:
+            yield _wrong(f"training.{name}", f"is {told}, not {expected}")
+    if training.wall_s <= 0 or not close(training.pairs_per_s * training.wall_s, training.num_pairs_seen):
+        yield _wrong("training", "does not fit itself: pairs_per_s times wall_s is not num_pairs_seen")
+    if training.num_steps and (not training.curve or training.curve[-1].step != training.num_steps):
+        yield _wrong("training.curve", "does not end at num_steps")
+    yield from _curve(training, recipe, steps_per_epoch)
+
+
+def _curve(training: Training, recipe: Recipe, steps_per_epoch: int) -> Iterator[Finding]:
+    before = 0
+    for index, point in enumerate(training.curve):
+        where = f"training.curve[{index}]"
+        if point.step <= before:
+            yield _wrong(f"{where}.step", "does not come after the point before")
+        before = point.step
+        yield from _point(where, point, recipe, steps_per_epoch, num_steps=training.num_steps)
+
+
+def _point(
+    where: str, point: CurvePoint, recipe: Recipe, steps_per_epoch: int, *, num_steps: int
+) -> Iterator[Finding]:
+    if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
+        yield _wrong(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
+    loss = recipe.lambda1 * point.loss_clip + recipe.lambda2 * point.loss_self_supervised
+    # The sum was taken in single precision, step by step.
+    if abs(loss - point.loss) > 1e-4 * max(1.0, abs(loss)):
+        yield _wrong(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
+    rate = recipe.learning_rate * _rate_factor(point.step - 1, recipe.warmup_steps, num_steps)
+    if not close(point.learning_rate / recipe.learning_rate, rate / recipe.learning_rate):
+        yield _wrong(
+            f"{where}.learning_rate", f"is {point.learning_rate:.6g}, but the recipe's is {rate:.6g}"
+        )
+    if not 1 - 1e-6 <= point.logit_scale <= 100 + 1e-3:
+        yield _wrong(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
+
+
+def _rate_factor(step: int, warmup_steps: int, num_steps: int) -> float:
+    """Linear warm-up, then half a cosine to zero; `step` from 0."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, num_steps - warmup_steps)))
+
+
+def compare_curve(curve: Any, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """training_curve.json holds the same points as the report, `document`, whose form was checked."""
+    told = (document.get("training") or {}).get("curve") or []
+    points = curve.get("points") if isinstance(curve, dict) else None
+    if not isinstance(points, list) or len(points) != len(told):
+        yield Finding(file=CURVE_NAME, where="points", message="are not as many as those of report.json")
+        return
+    for index, (in_report, in_curve) in enumerate(zip(told, points, strict=True)):
+        if in_report != in_curve:
+            yield _wrong(f"training.curve[{index}]", f"is not the same point in {CURVE_NAME}")
+
+
+def _wrong(where: str, message: str) -> Finding:
+    return Finding(file=REPORT_NAME, where=where, message=message)

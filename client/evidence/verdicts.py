@@ -1,0 +1,105 @@
+"""Whether a report's verdict follows from its figures, by the rules that the documentation gives.
+
+An attack passes when the upper bound of its ASR after cleaning is within the limit, fails when the lower
+bound is over it, is undecided in between, and "not implanted" where its ASR before was under the gate. The
+numbers in the sentences must be those of the figures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from client.evidence.findings import REPORT_NAME, Finding
+from client.evidence.report import AttackFigures, Estimate, Outcome, PartVerdict, Report
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_FORECAST = re.compile(r"About [\d,]+ images")
+"""How many images would decide is a forecast, not a figure."""
+
+
+def check(report: Report) -> Iterator[Finding]:
+    """Outcome of each part and of the whole, and every number in their reasons."""
+    told = report.verdict
+    expected: list[Outcome] = []
+    names = [attack.name for attack in report.before.attacks]
+    if [one.attack for one in told.attacks] != names:
+        yield _wrong("verdict.attacks", "are not the attacks that were measured")
+        return
+    for index, (part, was) in enumerate(zip(told.attacks, report.before.attacks, strict=True)):
+        now = report.after.attacks[index] if report.after and index < len(report.after.attacks) else None
+        expected.append(_outcome(was, now, report))
+        yield from _part(f"verdict.attacks[{index}]", part, expected[-1], _shown_for(was, now, report))
+    yield from _clean_accuracy(report, expected)
+    overall = _overall(expected, len(names))
+    if told.outcome != overall:
+        yield _wrong("verdict.outcome", f"is {told.outcome}, but its parts make {overall}")
+    yield from _numbers("verdict.reason", told.reason, names, ())
+
+
+def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> Outcome:
+    if was.asr.value < report.audit.gate:
+        return "not_implanted"
+    if now is None:
+        return "fail"
+    return _against(now.asr.low, now.asr.high, report.policy.asr_at_most)
+
+
+def _against(low: float, high: float, limit: float) -> Outcome:
+    if high <= limit:
+        return "pass"
+    return "fail" if low > limit else "undecided"
+
+
+def _clean_accuracy(report: Report, expected: list[Outcome]) -> Iterator[Finding]:
+    """Checks that part, and puts its outcome to `expected`."""
+    told, lost = report.verdict.clean_accuracy, report.ca_lost
+    if (told is None) != (lost is None):
+        yield _wrong("verdict.clean_accuracy", "belongs to a cleaning")
+    if told is None or lost is None:
+        return
+    expected.append(_against(lost.low, lost.high, report.policy.ca_lost_at_most))
+    shown = [lost.value, lost.low, lost.high, report.policy.ca_lost_at_most]
+    yield from _part("verdict.clean_accuracy", told, expected[-1], {*map(_percent, shown), str(lost.n)})
+
+
+def _overall(outcomes: list[Outcome], num_attacks: int) -> Outcome:
+    if "fail" in outcomes:
+        return "fail"
+    if all(one == "not_implanted" for one in outcomes[:num_attacks]):
+        return "not_implanted"
+    return "undecided" if "undecided" in outcomes else "pass"
+
+
+def _part(where: str, told: PartVerdict, expected: Outcome, shown: set[str]) -> Iterator[Finding]:
+    if told.outcome != expected:
+        yield _wrong(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected}")
+    yield from _numbers(f"{where}.reason", told.reason, [told.attack], shown)
+
+
+def _shown_for(was: AttackFigures, now: AttackFigures | None, report: Report) -> set[str]:
+    estimates = [was.asr, report.before.untriggered_target_rate, *([now.asr] if now else [])]
+    shares = [share for one in estimates for share in (one.value, one.low, one.high)]
+    limits = [report.audit.gate, report.policy.asr_at_most]
+    return {*map(_percent, [*shares, *limits]), *map(_count, estimates)}
+
+
+def _numbers(where: str, reason: str, names: Iterable[str], shown: Iterable[str]) -> Iterator[Finding]:
+    text = _FORECAST.sub("", reason)
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, "")
+    for number in _NUMBER.findall(text):
+        if number not in {"95", *shown}:
+            yield _wrong(where, f"says {number}, which none of its figures is")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _count(estimate: Estimate) -> str:
+    return str(estimate.n)
+
+
+def _wrong(where: str, message: str) -> Finding:
+    return Finding(file=REPORT_NAME, where=where, message=message)

@@ -1,0 +1,133 @@
+"""A changed figure is named, in a folder that nobody signed and whose sums were made anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.evidence.verification import Verification, verify
+from tests.fixtures.evidence import edit_json, sum_again
+
+Steps = tuple[str | int, ...]
+
+
+def numbers(value: Any, path: Steps = ()) -> Iterator[tuple[Steps, float]]:
+    """Every number in a document, with the steps that lead there."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from numbers(inner, (*path, name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from numbers(inner, (*path, index))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+def put(document: Any, path: Steps, value: Any) -> None:
+    for step in path[:-1]:
+        document = document[step]
+    document[path[-1]] = value
+
+
+def forged(folder: Path, path: Steps, value: Any) -> Verification:
+    edit_json(folder / "report.json", lambda report: put(report, path, value))
+    sum_again(folder)
+    return verify(folder)
+
+
+def spelled(path: Steps) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+
+
+def test_every_number_of_a_report_is_held_to_the_others(unsigned: Path) -> None:
+    original = (unsigned / "report.json").read_bytes()
+    curve = len(json.loads(original)["training"]["curve"])
+    num_tried = 0
+    for path, value in numbers(json.loads(original)):
+        if path[:2] == ("training", "curve") and path[2] not in {0, curve - 1}:
+            continue  # one point is as another
+        changed = value + 1 if isinstance(value, int) else value * 0.97 + 0.001
+        found = forged(unsigned, path, changed)
+        named = [one for one in found.findings if one.file == "report.json"]
+        assert named, f"{spelled(path)}: nothing noticed"
+        # The place itself is named, or the whole that it is a part of (an estimate, the recipe).
+        places = [one.where or "schema_version" for one in named]
+        assert any(_is_about(place, spelled(path)) for place in places), (spelled(path), places)
+        num_tried += 1
+        (unsigned / "report.json").write_bytes(original)
+    assert num_tried > 200
+    sum_again(unsigned)
+    assert verify(unsigned).holds
+
+
+def _is_about(place: str, path: str) -> bool:
+    """Whether a finding at `place` points at `path`, at what holds it, or at its counterpart."""
+    holder, first = path.rpartition(".")[0], path.partition(".")[0]
+    return path.startswith(place) or place.startswith(holder) or place.partition(".")[0] == first
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where"),
+    [
+        (("after", "attacks", 0, "asr", "value"), 0.001, "after.attacks[0].asr.value"),
+        (("after", "attacks", 0, "asr", "low"), 0.0, "after.attacks[0].asr.low"),
+        (("after", "attacks", 0, "asr", "high"), 0.01, "after.attacks[0].asr.high"),
+        (("after", "attacks", 0, "asr", "successes"), 0, "after.attacks[0].asr"),
+        (("after", "attacks", 0, "asr", "n"), 201, "after.attacks[0].asr.n"),
+        (("before", "ca", "confidence"), 0.99, "before.ca.confidence"),
+        (("before", "attacks", 1, "pa", "value"), 0.9, "before.attacks[1].pa.value"),
+        (("ca_lost", "value"), -0.1, "ca_lost.value"),
+        (("ca_lost", "high"), 0.001, "ca_lost.high"),
+        (("ca_lost", "lost"), 1, "ca_lost"),
+        (("verdict", "outcome"), "undecided", "verdict.outcome"),
+        (("verdict", "attacks", 0, "outcome"), "not_implanted", "verdict.attacks[0].outcome"),
+        (("policy", "asr_at_most"), 0.2, "policy"),
+        (("audit", "gate"), 0.1, "audit"),
+        (("recipe", "epochs"), 11, "recipe"),
+        (("data", 1, "num_skipped"), 3, "before.ca.n"),
+        (("data", 0, "sha256"), "0" * 64, "data[0].sha256"),
+        (("after", "weights_sha256"), "0" * 64, "after.weights_sha256"),
+        (("checkpoint", "upload_sha256"), "0" * 64, "checkpoint.upload_sha256"),
+        (("training", "wall_s"), 3.2, "training"),
+        (("training", "curve", 1, "loss"), 0.1, "training.curve[1]"),
+        (("environment", "torch"), "9.9", "environment"),
+        (("before", "attacks", 0, "trigger_sha256"), "1" * 64, "after.attacks"),
+    ],
+)
+def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, where: str) -> None:
+    found = forged(unsigned, path, value)
+    assert where in [one.where for one in found.findings], [str(one) for one in found.findings]
+
+
+def test_a_number_in_a_sentence_of_the_verdict_must_be_that_of_a_figure(unsigned: Path) -> None:
+    reason = json.loads((unsigned / "report.json").read_bytes())["verdict"]["attacks"][0]["reason"]
+    assert "1.00 %" in reason
+    found = forged(unsigned, ("verdict", "attacks", 0, "reason"), reason.replace("1.00 %", "0.10 %", 1))
+    assert "report.json: verdict.attacks[0].reason says 0.10, which none of its figures is" in [
+        str(one) for one in found.findings
+    ]
+
+
+def test_the_curve_is_the_same_in_both_files(unsigned: Path) -> None:
+    edit_json(unsigned / "training_curve.json", lambda curve: put(curve, ("points", 2, "loss"), 1.0))
+    sum_again(unsigned)
+    assert [str(one) for one in verify(unsigned).findings] == [
+        "report.json: training.curve[2] is not the same point in training_curve.json"
+    ]
+
+
+def test_without_new_sums_the_report_is_also_told_by_its_digest(unsigned: Path) -> None:
+    edit_json(unsigned / "report.json", lambda report: put(report, ("before", "ca", "value"), 0.99))
+    messages = [str(one) for one in verify(unsigned).findings]
+    assert "report.json: is not the file that SHA256SUMS lists: its SHA-256 differs" in messages
+    assert any("before.ca.value is 0.99, but successes 250 of n 300 give 0.833333" in one for one in messages)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_a_report_of_another_version_is_not_waved_through(unsigned: Path, version: Any) -> None:
+    found = forged(unsigned, ("schema_version",), version)
+    assert "is no report that this client can check" in str(found.findings[0])
