@@ -94,7 +94,7 @@ def _role(command: list[str]) -> str | None:
     text = " ".join(command)
     parts = {
         "sanitizer run": "child",
-        "uvicorn": "API",
+        "app.main": "API",
         "celery": "supervisor",
         "worker.sweeper": "sweeper",
         "weed": "SeaweedFS",

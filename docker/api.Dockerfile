@@ -21,4 +21,5 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["uvicorn", "--factory", "app.main:build", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]
+ENV CLEANCLIP_API__HOST=0.0.0.0 CLEANCLIP_API__PORT=8000
+CMD ["python", "-m", "app.main"]

@@ -239,11 +239,13 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def parse(kind: type[T], value: object) -> T:
     """Read `value` (from JSON) as `kind`, with all bounds. Raises pydantic.ValidationError."""
-    read: T = _adapter(kind).validate_python(value)
+    hashable: Any = kind
+    read: T = _adapter(hashable).validate_python(value)
     return read
 
 
 def to_json(value: object) -> dict[str, Any]:
     """The JSON form of any dataclass of this module; `parse` reads it back."""
-    dumped: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    kind: Any = type(value)
+    dumped: dict[str, Any] = _adapter(kind).dump_python(value, mode="json")
     return dumped

@@ -1,19 +1,26 @@
 """What Prometheus scrapes: requests by route template, and jobs by state, read when it asks.
 
 Labels are route templates, methods and statuses only: never an id, a project or a stranger's path.
-Each application has a registry of its own.
+Each application has a registry of its own. Where several processes serve one port, each scrape reaches one of
+them and must speak for all: they count in files of a shared folder, named by SHARED_METRICS_VARIABLE.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from app.logs import get_logger
 
+SHARED_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Read by prometheus_client when it is imported."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 
@@ -49,7 +56,12 @@ class Metrics:
 
     def __init__(self, counts: JobCounts) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_JobsByState(counts))
+        self._jobs = _JobsByState(counts)
+        self._shared_folder = os.environ.get(SHARED_METRICS_VARIABLE)
+        if self._shared_folder is None:
+            self.registry.register(self._jobs)
+        else:
+            _forget_dead_processes(Path(self._shared_folder))
         self._requests = Counter(
             "cleanclip_http_requests",
             "Requests answered.",
@@ -64,7 +76,10 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            "cleanclip_http_requests_in_flight", "Requests being answered.", registry=self.registry
+            "cleanclip_http_requests_in_flight",
+            "Requests being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
@@ -73,5 +88,17 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     def render(self) -> bytes:
-        """The exposition text."""
-        return generate_latest(self.registry)
+        """The exposition text, of all processes that serve this port."""
+        if self._shared_folder is None:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=self._shared_folder)
+        together.register(self._jobs)
+        return generate_latest(together)
+
+
+def _forget_dead_processes(folder: Path) -> None:
+    """What a process that was killed had in flight is not in flight; what it had counted stays."""
+    for path in folder.glob("gauge_live*_*.db"):
+        if (number := re.search(r"_(\d+)\.db$", path.name)) and not Path(f"/proc/{number[1]}").exists():
+            mark_process_dead(int(number[1]), path=str(folder))

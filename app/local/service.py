@@ -98,11 +98,7 @@ class Service:
         return said
 
     def _commands(self) -> dict[str, Sequence[str]]:
-        api = [
-            *(sys.executable, "-m", "uvicorn", "--factory", "app.main:build"),
-            *("--host", self._options.host, "--port", str(self._port)),
-            *("--timeout-graceful-shutdown", "5", "--no-server-header", "--no-access-log"),
-        ]
+        api = [sys.executable, "-m", "app.main"]
         if not self._options.with_worker:
             return {"api": api}
         workers = {name: _worker(name, queue) for name, queue in _WORKERS.items()}
@@ -110,6 +106,11 @@ class Service:
 
     def _launch(self, name: str) -> None:
         environment = dict(self._environment)
+        if name == "api":
+            environment |= {
+                "CLEANCLIP_API__HOST": self._options.host,
+                "CLEANCLIP_API__PORT": str(self._port),
+            }
         if name in _WORKERS:  # each its own: a starting worker clears what an earlier one left there
             environment[_WORK_DIR] = str(Path(environment.get(_WORK_DIR, "var/work")) / name)
         self.processes[name] = start(
