@@ -1,4 +1,6 @@
-"""For operators, on the machine itself: `python -m app.cli migrate | create-key | requeue | serve`.
+"""For operators, on the machine itself: schema, projects, keys, stuck jobs, everything on one machine.
+
+    python -m app.cli migrate | projects | create-key | keys | rotate-key | revoke-key | requeue | serve
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused (the sentence says why),
 2 wrong usage. `serve` runs everything on this machine, with PostgreSQL, Valkey and SeaweedFS from wheels.
@@ -7,7 +9,9 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused (
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,15 +22,13 @@ from alembic import command as alembic
 from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
 
-from app.db.models.project import Project
+from app.db.models.api_key import ApiKey
 from app.db.roles import Role
 from app.db.session import Database, build_engine
-from app.domain.errors import DomainError, NotFound, Unauthorized
-from app.domain.ids import new_id
-from app.domain.states import JobState
+from app.domain.errors import DomainError, Unauthorized
 from app.local.processes import CannotStart
 from app.local.serve import ServeOptions, serve
-from app.services import api_keys
+from app.services import api_keys, operators
 from app.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-# ---------------------------------------------------------------- migrate, create-key, requeue
+# ---------------------------------------------------------------- schema, projects, keys, jobs
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
@@ -56,37 +58,6 @@ def migrate(database_url: str, revision: str = "head") -> None:
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.attributes["database_url"] = database_url
     alembic.upgrade(config, revision)
-
-
-def create_key(
-    database: Database, *, project: str, name: str, scopes: Sequence[str], expires_at: datetime | None
-) -> tuple[str, str, str]:
-    """A key for the project, which is made if there is none of that name: (project id, key id, key text)."""
-    with database.unit_of_work() as unit:
-        row = unit.projects.by_name(project)
-        if row is None:
-            row = unit.projects.add(Project(id=new_id("prj"), name=project))
-        key, text = api_keys.issue(unit, project_id=row.id, name=name, scopes=scopes, expires_at=expires_at)
-        return row.id, key.id, text
-
-
-def requeue(database: Database, job_id: str) -> str:
-    """Queue a failed or paused job again, whosever it is; returns its state. Raises NotFound, Conflict.
-
-    A queued job needs nothing: the sweeper hints it again; nor does a running one: its lease runs out.
-    """
-    with database.unit_of_work() as unit:
-        for project in unit.projects.all():
-            try:
-                job = unit.jobs.get(project.id, job_id)
-            except NotFound:
-                continue
-            if job.state is JobState.PAUSED:
-                job = unit.jobs.resume(project.id, job_id)
-            elif job.state is not JobState.QUEUED:
-                job = unit.jobs.retry(project.id, job_id)
-            return job.state.value
-    raise NotFound("job_not_found", f"There is no job {job_id[:64]!r}.", "Check the id.")
 
 
 def _run_migrate(options: argparse.Namespace) -> int:
@@ -100,24 +71,80 @@ def _run_create_key(options: argparse.Namespace) -> int:
     if options.expires_days is not None:
         expires_at = datetime.now(UTC) + timedelta(days=options.expires_days)
     with _database(load_settings().database.url) as database:
-        project_id, key_id, text = create_key(
+        key, text = operators.create_key(
             database,
             project=options.project,
             name=options.name,
             scopes=options.scopes,
             expires_at=expires_at,
+            account=_account(),
         )
-    if options.json:
-        sys.stdout.write(json.dumps({"project_id": project_id, "key_id": key_id, "key": text}) + "\n")
-    else:
-        say(f"Key {key_id} of project {options.project} ({project_id}). It is shown this once:")
-        sys.stdout.write(text + "\n")
+    _show_issued(options, key, text)
     return 0
+
+
+def _show_issued(options: argparse.Namespace, key: ApiKey, text: str) -> None:
+    if options.json:
+        document = {"project_id": key.project_id, "key_id": key.id, "key": text}
+        sys.stdout.write(json.dumps(document) + "\n")
+    else:
+        say(f"Key {key.id} of project {key.project_id}. It is shown this once:")
+        sys.stdout.write(text + "\n")
+
+
+def _run_rotate_key(options: argparse.Namespace) -> int:
+    overlap_s = 3600 * options.overlap_hours
+    with _database(load_settings().database.url) as database:
+        key, text = operators.rotate_key(database, options.key, overlap_s=overlap_s, account=_account())
+    _show_issued(options, key, text)
+    return 0
+
+
+def _run_revoke_key(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        operators.revoke_key(database, options.key, account=_account())
+    say(f"{options.key} is revoked.")
+    return 0
+
+
+def _run_keys(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        rows = operators.keys(database, options.project)
+    for row in rows:
+        fields = (row.id, ",".join(row.scopes), row.expires_at, row.revoked_at, row.last_used_at, row.name)
+        _print_row(fields, ("key_id", "scopes", "expires_at", "revoked_at", "last_used_at", "name"), options)
+    return 0
+
+
+def _run_projects(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        if options.create is not None:
+            rows = [operators.create_project(database, options.create, account=_account())]
+        else:
+            rows = list(operators.projects(database))
+    for row in rows:
+        _print_row((row.id, row.created_at, row.name), ("project_id", "created_at", "name"), options)
+    return 0
+
+
+def _print_row(values: Sequence[object], names: Sequence[str], options: argparse.Namespace) -> None:
+    """One line a row: tab-separated, or with --json an object."""
+    told = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    if options.json:
+        sys.stdout.write(json.dumps(dict(zip(names, told, strict=True))) + "\n")
+    else:
+        shown = ("-" if value is None else str(value) for value in told)
+        sys.stdout.write("\t".join(text if text.isprintable() else repr(text) for text in shown) + "\n")
+
+
+def _account() -> str:
+    """Who works here, for the audit trail."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _run_requeue(options: argparse.Namespace) -> int:
     with _database(load_settings().database.url) as database:
-        state = requeue(database, options.job)
+        state = operators.requeue(database, options.job, account=_account())
     say(f"{options.job} is {state}.")
     return 0
 
@@ -166,8 +193,13 @@ def _kept_key(database: Database, path: Path) -> str:
         with database.unit_of_work() as unit:
             api_keys.recognise(unit, api_keys.read_key(text), request_id="cli", remote_addr=None)
     except (OSError, UnicodeDecodeError, Unauthorized):
-        _, _, text = create_key(
-            database, project="default", name="serve", scopes=api_keys.SCOPES, expires_at=None
+        _, text = operators.create_key(
+            database,
+            project="default",
+            name="serve",
+            scopes=api_keys.SCOPES,
+            expires_at=None,
+            account=_account(),
         )
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
@@ -197,6 +229,26 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--expires-days", type=float, metavar="DAYS")
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_create_key)
+
+    one = commands.add_parser("projects", help="list the projects, or make one")
+    one.add_argument("--create", metavar="NAME")
+    one.add_argument("--json", action="store_true", help="one object a line")
+    one.set_defaults(run=_run_projects)
+
+    one = commands.add_parser("keys", help="list the keys of a project")
+    one.add_argument("--project", required=True, metavar="NAME")
+    one.add_argument("--json", action="store_true", help="one object a line")
+    one.set_defaults(run=_run_keys)
+
+    one = commands.add_parser("rotate-key", help="replace a key; the old one stays valid for a while")
+    one.add_argument("key", metavar="KEY")
+    one.add_argument("--overlap-hours", type=float, default=24.0, metavar="HOURS")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_run_rotate_key)
+
+    one = commands.add_parser("revoke-key", help="stop a key, also the last one of a project")
+    one.add_argument("key", metavar="KEY")
+    one.set_defaults(run=_run_revoke_key)
 
     one = commands.add_parser("requeue", help="queue a failed or paused job again")
     one.add_argument("job", metavar="JOB")

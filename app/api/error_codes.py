@@ -64,6 +64,10 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "idempotency_key_invalid": ErrorCode(422, "The idempotency key cannot be used"),
     "idempotency_key_reused": ErrorCode(422, "The idempotency key belongs to another request"),
     "idempotency_key_in_flight": ErrorCode(409, "The first request with this key is still running"),
+    # shares of the service
+    "quota_exceeded": ErrorCode(429, "The project's share is used up"),
+    "rate_limited": ErrorCode(429, "The project makes too many requests"),
+    "login_rate_limited": ErrorCode(429, "Too many requests without a valid key"),
     # not found in this project
     "upload_not_found": ErrorCode(404, "There is no such upload"),
     "checkpoint_not_found": ErrorCode(404, "There is no such checkpoint"),
@@ -71,6 +75,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "job_not_found": ErrorCode(404, "There is no such job"),
     "artifact_not_found": ErrorCode(404, "There is no such artifact"),
     "key_not_found": ErrorCode(404, "There is no such key"),
+    "project_exists": ErrorCode(409, "There is such a project already"),
     "project_not_found": ErrorCode(404, "There is no such project"),
     "report_not_found": ErrorCode(404, "The job has no report"),
     # uploads
