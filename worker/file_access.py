@@ -1,7 +1,7 @@
 """Which files a child may see and change: the program itself, the system's libraries, its own folder.
 
-A list of what is allowed, for the guard to give to the kernel (Landlock, Linux ≥ 5.13). Everything else (other
-jobs' folders, the home folder, the worker's own files) does not open. Looks at which places exist; opens none.
+A list of what is allowed, for the guard to give to the kernel (Landlock, Linux ≥ 5.13). All else (other jobs'
+folders, the home folder, the worker's own files) does not open. Looks at which places exist; opens none.
 """
 
 from __future__ import annotations

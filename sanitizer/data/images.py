@@ -14,6 +14,11 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_IMAGE_PIXELS = 50_000_000
 MAX_ASPECT_RATIO = 100
 """Resizing the shorter side makes the longer one this many times the model's image size."""
+MAX_JPEG_SCANS = 100
+"""Programs write about ten. Each costs a pass over the whole picture, and may be a few bytes long."""
+
+_JPEG_FAMILY = ("JPEG", "MPO")
+_START_OF_SCAN = b"\xff\xda"  # cannot occur inside a scan, where 0xff is always followed by zero or a restart
 
 # Pillow's own check warns above its limit and refuses above twice as much; the warning becomes an error too.
 Image.MAX_IMAGE_PIXELS = MAX_IMAGE_PIXELS
@@ -35,6 +40,8 @@ def decode(data: bytes) -> Image.Image:
             raise BadSample("image_too_large", f"{width}x{height} is more than {MAX_IMAGE_PIXELS} pixels")
         if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
             raise BadSample("image_too_large", f"{width}x{height} is too elongated")
+        if image.format in _JPEG_FAMILY and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+            raise BadSample("image_damaged", f"more than {MAX_JPEG_SCANS} scans")
         image.load()
         return image if image.mode == "RGB" else _to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

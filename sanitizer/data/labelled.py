@@ -209,7 +209,8 @@ def _listing(path: Path) -> str:
 
 def _class_names(text: str) -> tuple[str, ...]:
     """One a line; blank lines at the end are dropped. Raises DatasetRejected `bad_class_names`."""
-    names = tuple(clean(line) for line in text.rstrip().splitlines())
+    # Only what every program takes for the end of a line: splitlines() would shift the labels at U+2028.
+    names = tuple(clean(line) for line in text.rstrip().replace("\r\n", "\n").split("\n"))
     if not 1 <= len(names) <= MAX_CLASSES:
         problem = f"has {len(names)} lines, not 1 to {MAX_CLASSES}"
     elif not all(names):

@@ -8,6 +8,7 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
     not_a_shard             a .tar that is no tar file, or whose headers are damaged
     truncated_shard         a tar file that ends inside a member
     compressed_shard        a compressed tar file
+    data_after_end          a tar file that goes on after its end
     too_many_members        more than two million members in one shard
     too_many_samples        more than fifty million samples
     bad_manifest            a CSV that cannot be parsed, or without an image column

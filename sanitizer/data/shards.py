@@ -25,6 +25,7 @@ IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 TEXT_EXTENSIONS = ("txt", "json", "cls")
 MAX_SAMPLES = 50_000_000
 MAX_OPEN_SHARDS = 64
+_ROWS_AT_ONCE = 10_000
 
 _META = re.compile(r"__[^/]*__($|/)")
 _PROBLEMS: tuple[tuple[str, str], ...] = (
@@ -58,28 +59,20 @@ class ShardSource:
         self.num_shards = len(shards)
         self._shards = shards
         self._open: OrderedDict[int, int] = OrderedDict()
-        keys: list[bytes] = []
+        keys = bytearray()
         rows: list[tuple[int, ...]] = []
         chunks: list[np.ndarray[Any, np.dtype[np.void]]] = []
-        key_at = 0
-        num_samples = 0
         for shard_index in range(len(shards)):
             for sample in _group(walk(self._descriptor(shard_index), shard=shards[shard_index].name)):
-                rows.append((shard_index, sample.problem(), key_at, *sample.places()))
-                key = sample.key.encode("utf-8", "surrogateescape")
-                keys.append(key)
-                key_at += len(key)
-                num_samples += 1
-            chunks.append(np.array(rows, dtype=_SAMPLE))
-            rows = []
-            if num_samples > MAX_SAMPLES:
-                raise DatasetRejected(
-                    "too_many_samples",
-                    f"There are more than {MAX_SAMPLES} samples.",
-                    "Give a part of them.",
-                )
-        self._samples = np.concatenate(chunks) if chunks else np.zeros(0, dtype=_SAMPLE)
-        self._keys = b"".join(keys)
+                rows.append((shard_index, sample.problem(), len(keys), *sample.places()))
+                keys += sample.key.encode("utf-8", "surrogateescape")
+                if len(rows) == _ROWS_AT_ONCE:
+                    chunks.append(np.array(rows, dtype=_SAMPLE))
+                    rows = []
+                    _check_number(len(chunks) * _ROWS_AT_ONCE)
+        chunks.append(np.array(rows, dtype=_SAMPLE))
+        self._samples = np.concatenate(chunks)
+        self._keys = bytes(keys)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -132,6 +125,13 @@ class ShardSource:
         descriptor = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
         self._open[shard] = descriptor
         return descriptor
+
+
+def _check_number(num_samples: int) -> None:
+    if num_samples > MAX_SAMPLES:
+        raise DatasetRejected(
+            "too_many_samples", f"There are more than {MAX_SAMPLES} samples.", "Give a part of them."
+        )
 
 
 class _Group:

@@ -19,6 +19,7 @@ BLOCK = 512
 MAX_MEMBERS = 2_000_000
 MAX_NAME_BYTES = 4096
 MAX_PAX_BYTES = 65_536
+_CHUNK_BYTES = 1 << 20
 
 _REGULAR = (b"0", b"\0", b"7")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -37,7 +38,8 @@ class Member:
 def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
     """Yield the members of the tar file open at `descriptor`, in order.
 
-    Raises DatasetRejected: `compressed_shard`, `not_a_shard`, `truncated_shard`, `too_many_members`.
+    Raises DatasetRejected: `compressed_shard`, `not_a_shard`, `truncated_shard`, `too_many_members`,
+    `data_after_end`.
     """
     total = os.fstat(descriptor).st_size
     _refuse_other_formats(os.pread(descriptor, 262, 0), shard)
@@ -49,6 +51,7 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
         if len(header) < BLOCK:
             raise _truncated(shard, position)
         if not header.strip(b"\0"):
+            _check_nothing_follows(descriptor, position, shard)
             return
         num_members += 1
         if num_members > MAX_MEMBERS:
@@ -94,6 +97,19 @@ def _refuse_other_formats(head: bytes, shard: str) -> None:
             )
     if len(head) < 262:
         raise _damaged(shard, 0)
+
+
+def _check_nothing_follows(descriptor: int, position: int, shard: str) -> None:
+    """Programs disagree on whether that is read: two readers would see two data sets."""
+    while chunk := os.pread(descriptor, _CHUNK_BYTES, position):
+        if chunk.strip(b"\0"):
+            raise DatasetRejected(
+                "data_after_end",
+                f"The shard {shard} goes on after its end (near byte {position}).",
+                "Put archives together with tar --concatenate, not by appending one file to another.",
+                where=shard,
+            )
+        position += len(chunk)
 
 
 def _checked_size(header: bytes, shard: str, position: int) -> int:

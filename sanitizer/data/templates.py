@@ -25,7 +25,7 @@ def parse_templates(text: str, *, where: str) -> tuple[str, ...]:
 
     Raises DatasetRejected `bad_template`.
     """
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.split("\n")]
     templates = tuple(line for line in lines if line and not line.startswith("#"))
     if not 1 <= len(templates) <= MAX_TEMPLATES:
         raise _bad(f"{where} holds {len(templates)} templates", f"Give 1 to {MAX_TEMPLATES}.", where)

@@ -31,13 +31,21 @@ def caption_of(texts: Mapping[str, bytes]) -> str:
     return cleaned
 
 
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Embeddings, overrides and isolates: they make a text read as another one, and no script needs them."""
+
+
 def clean(text: str) -> str:
-    """Without control characters (line breaks and tabs become spaces), surrogates and outer white space."""
+    """Without control characters (line breaks and tabs become spaces), changes of direction, surrogates and
+    outer white space."""
     if text.isprintable():
         return text.strip()
     spaced = "".join(" " if character.isspace() else character for character in text)
-    kept = "".join(character for character in spaced if unicodedata.category(character) not in {"Cc", "Cs"})
-    return kept.strip()
+    return "".join(character for character in spaced if _is_kept(character)).strip()
+
+
+def _is_kept(character: str) -> bool:
+    return unicodedata.category(character) not in {"Cc", "Cs"} and character not in _DIRECTIONS
 
 
 def decode_text(data: bytes) -> str:
@@ -51,12 +59,26 @@ def decode_text(data: bytes) -> str:
 
 
 def json_object(data: bytes) -> dict[str, object]:
-    """A JSON object. Raises BadSample `bad_json`, `not_utf8` or `text_too_large`."""
+    """A JSON object that every reader reads alike: no key twice, no NaN.
+
+    Raises BadSample `bad_json`, `not_utf8` or `text_too_large`.
+    """
     text = decode_text(data)
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise BadSample("bad_json", "not valid JSON") from None
     if not isinstance(value, dict):
         raise BadSample("bad_json", "not a JSON object")
     return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return table
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
