@@ -25,6 +25,12 @@ from worker.control import Control, Stopped, StopReason
 
 T = TypeVar("T")
 _RETRY_EVERY_S = 0.5
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine is suspended, where there is such a clock: a lease does, too."""
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
 
 
 class Ledger:
@@ -35,12 +41,16 @@ class Ledger:
         self._job = job
         self._control = control
         self._lease_s = lease_s
-        self._held_until = time.monotonic() + lease_s
+        self._held_until = _now() + lease_s
 
     @property
     def is_held(self) -> bool:
         """Whether the lease, counted from before the last beat was sent, still runs by our own clock."""
-        return time.monotonic() < self._held_until
+        return _now() < self._held_until
+
+    def is_ours(self) -> bool:
+        """Whether what is written now may still count: the lease runs, and nobody cancelled the job."""
+        return self.is_held and self._control.reason not in {StopReason.FENCED, StopReason.CANCEL}
 
     def check(self) -> None:
         """Before anything is written anywhere: raises Stopped(FENCED) unless the lease still runs.
@@ -56,7 +66,7 @@ class Ledger:
         self, progress: dict[str, Any] | None, phases: dict[JobPhase, PhaseState] | None
     ) -> Heartbeat | None:
         """One try to extend the lease; None when fenced off. Raises Unavailable."""
-        before = time.monotonic()
+        before = _now()
         with self._database.unit_of_work() as unit:
             beat = unit.attempts.heartbeat(
                 self._job.id, self._job.attempt, lease_s=self._lease_s, progress=progress, phases=phases

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from worker.outcome import read_regular
 from worker.packing import Package, Packing, Signer
 from worker.staging import Staged
 from worker.tracker import Tracker
-from worker.transfer import patiently
+from worker.transfer import patiently, upload
 
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 _MEDIA_TYPES = {
@@ -91,14 +92,18 @@ def _upload_all(
             media_type=_MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
         )
         ledger.check()
-        _upload(store, artifact, path, check)
+        _upload(store, artifact, path, ledger, check)
         artifacts.append(artifact)
         tracker.advance(done / len(package.files), step=done, total_steps=len(package.files))
     return artifacts
 
 
-def _upload(store: ObjectStore, artifact: NewArtifact, path: Path, check: Callable[[], None]) -> None:
-    patiently(lambda: store.put_file(artifact.object_key, path, content_type=artifact.media_type), check)
+def _upload(
+    store: ObjectStore, artifact: NewArtifact, path: Path, ledger: Ledger, check: Callable[[], None]
+) -> None:
+    key, media_type = artifact.object_key, artifact.media_type
+    send = partial(upload, store, key, path, content_type=media_type, is_ours=ledger.is_ours)
+    patiently(send, check)
 
 
 def _prefix(job: ClaimedJob) -> str:

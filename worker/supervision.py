@@ -110,7 +110,7 @@ def supervise(child: Child, watch: Watch, shipper: StateShipper, control: Contro
         while child.poll() is None:
             watch.look()
             if shipper.has_waiting:
-                _ship(shipper, watch)
+                _ship(child, shipper, watch)
             time.sleep(_LOOK_EVERY_S)
         control.check()
     except Stopped as stopped:
@@ -121,10 +121,24 @@ def supervise(child: Child, watch: Watch, shipper: StateShipper, control: Contro
         child.kill()
 
 
-def _ship(shipper: StateShipper, watch: Watch) -> None:
+class _ChildEnded(Exception):
+    """A store that hangs does not keep a finished child's results waiting."""
+
+
+def _ship(child: Child, shipper: StateShipper, watch: Watch) -> None:
+    ended_at: list[float] = []
+
+    def check() -> None:
+        watch.look()
+        if child.poll() is None:
+            return
+        ended_at[:] = ended_at or [time.monotonic()]
+        if time.monotonic() - ended_at[0] > LEAVE_SHIP_S:
+            raise _ChildEnded
+
     try:
-        shipper.ship(watch.look, patience_s=_STATE_PATIENCE_S)
-    except StorageError as error:
+        shipper.ship(check, patience_s=_STATE_PATIENCE_S)
+    except (StorageError, _ChildEnded) as error:
         _LOG.warning("state_not_shipped", reason=type(error).__name__)
 
 

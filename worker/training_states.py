@@ -25,11 +25,15 @@ from app.storage.port import ObjectStore
 from sanitizer.jobspec import STATE_PATH
 from sanitizer.progress import StateSaved
 from worker.ledger import Ledger
-from worker.transfer import download, file_sha256, patiently
+from worker.transfer import download, file_sha256, patiently, upload
 
 _LOG = get_logger(__name__)
 _STATE_PATTERN = re.compile(rf"{STATE_PATH}/(step-\d{{8,12}})")
 _MAX_FILES = 64
+_MAX_READS = 3
+_BESIDE = "baseline_audit.json"
+"""Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
+cleaning is made once per job, not once per attempt."""
 
 
 class BrokenState(Exception):
@@ -65,6 +69,7 @@ class StateShipper:
             return
         try:
             folder = _linked_copy(self._source / event.path, self._outgoing / match[1])
+            _link_beside(self._source / STATE_PATH / _BESIDE, folder / _BESIDE)
         except (OSError, ValueError) as error:
             _LOG.warning("state_not_taken", reason=str(error)[:200])
             return
@@ -95,7 +100,8 @@ class StateShipper:
             key = in_prefix(prefix, path.name)
             self._ledger.check()
             files.append({"name": path.name, "sha256": file_sha256(path), "size_bytes": path.stat().st_size})
-            patiently(partial(self._store.put_file, key, path), check, patience_s=patience_s)
+            send = partial(upload, self._store, key, path, is_ours=self._ledger.is_ours)
+            patiently(send, check, patience_s=patience_s)
         oldest = (self._newest or {}).get("previous")
         previous = {name: value for name, value in (self._newest or {}).items() if name != "previous"}
         newest = {"prefix": prefix, "step": waiting.step, "files": files, "previous": previous or None}
@@ -133,6 +139,8 @@ def restore(
             shutil.rmtree(target)
             complaints.append(f"The training state of step {state['step']} cannot be used: {error}.")
             continue
+        if (target / _BESIDE).exists():
+            (target / _BESIDE).replace(target.parent / _BESIDE)
         return state, complaints
     return None, complaints
 
@@ -141,9 +149,20 @@ def _fetch(store: ObjectStore, state: Mapping[str, Any], target: Path, check: Ca
     for file in state["files"]:
         name = str(file["name"])
         key = in_prefix(state["prefix"], name)
-        got = patiently(partial(download, store, key, target / name, lambda _size: check()), check)
-        if got.sha256 != file["sha256"]:
+        for _ in range(_MAX_READS):  # bytes also go wrong on the way
+            got = patiently(partial(download, store, key, target / name, lambda _size: check()), check)
+            if got.sha256 == file["sha256"]:
+                break
+        else:
             raise BrokenState(f"{name} has other bytes than were saved")
+
+
+def _link_beside(source: Path, target: Path) -> None:
+    """The same for one file, where it is one."""
+    if source.exists() and stat.S_ISREG(source.lstat().st_mode):
+        os.link(source, target, follow_symlinks=False)
+        if not stat.S_ISREG(target.lstat().st_mode):
+            raise ValueError("a state holds plain files only")
 
 
 def _linked_copy(source: Path, target: Path) -> Path:

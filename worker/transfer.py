@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from app.storage.errors import StorageError
-from app.storage.port import Download, ObjectStore
+from app.storage.port import OCTETS, Download, ObjectStore
 
 T = TypeVar("T")
 _LOOK_EVERY_S = 0.05
@@ -79,6 +79,19 @@ def download(store: ObjectStore, key: str, path: Path, on_bytes: Callable[[int],
             size_bytes += len(chunk)
             on_bytes(len(chunk))
     return Download(size_bytes=size_bytes, sha256=digest.hexdigest())
+
+
+def upload(
+    store: ObjectStore, key: str, path: Path, *, content_type: str = OCTETS, is_ours: Callable[[], bool]
+) -> None:
+    """Store a file; if it is no longer ours to write when it has arrived, take it away again.
+
+    A process may sleep, or a thread be left behind, between the last look at the lease and the last byte:
+    nobody would ever look for what arrives after the job was finished by another and swept.
+    """
+    store.put_file(key, path, content_type=content_type)
+    if not is_ours():
+        store.delete(key)
 
 
 def file_sha256(path: Path) -> str:

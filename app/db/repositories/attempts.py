@@ -7,7 +7,7 @@ database's clock counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -225,8 +225,7 @@ class AttemptRepository(ClaimRepository):
         if not changed:
             return
         now = database_time(self._session)
-        for name in changed:
-            state = wanted[JobPhase(name)]
+        for name, state in _moves(changed, states, wanted):
             phases = [_stamped(phase, state, now) if phase["name"] == name else phase for phase in job.phases]
             event = "phase_started" if state is PhaseState.RUNNING else "phase_finished"
             values: dict[str, Any] = {"phases": phases}
@@ -249,6 +248,17 @@ class AttemptRepository(ClaimRepository):
         dataset.files = effect.files
         dataset.summary = effect.summary
         self._session.flush()
+
+
+def _moves(
+    changed: Sequence[str], states: Mapping[str, str], wanted: Mapping[JobPhase, PhaseState]
+) -> Iterator[tuple[str, PhaseState]]:
+    """Each phase that changed with its new state; one that began and ended between two beats did both."""
+    for name in changed:
+        state = wanted[JobPhase(name)]
+        if state is PhaseState.SUCCEEDED and states[name] == PhaseState.PENDING.value:
+            yield name, PhaseState.RUNNING
+        yield name, state
 
 
 def _stamped(phase: dict[str, Any], state: PhaseState, now: str) -> dict[str, Any]:

@@ -140,6 +140,38 @@ def test_a_store_that_is_away_for_a_moment_costs_no_attempt(world: World) -> Non
     assert world.job(job.id).attempts_used == 1
 
 
+class CorruptingStore(FailingStore):
+    """The real store; the first `num_failures` bodies arrive with one byte changed."""
+
+    def in_bucket(self, bucket: str) -> CorruptingStore:
+        other = CorruptingStore(self._store.in_bucket(bucket), 0)
+        other._left = self._left
+        return other
+
+    def stream(self, key: str, *, start: int = 0, num_bytes: int | None = None) -> Iterator[bytes]:
+        chunks = self._store.stream(key, start=start, num_bytes=num_bytes)
+        self._left["stream"] -= 1
+        if self._left["stream"] >= 0:
+            first = next(chunks)
+            yield bytes([first[0] ^ 1]) + first[1:]
+        yield from chunks
+
+    def put_file(self, key: str, path: Path, *, content_type: str = "x/y") -> StoredObject:
+        return self._store.put_file(key, path, content_type=content_type)
+
+
+def test_bytes_that_went_wrong_on_the_way_are_read_again_and_cost_no_attempt(world: World) -> None:
+    job = world.audit_job()
+    assert world.runner(store=CorruptingStore(world.store, 2)).run(job.id) is JobState.SUCCEEDED
+    assert world.job(job.id).attempts_used == 1
+
+
+def test_bytes_that_are_wrong_in_the_store_fail_the_job_with_a_reason(world: World) -> None:
+    job = world.audit_job()
+    assert world.runner(store=CorruptingStore(world.store, 10**6)).run(job.id) is JobState.FAILED
+    assert (world.job(job.id).error or {})["code"] == "input_changed"
+
+
 def test_a_store_that_stays_away_ends_the_attempt_and_the_job_is_tried_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

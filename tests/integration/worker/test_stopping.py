@@ -14,6 +14,7 @@ import pytest
 from app.domain.states import CheckpointState, DatasetKind, JobState
 from app.storage.port import ObjectStore, StoredObject
 from tests.integration.worker.world import World, children_of_folder, wait_until
+from worker import supervision
 
 CANCEL_WITHIN_S = 5.0
 
@@ -21,7 +22,8 @@ CANCEL_WITHIN_S = 5.0
 class SlowStore:
     """The real store, but one step hangs for as long as a broken network would let it."""
 
-    def __init__(self, store: ObjectStore, *, hangs: str) -> None:
+    def __init__(self, store: ObjectStore, *, hangs: str, keys: str = "") -> None:
+        self._keys = keys
         self._store = store
         self._hangs = hangs
         self.is_hanging = False
@@ -35,15 +37,15 @@ class SlowStore:
         return other
 
     def stream(self, key: str, *, start: int = 0, num_bytes: int | None = None) -> Iterator[bytes]:
-        self._hang("stream")
+        self._hang("stream", key)
         return self._store.stream(key, start=start, num_bytes=num_bytes)
 
     def put_file(self, key: str, path: Path, *, content_type: str = "x/y") -> StoredObject:
-        self._hang("put_file")
+        self._hang("put_file", key)
         return self._store.put_file(key, path, content_type=content_type)
 
-    def _hang(self, step: str) -> None:
-        if step == self._hangs:
+    def _hang(self, step: str, key: str) -> None:
+        if step == self._hangs and key.startswith(self._keys):
             self.is_hanging = True
             time.sleep(60)
 
@@ -85,6 +87,18 @@ def test_a_cancel_while_bytes_move_is_not_kept_waiting_by_a_store_that_hangs(
     assert running.join(CANCEL_WITHIN_S) is JobState.CANCELLED
     assert time.monotonic() - asked_at < CANCEL_WITHIN_S
     assert list(world.work_dir.iterdir()) == []
+
+
+def test_a_store_that_hangs_over_a_training_state_does_not_hold_up_what_the_child_has_finished(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "LEAVE_SHIP_S", 0.5)
+    job = world.sanitize_job()
+    store = SlowStore(world.store, hangs="put_file", keys="states/")
+    began = time.monotonic()
+    assert world.start(job.id, store=store).join() is JobState.SUCCEEDED
+    assert store.is_hanging
+    assert time.monotonic() - began < 30, "not the minute for which the store hung"
 
 
 def test_a_cancelled_inspection_rejects_the_checkpoint_and_leaves_no_bytes(world: World) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from app.storage.errors import ObjectNotFound, StoreUnavailable
+from tests.fakes.object_store import InMemoryObjectStore
 from worker import transfer
 from worker.control import Control, Stopped
-from worker.transfer import download, file_sha256, interruptible, patiently
+from worker.transfer import download, file_sha256, interruptible, patiently, upload
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def go_on() -> None:
     pass
+
+
+@pytest.mark.parametrize(("is_ours", "left"), [(True, ["states/a"]), (False, [])])
+def test_what_arrives_after_the_job_was_lost_is_taken_away_again(
+    tmp_path: Path, is_ours: bool, left: list[str]
+) -> None:
+    store = InMemoryObjectStore()
+    store.ensure_bucket()
+    (tmp_path / "a").write_bytes(b"late")
+    upload(store, "states/a", tmp_path / "a", is_ours=lambda: is_ours)
+    assert [item.key for item in store.list_prefix("states/")] == left
 
 
 def test_work_that_hangs_is_left_behind_when_somebody_cancels() -> None:
