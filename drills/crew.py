@@ -1,0 +1,93 @@
+"""Workers and sweepers as real processes, started again when they end: what an operator's machine does.
+
+`celery -A worker.celery_app worker`, `python -m worker.sweeper`; with a stub child instead of the model
+only where a drill says so (drills.stub_worker).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from drills.records import ROOT
+from drills.scene import processes_in
+
+_WORKER = ("celery", "-A", "{app}", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+
+
+class Crew:
+    """`keep` starts again whatever has ended, as long as it is called. `stop` ends them all."""
+
+    def __init__(
+        self, environment: Mapping[str, str], folder: Path, *, app: str = "worker.celery_app"
+    ) -> None:
+        self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        self._folder = folder
+        self._app = app
+        self._members: dict[str, subprocess.Popen[bytes]] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def workers(self) -> list[str]:
+        return sorted(name for name in self._members if name.startswith("worker"))
+
+    def start(self, num_workers: int, num_sweepers: int = 1) -> None:
+        for number in range(num_workers):
+            self._start(f"worker-{number}")
+        for number in range(num_sweepers):
+            self._start(f"sweeper-{number}")
+
+    def keep(self) -> int:
+        """Start again what has ended; how many those were."""
+        dead = [name for name, process in self._members.items() if process.poll() is not None]
+        for name in dead:
+            self._start(name)
+        return len(dead)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self._members[name].send_signal(number)
+
+    def kill_child(self, name: str) -> bool:
+        """SIGKILL to the child of that worker, guards included; False where it has none."""
+        pids = processes_in(self.work_dir(name))
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(pids)
+
+    def work_dir(self, name: str) -> Path:
+        return self._folder / name / "work"
+
+    def log(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text(errors="replace")
+
+    def stop(self) -> None:
+        for process in self._members.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+        for process in self._members.values():
+            process.wait()
+        self._members.clear()
+
+    def _start(self, name: str) -> None:
+        command = [sys.executable, "-m", "worker.sweeper"]
+        if name.startswith("worker"):
+            command = [sys.executable, "-m", *(word.format(app=self._app) for word in _WORKER)]
+            command += ["--hostname", f"{name}@drill"]
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._members[name] = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**self._environment, "CLEANCLIP_WORKER__WORK_DIR": str(self.work_dir(name))},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
