@@ -8,7 +8,8 @@ from client.evidence.verification import Verification
 def headline(found: Verification) -> str:
     """One sentence: the outcome, and whether anybody vouches for it."""
     if not found.holds:
-        return f"NOT VERIFIED: {len(found.findings)} things in {found.folder} are not as they should be."
+        num = len(found.findings)
+        return f"NOT VERIFIED: {found.folder} is not as it should be ({num} finding{'s' * (num != 1)})."
     if found.signature == "signed":
         return (
             f"VERIFIED: these {found.num_files} files are the ones that the holder of {_key(found)} signed."

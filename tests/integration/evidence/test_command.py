@@ -1,0 +1,107 @@
+"""`cleanclip verify` as people and programs use it: what it prints and the status that it ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.command.exit_codes import ExitCode
+from client.command.main import main
+from client.evidence.keys import PublicKey
+from tests.fixtures.evidence import JOB_ID, UPLOAD, edit_json, sum_again
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("CLEANCLIP_URL", raising=False)
+    monkeypatch.setenv("CLEANCLIP_CONFIG", "/nonexistent/config.json")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main(["verify", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_a_signed_folder_ends_with_0_and_says_what_is_and_what_is_not_proven(
+    run: Any, signed: Path, public_key: PublicKey, tmp_path: Path
+) -> None:
+    (tmp_path / "original").write_bytes(UPLOAD)
+    status, out, err = run(signed, "--key", public_key.path, "--input", tmp_path / "original")
+    assert (status, err) == (ExitCode.OK, "")
+    assert out.startswith("VERIFIED: these 6 files are the ones that the holder of key " + public_key.sha256)
+    proven, not_proven = out.split("Not proven:")
+    assert JOB_ID in proven
+    assert "The input that was given is that upload." in proven
+    assert "That the model is clean" in not_proven
+    assert "Whose key it is" in not_proven
+
+
+def test_an_unsigned_folder_ends_with_0_and_says_so_first(run: Any, unsigned: Path) -> None:
+    status, out, _ = run(unsigned)
+    assert status == ExitCode.OK
+    assert out.startswith("UNSIGNED: ")
+    assert "Who made these files" in out
+
+
+def test_a_signed_folder_without_a_key_says_that_the_signature_was_not_checked(
+    run: Any, signed: Path, public_key: PublicKey
+) -> None:
+    status, out, _ = run(signed)
+    assert status == ExitCode.OK
+    assert out.startswith("SIGNATURE NOT CHECKED: ")
+    assert public_key.sha256 in out
+
+
+def test_a_key_that_is_given_is_a_demand_that_the_folder_is_signed(
+    run: Any, unsigned: Path, public_key: PublicKey
+) -> None:
+    status, out, _ = run(unsigned, "--keys", public_key.path.parent / "..", "--key", public_key.path)
+    assert status == ExitCode.UNREADABLE, "a folder without keys cannot be used"
+    status, out, _ = run(unsigned, "--key", public_key.path)
+    assert status == ExitCode.NOT_VERIFIED
+    assert "model.sig: is missing: the folder is not signed, and a key was given" in out
+
+
+def test_a_mismatch_ends_with_8_and_names_the_figure(run: Any, unsigned: Path) -> None:
+    edit_json(unsigned / "report.json", lambda report: report["after"]["attacks"][0]["asr"].update(high=0.01))
+    sum_again(unsigned)
+    status, out, err = run(unsigned)
+    assert status == ExitCode.NOT_VERIFIED == 8
+    assert "report.json: after.attacks[0].asr.high is 0.01, but successes 2 of n 200 give 0.035" in out
+    assert "NOT VERIFIED" in err
+    assert "Proven:" not in out.replace("Not proven:", "")
+    status, out, _ = run(unsigned, "--json")
+    document = json.loads(out)
+    assert status == ExitCode.NOT_VERIFIED
+    assert (document["holds"], document["proven"]) == (False, [])
+    assert document["findings"][0]["where"] == "after.attacks[0].asr.high"
+
+
+def test_programs_get_one_document(run: Any, signed: Path, public_key: PublicKey) -> None:
+    status, out, err = run(signed, "--key", public_key.path, "--json")
+    document = json.loads(out)
+    assert (status, err) == (0, "")
+    assert document["signature"] == {"state": "signed", "key_sha256": public_key.sha256}
+    assert document["statement"]["predicate"]["job"]["id"] == JOB_ID
+    assert document["statement"]["_type"] == "https://in-toto.io/Statement/v1"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_what_cannot_be_read_ends_with_11(run: Any, signed: Path, tmp_path: Path, more: tuple[str]) -> None:
+    for arguments in (
+        (tmp_path / "no",),
+        (signed, "--key", tmp_path / "no"),
+        (signed, "--input", tmp_path / "n"),
+    ):
+        status, out, err = run(*arguments, *more)
+        assert status == ExitCode.UNREADABLE
+        assert "cannot be read" in err
+        if more:
+            assert json.loads(out)["error"]["exit_code"] == 11
