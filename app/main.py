@@ -28,17 +28,20 @@ from app.api import (
     openapi,
     problems,
     uploads,
+    usage,
 )
 from app.api.coalescing import Coalesced
 from app.api.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.ports import Ports
+from app.api.rates import RequestRates
 from app.api.recognised import RecognisedKeys
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.logs import configure_logging
 from app.queue.publisher import CeleryPublisher, JobPublisher
+from app.queue.rates import BrokerRates, Rates
 from app.settings import Settings, load_settings
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
@@ -47,13 +50,17 @@ _PING_AFTER_IDLE_S = 1.0
 
 
 def create_app(
-    settings: Settings, *, store: ObjectStore | None = None, publisher: JobPublisher | None = None
+    settings: Settings,
+    *,
+    store: ObjectStore | None = None,
+    publisher: JobPublisher | None = None,
+    rates: Rates | None = None,
 ) -> FastAPI:
-    """The application for these settings. `store` and `publisher` replace the real ones in tests.
+    """The application for these settings. `store`, `publisher`, `rates` replace the real ones in tests.
 
     Connections are made lazily and closed when the application shuts down.
     """
-    ports = _ports(settings, store=store, publisher=publisher)
+    ports = _ports(settings, store=store, publisher=publisher, rates=rates)
     app = FastAPI(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
@@ -64,7 +71,7 @@ def create_app(
         lifespan=_closing(ports),
     )
     app.state.ports = ports
-    for module in (uploads, checkpoints, datasets, jobs, artifacts, methods, keys, audit, health):
+    for module in (uploads, checkpoints, datasets, jobs, artifacts, methods, keys, audit, usage, health):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
@@ -73,7 +80,13 @@ def create_app(
     return app
 
 
-def _ports(settings: Settings, *, store: ObjectStore | None, publisher: JobPublisher | None) -> Ports:
+def _ports(
+    settings: Settings,
+    *,
+    store: ObjectStore | None,
+    publisher: JobPublisher | None,
+    rates: Rates | None,
+) -> Ports:
     engine = build_engine(
         settings.database.url,
         role=Role.API,
@@ -91,13 +104,15 @@ def _ports(settings: Settings, *, store: ObjectStore | None, publisher: JobPubli
         with database.unit_of_work(project_id) as unit:
             return unit.jobs.several(project_id, ids)
 
+    metrics = Metrics(lambda: _job_counts(database))
     return Ports(
         settings=settings,
         database=database,
         store=store or S3Store(settings.storage),
         publisher=publisher or _publisher(settings),
-        metrics=Metrics(lambda: _job_counts(database)),
+        metrics=metrics,
         keys=RecognisedKeys(settings.api.key_cache_s),
+        rates=RequestRates(rates or _rates(settings, metrics), database, settings.quotas),
         job_versions=Coalesced(job_versions),
         jobs=Coalesced(several_jobs),
     )
@@ -111,6 +126,15 @@ def _publisher(settings: Settings) -> JobPublisher:
     )
 
 
+def _rates(settings: Settings, metrics: Metrics) -> Rates:
+    return BrokerRates(
+        settings.broker.url,
+        key_prefix=settings.broker.key_prefix,
+        timeout_s=settings.quotas.rate_timeout_s,
+        on_outage=metrics.rate_outages.inc,
+    )
+
+
 def _job_counts(database: Database) -> dict[tuple[str, str], int]:
     with database.unit_of_work() as unit:
         return unit.jobs.num_by_state()
@@ -120,6 +144,7 @@ def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[No
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await ports.rates.close()
         await run_in_threadpool(ports.publisher.close)
         await run_in_threadpool(ports.database.dispose)
 

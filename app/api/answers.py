@@ -70,6 +70,7 @@ _MEANINGS = {
     413: "Too large.",
     415: "The body is not JSON.",
     422: "Values that cannot be used; `errors` has their pointers.",
+    429: "The project's share is used up: of requests, jobs or bytes; `quota` says which.",
     503: "A part of the service does not answer; try again after `Retry-After`.",
 }
 
@@ -77,7 +78,7 @@ _MEANINGS = {
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For the OpenAPI document: which problems a route answers, beside those that every route may."""
     found: dict[int | str, dict[str, Any]] = {}
-    for status in sorted({401, 403, 503, *statuses}):
+    for status in sorted({401, 403, 429, 503, *statuses}):
         found[status] = {"description": _MEANINGS[status]}
         if status != 304:
             found[status]["content"] = {

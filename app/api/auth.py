@@ -32,27 +32,38 @@ def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
         ports: PortsDep,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Caller:
-        if credentials is None:
-            raise Unauthorized(
-                "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
-            )
-        presented = read_key(credentials.credentials)
-        request_id = request_id_of(request)
         remote_addr = request.client.host if request.client else None
-        found = ports.keys.get(presented.secret_sha256, request_id=request_id, remote_addr=remote_addr)
-        if found is None:
-            asked_at_s = ports.keys.now_s()
-            found = await run_in_threadpool(
-                _recognised, ports, presented, request_id=request_id, remote_addr=remote_addr
-            )
-            ports.keys.keep(presented.secret_sha256, found, asked_at_s=asked_at_s)
+        async with ports.rates.failures_counted(remote_addr):
+            found = await _identified(ports, credentials, request_id_of(request), remote_addr)
         request.scope["key_id"] = found.key_id
+        await ports.rates.count(request.scope, found.project_id)
         if scope is not None:
             found.require(scope)
         return found
 
     caller.__name__ = f"caller_with_{scope or 'any_scope'}"
     return caller
+
+
+async def _identified(
+    ports: Ports,
+    credentials: HTTPAuthorizationCredentials | None,
+    request_id: str,
+    remote_addr: str | None,
+) -> Caller:
+    if credentials is None:
+        raise Unauthorized(
+            "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
+        )
+    presented = read_key(credentials.credentials)
+    found = ports.keys.get(presented.secret_sha256, request_id=request_id, remote_addr=remote_addr)
+    if found is None:
+        asked_at_s = ports.keys.now_s()
+        found = await run_in_threadpool(
+            _recognised, ports, presented, request_id=request_id, remote_addr=remote_addr
+        )
+        ports.keys.keep(presented.secret_sha256, found, asked_at_s=asked_at_s)
+    return found
 
 
 def _recognised(ports: Ports, presented: PresentedKey, *, request_id: str, remote_addr: str | None) -> Caller:

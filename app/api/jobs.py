@@ -36,7 +36,7 @@ from app.schemas.jobs import (
     SanitizeJobIn,
     job_etag,
 )
-from app.services import jobs
+from app.services import jobs, quotas
 from app.services.api_keys import Caller
 from app.services.jobs import Order
 
@@ -57,6 +57,7 @@ def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> R
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
+        quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
         job = jobs.create(unit, caller, order)
         answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
     ports.hint(job)

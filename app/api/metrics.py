@@ -82,6 +82,12 @@ class Metrics:
             multiprocess_mode="livesum",
         )
 
+        self.rate_outages = Counter(
+            "cleanclip_rate_limit_outages",
+            "Times the broker did not answer and requests passed uncounted.",
+            registry=self.registry,
+        )
+
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count one finished request."""
         self._requests.labels(method, route, str(status)).inc()

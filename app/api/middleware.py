@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.metrics import Metrics
 from app.api.problems import problem
+from app.api.rates import rate_headers
 from app.domain.ids import new_id
 from app.logs import bind, get_logger
 
@@ -61,6 +62,7 @@ class RequestMiddleware:
                 seen.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                headers.update(rate_headers(scope))
                 for name, value in _SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             elif message["type"] == "http.response.body":

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from app.api.coalescing import Coalesced
 from app.api.metrics import Metrics
+from app.api.rates import RequestRates
 from app.api.recognised import RecognisedKeys
 from app.db.models.job import Job
 from app.db.session import Database
@@ -30,6 +31,7 @@ class Ports:
     publisher: JobPublisher
     metrics: Metrics
     keys: RecognisedKeys
+    rates: RequestRates
     job_versions: Coalesced[int]
     jobs: Coalesced[Job]
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))

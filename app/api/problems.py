@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api.error_codes import ERROR_CODES, STATUS_OF
-from app.domain.errors import DomainError, Unavailable
+from app.domain.errors import DomainError, QuotaExceeded, Unavailable
 from app.logs import get_logger
-from app.schemas.common import ErrorItem, Problem
+from app.schemas.common import ErrorItem, Problem, QuotaOut
 from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS
 from app.storage.errors import StorageError
 
@@ -29,7 +29,7 @@ _ECHOING = {
     "union_tag_invalid": "This is none of the known kinds; see GET /v1/methods.",
     "json_invalid": "This is not JSON.",
 }
-_RETRY_AFTER_S = {409: 1, 429: 5, 503: 5}
+_RETRY_AFTER_S = {409: 1, 503: 5}  # 429 says it itself, where waiting helps
 
 log = get_logger(__name__)
 
@@ -54,6 +54,7 @@ def problem(
     remedy: str | None = None,
     errors: Sequence[ErrorItem] = (),
     headers: dict[str, str] | None = None,
+    quota: QuotaOut | None = None,
 ) -> ProblemResponse:
     """Render one problem; the status and the title are those of the code unless `status` is given."""
     known = ERROR_CODES.get(code)
@@ -67,13 +68,15 @@ def problem(
         remedy=remedy,
         errors=list(errors),
         request_id=request_id,
+        quota=quota,
     )
     answer = dict(headers or {})
     if status in _RETRY_AFTER_S:
         answer.setdefault("Retry-After", str(_RETRY_AFTER_S[status]))
     if status == HTTPStatus.UNAUTHORIZED:
         answer.setdefault("WWW-Authenticate", 'Bearer realm="cleanclip"')
-    return ProblemResponse(body.model_dump_json(), status_code=status, headers=answer)
+    unsaid = {"quota"} if quota is None else None
+    return ProblemResponse(body.model_dump_json(exclude=unsaid), status_code=status, headers=answer)
 
 
 def on_domain_error(request: Request, error: Exception) -> Response:
@@ -92,7 +95,15 @@ def on_domain_error(request: Request, error: Exception) -> Response:
         errors=items,
         request_id=request_id_of(request),
         headers=headers,
+        quota=_quota_of(error),
     )
+
+
+def _quota_of(error: DomainError) -> QuotaOut | None:
+    use = error.quota if isinstance(error, QuotaExceeded) else None
+    if use is None:
+        return None
+    return QuotaOut(name=use.name, limit=use.limit, current=use.current, wanted=use.wanted)
 
 
 def on_storage_error(request: Request, error: Exception) -> Response:

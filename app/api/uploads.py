@@ -27,7 +27,7 @@ from app.schemas.uploads import (
     UploadIn,
     UploadOut,
 )
-from app.services import upload_assembly, upload_content, uploads
+from app.services import quotas, upload_assembly, upload_content, uploads
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.upload_assembly import ClaimedPart
@@ -72,6 +72,7 @@ def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tup
             if (answer := once.seen(unit, caller)) is not None:  # another request was quicker
                 known = UploadOut.model_validate_json(bytes(answer.body)).id
                 return unit.uploads.get(caller.project_id, known), answer
+            quotas.check_new_upload(unit, caller.project_id, file.size_bytes, ports.settings.quotas)
             row = uploads.create(unit, caller, file, begun, ports.settings.uploads)
             headers = {"Location": f"/v1/uploads/{row.id}"}
             answer = once.keep(unit, UploadOut.of(row), status=201, headers=headers)

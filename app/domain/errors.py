@@ -15,6 +15,8 @@ Every error says what is wrong (`message`), what to do (`remedy`) and carries a 
 
 from __future__ import annotations
 
+from app.domain.quotas import QuotaUse
+
 
 class DomainError(Exception):
     """Base class. `pointer` is a JSON pointer into the request; `retry_after_s` a hint when to try again."""
@@ -61,7 +63,19 @@ class TooLarge(DomainError):
 
 
 class QuotaExceeded(DomainError):
-    """The project has used up its share."""
+    """The project has used up its share; `quota` says of what, how much there is and how much is used."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        remedy: str,
+        *,
+        retry_after_s: int | None = None,
+        quota: QuotaUse | None = None,
+    ) -> None:
+        super().__init__(code, message, remedy, retry_after_s=retry_after_s)
+        self.quota = quota
 
 
 class Unavailable(DomainError):

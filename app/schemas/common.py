@@ -81,6 +81,15 @@ class ErrorItem(WireOut):
     detail: str
 
 
+class QuotaOut(WireOut):
+    """What a refusal with 429 is about: `current` of `limit` is used, `wanted` more was asked for."""
+
+    name: str
+    limit: int
+    current: int
+    wanted: int
+
+
 class Problem(WireOut):
     """RFC 9457. `code` is stable; `remedy` says what to do; quote `request_id` to operators."""
 
@@ -111,6 +120,7 @@ class Problem(WireOut):
     remedy: str | None = None
     errors: list[ErrorItem] = []
     request_id: str
+    quota: QuotaOut | None = None
 
 
 class StoredProblem(WireOut):
@@ -144,6 +154,7 @@ __all__ = [
     "ErrorItem",
     "Page",
     "Problem",
+    "QuotaOut",
     "Sha256",
     "StoredProblem",
     "Time",

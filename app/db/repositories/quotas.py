@@ -1,18 +1,77 @@
-"""Quotas: what operators set for a project, and what it uses now."""
+"""Quotas: what operators set for a project, and what it uses now.
+
+`hold` first, where a count decides whether something is created: until the transaction ends, nobody else
+counts for the project, so that two requests cannot both take the last place.
+"""
 
 from __future__ import annotations
 
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.orm import Session
 
+from app.db.models.artifact import Artifact
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.job import Job
 from app.db.models.project_quota import ProjectQuota
+from app.db.models.upload import Upload
+from app.domain.states import LEASED, PUBLIC_KINDS, JobState, UploadPurpose, UploadState
+
+QUOTA_LOCK = 7_263_004
 
 
 class QuotaRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def of(self, project_id: str) -> ProjectQuota | None:
+        """The project's own limits, if an operator set any."""
+        return self._session.get(ProjectQuota, project_id)
+
     def set(self, row: ProjectQuota) -> ProjectQuota:
         """Replace the project's own limits; None in it: the default."""
         merged = self._session.merge(row)
         self._session.flush()
         return merged
+
+    def hold(self, project_id: str) -> None:
+        """Until the end of the transaction nobody else creates what counts for the project."""
+        lock = text("SELECT pg_advisory_xact_lock(CAST(:lock AS integer), hashtext(:project_id))")
+        self._session.execute(lock, {"lock": QUOTA_LOCK, "project_id": project_id})
+
+    def num_waiting(self, project_id: str) -> int:
+        """Customers' jobs that wait for a worker."""
+        return self._count(Job.state == JobState.QUEUED, project_id)
+
+    def num_running(self, project_id: str) -> int:
+        """Customers' jobs that a worker holds."""
+        return self._count(Job.state.in_(LEASED), project_id)
+
+    def _count(self, condition: ColumnElement[bool], project_id: str) -> int:
+        query = (
+            select(func.count())
+            .select_from(Job)
+            .where(Job.kind.in_(PUBLIC_KINDS), Job.project_id == project_id, condition)
+        )
+        return int(self._session.scalar(query) or 0)
+
+    def stored_bytes(self, project_id: str) -> int:
+        """Uploads that are kept, canonical weights and outputs: everything that counts, in bytes."""
+        artifacts = select(func.coalesce(func.sum(Artifact.size_bytes), 0)).where(
+            Artifact.project_id == project_id
+        )
+        checkpoints = select(func.coalesce(func.sum(Checkpoint.size_bytes), 0)).where(
+            Checkpoint.project_id == project_id, Checkpoint.upload_object_key.is_not(None)
+        )
+        shards = select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(
+            Upload.project_id == project_id,
+            Upload.purpose == UploadPurpose.DATASET,
+            Upload.state == UploadState.COMPLETED,
+        )
+        return sum(int(self._session.scalar(query) or 0) for query in (artifacts, checkpoints, shards))
+
+    def bytes_in_flight(self, project_id: str) -> int:
+        """Declared sizes of uploads that are open."""
+        query = select(func.coalesce(func.sum(Upload.size_bytes), 0)).where(
+            Upload.project_id == project_id, Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING])
+        )
+        return int(self._session.scalar(query) or 0)

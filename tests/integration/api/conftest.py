@@ -44,6 +44,8 @@ def service(service_settings: Settings, object_store: S3Store, service_log: io.S
             ),
             # Tests change keys behind the service's back; test_load.py is about the memory of them.
             "api": service_settings.api.model_copy(update={"key_cache_s": 0.0}),
+            # Whole modules fail to log in, from one address; test_quotas.py is about how often one may.
+            "quotas": service_settings.quotas.model_copy(update={"failed_logins_per_minute": 1_000_000}),
             "datasets": service_settings.datasets.model_copy(
                 update={"allowed_prefixes": (f"s3://{object_store.bucket}/allowed/",), "max_num_shards": 50}
             ),

@@ -1,0 +1,86 @@
+"""Quotas: what a project may use, and the refusal of what would be more. Counting is race-safe.
+
+Running jobs are not refused but wait: their quota is held where a worker claims (app.db.repositories.claims).
+The request rate is counted before any of this (app.api.rates).
+"""
+
+from __future__ import annotations
+
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import QuotaExceeded
+from app.domain.quotas import QuotaLimits, QuotaName, QuotaUse, Usage
+from app.settings import QuotaSettings
+
+_TRY_AGAIN_AFTER_S = 60
+
+
+def limits_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> QuotaLimits:
+    """The project's own limits where an operator set them, else the defaults."""
+    own = unit.quotas.of(project_id)
+
+    def one(name: QuotaName) -> int:
+        given: int | None = None if own is None else getattr(own, name.value)
+        return int(getattr(defaults, name.value)) if given is None else given
+
+    return QuotaLimits(**{name.value: one(name) for name in QuotaName})
+
+
+def usage_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> Usage:
+    """As it is at this moment."""
+    return Usage(
+        limits=limits_of(unit, project_id, defaults),
+        running_jobs=unit.quotas.num_running(project_id),
+        waiting_jobs=unit.quotas.num_waiting(project_id),
+        stored_bytes=unit.quotas.stored_bytes(project_id),
+        bytes_in_flight=unit.quotas.bytes_in_flight(project_id),
+    )
+
+
+def check_new_job(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> None:
+    """Raise QuotaExceeded unless one more job may wait; holds the place until the transaction ends."""
+    unit.quotas.hold(project_id)
+    limits = limits_of(unit, project_id, defaults)
+    current = unit.quotas.num_waiting(project_id)
+    if current >= limits.waiting_jobs:
+        use = QuotaUse(name=QuotaName.WAITING_JOBS, limit=limits.waiting_jobs, current=current)
+        raise QuotaExceeded(
+            "quota_exceeded",
+            f"{current} jobs of the project wait already; {limits.waiting_jobs} may.",
+            "Wait until some have begun, or cancel some; the operator can give the project more.",
+            retry_after_s=_TRY_AGAIN_AFTER_S,
+            quota=use,
+        )
+    stored = unit.quotas.stored_bytes(project_id)
+    if stored >= limits.stored_bytes:
+        raise _full(limits.stored_bytes, stored, 0)
+
+
+def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, defaults: QuotaSettings) -> None:
+    """Raise QuotaExceeded unless so many more bytes may come and be kept; holds them as `check_new_job`."""
+    unit.quotas.hold(project_id)
+    limits = limits_of(unit, project_id, defaults)
+    in_flight = unit.quotas.bytes_in_flight(project_id)
+    if in_flight + size_bytes > limits.bytes_in_flight:
+        use = QuotaUse(
+            name=QuotaName.BYTES_IN_FLIGHT, limit=limits.bytes_in_flight, current=in_flight, wanted=size_bytes
+        )
+        raise QuotaExceeded(
+            "quota_exceeded",
+            f"Open uploads of the project have {in_flight} bytes together, this one {size_bytes} more;"
+            f" {limits.bytes_in_flight} may be on their way.",
+            "Complete or cancel open uploads first; the operator can give the project more.",
+            retry_after_s=_TRY_AGAIN_AFTER_S if size_bytes <= limits.bytes_in_flight else None,
+            quota=use,
+        )
+    stored = unit.quotas.stored_bytes(project_id) + in_flight
+    if stored + size_bytes > limits.stored_bytes:
+        raise _full(limits.stored_bytes, stored, size_bytes)
+
+
+def _full(limit: int, stored: int, wanted: int) -> QuotaExceeded:
+    return QuotaExceeded(
+        "quota_exceeded",
+        f"The project keeps {stored} bytes, uploads on their way included; {limit} may be kept.",
+        "Delete what is not needed any more; the operator can give the project more.",
+        quota=QuotaUse(name=QuotaName.STORED_BYTES, limit=limit, current=stored, wanted=wanted),
+    )

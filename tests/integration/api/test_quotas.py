@@ -1,0 +1,185 @@
+"""Shares of the service: refused with 429, what and how much; and no two requests take the last place."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from app.db.models.project_quota import ProjectQuota
+from app.domain.ids import new_id
+from app.domain.states import DatasetKind
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes.job_publisher import FakeJobPublisher
+from tests.fakes.rates import FakeRates
+from tests.integration.api.service import MIB, Service, Tenant, refused, running, tenant
+
+POLICY = re.compile(r'"project";q=(\d+);w=60')
+LIMIT = re.compile(r'"project";r=(\d+);t=(\d+)')
+
+
+@pytest.fixture
+def fresh(service: Service) -> Tenant:
+    """A project of its own."""
+    return tenant(service.database, service.url, new_id("prj"))
+
+
+def limit(service: Service, to: Tenant, **limits: int) -> None:
+    with service.database.unit_of_work() as unit:
+        unit.quotas.set(ProjectQuota(project_id=to.project_id, **limits))
+
+
+def order(service: Service, of: Tenant) -> dict[str, Any]:
+    return {
+        "kind": "audit",
+        "checkpoint_id": service.checkpoint(project_id=of.project_id),
+        "audit": {
+            "dataset_id": service.dataset(DatasetKind.LABELLED, project_id=of.project_id),
+            "target": "banana",
+        },
+    }
+
+
+def announce(to: Tenant, size_bytes: int) -> httpx.Response:
+    return to.http.post("/v1/uploads", json={"filename": "x.pt", "size_bytes": size_bytes})
+
+
+def test_every_answer_to_a_key_says_what_is_left_of_its_requests(service: Service, fresh: Tenant) -> None:
+    limit(service, fresh, requests_per_minute=50)
+    left = []
+    for path in ("/v1/jobs", "/v1/usage", "/v1/jobs/job_00000000000000000000000000", "/v1/methods"):
+        answer = fresh.http.get(path)
+        policy, found = (
+            POLICY.fullmatch(answer.headers["RateLimit-Policy"]),
+            LIMIT.fullmatch(answer.headers["RateLimit"]),
+        )
+        assert policy
+        assert found
+        assert policy[1] == "50"
+        assert 1 <= int(found[2]) <= 60
+        left.append(int(found[1]))
+    assert left == [49, 48, 47, 46]
+    assert "RateLimit" not in httpx.get(f"{service.url}/v1/jobs").headers, "a stranger has no share"
+
+
+def test_one_request_too_many_is_refused_and_told_when_to_come_again(service: Service, fresh: Tenant) -> None:
+    limit(service, fresh, requests_per_minute=3)
+    etag = fresh.http.get("/v1/jobs").headers["ETag"]
+    assert fresh.http.get("/v1/jobs", headers={"If-None-Match": etag}).status_code == 304
+    assert fresh.http.get("/v1/jobs", headers={"If-None-Match": etag}).status_code == 304, "each one counts"
+    problem = refused(fresh.http.get("/v1/jobs", headers={"If-None-Match": etag}), 429, "rate_limited")
+    assert problem["quota"] == {"name": "requests_per_minute", "limit": 3, "current": 3, "wanted": 1}
+    assert service.ours.http.get("/v1/jobs").status_code == 200, "another project is not concerned"
+
+
+def test_more_waiting_jobs_than_the_quota_are_refused_also_when_two_come_at_once(
+    service: Service, fresh: Tenant
+) -> None:
+    limit(service, fresh, waiting_jobs=3)
+    body = order(service, fresh)
+    start = threading.Barrier(8)
+
+    def create(_: int) -> httpx.Response:
+        start.wait()
+        return fresh.http.post("/v1/jobs", json=body)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(create, range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202] * 3 + [429] * 5
+    with service.nothing_left_behind():
+        problem = refused(fresh.http.post("/v1/jobs", json=body), 429, "quota_exceeded")
+    assert problem["quota"] == {"name": "waiting_jobs", "limit": 3, "current": 3, "wanted": 1}
+
+
+def test_bytes_in_flight_are_the_declared_sizes_of_open_uploads(service: Service, fresh: Tenant) -> None:
+    limit(service, fresh, bytes_in_flight=30 * MIB)
+    first = announce(fresh, 20 * MIB)
+    assert first.status_code == 201
+    with service.nothing_left_behind():
+        problem = refused(announce(fresh, 11 * MIB), 429, "quota_exceeded")
+    assert problem["quota"] == {
+        "name": "bytes_in_flight",
+        "limit": 30 * MIB,
+        "current": 20 * MIB,
+        "wanted": 11 * MIB,
+    }
+    assert fresh.http.post(f"/v1/uploads/{first.json()['id']}/cancel").status_code == 200
+    assert announce(fresh, 11 * MIB).status_code == 201
+
+
+def test_of_uploads_announced_at_once_only_as_many_as_fit_pass(service: Service, fresh: Tenant) -> None:
+    limit(service, fresh, bytes_in_flight=50 * MIB)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: announce(fresh, 20 * MIB), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 2 + [429] * 6
+
+
+def test_a_full_project_takes_no_upload_and_no_job_and_waiting_does_not_help(
+    service: Service, fresh: Tenant
+) -> None:
+    body = order(service, fresh)
+    service.execute(
+        "UPDATE checkpoints SET size_bytes = 1000, upload_object_key = 'x' WHERE project_id = :project",
+        project=fresh.project_id,
+    )
+    limit(service, fresh, stored_bytes=1000)
+    for answer in (announce(fresh, 1), fresh.http.post("/v1/jobs", json=body)):
+        problem = refused(answer, 429, "quota_exceeded")
+        assert problem["quota"]["name"] == "stored_bytes"
+        assert problem["quota"]["current"] == 1000
+        assert "Retry-After" not in answer.headers
+
+
+def test_usage_says_what_is_used_and_what_may_be(service: Service, fresh: Tenant) -> None:
+    limit(service, fresh, waiting_jobs=7, requests_per_minute=100)
+    assert fresh.http.post("/v1/jobs", json=order(service, fresh)).status_code == 202
+    announce(fresh, 3 * MIB)
+    usage = fresh.http.get("/v1/usage").json()
+    assert usage["waiting_jobs"] == {"limit": 7, "current": 1}
+    assert usage["running_jobs"] == {"limit": 16, "current": 0}
+    assert usage["bytes_in_flight"]["current"] == 3 * MIB
+    assert usage["stored_bytes"]["current"] == 0
+    assert usage["requests_per_minute"] == {"limit": 100, "current": 3}
+    assert service.ours.http.get("/v1/usage").json()["bytes_in_flight"]["current"] == 0
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_failed_logins_of_an_address_are_limited_and_valid_keys_pass_unless_told_otherwise(
+    service_settings: Settings, service: Service, blocks: bool
+) -> None:
+    quotas = service_settings.quotas.model_copy(
+        update={"failed_logins_per_minute": 4, "block_failing_addresses": blocks}
+    )
+    rates = FakeRates()
+    app = create_app(
+        service_settings.model_copy(update={"quotas": quotas}), publisher=FakeJobPublisher(), rates=rates
+    )
+    with running(app) as url, httpx.Client(base_url=url) as stranger:
+        wrong = {"Authorization": f"Bearer {service.ours.key[:-1]}x"}
+        assert [stranger.get("/v1/jobs", headers=wrong).status_code for _ in range(4)] == [401] * 4
+        refused(stranger.get("/v1/jobs", headers=wrong), 429, "login_rate_limited")
+        refused(stranger.get("/v1/jobs"), 429, "login_rate_limited")
+        right = {"Authorization": f"Bearer {service.ours.key}"}
+        assert stranger.get("/v1/jobs", headers=right).status_code == (429 if blocks else 200)
+        rates.clock_s += 61
+        assert stranger.get("/v1/jobs", headers=right).status_code == 200
+
+
+def test_without_a_broker_requests_pass_uncounted_and_a_metric_tells(
+    service_settings: Settings, service: Service
+) -> None:
+    broker = service_settings.broker.model_copy(update={"url": "redis://127.0.0.1:1/0"})
+    app = create_app(service_settings.model_copy(update={"broker": broker}), publisher=FakeJobPublisher())
+    with running(app) as url:
+        started = time.perf_counter()
+        answer = httpx.get(f"{url}/v1/usage", headers={"Authorization": f"Bearer {service.ours.key}"})
+        assert time.perf_counter() - started < 5
+        assert answer.status_code == 200
+        assert "RateLimit" not in answer.headers
+        assert "cleanclip_rate_limit_outages_total 1.0" in httpx.get(f"{url}/metrics").text
