@@ -38,7 +38,9 @@ def _reading(ground: Ground) -> Mapping[str, Case]:
         "connections dropped": Trouble(kind="drop", times=4, method="GET"),
     }
     if ground.quick:
-        troubles = {name: troubles[name] for name in ("503 while staging", "a body cut short", "a wrong body")}
+        troubles = {
+            name: troubles[name] for name in ("503 while staging", "a body cut short", "a wrong body")
+        }
     return {name: partial(_with_trouble, ground, trouble) for name, trouble in troubles.items()}
 
 

@@ -59,6 +59,7 @@ class Stage:
     def __init__(self, scene: Scene, workers: Workers) -> None:
         self.scene = scene
         self.workers = workers
+        self.variables = scene.variables
         self._num_runs = 0
 
     def start(self, job_id: str, **orders: Any) -> tuple[ForkServerProcess, Path]:
@@ -131,7 +132,7 @@ class Stage:
         exit_code: int | None,
     ) -> Broken:
         """Bring the job to its end and compare."""
-        found = Broken(facts={"exit_code": exit_code})
+        found = Broken(facts={"exit_code": exit_code, "job_id": job_id})
         folders = [first, *self.finish(job_id)]
         job = self.scene.job(job_id)
         if job.state is not JobState.SUCCEEDED:

@@ -101,12 +101,13 @@ def from_os(error: OSError) -> AttemptFailed:
     )
 
 
-def disk_full() -> AttemptFailed:
+def disk_full(log_tail: str | None = None) -> AttemptFailed:
     return AttemptFailed(
         "disk_full",
         "The worker's disk has no room for the job's files.",
         "The job is tried again by itself; the operator can give workers more disk.",
         retry_in_s=OUTAGE_RETRY_S,
+        log_tail=log_tail,
     )
 
 

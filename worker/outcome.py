@@ -22,7 +22,7 @@ from sanitizer.jobspec import (
     OUTPUTS_PATH,
     ChildOutcome,
 )
-from worker.failures import CRASH_RETRY_S, AttemptFailed, refused
+from worker.failures import CRASH_RETRY_S, AttemptFailed, disk_full, refused
 from worker.guard import SETUP_FAILED
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
@@ -98,6 +98,8 @@ def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
             "Check that the file is what it claims to be, or ask the operator for a higher limit.",
             log_tail=log_tail,
         )
+    if "No space left on device" in log_tail or "Disk quota exceeded" in log_tail:
+        return disk_full(log_tail)
     if status == EXIT_INTERRUPTED:
         code, message = "child_interrupted", "The job's process was told to stop by somebody else."
     elif status == SETUP_FAILED:
