@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from sqlalchemy.orm import Session
 
 from app.db.repositories.api_keys import ApiKeyRepository
@@ -10,12 +12,15 @@ from app.db.repositories.attempts import AttemptRepository
 from app.db.repositories.audit import AuditRepository
 from app.db.repositories.checkpoints import CheckpointRepository
 from app.db.repositories.datasets import DatasetRepository
+from app.db.repositories.deletions import DeletionRepository
+from app.db.repositories.erasing import ErasureRepository
 from app.db.repositories.events import EventRepository
 from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.jobs import JobRepository
 from app.db.repositories.outbox import OutboxRepository
 from app.db.repositories.projects import ProjectRepository
 from app.db.repositories.quotas import QuotaRepository
+from app.db.repositories.retention import RetentionRepository
 from app.db.repositories.sweeping import SweepRepository
 from app.db.repositories.uploads import UploadRepository
 
@@ -37,8 +42,19 @@ class UnitOfWork:
         self.outbox = OutboxRepository(session)
         self.artifacts = ArtifactRepository(session)
         self.idempotency = IdempotencyRepository(session)
+        self.deletions = DeletionRepository(session)
         self.quotas = QuotaRepository(session)
         self.audit = AuditRepository(session)
+
+    @cached_property
+    def erasing(self) -> ErasureRepository:
+        """The sweeper's, when something is deleted."""
+        return ErasureRepository(self._session)
+
+    @cached_property
+    def retention(self) -> RetentionRepository:
+        """The sweeper's, where something is kept for a time only."""
+        return RetentionRepository(self._session)
 
     def flush(self) -> None:
         """Send what is pending to the database, so that its constraints speak now."""

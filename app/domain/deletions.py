@@ -1,8 +1,10 @@
-"""What can be deleted and why. Knows no table and no store."""
+"""What can be deleted and why, and what lies where of it. Knows no table and no store."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class DeletionSubject(StrEnum):
@@ -20,3 +22,12 @@ class DeletionReason(StrEnum):
     """By a key of the project."""
     RETENTION = "retention"
     OPERATOR = "operator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletionPlan:
+    """The places of the object store that must be empty afterwards: folders (`…/`) and single keys."""
+
+    places: tuple[str, ...]
+    digests: tuple[dict[str, Any], ...]
+    """[{"name", "sha256", "size_bytes"}], as far as they are known."""

@@ -39,6 +39,17 @@ def checkpoint_attempt_prefix(project_id: str, checkpoint_id: str, attempt: int)
     return f"{checkpoint_prefix(project_id, checkpoint_id)}attempt-{attempt}/"
 
 
+def dataset_prefix(project_id: str, dataset_id: str) -> str:
+    return f"datasets/{project_id}/{dataset_id}/"
+
+
+def project_prefixes(project_id: str) -> tuple[str, ...]:
+    """Everything that any of the functions above and below can name for the project."""
+    return tuple(
+        f"{kind}/{project_id}/" for kind in ("uploads", "checkpoints", "datasets", "outputs", "states")
+    )
+
+
 def outputs_prefix(project_id: str, job_id: str) -> str:
     return f"outputs/{project_id}/{job_id}/"
 

@@ -136,6 +136,10 @@ class ObjectStore(Protocol):
         """Remove every object under a prefix that ends with a slash; how many there were."""
         ...
 
+    def purge(self, place: str) -> None:
+        """Leave nothing under a folder (`…/`) or of one key: objects, old versions, unfinished uploads."""
+        ...
+
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:
         """A URL that serves one object as an attachment, for at most MAX_DOWNLOAD_URL_S seconds."""
         ...

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from boto3.s3.transfer import TransferConfig
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1024 * 1024
 _MAX_BROKEN_READS = 5  # in a row, of less than a chunk each
 _DELETE_BATCH = 1000
+_VERSIONS: tuple[Literal["Versions", "DeleteMarkers"], ...] = ("Versions", "DeleteMarkers")
 _TRANSFER = TransferConfig(
     multipart_threshold=64 * 1024 * 1024, multipart_chunksize=32 * 1024 * 1024, max_concurrency=4
 )
@@ -260,6 +261,33 @@ class S3Store:
             if failed:
                 raise StorageError(f"{prefix}: {len(failed)} objects stay, the first is {failed[0]}")
         return len(keys)
+
+    def purge(self, place: str) -> None:
+        folder = place.removesuffix("/")
+        checked_key(folder)
+        if place == folder:
+            self.delete(place)
+        else:
+            self.delete_prefix(place)
+        self._delete_versions(place)
+        with translated(place):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=place
+            )
+            begun = [upload for page in pages for upload in page.get("Uploads", ())]
+        for upload in begun:
+            self.abort_multipart(upload["Key"], upload["UploadId"])
+
+    def _delete_versions(self, place: str) -> None:
+        """What a bucket with versioning keeps of objects that were deleted, and the marks of that."""
+        with translated(place):
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=place
+            )
+            found = [item for page in pages for kind in _VERSIONS for item in page.get(kind, ())]
+        for item in found:
+            with translated(item["Key"]):
+                self._client.delete_object(Bucket=self._bucket, Key=item["Key"], VersionId=item["VersionId"])
 
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:
         return self._signer.generate_presigned_url(

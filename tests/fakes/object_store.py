@@ -173,6 +173,14 @@ class InMemoryObjectStore:
             self.delete(key)
         return len(keys)
 
+    def purge(self, place: str) -> None:
+        checked_key(place.removesuffix("/"))
+        for stored in list(self.list_prefix(place)):
+            self.delete(stored.key)
+        for upload_id, upload in list(self._server.uploads.items()):
+            if upload.key.startswith(place):
+                self.abort_multipart(upload.key, upload_id)
+
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:
         checked_expiry(expires_s, MAX_DOWNLOAD_URL_S)
         return f"memory://{self._bucket}/{checked_key(key)}?filename={filename}"

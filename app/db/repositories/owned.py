@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
+from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.models.upload import Upload
 from app.domain.errors import NotFound
 
-Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact)
+Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact, Deletion)
 
 
 class OwnedRepository(Generic[Row]):

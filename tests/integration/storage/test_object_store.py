@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.local.stack import Stack
 from app.storage.errors import (
     BucketNotFound,
     ObjectNotFound,
@@ -20,6 +21,8 @@ from app.storage.errors import (
     UploadNotFound,
 )
 from app.storage.port import ObjectStore, Part
+from app.storage.s3 import S3Store
+from app.storage.s3_client import make_client
 
 MIB = 1024 * 1024
 PART_BYTES = 5 * MIB  # the least that S3 takes for a part before the last
@@ -158,6 +161,46 @@ def test_deleting_a_prefix_spares_its_neighbours(store: ObjectStore, prefix: str
         store.put_bytes(prefix + name, b"1")
     assert store.delete_prefix(f"{prefix}job/") == 2
     assert [item.key for item in store.list_prefix(prefix)] == [f"{prefix}jobs"]
+
+
+def test_purging_a_folder_leaves_no_object_and_no_unfinished_upload(store: ObjectStore, prefix: str) -> None:
+    store.put_bytes(f"{prefix}job/a/b", b"1")
+    store.put_bytes(f"{prefix}job-2/a", b"2")
+    begun = store.create_multipart(f"{prefix}job/c")
+    spared = store.create_multipart(f"{prefix}job-2/c")
+    for key, upload_id in ((f"{prefix}job/c", begun), (f"{prefix}job-2/c", spared)):
+        store.upload_part(key, upload_id, 1, b"part")
+    for _ in range(2):
+        store.purge(f"{prefix}job/")
+    assert [item.key for item in store.list_prefix(prefix)] == [f"{prefix}job-2/a"]
+    with pytest.raises(UploadNotFound):
+        store.list_parts(f"{prefix}job/c", begun)
+    assert store.list_parts(f"{prefix}job-2/c", spared)
+    store.purge(f"{prefix}job-2/c")
+    with pytest.raises(UploadNotFound):
+        store.list_parts(f"{prefix}job-2/c", spared)
+    store.purge(f"{prefix}job-2/a")
+    assert list(store.list_prefix(prefix)) == []
+
+
+def test_purging_takes_old_versions_too(object_store: S3Store, stack: Stack, prefix: str) -> None:
+    """Where an operator has turned versioning on."""
+    settings = stack.settings().storage
+    client = make_client(settings, endpoint_url=settings.endpoint_url)
+    where = {"Bucket": object_store.bucket}
+    client.put_bucket_versioning(**where, VersioningConfiguration={"Status": "Enabled"})
+    try:
+        for body in (b"old", b"new"):
+            object_store.put_bytes(f"{prefix}x", body)
+        object_store.delete(f"{prefix}x")
+        before = client.list_object_versions(**where, Prefix=prefix)
+        assert len(before.get("Versions", [])) == 2, "the old bytes are still there"
+        object_store.purge(prefix)
+        after = client.list_object_versions(**where, Prefix=prefix)
+        assert not after.get("Versions")
+        assert not after.get("DeleteMarkers")
+    finally:
+        client.put_bucket_versioning(**where, VersioningConfiguration={"Status": "Suspended"})
 
 
 @pytest.mark.parametrize("bad", ["", "/", "projects", "a//b/", "../a/"])

@@ -1,0 +1,72 @@
+"""Deletions: asked for by requests, operators and retention; counted and finished by the sweeper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, update
+
+from app.db.models.deletion import Deletion
+from app.db.repositories.owned import OwnedRepository
+from app.domain.deletions import DeletionPlan, DeletionReason, DeletionSubject
+from app.domain.ids import new_id
+
+
+class DeletionRepository(OwnedRepository[Deletion]):
+    model = Deletion
+    noun = "deletion"
+
+    def ask(
+        self,
+        project_id: str,
+        subject: DeletionSubject,
+        subject_id: str,
+        *,
+        reason: DeletionReason,
+        key_id: str | None = None,
+        request_id: str | None = None,
+    ) -> Deletion:
+        """Add the row; from the commit on the sweeper sees to it."""
+        return self.add(
+            Deletion(
+                id=new_id("del"),
+                project_id=project_id,
+                subject=subject,
+                subject_id=subject_id,
+                reason=reason,
+                key_id=key_id,
+                request_id=request_id,
+            )
+        )
+
+    def page(self, project_id: str, after: str | None, limit: int) -> tuple[Sequence[Deletion], bool]:
+        """Newest first; `after` is the id of the last row of the page before."""
+        return self._page(project_id, after, limit)
+
+    def unfinished(self, limit: int = 100) -> Sequence[Deletion]:
+        """Of all projects, oldest first."""
+        query = select(Deletion).where(Deletion.finished_at.is_(None)).order_by(Deletion.id).limit(limit)
+        return self._session.scalars(query).all()
+
+    def count(self, deletion_id: str, plan: DeletionPlan, *, num_objects: int, num_bytes: int) -> None:
+        """Note what is about to go; a second time changes nothing."""
+        self._session.execute(
+            update(Deletion)
+            .where(Deletion.id == deletion_id, Deletion.counted_at.is_(None))
+            .values(
+                counted_at=func.clock_timestamp(),
+                num_objects=num_objects,
+                num_bytes=num_bytes,
+                digests=list(plan.digests),
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+    def finish(self, deletion_id: str) -> None:
+        """Nothing of it is left."""
+        self._session.execute(
+            update(Deletion)
+            .where(Deletion.id == deletion_id)
+            .values(finished_at=func.clock_timestamp())
+            .execution_options(synchronize_session=False)
+        )

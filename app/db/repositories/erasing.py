@@ -1,0 +1,243 @@
+"""What lies where of a thing that is to be deleted, and the erasure of its rows.
+
+A row that others refer to (a checkpoint that a job of another day was about) stays as an empty shell; all
+others go. Deletions and the audit trail stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.db.models.artifact import Artifact
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.deletion import Deletion
+from app.db.models.idempotency_key import IdempotencyKey
+from app.db.models.job import Job
+from app.db.models.job_event import JobEvent
+from app.db.models.outbox_message import OutboxMessage
+from app.db.models.queue_turn import QueueTurn
+from app.db.models.upload import Upload
+from app.db.repositories.job_changes import record, seconds
+from app.domain.deletions import DeletionPlan, DeletionSubject
+from app.domain.object_keys import (
+    checkpoint_prefix,
+    dataset_prefix,
+    outputs_prefix,
+    project_prefixes,
+    states_prefix,
+)
+from app.domain.states import LEASED, TERMINAL, JobState
+
+_OF_PROJECT = (Artifact, JobEvent, Job, Checkpoint, Dataset, Upload, OutboxMessage, IdempotencyKey, QueueTurn)
+"""In the order in which foreign keys let them go."""
+
+
+class ErasureRepository:
+    """The worker's role only. `plan` before anything goes, `erase` once the object store is empty."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def plan(self, deletion: Deletion, *, grace_s: float) -> DeletionPlan | None:
+        """Where its objects lie; None: not yet, a worker may still be writing there.
+
+        A worker that lost its lease is given `grace_s` from the job's end to notice.
+        """
+        jobs = self._jobs_about(deletion)
+        if any(job.state not in TERMINAL for job in jobs) or self._is_somebody_late(jobs, grace_s):
+            return None
+        plans: dict[DeletionSubject, Callable[[Deletion], DeletionPlan]] = {
+            DeletionSubject.CHECKPOINT: self._plan_checkpoint,
+            DeletionSubject.DATASET: self._plan_dataset,
+            DeletionSubject.UPLOAD: self._plan_upload,
+            DeletionSubject.PROJECT: self._plan_project,
+        }
+        return plans.get(deletion.subject, self._plan_job)(deletion)
+
+    def erase(self, deletion: Deletion) -> None:
+        """Its rows, and answers kept for repeated requests that show it."""
+        erasers: dict[DeletionSubject, Callable[[Deletion], None]] = {
+            DeletionSubject.JOB: lambda deletion: self._erase_job(deletion.subject_id),
+            DeletionSubject.JOB_OUTPUTS: self._erase_outputs,
+            DeletionSubject.CHECKPOINT: self._erase_checkpoint,
+            DeletionSubject.DATASET: self._erase_dataset,
+            DeletionSubject.UPLOAD: lambda deletion: self._erase_upload(deletion.subject_id),
+            DeletionSubject.PROJECT: self._erase_project,
+        }
+        erasers[deletion.subject](deletion)
+        self._session.flush()
+
+    # -- jobs that stand in the way
+
+    def _jobs_about(self, deletion: Deletion) -> list[Job]:
+        subject_id = deletion.subject_id
+        conditions: dict[DeletionSubject, ColumnElement[bool]] = {
+            DeletionSubject.CHECKPOINT: Job.checkpoint_id == subject_id,
+            DeletionSubject.DATASET: or_(Job.dataset_id == subject_id, Job.labelled_dataset_id == subject_id),
+            DeletionSubject.UPLOAD: Job.id.is_(None),
+            DeletionSubject.PROJECT: Job.project_id == subject_id,
+        }
+        query = select(Job).where(conditions.get(deletion.subject, Job.id == subject_id))
+        if deletion.subject is DeletionSubject.PROJECT:
+            query = query.where(Job.state.in_(LEASED))
+        return list(self._session.scalars(query).all())
+
+    def _is_somebody_late(self, jobs: list[Job], grace_s: float) -> bool:
+        suspects = [
+            job.id
+            for job in jobs
+            if job.attempt > 1 or (job.attempt == 1 and job.state is not JobState.SUCCEEDED)
+        ]
+        query = select(Job.id).where(
+            Job.id.in_(suspects), Job.finished_at > func.clock_timestamp() - seconds(grace_s)
+        )
+        return bool(suspects) and self._session.scalars(query.limit(1)).first() is not None
+
+    # -- where things lie
+
+    def _plan_job(self, deletion: Deletion) -> DeletionPlan:
+        return DeletionPlan(
+            places=_places_of_job(deletion.project_id, deletion.subject_id),
+            digests=self._digests(Artifact.job_id == deletion.subject_id),
+        )
+
+    def _plan_checkpoint(self, deletion: Deletion) -> DeletionPlan:
+        row = self._session.get(Checkpoint, deletion.subject_id)
+        if row is None:
+            return DeletionPlan(places=(), digests=())
+        upload = self._session.get_one(Upload, row.upload_id)
+        inspection = (
+            _places_of_job(row.project_id, row.inspect_job_id) if row.inspect_job_id is not None else ()
+        )
+        came_in = [{"name": row.filename, "sha256": row.sha256, "size_bytes": row.size_bytes}]
+        return DeletionPlan(
+            places=(checkpoint_prefix(row.project_id, row.id), upload.object_key, *inspection),
+            digests=(*(came_in if row.sha256 else []), *self._digests(Artifact.job_id == row.inspect_job_id)),
+        )
+
+    def _plan_dataset(self, deletion: Deletion) -> DeletionPlan:
+        row = self._session.get(Dataset, deletion.subject_id)
+        if row is None:
+            return DeletionPlan(places=(), digests=())
+        places = [dataset_prefix(row.project_id, row.id)]
+        if row.validate_job_id is not None:
+            places.extend(_places_of_job(row.project_id, row.validate_job_id))
+        digests: list[dict[str, Any]] = []
+        if row.upload_id is not None and self._is_only_user(row):
+            places.append(self._session.get_one(Upload, row.upload_id).object_key)
+            digests = [
+                {name: file.get(name) for name in ("name", "sha256", "size_bytes")}
+                for file in row.files or []
+            ]
+        return DeletionPlan(places=tuple(places), digests=tuple(digests))
+
+    def _is_only_user(self, row: Dataset) -> bool:
+        others = select(Dataset.id).where(
+            Dataset.upload_id == row.upload_id, Dataset.id != row.id, Dataset.deleted_at.is_(None)
+        )
+        return self._session.scalars(others.limit(1)).first() is None
+
+    def _plan_upload(self, deletion: Deletion) -> DeletionPlan:
+        row = self._session.get(Upload, deletion.subject_id)
+        return DeletionPlan(places=() if row is None else (row.object_key,), digests=())
+
+    def _plan_project(self, deletion: Deletion) -> DeletionPlan:
+        return DeletionPlan(
+            places=project_prefixes(deletion.subject_id),
+            digests=self._digests(Artifact.project_id == deletion.subject_id),
+        )
+
+    def _digests(self, condition: ColumnElement[bool]) -> tuple[dict[str, Any], ...]:
+        rows = self._session.scalars(select(Artifact).where(condition).order_by(Artifact.id))
+        return tuple({"name": row.name, "sha256": row.sha256, "size_bytes": row.size_bytes} for row in rows)
+
+    # -- rows
+
+    def _erase_job(self, job_id: str) -> None:
+        self._delete(OutboxMessage, OutboxMessage.payload["job_id"].astext == job_id)
+        self._delete(Artifact, Artifact.job_id == job_id)
+        self._delete(JobEvent, JobEvent.job_id == job_id)
+        self._forget_answers(job_id)
+        self._delete(Job, Job.id == job_id)
+
+    def _erase_outputs(self, deletion: Deletion) -> None:
+        self._delete(Artifact, Artifact.job_id == deletion.subject_id)
+        query = select(Job).where(Job.id == deletion.subject_id).with_for_update()
+        job = self._session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+        if job is None:
+            return
+        result = None if job.result is None else job.result | {"artifact_ids": []}
+        record(
+            self._session,
+            job,
+            "outputs_deleted",
+            {"deletion_id": deletion.id},
+            result=result,
+            resume_state=None,
+        )
+
+    def _erase_checkpoint(self, deletion: Deletion) -> None:
+        row = self._session.get(Checkpoint, deletion.subject_id)
+        if row is None:
+            return
+        upload_id, inspect_job_id = row.upload_id, row.inspect_job_id
+        if inspect_job_id is not None:
+            self._erase_job(inspect_job_id)
+        self._forget_answers(row.id)
+        row.filename, row.declared, row.inspection, row.error = "", {}, None, None
+        row.sha256 = row.weights_sha256 = row.upload_object_key = row.canonical_prefix = None
+        row.inspect_job_id = None
+        self._session.flush()
+        users = select(Job.id).where(Job.checkpoint_id == row.id).limit(1)
+        if self._session.scalars(users).first() is None:
+            self._delete(Checkpoint, Checkpoint.id == row.id)
+        self._erase_upload(upload_id)
+
+    def _erase_dataset(self, deletion: Deletion) -> None:
+        row = self._session.get(Dataset, deletion.subject_id)
+        if row is None:
+            return
+        upload_id = row.upload_id if self._is_only_user(row) else None
+        if row.validate_job_id is not None:
+            self._erase_job(row.validate_job_id)
+        self._forget_answers(row.id)
+        row.uri = row.class_names = row.templates = row.files = row.summary = row.error = None
+        row.validate_job_id = row.upload_id = None
+        self._session.flush()
+        users = select(Job.id).where(or_(Job.dataset_id == row.id, Job.labelled_dataset_id == row.id))
+        if self._session.scalars(users.limit(1)).first() is None:
+            self._delete(Dataset, Dataset.id == row.id)
+        if upload_id is not None:
+            self._erase_upload(upload_id)
+
+    def _erase_upload(self, upload_id: str) -> None:
+        row = self._session.get(Upload, upload_id)
+        if row is None:
+            return
+        self._forget_answers(upload_id)
+        row.filename, row.declared, row.declared_sha256, row.store_upload_id = "", {}, None, None
+        row.deleted_at = row.deleted_at or func.now()
+        self._session.flush()
+        checkpoints = select(Checkpoint.id).where(Checkpoint.upload_id == upload_id).limit(1)
+        datasets = select(Dataset.id).where(Dataset.upload_id == upload_id).limit(1)
+        if all(self._session.scalars(users).first() is None for users in (checkpoints, datasets)):
+            self._delete(Upload, Upload.id == upload_id)
+
+    def _erase_project(self, deletion: Deletion) -> None:
+        for table in _OF_PROJECT:
+            self._delete(table, table.project_id == deletion.subject_id)
+
+    def _forget_answers(self, shown_id: str) -> None:
+        self._delete(IdempotencyKey, IdempotencyKey.response_body["id"].astext == shown_id)
+
+    def _delete(self, table: type[Any], condition: ColumnElement[bool]) -> None:
+        self._session.execute(delete(table).where(condition).execution_options(synchronize_session=False))
+
+
+def _places_of_job(project_id: str, job_id: str) -> tuple[str, ...]:
+    return outputs_prefix(project_id, job_id), states_prefix(project_id, job_id)

@@ -1,0 +1,113 @@
+"""What has been kept long enough, of all projects: marked as deleted, with a deletion of its own each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.db.models.artifact import Artifact
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.deletion import Deletion
+from app.db.models.job import Job
+from app.db.repositories.audit import AuditRepository
+from app.db.repositories.deletions import DeletionRepository
+from app.db.repositories.job_changes import seconds
+from app.domain.deletions import DeletionReason, DeletionSubject
+from app.domain.states import PUBLIC_KINDS, TERMINAL, CheckpointState, DatasetState
+
+DAY_S = 86_400.0
+ACTOR = "retention"
+Kept = TypeVar("Kept", Checkpoint, Dataset)
+
+
+class RetentionRepository:
+    """The sweeper's. Ages in days; each call takes at most `limit` and returns how many."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._deletions = DeletionRepository(session)
+        self._audit = AuditRepository(session)
+
+    def end_outputs(self, older_than_days: float, limit: int = 100) -> int:
+        """Files of jobs that ended before then."""
+        is_asked = select(Deletion.id).where(Deletion.subject_id == Job.id, Deletion.finished_at.is_(None))
+        has_files = select(Artifact.id).where(
+            Artifact.job_id == Job.id, Artifact.created_at < _before(older_than_days)
+        )
+        query = (
+            select(Job)
+            .where(
+                Job.kind.in_(PUBLIC_KINDS),
+                Job.state.in_(TERMINAL),
+                Job.finished_at < _before(older_than_days),
+                Job.deleted_at.is_(None),
+                has_files.exists(),
+                ~is_asked.exists(),
+            )
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        jobs = self._session.scalars(query).all()
+        for job in jobs:
+            self._ask(job.project_id, DeletionSubject.JOB_OUTPUTS, job.id)
+        return len(jobs)
+
+    def end_unused(self, older_than_days: float, limit: int = 100) -> int:
+        """Accepted checkpoints and ready data sets that no job of a customer's ever read."""
+        created = _before(older_than_days)
+        checkpoints = self._checkpoints(
+            limit, Checkpoint.state == CheckpointState.ACCEPTED, Checkpoint.created_at < created
+        )
+        datasets = self._datasets(limit, Dataset.state == DatasetState.READY, Dataset.created_at < created)
+        return self._end(checkpoints, datasets)
+
+    def end_rejected(self, older_than_days: float, limit: int = 100) -> int:
+        """What is known of rejected checkpoints and data sets."""
+        changed = _before(older_than_days)
+        checkpoints = self._checkpoints(
+            limit, Checkpoint.state == CheckpointState.REJECTED, Checkpoint.updated_at < changed
+        )
+        datasets = self._datasets(limit, Dataset.state == DatasetState.REJECTED, Dataset.updated_at < changed)
+        return self._end(checkpoints, datasets)
+
+    def _checkpoints(self, limit: int, *conditions: ColumnElement[bool]) -> Sequence[Checkpoint]:
+        used = select(Job.id).where(Job.checkpoint_id == Checkpoint.id, Job.kind.in_(PUBLIC_KINDS))
+        return self._kept(Checkpoint, limit, ~used.exists(), *conditions)
+
+    def _datasets(self, limit: int, *conditions: ColumnElement[bool]) -> Sequence[Dataset]:
+        used = select(Job.id).where(
+            or_(Job.dataset_id == Dataset.id, Job.labelled_dataset_id == Dataset.id),
+            Job.kind.in_(PUBLIC_KINDS),
+        )
+        return self._kept(Dataset, limit, ~used.exists(), *conditions)
+
+    def _kept(self, table: type[Kept], limit: int, *conditions: ColumnElement[bool]) -> Sequence[Kept]:
+        query = select(table).where(table.deleted_at.is_(None), *conditions).limit(limit)
+        return self._session.scalars(query.with_for_update(skip_locked=True)).all()
+
+    def _end(self, checkpoints: Sequence[Checkpoint], datasets: Sequence[Dataset]) -> int:
+        for checkpoint in checkpoints:
+            checkpoint.deleted_at = func.now()
+            self._ask(checkpoint.project_id, DeletionSubject.CHECKPOINT, checkpoint.id)
+        for dataset in datasets:
+            dataset.deleted_at = func.now()
+            self._ask(dataset.project_id, DeletionSubject.DATASET, dataset.id)
+        return len(checkpoints) + len(datasets)
+
+    def _ask(self, project_id: str, subject: DeletionSubject, subject_id: str) -> None:
+        self._deletions.ask(project_id, subject, subject_id, reason=DeletionReason.RETENTION)
+        self._audit.add(
+            project_id=project_id,
+            key_id=None,
+            action=f"{subject}.delete",
+            target_id=subject_id,
+            actor=ACTOR,
+        )
+
+
+def _before(days: float) -> ColumnElement[object]:
+    return func.clock_timestamp() - seconds(days * DAY_S)
