@@ -163,11 +163,11 @@ def _put_to_sleep(place: Place, stage: Stage, undisturbed: Undisturbed, writes: 
         if write.startswith("commit finish"):
             send(process, signal.SIGCONT)  # it has won already; there is nobody to be fenced off by
         found = stage.judge(undisturbed, job_id, folder, time.time(), None)
-        before = _everything(stage, job_id)
+        before = everything(stage, job_id)
         send(process, signal.SIGCONT)
         process.join(PATIENCE_S)
         wait_for(lambda: not processes_in(folder), 10.0, "the sleeper's processes are gone")
-        changed = _everything(stage, job_id) ^ before
+        changed = everything(stage, job_id) ^ before
         if changed:
             found.faults.append(f"the sleeper wrote: {sorted(map(str, changed))[:4]}")
         return _told(place, f"asleep {side} {write}", found, reached)
@@ -181,7 +181,7 @@ def _put_to_sleep(place: Place, stage: Stage, undisturbed: Undisturbed, writes: 
     )
 
 
-def _everything(stage: Stage, job_id: str) -> set[tuple[Any, ...]]:
+def everything(stage: Stage, job_id: str) -> set[tuple[Any, ...]]:
     """All objects, as the store lists them, and the job's row and events."""
     objects = {(item.key, item.etag, item.size_bytes) for item in stage.scene.store.list_prefix("")}
     job = stage.scene.job(job_id)

@@ -27,6 +27,8 @@ class Trouble:
     method: str = ""
     part: str = ""
     delay_s: float = 0.0
+    ends_at: float = float("inf")
+    """On time.monotonic(): what did not go wrong by then goes well."""
 
 
 class StoreProxy:
@@ -104,8 +106,10 @@ class StoreProxy:
 
     def _take(self, method: str, path: str) -> Trouble | None:
         with self._lock:
+            now = time.monotonic()
+            self._troubles = [t for t in self._troubles if t.times > 0 and now < t.ends_at]
             for trouble in self._troubles:
-                if trouble.times > 0 and trouble.method in ("", method) and trouble.part in path:
+                if trouble.method in ("", method) and trouble.part in path:
                     trouble.times -= 1
                     self.num_troubles += 1
                     return trouble

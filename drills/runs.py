@@ -93,16 +93,16 @@ class Stage:
         is_free = job.lease_expires_at is None or job.lease_expires_at.timestamp() < now
         return is_due and is_free
 
-    def undisturbed(self) -> Undisturbed:
-        """Two runs must agree, or nothing can be compared with them."""
+    def undisturbed(self, times: int = 2) -> Undisturbed:
+        """Runs must agree with each other, or nothing can be compared with them."""
         digests, logs = set(), []
-        for _ in range(2):
+        for _ in range(times):
             job_id = self.scene.order()
             (folder,) = self.finish(job_id)
             digests.add(self.scene.digests(job_id)[WEIGHTS])
             logs.append(read_log(folder / "writes.log"))
         if len(digests) != 1:
-            raise RuntimeError("two undisturbed runs gave different weights")
+            raise RuntimeError("undisturbed runs gave different weights")
         names = dict.fromkeys(line["write"] for log in logs for line in log)
         return Undisturbed(weights_sha256=digests.pop(), writes=tuple(names))
 
