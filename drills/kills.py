@@ -34,7 +34,7 @@ from drills.worker_entry import Workers
 
 NAME = "kills"
 TITLE = "Killed, told to leave, put to sleep"
-MAX_ORDINAL = 3
+MAX_ORDINAL = 2
 """Of writes of one name (states are saved many times) so many are broken."""
 LEAVE_WITHIN_S = 20.0
 QUICK_WRITES = ("commit claim #1", "put states/weights.safetensors #2", "commit finish_succeeded #1")
