@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import drills
+from app.logs import configure_logging
 from drills import page, records
 from drills.drill import Drill, OutOfTime, Place
 
@@ -37,6 +38,7 @@ def find_drills() -> dict[str, Drill]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the chosen drills, all of them unless told otherwise; returns the exit code."""
     known = find_drills()
+    configure_logging(level="ERROR", json_lines=False)
     parser = argparse.ArgumentParser(prog="python -m drills", description="Break things; see what happens.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
