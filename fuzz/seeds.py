@@ -1,0 +1,98 @@
+"""Where fuzzing starts: small files made by code, benign and hostile, one folder a target. Kept nowhere."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from tests.fixtures import pickle_assembly as asm
+from tests.fixtures.hostile.corpus import HOSTILE
+from tests.fixtures.hostile_images import IMAGES
+from tests.fixtures.hostile_shards import SHARDS
+from tests.fixtures.hostile_texts import MANIFESTS, TEXTS
+from tests.fixtures.shards import good_pair, write_tar
+
+Seeds = Iterator[tuple[str, bytes]]
+MAX_SEED_BYTES = 256 * 1024
+_SMALL_STATE = {"a.weight": torch.zeros(2, 3), "a.bias": torch.zeros(3)}
+
+
+def seeds_of(target: str) -> Seeds:
+    """Name and bytes of every seed of one target that is small enough to be mutated with profit."""
+    made = {"zip": _zip, "pickle": _pickle, "safetensors": _safetensors, "tar": _tar, "image": _image}
+    for name, data in made.get(target, _text)():
+        if 0 < len(data) <= MAX_SEED_BYTES:
+            yield name, data
+
+
+def _checkpoints() -> Seeds:
+    with tempfile.TemporaryDirectory() as folder:
+        good = Path(folder, "good")
+        asm.write_state(good, _SMALL_STATE)
+        yield "small_state", good.read_bytes()
+        for name, file in HOSTILE.items():
+            path = Path(folder, name)
+            file.write(path, Path(folder, "canary"))
+            if path.is_file():
+                yield name, path.read_bytes()
+
+
+def _zip() -> Seeds:
+    return ((name, data) for name, data in _checkpoints() if data.startswith(b"PK"))
+
+
+def _pickle() -> Seeds:
+    for name, data in _checkpoints():
+        if not data.startswith(b"PK"):
+            continue
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            try:
+                with zipfile.ZipFile(file.name) as archive:
+                    pickles = [one for one in archive.namelist() if one.endswith("data.pkl")]
+                    found = archive.read(pickles[0]) if pickles else b""
+            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError):
+                continue
+        yield f"{name}-state", b"S" + found
+        yield f"{name}-script", b"T" + found
+
+
+def _safetensors() -> Seeds:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    yield "small", len(header).to_bytes(8, "little") + header + bytes(24)
+    for name, data in _checkpoints():
+        if data[8:9] == b"{":
+            yield name, data
+
+
+def _tar() -> Seeds:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, members in {
+            "one_pair": good_pair("a"),
+            "two_pairs": [*good_pair("a"), *good_pair("b")],
+        }.items():
+            yield name, b"R" + write_tar(Path(folder, name), members).read_bytes()
+        for name, case in SHARDS.items():
+            path = Path(folder, name)
+            case.write(path)
+            if path.stat().st_size <= MAX_SEED_BYTES:
+                yield name, b"R" + path.read_bytes()
+
+
+def _image() -> Seeds:
+    return ((name, case.make()) for name, case in IMAGES.items() if case.is_quick)
+
+
+def _text() -> Seeds:
+    for name, case in TEXTS.items():
+        yield name, (b"j" if case.extension == "json" else b"t") + case.data
+    for name, data in MANIFESTS.items():
+        yield name, b"m" + data
+    yield "templates", b"pa photo of a {c}.\n# a comment\n{c}\n"
+    yield "class_names", b"ccat\ndog\n"
