@@ -63,14 +63,28 @@ def _disk(ground: Ground) -> Mapping[str, Case]:
 
 
 def _memory(ground: Ground) -> Mapping[str, Case]:
-    codes = {"out_of_memory", "child_killed"}
-    tight = partial(_broken_attempt, ground, codes, memory_bytes=_TIGHT_MEMORY_BYTES)
+    """A job that is too large for the limit would be so again: it fails, and its customer may retry it."""
+    stage = ground.stage
+
+    def tight() -> Broken:
+        job_id = stage.scene.order()
+        process, folder = stage.start(job_id, memory_bytes=_TIGHT_MEMORY_BYTES)
+        process.join(_PATIENCE_S)
+        job = stage.scene.job(job_id)
+        state, code = job.state, (job.error or {}).get("code")
+        with stage.scene.hands.unit_of_work() as unit:
+            unit.jobs.retry(stage.scene.project_id, job_id)
+        found = stage.judge(ground.undisturbed, job_id, folder, time.time(), process.exitcode)
+        if (state, code) != (JobState.FAILED, "out_of_memory"):
+            found.faults.append(f"under the limit it ended {state}: {code}")
+        return found
+
     return {f"{_TIGHT_MEMORY_BYTES // MIB} MiB": tight}
 
 
 def _clock(ground: Ground) -> Mapping[str, Case]:
     def wrong(hours: float) -> Broken:
-        return ground.stage.broken_by(ground.undisturbed, clock_offset_s=hours * 3600)
+        return _broken_attempt(ground, {"worker_clock_wrong"}, clock_offset_s=hours * 3600)
 
     hours = (_HOURS_WRONG,) if ground.quick else (_HOURS_WRONG, -_HOURS_WRONG)
     return {f"{h:+d} h": partial(wrong, h) for h in hours}
@@ -138,10 +152,16 @@ def _poison(ground: Ground) -> Mapping[str, Case]:
 _THEN = "; then the job succeeds on a good machine, once, with the weights of an undisturbed run"
 GROUPS: Groups = (
     Group(broken="disk full in the job's folder", expected="told as disk_full" + _THEN, cases=_disk),
-    Group(broken="memory limit hit", expected="told as want of memory" + _THEN, cases=_memory),
+    Group(
+        broken="memory limit hit",
+        expected="failed, told as out_of_memory; retried by its customer under a higher limit it succeeds, "
+        "once, with the weights of an undisturbed run",
+        cases=_memory,
+    ),
     Group(
         broken="a worker's clock wrong by hours (Python's wall clock and the clock that signs requests)",
-        expected="the job succeeds, once: leases go by the database's clock",
+        expected="leases go by the database's clock; the store does not believe what such a worker signs: "
+        "told as worker_clock_wrong" + _THEN,
         cases=_clock,
     ),
     Group(broken="two sweepers at once", expected="a lost lease is taken back once", cases=_sweepers),

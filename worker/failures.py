@@ -11,7 +11,7 @@ from typing import Any
 
 from app.domain.errors import DomainError
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
-from app.storage.errors import AccessDenied, BucketNotFound, ObjectNotFound, StorageError
+from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
 from sanitizer.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
@@ -69,6 +69,13 @@ def from_storage(error: StorageError) -> AttemptFailed:
             "input_missing",
             "A file that the job needs is no longer in the object store.",
             "Upload the checkpoint again, or register the data set again.",
+        )
+    if isinstance(error, ClockWrong):
+        return AttemptFailed(
+            "worker_clock_wrong",
+            "The clock of the worker that had the job is wrong, and the object store does not believe it.",
+            "The job is tried again by itself, on another worker if there is one; the operator sets the clock.",
+            retry_in_s=OUTAGE_RETRY_S,
         )
     if isinstance(error, AccessDenied | BucketNotFound):
         return AttemptFailed(

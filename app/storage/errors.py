@@ -8,6 +8,7 @@
     ├── SizeMismatch         the parts stored are not as many bytes as were declared
     ├── PreconditionFailed   the key is taken already (or changed while it was read)
     ├── AccessDenied         the store refuses our credentials for this action
+    │   └── ClockWrong       because our clock or the store's is wrong
     └── StoreUnavailable     no answer, or an answer that says "later"; the only one worth a retry
 
 Messages name keys and codes; never a credential, never a presigned URL.
@@ -55,6 +56,10 @@ class PreconditionFailed(StorageError):
 
 class AccessDenied(StorageError):
     """Wrong or insufficient credentials."""
+
+
+class ClockWrong(AccessDenied):
+    """The store refuses us, and its clock and ours are minutes apart: signatures carry the time."""
 
 
 class StoreUnavailable(StorageError):

@@ -7,8 +7,10 @@ Portable across S3 servers: path addressing by default, SigV4, checksums only wh
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -29,6 +31,7 @@ from app.settings import StorageSettings
 from app.storage.errors import (
     AccessDenied,
     BucketNotFound,
+    ClockWrong,
     ObjectNotFound,
     PartsRefused,
     PreconditionFailed,
@@ -59,8 +62,10 @@ _BY_CODE: dict[str, type[StorageError]] = {
     "SlowDown": StoreUnavailable,
     "ServiceUnavailable": StoreUnavailable,
     "RequestTimeout": StoreUnavailable,
-    "RequestTimeTooSkewed": AccessDenied,
+    "RequestTimeTooSkewed": ClockWrong,
 }
+_MAX_SKEW_S = 300.0
+"""Stores take a quarter of an hour; no clock that somebody keeps is wrong by a third of it."""
 _UNREACHABLE = (BotoConnectionError, HTTPClientError, IncompleteReadError)
 
 
@@ -122,4 +127,16 @@ def _from_response(error: ClientError, subject: str) -> StorageError:
     kind = _BY_CODE.get(code)
     if kind is None:
         kind = StoreUnavailable if status >= 500 or status == 429 else StorageError
+    if kind is AccessDenied and _clocks_differ(error):
+        kind = ClockWrong  # not every store says so, and none does in an answer to HEAD
     return kind(f"{subject}: {code or 'error'} ({error.operation_name}, HTTP {status})")
+
+
+def _clocks_differ(error: ClientError) -> bool:
+    """Whether the answer's own date is so far from ours that stores refuse what we sign."""
+    date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        stores = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return False
+    return abs(time.time() - stores) > _MAX_SKEW_S

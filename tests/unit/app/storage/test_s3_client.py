@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 
 from app.storage.errors import (
     AccessDenied,
     BucketNotFound,
+    ClockWrong,
     ObjectNotFound,
     PartsRefused,
     PreconditionFailed,
@@ -19,9 +22,10 @@ from app.storage.s3_client import translated
 from app.storage.s3_shapes import attachment
 
 
-def response(code: str, status: int) -> ClientError:
+def response(code: str, status: int, **headers: str) -> ClientError:
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": headers}
     return ClientError(
-        {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": metadata},  # type: ignore[typeddict-item]
         "GetObject",
     )
 
@@ -38,6 +42,10 @@ def response(code: str, status: int) -> ClientError:
         (response("PreconditionFailed", 412), PreconditionFailed),
         (response("ConditionalRequestConflict", 409), PreconditionFailed),
         (response("SignatureDoesNotMatch", 403), AccessDenied),
+        (response("RequestTimeTooSkewed", 403), ClockWrong),
+        (response("403", 403, date="Mon, 05 Jan 2026 10:00:00 GMT"), ClockWrong),
+        (response("403", 403, date=formatdate(usegmt=True)), AccessDenied),
+        (response("403", 403, date="yesterday"), AccessDenied),
         (response("SlowDown", 503), StoreUnavailable),
         (response("InternalError", 500), StoreUnavailable),
         (response("Whatever", 429), StoreUnavailable),
