@@ -74,7 +74,7 @@ def from_storage(error: StorageError) -> AttemptFailed:
         return AttemptFailed(
             "worker_clock_wrong",
             "The clock of the worker that had the job is wrong, and the object store does not believe it.",
-            "The job is tried again by itself, on another worker if there is one; the operator sets the clock.",
+            "The job is tried again by itself, on another worker if there is one. Operator: set the clock.",
             retry_in_s=OUTAGE_RETRY_S,
         )
     if isinstance(error, AccessDenied | BucketNotFound):
