@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from app.domain.errors import InvalidInput
 from app.domain.limits import MAX_DATASET_FILES
+from app.domain.object_keys import FOLDERS
 
 CLASS_NAMES_FILE = "classnames.txt"
 TEMPLATES_FILE = "zeroshot_classification_templates.txt"
@@ -97,13 +98,17 @@ def _expand(name: str, max_files: int) -> list[str]:
     return [f"{head}{number:0{width}d}{tail}" for number in range(first, last + 1)]
 
 
-def check_allowed(reference: DatasetReference, allowed_prefixes: Iterable[str]) -> None:
+def check_allowed(
+    reference: DatasetReference, allowed_prefixes: Iterable[str], *, own_bucket: str | None = None
+) -> None:
     """Raise InvalidInput `dataset_uri_not_allowed` unless the reference lies below an allowed prefix.
 
-    `allowed_prefixes` have the form `s3://bucket/prefix/`, the last slash included.
+    `allowed_prefixes` have the form `s3://bucket/prefix/`, the last slash included. In `own_bucket` the
+    service's own folders, which hold other projects' files, are never allowed, whatever the operator set.
     """
     place = f"s3://{reference.bucket}/{reference.prefix}"
-    if not any(place.startswith(prefix) for prefix in allowed_prefixes):
+    is_inward = reference.bucket == own_bucket and reference.prefix.split("/")[0] in FOLDERS
+    if is_inward or not any(place.startswith(prefix) for prefix in allowed_prefixes):
         raise _refuse(
             "dataset_uri_not_allowed",
             "The reference lies outside the places that this service may read.",

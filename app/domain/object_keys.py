@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import re
 
+FOLDERS = ("uploads", "checkpoints", "datasets", "outputs", "states")
+"""The first part of every key."""
+
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -45,9 +48,7 @@ def dataset_prefix(project_id: str, dataset_id: str) -> str:
 
 def project_prefixes(project_id: str) -> tuple[str, ...]:
     """Everything that any of the functions above and below can name for the project."""
-    return tuple(
-        f"{kind}/{project_id}/" for kind in ("uploads", "checkpoints", "datasets", "outputs", "states")
-    )
+    return tuple(f"{folder}/{project_id}/" for folder in FOLDERS)
 
 
 def outputs_prefix(project_id: str, job_id: str) -> str:
