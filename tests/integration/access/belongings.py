@@ -1,0 +1,155 @@
+"""A project that has one of everything, every text of it marked, so that a leak is seen wherever it shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.db.models.artifact import Artifact
+from app.db.models.deletion import Deletion
+from app.db.models.project_quota import ProjectQuota
+from app.domain.deletions import DeletionReason, DeletionSubject
+from app.domain.ids import new_id
+from app.domain.object_keys import in_prefix, output_attempt_prefix
+from app.domain.states import DatasetKind, JobState
+from app.services import api_keys
+from tests.integration.api.service import MIB, Service, Tenant
+
+REPORT = b'{"schema_version": 1}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belongings:
+    """`ids`: prefix → ids of the project's rows of that kind, in every state that routes tell apart."""
+
+    tenant: Tenant
+    mark: str
+    ids: Mapping[str, tuple[str, ...]]
+    data_uri: str
+    idempotency_key: str
+    """Of the request that made the first queued job, whose body is `order`."""
+    order: Mapping[str, object]
+
+    def first(self, prefix: str) -> str:
+        return self.ids[prefix][0]
+
+
+def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
+    """Give the project one of everything. What a worker or an operator would do is written by hand."""
+    api = tenant.http
+    uploads = _uploads(api, mark)
+    checkpoint = service.checkpoint(project_id=tenant.project_id)
+    pairs = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
+    labelled = service.dataset(
+        DatasetKind.LABELLED, project_id=tenant.project_id, class_names=(f"{mark} zero", "one", "banana")
+    )
+    order = {
+        "kind": "sanitize",
+        "checkpoint_id": checkpoint,
+        "dataset_id": pairs,
+        "audit": {"dataset_id": labelled, "target": "banana"},
+        "metadata": {"note": mark},
+    }
+    headers = {"Idempotency-Key": f"key-of-{mark}"}
+    jobs = [_checked(api.post("/v1/jobs", json=order, headers=headers))]
+    jobs += [_checked(api.post("/v1/jobs", json=order | {"seed": seed})) for seed in (1, 2, 3)]
+    report = _finish(service, tenant, jobs[1])
+    service.set_job(jobs[2], JobState.FAILED, error='{"code": "child_crashed", "message": "it ended"}')
+    service.set_job(jobs[3], JobState.PAUSED)
+    ids = {
+        "upl": uploads,
+        "ckpt": (checkpoint,),
+        "ds": (pairs, labelled),
+        "job": tuple(jobs),
+        "art": (report,),
+        "key": (_key(service, tenant, mark),),
+        "del": (_deletion(service, tenant),),
+        "prj": (tenant.project_id,),
+    }
+    _written_by_operators_and_workers(service, tenant)
+    return Belongings(
+        tenant=tenant,
+        mark=mark,
+        ids=ids | {"aud": (_newest_entry(service, tenant),)},
+        data_uri=f"s3://{service.store.bucket}/allowed/{mark}/",
+        idempotency_key=headers["Idempotency-Key"],
+        order=order,
+    )
+
+
+def _checked(answer: httpx.Response) -> str:
+    """The id of what was made."""
+    assert answer.status_code < 300, answer.text
+    return str(answer.json()["id"])
+
+
+def _uploads(api: httpx.Client, mark: str) -> tuple[str, str]:
+    """An open one with a part at the store, and a completed one that can become a data set."""
+    announced = {"filename": f"{mark}.pt", "size_bytes": 7 * MIB}
+    opened = api.post("/v1/uploads", json=announced)
+    httpx.put(opened.json()["parts"][0]["url"], content=bytes(5 * MIB)).raise_for_status()
+    announced = {"filename": f"{mark}.tar", "size_bytes": 3, "purpose": "dataset"}
+    whole = _checked(api.post("/v1/uploads", json=announced))
+    _checked(api.put(f"/v1/uploads/{whole}/content", content=b"abc"))
+    _checked(api.post(f"/v1/uploads/{whole}/complete"))
+    return _checked(opened), whole
+
+
+def _finish(service: Service, tenant: Tenant, job_id: str) -> str:
+    """The job has succeeded and left a report; its artifact's id."""
+    key = in_prefix(output_attempt_prefix(tenant.project_id, job_id, 1), "report.json")
+    service.store.put_bytes(key, REPORT, content_type="application/json")
+    row = Artifact(
+        id=new_id("art"),
+        project_id=tenant.project_id,
+        job_id=job_id,
+        attempt=1,
+        name="report.json",
+        object_key=key,
+        size_bytes=len(REPORT),
+        sha256=hashlib.sha256(REPORT).hexdigest(),
+        media_type="application/json",
+    )
+    with service.database.unit_of_work() as unit:
+        unit.artifacts.add(row)
+    service.set_job(job_id, JobState.SUCCEEDED, attempt=1, result="{}")
+    return row.id
+
+
+def _key(service: Service, tenant: Tenant, mark: str) -> str:
+    with service.database.unit_of_work() as unit:
+        row, _ = api_keys.issue(unit, project_id=tenant.project_id, name=f"key {mark}")
+    return row.id
+
+
+def _deletion(service: Service, tenant: Tenant) -> str:
+    row = Deletion(
+        id=new_id("del"),
+        project_id=tenant.project_id,
+        subject=DeletionSubject.JOB,
+        subject_id=new_id("job"),
+        reason=DeletionReason.OPERATOR,
+    )
+    with Session(service.engine, expire_on_commit=False) as session, session.begin():
+        session.add(row)
+    return row.id
+
+
+def _written_by_operators_and_workers(service: Service, tenant: Tenant) -> None:
+    with service.database.unit_of_work() as unit:
+        unit.quotas.set(ProjectQuota(project_id=tenant.project_id, waiting_jobs=9000))
+    service.execute(
+        "INSERT INTO queue_turns (project_id, queue, served_at) VALUES (:project, 'heavy', now())",
+        project=tenant.project_id,
+    )
+
+
+def _newest_entry(service: Service, tenant: Tenant) -> str:
+    query = text("SELECT max(id) FROM audit_entries WHERE project_id = :project")
+    with service.engine.connect() as connection:
+        return str(connection.scalar(query, {"project": tenant.project_id}))
