@@ -24,7 +24,7 @@ from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.storage.port import ObjectStore
 
-_READS = frozenset({"peek", "time"})
+_READS = frozenset({"peek", "time", "is_anything_due"})
 _HOLD_S = 300.0
 
 

@@ -53,27 +53,30 @@ class Rows:
 
 
 def read_rows(connection: Connection[DictRow], bucket: str) -> Rows:
-    """Everything that names an object of ours."""
+    """Everything that names an object of ours, and is not about to be deleted."""
     rows = Rows(
         jobs={r["id"]: r for r in connection.execute("SELECT id, state, finished_at, swept_at FROM jobs")},
         checkpoints={r["id"]: r for r in connection.execute("SELECT * FROM checkpoints")},
         uploads={r["id"]: r for r in connection.execute("SELECT * FROM uploads")},
     )
     expect = rows.expected
+    going = {row["subject_id"] for row in connection.execute("SELECT subject_id FROM deletions")}
     query = """SELECT artifacts.*, checkpoints.id AS checkpoint_id, canonical_prefix FROM artifacts
         LEFT JOIN checkpoints ON inspect_job_id = job_id"""
     for row in connection.execute(query):
-        if row["checkpoint_id"] is None or row["canonical_prefix"] is not None:
+        is_there = row["checkpoint_id"] is None or row["canonical_prefix"] is not None
+        if is_there and not going & {row["job_id"], row["checkpoint_id"], row["project_id"]}:
             expect[row["object_key"]] = Expected(
                 row=f"artifact {row['id']}", size_bytes=row["size_bytes"], sha256=row["sha256"]
             )
     for row in rows.checkpoints.values():
-        if row["upload_object_key"] is not None:
+        if row["upload_object_key"] is not None and not going & {row["id"], row["project_id"]}:
             expect[row["upload_object_key"]] = Expected(
                 row=f"checkpoint {row['id']}", size_bytes=row["size_bytes"], sha256=row["sha256"]
             )
     for row in rows.uploads.values():
-        if row["state"] == "completed" and row["purpose"] == "dataset":
+        is_kept = row["state"] == "completed" and row["purpose"] == "dataset"
+        if is_kept and not going & {row["id"], row["project_id"]}:
             expect[row["object_key"]] = Expected(row=f"upload {row['id']}", size_bytes=row["size_bytes"])
     for row in connection.execute("SELECT id, files FROM datasets WHERE files IS NOT NULL"):
         for file in row["files"]:

@@ -136,7 +136,8 @@ PROMISES: Sequence[Promise] = (
             SELECT jobs.id, kind, missing FROM jobs
             CROSS JOIN LATERAL jsonb_array_elements_text(%(must_have)s::jsonb->kind) AS wanted(missing)
             WHERE state = 'succeeded' AND NOT EXISTS (
-              SELECT FROM artifacts WHERE job_id = jobs.id AND name = missing)""",
+              SELECT FROM artifacts WHERE job_id = jobs.id AND name = missing)
+            AND NOT EXISTS (SELECT FROM deletions WHERE subject_id = jobs.id)""",
         sentence="Job {id} ({kind}) succeeded without {missing}.",
     ),
     Promise(
@@ -144,7 +145,8 @@ PROMISES: Sequence[Promise] = (
         query="""
             SELECT jobs.id, named FROM jobs
             CROSS JOIN LATERAL jsonb_array_elements_text(result->'artifact_ids') AS names(named)
-            WHERE NOT EXISTS (SELECT FROM artifacts WHERE artifacts.id = named AND job_id = jobs.id)""",
+            WHERE NOT EXISTS (SELECT FROM artifacts WHERE artifacts.id = named AND job_id = jobs.id)
+            AND NOT EXISTS (SELECT FROM deletions WHERE subject_id = jobs.id)""",
         sentence="The result of job {id} names {named}, which is not there.",
     ),
     Promise(
