@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from app.domain.shown_texts import is_fit_to_show
 
 _ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
@@ -19,6 +21,19 @@ DatasetId = Annotated[str, Field(pattern=f"^ds_{_ULID}$", examples=["ds_01k00000
 UploadId = Annotated[str, Field(pattern=f"^upl_{_ULID}$", examples=["upl_01k0000000000000000000000c"])]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256, 64 lower-case hex digits.")]
 Time = Annotated[datetime, Field(description="RFC 3339, UTC.")]
+
+
+def _fit_to_show(text: str) -> str:
+    if not is_fit_to_show(text):
+        raise PydanticCustomError(
+            "unfit_to_show",
+            "Names must be one line, without control characters and changes of writing direction.",
+        )
+    return text
+
+
+FIT_TO_SHOW = AfterValidator(_fit_to_show)
+"""For text that people will see; stands behind the Field, whose pattern would not be published otherwise."""
 
 
 def unstorable_text(value: object, pointer: str = "") -> Iterator[str]:

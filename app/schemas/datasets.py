@@ -9,13 +9,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.dataset import Dataset
-from app.schemas.common import Page, StoredProblem, Time, UploadId, WireIn, WireOut
+from app.schemas.common import FIT_TO_SHOW, Page, StoredProblem, Time, UploadId, WireIn, WireOut
 from sanitizer.recipe import Share
 
 DatasetKindName = Literal["pairs", "labelled"]
-ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+ClassName = Annotated[str, Field(min_length=1, max_length=200), FIT_TO_SHOW]
 Template = Annotated[
-    str, Field(min_length=1, max_length=300, pattern=r"\{c\}", examples=["a photo of a {c}."])
+    str, Field(min_length=1, max_length=300, pattern=r"\{c\}", examples=["a photo of a {c}."]), FIT_TO_SHOW
 ]
 
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from app.db.models.upload import Upload
 from app.domain.limits import MAX_FILENAME_CHARACTERS, MAX_PARTS_PER_BATCH
-from app.schemas.common import Sha256, Time, WireIn, WireOut
+from app.schemas.common import FIT_TO_SHOW, Sha256, Time, WireIn, WireOut
 from sanitizer.recipe import DeclaredOptions
 
 Purpose = Literal["checkpoint", "dataset"]
@@ -29,6 +29,7 @@ class UploadIn(WireIn):
             examples=["clip-rn50.pt"],
             description="Shown to people; never used as a path.",
         ),
+        FIT_TO_SHOW,
     ]
     size_bytes: Annotated[int, Field(ge=1, examples=[409_600_000])]
     sha256: Sha256 | None = None
