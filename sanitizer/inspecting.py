@@ -1,10 +1,16 @@
-"""Hostile bytes → canonical weights and findings. Loads torch; neither open_clip nor torchvision."""
+"""Hostile bytes → canonical weights and findings. Refuses what it can before torch is loaded.
+
+What is left is read with torch, loaded by name only then; neither open_clip nor torchvision is needed.
+"""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
-from sanitizer.checkpoints.inspection import inspect_upload
+from sanitizer.checkpoints.containers import check_container
+from sanitizer.checkpoints.digests import check_digest
+from sanitizer.errors import CheckpointRejected
 from sanitizer.jobspec import Inspection
 from sanitizer.progress import PhaseFinished, PhaseStarted, Progress, ignore
 from sanitizer.recipe import DeclaredOptions
@@ -21,7 +27,14 @@ def inspect(
 ) -> Inspection:
     """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected."""
     progress(PhaseStarted(phase="inspect", total=None, unit="bytes"))
-    inspection = inspect_upload(
+    if upload.is_file():
+        try:
+            check_container(upload)
+        except CheckpointRejected:
+            check_digest(upload, expected_sha256)  # bytes damaged on their way are refused as that
+            raise
+    gate = importlib.import_module("sanitizer.checkpoints.inspection")
+    inspection: Inspection = gate.inspect_upload(
         upload, out_dir, declared=declared, filename=filename, expected_sha256=expected_sha256
     )
     progress(PhaseFinished(phase="inspect"))

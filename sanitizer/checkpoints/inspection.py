@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from sanitizer.checkpoints.digests import file_sha256
+from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
-from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import excerpt
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, Inspection
 from sanitizer.recipe import DeclaredOptions, to_json
@@ -26,11 +25,9 @@ def inspect_upload(
     Raises CheckpointRejected: 'digest_mismatch', and everything that `read_upload` raises; nothing is written
     then.
     """
-    digest = upload_sha256(path)
-    if expected_sha256 is not None and expected_sha256.lower() != digest:
-        raise refusal("digest_mismatch", "The bytes are not those whose SHA-256 was declared.", UPLOAD_AGAIN)
+    digest = check_digest(path, expected_sha256) or upload_sha256(path)
     read = read_upload(path, declared=declared, filename=filename)
-    size_bytes = sum(file.stat().st_size for file in _files(path))
+    size_bytes = sum(file.stat().st_size for file in files_of(path))
     provenance = {
         "layout": read.layout,
         "filename": excerpt(filename, 200),
@@ -61,17 +58,3 @@ def _inspection(read: ReadCheckpoint, digest: str, size_bytes: int, weights_sha2
         assumed=read.assumed,
         findings=read.findings,
     )
-
-
-def upload_sha256(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over its files' names and digests in order."""
-    if path.is_file():
-        return file_sha256(path)
-    lines = [f"{file_sha256(file)}  {file.name}\n" for file in _files(path)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(file for file in path.iterdir() if file.is_file())

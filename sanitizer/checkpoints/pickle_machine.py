@@ -8,11 +8,10 @@ Source of the opcodes' meaning: CPython, Lib/pickletools.py.
 
 from __future__ import annotations
 
-import pickletools
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from sanitizer.checkpoints.pickle_grammar import instructions, malformed
+from sanitizer.checkpoints.pickle_values import Call, Global, Instance, IsAllowed, PersistentId, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.errors import CheckpointRejected
 
@@ -33,51 +32,6 @@ _OTHERS = {
 ALLOWED_OPCODES = _PUSH | set(_TUPLES) | _OTHERS
 
 
-@dataclass(frozen=True)
-class Global:
-    """A name that the pickle mentions. Never imported."""
-
-    module: str
-    name: str
-
-    @property
-    def path(self) -> str:
-        """'module.name'."""
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(eq=False)
-class Call:
-    """What would have been `function(*args)`. Never called."""
-
-    function: Global
-    args: tuple[Any, ...]
-
-
-@dataclass(eq=False)
-class Instance:
-    """What would have been an object of `cls`; `state` is what would have become its attributes."""
-
-    cls: Global
-    state: dict[Any, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class PersistentId:
-    """A reference to something outside the pickle (a storage)."""
-
-    value: Any
-
-
-@dataclass(eq=False)
-class Read:
-    """The root value and every global that the pickle mentions."""
-
-    root: Any
-    globals: frozenset[Global]
-
-
-IsAllowed = Callable[[Global], bool]
 _MARK = object()
 
 
@@ -88,39 +42,44 @@ def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instance
     'pickle_forbidden_global', 'pickle_duplicate_key'.
     """
     if len(data) > MAX_PICKLE_BYTES:
-        raise refusal("pickle_too_large", f"'{member}' has {len(data)} bytes.", SAVE_AGAIN, where=member)
+        raise refusal(
+            "pickle_too_large",
+            f"'{member}' has more than {MAX_PICKLE_BYTES} bytes.",
+            SAVE_AGAIN,
+            where=member,
+        )
     walk(data, member=member, is_allowed=is_allowed)
     machine = _Machine(member, is_allowed, has_instances=has_instances)
-    try:
-        for opcode, argument, _ in pickletools.genops(data):
-            machine.step(opcode.name, argument)
-    except (IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
-        raise _malformed(member) from None
+    for name, argument in instructions(data, member):
+        try:
+            machine.step(name, argument)
+        except _BrokenError as error:
+            raise malformed(member, str(error)) from None
+        except IndexError:
+            raise malformed(member, f"breaks its stack: {name} finds nothing to work on") from None
     if len(machine.stack) != 1:
-        raise _malformed(member)
+        raise malformed(member, f"leaves {len(machine.stack)} values at its end")
     return Read(machine.stack[0], frozenset(machine.globals))
 
 
 def walk(data: bytes, *, member: str, is_allowed: IsAllowed) -> None:
     """Look at every opcode without building anything. Raises as `read_pickle` does."""
-    end = -1
-    try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-            if count >= MAX_OPCODES:
-                raise refusal("pickle_too_large", f"'{member}' has too many steps.", SAVE_AGAIN, where=member)
-            if opcode.name not in ALLOWED_OPCODES:
-                raise _forbidden_opcode(opcode.name, member)
-            if opcode.name == "GLOBAL":
-                _check_global(_split(str(argument)), member, is_allowed)
-            end = position or 0
-    except (ValueError, IndexError, OverflowError, UnicodeError):
-        raise _malformed(member) from None
-    if end != len(data) - 1:
-        raise _malformed(member)
+    for count, (name, argument) in enumerate(instructions(data, member)):
+        if count >= MAX_OPCODES:
+            raise refusal(
+                "pickle_too_large",
+                f"'{member}' has more than {MAX_OPCODES} steps.",
+                SAVE_AGAIN,
+                where=member,
+            )
+        if name not in ALLOWED_OPCODES:
+            raise _forbidden_opcode(name, member)
+        if name == "GLOBAL":
+            _check_global(_split(str(argument)), member, is_allowed)
 
 
-def _malformed(member: str) -> CheckpointRejected:
-    return refusal("pickle_malformed", f"'{member}' is no valid pickle.", UPLOAD_AGAIN, where=member)
+class _BrokenError(Exception):
+    """The pickle does what no pickler writes; the message continues 'it …'."""
 
 
 def _forbidden_opcode(name: str, member: str) -> CheckpointRejected:
@@ -190,8 +149,7 @@ class _Machine:
         return items
 
     def _do_proto(self, argument: int) -> None:
-        if argument > 5:
-            raise ValueError
+        pass  # checked with the grammar
 
     def _do_frame(self, argument: int) -> None:
         pass  # only a hint for readers that buffer
@@ -216,7 +174,7 @@ class _Machine:
 
     def _extend(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            raise TypeError
+            raise _BrokenError("appends to what is no list")
         self.stack[-1].extend(items)
 
     def _do_empty_dict(self, argument: None) -> None:
@@ -232,10 +190,10 @@ class _Machine:
     def _update(self, flat: list[Any]) -> None:
         table = self.stack[-1]
         if not isinstance(table, dict) or len(flat) % 2:
-            raise TypeError
+            raise _BrokenError("sets items of what is no table, or half an item")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             if not isinstance(key, str | int | float | bool | None):
-                raise TypeError
+                raise _BrokenError("uses as a key what is no plain value")
             if key in table:
                 raise refusal(
                     "pickle_duplicate_key",
@@ -248,6 +206,8 @@ class _Machine:
     def _put(self, index: int) -> None:
         if self.stack[-1] is _MARK:
             raise IndexError
+        if index > MAX_OPCODES:  # picklers count from zero; readers with an array would allocate up to here
+            raise _BrokenError(f"writes memo slot {index}")
         self._memo[index] = self.stack[-1]
 
     def _do_binput(self, argument: int) -> None:
@@ -259,6 +219,8 @@ class _Machine:
         self._put(len(self._memo))
 
     def _do_binget(self, argument: int) -> None:
+        if argument not in self._memo:
+            raise _BrokenError(f"fetches memo slot {argument}, which holds nothing")
         self.stack.append(self._memo[argument])
 
     _do_long_binget = _do_binget
@@ -269,7 +231,7 @@ class _Machine:
     def _do_stack_global(self, argument: None) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise TypeError
+            raise _BrokenError("names something by what is no text")
         self._mention(Global(module, name))
 
     def _mention(self, found: Global) -> None:
@@ -280,7 +242,7 @@ class _Machine:
     def _do_reduce(self, argument: None) -> None:
         args, function = self._pop(), self._pop()
         if not isinstance(function, Global) or not isinstance(args, tuple):
-            raise TypeError
+            raise _BrokenError("calls what is no name, or with what is no tuple")
         if function.path == "collections.OrderedDict" and not args:
             self.stack.append({})
         else:
@@ -290,18 +252,42 @@ class _Machine:
         args, cls = self._pop(), self._pop()
         if not self._has_instances:
             raise _forbidden_opcode("NEWOBJ", self._member)
-        if not isinstance(cls, Global) or args != ():
-            raise TypeError
+        if not isinstance(cls, Global):
+            raise _BrokenError("makes an object of what is no class")
+        if args != ():
+            raise _BrokenError("makes an object with arguments")
         self.stack.append(Instance(cls))
 
     def _do_build(self, argument: None) -> None:
         state = self._pop()
         target = self.stack[-1]
-        if isinstance(target, Instance) and isinstance(state, dict):
+        if isinstance(target, Instance):
+            if not isinstance(state, dict):
+                raise _BrokenError("gives an object a state that is no table")
             target.state = state
-        elif not isinstance(target, dict | Call):
-            # The attributes of an OrderedDict (`_metadata`) and of inert calls are dropped.
-            raise TypeError
+        elif isinstance(target, dict):
+            _check_attributes(state)
+        elif not (isinstance(target, Call) and target.function.path == _HAS_STATE):
+            # The state of an inert call is dropped.
+            raise _BrokenError(f"sets the {_first_attribute(state)} of what has none")
 
     def _do_binpersid(self, argument: None) -> None:
         self.stack.append(PersistentId(self._pop()))
+
+
+_HAS_STATE = "numpy.dtype"  # its byte order comes by BUILD; nothing else that is stepped over has a state
+
+
+def _first_attribute(state: Any) -> str:
+    if isinstance(state, dict) and state:
+        return f"attribute '{excerpt(next(iter(state)), 40)}'"
+    return "slots"
+
+
+def _check_attributes(state: Any) -> None:
+    """A saved OrderedDict has one attribute, torch's `_metadata`, which is dropped."""
+    if not isinstance(state, dict):
+        raise _BrokenError("sets slots of a table, which has none")
+    others = {key: None for key in state if key != "_metadata"}
+    if others:
+        raise _BrokenError(f"sets the {_first_attribute(others)} of a table, which no saved state dict does")

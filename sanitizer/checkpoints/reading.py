@@ -19,20 +19,22 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.containers import check_members, container_of
 from sanitizer.checkpoints.folders import find_weights, options_beside
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
+from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.naming import recognise
 from sanitizer.checkpoints.provenance import Layout, Upload, canonical_tensors, dtype_summary
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.state_dicts import Scalar, read_state_dict
-from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, MappedFile, check_finite
-from sanitizer.checkpoints.torch_archive import PICKLE_NAME, TorchArchive
+from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, check_finite
+from sanitizer.checkpoints.torch_archive import TorchArchive
+from sanitizer.checkpoints.torch_names import CONSTANTS_NAME
 from sanitizer.checkpoints.torchscript import read_torchscript
 from sanitizer.checkpoints.writing import check_state_dict
-from sanitizer.checkpoints.zip_container import Member, open_zip
-from sanitizer.errors import CheckpointRejected
+from sanitizer.checkpoints.zip_container import open_zip
 from sanitizer.recipe import DeclaredOptions
 
 
@@ -135,48 +137,14 @@ def _with_batch_counts(
     return LazyTensors(tensors.parts | added, tensors.release), (finding,)
 
 
-# ---------------------------------------------------------------- which container
-
-
 def _open_file(path: Path) -> _Opened:
     file = MappedFile(path)
-    head = file.read(0, 512)
-    if not head:
-        raise refusal("empty_file", "The file is empty.", "Upload the checkpoint itself.")
-    if head.startswith(b"PK\x03\x04"):
-        return _open_archive(file)
-    if head[8:9] == b"{":
+    if container_of(file) == "safetensors":
         return _Opened(tensors=open_safetensors(path), container="safetensors")
-    if head[0] == 0x80 and head[1:2] <= b"\x05":
-        raise refusal(
-            "legacy_pickle",
-            "The file is a bare pickle (the format of torch.save before version 1.6, or of pickle.dump).",
-            "Load it where you trust it, and save it again with torch.save or as safetensors.",
-        )
-    raise _unknown(head)
-
-
-def _unknown(head: bytes) -> CheckpointRejected:
-    if head[257:262] == b"ustar" or head.startswith(
-        (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z")
-    ):
-        return refusal(
-            "packed_file",
-            "The file is an archive of other files, or compressed.",
-            "Unpack it and upload the checkpoint inside.",
-        )
-    return refusal(
-        "unknown_format",
-        f"The file starts with '{excerpt(head[:8])}', which is the start of no checkpoint that is read here.",
-        "Upload a safetensors file, a file written by torch.save, or OpenAI's TorchScript archive.",
-    )
-
-
-def _open_archive(file: MappedFile) -> _Opened:
     members = open_zip(file)
-    _refuse_relatives(members)
+    check_members(members)
     archive = TorchArchive(file, members)
-    if "constants.pkl" in members:
+    if CONSTANTS_NAME in members:
         findings = ("The archive's code was not opened; only its tensors were read.",)
         return _Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
     found = read_state_dict(archive)
@@ -187,21 +155,3 @@ def _open_archive(file: MappedFile) -> _Opened:
         extras=found.extras,
         findings=found.findings,
     )
-
-
-def _refuse_relatives(members: Mapping[str, Member]) -> None:
-    """Other zip files that PyTorch writes."""
-    if "archive_format" in members or "archive_version" in members:
-        raise refusal(
-            "pt2_archive",
-            "The file is an exported program (.pt2), not a checkpoint.",
-            SAVE_AGAIN,
-        )
-    if ".data/extern_modules" in members:
-        raise refusal("torch_package", "The file is a torch.package with code inside.", SAVE_AGAIN)
-    if PICKLE_NAME not in members:
-        raise refusal(
-            "zip_not_a_checkpoint",
-            "The archive is not one of PyTorch's: it has no data.pkl.",
-            "Upload the file that torch.save, torch.jit.save or safetensors wrote.",
-        )

@@ -11,8 +11,16 @@ UPLOAD_AGAIN = "The file is damaged or was edited: upload the original again."
 
 
 def excerpt(value: object, limit: int = 80) -> str:
-    """At most `limit` printable ASCII characters of `value`; everything else becomes '?'."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    """At most `limit` printable ASCII characters of `value`; everything else becomes '?'.
+
+    Only plain values are shown: the text of a stranger's list could be endless, or nested past any stack.
+    """
+    if isinstance(value, bytes):
+        text = value[: limit + 1].decode("latin-1")
+    elif isinstance(value, str | int | float | Exception | None):
+        text = str(value)
+    else:
+        text = f"a {type(value).__name__}"
     shown = "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
     return shown + ("…" if len(text) > limit else "")
 

@@ -10,23 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sanitizer.checkpoints.pickle_machine import Global
+from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.tensors import MAX_TENSORS, NO_CLIP, LazyTensor, LazyTensors, checked_name
-from sanitizer.checkpoints.torch_archive import TorchArchive, is_tensor_call, is_tensor_global
+from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
+from sanitizer.checkpoints.torch_archive import TorchArchive
+from sanitizer.checkpoints.torch_names import STEPPED_OVER, is_allowed_in_state_dict, is_tensor_call
 from sanitizer.errors import CheckpointRejected
 
-# Names that occur beside the weights in real research checkpoints. Recorded, never imported or called.
-STEPPED_OVER = frozenset(
-    {
-        "numpy.core.multiarray.scalar",
-        "numpy._core.multiarray.scalar",
-        "numpy.dtype",
-        "_codecs.encode",
-        "torch.Size",
-        "torch.device",
-    }
-)
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
 Scalar = str | int | float | bool | None
 
@@ -46,7 +36,7 @@ def read_state_dict(archive: TorchArchive) -> StateDict:
 
     Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_state_dict', 'ambiguous_weights'.
     """
-    read = archive.read_pickle(_is_allowed)
+    read = archive.read_pickle(is_allowed_in_state_dict)
     weights_key, table, beside = _find_weights(read.root)
     if len(table) > MAX_TENSORS:
         raise refusal("too_many_tensors", f"The file has {len(table)} tensors.", NO_CLIP)
@@ -70,10 +60,6 @@ def check_total(parts: dict[str, LazyTensor], size_bytes: int) -> None:
             f"The tensors would take {total} bytes; the file has {size_bytes}.",
             "Save every tensor once: clone tensors that share memory before torch.save.",
         )
-
-
-def _is_allowed(found: Global) -> bool:
-    return is_tensor_global(found) or found.path in STEPPED_OVER
 
 
 def _no_state_dict(message: str) -> CheckpointRejected:

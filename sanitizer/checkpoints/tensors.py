@@ -1,20 +1,20 @@
 """Tensors that stay in the file until they are asked for, one at a time. Decides nothing about their meaning.
 
-A file is mapped read-only in effect (private pages, never written), so a checkpoint of any size costs address
-space, not memory: only the tensor being looked at is resident.
+The file is mapped, so a checkpoint of any size costs address space, not memory: only the tensor being looked
+at is resident.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.limits import element_count
+from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.rejection import refusal
 
 DTYPE_NAMES = {
     torch.float16: "float16",
@@ -24,43 +24,17 @@ DTYPE_NAMES = {
 }
 DTYPES_BY_NAME = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
-MAX_TENSORS = 20_000
-MAX_DIMS = 8
-MAX_NAME_LENGTH = 256
-NO_CLIP = "No CLIP has that many: upload the weights of one CLIP model."
 _CHUNK = 1 << 22  # elements looked at together when values are checked
 
 
-class MappedFile:
-    """The bytes of one file. Pages that were read can be given back with `release`."""
-
-    def __init__(self, path: Path) -> None:
-        self.size_bytes = path.stat().st_size
-        with path.open("rb") as file:
-            # ACCESS_COPY: torch insists on a writable buffer; nothing is written, and a write stays private.
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if self.size_bytes else None
-
-    def read(self, offset: int, size_bytes: int) -> bytes:
-        """A copy of up to `size_bytes` bytes from `offset`; fewer at the end of the file."""
-        return self._map[offset : offset + size_bytes] if self._map is not None else b""
-
-    def rfind(self, needle: bytes, start: int) -> int:
-        """Position of the last `needle` at or after `start`, or -1."""
-        return self._map.rfind(needle, start) if self._map is not None else -1
-
-    def vector(self, offset: int, count: int, dtype: torch.dtype) -> Tensor:
-        """`count` elements from byte `offset`, flat, without a copy. Bounds are the caller's promise."""
-        if self._map is None or count == 0:
-            return torch.empty(0, dtype=dtype)
-        if offset % dtype.itemsize:  # never so in files that torch or safetensors wrote
-            raw = bytearray(self.read(offset, count * dtype.itemsize))
-            return torch.frombuffer(raw, dtype=dtype)
-        return torch.frombuffer(self._map, dtype=dtype, count=count, offset=offset)
-
-    def release(self) -> None:
-        """Let the system take back the pages read so far; they are read again from the file if needed."""
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+def vector(file: MappedFile, offset: int, count: int, dtype: torch.dtype) -> Tensor:
+    """`count` elements from byte `offset`, flat, without a copy. Bounds are the caller's promise."""
+    if file.buffer is None or count == 0:
+        return torch.empty(0, dtype=dtype)
+    if offset % dtype.itemsize:  # never so in files that torch or safetensors wrote
+        raw = bytearray(file.read(offset, count * dtype.itemsize))
+        return torch.frombuffer(raw, dtype=dtype)
+    return torch.frombuffer(file.buffer, dtype=dtype, count=count, offset=offset)
 
 
 @dataclass(frozen=True)
@@ -100,31 +74,11 @@ class LazyTensors(Mapping[str, Tensor]):
         return {n: torch.empty(p.shape, dtype=p.dtype, device="meta") for n, p in self.parts.items()}
 
 
-def checked_name(name: object) -> str:
-    """`name` if it can be a tensor's name. Raises CheckpointRejected 'tensor_name_invalid'."""
-    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise refusal(
-            "tensor_name_invalid",
-            f"'{excerpt(name)}' is no name of a tensor.",
-            "Save the state dict of the model, whose names are short printable texts.",
-            where=name,
-        )
-    return name
-
-
 def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Name → (dtype, shape) without loading anything that is lazy."""
     if isinstance(tensors, LazyTensors):
         return {name: (part.dtype, part.shape) for name, part in tensors.parts.items()}
     return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-
-
-def element_count(shape: tuple[int, ...]) -> int:
-    """Product of `shape` as an exact integer."""
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

@@ -13,24 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.pickle_machine import (
-    MAX_PICKLE_BYTES,
-    Call,
-    Global,
-    IsAllowed,
-    PersistentId,
-    Read,
-    read_pickle,
-)
+from sanitizer.checkpoints.containers import read_data_pkl
+from sanitizer.checkpoints.limits import MAX_DIMS, element_count
+from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.pickle_values import Call, Global, IsAllowed, PersistentId, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.tensors import MAX_DIMS, LazyTensor, MappedFile, element_count
+from sanitizer.checkpoints.tensors import LazyTensor, vector
+from sanitizer.checkpoints.torch_names import OTHER_STORAGES, REBUILD_PARAMETER, REBUILD_TENSOR
 from sanitizer.checkpoints.zip_container import Member
 from sanitizer.errors import CheckpointRejected
-
-PICKLE_NAME = "data.pkl"
-REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
-REBUILD_PARAMETER = "torch._utils._rebuild_parameter"
-ORDERED_DICT = "collections.OrderedDict"
 
 _STORAGES = {
     "HalfStorage": torch.float16,
@@ -38,8 +29,6 @@ _STORAGES = {
     "FloatStorage": torch.float32,
     "LongStorage": torch.int64,
 }
-# Types that may occur beside the weights (optimizer state), never as weights.
-_OTHER_STORAGES = {"DoubleStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage", "BoolStorage"}
 _MAX_SIZE = 2**48
 
 
@@ -52,21 +41,7 @@ class TorchArchive:
 
     def read_pickle(self, is_allowed: IsAllowed, *, has_instances: bool = False) -> Read:
         """data.pkl as inert data. Raises CheckpointRejected 'pickle_*', 'byte_order_unsupported'."""
-        self._check_byte_order()
-        member = self.members[PICKLE_NAME]
-        data = self.file.read(member.offset, min(member.size_bytes, MAX_PICKLE_BYTES + 1))
-        return read_pickle(data, member=PICKLE_NAME, is_allowed=is_allowed, has_instances=has_instances)
-
-    def _check_byte_order(self) -> None:
-        member = self.members.get("byteorder")
-        order = self.file.read(member.offset, 16) if member is not None else b"little"
-        if member is not None and order[: member.size_bytes] != b"little":
-            raise refusal(
-                "byte_order_unsupported",
-                "The archive was written on a big-endian machine.",
-                "Load it there and save it as safetensors.",
-                where="byteorder",
-            )
+        return read_data_pkl(self.file, self.members, is_allowed, has_instances=has_instances)
 
     def tensor(self, name: str, value: Any) -> LazyTensor:
         """The tensor that `value`, a rebuild call, describes.
@@ -91,12 +66,12 @@ class TorchArchive:
     def _load(
         self, member: Member, dtype: torch.dtype, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
     ) -> Tensor:
-        flat = self.file.vector(member.offset, member.size_bytes // dtype.itemsize, dtype)
+        flat = vector(self.file, member.offset, member.size_bytes // dtype.itemsize, dtype)
         return flat.as_strided(size, stride, offset).contiguous()
 
     def _storage(self, name: str, reference: Any) -> tuple[torch.dtype, Member]:
         kind, key, num_elements = _storage_reference(name, reference)
-        if kind in _OTHER_STORAGES:
+        if kind in OTHER_STORAGES:
             raise refusal(
                 "dtype_not_allowed",
                 f"Tensor '{excerpt(name)}' is stored as {kind}.",
@@ -105,12 +80,12 @@ class TorchArchive:
             )
         dtype = _STORAGES.get(kind)
         if dtype is None:
-            raise malformed_call(name)
+            raise malformed_call(name, "its storage is of no known type")
         member = self.members.get(f"data/{key}")
         if member is None:
             raise refusal(
                 "storage_missing",
-                f"The storage of '{excerpt(name)}' is not in the file.",
+                f"The storage '{excerpt(key, 40)}' of '{excerpt(name)}' is not in the file.",
                 UPLOAD_AGAIN,
                 where=name,
             )
@@ -125,23 +100,11 @@ class TorchArchive:
         return dtype, member
 
 
-def is_tensor_global(found: Global) -> bool:
-    """Is this one of the names that a plain state dict needs? (They are read, never imported.)"""
-    if found.path in (ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER):
-        return True
-    return found.module == "torch" and (found.name in _STORAGES or found.name in _OTHER_STORAGES)
-
-
-def is_tensor_call(value: Any) -> bool:
-    """Does `value` claim to be a tensor or a parameter?"""
-    return isinstance(value, Call) and value.function.path in (REBUILD_TENSOR, REBUILD_PARAMETER)
-
-
-def malformed_call(name: str) -> CheckpointRejected:
+def malformed_call(name: str, why: str) -> CheckpointRejected:
     """'tensor_call_malformed': the arguments are not those that torch writes."""
     return refusal(
         "tensor_call_malformed",
-        f"Tensor '{excerpt(name)}' is described in a way that torch.save never writes.",
+        f"Tensor '{excerpt(name)}' is described in a way that torch.save never writes: {why}.",
         SAVE_AGAIN,
         where=name,
     )
@@ -158,19 +121,29 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < _MAX_SIZE
 
 
-def _sizes(value: Any) -> tuple[int, ...] | None:
-    if not isinstance(value, tuple) or len(value) > MAX_DIMS or not all(_is_size(v) for v in value):
-        return None
+def _sizes(name: str, value: Any, what: str) -> tuple[int, ...]:
+    if not isinstance(value, tuple):
+        raise malformed_call(name, f"its {what}s are no tuple")
+    if len(value) > MAX_DIMS:
+        raise malformed_call(name, f"it has {len(value)} dimensions")
+    for number in value:
+        if not _is_size(number):
+            raise malformed_call(name, f"it has a {what} of {excerpt(number, 40)}")
     return value
 
 
 def _arguments(name: str, call: Call) -> tuple[Any, int, tuple[int, ...], tuple[int, ...]]:
+    """(storage, offset, sizes, strides); behind them come requires_grad, hooks and perhaps metadata."""
     if len(call.args) not in (6, 7):
-        raise malformed_call(name)
-    reference, offset, size, stride = call.args[:4]
-    sizes, strides = _sizes(size), _sizes(stride)
-    if not _is_size(offset) or sizes is None or strides is None or len(sizes) != len(strides):
-        raise malformed_call(name)
+        raise malformed_call(name, f"it has {len(call.args)} arguments")
+    reference, offset, size, stride, _, hooks, *metadata = call.args
+    if not _is_size(offset):
+        raise malformed_call(name, f"it has an offset of {excerpt(offset, 40)}")
+    sizes, strides = _sizes(name, size, "size"), _sizes(name, stride, "stride")
+    if len(sizes) != len(strides):
+        raise malformed_call(name, f"it has {len(sizes)} sizes and {len(strides)} strides")
+    if hooks not in ({}, None) or any(extra not in ({}, None) for extra in metadata):
+        raise malformed_call(name, "it brings hooks or metadata along")
     return reference, offset, sizes, strides
 
 
@@ -178,12 +151,12 @@ def _storage_reference(name: str, reference: Any) -> tuple[str, str, int]:
     """('storage', torch.XStorage, key, device, number of elements) → class name, key, number."""
     value = reference.value if isinstance(reference, PersistentId) else None
     if not isinstance(value, tuple) or len(value) != 5 or value[0] != "storage":
-        raise malformed_call(name)
+        raise malformed_call(name, "it has no storage")
     _, cls, key, _, num_elements = value
     if not isinstance(cls, Global) or cls.module != "torch" or not isinstance(key, str):
-        raise malformed_call(name)
+        raise malformed_call(name, "its storage has no type or no key")
     if not _is_size(num_elements):
-        raise malformed_call(name)
+        raise malformed_call(name, f"its storage has {excerpt(num_elements, 40)} elements")
     return cls.name, key, num_elements
 
 
@@ -197,7 +170,8 @@ def _check_view(
     if last >= num_elements or element_count(size) > num_elements:
         raise refusal(
             "tensor_outside_storage",
-            f"Tensor '{excerpt(name)}' reaches beyond the {num_elements} elements of its storage.",
+            f"Tensor '{excerpt(name)}' reaches beyond the {num_elements} elements of its storage: it has "
+            f"{element_count(size)}, the last at {last}.",
             UPLOAD_AGAIN,
             where=name,
         )

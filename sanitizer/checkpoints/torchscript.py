@@ -9,24 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sanitizer.checkpoints.pickle_machine import Global, Instance
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, refusal
+from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
+from sanitizer.checkpoints.pickle_values import Instance
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.state_dicts import check_total
-from sanitizer.checkpoints.tensors import MAX_TENSORS, NO_CLIP, LazyTensor, LazyTensors, checked_name
-from sanitizer.checkpoints.torch_archive import TorchArchive, is_tensor_call, is_tensor_global
+from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
+from sanitizer.checkpoints.torch_archive import TorchArchive
+from sanitizer.checkpoints.torch_names import is_allowed_in_torchscript, is_tensor_call
 
 _MAX_DEPTH = 32
 _MAX_MODULES = 50_000
-_BUILDERS = frozenset(
-    {
-        "torch.jit._pickle.build_intlist",
-        "torch.jit._pickle.build_tensorlist",
-        "torch.jit._pickle.build_doublelist",
-        "torch.jit._pickle.build_boollist",
-        "torch.jit._pickle.build_tensor_from_id",
-        "torch.jit._pickle.restore_type_tag",
-    }
-)
 
 
 def read_torchscript(archive: TorchArchive) -> LazyTensors:
@@ -34,7 +26,7 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
 
     Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_module', 'too_many_tensors'.
     """
-    read = archive.read_pickle(_is_allowed, has_instances=True)
+    read = archive.read_pickle(is_allowed_in_torchscript, has_instances=True)
     if not isinstance(read.root, Instance):
         raise refusal("not_a_module", "The TorchScript archive holds no module.", SAVE_AGAIN)
     parts: dict[str, LazyTensor] = {}
@@ -46,11 +38,6 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
     return LazyTensors(parts, archive.file.release)
 
 
-def _is_allowed(found: Global) -> bool:
-    is_class = found.module == "__torch__" or found.module.startswith("__torch__.")
-    return is_class or is_tensor_global(found) or found.path in _BUILDERS
-
-
 def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
     """Depth first. Modules may be shared, so steps are counted: a small file can describe a huge tree."""
     waiting = [("", 0, root)]
@@ -60,7 +47,10 @@ def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
         num_visited += 1
         if depth > _MAX_DEPTH or num_visited > _MAX_MODULES:
             raise refusal(
-                "not_a_module", "The module tree is too deep or too large.", SAVE_AGAIN, where=prefix
+                "not_a_module",
+                f"The module tree is too deep or too large; it goes on below '{excerpt(prefix, 16)}'.",
+                SAVE_AGAIN,
+                where=prefix,
             )
         children: list[tuple[str, int, Instance]] = []
         for name, value in module.state.items():

@@ -6,11 +6,13 @@ Source: PKWARE APPNOTE 6.3.10, sections 4.3.12-4.3.16, 4.4 and 4.5.3 (zip64).
 
 from __future__ import annotations
 
+import stat
 import struct
 from dataclasses import dataclass
 
+from sanitizer.checkpoints.limits import NO_CLIP
+from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.tensors import NO_CLIP, MappedFile
 from sanitizer.errors import CheckpointRejected
 
 MAX_MEMBERS = 50_000
@@ -24,6 +26,8 @@ _END64 = struct.Struct("<4sQ2H2L4Q")  # zip64 end of central directory
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _IS_UTF8 = 0x0800
 _DEFLATE_LEVEL = 0x0006
+_UNIX = (3, 19)  # who made the entry: Unix, macOS; only they put a kind of file into its attributes
+_ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
 
@@ -78,10 +82,10 @@ def _find_directory(file: MappedFile) -> tuple[int, int, int]:
         file.read(position, _END.size)
     )
     end = position
-    if disk or start_disk or comment or here != count:
-        raise layout_invalid(
-            "The archive claims to be split or carries a comment.", "end of central directory"
-        )
+    if comment:
+        raise layout_invalid("The archive carries a comment.", "end of central directory")
+    if disk or start_disk or here != count:
+        raise layout_invalid("The archive claims to be split into several files.", "end of central directory")
     locator = file.read(position - _LOCATOR.size, _LOCATOR.size) if position >= _LOCATOR.size else b""
     if locator.startswith(b"PK\x06\x07"):
         end = position - _LOCATOR.size - _END64.size
@@ -127,14 +131,18 @@ def _read_entries(file: MappedFile, offset: int, size_bytes: int, count: int) ->
         start = position + _CENTRAL.size
         extra = raw[start + name_bytes : start + name_bytes + extra_bytes]
         entry = _entry(raw[start : start + name_bytes], fields, extra)
-        if entry.name in seen:
+        if comment_bytes:
+            raise layout_invalid(f"Member '{excerpt(entry.name)}' carries a comment.", entry.name)
+        # Some file systems and readers ignore case; only code, which is never read, has names that do not.
+        folded = entry.name if b"/code/" in entry.name else entry.name.lower()
+        if folded in seen:
             raise refusal(
                 "zip_duplicate_member",
                 f"The archive names '{excerpt(entry.name)}' twice.",
                 UPLOAD_AGAIN,
                 where=entry.name,
             )
-        seen.add(entry.name)
+        seen.add(folded)
         entries.append(entry)
         position = start + name_bytes + extra_bytes + comment_bytes
     if position != size_bytes:
@@ -154,6 +162,8 @@ def _entry(name: bytes, fields: tuple[int, ...], extra: bytes) -> Entry:
         )
     if flags & ~(HAS_DESCRIPTOR | _IS_UTF8 | _DEFLATE_LEVEL) or disk:
         raise layout_invalid(f"Member '{excerpt(name)}' has unknown flags.", name)
+    if fields[1] >> 8 in _UNIX and stat.S_IFMT(fields[15] >> 16) not in (0, stat.S_IFREG):
+        raise layout_invalid(f"Member '{excerpt(name)}' is a link, a folder or a device, not a file.", name)
     if method not in (STORED, DEFLATED):
         raise compressed(name)
     size, packed, offset = widen(extra, (size, packed, offset), name)
@@ -177,7 +187,16 @@ def widen(extra: bytes, values: tuple[int, int, int], name: bytes) -> tuple[int,
     while position + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, position)
         body = extra[position + 4 : position + 4 + length]
-        if kind == 1 and not wide:
+        if kind == _UNICODE_PATH:
+            raise refusal(
+                "zip_headers_disagree",
+                f"Member '{excerpt(name)}' has a second name, in an extra field.",
+                UPLOAD_AGAIN,
+                where=name,
+            )
+        if kind == _ZIP64 and wide:
+            raise layout_invalid(f"Member '{excerpt(name)}' has its 64-bit sizes twice.", name)
+        if kind == _ZIP64:
             wide = list(struct.unpack(f"<{len(body) // 8}Q", body[: len(body) // 8 * 8]))
         position += 4 + length
     result: list[int] = []

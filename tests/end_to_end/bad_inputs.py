@@ -19,7 +19,7 @@ from sanitizer.data.writing import write_labelled_shards
 from tests.end_to_end.live import Live
 from tests.end_to_end.subject import contents
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
-from tests.fixtures.hostile_checkpoints import HOSTILE
+from tests.fixtures.hostile.corpus import HOSTILE
 from tests.fixtures.shards import good_pair, labelled_samples, make_pairs, write_tar
 from tests.integration.api.service import Tenant
 

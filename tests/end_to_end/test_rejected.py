@@ -24,7 +24,7 @@ from tests.end_to_end.bad_inputs import (
 )
 from tests.end_to_end.live import PATIENCE_S, Live, wait_until
 from tests.end_to_end.subject import Subject
-from tests.fixtures.hostile_checkpoints import HOSTILE
+from tests.fixtures.hostile.corpus import HOSTILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from sanitizer.checkpoints.pickle_machine import ALLOWED_OPCODES, Call, Global, read_pickle
-from sanitizer.checkpoints.tensors import MappedFile
+from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.pickle_machine import ALLOWED_OPCODES, read_pickle
+from sanitizer.checkpoints.pickle_values import Call, Global
 from sanitizer.checkpoints.zip_container import open_zip
 from sanitizer.errors import CheckpointRejected
 from tests.fixtures.checkpoints import VIT_CONFIG, tiny_clip

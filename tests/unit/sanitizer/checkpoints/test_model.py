@@ -13,9 +13,10 @@ import safetensors.torch
 import torch
 
 from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.model import file_sha256, load_canonical
 from sanitizer.checkpoints.safetensors_file import open_safetensors, write_safetensors
-from sanitizer.checkpoints.tensors import MappedFile
+from sanitizer.checkpoints.tensors import vector
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
 from sanitizer.errors import CheckpointRejected
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, cast, tiny_clip
@@ -155,14 +156,14 @@ def test_the_same_tensors_give_the_same_bytes_in_any_order(tmp_path: Path) -> No
 def test_a_tensor_that_is_not_aligned_in_its_file_is_read(tmp_path: Path) -> None:
     values = torch.rand(5)
     (tmp_path / "x").write_bytes(b"\0\0\0" + values.numpy().tobytes())
-    assert torch.equal(MappedFile(tmp_path / "x").vector(3, 5, torch.float32), values)
+    assert torch.equal(vector(MappedFile(tmp_path / "x"), 3, 5, torch.float32), values)
 
 
 def test_pages_that_were_given_back_are_read_again(tmp_path: Path) -> None:
     values = torch.rand(100_000)
     (tmp_path / "x").write_bytes(values.numpy().tobytes())
     file = MappedFile(tmp_path / "x")
-    view = file.vector(0, 100_000, torch.float32)
+    view = vector(file, 0, 100_000, torch.float32)
     assert torch.equal(view, values)
     file.release()
     assert torch.equal(view, values)

@@ -1,0 +1,157 @@
+"""Which container a file is, by its first bytes, and everything that can be refused without torch.
+
+`check_container` is run before torch is even loaded: most hostile files are refused there, in a process that
+has little in it. `reading` then does the same checks again, in full, and goes on to the tensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
+from sanitizer.checkpoints.pickle_values import IsAllowed, Read
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.safetensors_header import read_header
+from sanitizer.checkpoints.torch_names import (
+    CONSTANTS_NAME,
+    PICKLE_NAME,
+    is_allowed_in_state_dict,
+    is_allowed_in_torchscript,
+)
+from sanitizer.checkpoints.zip_container import Member, open_zip
+from sanitizer.errors import CheckpointRejected
+
+Container = Literal["zip", "safetensors"]
+_UPLOAD_A_CHECKPOINT = "Upload the file that torch.save, torch.jit.save or safetensors wrote."
+_LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save or as safetensors."
+_LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
+_TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
+}
+_OTHERS = {
+    b"\x89HDF": "an HDF5 file, as Keras writes them",
+    b"GGUF": "a GGUF file, as llama.cpp reads them",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x08\x0a\x12\x07pytorch": "an ONNX model",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file that it points to",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%PDF": "a PDF document",
+    b"MZ": "a program for Windows",
+    b"\x7fELF": "a program for Linux",
+    b"#!": "a script",
+    b"<": "a web page or another text with tags",
+}
+
+
+def check_container(path: Path) -> None:
+    """Refuse what can be refused without torch and without reading all bytes: `path` is a file.
+
+    Raises CheckpointRejected. What passes is not accepted yet: see `reading.read_upload`.
+    """
+    file = MappedFile(path)
+    if container_of(file) == "safetensors":
+        read_header(file)
+        return
+    members = open_zip(file, with_checksums=False)
+    check_members(members)
+    is_torchscript = CONSTANTS_NAME in members
+    is_allowed = is_allowed_in_torchscript if is_torchscript else is_allowed_in_state_dict
+    read_data_pkl(file, members, is_allowed, has_instances=is_torchscript)
+
+
+def container_of(file: MappedFile) -> Container:
+    """By the first bytes. Raises CheckpointRejected for everything else, naming it where it is known."""
+    head = file.read(0, 512)
+    if not head:
+        raise refusal("empty_file", "The file is empty.", "Upload the checkpoint itself.")
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if head[8:9] == b"{":
+        return "safetensors"
+    raise _bare_pickle(head) or _packed(head) or _unknown(head)
+
+
+def _bare_pickle(head: bytes) -> CheckpointRejected | None:
+    if _LEGACY_MAGIC in head[:32]:
+        what = "was written by torch.save before version 1.6: a bare pickle"
+    elif len(head) > 1 and head[0] == 0x80 and head[1] <= 5:
+        what = f"is a bare pickle of protocol {head[1]}, as pickle.dump writes it"
+    elif _TEXT_PICKLE.match(head):
+        what = "is a bare pickle of protocol 0 or 1, as pickle.dump writes it"
+    else:
+        return None
+    return refusal("legacy_pickle", f"The file {what}.", _LOAD_AND_SAVE)
+
+
+def _packed(head: bytes) -> CheckpointRejected | None:
+    kind = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+    if head[257:262] == b"ustar":
+        kind = "tar"
+    if kind is None:
+        return None
+    return refusal(
+        "packed_file",
+        f"The file is an archive of other files, or compressed ({kind}).",
+        "Unpack it and upload the checkpoint inside.",
+    )
+
+
+def _unknown(head: bytes) -> CheckpointRejected:
+    kind = next((kind for magic, kind in _OTHERS.items() if head.lstrip().startswith(magic)), None)
+    start = (
+        f"The file starts with '{excerpt(head[:8])}', which is the start of no checkpoint that is read here."
+    )
+    return refusal(
+        "unknown_format",
+        f"The file is {kind}." if kind else start,
+        "Upload a safetensors file, a file written by torch.save, or OpenAI's TorchScript archive.",
+    )
+
+
+def check_members(members: Mapping[str, Member]) -> None:
+    """Refuse the other zip files that PyTorch writes. Raises CheckpointRejected."""
+    if "archive_format" in members or "archive_version" in members:
+        raise refusal("pt2_archive", "The file is an exported program (.pt2), not a checkpoint.", SAVE_AGAIN)
+    if ".data/extern_modules" in members:
+        raise refusal("torch_package", "The file is a torch.package with code inside.", SAVE_AGAIN)
+    if "bytecode.pkl" in members:
+        raise refusal(
+            "zip_not_a_checkpoint",
+            "The archive is TorchScript for mobile devices, a program.",
+            _UPLOAD_A_CHECKPOINT,
+            where="bytecode.pkl",
+        )
+    if PICKLE_NAME not in members:
+        raise refusal(
+            "zip_not_a_checkpoint",
+            "The archive is not one of PyTorch's: it has no data.pkl.",
+            _UPLOAD_A_CHECKPOINT,
+        )
+
+
+def read_data_pkl(
+    file: MappedFile, members: Mapping[str, Member], is_allowed: IsAllowed, *, has_instances: bool = False
+) -> Read:
+    """data.pkl as inert data. Raises CheckpointRejected 'pickle_*', 'byte_order_unsupported'."""
+    order = members.get("byteorder")
+    if order is not None and file.read(order.offset, min(order.size_bytes, 16)) != b"little":
+        raise refusal(
+            "byte_order_unsupported",
+            "The archive was written on a big-endian machine.",
+            "Load it there and save it as safetensors.",
+            where="byteorder",
+        )
+    member = members[PICKLE_NAME]
+    data = file.read(member.offset, min(member.size_bytes, MAX_PICKLE_BYTES + 1))
+    return read_pickle(data, member=PICKLE_NAME, is_allowed=is_allowed, has_instances=has_instances)

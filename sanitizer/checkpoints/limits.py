@@ -1,0 +1,29 @@
+"""Bounds that no CLIP reaches, and names and sizes checked against them. Free of torch."""
+
+from __future__ import annotations
+
+import math
+
+from sanitizer.checkpoints.rejection import excerpt, refusal
+
+MAX_TENSORS = 20_000
+MAX_DIMS = 8
+MAX_NAME_LENGTH = 256
+NO_CLIP = "No CLIP has that many: upload the weights of one CLIP model."
+
+
+def checked_name(name: object) -> str:
+    """`name` if it can be a tensor's name. Raises CheckpointRejected 'tensor_name_invalid'."""
+    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise refusal(
+            "tensor_name_invalid",
+            f"'{excerpt(name)}' is no name of a tensor.",
+            "Save the state dict of the model, whose names are short printable texts.",
+            where=name,
+        )
+    return name
+
+
+def element_count(shape: tuple[int, ...]) -> int:
+    """Product of `shape` as an exact integer."""
+    return math.prod(shape)
