@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from app.storage.errors import AccessDenied, ClockWrong
 from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
-from worker.failures import AttemptFailed
+from worker.failures import AttemptFailed, from_storage
 from worker.outcome import interpret
 
 
@@ -109,3 +110,17 @@ def test_a_crash_is_tried_again_at_once_and_later_ones_wait_longer(
 def test_running_out_of_processor_time_would_happen_again(folder: Path) -> None:
     failed = failure(folder, -signal.SIGXCPU)
     assert (failed.code, failed.retry_in_s) == ("cpu_time_exceeded", None)
+
+
+def test_a_child_that_found_the_disk_full_is_told_from_one_that_crashed(folder: Path) -> None:
+    told = failure(folder, 1, log_tail="OSError: [Errno 28] No space left on device: 'state'")
+    assert told.code == "disk_full"
+    assert told.retry_in_s
+    assert "No space left" in (told.log_tail or "")
+
+
+def test_a_store_that_does_not_believe_our_clock_is_no_fault_of_the_jobs() -> None:
+    refused, wrong = from_storage(AccessDenied("key: 403")), from_storage(ClockWrong("key: 403"))
+    assert (refused.code, refused.retry_in_s) == ("input_not_readable", None)
+    assert wrong.code == "worker_clock_wrong"
+    assert wrong.retry_in_s
