@@ -1,4 +1,4 @@
-"""One call of the sweep, and what of its answer may differ between an id that is foreign and one that is absent."""
+"""One call of the sweep, and what of its answer may differ between a foreign id and an absent one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Answer:
         return str(httpx.Response(self.status, text=self.text).json().get("code")) if self.text else ""
 
     def without(self, sent: str) -> tuple[int, Mapping[str, str], str, tuple[str, ...]]:
-        """All that a caller can tell, but for what must differ: the id sent, the request's own id, the date."""
+        """All that a caller can tell, but for the id sent, the request's own id and the date."""
         headers = {
             name: value.replace(sent, "ID")
             for name, value in self.headers.items()

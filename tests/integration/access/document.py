@@ -77,12 +77,12 @@ class Operation:
 
 def operations(document: Mapping[str, Any]) -> list[Operation]:
     """Every operation of the document."""
-    found = []
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                found.append(_operation(document, path, method, item[method]))
-    return found
+    return [
+        _operation(document, path, method, item[method])
+        for path, item in document["paths"].items()
+        for method in METHODS
+        if method in item
+    ]
 
 
 def _operation(document: Mapping[str, Any], path: str, method: str, told: Mapping[str, Any]) -> Operation:
@@ -90,8 +90,8 @@ def _operation(document: Mapping[str, Any], path: str, method: str, told: Mappin
     for parameter in told.get("parameters", []):
         for _, schema in texts_of(document, parameter["schema"]):
             texts.append(Text(place=parameter["in"], pointer=parameter["name"], schema=schema))
-    media_type = None
-    for media_type, content in told.get("requestBody", {}).get("content", {}).items():
+    bodies = told.get("requestBody", {}).get("content", {})
+    for content in bodies.values():
         for pointer, schema in texts_of(document, content.get("schema", {})):
             texts.append(Text(place="body", pointer=pointer, schema=schema))
     return Operation(
@@ -99,7 +99,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, told: Mappin
         method=method.upper(),
         path=path,
         texts=tuple(_unique(texts)),
-        media_type=media_type,
+        media_type=next(iter(bodies), None),
         needs_key=bool(told.get("security", document.get("security"))),
     )
 

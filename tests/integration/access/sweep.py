@@ -114,6 +114,26 @@ def _own_and_absent(
 # ---------------------------------------------------------------- ids
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One id of the victim's in one place of one operation, tried by a stranger."""
+
+    operation: Operation
+    stranger: Belongings
+    victim: Belongings
+    text: Text
+    prefix: str
+    foreign: str
+
+    @property
+    def absent(self) -> str:
+        return absent_twin(self.foreign)
+
+    def calls(self, caller: Caller, one_id: str) -> list[Call]:
+        key = self.stranger.tenant.key
+        return caller.calls(self.operation, self.stranger, key=key, instead=(self.text, one_id))
+
+
 def with_foreign_ids(
     caller: Caller, operation: Operation, stranger: Belongings, victim: Belongings, timing: Timing
 ) -> list[str]:
@@ -122,7 +142,15 @@ def with_foreign_ids(
     for text in operation.ids:
         for prefix, ids in victim.ids.items():
             for foreign in ids:
-                found += _one_foreign_id(caller, operation, stranger, victim, timing, text, prefix, foreign)
+                attempt = Attempt(
+                    operation=operation,
+                    stranger=stranger,
+                    victim=victim,
+                    text=text,
+                    prefix=prefix,
+                    foreign=foreign,
+                )
+                found += _told_apart(caller, attempt, timing)
         for malformed in MALFORMED if text.place == "path" else ():
             for call in caller.calls(operation, stranger, key=stranger.tenant.key, instead=(text, malformed)):
                 if (answer := caller.send(call)).status != 404:
@@ -130,38 +158,24 @@ def with_foreign_ids(
     return found
 
 
-def _one_foreign_id(
-    caller: Caller,
-    operation: Operation,
-    stranger: Belongings,
-    victim: Belongings,
-    timing: Timing,
-    text: Text,
-    prefix: str,
-    foreign: str,
-) -> list[str]:
-    absent = absent_twin(foreign)
+def _told_apart(caller: Caller, attempt: Attempt, timing: Timing) -> list[str]:
+    foreign, absent = attempt.foreign, attempt.absent
     found = []
-    key = stranger.tenant.key
-    pairs = zip(
-        caller.calls(operation, stranger, key=key, instead=(text, absent)),
-        caller.calls(operation, stranger, key=key, instead=(text, foreign)),
-        strict=True,
-    )
+    pairs = zip(attempt.calls(caller, absent), attempt.calls(caller, foreign), strict=True)
     for for_absent, for_foreign in pairs:
         not_there, theirs = caller.send(for_absent), caller.send(for_foreign)
         if theirs.without(foreign) != not_there.without(absent):  # what is looked up every few seconds only?
             not_there, theirs = caller.send(for_absent), caller.send(for_foreign)
         timing.absent_s.append(not_there.took_s)
         timing.foreign_s.append(theirs.took_s)
-        what = f"{for_foreign} with a foreign {prefix} as {text.place} {text.pointer}"
-        if not _is_expected(text, prefix, theirs):
+        what = f"{for_foreign} with a foreign {attempt.prefix} as {attempt.text.place} {attempt.text.pointer}"
+        if not _is_expected(attempt.text, attempt.prefix, theirs):
             found.append(f"{what} is answered {theirs.status} {theirs.text[:200]}")
         if theirs.without(foreign) != not_there.without(absent):
             found.append(
                 f"{what} is told apart from absent: {_difference(theirs, foreign, not_there, absent)}"
             )
-        found += _shows_the_victim(for_foreign, theirs, victim, foreign)
+        found += _shows_the_victim(for_foreign, theirs, attempt.victim, foreign)
     return found
 
 
@@ -198,7 +212,7 @@ def _difference(one: Answer, one_id: str, other: Answer, other_id: str) -> str:
 
 
 def with_own_things(caller: Caller, operation: Operation, own: Belongings) -> list[str]:
-    """The same calls with what is one's own come through, for at least one id: else a 404 would prove nothing.
+    """The same calls with what is one's own come through, for at least one id; else a 404 proves nothing.
 
     A conflict (409) is about what is one's own, so it counts.
     """
