@@ -1,19 +1,32 @@
-"""Runs migrations: one transaction for all of them, one migrator at a time, no long wait for a lock.
+"""Runs migrations beside a running service: one migrator at a time, no lock that others wait for a second.
 
+Each migration is a transaction of its own, so that its locks are let go when it is done. Whatever has to wait
+for a lock gives up after half a second, lets the requests through that queued up behind it, and tries again.
 The database is, in this order: `config.attributes["database_url"]` (set by a program), `-x url=…`, the
 service's settings.
 """
 
 from __future__ import annotations
 
-from alembic import context
-from sqlalchemy import Connection, text
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from alembic import context
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from app.db.online import LOCK_TIMEOUT
 from app.db.schema import metadata
 from app.db.session import build_engine
 from app.settings import load_settings
 
 _LOCK = 7_263_001  # any number that nobody else uses as an advisory lock
+_WAIT_FOR_OTHERS_S = 600.0
+_LOOK_EVERY_S = 0.1
+_MAX_TRIES = 60
+_PAUSE_S = 1.0
 
 
 def _url() -> str:
@@ -21,14 +34,40 @@ def _url() -> str:
     return given or context.get_x_argument(as_dictionary=True).get("url") or load_settings().database.url
 
 
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Hold the migrators' lock. On a connection of its own, in no transaction: one that waits inside a
+    transaction holds a snapshot, and an index that is built concurrently would wait for it in turn."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        deadline = time.monotonic() + _WAIT_FOR_OTHERS_S
+        while not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"another migration still runs after {_WAIT_FOR_OTHERS_S:g} s")
+            time.sleep(_LOOK_EVERY_S)
+        yield  # the lock goes with the connection
+
+
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
-    with context.begin_transaction():
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        connection.execute(text("SET LOCAL lock_timeout = '1s'"))
-        context.run_migrations()
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    connection.execute(text("SET statement_timeout = 0"))
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+    connection.commit()
+    for left in reversed(range(_MAX_TRIES)):
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+        except OperationalError as error:
+            if left == 0 or not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+                raise
+            connection.rollback()
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 if context.is_offline_mode():
@@ -37,6 +76,6 @@ if context.is_offline_mode():
         context.run_migrations()
 else:
     engine = build_engine(_url())
-    with engine.connect() as connection:
+    with _alone(engine), engine.connect() as connection:
         _migrate(connection)
     engine.dispose()

@@ -106,20 +106,11 @@ def upgrade() -> None:
         op.execute(statement)
     op.add_column("jobs", _time("deleted_at"))
     op.add_column("uploads", _time("deleted_at"))
-    op.create_index(
-        "ix_jobs_waiting",
-        "jobs",
-        ["kind", "project_id", "created_at", "id"],
-        postgresql_where=sa.text("state = 'queued'"),
-    )
-    op.create_index("ix_artifacts_created_at", "artifacts", ["created_at"])
 
 
 def downgrade() -> None:
     for table in ("uploads", "checkpoints", "datasets", "jobs", "job_events", "artifacts"):
         op.execute(f"REVOKE DELETE ON {table} FROM {Role.WORKER}")
-    op.drop_index("ix_artifacts_created_at", table_name="artifacts")
-    op.drop_index("ix_jobs_waiting", table_name="jobs")
     op.drop_column("uploads", "deleted_at")
     op.drop_column("jobs", "deleted_at")
     for table in ("deletions", "queue_turns", "project_quotas"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from sqlalchemy import create_engine, inspect
@@ -75,3 +76,33 @@ def test_two_migrators_at_once_both_succeed(database_url: str) -> None:
     ]
     errors = [process.communicate()[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
+
+
+def test_a_migration_that_cannot_have_its_lock_lets_requests_through_and_tries_again(
+    database_url: str,
+) -> None:
+    assert alembic(database_url, "upgrade", "head").returncode == 0
+    assert alembic(database_url, "downgrade", "0002").returncode == 0
+    engine = create_engine(database_url)
+    waits_s = []
+    with engine.connect() as long_reader:
+        long_reader.exec_driver_sql("SELECT count(*) FROM jobs")  # a report that reads for a while
+        migration = subprocess.Popen(
+            [sys.executable, "-m", "alembic", "-x", f"url={database_url}", "upgrade", "head"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},
+            stderr=subprocess.PIPE,
+        )
+        until = time.monotonic() + 30.0
+        while time.monotonic() < until and max(waits_s, default=0.0) < 0.3:
+            began = time.monotonic()
+            with engine.begin() as request:
+                request.exec_driver_sql("SELECT count(*) FROM jobs")
+            waits_s.append(time.monotonic() - began)
+            time.sleep(0.01)
+        assert migration.poll() is None, "it waits for the reader"
+    _, said = migration.communicate(timeout=60)
+    engine.dispose()
+    assert migration.returncode == 0, said.decode()
+    assert 0.3 < max(waits_s) < 1.0, "requests queued up behind the migration, for less than a second"
+    assert alembic(database_url, "check").returncode == 0
