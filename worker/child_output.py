@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sanitizer.progress import ProgressEvent
 
 MAX_LINE_BYTES = 64 * 1024
-MAX_STDOUT_BYTES = 256 * 1024 * 1024
+MAX_STDOUT_BURST_BYTES = 16 * 1024 * 1024
+MAX_STDOUT_RATE_BYTES_S = 64 * 1024
+"""What may be said at once, and for how long on end: a whole life's sum would end jobs of many days."""
 MAX_BAD_LINES = 1000
 MAX_LOG_BYTES = 4 * 1024 * 1024
 TAIL_BYTES = 16 * 1024
@@ -31,8 +34,12 @@ _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 class EventReader:
     """Turns bytes into events; `is_flood` says that the child is no longer worth listening to."""
 
-    def __init__(self, on_event: Callable[[ProgressEvent], None]) -> None:
+    def __init__(
+        self, on_event: Callable[[ProgressEvent], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._on_event = on_event
+        self._now = now
+        self._began = now()
         self._rest = b""
         self._is_skipping = False
         self._num_bytes = 0
@@ -40,7 +47,10 @@ class EventReader:
 
     @property
     def is_flood(self) -> bool:
-        return self._num_bytes > MAX_STDOUT_BYTES or self._num_bad_lines > MAX_BAD_LINES
+        return self._num_bytes > self._allowed_bytes() or self._num_bad_lines > MAX_BAD_LINES
+
+    def _allowed_bytes(self) -> float:
+        return MAX_STDOUT_BURST_BYTES + MAX_STDOUT_RATE_BYTES_S * (self._now() - self._began)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises for what they hold; keeps at most one line in memory."""

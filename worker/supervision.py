@@ -81,10 +81,10 @@ class Watch:
             raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
         used = self._child.usage()
         self.peak_bytes = max(self.peak_bytes, used.resident_bytes)
-        if self._limits.memory_bytes is not None and used.resident_bytes > self._limits.memory_bytes:
-            raise self._failed("out_of_memory", "The job used more memory than it may.")
         if used.num_processes > MAX_PROCESSES:
             raise self._failed("too_many_processes", "The job's process started others without end.")
+        if self._limits.memory_bytes is not None and used.resident_bytes > self._limits.memory_bytes:
+            raise self._failed("out_of_memory", "The job used more memory than it may.")
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
             self._look_at_disk()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,13 @@ import pytest
 
 from app.domain.states import JobState
 from tests.integration.worker.world import World, children_of_folder, wait_until
-from worker.sandbox import strongest_isolation
+from worker import sandbox
+from worker.child import Child
+from worker.sandbox import ChildLimits, strongest_isolation
 
+HOSTILE = Path(__file__).with_name("hostile_child.py")
+LIMITS = ChildLimits(memory_bytes=2**32, file_bytes=2**30, hostile_cpu_s=60, num_threads=1)
+_LEVELS = ["full", "network", "none"]
 CANARY = "canary-9f3a1c"
 
 
@@ -135,9 +143,6 @@ def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folde
 
 def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> None:
     """The supervisor here is a process of its own that only starts a child, then is killed."""
-    import subprocess
-    import sys
-
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -167,3 +172,75 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
 def _limit(limits: str, name: str) -> int:
     (line,) = [line for line in limits.splitlines() if line.startswith(name)]
     return int(line.removeprefix(name).split()[0])
+
+
+def hostile(world: World, behaviour: str, **limits: Any) -> dict[str, Any]:
+    """Run a hostile child to its end: the job fails, nothing of it is left; returns the row's error."""
+    job = world.audit_job(max_attempts=1)
+    command = (sys.executable, str(HOSTILE), behaviour)
+    assert world.runner(child_command=command, limits=limits).run(job.id) is JobState.FAILED
+    assert list(world.work_dir.iterdir()) == []
+    wait_until(lambda: children_of_folder(world.work_dir) == [], 5)
+    return error_of(world, job.id)
+
+
+@pytest.mark.parametrize("behaviour", ["one_endless_line", "endless_good_events"])
+def test_a_gigabyte_of_output_costs_the_supervisor_no_memory(world: World, behaviour: str) -> None:
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert hostile(world, behaviour)["code"] == "child_flood"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 50 * 1024
+
+
+def test_a_child_that_starts_processes_without_end_is_ended_with_all_of_them(world: World) -> None:
+    error = hostile(world, "start_processes_without_end", memory_bytes=None)
+    assert error["code"] == "too_many_processes"
+
+
+def test_a_child_that_fills_the_disk_is_stopped_at_its_allowance(world: World) -> None:
+    error = hostile(world, "fill_the_disk_with_files", file_bytes=20 * 2**20)
+    assert error["code"] == "disk_allowance_used_up"
+
+
+def test_a_file_without_end_ends_at_its_limit(world: World) -> None:
+    error = hostile(world, "write_one_file_without_end", file_bytes=20 * 2**20)
+    assert error["code"] == "child_crashed"
+    assert "SIGXFSZ" in error["message"]
+
+
+def test_a_child_that_stands_still_is_found_out(world: World) -> None:
+    assert hostile(world, "stop_itself", stall_s=2.0)["code"] == "child_stalled"
+
+
+@pytest.mark.parametrize("isolation", ["full", "network", "none"])
+def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, tmp_path: Path) -> None:
+    """Without a namespace of processes, that nothing can leave its group must be enough."""
+    if isolation not in _LEVELS[_LEVELS.index(strongest_isolation()) :]:
+        pytest.skip("this machine cannot isolate so far")
+    folder = tmp_path / "job"
+    folder.mkdir()
+    command = [sys.executable, str(HOSTILE), "leave_orphans_everywhere", str(folder)]
+    heard: list[Any] = []
+    child = Child(
+        sandbox.guarded(command, folder, isolation, {}),  # type: ignore[arg-type]
+        environment=sandbox.environment(folder, LIMITS, os.environ),
+        folder=folder,
+        log_path=tmp_path / "log",
+        on_event=heard.append,
+    )
+    try:
+        wait_until(lambda: heard)
+        assert child.usage().num_processes >= 6
+        child.terminate()
+    finally:
+        child.close()
+    wait_until(lambda: children_of_folder(folder) == [], 5)
+
+
+def test_a_child_can_signal_nobody_but_itself(world: World) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert hostile(world, "kill_everybody", stall_s=2.0)["code"] in {"child_crashed", "child_stalled"}
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()

@@ -9,7 +9,8 @@ from worker.child_output import (
     MAX_BAD_LINES,
     MAX_LINE_BYTES,
     MAX_LOG_BYTES,
-    MAX_STDOUT_BYTES,
+    MAX_STDOUT_BURST_BYTES,
+    MAX_STDOUT_RATE_BYTES_S,
     TAIL_BYTES,
     CappedLog,
     EventReader,
@@ -50,12 +51,27 @@ def test_too_much_nonsense_is_a_flood() -> None:
     assert reader.is_flood
 
 
-def test_too_many_bytes_are_a_flood_even_when_each_line_is_good() -> None:
-    events, reader = read()
-    reader._num_bytes = MAX_STDOUT_BYTES
-    reader.feed(LINE)
+def test_too_many_bytes_at_once_are_a_flood_even_when_each_line_is_good() -> None:
+    events: list[ProgressEvent] = []
+    reader = EventReader(events.append, now=lambda: 0.0)
+    while reader._num_bytes <= MAX_STDOUT_BURST_BYTES:
+        reader.feed(LINE * 1000)
     assert reader.is_flood
-    assert events == []
+    num_heard = len(events)
+    reader.feed(LINE)
+    assert len(events) == num_heard, "a flood is no longer listened to"
+
+
+def test_a_job_of_a_month_may_say_something_every_second() -> None:
+    clock = [0.0]
+    reader = EventReader(lambda _event: None, now=lambda: clock[0])
+    for _ in range(1000):
+        clock[0] += 30 * 24 * 3600 / 1000
+        reader._num_bytes += int(30 * 24 * 3600 / 1000) * 5 * 200
+        reader.feed(LINE)
+    assert reader._num_bytes > 2**31
+    assert not reader.is_flood
+    assert MAX_STDOUT_RATE_BYTES_S > 5 * 200
 
 
 def test_a_log_is_capped_on_disk_and_its_end_is_remembered(tmp_path: Path) -> None:
