@@ -195,7 +195,9 @@ def _told(place: Place, what: str, found: Broken, reached: bool) -> dict[str, An
     return found.as_piece()
 
 
-PROMISE = "succeeded, once; weights bit for bit those of an undisturbed run; no more than one save twice"
+PROMISE = (
+    "succeeded, once; weights bit for bit those of an undisturbed run; no more than one save interval twice"
+)
 
 
 def summary(broken: str, results: Sequence[dict[str, Any]], expected: str = PROMISE) -> Row:

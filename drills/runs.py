@@ -1,7 +1,8 @@
 """One job under a drill: broken once, then brought to its end by fresh workers, and judged.
 
 What is judged is always the same: it ends succeeded, once, with the weights of an undisturbed run, no more
-of the training was done twice than lies between two saves, no process is left, and the ledger is clean.
+of the training was done twice than lies between two saves (and what was done while a save was on its way),
+no process is left, and the ledger is clean.
 """
 
 from __future__ import annotations
@@ -151,16 +152,22 @@ class Stage:
         return found
 
     def _count_twice(self, found: Broken, folders: list[Path], notes: list[Mapping[str, Any]]) -> None:
-        """Steps that the first attempt did after the state that the next one went on from."""
+        """Steps that the first attempt did after the state that the next one went on from.
+
+        A state counts once its last byte is at the store: where one was on its way, the steps done
+        meanwhile come on top of the interval between two saves.
+        """
         logs = [read_log(folder / "writes.log") for folder in folders]
         steps = [_steps_done(log) for log in logs]
         saves = [sorted({0, *_saved_steps(log)}) for log in logs]
         gaps = [after - before for saved in saves for before, after in itertools.pairwise(saved)]
         resumed = [int(match[1]) for note in notes if (match := _RESUMED.search(str(note.get("message"))))]
         found.interval = max(gaps, default=0)
+        went_on_from = resumed[0] if resumed else 0
         if len(folders) > 1:
-            found.steps_twice = max(0, steps[0] - (resumed[0] if resumed else 0))
-        if found.interval and found.steps_twice > found.interval + _steps_of_a_beat(logs[0]):
+            found.steps_twice = max(0, steps[0] - went_on_from)
+        on_its_way = max(0, steps[0] - saves[0][-1]) if saves[0][-1] > went_on_from else 0
+        if found.interval and found.steps_twice > found.interval + on_its_way + _steps_of_a_beat(logs[0]):
             found.faults.append(f"{found.steps_twice} steps done twice; a save comes every {found.interval}")
 
 
