@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from client.client import Client
+from client.evidence.verification import verify
 from client.models import Artifact, Job
 from sanitizer.report import Report, load_json
 from tests.end_to_end.live import PATIENCE_S, Live, wait_for_job, wait_until
@@ -142,7 +143,7 @@ def test_the_ended_job_has_every_phase_with_its_times_and_every_event_once(
     assert types.count("phase_finished") == len(PHASES)
 
 
-def test_all_files_are_there_and_have_their_digests(cleaned: Cleaned) -> None:
+def test_all_files_are_there_and_have_their_digests(cleaned: Cleaned, subject: Subject) -> None:
     assert set(cleaned.artifacts) == {
         "model.safetensors",
         "config.json",
@@ -158,6 +159,9 @@ def test_all_files_are_there_and_have_their_digests(cleaned: Cleaned) -> None:
     lines = (cleaned.folder / "SHA256SUMS").read_text().splitlines()
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
     listed = {name: one.sha256 for name, one in cleaned.artifacts.items() if name != "SHA256SUMS"}
+    found = verify(cleaned.folder, input_file=subject.path)
+    assert [str(one) for one in found.findings] == [], "the real library's figures fit each other"
+    assert (found.signature, found.input) == ("unsigned", True)
     assert sums == listed
     assert cleaned.job.result is not None
     assert set(cleaned.job.result.artifact_ids) == {one.id for one in cleaned.artifacts.values()}

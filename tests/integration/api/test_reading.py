@@ -209,7 +209,9 @@ def test_a_finished_job_shows_its_figures_and_files(service: Service, api: httpx
     assert shown["result"]["verdict"]["outcome"] == "fail"
     assert shown["result"]["before"]["ca"]["n"] == 10
     assert shown["result"]["artifact_ids"] == [artifact.id]
-    (listed,) = api.get(f"/v1/jobs/{job}/artifacts").json()["data"]
+    page = api.get(f"/v1/jobs/{job}/artifacts").json()
+    assert page["signature"] == {"state": "unsigned", "key_sha256": None, "statement_sha256": None}
+    (listed,) = page["data"]
     assert (listed["name"], listed["sha256"]) == ("report.json", artifact.sha256)
     assert api.get(f"/v1/artifacts/{artifact.id}").json() == listed
     assert artifact.object_key not in str(shown) + str(listed)
@@ -242,6 +244,20 @@ def test_the_report_is_served_as_it_was_written(service: Service, api: httpx.Cli
     reports.load_json(answer.content)
     again = api.get(f"/v1/jobs/{job}/report", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
+
+
+def test_who_signed_a_jobs_files_is_told_wherever_they_are_told_of(
+    service: Service, api: httpx.Client
+) -> None:
+    job, _, _ = finished_job(service)
+    assert api.get(f"/v1/jobs/{job}").json()["result"]["signature"]["state"] == "unsigned"
+    assert api.get(f"/v1/jobs/{job}/report").headers["cleanclip-signature"] == "unsigned"
+    signature = {"state": "signed", "key_sha256": "a" * 64, "statement_sha256": "b" * 64}
+    add = "UPDATE jobs SET result = result || CAST(:more AS jsonb), version = version + 1 WHERE id = :id"
+    service.execute(add, id=job, more=json.dumps({"signature": signature}))
+    assert api.get(f"/v1/jobs/{job}").json()["result"]["signature"] == signature
+    assert api.get(f"/v1/jobs/{job}/artifacts").json()["signature"] == signature
+    assert api.get(f"/v1/jobs/{job}/report").headers["cleanclip-signature"] == "signed " + "a" * 64
 
 
 def test_a_waiting_job_has_no_report_yet_and_a_failed_one_never(service: Service, api: httpx.Client) -> None:

@@ -145,6 +145,21 @@ def test_each_end_has_its_status(served: Served) -> None:
     ended(cleanclip("jobs", "ls", key=served.key, url="http://127.0.0.1:9"), ExitCode.UNREACHABLE)
 
 
+def test_a_signature_comes_down_beside_the_files_that_it_is_about(served: Served, tmp_path: Path) -> None:
+    files = {"model.safetensors": WEIGHTS, "report.json": REPORT_BYTES, "statement.json": b"{}"}
+    job_id = published(served, files | {"SHA256SUMS": sums(files), "model.sig": b"{}"})
+    folder = tmp_path / "signed"
+    out, err = ended(
+        cleanclip("download", job_id, "--out", str(folder), "--json", key=served.key, url=served.url)
+    )
+    assert {path.name for path in folder.iterdir()} == {*files, "SHA256SUMS", "model.sig"}
+    assert json.loads(out)["signature"]["state"] == "unsigned", "as the job's row says it"
+    assert f"Signature: unsigned. Check it offline: cleanclip verify {folder}" in err
+    (folder / "report.json").write_bytes(REPORT_BYTES.replace(b"0.96", b"0.97"))
+    out, err = ended(cleanclip("verify", str(folder)), ExitCode.NOT_VERIFIED)
+    assert "report.json: is not the file that SHA256SUMS lists" in out
+
+
 def test_a_listing_of_digests_that_disagrees_is_noticed(served: Served, tmp_path: Path) -> None:
     files = {"model.safetensors": WEIGHTS}
     job_id = published(served, files | {"SHA256SUMS": sums({"model.safetensors": b"others"})})
