@@ -1,6 +1,7 @@
 """For operators, on the machine itself: schema, projects, keys, stuck jobs, everything on one machine.
 
-    python -m app.cli migrate | projects | create-key | keys | rotate-key | revoke-key | requeue | serve
+    python -m app.cli migrate | projects | create-key | keys | rotate-key | revoke-key | set-quota |
+        delete-project | deletion | requeue | serve
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused (the sentence says why),
 2 wrong usage. `serve` runs everything on this machine, with PostgreSQL, Valkey and SeaweedFS from wheels.
@@ -26,6 +27,7 @@ from app.db.models.api_key import ApiKey
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.errors import DomainError, Unauthorized
+from app.domain.quotas import QuotaName
 from app.local.processes import CannotStart
 from app.local.serve import ServeOptions, serve
 from app.services import api_keys, operators
@@ -142,6 +144,38 @@ def _account() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
+def _run_set_quota(options: argparse.Namespace) -> int:
+    settings = load_settings()
+    given = {name: getattr(options, name.value) for name in QuotaName}
+    limits = {name: None if text == "default" else int(text) for name, text in given.items() if text}
+    with _database(settings.database.url) as database:
+        held = operators.set_quota(
+            database, options.project, limits, defaults=settings.quotas, account=_account()
+        )
+    for name in QuotaName:
+        _print_row((name.value, getattr(held, name.value)), ("quota", "limit"), options)
+    return 0
+
+
+def _run_delete_project(options: argparse.Namespace) -> int:
+    if not options.yes:
+        say(f"This deletes everything of project {options.project}, for good. Say --yes.")
+        return 1
+    with _database(load_settings().database.url) as database:
+        deletion = operators.delete_project(database, options.project, account=_account())
+    say("Its keys are gone. The sweeper takes away the rest; `deletion` shows the receipt.")
+    sys.stdout.write(f"{deletion.id}\n")
+    return 0
+
+
+def _run_deletion(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        row = operators.deletion(database, options.deletion)
+    names = ("id", "subject", "subject_id", "requested_at", "num_objects", "num_bytes", "finished_at")
+    _print_row([getattr(row, name) for name in names], names, options)
+    return 0
+
+
 def _run_requeue(options: argparse.Namespace) -> int:
     with _database(load_settings().database.url) as database:
         state = operators.requeue(database, options.job, account=_account())
@@ -214,6 +248,31 @@ def _scopes(text: str) -> list[str]:
     return [scope.strip() for scope in text.split(",") if scope.strip()]
 
 
+def _limit(text: str) -> str:
+    if text != "default" and not text.isdecimal():
+        raise argparse.ArgumentTypeError("a whole number, or 'default'")
+    return text
+
+
+def _add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    one = commands.add_parser("set-quota", help="limits of one project; 'default': as the settings say")
+    one.add_argument("--project", required=True, metavar="NAME")
+    for name in QuotaName:
+        one.add_argument(f"--{name.value.replace('_', '-')}", metavar="N", type=_limit)
+    one.add_argument("--json", action="store_true", help="one object a line")
+    one.set_defaults(run=_run_set_quota)
+
+    one = commands.add_parser("delete-project", help="everything of a project, for good")
+    one.add_argument("project", metavar="NAME")
+    one.add_argument("--yes", action="store_true")
+    one.set_defaults(run=_run_delete_project)
+
+    one = commands.add_parser("deletion", help="how a deletion stands: its receipt")
+    one.add_argument("deletion", metavar="DELETION")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_run_deletion)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -249,6 +308,8 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("revoke-key", help="stop a key, also the last one of a project")
     one.add_argument("key", metavar="KEY")
     one.set_defaults(run=_run_revoke_key)
+
+    _add_shares(commands)
 
     one = commands.add_parser("requeue", help="queue a failed or paused job again")
     one.add_argument("job", metavar="JOB")

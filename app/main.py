@@ -21,6 +21,7 @@ from app.api import (
     audit,
     checkpoints,
     datasets,
+    deletions,
     health,
     jobs,
     keys,
@@ -71,7 +72,19 @@ def create_app(
         lifespan=_closing(ports),
     )
     app.state.ports = ports
-    for module in (uploads, checkpoints, datasets, jobs, artifacts, methods, keys, audit, usage, health):
+    for module in (
+        uploads,
+        checkpoints,
+        datasets,
+        jobs,
+        artifacts,
+        methods,
+        keys,
+        audit,
+        usage,
+        deletions,
+        health,
+    ):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

@@ -2,7 +2,7 @@
 
 Every `sweep_every_s`, one sweeper at a time (an advisory lock): expired leases → queued again or failed;
 outbox messages and queued jobs that nobody was told of → hinted; expired uploads, losing outputs, training
-states of ended jobs, old idempotency keys → removed. Every step stands alone: one that fails is logged and
+states of ended jobs, old idempotency keys, what was deleted or kept long enough → removed. Every step stands alone: one that fails is logged and
 tried again by the next sweep.
 """
 
@@ -22,11 +22,12 @@ from app.domain.states import JobKind
 from app.logs import configure_logging, get_logger
 from app.queue.names import ALL_QUEUES, kinds_of
 from app.queue.publisher import CeleryPublisher, JobPublisher
-from app.settings import load_settings
+from app.settings import RetentionSettings, load_settings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 from worker.cleanup import delete_abandoned_uploads, delete_job_leftovers, delete_needless_checkpoints
+from worker.deleting import carry_out_deletions, end_what_was_kept_long_enough
 
 _LOG = get_logger(__name__)
 SWEEP_LOCK = 7_263_002
@@ -43,6 +44,7 @@ class SweepOptions:
     failed_leftovers_after_s: float = 7 * 86_400.0
     """A failed job keeps its training states for so long, so that a retry goes on from them."""
     published_messages_after_s: float = 86_400.0
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
 
 @dataclass(kw_only=True)
@@ -66,6 +68,8 @@ def sweep_once(
         "leases": lambda: _release_expired(database),
         "outbox": lambda: relay_outbox(database, publisher),
         "hints": lambda: _hint_again(database, publisher, opts.hint_again_after_s),
+        "retention": lambda: end_what_was_kept_long_enough(database, opts.retention),
+        "deletions": lambda: carry_out_deletions(database, store, grace_s=opts.leftovers_after_s),
         "uploads": lambda: delete_abandoned_uploads(database, store),
         "checkpoints": lambda: delete_needless_checkpoints(database, store),
         "leftovers": lambda: delete_job_leftovers(
@@ -173,7 +177,12 @@ def main() -> None:
     )
     _LOG.info("sweeper_started", every_s=settings.jobs.sweep_every_s)
     sweep_forever(
-        database, S3Store(settings.storage), publisher, every_s=settings.jobs.sweep_every_s, ended=ended
+        database,
+        S3Store(settings.storage),
+        publisher,
+        every_s=settings.jobs.sweep_every_s,
+        ended=ended,
+        options=SweepOptions(retention=settings.retention),
     )
     publisher.close()
     database.dispose()

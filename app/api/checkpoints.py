@@ -7,11 +7,13 @@ from starlette.responses import Response
 
 from app.api.answers import cached, etag_of, is_unchanged, json_answer, not_modified, page_fields, refusals
 from app.api.auth import Reader, Uploader
+from app.api.deletions import accepted
 from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
 from app.api.ports import PortsDep
 from app.domain.states import CheckpointState
 from app.schemas.checkpoints import CheckpointOut, CheckpointPage
-from app.services import checkpoints
+from app.schemas.deletions import DeletionOut
+from app.services import deletions
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
 
@@ -65,12 +67,14 @@ def get_checkpoint(
     "/{checkpoint_id}",
     operation_id="delete_checkpoint",
     summary="Delete a checkpoint and its files",
-    status_code=204,
-    response_class=Response,
+    status_code=202,
+    response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: PortsDep) -> Response:
-    """The files follow within minutes. Refused while unfinished jobs read it."""
+    """The files follow within minutes; the answer names the receipt.
+
+    Refused while unfinished jobs read it. Finished ones that did stay as they are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        checkpoints.delete(unit, caller, checkpoint_id)
-    return Response(status_code=204)
+        row = deletions.delete_checkpoint(unit, caller, checkpoint_id)
+    return accepted(row)

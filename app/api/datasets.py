@@ -16,12 +16,14 @@ from app.api.answers import (
     refusals,
 )
 from app.api.auth import Reader, Uploader
+from app.api.deletions import accepted
 from app.api.idempotency import OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
 from app.api.ports import PortsDep
 from app.domain.states import DatasetKind, DatasetState
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage
-from app.services import datasets
+from app.schemas.deletions import DeletionOut
+from app.services import datasets, deletions
 from app.services.datasets import Registration
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -107,13 +109,15 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
 @router.delete(
     "/{dataset_id}",
     operation_id="delete_dataset",
-    summary="Forget a data set",
-    status_code=204,
-    response_class=Response,
+    summary="Delete a data set",
+    status_code=202,
+    response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -> Response:
-    """What the reference points at is yours and stays. Refused while unfinished jobs read it."""
+    """Uploaded shards go with the last data set that uses them; what a reference points at is yours.
+
+    Refused while unfinished jobs read it."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        datasets.delete(unit, caller, dataset_id)
-    return Response(status_code=204)
+        row = deletions.delete_dataset(unit, caller, dataset_id)
+    return accepted(row)

@@ -74,6 +74,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_not_found": ErrorCode(404, "There is no such data set"),
     "job_not_found": ErrorCode(404, "There is no such job"),
     "artifact_not_found": ErrorCode(404, "There is no such artifact"),
+    "deletion_not_found": ErrorCode(404, "There is no such deletion"),
     "key_not_found": ErrorCode(404, "There is no such key"),
     "project_exists": ErrorCode(409, "There is such a project already"),
     "project_not_found": ErrorCode(404, "There is no such project"),
@@ -88,6 +89,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "upload_stalled": ErrorCode(409, "The connection stood still"),
     "uploads_busy": ErrorCode(503, "Too many uploads are being streamed"),
     "upload_lost": ErrorCode(409, "The store no longer holds the upload"),
+    "upload_in_use": ErrorCode(409, "Something is made of the upload"),
     "upload_state_conflict": ErrorCode(409, "The state of the upload does not allow it"),
     # checkpoints and data sets
     "checkpoint_not_accepted": ErrorCode(409, "The checkpoint is not accepted"),

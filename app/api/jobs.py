@@ -20,12 +20,14 @@ from app.api.answers import (
     refusals,
 )
 from app.api.auth import Reader, Runner
+from app.api.deletions import accepted
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
 from app.api.ports import Ports, PortsDep
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobKind, JobState
+from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import (
     EventOut,
     EventPage,
@@ -36,7 +38,7 @@ from app.schemas.jobs import (
     SanitizeJobIn,
     job_etag,
 )
-from app.services import jobs, quotas
+from app.services import deletions, jobs, quotas
 from app.services.api_keys import Caller
 from app.services.jobs import Order
 
@@ -197,6 +199,21 @@ def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """With all its attempts again, from its last saved state if there is one."""
     return _act(ports, caller, once, jobs.retry, job_id)
+
+
+@router.delete(
+    "/{job_id}",
+    operation_id="delete_job",
+    summary="Delete a finished job and its files",
+    status_code=202,
+    response_model=DeletionOut,
+    responses=refusals(404, 409),
+)
+def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
+    """Its outputs, report, events and saved states go within minutes; the answer names the receipt."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = deletions.delete_job(unit, caller, job_id)
+    return accepted(row)
 
 
 @router.get(

@@ -36,6 +36,7 @@ DatasetPath = Annotated[str, Path(examples=["ds_01k0000000000000000000000b"]), _
 JobPath = Annotated[str, Path(examples=["job_01k0000000000000000000000e"]), _id_of("job", "job")]
 ArtifactPath = Annotated[str, Path(examples=["art_01k0000000000000000000000f"]), _id_of("art", "artifact")]
 KeyPath = Annotated[str, Path(examples=["key_01k0000000000000000000000g"]), _id_of("key", "key")]
+DeletionPath = Annotated[str, Path(examples=["del_01k0000000000000000000000h"]), _id_of("del", "deletion")]
 
 After = Annotated[
     str | None,
@@ -52,6 +53,7 @@ __all__ = [
     "ArtifactPath",
     "CheckpointPath",
     "DatasetPath",
+    "DeletionPath",
     "JobPath",
     "KeyPath",
     "Limit",

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app.api.answers import json_answer, refusals
 from app.api.auth import Reader, Uploader
+from app.api.deletions import accepted
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.api.ports import MAX_STREAMS, Ports, PortsDep
@@ -18,6 +19,7 @@ from app.db.models.upload import Upload
 from app.domain.errors import Conflict, Unavailable
 from app.domain.states import UploadPurpose, UploadState
 from app.logs import get_logger
+from app.schemas.deletions import DeletionOut
 from app.schemas.uploads import (
     CompleteIn,
     PartOut,
@@ -27,7 +29,7 @@ from app.schemas.uploads import (
     UploadIn,
     UploadOut,
 )
-from app.services import quotas, upload_assembly, upload_content, uploads
+from app.services import deletions, quotas, upload_assembly, upload_content, uploads
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.upload_assembly import ClaimedPart
@@ -245,3 +247,18 @@ def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once
         answer = once.keep(unit, UploadOut.of(row), status=200)
     uploads.discard(ports.store, row)
     return answer
+
+
+@router.delete(
+    "/{upload_id}",
+    operation_id="delete_upload",
+    summary="Delete an upload and its bytes",
+    status_code=202,
+    response_model=DeletionOut,
+    responses=refusals(404, 409),
+)
+def delete_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep) -> Response:
+    """An open one is cancelled by it. What became a checkpoint or a data set is deleted as that."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = deletions.delete_upload(unit, caller, upload_id)
+    return accepted(row)

@@ -5,18 +5,24 @@ Runs in the operator's role, which sees all projects. Every change leaves a line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.db.models.api_key import ApiKey
+from app.db.models.deletion import Deletion
 from app.db.models.project import Project
+from app.db.models.project_quota import ProjectQuota
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
+from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.errors import Conflict, NotFound
 from app.domain.ids import new_id
+from app.domain.quotas import QuotaLimits, QuotaName
 from app.domain.states import JobState
 from app.services import key_management
 from app.services.audit_log import Operator, note
+from app.services.quotas import limits_of
+from app.settings import QuotaSettings
 
 
 def projects(database: Database) -> Sequence[Project]:
@@ -60,14 +66,7 @@ def create_key(
 def keys(database: Database, project: str) -> Sequence[ApiKey]:
     """Of the project of that name, newest first, revoked and expired ones too. Raises NotFound."""
     with database.unit_of_work() as unit:
-        found = unit.projects.by_name(project)
-        if found is None:
-            raise NotFound(
-                "project_not_found",
-                f"There is no project '{project[:64]}'.",
-                "List them with `python -m app.cli projects`.",
-            )
-        return unit.api_keys.of_project(found.id)
+        return unit.api_keys.of_project(_project(unit, project).id)
 
 
 def rotate_key(database: Database, key_id: str, *, overlap_s: float, account: str) -> tuple[ApiKey, str]:
@@ -82,6 +81,59 @@ def revoke_key(database: Database, key_id: str, *, account: str) -> ApiKey:
     with database.unit_of_work() as unit:
         who = Operator(project_id=unit.api_keys.find(key_id).project_id, account=account)
         return key_management.revoke(unit, who, key_id)
+
+
+def set_quota(
+    database: Database,
+    project: str,
+    limits: Mapping[QuotaName, int | None],
+    *,
+    defaults: QuotaSettings,
+    account: str,
+) -> QuotaLimits:
+    """Set the named limits of the project, None: the default again; returns all. Raises NotFound."""
+    with database.unit_of_work() as unit:
+        found = _project(unit, project)
+        row = unit.quotas.of(found.id) or ProjectQuota(project_id=found.id)
+        for name, limit in limits.items():
+            setattr(row, name.value, limit)
+        unit.quotas.set(row)
+        who = Operator(project_id=found.id, account=account)
+        note(unit, who, "quota.set", found.id)
+        return limits_of(unit, found.id, defaults)
+
+
+def delete_project(database: Database, project: str, *, account: str) -> Deletion:
+    """Its keys are gone at once, its jobs cancelled; the sweeper takes away the rest and leaves a receipt.
+
+    The name is free again. Raises NotFound.
+    """
+    with database.unit_of_work() as unit:
+        found = _project(unit, project)
+        who = Operator(project_id=found.id, account=account)
+        for job_id in unit.jobs.active_of(found.id):
+            unit.jobs.request_cancel(found.id, job_id)
+        unit.api_keys.remove_all(found.id)
+        found.name = f"deleted {found.id}"
+        note(unit, who, "project.delete", found.id)
+        return unit.deletions.ask(found.id, DeletionSubject.PROJECT, found.id, reason=DeletionReason.OPERATOR)
+
+
+def deletion(database: Database, deletion_id: str) -> Deletion:
+    """A receipt, whosever it is. Raises NotFound."""
+    with database.unit_of_work() as unit:
+        return unit.deletions.find(deletion_id)
+
+
+def _project(unit: UnitOfWork, name: str) -> Project:
+    found = unit.projects.by_name(name)
+    if found is None:
+        raise NotFound(
+            "project_not_found",
+            f"There is no project '{name[:64]}'.",
+            "List them with `python -m app.cli projects`.",
+        )
+    return found
 
 
 def requeue(database: Database, job_id: str, *, account: str) -> str:

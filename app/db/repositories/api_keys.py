@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.db.models.api_key import ApiKey
@@ -93,6 +93,10 @@ class ApiKeyRepository:
             .values(last_used_at=func.now())
             .execution_options(synchronize_session=False)
         )
+
+    def remove_all(self, project_id: str) -> None:
+        """With their project. The operator's role only."""
+        self._session.execute(delete(ApiKey).where(ApiKey.project_id == project_id))
 
     def revoke(self, project_id: str, id: str) -> ApiKey:  # noqa: A002
         """Stop the key now; a second time changes nothing. Raises NotFound."""

@@ -7,12 +7,24 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from app.db.models.artifact import Artifact
+from app.db.models.job import Job
 from app.db.repositories.owned import OwnedRepository
+from app.domain.errors import NotFound
 
 
 class ArtifactRepository(OwnedRepository[Artifact]):
     model = Artifact
     noun = "artifact"
+
+    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Artifact:  # noqa: A002
+        """Raises NotFound, also for one of a deleted job."""
+        row = super().get(project_id, id, for_update=for_update)
+        is_deleted = select(Job.deleted_at.is_not(None)).where(Job.id == row.job_id)
+        if self._session.scalar(is_deleted):
+            raise NotFound(
+                "artifact_not_found", "The job that left this file has been deleted.", "Check the id."
+            )
+        return row
 
     def of_job(self, project_id: str, job_id: str) -> Sequence[Artifact]:
         """All files of a job, by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, select
 
 from app.db.models.dataset import Dataset
 from app.db.repositories.owned import OwnedRepository
@@ -43,6 +43,13 @@ class DatasetRepository(OwnedRepository[Dataset]):
         if kind is not None:
             conditions.append(Dataset.kind == kind)
         return self._page(project_id, after, limit, *conditions)
+
+    def using_upload(self, project_id: str, upload_id: str) -> Sequence[str]:
+        """Ids of living data sets that are made of the upload."""
+        query = select(Dataset.id).where(
+            Dataset.project_id == project_id, Dataset.upload_id == upload_id, Dataset.deleted_at.is_(None)
+        )
+        return self._session.scalars(query).all()
 
     def delete(self, project_id: str, id: str) -> Dataset:  # noqa: A002
         """Mark as deleted. What it refers to belongs to its owner and stays. Raises NotFound."""

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 from app.db.models.deletion import Deletion
 from app.db.repositories.owned import OwnedRepository
 from app.domain.deletions import DeletionPlan, DeletionReason, DeletionSubject
+from app.domain.errors import NotFound
 from app.domain.ids import new_id
 
 
@@ -42,6 +43,13 @@ class DeletionRepository(OwnedRepository[Deletion]):
     def page(self, project_id: str, after: str | None, limit: int) -> tuple[Sequence[Deletion], bool]:
         """Newest first; `after` is the id of the last row of the page before."""
         return self._page(project_id, after, limit)
+
+    def find(self, id: str) -> Deletion:  # noqa: A002
+        """Whosever it is, for operators. Raises NotFound."""
+        row = self._session.get(Deletion, id)
+        if row is None:
+            raise NotFound("deletion_not_found", f"There is no deletion {id[:64]!r}.", "Check the id.")
+        return row
 
     def unfinished(self, limit: int = 100) -> Sequence[Deletion]:
         """Of all projects, oldest first."""

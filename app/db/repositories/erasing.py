@@ -31,7 +31,9 @@ from app.domain.object_keys import (
     project_prefixes,
     states_prefix,
 )
-from app.domain.states import LEASED, TERMINAL, JobState
+from app.domain.states import TERMINAL, JobState
+
+KEYS_BELIEVED_S = 60.0
 
 _OF_PROJECT = (Artifact, JobEvent, Job, Checkpoint, Dataset, Upload, OutboxMessage, IdempotencyKey, QueueTurn)
 """In the order in which foreign keys let them go."""
@@ -48,8 +50,10 @@ class ErasureRepository:
 
         A worker that lost its lease is given `grace_s` from the job's end to notice.
         """
-        jobs = self._jobs_about(deletion)
+        jobs = self._jobs_about(deletion, grace_s)
         if any(job.state not in TERMINAL for job in jobs) or self._is_somebody_late(jobs, grace_s):
+            return None
+        if deletion.subject is DeletionSubject.PROJECT and self._is_fresh(deletion, grace_s):
             return None
         plans: dict[DeletionSubject, Callable[[Deletion], DeletionPlan]] = {
             DeletionSubject.CHECKPOINT: self._plan_checkpoint,
@@ -74,7 +78,7 @@ class ErasureRepository:
 
     # -- jobs that stand in the way
 
-    def _jobs_about(self, deletion: Deletion) -> list[Job]:
+    def _jobs_about(self, deletion: Deletion, grace_s: float) -> list[Job]:
         subject_id = deletion.subject_id
         conditions: dict[DeletionSubject, ColumnElement[bool]] = {
             DeletionSubject.CHECKPOINT: Job.checkpoint_id == subject_id,
@@ -84,7 +88,8 @@ class ErasureRepository:
         }
         query = select(Job).where(conditions.get(deletion.subject, Job.id == subject_id))
         if deletion.subject is DeletionSubject.PROJECT:
-            query = query.where(Job.state.in_(LEASED))
+            ended = func.clock_timestamp() - seconds(grace_s)
+            query = query.where(or_(Job.state.not_in(TERMINAL), Job.finished_at > ended))
         return list(self._session.scalars(query).all())
 
     def _is_somebody_late(self, jobs: list[Job], grace_s: float) -> bool:
@@ -97,6 +102,12 @@ class ErasureRepository:
             Job.id.in_(suspects), Job.finished_at > func.clock_timestamp() - seconds(grace_s)
         )
         return bool(suspects) and self._session.scalars(query.limit(1)).first() is not None
+
+    def _is_fresh(self, deletion: Deletion, grace_s: float) -> bool:
+        """Processes of the API believe a key for a few seconds more; what it still makes must go too."""
+        patience = seconds(min(grace_s, KEYS_BELIEVED_S))
+        query = select(Deletion.requested_at > func.clock_timestamp() - patience)
+        return bool(self._session.scalar(query.where(Deletion.id == deletion.id)))
 
     # -- where things lie
 

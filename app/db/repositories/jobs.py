@@ -16,7 +16,7 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import OwnedRepository
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
 
@@ -40,6 +40,15 @@ class JobRepository(OwnedRepository[Job]):
         announce(self._session, job)
         return job
 
+    def get(self, project_id: str, id: str, *, for_update: bool = False) -> Job:  # noqa: A002
+        """Raises NotFound, also for a deleted one."""
+        job = super().get(project_id, id, for_update=for_update)
+        if job.deleted_at is not None:
+            raise NotFound(
+                "job_not_found", f"The job {id!r} has been deleted.", "Its deletion says what went with it."
+            )
+        return job
+
     def page(
         self,
         project_id: str,
@@ -51,7 +60,10 @@ class JobRepository(OwnedRepository[Job]):
         kinds: Collection[JobKind] = PUBLIC_KINDS,
     ) -> tuple[Sequence[Job], bool]:
         """Newest first, customers' kinds only unless told; `after` is the id of the last row before."""
-        conditions: list[ColumnElement[bool]] = [Job.kind.in_(kinds if kind is None else [kind])]
+        conditions: list[ColumnElement[bool]] = [
+            Job.kind.in_(kinds if kind is None else [kind]),
+            Job.deleted_at.is_(None),
+        ]
         if state is not None:
             conditions.append(Job.state == state)
         return self._page(project_id, after, limit, *conditions)
@@ -59,13 +71,21 @@ class JobRepository(OwnedRepository[Job]):
     def versions(self, project_id: str, ids: Collection[str]) -> dict[str, int]:
         """The versions of customers' jobs by id, without reading the rows; what there is not is left out."""
         query = select(Job.id, Job.version).where(
-            Job.id.in_(ids), Job.project_id == project_id, Job.kind.in_(PUBLIC_KINDS)
+            Job.id.in_(ids),
+            Job.project_id == project_id,
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.deleted_at.is_(None),
         )
         return {id: version for id, version in self._session.execute(query)}  # noqa: A001, C416 - rows, not pairs
 
     def several(self, project_id: str, ids: Collection[str]) -> dict[str, Job]:
         """Customers' jobs by id; what there is not is left out."""
-        query = select(Job).where(Job.id.in_(ids), Job.project_id == project_id, Job.kind.in_(PUBLIC_KINDS))
+        query = select(Job).where(
+            Job.id.in_(ids),
+            Job.project_id == project_id,
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.deleted_at.is_(None),
+        )
         return {job.id: job for job in self._session.scalars(query)}
 
     def num_by_state(self) -> dict[tuple[str, str], int]:
@@ -83,6 +103,11 @@ class JobRepository(OwnedRepository[Job]):
         query = select(Job.id).where(
             or_(Job.dataset_id == dataset_id, Job.labelled_dataset_id == dataset_id), Job.state.in_(ACTIVE)
         )
+        return self._session.scalars(query).all()
+
+    def active_of(self, project_id: str) -> Sequence[str]:
+        """Ids of the project's unfinished jobs, the service's own too."""
+        query = select(Job.id).where(Job.project_id == project_id, Job.state.in_(ACTIVE)).order_by(Job.id)
         return self._session.scalars(query).all()
 
     def request_cancel(self, project_id: str, id: str) -> Job:  # noqa: A002

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
+from app.db.models.deletion import Deletion
 from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.outbox_message import OutboxMessage
@@ -147,8 +148,10 @@ class SweepRepository:
     def needless_checkpoints(self, limit: int = 100) -> Sequence[Checkpoint]:
         """Rejected ones whose upload, and deleted ones of which anything, still lies in the object store.
 
-        A deleted one that an unfinished job reads is left until that job has ended.
+        A deleted one that an unfinished job reads is left until that job has ended. One with a deletion of
+        its own is left to that, which counts before it takes away.
         """
+        is_asked = select(Deletion.id).where(Deletion.subject_id == Checkpoint.id).exists()
         in_use = select(Job.id).where(Job.checkpoint_id == Checkpoint.id, Job.state.not_in(TERMINAL)).exists()
         query = (
             select(Checkpoint)
@@ -160,6 +163,7 @@ class SweepRepository:
                     ),
                     and_(
                         Checkpoint.deleted_at.is_not(None),
+                        ~is_asked,
                         or_(
                             Checkpoint.upload_object_key.is_not(None),
                             Checkpoint.canonical_prefix.is_not(None),

@@ -56,6 +56,12 @@ def resume(service: Service) -> Call:
     return Call(method="POST", path=f"/v1/jobs/{job}/resume", actions=("job.resume",))
 
 
+def delete_job(service: Service) -> Call:
+    job = a_job(service)
+    service.ours.http.post(f"/v1/jobs/{job}/cancel")
+    return Call(method="DELETE", path=f"/v1/jobs/{job}", actions=("job.delete",))
+
+
 def retry(service: Service) -> Call:
     job = a_job(service)
     service.set_job(job, JobState.FAILED)
@@ -104,6 +110,10 @@ CALLS: dict[str, Callable[[Service], Call]] = {
         path=f"/v1/datasets/{service.dataset(DatasetKind.PAIRS)}",
         actions=("dataset.delete",),
     ),
+    "delete_upload": lambda service: Call(
+        method="DELETE", path=f"/v1/uploads/{an_upload(service)}", actions=("upload.delete",)
+    ),
+    "delete_job": delete_job,
     "create_job": lambda service: Call(
         method="POST", path="/v1/jobs", json=service.sanitize_order(), actions=("job.create",)
     ),

@@ -191,7 +191,7 @@ def test_deleting_a_data_set_cancels_its_validation_and_keeps_the_shards(
     dataset = api.post("/v1/datasets", json={"kind": "pairs", "uri": shards}).json()["id"]
     with service.database.unit_of_work() as unit:
         job_id = unit.datasets.get(service.ours.project_id, dataset).validate_job_id or ""
-    assert api.delete(f"/v1/datasets/{dataset}").status_code == 204
+    assert api.delete(f"/v1/datasets/{dataset}").status_code == 202
     refused(api.get(f"/v1/datasets/{dataset}"), 404, "dataset_not_found")
     refused(api.delete(f"/v1/datasets/{dataset}"), 404, "dataset_not_found")
     with service.database.unit_of_work() as unit:

@@ -214,7 +214,7 @@ def test_a_target_that_is_no_class_is_refused_with_near_names(service: Service, 
 
 def test_a_deleted_checkpoint_is_not_found(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order()
-    assert api.delete(f"/v1/checkpoints/{order['checkpoint_id']}").status_code == 204
+    assert api.delete(f"/v1/checkpoints/{order['checkpoint_id']}").status_code == 202
     refused(api.get(f"/v1/checkpoints/{order['checkpoint_id']}"), 404, "checkpoint_not_found")
     refused(api.post("/v1/jobs", json=order), 404, "checkpoint_not_found", "/checkpoint_id")
 
@@ -226,8 +226,8 @@ def test_what_a_waiting_job_reads_cannot_be_deleted(service: Service, api: httpx
         refused(api.delete(f"/v1/datasets/{job['dataset_id']}"), 409, "dataset_in_use")
         refused(api.delete(f"/v1/datasets/{job['audit']['dataset_id']}"), 409, "dataset_in_use")
     api.post(f"/v1/jobs/{job['id']}/cancel")
-    assert api.delete(f"/v1/checkpoints/{job['checkpoint_id']}").status_code == 204
-    assert api.delete(f"/v1/datasets/{job['dataset_id']}").status_code == 204
+    assert api.delete(f"/v1/checkpoints/{job['checkpoint_id']}").status_code == 202
+    assert api.delete(f"/v1/datasets/{job['dataset_id']}").status_code == 202
 
 
 def test_a_queued_job_is_cancelled_at_once_and_only_once(service: Service, api: httpx.Client) -> None:

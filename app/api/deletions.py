@@ -1,0 +1,52 @@
+"""Routes of deletions: the receipts. What can be deleted has its DELETE beside it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from app.api.answers import POLL_AFTER_S, json_answer, page_fields, refusals
+from app.api.auth import Reader
+from app.api.paths import DEFAULT_PAGE, After, DeletionPath, Limit
+from app.api.ports import PortsDep
+from app.db.models.deletion import Deletion
+from app.schemas.deletions import DeletionOut, DeletionPage
+
+router = APIRouter(prefix="/v1/deletions", tags=["deletions"])
+
+
+def accepted(row: Deletion) -> Response:
+    """202: it is found no more, and goes; where the receipt will be."""
+    headers = {"Location": f"/v1/deletions/{row.id}", "Retry-After": str(POLL_AFTER_S)}
+    return json_answer(DeletionOut.of(row), status=202, headers=headers)
+
+
+@router.get(
+    "",
+    operation_id="list_deletions",
+    summary="Deletions, newest first",
+    response_model=DeletionPage,
+    responses=refusals(422),
+)
+def list_deletions(
+    caller: Reader, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE
+) -> Response:
+    """Those that the retention setting made, too."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        rows, has_more = unit.deletions.page(caller.project_id, after, limit)
+    data = [DeletionOut.of(row) for row in rows]
+    return json_answer(DeletionPage(**page_fields(data, has_more)))
+
+
+@router.get(
+    "/{deletion_id}",
+    operation_id="get_deletion",
+    summary="How a deletion stands; at the end the receipt",
+    response_model=DeletionOut,
+    responses=refusals(404),
+)
+def get_deletion(deletion_id: DeletionPath, caller: Reader, ports: PortsDep) -> Response:
+    """Outlives what was deleted."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = unit.deletions.get(caller.project_id, deletion_id)
+    return json_answer(DeletionOut.of(row))

@@ -1,0 +1,54 @@
+"""Deletions on the wire: that something goes, and once it is gone the receipt."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from app.db.models.deletion import Deletion
+from app.schemas.common import Page, Time, WireOut
+
+
+class DeletedDigest(WireOut):
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class DeletionOut(WireOut):
+    """`finished`: no row, no object of it is left. The figures are counted before the first object goes."""
+
+    object: Literal["deletion"] = "deletion"
+    id: str
+    state: Literal["pending", "finished"]
+    subject: Literal["upload", "checkpoint", "dataset", "job", "job_outputs", "project"]
+    subject_id: str
+    reason: Literal["requested", "retention", "operator"]
+    requested_by: str | None
+    """The key that asked."""
+    requested_at: Time
+    num_objects: int | None
+    num_bytes: int | None
+    digests: list[DeletedDigest] | None
+    """Of the files among the objects whose SHA-256 was known."""
+    finished_at: Time | None
+
+    @classmethod
+    def of(cls, row: Deletion) -> DeletionOut:
+        digests = None if row.digests is None else [DeletedDigest(**digest) for digest in row.digests]
+        return cls(
+            id=row.id,
+            state="pending" if row.finished_at is None else "finished",
+            subject=row.subject.value,
+            subject_id=row.subject_id,
+            reason=row.reason.value,
+            requested_by=row.key_id,
+            requested_at=row.requested_at,
+            num_objects=row.num_objects,
+            num_bytes=row.num_bytes,
+            digests=digests,
+            finished_at=row.finished_at,
+        )
+
+
+class DeletionPage(Page[DeletionOut]):
+    """Deletions, newest first."""
