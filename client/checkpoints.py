@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from client.errors import DigestMismatch, Rejected
 from client.models import Checkpoint, Page
+from client.shares import Deletion, deleted
 from client.waiting import wait_for
 from client.wire import Wire
 
@@ -28,9 +29,9 @@ class Checkpoints:
             Page[Checkpoint], "/v1/checkpoints", {"after": after, "limit": limit, "state": state}
         )
 
-    def delete(self, checkpoint_id: str) -> None:
+    def delete(self, checkpoint_id: str) -> Deletion | None:
         """Delete it and its files; refused (Conflict) while unfinished jobs read it."""
-        self._wire.delete(f"/v1/checkpoints/{checkpoint_id}")
+        return deleted(self._wire, f"/v1/checkpoints/{checkpoint_id}")
 
     def wait(
         self,

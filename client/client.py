@@ -36,6 +36,7 @@ from client.datasets import Datasets
 from client.jobs import Jobs
 from client.models import Answer, Methods
 from client.retries import SYSTEM_CLOCK, Clock, Retries
+from client.shares import Deletions, Usage
 from client.store import Store
 from client.uploads import Uploads
 from client.wire import Wire
@@ -86,6 +87,7 @@ class Client:
         self.datasets = Datasets(wire)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
+        self.deletions = Deletions(wire)
 
     @property
     def base_url(self) -> str:
@@ -95,6 +97,10 @@ class Client:
     def methods(self) -> Methods:
         """What can be ordered, with bounds and defaults. Needs a valid key: also a way to try one."""
         return self._wire.get(Methods, "/v1/methods")
+
+    def usage(self) -> Usage:
+        """What the project uses now, and its limits."""
+        return self._wire.get(Usage, "/v1/usage")
 
     def health(self) -> dict[str, Any]:
         """Whether the parts that the service needs answer. Raises ServerError where they do not."""

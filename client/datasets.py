@@ -7,6 +7,7 @@ from typing import Any
 
 from client.errors import Rejected
 from client.models import Dataset, Page
+from client.shares import Deletion, deleted
 from client.waiting import wait_for
 from client.wire import Wire
 
@@ -60,9 +61,9 @@ class Datasets:
         query = {"after": after, "limit": limit, "state": state, "kind": kind}
         return self._wire.get(Page[Dataset], "/v1/datasets", query)
 
-    def delete(self, dataset_id: str) -> None:
+    def delete(self, dataset_id: str) -> Deletion | None:
         """Forget it; what the reference points at stays. Refused (Conflict) while unfinished jobs read it."""
-        self._wire.delete(f"/v1/datasets/{dataset_id}")
+        return deleted(self._wire, f"/v1/datasets/{dataset_id}")
 
     def wait(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 
 from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
 from client.models import Artifact, Event, EventPage, Job, Page
+from client.shares import Deletion, deleted
 from client.waiting import wait_for
 from client.wire import Wire
 
@@ -86,6 +87,10 @@ class Jobs:
     def retry(self, job_id: str) -> Job:
         """Try a failed job again. Raises Conflict unless it has failed."""
         return self._act(job_id, "retry")
+
+    def delete(self, job_id: str) -> Deletion | None:
+        """Delete a finished job and all its files; refused (Conflict) before its end."""
+        return deleted(self._wire, f"/v1/jobs/{job_id}")
 
     def _act(self, job_id: str, action: str) -> Job:
         return self._wire.post(Job, f"/v1/jobs/{job_id}/{action}")

@@ -23,6 +23,7 @@ A = TypeVar("A", bound=Answer)
 Query = Mapping[str, str | int | None]
 
 _IN_FLIGHT = "idempotency_key_in_flight"
+_SHARE_USED_UP = "quota_exceeded"
 
 
 class Wire:
@@ -57,9 +58,9 @@ class Wire:
         content = json.dumps(body).encode()
         return self.read(kind, self.send("POST", path, headers=headers, body=lambda: [content]))
 
-    def delete(self, path: str) -> None:
-        """DELETE; not found after a lost answer means that it was deleted. Raises as `get`."""
-        self.send("DELETE", path, missing_after_retry_is_done=True)
+    def delete(self, path: str) -> httpx.Response:
+        """DELETE; not found after a lost answer means that it was deleted; it is returned. Raises as `get`."""
+        return self.send("DELETE", path, missing_after_retry_is_done=True)
 
     def send(
         self,
@@ -106,6 +107,8 @@ class Wire:
             self.clock.sleep(pause_s)
 
     def _pause_after(self, error: ApiError, num_tried: int) -> float | None:
+        if error.code == _SHARE_USED_UP:
+            return None  # what ends that is a job's end or a deletion, not a moment
         if error.status in RETRIED_STATUSES or error.code == _IN_FLIGHT:
             return self._retries.pause_s(num_tried, error.retry_after_s)
         return None

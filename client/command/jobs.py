@@ -12,6 +12,7 @@ from client.command import views
 from client.command.listing import AfterOption, LimitOption, StateOption
 from client.command.output import Output
 from client.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
+from client.command.telling import tell_deleted
 from client.models import Job
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
@@ -52,6 +53,14 @@ def wait_job(
     with session_of(context).client() as client:
         found = wait_for_job(client, output, job, timeout_s=timeout)
     conclude(output, found)
+
+
+@jobs.command("rm")
+def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Delete a finished job and all its files."""
+    with session_of(context).client() as client:
+        found = client.jobs.delete(job)
+    tell_deleted(Output(is_json=as_json), job, found)
 
 
 def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from client.command.session import (
     wait_for_checkpoint,
     wait_for_dataset,
 )
+from client.command.telling import tell_deleted
 
 LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
 AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
@@ -70,8 +71,8 @@ def wait_checkpoint(
 def remove_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
     """Delete a checkpoint and its files."""
     with session_of(context).client() as client:
-        client.checkpoints.delete(checkpoint)
-    Output(is_json=as_json).result({"deleted": checkpoint}, checkpoint)
+        found = client.checkpoints.delete(checkpoint)
+    tell_deleted(Output(is_json=as_json), checkpoint, found)
 
 
 @datasets.command("add")
@@ -153,7 +154,7 @@ def wait_dataset(
 
 @datasets.command("rm")
 def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Forget a data set; what it refers to stays."""
+    """Delete a data set; uploaded shards go with it, what it refers to elsewhere stays."""
     with session_of(context).client() as client:
-        client.datasets.delete(dataset)
-    Output(is_json=as_json).result({"deleted": dataset}, dataset)
+        found = client.datasets.delete(dataset)
+    tell_deleted(Output(is_json=as_json), dataset, found)

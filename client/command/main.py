@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client.command import access, listing, orders, results, upload, verify
+from client.command import access, listing, orders, results, shares, upload, verify
 from client.command.exit_codes import HELP, ExitCode, exit_code_of
 from client.command.jobs import jobs
 from client.command.output import Output
@@ -64,6 +64,8 @@ app.add_typer(listing.checkpoints, name="checkpoints")
 app.command()(orders.sanitize)
 app.command()(orders.audit)
 app.add_typer(jobs, name="jobs")
+app.command()(shares.usage)
+app.add_typer(shares.deletions, name="deletions")
 app.command()(results.report)
 app.command()(results.download)
 app.command()(verify.verify)

@@ -160,6 +160,30 @@ def test_an_idempotency_key_of_ones_own_is_sent() -> None:
     assert service.requests[0].headers["idempotency-key"] == "mine-1"
 
 
+def test_a_share_that_is_used_up_is_told_at_once_and_a_rate_is_waited_for() -> None:
+    quota = {"name": "waiting_jobs", "limit": 3, "current": 3, "wanted": 1}
+    clock = FakeClock()
+    used_up = FakeService(problem(429, "quota_exceeded", headers={"Retry-After": "60"}, quota=quota))
+    with client_on(used_up, clock) as client, pytest.raises(RateLimited) as caught:
+        client.jobs.get("job_1")
+    assert caught.value.code == "quota_exceeded"
+    assert clock.slept == []
+    limited = FakeService(
+        problem(429, "rate_limited", headers={"Retry-After": "7"}), httpx.Response(200, json=job())
+    )
+    with client_on(limited, clock) as client:
+        assert client.jobs.get("job_1").id == "job_1"
+    assert clock.slept == [7.0]
+
+
+def test_a_deletion_names_its_receipt() -> None:
+    body = {"id": "del_1", "state": "pending", "subject": "job", "subject_id": "job_1"}
+    with client_on(FakeService(httpx.Response(202, json=body))) as client:
+        found = client.jobs.delete("job_1")
+    assert found is not None
+    assert found.id == "del_1"
+
+
 def test_a_deletion_whose_answer_was_lost_is_not_reported_as_not_found() -> None:
     service = FakeService(httpx.ReadError("cut", request=REQUEST), problem(404, "checkpoint_not_found"))
     with client_on(service) as client:

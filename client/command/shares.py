@@ -1,0 +1,75 @@
+"""`usage` and `deletions …`: what the project uses and may use, and what was deleted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from client.command.formats import fields, size, table, when
+from client.command.listing import AfterOption, LimitOption
+from client.command.output import Output
+from client.command.session import JsonFlag, session_of
+from client.shares import Deletion, Use
+
+DeletionId = Annotated[str, typer.Argument(metavar="DELETION")]
+
+deletions = typer.Typer(no_args_is_help=True, help="What was deleted, with receipts.")
+
+
+def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Say what the project uses, and its limits."""
+    with session_of(context).client() as client:
+        found = client.usage()
+    text = table(
+        ("SHARE", "USED", "LIMIT"),
+        [
+            _row("running jobs", found.running_jobs),
+            _row("waiting jobs", found.waiting_jobs),
+            _row("stored", found.stored_bytes, is_bytes=True),
+            _row("uploads on their way", found.bytes_in_flight, is_bytes=True),
+            _row("requests in a minute", found.requests_per_minute),
+        ],
+    )
+    Output(is_json=as_json).result(found.to_json(), text)
+
+
+def _row(name: str, use: Use, *, is_bytes: bool = False) -> tuple[str, str, str]:
+    current, limit = (size(n) if is_bytes else str(n) for n in (use.current, use.limit))
+    return name, current, limit
+
+
+@deletions.command("ls")
+def list_deletions(
+    context: typer.Context, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
+) -> None:
+    """List deletions, newest first."""
+    with session_of(context).client() as client:
+        page = client.deletions.list(limit=limit, after=after)
+    rows = [(row.id, row.state, row.subject, row.subject_id, row.reason) for row in page.data]
+    text = table(("ID", "STATE", "WHAT", "OF", "REASON"), rows)
+    Output(is_json=as_json).result(page.to_json(), text)
+
+
+@deletions.command("show")
+def show_deletion(context: typer.Context, deletion: DeletionId, as_json: JsonFlag = False) -> None:
+    """Show a deletion; once it is finished, the receipt."""
+    with session_of(context).client() as client:
+        found = client.deletions.get(deletion)
+    Output(is_json=as_json).result(found.to_json(), receipt(found))
+
+
+def receipt(found: Deletion) -> str:
+    """For people."""
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("what", f"{found.subject} {found.subject_id}"),
+        ("state", found.state),
+        ("reason", found.reason),
+        ("asked", when(found.requested_at)),
+        ("finished", when(found.finished_at)),
+        ("objects", found.num_objects),
+        ("bytes", None if found.num_bytes is None else size(found.num_bytes)),
+        *((digest.name, digest.sha256) for digest in found.digests or ()),
+    ]
+    return fields(pairs)
