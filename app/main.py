@@ -106,6 +106,7 @@ def _ports(
         pool_size=settings.database.pool_size,
         max_overflow=0,  # a connection that is opened for a moment costs more than waiting for one
         ping_after_idle_s=_PING_AFTER_IDLE_S,
+        statement_timeout_s=settings.database.statement_timeout_s,
     )
     database = Database(engine)
 

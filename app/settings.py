@@ -37,7 +37,8 @@ class DatabaseSettings(Group):
     """SQLAlchemy's form, driver psycopg 3. May hold a password: never log it."""
     pool_size: PositiveInt = 10
     """Connections of each API process. Requests beyond them wait for one; none is opened for a moment."""
-    statement_timeout_s: PositiveFloat = 30.0
+    statement_timeout_s: PositiveFloat = 15.0
+    """A request's statement that takes longer is ended, and the request answered with 503."""
 
 
 class BrokerSettings(Group):
@@ -135,8 +136,6 @@ class SigningSettings(Group):
 class ApiSettings(Group):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    public_url: str | None = None
-    """How clients reach the API, where a proxy stands before it."""
     max_body_bytes: PositiveInt = MIB
     """For every route but the streaming upload."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)

@@ -23,7 +23,7 @@ from app.db.roles import KEY_SETTING, PROJECT_SETTING, Role
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unavailable
 
-STATEMENT_TIMEOUT_MS = 15_000
+STATEMENT_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 _SET = text("SELECT set_config(:name, :value, true)")
@@ -38,6 +38,7 @@ def build_engine(
     pool_size: int = 5,
     max_overflow: int = 10,
     ping_after_idle_s: float = 0.0,
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
 ) -> Engine:
     """An engine on psycopg 3 for `postgresql://…`, with bounded waits everywhere; connects lazily.
 
@@ -59,7 +60,7 @@ def build_engine(
             "connect_timeout": 5,
             "tcp_user_timeout": 15_000,
             "application_name": "cleanclip",
-            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
+            "options": f"-c timezone=UTC -c statement_timeout={round(1000 * statement_timeout_s)}"
             f" -c lock_timeout={LOCK_TIMEOUT_MS}"
             f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}"
             + ("" if role is None else f" -c role={role}"),
