@@ -44,7 +44,7 @@ def is_available() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def run(
+def fuzz(
     seconds: float,
     folder: Path,
     *,
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not is_available():
         parser.error("atheris is not installed: pip install -e '.[fuzz]'")
-    results = run(given.seconds, given.folder, targets=given.target or tuple(MODULES), seed=given.seed)
+    results = fuzz(given.seconds, given.folder, targets=given.target or tuple(MODULES), seed=given.seed)
     for result in results:
         if result.findings or not result.executions:
             sys.stdout.write(

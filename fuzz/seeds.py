@@ -6,6 +6,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from tests.fixtures.shards import good_pair, write_tar
 
 Seeds = Iterator[tuple[str, bytes]]
 MAX_SEED_BYTES = 256 * 1024
+MAX_CHECKPOINT_BYTES = 2**20  # the pickle inside may be smaller
 _SMALL_STATE = {"a.weight": torch.zeros(2, 3), "a.bias": torch.zeros(3)}
 
 
@@ -30,16 +32,20 @@ def seeds_of(target: str) -> Seeds:
             yield name, data
 
 
-def _checkpoints() -> Seeds:
+@cache
+def _checkpoints() -> list[tuple[str, bytes]]:
+    """Made once: three targets start from them."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
-        good = Path(folder, "good")
-        asm.write_state(good, _SMALL_STATE)
-        yield "small_state", good.read_bytes()
+        path, canary = Path(folder, "upload"), Path(folder, "canary")
+        asm.write_state(path, _SMALL_STATE)
+        found.append(("small_state", path.read_bytes()))
         for name, file in HOSTILE.items():
-            path = Path(folder, name)
-            file.write(path, Path(folder, "canary"))
-            if path.is_file():
-                yield name, path.read_bytes()
+            path.unlink(missing_ok=True)
+            file.write(path, canary)
+            if path.is_file() and path.stat().st_size <= MAX_CHECKPOINT_BYTES:
+                found.append((name, path.read_bytes()))
+    return found
 
 
 def _zip() -> Seeds:

@@ -1,4 +1,4 @@
-"""Hostile data in the real child, started as a worker starts it: refused or counted, and nothing else left."""
+"""Hostile data in the real child, as a worker starts it: refused or counted, and nothing else left."""
 
 from __future__ import annotations
 
