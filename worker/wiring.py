@@ -26,6 +26,7 @@ from app.queue.publisher import CeleryPublisher
 from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
 from worker.attempt import AttemptOptions
+from worker.file_access import kernel_restricts_files
 from worker.health import keep_touching
 from worker.packing import Signer
 from worker.runner import Runner
@@ -105,6 +106,7 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
         _LOG.info(
             "worker_ready",
             isolation=strongest_isolation(),
+            restricts_files=kernel_restricts_files(),
             orphans_removed=len(removed),
             signing_key_sha256=options.signer.key_sha256 if options.signer else None,
         )
