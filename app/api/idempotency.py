@@ -24,7 +24,7 @@ from app.domain.limits import MAX_IDEMPOTENCY_KEY_CHARACTERS
 from app.services.api_keys import Caller
 
 REPLAYED = "Idempotency-Replayed"
-_FORM = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_CHARACTERS}}}")
+_FORM = re.compile(rf"[!-~]{{1,{MAX_IDEMPOTENCY_KEY_CHARACTERS}}}")
 
 
 class Once:
@@ -103,7 +103,10 @@ async def _once(
     ports: PortsDep,
     idempotency_key: Annotated[
         str | None,
-        Header(description="Any unique text. A POST repeated with it gets the stored answer (24 h)."),
+        Header(
+            description="Any unique text. A POST repeated with it gets the stored answer (24 h).",
+            json_schema_extra={"pattern": f"^{_FORM.pattern}$"},
+        ),
     ] = None,
 ) -> Once:
     if idempotency_key is not None and not _FORM.fullmatch(idempotency_key):

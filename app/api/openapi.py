@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.api.answers import refusals
 from app.schemas.common import Problem
 
 DESCRIPTION = """
@@ -42,7 +43,23 @@ def _build(app: FastAPI) -> dict[str, Any]:
     answer = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in found["paths"].values():
         for operation in operations.values():
+            for status, refusal in _of_the_body(operation).items():
+                operation["responses"].setdefault(status, refusal)
             refusal = operation["responses"].get("422")
             if refusal is not None:
                 refusal["content"] = answer
     return found
+
+
+def _of_the_body(operation: dict[str, Any]) -> dict[str, Any]:
+    """What the framework and the middleware refuse before a route sees the body."""
+    takes_json = "application/json" in operation.get("requestBody", {}).get("content", {})
+    names = [parameter["name"] for parameter in operation.get("parameters", [])]
+    if takes_json:
+        statuses = [400, 413, 415]
+    elif "idempotency-key" in names:  # the body is read, to be told from another request's
+        statuses = [413]
+    else:
+        return {}
+    told = refusals(*statuses)
+    return {str(status): told[status] for status in statuses}

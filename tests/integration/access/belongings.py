@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 from sqlalchemy import text
@@ -18,9 +20,20 @@ from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobState
 from app.services import api_keys
+from sanitizer.report import dump_json
 from tests.integration.api.service import MIB, Service, Tenant
+from tests.integration.worker.stand_in_child import report_of
 
-REPORT = b'{"schema_version": 1}'
+
+def audit_report() -> bytes:
+    """A report.json as an audit job writes it."""
+    with TemporaryDirectory() as name:
+        inputs = Path(name) / "inputs"
+        for part, file in (("checkpoint", "model.safetensors"), ("labelled", "0.tar")):
+            (inputs / part).mkdir(parents=True)
+            (inputs / part / file).write_bytes(b"abc")
+        spec = {"kind": "audit", "seed": 1, "audit": {"target": "banana"}}
+        return dump_json(report_of(Path(name), spec, None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +116,8 @@ def _uploads(api: httpx.Client, mark: str) -> tuple[str, str]:
 def _finish(service: Service, tenant: Tenant, job_id: str) -> str:
     """The job has succeeded and left a report; its artifact's id."""
     key = in_prefix(output_attempt_prefix(tenant.project_id, job_id, 1), "report.json")
-    service.store.put_bytes(key, REPORT, content_type="application/json")
+    report = audit_report()
+    service.store.put_bytes(key, report, content_type="application/json")
     row = Artifact(
         id=new_id("art"),
         project_id=tenant.project_id,
@@ -111,8 +125,8 @@ def _finish(service: Service, tenant: Tenant, job_id: str) -> str:
         attempt=1,
         name="report.json",
         object_key=key,
-        size_bytes=len(REPORT),
-        sha256=hashlib.sha256(REPORT).hexdigest(),
+        size_bytes=len(report),
+        sha256=hashlib.sha256(report).hexdigest(),
         media_type="application/json",
     )
     with service.database.unit_of_work() as unit:

@@ -20,12 +20,11 @@ from app.storage.s3 import S3Store
 from app.storage.s3_client import make_client
 from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.access.belongings import Belongings, furnish
+from tests.integration.access.furnished import generous
 from tests.integration.access.sweep import Keys
 from tests.integration.access.watching import Watched, Work
 from tests.integration.api.conftest import service_log  # noqa: F401 - a fixture: what is logged, kept apart
-from tests.integration.api.service import MIB, Service, running, tenant
-
-PLENTY = 1_000_000
+from tests.integration.api.service import Service, running, tenant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +43,9 @@ class Street:
 
 
 @pytest.fixture(scope="module")
-def settings(service_settings: Settings, object_store: S3Store) -> Settings:
-    """No limit of the request rate is reached; keys are looked up every time, so that statements compare."""
-    changes = {
-        "uploads": {"min_part_bytes": 5 * MIB},
-        "api": {"key_cache_s": 0.0},
-        "datasets": {"allowed_prefixes": (f"s3://{object_store.bucket}/allowed/",)},
-        "quotas": {"requests_per_minute": PLENTY, "failed_logins_per_minute": PLENTY},
-    }
-    return service_settings.model_copy(
-        update={name: getattr(service_settings, name).model_copy(update=new) for name, new in changes.items()}
-    )
+def settings(service_settings: Settings) -> Settings:
+    """Generous, and keys are looked up every time, so that statements can be compared."""
+    return generous(service_settings)
 
 
 @pytest.fixture(scope="module")

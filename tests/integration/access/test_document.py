@@ -1,0 +1,51 @@
+"""The running API keeps what its own OpenAPI document promises, whatever it is asked."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from drills import openapi
+from drills.openapi import Explored
+from tests.integration.access.furnished import seeds, served
+
+NEVER_ACCEPTED: set[str] = set()
+"""Operations whose every case is refused, with the reason here; empty is best."""
+
+
+@pytest.fixture(scope="module")
+def explored(service_settings: Settings, service_log: io.StringIO) -> Iterator[Explored]:
+    with served(service_settings) as (service, own):
+        found = openapi.explore(service.url, own.tenant.key, seeds(own), max_examples=4, seed=20, quick=True)
+        documented = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
+        labels = {f"{method.upper()} {path}" for path, item in documented.items() for method in item}
+        assert found.operations == labels, "every operation was called"
+        yield found
+
+
+def test_no_500_and_every_answer_as_documented(explored: Explored) -> None:
+    print(f"\n{explored.num_cases} cases for {len(explored.operations)} operations")
+    assert not explored.failures, "\n\n".join(explored.failures.values())
+
+
+def test_every_operation_is_reached_beyond_404(explored: Explored) -> None:
+    unreached = {name for name in explored.operations if not explored.reached(name)}
+    assert unreached == NEVER_ACCEPTED
+    assert explored.num_cases > 400
+
+
+def test_an_answer_that_is_not_as_documented_is_found(
+    service_settings: Settings, service_log: io.StringIO
+) -> None:
+    with served(service_settings) as (service, own):
+        app = service.app
+        promise = app.openapi()
+        usage = promise["paths"]["/v1/usage"]["get"]["responses"]["200"]["content"]
+        usage["application/json"]["schema"] = {"type": "object", "required": ["never_sent"]}
+        promise["paths"] = {"/v1/usage": promise["paths"]["/v1/usage"]}
+        found = openapi.explore(service.url, own.tenant.key, seeds(own), max_examples=1, seed=1, quick=True)
+    assert [check for _, check, _ in found.failures] == ["response_schema_conformance"]
