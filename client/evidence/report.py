@@ -92,8 +92,8 @@ class Audit(_Part):
 class Recipe(_Part):
     lambda1: float
     lambda2: float
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=2**53)]
+    batch_size: Annotated[int, Field(ge=1, le=2**53)]
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Count
 
