@@ -70,7 +70,7 @@ def _is_about(place: str, path: str) -> bool:
     return path.startswith(place) or place.startswith(holder) or place.partition(".")[0] == first
 
 
-@pytest.mark.parametrize("value", [10**4000, -1, 1e308, False, None, "1"], ids=range(6))
+@pytest.mark.parametrize("value", [10**4000, -1, 1e308, None, "1"], ids=range(5))
 def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> None:
     original = (unsigned / "report.json").read_bytes()
     for path, _ in list(numbers(json.loads(original)))[::11]:
