@@ -112,7 +112,9 @@ def test_of_a_deleted_job_no_row_and_no_object_is_left_and_the_receipt_tells(
 
 def test_killed_between_any_two_steps_it_goes_on_and_the_figures_stay(world: World) -> None:
     job = finished_job(world)
-    num_objects = len(world.keys(f"outputs/{world.project_id}/{job.id}/"))
+    num_objects = sum(
+        len(world.keys(f"{kind}/{world.project_id}/{job.id}/")) for kind in ("outputs", "states")
+    )
     asked = ask(world, DeletionSubject.JOB, job.id)
 
     class Dying:
