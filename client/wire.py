@@ -59,7 +59,7 @@ class Wire:
         return self.read(kind, self.send("POST", path, headers=headers, body=lambda: [content]))
 
     def delete(self, path: str) -> httpx.Response:
-        """DELETE; not found after a lost answer means that it was deleted; it is returned. Raises as `get`."""
+        """DELETE. Not found after a lost answer means that it was done, and is returned. Raises as `get`."""
         return self.send("DELETE", path, missing_after_retry_is_done=True)
 
     def send(

@@ -1,7 +1,7 @@
 """Carrying out deletions: count what goes, take it away, erase its rows, and leave the receipt.
 
-In this order, each step repeatable: killed anywhere, the next sweep goes on, and the figures, counted before the
-first object went, stay right. No transaction is open while objects go.
+In this order, each step repeatable: killed anywhere, the next sweep goes on, and the figures, counted before
+the first object went, stay right. No transaction is open while objects go.
 """
 
 from __future__ import annotations

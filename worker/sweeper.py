@@ -2,8 +2,8 @@
 
 Every `sweep_every_s`, one sweeper at a time (an advisory lock): expired leases → queued again or failed;
 outbox messages and queued jobs that nobody was told of → hinted; expired uploads, losing outputs, training
-states of ended jobs, old idempotency keys, what was deleted or kept long enough → removed. Every step stands alone: one that fails is logged and
-tried again by the next sweep.
+states of ended jobs, old idempotency keys, what was deleted or kept long enough → removed. Every step stands
+alone: one that fails is logged and tried again by the next sweep.
 """
 
 from __future__ import annotations
