@@ -34,6 +34,7 @@ from client.artifacts import Artifacts
 from client.checkpoints import Checkpoints
 from client.datasets import Datasets
 from client.jobs import Jobs
+from client.keys import Keys
 from client.models import Answer, Methods
 from client.retries import SYSTEM_CLOCK, Clock, Retries
 from client.shares import Deletions, Usage
@@ -88,6 +89,7 @@ class Client:
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
         self.deletions = Deletions(wire)
+        self.keys = Keys(wire)
 
     @property
     def base_url(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 TERMINAL_JOB_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -74,6 +74,16 @@ class UploadParts(Answer):
     parts: tuple[PartURL, ...]
 
 
+class Scanner(Answer):
+    """What another scanner said of the uploaded bytes: evidence only."""
+
+    name: str
+    version: str | None = None
+    verdict: str = ""
+    num_issues: int = 0
+    issues: tuple[str, ...] = ()
+
+
 class Checkpoint(Answer):
     """quarantined → scanning → accepted | rejected. Jobs take accepted ones."""
 
@@ -91,6 +101,7 @@ class Checkpoint(Answer):
     dtype: str | None = None
     assumed: dict[str, str] | None = None
     findings: tuple[str, ...] | None = None
+    scanners: tuple[Scanner, ...] | None = None
     error: Reason | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -235,6 +246,27 @@ class Artifact(Answer):
     sha256: str
     media_type: str = "application/octet-stream"
     created_at: datetime | None = None
+
+
+class Key(Answer):
+    """active → expired | revoked. Of its text only `prefix`, which opens nothing."""
+
+    id: str
+    name: str
+    state: str
+    prefix: str = ""
+    scopes: tuple[str, ...] = ()
+    lineage_id: str | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class IssuedKey(Key):
+    """A key that was just made; `key` is its text, which is sent this once."""
+
+    key: str | None = Field(default=None, repr=False)
 
 
 T = TypeVar("T", bound=Answer)

@@ -17,6 +17,7 @@ import typer
 from client.command import access, listing, orders, results, shares, upload, verify
 from client.command.exit_codes import HELP, ExitCode, exit_code_of
 from client.command.jobs import jobs
+from client.command.keys import keys
 from client.command.output import Output
 from client.command.session import Session
 from client.command.settings import NotConfigured
@@ -64,6 +65,7 @@ app.add_typer(listing.checkpoints, name="checkpoints")
 app.command()(orders.sanitize)
 app.command()(orders.audit)
 app.add_typer(jobs, name="jobs")
+app.add_typer(keys, name="keys")
 app.command()(shares.usage)
 app.add_typer(shares.deletions, name="deletions")
 app.command()(results.report)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client.command.formats import fields, rate, size, span, table, when
-from client.models import Checkpoint, Dataset, Event, Job, Reason, Signature
+from client.models import Checkpoint, Dataset, Event, Job, Key, Reason, Scanner, Signature
 
 
 def _reason(error: Reason | None) -> str | None:
@@ -35,8 +35,15 @@ def checkpoint(found: Checkpoint) -> str:
         ("error", _reason(found.error)),
     ]
     pairs += [(f"assumed {name}", why) for name, why in (found.assumed or {}).items()]
+    pairs += [("scanner", _scanner(evidence)) for evidence in found.scanners or ()]
     pairs += [("finding", finding) for finding in found.findings or ()]
     return fields([*pairs, ("created", when(found.created_at))])
+
+
+def _scanner(evidence: Scanner) -> str:
+    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {evidence.verdict.replace('_', ' ')}"
+    more = f", {evidence.num_issues} in all" if evidence.num_issues > 1 else ""
+    return f"{said} ({evidence.issues[0]}{more})" if evidence.issues else said
 
 
 def datasets(found: Sequence[Dataset]) -> str:
@@ -73,6 +80,36 @@ def dataset(found: Dataset) -> str:
     if found.class_names:
         pairs.append(("classes", len(found.class_names)))
     return fields([*pairs, ("created", when(found.created_at))])
+
+
+def keys(found: Sequence[Key]) -> str:
+    rows = [
+        (
+            item.id,
+            item.state,
+            ",".join(item.scopes),
+            when(item.last_used_at),
+            when(item.expires_at),
+            item.name,
+        )
+        for item in found
+    ]
+    return table(("ID", "STATE", "SCOPES", "LAST USED", "EXPIRES", "NAME"), rows)
+
+
+def key(found: Key) -> str:
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("name", found.name),
+        ("state", found.state),
+        ("scopes", ", ".join(found.scopes)),
+        ("begins with", found.prefix),
+        ("created", when(found.created_at)),
+        ("last used", when(found.last_used_at)),
+        ("expires", when(found.expires_at)),
+        ("revoked", when(found.revoked_at)),
+    ]
+    return fields(pairs)
 
 
 def jobs(found: Sequence[Job]) -> str:
