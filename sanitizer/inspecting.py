@@ -23,9 +23,13 @@ def inspect(
     declared: DeclaredOptions,
     filename: str,
     expected_sha256: str | None = None,
+    scanner_time_limit_s: float = 0.0,
     progress: Progress = ignore,
 ) -> Inspection:
-    """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected."""
+    """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected.
+
+    `scanner_time_limit_s`: for each scanner that adds evidence; 0 runs none.
+    """
     progress(PhaseStarted(phase="inspect", total=None, unit="bytes"))
     if upload.is_file():
         try:
@@ -35,7 +39,12 @@ def inspect(
             raise
     gate = importlib.import_module("sanitizer.checkpoints.inspection")
     inspection: Inspection = gate.inspect_upload(
-        upload, out_dir, declared=declared, filename=filename, expected_sha256=expected_sha256
+        upload,
+        out_dir,
+        declared=declared,
+        filename=filename,
+        expected_sha256=expected_sha256,
+        scanner_time_limit_s=scanner_time_limit_s,
     )
     progress(PhaseFinished(phase="inspect"))
     return inspection

@@ -16,7 +16,8 @@ or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcom
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json;
 sanitize → model.safetensors, config.json, report.json, training_curve.json (and cleaned weights in the
-uploaded layout, `as_uploaded.*`, if asked); audit → report.json. The supervisor adds SHA256SUMS.
+uploaded layout, `as_uploaded.*`, if asked); audit → report.json. The supervisor adds SHA256SUMS,
+and to sanitize and audit statement.json and, with a signing key, model.sig.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from sanitizer.recipe import (
     Recipe,
     Seed,
 )
+from sanitizer.report import ScannerEvidence
 
 SPEC_NAME = "spec.json"
 OUTCOME_NAME = "outcome.json"
@@ -69,6 +71,8 @@ class InspectSpec:
     filename: str
     declared: DeclaredOptions = field(default_factory=DeclaredOptions)
     expected_sha256: str | None = None
+    scanner_time_limit_s: Annotated[float, Field(ge=0)] = 20.0
+    """For each of the scanners that add evidence; 0: they do not run, and the evidence says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +155,7 @@ class Inspection:
     """Option → why this value: declared, or the default of which family."""
     findings: tuple[str, ...]
     """What was stepped over or is unusual, one sentence each."""
+    scanners: tuple[ScannerEvidence, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

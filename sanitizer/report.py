@@ -93,6 +93,31 @@ class Verdict:
     clean_accuracy: AttackVerdict | None = None
 
 
+ScannerVerdict = Literal[
+    "nothing_found",
+    "suspicious",
+    "dangerous",
+    "inconclusive",
+    "failed",
+    "timed_out",
+    "not_installed",
+    "not_applicable",
+    "switched_off",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannerEvidence:
+    """What another scanner said of the uploaded bytes. Evidence only: it accepts and refuses nothing."""
+
+    name: str
+    version: str | None
+    verdict: ScannerVerdict
+    num_issues: int = 0
+    issues: tuple[str, ...] = ()
+    """The first of them, one printable line each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInput:
     upload_sha256: str | None
@@ -102,6 +127,7 @@ class CheckpointInput:
     architecture: dict[str, Any]
     declared: DeclaredOptions
     findings: tuple[str, ...] = ()
+    scanners: tuple[ScannerEvidence, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sanitizer.jobspec import DatasetSummary, Inspection
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
-from sanitizer.report import AttackFigures, Difference, Estimate, Report
+from sanitizer.report import AttackFigures, Difference, Estimate, Report, ScannerEvidence
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
@@ -79,8 +79,16 @@ def print_inspection(console: Console, inspection: Inspection) -> None:
     for option, reason in inspection.assumed.items():
         table.add_row(option, reason)
     console.print(table)
+    for evidence in inspection.scanners:
+        console.print(f"• {scanner_line(evidence)}", highlight=False, markup=False)
     for finding in inspection.findings:
         console.print(f"• {finding}", highlight=False, markup=False)
+
+
+def scanner_line(evidence: ScannerEvidence) -> str:
+    """One line: 'picklescan 1.0.5: nothing found', and the first issue where there is one."""
+    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {evidence.verdict.replace('_', ' ')}"
+    return f"{said} ({evidence.issues[0]})" if evidence.issues else said
 
 
 def print_summary(console: Console, summary: DatasetSummary) -> None:

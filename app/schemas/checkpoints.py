@@ -16,6 +16,16 @@ class CheckpointLinks(WireOut):
     upload: str
 
 
+class ScannerOut(WireOut):
+    """What another scanner said of the uploaded bytes. Evidence only: our own gate decided."""
+
+    name: str
+    version: str | None
+    verdict: str = Field(examples=["nothing_found", "suspicious", "not_applicable"])
+    num_issues: int
+    issues: list[str] = Field(description="The first of them, one line each.")
+
+
 class CheckpointOut(WireOut):
     """A checkpoint: quarantined → scanning → accepted | rejected. Jobs take accepted ones."""
 
@@ -34,6 +44,7 @@ class CheckpointOut(WireOut):
     dtype: str | None
     assumed: dict[str, str] | None = Field(description="Option → why it has the value that it has.")
     findings: list[str] | None
+    scanners: list[ScannerOut] | None = Field(description="Evidence only: our own gate decides alone.")
     error: StoredProblem | None
     created_at: Time
     updated_at: Time
@@ -57,6 +68,7 @@ class CheckpointOut(WireOut):
             dtype=found.get("dtype"),
             assumed=found.get("assumed"),
             findings=found.get("findings"),
+            scanners=found.get("scanners"),
             error=StoredProblem.of(row.error),
             created_at=row.created_at,
             updated_at=row.updated_at,

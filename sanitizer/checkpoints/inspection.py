@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import excerpt
+from sanitizer.checkpoints.scanners import scan
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, Inspection
 from sanitizer.recipe import DeclaredOptions, to_json
+from sanitizer.report import ScannerEvidence
 
 
 def inspect_upload(
@@ -19,6 +22,7 @@ def inspect_upload(
     declared: DeclaredOptions,
     filename: str,
     expected_sha256: str | None = None,
+    scanner_time_limit_s: float = 0.0,
 ) -> Inspection:
     """Read `path`, write model.safetensors, config.json and inspection.json into `out_dir`.
 
@@ -27,6 +31,7 @@ def inspect_upload(
     """
     digest = check_digest(path, expected_sha256) or upload_sha256(path)
     read = read_upload(path, declared=declared, filename=filename)
+    scanners = _scanned(path, read, scanner_time_limit_s)
     size_bytes = sum(file.stat().st_size for file in files_of(path))
     provenance = {
         "layout": read.layout,
@@ -36,13 +41,20 @@ def inspect_upload(
         "declared": to_json(declared),
         "assumed": read.assumed,
         "findings": list(read.findings),
+        "scanners": [asdict(evidence) for evidence in scanners],
         "dtype": read.dtype,
         "upload": read.upload.to_json(),
     }
     weights_sha256 = write_canonical(out_dir, read.tensors, read.architecture, provenance)
-    inspection = _inspection(read, digest, size_bytes, weights_sha256)
+    inspection = replace(_inspection(read, digest, size_bytes, weights_sha256), scanners=scanners)
     (out_dir / INSPECTION_NAME).write_bytes(INSPECTION_ADAPTER.dump_json(inspection, indent=2))
     return inspection
+
+
+def _scanned(path: Path, read: ReadCheckpoint, time_limit_s: float) -> tuple[ScannerEvidence, ...]:
+    if not path.is_file():
+        return ()
+    return scan(path, is_pickle=read.upload.container != "safetensors", time_limit_s=time_limit_s)
 
 
 def _inspection(read: ReadCheckpoint, digest: str, size_bytes: int, weights_sha256: str) -> Inspection:

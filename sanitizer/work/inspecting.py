@@ -17,5 +17,6 @@ def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         declared=spec.declared,
         filename=spec.filename,
         expected_sha256=spec.expected_sha256,
+        scanner_time_limit_s=spec.scanner_time_limit_s,
         progress=progress,
     )

@@ -1,0 +1,78 @@
+"""`python -m sanitizer.checkpoints.scanner_process NAME FILE SECONDS`: one scanner's evidence as JSON.
+
+The process is fresh and has little in it: no torch, and of ours only the vocabulary. It limits itself before
+it loads the scanner.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import resource
+import sys
+from collections.abc import Callable
+
+from pydantic import TypeAdapter
+
+from sanitizer.report import ScannerEvidence, ScannerVerdict
+
+_MEMORY_BYTES = 2 * 2**30
+_MAX_ISSUES = 50
+_MODELAUDIT: dict[str, ScannerVerdict] = {
+    "clean": "nothing_found",
+    "suspicious": "suspicious",
+    "malicious": "dangerous",
+}
+
+
+def picklescan(path: str, time_limit_s: float) -> ScannerEvidence:
+    """Strict: every global that is not on its list of innocent ones counts as dangerous."""
+    scanner = importlib.import_module("picklescan.scanner")
+    result = scanner.scan_file_path(path, strict=True)
+    issues = [f"{found.safety.value}: {found.module}.{found.name}" for found in result.globals]
+    issues = sorted(issue for issue in issues if not issue.startswith("innocuous"))
+    verdict: ScannerVerdict = "nothing_found"
+    if result.scan_err or not result.scanned_files:
+        verdict = "inconclusive"
+    if result.suspicious_count:
+        verdict = "suspicious"
+    if result.issues_count:
+        verdict = "dangerous"
+    return _evidence("picklescan", verdict, issues)
+
+
+def modelaudit(path: str, time_limit_s: float) -> ScannerEvidence:
+    """Its own verdict; where it could not finish, inconclusive."""
+    package = importlib.import_module("modelaudit_picklescan")
+    report = package.scan_file(path, options=package.ScanOptions(timeout_s=0.9 * time_limit_s))
+    issues = [f"{found.severity.value}: {found.rule_code}: {found.message}" for found in report.findings]
+    issues += [f"error: {error.category}: {error.message}" for error in report.errors]
+    verdict = _MODELAUDIT.get(report.verdict.value, "inconclusive")
+    return _evidence("modelaudit", verdict, issues)
+
+
+def _evidence(name: str, verdict: ScannerVerdict, issues: list[str]) -> ScannerEvidence:
+    shown = tuple(issue[:400] for issue in issues[:_MAX_ISSUES])
+    return ScannerEvidence(name=name, version=None, verdict=verdict, num_issues=len(issues), issues=shown)
+
+
+_SCANNERS: dict[str, Callable[[str, float], ScannerEvidence]] = {
+    "picklescan": picklescan,
+    "modelaudit": modelaudit,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 with evidence on stdout; anything else is for the caller to tell."""
+    name, path, limit = arguments
+    time_limit_s = float(limit)
+    cpu_s = math.ceil(time_limit_s) + 1  # for one that no longer looks at the clock
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    evidence = _SCANNERS[name](path, time_limit_s)
+    sys.stdout.buffer.write(TypeAdapter(ScannerEvidence).dump_json(evidence))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""Other people's scanners on an upload that our own gate has let through: evidence for the report, no more.
+
+Each runs in a fresh process of its own (the verdict of one depends on torch being installed and not
+imported), which inherits the sandbox of this one, with a limit on its time. Whatever goes wrong there is
+told as a verdict; nothing a scanner says or does accepts or refuses a file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO
+
+from pydantic import TypeAdapter, ValidationError
+
+from sanitizer.checkpoints.rejection import excerpt
+from sanitizer.report import ScannerEvidence, ScannerVerdict
+
+SCANNERS = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
+"""Our name → the distribution."""
+MAX_ISSUES = 20
+_PYTHON = sys.executable
+_MAX_ANSWER_BYTES = 2**20
+_EVIDENCE = TypeAdapter(ScannerEvidence)
+
+
+def scan(upload: Path, *, is_pickle: bool, time_limit_s: float) -> tuple[ScannerEvidence, ...]:
+    """What each scanner says of the file `upload`; `is_pickle`: it holds a pickle, which is all they read.
+
+    `time_limit_s` is for each; 0 runs none.
+    """
+    return tuple(
+        _scan(name, distribution, upload, is_pickle=is_pickle, time_limit_s=time_limit_s)
+        for name, distribution in SCANNERS.items()
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _scan(
+    name: str, distribution: str, upload: Path, *, is_pickle: bool, time_limit_s: float
+) -> ScannerEvidence:
+    found = _version(distribution)
+
+    def without_answer(verdict: ScannerVerdict, why: str) -> ScannerEvidence:
+        return ScannerEvidence(name=name, version=found, verdict=verdict, issues=(why,))
+
+    if not is_pickle:
+        return without_answer("not_applicable", "The scanner reads pickles; a safetensors file holds none.")
+    if time_limit_s == 0:
+        return without_answer("switched_off", "Scanners are switched off for this inspection.")
+    if found is None:
+        return without_answer("not_installed", f"The package {distribution} is not installed.")
+    program = [_PYTHON, "-m", "sanitizer.checkpoints.scanner_process"]
+    command = [*program, name, str(upload), str(time_limit_s)]
+    with tempfile.TemporaryFile() as answer:
+        try:
+            status = _run(command, answer, time_limit_s)
+        except subprocess.TimeoutExpired:
+            return without_answer("timed_out", f"The scanner did not end within {time_limit_s:g} seconds.")
+        except OSError as error:
+            return without_answer("failed", f"The scanner could not be started: {type(error).__name__}.")
+        answer.seek(0)
+        raw = answer.read(_MAX_ANSWER_BYTES + 1)
+    try:
+        evidence = _EVIDENCE.validate_json(raw)
+    except ValidationError:
+        return without_answer("failed", f"The scanner ended with status {status} and no answer.")
+    issues = tuple(excerpt(issue, 200) for issue in evidence.issues[:MAX_ISSUES])
+    return ScannerEvidence(
+        name=name, version=found, verdict=evidence.verdict, num_issues=evidence.num_issues, issues=issues
+    )
+
+
+def _run(command: list[str], answer: IO[bytes], time_limit_s: float) -> int:
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=answer,
+        stderr=subprocess.DEVNULL,
+        timeout=time_limit_s,
+        check=False,
+    ).returncode

@@ -1,0 +1,115 @@
+"""Scanners of others: what they say is kept as evidence, and what they do decides nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from sanitizer.checkpoints import scanners
+from sanitizer.checkpoints.inspection import inspect_upload
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.jobspec import INSPECTION_ADAPTER
+from sanitizer.recipe import DeclaredOptions
+from sanitizer.reporting import checkpoint_input
+from tests.fixtures.checkpoints import write_open_clip, write_open_clip_safetensors
+from tests.fixtures.hostile.corpus import HOSTILE
+
+NAMES = ["picklescan", "modelaudit"]
+
+
+def verdicts(upload: Path, time_limit_s: float) -> dict[str, str]:
+    found = scanners.scan(upload, is_pickle=True, time_limit_s=time_limit_s)
+    return {evidence.name: evidence.verdict for evidence in found}
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Another program in the place of the scanner's process."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\n{program}\n")
+    path.chmod(0o700)
+    monkeypatch.setattr(scanners, "_PYTHON", str(path))
+
+
+@pytest.mark.slow
+def test_what_scanners_say_goes_with_the_checkpoint_into_every_report(
+    tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    write_open_clip(tmp_path / "upload")
+    inspection = inspect_upload(
+        tmp_path / "upload", tmp_path / "out", declared=declared, filename="x", scanner_time_limit_s=120.0
+    )
+    assert [evidence.name for evidence in inspection.scanners] == NAMES
+    assert [evidence.verdict for evidence in inspection.scanners] == ["nothing_found"] * 2
+    versions = [metadata.version(distribution) for distribution in scanners.SCANNERS.values()]
+    assert [evidence.version for evidence in inspection.scanners] == versions
+    written = INSPECTION_ADAPTER.validate_json((tmp_path / "out/inspection.json").read_bytes())
+    assert written.scanners == inspection.scanners
+    assert checkpoint_input(load_canonical(tmp_path / "out"), None).scanners == inspection.scanners
+
+
+@pytest.mark.slow
+def test_scanners_see_a_plain_call(tmp_path: Path) -> None:
+    HOSTILE["os_system_by_reduce"].write(tmp_path / "upload", tmp_path / "canary")
+    found = scanners.scan(tmp_path / "upload", is_pickle=True, time_limit_s=120.0)
+    assert {evidence.verdict for evidence in found} == {"dangerous"}
+    assert all(evidence.num_issues and "os.system" in " ".join(evidence.issues) for evidence in found)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_safetensors_file_is_nothing_for_them_and_they_say_so(
+    tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    write_open_clip_safetensors(tmp_path / "upload")
+    inspection = inspect_upload(
+        tmp_path / "upload", tmp_path / "out", declared=declared, filename="x", scanner_time_limit_s=60.0
+    )
+    assert [evidence.verdict for evidence in inspection.scanners] == ["not_applicable"] * 2
+
+
+def test_without_time_for_them_the_evidence_says_that_they_are_off(tmp_path: Path) -> None:
+    assert verdicts(tmp_path, 0.0) == dict.fromkeys(NAMES, "switched_off")
+
+
+def test_a_scanner_that_is_not_installed_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanners, "SCANNERS", {"picklescan": "no-such-distribution"})
+    assert verdicts(tmp_path / "upload", 60.0) == {"picklescan": "not_installed"}
+
+
+def test_a_scanner_that_does_not_end_is_stopped_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch, "import time; time.sleep(600)")
+    assert verdicts(tmp_path / "upload", 0.3) == dict.fromkeys(NAMES, "timed_out")
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["import os; os.abort()", "print('no JSON')", "print('{}')", "print('x' * 3_000_000)"],
+)
+def test_a_scanner_that_breaks_refuses_nothing(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: DeclaredOptions
+) -> None:
+    stand_in(tmp_path, monkeypatch, program)
+    write_open_clip(tmp_path / "upload")
+    inspection = inspect_upload(
+        tmp_path / "upload", tmp_path / "out", declared=declared, filename="x", scanner_time_limit_s=60.0
+    )
+    assert [evidence.verdict for evidence in inspection.scanners] == ["failed"] * 2
+    assert all(evidence.issues for evidence in inspection.scanners)
+
+
+def test_what_a_scanner_says_is_cut_and_made_printable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issues = ["\x1b[2J" + "a" * 500] * 99
+    said = {"name": "x", "version": None, "verdict": "dangerous", "num_issues": 99, "issues": issues}
+    stand_in(tmp_path, monkeypatch, f"print({json.dumps(said)!r})")
+    for evidence in scanners.scan(tmp_path / "upload", is_pickle=True, time_limit_s=60.0):
+        assert evidence.name in NAMES
+        assert evidence.num_issues == 99
+        assert len(evidence.issues) == scanners.MAX_ISSUES
+        assert all(issue.isprintable() and len(issue) <= 201 for issue in evidence.issues)
