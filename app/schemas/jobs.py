@@ -16,7 +16,7 @@ from app.domain.limits import (
     MAX_METADATA_VALUE_CHARACTERS,
 )
 from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
-from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe, Seed
+from sanitizer.recipe import NUMBER, AuditOptions, OutputLayout, Policy, Recipe, Seed
 from sanitizer.report import AuditFigures, Difference, Verdict
 
 KindName = Literal["sanitize", "audit"]
@@ -48,7 +48,7 @@ class JobInBase(WireIn):
     audit: JobAudit
     policy: Policy = Field(default_factory=Policy)
     seed: Seed = 0
-    max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS)] | None = None
+    max_attempts: Annotated[int, NUMBER, Field(ge=1, le=MAX_MAX_ATTEMPTS)] | None = None
     metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
 
 
