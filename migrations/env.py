@@ -8,6 +8,7 @@ service's settings.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def _migrate(connection: Connection) -> None:
             if left == 0 or not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
                 raise
             connection.rollback()
-            time.sleep(_PAUSE_S)
+            time.sleep(_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - not in step with a regular writer
         else:
             return
 

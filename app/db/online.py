@@ -17,6 +17,15 @@ LOCK_TIMEOUT = "500ms"
 _PATIENCE = "10min"
 
 
+def take_tables(*tables: str) -> None:
+    """Lock all tables that a migration changes, at once, before it changes any; those that refer come first.
+
+    Taken one by one, between other work, they meet writers who hold the second and wait for the first: the
+    migration gives way each time, and may never get through.
+    """
+    op.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+
+
 def build_index(name: str, table: str, columns: Sequence[Any], **options: Any) -> None:
     """CREATE INDEX CONCURRENTLY: reads and writes go on meanwhile. What a cut build left is replaced.
 

@@ -13,6 +13,7 @@ from alembic import context, op
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from app.db.online import take_tables
 from app.db.roles import Role, roles_sql
 from app.db.row_security import PRESENTED_KEY, of_this_project, protected, unprotected
 
@@ -38,6 +39,7 @@ TABLES = (
 
 def upgrade() -> None:
     _ensure_roles()
+    take_tables(*reversed(TABLES))
     _add_columns()
     for statement in (*_protections(), *_recognition(), *_counting()):
         op.execute(statement)
@@ -136,6 +138,7 @@ def _counting() -> list[str]:
 
 
 def downgrade() -> None:
+    take_tables(*reversed(TABLES))
     op.execute("DROP FUNCTION public.cleanclip_job_counts()")
     op.execute("DROP POLICY presented ON api_keys")
     op.execute("DROP POLICY presented_used ON api_keys")
