@@ -63,6 +63,19 @@ def test_a_job_is_done_by_a_real_worker_and_a_doubled_hint_changes_nothing(
     assert worker.wait(20) == 0
 
 
+def test_a_hint_tells_its_worker_the_queue_whose_turn_it_is(
+    world: World, processes: Processes, publisher: CeleryPublisher
+) -> None:
+    _, inspection = world.checkpoint()
+    held_back = world.audit_job()
+    processes.worker("worker", "work")
+    publisher.job_ready("job_00000000000000000000000000", JobKind.INSPECT)
+    wait_until(lambda: world.job(inspection.id).state is JobState.SUCCEEDED, 60)
+    assert world.job(held_back.id).state is JobState.QUEUED, "it waits in the other queue, unhinted"
+    with world.hands.unit_of_work() as unit:
+        unit.jobs.request_cancel(world.project_id, held_back.id)
+
+
 def test_a_job_whose_hint_never_came_is_found_by_the_sweeper(world: World, processes: Processes) -> None:
     job = world.audit_job()
     processes.worker("worker", "work")
