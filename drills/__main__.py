@@ -77,14 +77,23 @@ def _run(drill: Drill, given: argparse.Namespace, ends_at: float) -> bool:
     def say(sentence: str) -> None:
         _say(f"  {time.monotonic() - began:6.1f} s  {sentence}")
 
-    rows = drill.run(Place(folder=folder, seed=given.seed, say=say, ends_at=ends_at), quick=given.quick)
+    place = Place(folder=folder, seed=given.seed, say=say, ends_at=ends_at)
+    rows = drill.run(place, quick=given.quick)
     record = records.make(
-        drill.NAME, drill.TITLE, rows, quick=given.quick, seed=given.seed, took_s=time.monotonic() - began
+        drill.NAME,
+        drill.TITLE,
+        rows,
+        quick=given.quick,
+        seed=given.seed,
+        took_s=time.monotonic() - began,
+        num_left=len(place.cut),
     )
     records.keep(record)
-    shutil.rmtree(folder, ignore_errors=True)
     for row in rows:
         _say(f"  {'ok    ' if row.ok else 'FAILED'} {row.broken} ({row.times}×): {row.happened}")
+    if place.cut:
+        raise OutOfTime(f"{len(place.cut)} cases are left, the first is {place.cut[0]!r}")
+    shutil.rmtree(folder, ignore_errors=True)
     return record.is_ok
 
 

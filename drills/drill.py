@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +48,18 @@ class Place:
     say: Callable[[str], None]
     ends_at: float = field(default_factory=_never)
     """On `time.monotonic()`: no piece begins after it."""
+    cut: list[str] = field(default_factory=list)
+    """Pieces that this run had no time for: then the record is a partial one."""
+
+    def pieces(self, works: Mapping[str, Callable[[], dict[str, Any]]]) -> list[dict[str, Any]]:
+        """`piece` for each; those there is no time for are left out and noted in `cut`."""
+        found = []
+        for name, work in works.items():
+            try:
+                found.append(self.piece(name, work))
+            except OutOfTime:
+                self.cut.append(name)
+        return found
 
     def piece(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `work` returned (JSON), now or in an earlier run that was cut. Raises OutOfTime."""

@@ -46,7 +46,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
         )
         rows = [row_of(place, group.broken, group.expected, group.cases(ground)) for group in GROUPS]
         proxy.close()
-    return rows
+    return [row for row in rows if row.times]
 
 
 def row_of(place: Place, broken: str, expected: str, cases: Mapping[str, Case]) -> Row:
@@ -58,6 +58,7 @@ def row_of(place: Place, broken: str, expected: str, cases: Mapping[str, Case]) 
         place.say(f"{broken}: {name}: {said}")
         return found.as_piece()
 
-    results = [place.piece(f"{broken[:40]} {name}", partial(one, name, case)) for name, case in cases.items()]
+    works = {f"{broken[:40]} {name}": partial(one, name, case) for name, case in cases.items()}
+    results = place.pieces(works)
     names = ", ".join(cases)
     return replace(summary(broken, results, expected), drill=NAME, broken=f"{broken} ({names})")

@@ -70,13 +70,14 @@ def all_kills(place: Place, stage: Stage, undisturbed: Undisturbed, *, quick: bo
     writes = [name for name in undisturbed.writes if _is_chosen(name, quick=quick)]
     phases = {"finetune": PHASES["finetune"]} if quick else PHASES
     kills = dict(list(CHILD_KILLS.items())[2:5:2]) if quick else CHILD_KILLS
-    return [
-        *(_kill_supervisor(place, stage, undisturbed, side, writes) for side in ("before", "after")),
+    rows = [
         _kill_child(place, stage, undisturbed, kills),
         _kill_both(place, stage, undisturbed, phases),
         _terminate(place, stage, undisturbed, phases),
+        *(_kill_supervisor(place, stage, undisturbed, side, writes) for side in ("before", "after")),
         _put_to_sleep(place, stage, undisturbed, writes),
     ]
+    return [row for row in rows if row.times]
 
 
 def _is_chosen(name: str, *, quick: bool) -> bool:
@@ -93,7 +94,7 @@ def _kill_supervisor(
         found = stage.broken_by(undisturbed, gate=gate(write, side))
         return _told(place, f"supervisor killed {side} {write}", found, found.facts["exit_code"] == -9)
 
-    results = [place.piece(f"supervisor {side} {write}", partial(one, write)) for write in writes]
+    results = place.pieces({f"supervisor {side} {write}": partial(one, write) for write in writes})
     return summary(f"supervisor: SIGKILL right {side} each write", results)
 
 
@@ -104,7 +105,7 @@ def _kill_child(
         found = stage.broken_by(undisturbed, child=plan)
         return _told(place, f"child killed {when}", found, found.facts.get("attempts", 2) > 1)
 
-    results = [place.piece(f"child {when}", partial(one, when, plan)) for when, plan in kills.items()]
+    results = place.pieces({f"child {when}": partial(one, when, plan) for when, plan in kills.items()})
     return summary("child: SIGKILL " + "; ".join(kills), results)
 
 
@@ -119,7 +120,7 @@ def _kill_both(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dic
         found = stage.broken_by(undisturbed, both, gate=gate(write, "after", "hold"))
         return _told(place, f"both killed in {phase}", found, found.facts["exit_code"] == -9)
 
-    results = [place.piece(f"both {phase}", partial(one, phase, w)) for phase, w in phases.items()]
+    results = place.pieces({f"both {phase}": partial(one, phase, w) for phase, w in phases.items()})
     return summary("supervisor and child: SIGKILL at once, in " + ", ".join(phases), results)
 
 
@@ -174,7 +175,7 @@ def _put_to_sleep(place: Place, stage: Stage, undisturbed: Undisturbed, writes: 
         return _told(place, f"asleep {side} {write}", found, reached)
 
     chosen = [name for name in writes if "finish" not in name and (name.endswith("#1") or "states/" in name)]
-    results = [place.piece(f"asleep {write}", partial(one, write)) for write in chosen]
+    results = place.pieces({f"asleep {write}": partial(one, write) for write in chosen})
     return summary(
         "worker: SIGSTOP past the lease, SIGCONT once another has finished the job",
         results,

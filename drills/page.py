@@ -32,6 +32,7 @@ def write(page: Path = PAGE, records: Sequence[Record] | None = None) -> None:
 
 def _section(record: Record) -> str:
     how = " · *quick*" if record.quick else ""
+    how += f" · *partial: {record.num_left} cases are still to be run*" if record.num_left else ""
     return (
         f"\n## {record.title}\n\n`{record.name}`{how} · {record.date} UTC · commit `{record.commit}` · seed "
         f"{record.seed} · took {record.took_s:.0f} s · {record.machine}\n\n"

@@ -31,10 +31,12 @@ class Record:
     took_s: float
     machine: str
     rows: tuple[Row, ...]
+    num_left: int = 0
+    """Pieces that there was no time for yet; the same command goes on with them."""
 
     @property
     def is_ok(self) -> bool:
-        return bool(self.rows) and all(row.ok for row in self.rows)
+        return bool(self.rows) and all(row.ok for row in self.rows) and not self.num_left
 
 
 def keep(record: Record, folder: Path = RECORDS) -> Path:
@@ -66,8 +68,19 @@ def is_done(name: str, *, quick: bool, folder: Path = RECORDS) -> bool:
     return found.commit == commit() and found.is_ok and (quick or not found.quick)
 
 
-def make(name: str, title: str, rows: Sequence[Row], *, quick: bool, seed: int, took_s: float) -> Record:
+def make(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    *,
+    quick: bool,
+    seed: int,
+    took_s: float,
+    num_left: int = 0,
+) -> Record:
+    """A record of now, here, of this commit."""
     return Record(
+        num_left=num_left,
         name=name,
         title=title,
         quick=quick,

@@ -137,7 +137,8 @@ def test_a_storm_over_ten_jobs_loses_none_and_doubles_none(
     jobs = [order() for _ in range(3)] + [scene.order(JobKind.AUDIT) for _ in range(7)]
     crew.start(2)
     try:
-        told = weather(Storm(scene, crew, None, proxy, seed=3), scene, crew, jobs, say=print)
+        storm = Storm(scene, crew, None, proxy, seed=3)
+        told = weather(storm, scene, crew, jobs, say=print, every_s=2.0, at_most=12)
     finally:
         crew.stop()
     assert told.states == {"succeeded": 10}, told
