@@ -9,7 +9,6 @@ the pair) alone: batches are the same whatever the number of workers and whereve
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sanitizer.data.assembly import BuiltBatch, PairAssembler
 from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.loader_processes import end_them_with_the_program, leave_signals_to_the_parent
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
@@ -252,6 +252,7 @@ class _ByPosition(Dataset[Any]):
 
 def _loader(assembler: _Assembler, positions: Iterable[Any], num_workers: int) -> DataLoader[Any]:
     """Worker processes that live as long as the loader: starting them anew in every epoch costs seconds."""
+    end_them_with_the_program()
     return DataLoader(
         _ByPosition(assembler),
         batch_size=None,
@@ -259,16 +260,10 @@ def _loader(assembler: _Assembler, positions: Iterable[Any], num_workers: int) -
         num_workers=num_workers,
         collate_fn=_as_arrays,
         persistent_workers=True,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=leave_signals_to_the_parent,
         # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )
-
-
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    """A stop sent to the whole group must not take the workers from a parent that is saving its state."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_arrays(built: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
+from tests.fixtures.shards import make_pairs
 from worker import file_access, sandbox, syscall_filter
 from worker.sandbox import ChildLimits
 
@@ -160,6 +162,52 @@ def test_namespaces_are_its_own_where_the_level_says_so(seen: dict[str, Any], le
             line.split()[1] for line in seen["mounts"].splitlines() if "ro" not in line.split()[3].split(",")
         ]
         assert set(writable) == {seen["cwd"], "/dev/shm"}
+
+
+def run_in_job(folder: Path, level: Any, command: list[str], **options: Any) -> str:
+    """What a command writes when it is started as a child is, in the job's folder."""
+    for place in (folder / "home", folder / "tmp"):
+        place.mkdir(parents=True)
+    limits = replace(LIMITS, memory_bytes=None)
+    ended = subprocess.run(
+        sandbox.guarded(command, folder, level, sandbox.rlimits(limits, JobKind.AUDIT, level), **options),
+        env=sandbox.environment(folder, limits, os.environ),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_pytorch_trains_under_it_with_processes_that_load(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    make_pairs(folder / "pairs", 8, size=16)
+    command = [sys.executable, str(PROBE.with_name("loader_child.py")), str(folder / "pairs")]
+    assert run_in_job(folder, sandbox.strongest_isolation(), command) == "2"
+
+
+def test_on_cuda_sockets_of_this_machine_can_be_made_and_no_others(tmp_path: Path) -> None:
+    script = (
+        "import socket\n"
+        "socket.socket(socket.AF_UNIX).close()\n"
+        "for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):\n"
+        "    try: socket.socket(family)\n"
+        "    except PermissionError: print('denied')\n"
+    )
+    for level in LEVELS:
+        command = [sys.executable, "-c", script]
+        assert run_in_job(tmp_path / level, level, command, uses_cuda=True).split() == ["denied"] * 3
+
+
+def test_devices_of_accelerators_open_only_where_they_are_used(tmp_path: Path) -> None:
+    plain = file_access.rules(tmp_path, ["/bin/true"], {}, uses_cuda=False)
+    assert not [place for place, _ in plain if place.startswith(("/dev/nvidia", "/dev/dri", "/dev/kfd"))]
+    assert [place for place, rights in plain if "make_reg" in rights] == ["/dev/shm", str(tmp_path)]
+    assert not [place for place, rights in plain if "execute" in rights and "write_file" in rights]
 
 
 def test_a_machine_whose_calls_are_not_known_gets_no_wrong_program() -> None:
