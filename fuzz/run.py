@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     if not is_available():
-        parser.error("atheris is not installed: pip install -e '.[fuzz]'")
+        parser.error("atheris is not installed; where there is a wheel: pip install -e '.[fuzz]'")
     results = fuzz(given.seconds, given.folder, targets=given.target or tuple(MODULES), seed=given.seed)
     for result in results:
         if result.findings or not result.executions:
