@@ -23,6 +23,8 @@ _SECRET_NAME = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@", re.I)
 _PRESIGNED = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.I)
+_ROW = re.compile(r"(Failing row contains |Key )\([^\n]*")
+"""How PostgreSQL tells a row or a key that it refuses: the values follow, and may be a customer's."""
 _MAX_DEPTH = 4
 
 
@@ -36,16 +38,15 @@ def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: T
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    ending: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, mask_secrets, structlog.processors.JSONRenderer(default=str)]
+    ending: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,  # before the mask: a traceback may quote an address, too
+        mask_secrets,
+        structlog.processors.JSONRenderer(default=str)
         if json_lines
-        else [
-            mask_secrets,
-            structlog.dev.ConsoleRenderer(
-                colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
-        ]
-    )
+        else structlog.dev.ConsoleRenderer(
+            colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -72,7 +73,7 @@ def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: T
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         library = logging.getLogger(name)
         library.handlers[:] = []
-        library.propagate = True
+        library.propagate = name != "uvicorn.access"  # our own line has no query in it, and the request's id
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -105,7 +106,8 @@ def _is_secret(name: str, value: object) -> bool:
 def _masked(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         without_password = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", value)
-        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_password)
+        without_rows = _ROW.sub(rf"\g<1>{MASK}", without_password)
+        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_rows)
     if depth == 0:
         return value
     if isinstance(value, Mapping):

@@ -188,7 +188,9 @@ class Attempt:
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:
         phase = self._tracker.phase
-        _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_tail=failure.log_tail)
+        # What the child said last may quote the customer's data: it goes to her job's error, not our log.
+        num_said = len(failure.log_tail or "")
+        _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_characters=num_said)
         error = failure.as_row(phase.value if phase else None)
         state = self._ledger.fail(error, retry_in_s=failure.retry_in_s)
         self._delete_rejected_upload(state)

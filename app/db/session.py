@@ -56,6 +56,7 @@ def build_engine(
         pool_timeout=10,
         pool_pre_ping=ping_after_idle_s == 0,
         json_serializer=storable_json,
+        hide_parameters=True,  # a statement that fails is logged without the customer's values
         connect_args={
             "connect_timeout": 5,
             "tcp_user_timeout": 15_000,

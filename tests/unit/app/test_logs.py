@@ -89,6 +89,28 @@ def test_a_traceback_is_kept_without_the_values_of_variables(stream: io.StringIO
     assert "hush" not in stream.getvalue()
 
 
+def test_what_a_traceback_quotes_is_masked_in_both_forms(stream: io.StringIO) -> None:
+    quoted = (
+        "no answer from redis://:hush@host:6379/0\nDETAIL:  Failing row contains (hush, 1, null).\nThe end."
+    )
+    for json_lines in (True, False):
+        configure_logging(stream=stream, json_lines=json_lines)
+        try:
+            raise RuntimeError(quoted)
+        except RuntimeError:
+            get_logger("x").exception("failed")
+    assert "hush" not in stream.getvalue()
+    assert stream.getvalue().count("Failing row contains ***") == 2
+    assert stream.getvalue().count("The end.") == 2
+
+
+def test_the_servers_own_access_line_with_its_query_is_not_written(stream: io.StringIO) -> None:
+    configure_logging(stream=stream)
+    logging.getLogger("uvicorn.access").info('"GET /v1/jobs?after=hush HTTP/1.1" 200')
+    logging.getLogger("uvicorn.error").info("started")
+    assert [line["event"] for line in lines(stream)] == ["started"]
+
+
 def test_the_level_holds(stream: io.StringIO) -> None:
     configure_logging(stream=stream, level="WARNING")
     get_logger("x").info("not this")

@@ -1,0 +1,17 @@
+"""A real worker process whose child is the canary child."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from app.settings import load_settings
+from tests.integration.worker.world import STAND_IN
+from worker.wiring import attempt_options, build_app
+
+CHILD = Path(__file__).with_name("canary_child.py")
+
+settings = load_settings()
+command = (sys.executable, str(CHILD), str(STAND_IN))
+app = build_app(settings, replace(attempt_options(settings), child_command=command))
