@@ -1,4 +1,5 @@
 """Workers and sweepers as real processes, started again when they end: what an operator's machine does.
+Each behind a guard, so that none outlives us.
 
 `celery -A worker.celery_app worker`, `python -m worker.sweeper`; with a stub child instead of the model
 only where a drill says so (drills.stub_worker).
@@ -8,12 +9,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from app.local.processes import Launch, Managed, start
 from drills.records import ROOT
 from drills.scene import processes_in
 
@@ -29,7 +30,7 @@ class Crew:
         self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
         self._folder = folder
         self._app = app
-        self._members: dict[str, subprocess.Popen[bytes]] = {}
+        self._members: dict[str, Managed] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -44,21 +45,21 @@ class Crew:
 
     def keep(self) -> int:
         """Start again what has ended; how many those were."""
-        dead = [name for name, process in self._members.items() if process.poll() is not None]
+        dead = [name for name, process in self._members.items() if not process.is_running]
         for name in dead:
+            self._members[name].stop()
             self._start(name)
         return len(dead)
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._members[name].send_signal(number)
+        if self._members[name].is_running:
+            _send(self._members[name].pid, number)
 
     def kill_child(self, name: str) -> bool:
         """SIGKILL to the child of that worker, guards included; False where it has none."""
         pids = processes_in(self.work_dir(name))
         for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            _send(pid, signal.SIGKILL)
         return bool(pids)
 
     def work_dir(self, name: str) -> Path:
@@ -69,11 +70,10 @@ class Crew:
 
     def stop(self) -> None:
         for process in self._members.values():
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
+            if process.is_running:
+                _send(process.pid, signal.SIGKILL)
         for process in self._members.values():
-            process.wait()
+            process.stop()
         self._members.clear()
 
     def _start(self, name: str) -> None:
@@ -81,13 +81,17 @@ class Crew:
         if name.startswith("worker"):
             command = [sys.executable, "-m", *(word.format(app=self._app) for word in _WORKER)]
             command += ["--hostname", f"{name}@drill"]
-        with (self._folder / f"{name}.log").open("ab") as log:
-            self._members[name] = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**self._environment, "CLEANCLIP_WORKER__WORK_DIR": str(self.work_dir(name))},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+        self._members[name] = start(
+            Launch(
+                name=name,
+                command=command,
+                environment={**self._environment, "CLEANCLIP_WORKER__WORK_DIR": str(self.work_dir(name))},
+                folder=ROOT,
+                log_path=self._folder / f"{name}.log",
             )
+        )
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
