@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     rows = []
     for num_processes in (2,) if quick else (1, 2):
         found = place.piece(
-            f"{num_processes} processes",
-            lambda num_processes=num_processes: _measured(place, num_processes, num_jobs, seconds),
+            f"{num_processes} processes", partial(_measured, place, num_processes, num_jobs, seconds)
         )
         rows += [_row(Figures(**figures), num_jobs) for figures in found["figures"]]
     return rows

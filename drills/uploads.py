@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def run(place: Place, *, quick: bool) -> list[Row]:
         with running(place.folder) as (api, stack):
             for what, send in (("raw", _raw), ("parts", _parts), ("stream", _stream)):
                 place.say(f"{what}: {size / 1e9:.1f} GB")
-                found = place.piece(what, lambda send=send: asdict(_measured(api, stack, path, digest, send)))
+                found = place.piece(what, partial(_measured, api, stack, path, digest, send))
                 sent[what] = Sent(**found)
     finally:
         path.unlink()
@@ -79,7 +80,7 @@ Send = Callable[[Api, Stack, Path, str], str]
 """Sends the file with that digest; returns the key of the object."""
 
 
-def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> Sent:
+def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> dict[str, Any]:
     with sampled_memory(api.api_pid, every_s=0.05) as memory:
         time.sleep(0.3)
         began = time.monotonic()
@@ -87,12 +88,13 @@ def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> Se
         seconds = time.monotonic() - began
     stored = _stored_digest(stack, key)
     _s3(stack).delete_object(Bucket=_bucket(stack), Key=key)
-    return Sent(
+    sent = Sent(
         seconds=seconds,
         growth_mib=memory.growth_mib,
         peak_mib=max(memory.mib),
         digest_is_right=stored == digest,
     )
+    return asdict(sent)
 
 
 def _raw(_api: Api, stack: Stack, path: Path, _digest: str) -> str:

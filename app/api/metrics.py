@@ -98,7 +98,7 @@ class Metrics:
         if self._shared_folder is None:
             return generate_latest(self.registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together, path=self._shared_folder)
+        MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
         together.register(self._jobs)
         return generate_latest(together)
 
@@ -107,4 +107,4 @@ def _forget_dead_processes(folder: Path) -> None:
     """What a process that was killed had in flight is not in flight; what it had counted stays."""
     for path in folder.glob("gauge_live*_*.db"):
         if (number := re.search(r"_(\d+)\.db$", path.name)) and not Path(f"/proc/{number[1]}").exists():
-            mark_process_dead(int(number[1]), path=str(folder))
+            mark_process_dead(int(number[1]), path=str(folder))  # type: ignore[no-untyped-call]

@@ -27,6 +27,7 @@ MAX_ERRORS = 50
 MAX_POINTER = 300
 _ECHOING = {
     "union_tag_invalid": "This is none of the known kinds; see GET /v1/methods.",
+    "string_pattern_mismatch": "This does not have the form of this field; /v1/openapi.json has an example.",
     "json_invalid": "This is not JSON.",
 }
 _RETRY_AFTER_S = {409: 1, 503: 5}  # 429 says it itself, where waiting helps
@@ -182,6 +183,9 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
 def _item(found: dict[str, Any], body: Any) -> ErrorItem:
     source, *path = found["loc"]
     detail = _ECHOING.get(found["type"], str(found["msg"]).removeprefix("Value error, "))
+    if found["type"] == "union_tag_invalid" and (known := (found.get("ctx") or {}).get("expected_tags")):
+        names = str(known).replace("'", "")  # ours, not what came in
+        detail = f"This is none of {names}."
     if source != "body":
         return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
     context = found.get("ctx") or {}

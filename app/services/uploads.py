@@ -157,10 +157,17 @@ def first_numbers(upload: Upload) -> range:
 
 
 def check_digest(upload: Upload, sha256: str | None) -> None:
-    """Raise InvalidInput (`upload_digest_mismatch`) where another digest was declared before.
+    """Raise InvalidInput (`upload_digest_mismatch`) where another was declared, or it is too late.
 
     Asked before anything is put together, so that a refusal leaves the parts to be sent again.
     """
+    if sha256 is not None and upload.declared_sha256 is None and upload.state is UploadState.COMPLETED:
+        raise InvalidInput(
+            "upload_digest_mismatch",
+            "The upload was completed without a SHA-256; none can be declared any more.",
+            "Compare with the SHA-256 of the checkpoint once it is inspected, or create a new upload.",
+            pointer="/sha256",
+        )
     if sha256 is not None and upload.declared_sha256 not in (None, sha256):
         raise InvalidInput(
             "upload_digest_mismatch",

@@ -322,3 +322,12 @@ def test_a_database_that_fails_at_the_commit_leaves_no_upload_at_the_store(
     monkeypatch.setattr(uploads, "create", broken)
     with service.nothing_left_behind():
         refused(api.post("/v1/uploads", json=ANNOUNCED), 503, "database_unavailable")
+
+
+def test_a_digest_that_comes_after_the_completion_is_refused_not_ignored(api: httpx.Client) -> None:
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    here = f"/v1/uploads/{upload['id']}/complete"
+    assert api.post(here).json()["sha256"] is None
+    refused(api.post(here, json={"sha256": "0" * 64}), 422, "upload_digest_mismatch", "/sha256")
+    assert api.post(here).status_code == 200
