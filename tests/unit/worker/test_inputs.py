@@ -26,6 +26,8 @@ class Listing:
         self._keys = keys
         self._size_bytes = size_bytes
 
+    bucket = "own"
+
     def in_bucket(self, bucket: str) -> Listing:
         assert bucket == "data"
         return self
