@@ -140,7 +140,7 @@ def take(settings: Settings, folder: Path) -> None:
 
 
 def give_back(settings: Settings, folder: Path) -> None:
-    """Into an empty database and empty buckets: the bucket first, so that no row is there before its object."""
+    """Into an empty database and empty buckets: the bucket first, so that no row is before its object."""
     for bucket in (settings.storage.bucket, DATA_BUCKET):
         store = S3Store(settings.storage, bucket=bucket)
         for path in sorted(path for path in (folder / bucket).rglob("*") if path.is_file()):
