@@ -320,8 +320,14 @@ def say_nonsense(folder: Path) -> None:
 
 
 def leave_a_daemon(folder: Path) -> None:
-    """Double fork into a session of its own, as a process does that wants to outlive its group."""
-    script = "import os,time\nos.setsid()\nif os.fork(): os._exit(0)\ntime.sleep(600)"
+    """Double fork, in a session of its own if it may have one: as who wants to outlive the group."""
+    script = (
+        "import os,time\n"
+        "try: os.setsid()\n"
+        "except PermissionError: pass\n"
+        "if os.fork(): os._exit(0)\n"
+        "time.sleep(600)"
+    )
     subprocess.run([sys.executable, "-c", script, "stand-in-daemon"], check=True)
     wait_for_ever(folder)
 
