@@ -6,11 +6,10 @@ Without the extra `fuzz` the seeds and all earlier findings are replayed instead
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from drills.drill import Place, Row
-from fuzz.replay import replay
-from fuzz.run import fuzz, is_available
 from fuzz.target import MODULES
 
 NAME = "fuzzing"
@@ -24,10 +23,12 @@ EXPECTED = (
 
 def run_target(place: Place, name: str, seconds: float) -> dict[str, Any]:
     """One target as JSON: how many inputs, and what went wrong."""
-    if not is_available():
-        num_inputs, problems = replay(name)
+    # Loaded when the drill begins: PyTorch and the whole corpus come with them.
+    running, replaying = import_module("fuzz.run"), import_module("fuzz.replay")
+    if not running.is_available():
+        num_inputs, problems = replaying.replay(name)
         return {"times": num_inputs, "edges": None, "problems": problems}
-    (fuzzed,) = fuzz(seconds, place.folder / "fuzz", targets=(name,), say=place.say, seed=place.seed)
+    (fuzzed,) = running.fuzz(seconds, place.folder / "fuzz", targets=(name,), say=place.say, seed=place.seed)
     problems = [path.name for path in fuzzed.findings]
     if not fuzzed.executions:
         problems.append(f"did not start: {fuzzed.log_tail[-200:]}")
