@@ -146,7 +146,7 @@ def _terminate(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dic
         found.recovery_s = took_s
         return _told(place, f"told to leave in {phase} ({took_s:.1f} s)", found, reached)
 
-    results = [place.piece(f"terminate {phase}", partial(one, phase, w)) for phase, w in phases.items()]
+    results = place.pieces({f"terminate {phase}": partial(one, phase, w) for phase, w in phases.items()})
     return summary(
         "worker: SIGTERM in " + ", ".join(phases),
         results,
