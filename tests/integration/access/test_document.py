@@ -13,14 +13,11 @@ from drills import openapi
 from drills.openapi import Explored
 from tests.integration.access.furnished import seeds, served
 
-NEVER_ACCEPTED: set[str] = set()
-"""Operations whose every case is refused, with the reason here; empty is best."""
-
 
 @pytest.fixture(scope="module")
 def explored(service_settings: Settings, service_log: io.StringIO) -> Iterator[Explored]:
     with served(service_settings) as (service, own):
-        found = openapi.explore(service.url, own.tenant.key, seeds(own), max_examples=4, seed=20, quick=True)
+        found = openapi.explore(service.url, own.tenant.key, seeds(own), max_examples=3, seed=20, quick=True)
         documented = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
         labels = {f"{method.upper()} {path}" for path, item in documented.items() for method in item}
         assert found.operations == labels, "every operation was called"
@@ -33,8 +30,7 @@ def test_no_500_and_every_answer_as_documented(explored: Explored) -> None:
 
 
 def test_every_operation_is_reached_beyond_404(explored: Explored) -> None:
-    unreached = {name for name in explored.operations if not explored.reached(name)}
-    assert unreached == NEVER_ACCEPTED
+    assert {name for name in explored.operations if not explored.reached(name)} == set()
     assert explored.num_cases > 400
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -10,13 +11,11 @@ import pytest
 from app.db.schema import metadata
 from tests.integration.access import sweep
 from tests.integration.access.belongings import Belongings
-from tests.integration.access.calls import Caller
+from tests.integration.access.calls import Caller, header_faults
 from tests.integration.access.conftest import Street
 from tests.integration.access.coverage import Coverage
 from tests.integration.access.document import Operation, operations
 from tests.integration.access.watching import bucket_of, differences, rows_of
-
-NO_TABLE_OF_A_PROJECT = {"projects"}
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +108,6 @@ def is_the_use_of_a_key_or_a_noted_refusal(table: str, old: str, new: str) -> bo
 
 
 def without_last_use(row: str) -> str:
-    import json
-
     return json.dumps({**json.loads(row or "{}"), "last_used_at": None}, sort_keys=True)
 
 
@@ -122,6 +119,15 @@ def test_the_sweep_reaches_every_operation_with_what_is_ones_own(
     for operation in sorted(known, key=lambda operation: order[operation.method]):
         found += sweep.with_own_things(caller, operation, street.own)
     assert found == []
+
+
+def test_answers_outside_the_document_have_the_same_headers(street: Street) -> None:
+    url = street.service.url
+    asked = [("GET", "/v1/openapi.json"), ("GET", "/nothing"), ("PATCH", "/v1/jobs"), ("OPTIONS", "/v1/jobs")]
+    for method, path in asked:
+        answer = httpx.request(method, url + path)
+        assert header_faults(answer) == [], f"{method} {path}"
+        assert street.victim.mark not in answer.text
 
 
 def test_a_foreign_idempotency_key_replays_nothing(street: Street) -> None:

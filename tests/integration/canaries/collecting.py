@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from app.db.schema import metadata
 from app.storage.port import ObjectStore
+from tests.integration.access.calls import header_faults
 from tests.integration.worker.world import children_of_folder
 
 _SIGNATURE = re.compile(r"X-Amz-Signature=([0-9a-f]{20,})")
@@ -26,6 +27,7 @@ class Recorder:
         self._http = httpx.Client(base_url=url, timeout=60)
         self.places: dict[str, bytes] = defaultdict(bytes)
         self.signatures: set[str] = set()
+        self.faults: list[str] = []
 
     def __call__(self, method: str, path: str, key: str | None = None, **values: Any) -> httpx.Response:
         headers = dict(values.pop("headers", {}))
@@ -34,6 +36,7 @@ class Recorder:
         answer = self._http.request(method, path, headers=headers, **values)
         whole = f"{answer.status_code}\n{answer.headers}\n{answer.text}\n"
         self.places["answer/refused" if answer.status_code >= 400 else "answer/given"] += whole.encode()
+        self.faults += [f"{method} {path}, {answer.status_code}: {fault}" for fault in header_faults(answer)]
         self.signatures |= set(_SIGNATURE.findall(whole))
         return answer
 

@@ -72,6 +72,13 @@ def test_every_place_was_really_looked_at(places: Mapping[str, bytes]) -> None:
     assert b"attempt_failed" in places["log/worker"], "so was the child's death"
 
 
+def test_the_real_process_sends_safe_headers_and_no_banner_with_every_answer_outages_included(
+    scene: Scene, places: Mapping[str, bytes]
+) -> None:
+    assert all(status in places["answer/refused"] for status in (b"500\n", b"503\n", b"422\n", b"401\n"))
+    assert scene.journey.record.faults == []
+
+
 def test_the_owner_still_gets_what_her_own_child_said(places: Mapping[str, bytes]) -> None:
     assert b"no such caption" in places["rows/jobs"]
     assert b"no such caption" in places["answer/given"]
