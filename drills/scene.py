@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -233,7 +234,8 @@ class Scene:
 
 @contextmanager
 def embedded(folder: Path) -> Iterator[tuple[Scene, Stack]]:
-    """A scene on a stack of its own in `folder`, migrated and empty."""
+    """A scene on a stack of its own in `folder`, migrated and empty: what an earlier run left goes first."""
+    shutil.rmtree(folder, ignore_errors=True)
     with Stack(folder / "stack", fsync=False, more_buckets=(DATA_BUCKET,), environ={}) as stack:
         subprocess.run(
             [sys.executable, "-m", "app.cli", "migrate"],
