@@ -79,9 +79,10 @@ def explore(url: str, key: str, seeds: Seeds, *, max_examples: int, seed: int, q
         for event in from_schema(schema).execute():
             if isinstance(event, events.ScenarioFinished):
                 _note(explored, event)
-            elif isinstance(event, events.NonFatalError | events.FatalError):
-                name = type(event).__name__
-                explored.failures["the explorer itself", name, ""] = f"{name}: {event.info}"
+            elif isinstance(event, events.NonFatalError):
+                explored.failures["the explorer itself", "error", str(event.info)] = str(event.info)
+            elif isinstance(event, events.FatalError):
+                raise event.exception
     finally:
         hooks.unregister(before_call)
     return explored
