@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
 
 KIB = 1024
@@ -76,18 +77,20 @@ class UploadSettings(Group):
 
 class DatasetSettings(Group):
     allowed_prefixes: tuple[str, ...] = ()
-    """Where `s3://` references may point, each itself of the form s3://bucket/prefix/."""
+    """Where `s3://` references may point: s3://bucket/prefix/{project}/ is each project's own, `{project}`
+    being its id; s3://bucket/prefix/ is read by every project."""
     max_size_bytes: PositiveInt = 200 * GIB
     max_num_shards: PositiveInt = 10_000
 
     @model_validator(mode="after")
     def _prefixes_end_with_a_slash(self) -> Self:
-        for prefix in self.allowed_prefixes:
-            parts = urlsplit(prefix)
-            if parts.scheme != "s3" or not parts.netloc or not prefix.endswith("/"):
-                raise ValueError(
-                    "each of allowed_prefixes has the form s3://bucket/prefix/ (with the last slash)"
-                )
+        if not all(is_prefix(prefix) for prefix in self.allowed_prefixes):
+            raise ValueError(
+                "each of allowed_prefixes has the form s3://bucket/prefix/ or s3://bucket/prefix/{project}/"
+                " (with the last slash)"
+            )
+        if opened_to_all(self.allowed_prefixes):
+            raise ValueError("one of allowed_prefixes opens to all projects what another gives to each alone")
         return self
 
 

@@ -190,7 +190,7 @@ def list_dataset(
             )
         ]
     reference = parse_reference(str(dataset.uri), max_files=limits.max_num_shards)
-    check_allowed(reference, limits.allowed_prefixes, own_bucket=store.bucket)
+    check_allowed(reference, limits.allowed_prefixes, project_id=dataset.project_id, own_bucket=store.bucket)
     is_labelled = dataset.kind is DatasetKind.LABELLED
     found_keys: list[Wanted] = []
     for item in store.in_bucket(reference.bucket).list_prefix(reference.prefix):

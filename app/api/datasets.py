@@ -43,7 +43,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
         if (answer := once.glance(unit, caller)) is not None:
             return answer
     if body.uri is not None:
-        datasets.check_reference(ports.store, body.uri, ports.settings.datasets)
+        datasets.check_reference(ports.store, body.uri, ports.settings.datasets, project_id=caller.project_id)
     wanted = Registration(
         kind=DatasetKind(body.kind),
         uri=body.uri,

@@ -8,7 +8,7 @@ percent signs, a query, a user name, a port, control characters, a second slash)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import InvalidInput
@@ -23,6 +23,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SEGMENT = re.compile(r"[A-Za-z0-9_=+,@~-][A-Za-z0-9_=+,@~. -]*")
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _POINTER = "/uri"
+PROJECT_PLACEHOLDER = "{project}"
+"""Stands in an allowed prefix for the id of the project that asks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +100,43 @@ def _expand(name: str, max_files: int) -> list[str]:
     return [f"{head}{number:0{width}d}{tail}" for number in range(first, last + 1)]
 
 
+def is_prefix(text: str) -> bool:
+    """Whether it can be an allowed prefix: `s3://bucket/a/b/`, the placeholder as one whole folder at most."""
+    scheme, separator, rest = text.partition("://")
+    bucket, slash, folder = rest.partition("/")
+    if scheme != "s3" or not separator or not bucket or not slash or not text.endswith("/"):
+        return False
+    segments = folder.split("/")
+    others = [bucket, *(segment for segment in segments if segment != PROJECT_PLACEHOLDER)]
+    return segments.count(PROJECT_PLACEHOLDER) <= 1 and not any(set("{}") & set(part) for part in others)
+
+
+def opened_to_all(prefixes: Sequence[str]) -> list[str]:
+    """The per-project prefixes that a shared one among `prefixes` contains, and so opens to every project."""
+    shared = [prefix for prefix in prefixes if PROJECT_PLACEHOLDER not in prefix]
+    own = [prefix for prefix in prefixes if PROJECT_PLACEHOLDER in prefix]
+    return [prefix for prefix in own if any(prefix.startswith(outer) for outer in shared)]
+
+
 def check_allowed(
-    reference: DatasetReference, allowed_prefixes: Iterable[str], *, own_bucket: str | None = None
+    reference: DatasetReference,
+    allowed_prefixes: Iterable[str],
+    *,
+    project_id: str,
+    own_bucket: str | None = None,
 ) -> None:
     """Raise InvalidInput `dataset_uri_not_allowed` unless the reference lies below an allowed prefix.
 
-    `allowed_prefixes` have the form `s3://bucket/prefix/`, the last slash included. In `own_bucket` the
-    service's own folders, which hold other projects' files, are never allowed, whatever the operator set.
+    `allowed_prefixes` have the form `s3://bucket/prefix/`, the last slash included. One with `{project}` is
+    each project's own; one without is shared by all. In `own_bucket` the service's own folders, which hold
+    other projects' files, are never allowed, whatever the operator set.
     """
     place = f"s3://{reference.bucket}/{reference.prefix}"
     is_inward = reference.bucket == own_bucket and reference.prefix.split("/")[0] in FOLDERS
-    if is_inward or not any(place.startswith(prefix) for prefix in allowed_prefixes):
+    allowed = (prefix.replace(PROJECT_PLACEHOLDER, project_id) for prefix in allowed_prefixes)
+    if is_inward or not any(place.startswith(prefix) for prefix in allowed):
         raise _refuse(
             "dataset_uri_not_allowed",
-            "The reference lies outside the places that this service may read.",
-            "Ask the operator to allow the prefix, or upload the data and give upload_id.",
+            f"The reference lies outside the places that this service may read for project {project_id}.",
+            "Ask the operator where your project's data may lie, or upload the data and give upload_id.",
         )

@@ -39,10 +39,10 @@ class Registration:
     max_skipped_share: float
 
 
-def check_reference(store: ObjectStore, uri: str, limits: DatasetSettings) -> None:
-    """Outside any transaction: the reference is allowed and something is there. Raises InvalidInput."""
+def check_reference(store: ObjectStore, uri: str, limits: DatasetSettings, *, project_id: str) -> None:
+    """Outside any transaction: the project may read it and something is there. Raises InvalidInput."""
     reference = parse_reference(uri, max_files=limits.max_num_shards)
-    check_allowed(reference, limits.allowed_prefixes, own_bucket=store.bucket)
+    check_allowed(reference, limits.allowed_prefixes, project_id=project_id, own_bucket=store.bucket)
     try:
         is_there = _has_shards(store.in_bucket(reference.bucket), reference)
     except (BucketNotFound, AccessDenied) as error:

@@ -47,7 +47,13 @@ def service(service_settings: Settings, object_store: S3Store, service_log: io.S
             # Whole modules fail to log in, from one address; test_quotas.py is about how often one may.
             "quotas": service_settings.quotas.model_copy(update={"failed_logins_per_minute": 1_000_000}),
             "datasets": service_settings.datasets.model_copy(
-                update={"allowed_prefixes": (f"s3://{object_store.bucket}/allowed/",), "max_num_shards": 50}
+                update={
+                    "allowed_prefixes": (
+                        f"s3://{object_store.bucket}/allowed/",
+                        f"s3://{object_store.bucket}/of/{{project}}/",
+                    ),
+                    "max_num_shards": 50,
+                }
             ),
         }
     )

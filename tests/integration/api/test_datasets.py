@@ -35,6 +35,19 @@ def test_a_folder_of_shards_is_registered_and_waits_for_validation(
     assert service.publisher.sent[-1] == (job.id, "validate")
 
 
+def test_what_lies_in_a_projects_own_place_is_registered_by_that_project_only(
+    service: Service, api: httpx.Client
+) -> None:
+    key = f"of/{service.ours.project_id}/pairs/0.tar"
+    service.store.put_bytes(key, b"\0" * 1024)
+    body = {"kind": "pairs", "uri": f"s3://{service.store.bucket}/{key}"}
+    refusal = refused(
+        service.theirs.http.post("/v1/datasets", json=body), 422, "dataset_uri_not_allowed", "/uri"
+    )
+    assert service.ours.project_id not in refusal["detail"]
+    assert api.post("/v1/datasets", json=body).status_code == 202
+
+
 def test_a_range_of_shards_is_registered(api: httpx.Client, shards: str) -> None:
     answer = api.post("/v1/datasets", json={"kind": "pairs", "uri": f"{shards}pairs-{{000000..000002}}.tar"})
     assert answer.status_code == 202, answer.text

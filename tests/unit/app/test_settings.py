@@ -78,13 +78,33 @@ def test_development_starts_with_nothing_set() -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["s3://bucket/data", "s3:///data/", "https://bucket/data/", "file:///etc/", "/etc/"]
+    "prefix",
+    [
+        "s3://bucket/data",
+        "s3:///data/",
+        "https://bucket/data/",
+        "file:///etc/",
+        "/etc/",
+        "s3://{project}/data/",
+        "s3://bucket/data-{project}/",
+        "s3://b/{project}/{project}/",
+        "s3://b/{name}/",
+    ],
 )
 def test_a_prefix_that_is_no_folder_in_a_bucket_is_refused(
     monkeypatch: pytest.MonkeyPatch, prefix: str
 ) -> None:
     with pytest.raises(ValidationError, match="allowed_prefixes"):
         load(monkeypatch, DATASETS__ALLOWED_PREFIXES=f'["{prefix}"]')
+
+
+def test_a_prefix_of_each_projects_own_must_not_lie_below_a_shared_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, shared = "s3://bucket/data/{project}/", "s3://bucket/shared/"
+    load(monkeypatch, DATASETS__ALLOWED_PREFIXES=f'["{own}", "{shared}"]')
+    with pytest.raises(ValidationError, match="opens to all projects"):
+        load(monkeypatch, DATASETS__ALLOWED_PREFIXES=f'["{own}", "s3://bucket/data/"]')
 
 
 def test_a_lease_must_outlive_missed_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:

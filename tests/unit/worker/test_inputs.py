@@ -38,7 +38,7 @@ class Listing:
 
 
 def dataset(uri: str, kind: DatasetKind = DatasetKind.PAIRS, **values: Any) -> Dataset:
-    return Dataset(id="ds_1", kind=kind, uri=uri, **values)
+    return Dataset(id="ds_1", project_id="prj_1", kind=kind, uri=uri, **values)
 
 
 def paths(*keys: str, uri: str = "s3://data/x/", kind: DatasetKind = DatasetKind.PAIRS) -> list[str]:
@@ -53,6 +53,13 @@ def code(*keys: str, uri: str = "s3://data/x/", limits: DatasetSettings = LIMITS
 
 def test_shards_keep_their_names_and_other_objects_are_left_alone() -> None:
     assert paths("x/0.tar", "x/readme.md", "x/classnames.txt") == ["inputs/pairs/0.tar"]
+
+
+def test_a_job_reads_nothing_of_another_projects_own_place() -> None:
+    limits = DatasetSettings(allowed_prefixes=("s3://data/{project}/",))
+    assert code("prj_2/0.tar", uri="s3://data/prj_2/", limits=limits) == "dataset_uri_not_allowed"
+    mine = list_dataset(Listing("prj_1/0.tar"), dataset("s3://data/prj_1/"), None, limits)  # type: ignore[arg-type]
+    assert [file.key for file in mine] == ["prj_1/0.tar"]
 
 
 def test_a_labelled_set_brings_its_class_names_along() -> None:

@@ -10,6 +10,8 @@ from app.domain.dataset_references import check_allowed, parse_reference
 from app.domain.errors import InvalidInput
 
 ALLOWED = ("s3://data/clean/", "s3://shared/")
+OURS = "prj_01k0000000000000000000000a"
+THEIRS = "prj_01k0000000000000000000000b"
 
 
 def test_a_folder_means_every_tar_below_it() -> None:
@@ -77,7 +79,7 @@ def test_what_could_be_read_in_two_ways_is_refused(uri: str) -> None:
 
 @pytest.mark.parametrize("uri", ["s3://data/clean/x/", "s3://data/clean/x.tar", "s3://shared/any/where/"])
 def test_what_lies_below_an_allowed_prefix_is_allowed(uri: str) -> None:
-    check_allowed(parse_reference(uri), ALLOWED)
+    check_allowed(parse_reference(uri), ALLOWED, project_id=OURS)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,25 @@ def test_what_lies_below_an_allowed_prefix_is_allowed(uri: str) -> None:
 )
 def test_what_lies_elsewhere_is_not(uri: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        check_allowed(parse_reference(uri), ALLOWED)
+        check_allowed(parse_reference(uri), ALLOWED, project_id=OURS)
+    assert caught.value.code == "dataset_uri_not_allowed"
+
+
+@pytest.mark.parametrize("end", ["", "pairs/", "pairs/a-{0..9}.tar"])
+def test_a_prefix_with_the_project_in_it_is_each_projects_own(end: str) -> None:
+    reference = parse_reference(f"s3://data/of/{OURS}/{end}")
+    check_allowed(reference, ["s3://data/of/{project}/"], project_id=OURS)
+    with pytest.raises(InvalidInput) as caught:
+        check_allowed(reference, ["s3://data/of/{project}/"], project_id=THEIRS)
+    assert caught.value.code == "dataset_uri_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://data/of/", f"s3://data/of/{OURS}x/", f"s3://data/{OURS}/", "s3://data/of/x/"]
+)
+def test_nothing_beside_or_above_the_own_folder_is_allowed(uri: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_allowed(parse_reference(uri), ["s3://data/of/{project}/"], project_id=OURS)
     assert caught.value.code == "dataset_uri_not_allowed"
 
 
@@ -93,7 +113,7 @@ def test_what_lies_elsewhere_is_not(uri: str) -> None:
 def test_no_text_leads_outside_the_allowed_place(text: str) -> None:
     try:
         reference = parse_reference(f"s3://data/clean/{text}")
-        check_allowed(reference, ["s3://data/clean/"])
+        check_allowed(reference, ["s3://data/clean/"], project_id=OURS)
     except InvalidInput:
         return
     for key in (*(reference.keys or ()), reference.prefix):

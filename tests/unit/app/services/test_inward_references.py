@@ -130,7 +130,7 @@ def test_it_is_refused_and_nobody_is_asked(uri: str, monkeypatch: pytest.MonkeyP
     resolved: list[Any] = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **_: resolved.append(asked))
     with pytest.raises(InvalidInput) as caught:
-        check_reference(Unasked(), uri, LIMITS)  # type: ignore[arg-type]
+        check_reference(Unasked(), uri, LIMITS, project_id="prj_a")  # type: ignore[arg-type]
     assert caught.value.code in {"dataset_uri_invalid", "dataset_uri_not_allowed"}
     assert caught.value.pointer == "/uri"
     assert resolved == [], "a name was resolved"
@@ -140,8 +140,13 @@ def test_it_is_refused_and_nobody_is_asked(uri: str, monkeypatch: pytest.MonkeyP
     "uri", ["s3://bucket/data/", "s3://bucket/data/x/", "s3://own/shared/x.tar", "s3://own/x.tar"]
 )
 def test_what_is_allowed_still_is(uri: str) -> None:
-    check_allowed(parse_reference(uri), LIMITS.allowed_prefixes, own_bucket="own")
+    check_allowed(parse_reference(uri), LIMITS.allowed_prefixes, project_id="prj_a", own_bucket="own")
 
 
 def test_the_folders_of_the_service_are_ordinary_names_in_other_buckets() -> None:
-    check_allowed(parse_reference("s3://bucket/data/uploads/"), LIMITS.allowed_prefixes, own_bucket="own")
+    check_allowed(
+        parse_reference("s3://bucket/data/uploads/"),
+        LIMITS.allowed_prefixes,
+        project_id="prj_a",
+        own_bucket="own",
+    )
