@@ -19,7 +19,7 @@ from worker.failures import CRASH_RETRY_S, AttemptFailed
 from worker.sandbox import MAX_PROCESSES, ChildLimits
 from worker.tracker import Tracker
 from worker.training_states import StateShipper
-from worker.workspace import DiskUse, disk_use
+from worker.trees import DiskUse, disk_use
 
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.1

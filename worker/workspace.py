@@ -9,16 +9,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.logs import get_logger
+from worker.trees import remove_tree
 
 _LOG = get_logger(__name__)
 _LOCK_NAME = "lock"
@@ -41,13 +40,6 @@ class Workspace:
         return self.folder / "outgoing"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiskUse:
-    size_bytes: int
-    num_files: int
-    """Folders and links included."""
-
-
 @contextmanager
 def workspace(work_dir: Path, job_id: str, attempt: int) -> Iterator[Workspace]:
     """A fresh, private folder for one attempt; gone afterwards, however the block ends."""
@@ -63,38 +55,27 @@ def workspace(work_dir: Path, job_id: str, attempt: int) -> Iterator[Workspace]:
             part.mkdir(mode=0o700)
         yield place
     finally:
-        _remove(folder)
-        os.close(lock)
+        try:
+            _remove(folder)
+        finally:
+            os.close(lock)
 
 
 def remove_orphans(work_dir: Path) -> list[str]:
-    """Remove folders whose worker is dead; returns their names. Those in use are left alone."""
+    """Remove folders whose worker is dead; returns their names. Those in use are left alone.
+
+    One that cannot be removed is logged and keeps no worker from its start.
+    """
     removed = []
     for folder in sorted(work_dir.iterdir()) if work_dir.is_dir() else []:
-        if folder.is_dir() and not folder.is_symlink() and not _is_in_use(folder):
-            _remove(folder)
+        try:
+            is_orphan = folder.is_dir() and not folder.is_symlink() and not _is_in_use(folder)
+        except OSError as error:
+            _LOG.error("workspace_not_removed", folder=folder.name, reason=type(error).__name__)
+            continue
+        if is_orphan and _remove(folder):
             removed.append(folder.name)
     return removed
-
-
-def disk_use(folder: Path, *, stop_at: DiskUse) -> DiskUse:
-    """What lies below `folder`, links not followed; counting ends where either figure passes `stop_at`."""
-    size_bytes, num_files = 0, 0
-    pending = [folder]
-    while pending:
-        try:
-            entries = list(os.scandir(pending.pop()))
-        except OSError:
-            continue  # gone meanwhile, or closed to us by the child: then nothing can be added there either
-        for entry in entries:
-            num_files += 1
-            with contextlib.suppress(OSError):
-                size_bytes += entry.stat(follow_symlinks=False).st_blocks * 512
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
-        if size_bytes > stop_at.size_bytes or num_files > stop_at.num_files:
-            break
-    return DiskUse(size_bytes=size_bytes, num_files=num_files)
 
 
 def _is_in_use(folder: Path) -> bool:
@@ -111,25 +92,9 @@ def _is_in_use(folder: Path) -> bool:
     return False
 
 
-def _remove(folder: Path) -> None:
-    """Also where the child took away its own permissions, or a late writer still adds files."""
-    for _ in range(3):
-        try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            if not folder.exists():
-                return
-        except OSError:
-            _open_up(folder)
-        else:
-            return
-    _LOG.error("workspace_not_removed", folder=folder.name)
-
-
-def _open_up(folder: Path) -> None:
-    """Give ourselves every folder back, each before it is looked into; links are not followed."""
-    for path, names, _ in os.walk(folder):
-        for below in (Path(path) / name for name in names):
-            if not below.is_symlink():
-                with contextlib.suppress(OSError):
-                    below.chmod(0o700)
+def _remove(folder: Path) -> bool:
+    """Also where the child took away its own permissions, or nested folders without end. Never raises."""
+    is_gone = remove_tree(folder)
+    if not is_gone:
+        _LOG.error("workspace_not_removed", folder=folder.name)
+    return is_gone

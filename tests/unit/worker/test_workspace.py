@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.trees import DiskUse, disk_use
 from worker.workspace import remove_orphans, workspace
 
 
@@ -60,3 +61,37 @@ def test_orphans_are_removed_and_folders_in_use_are_not(tmp_path: Path) -> None:
 
 def test_a_work_folder_that_does_not_exist_yet_has_no_orphans(tmp_path: Path) -> None:
     assert remove_orphans(tmp_path / "nothing") == []
+
+
+def test_no_depth_and_no_name_keeps_a_folder_from_being_removed(tmp_path: Path) -> None:
+    with workspace(tmp_path / "work", "job_1", 1) as place:
+        below = os.open(place.job, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("n" * 255, dir_fd=below)
+            below, above = os.open("n" * 255, os.O_RDONLY, dir_fd=below), below
+            os.close(above)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=below))
+        os.close(below)
+        bound = DiskUse(size_bytes=2**60, num_files=10_000)
+        assert disk_use(place.job, stop_at=bound).num_files > bound.num_files, "so deep is no honest work"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_what_lies_under_long_names_and_closed_folders_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    deep = folder
+    for _ in range(8):
+        deep = deep / ("n" * 200)
+    deep.mkdir(parents=True)
+    (deep / "file").write_bytes(bytes(100_000))
+    deep.chmod(0)
+    used = disk_use(folder, stop_at=DiskUse(size_bytes=2**60, num_files=2**60))
+    assert used.num_files == 9
+    assert used.size_bytes >= 100_000
+
+
+def test_an_orphan_that_cannot_be_removed_keeps_no_worker_from_its_start(tmp_path: Path) -> None:
+    (tmp_path / "job_odd.1").mkdir()
+    (tmp_path / "job_odd.1" / "lock").symlink_to("/nowhere")
+    (tmp_path / "job_plain.1").mkdir()
+    assert remove_orphans(tmp_path) == ["job_plain.1"]
