@@ -101,7 +101,7 @@ def _expand(name: str, max_files: int) -> list[str]:
 
 
 def is_prefix(text: str) -> bool:
-    """Whether it can be an allowed prefix: `s3://bucket/a/b/`, the placeholder as one whole folder at most."""
+    """Whether it can be an allowed prefix: `s3://bucket/a/b/`, the placeholder one whole folder at most."""
     scheme, separator, rest = text.partition("://")
     bucket, slash, folder = rest.partition("/")
     if scheme != "s3" or not separator or not bucket or not slash or not text.endswith("/"):

@@ -29,13 +29,15 @@ def assemble(store: ObjectStore, upload: Upload, claimed: Sequence[ClaimedPart] 
     """Make one object of the stored parts, unless that has been done already.
 
     Raises Conflict (`upload_parts_missing`, `upload_part_mismatch`, `upload_lost`), InvalidInput
-    (`upload_size_mismatch`). Whatever is refused leaves the parts where they are.
+    (`upload_size_mismatch`). Whatever is refused leaves the parts where they are, but for parts larger than
+    planned, which only a store that ignores a signed length takes: those bytes count in no quota and go.
     """
     check_open(upload)
     if upload.store_upload_id is None:
         raise _missing(range(1, upload.num_parts + 1))
     try:
         parts = store.list_parts(upload.object_key, upload.store_upload_id)
+        _discard_oversized(store, upload, parts)
         _check_parts(upload, parts, claimed)
         store.complete_multipart(
             upload.object_key, upload.store_upload_id, parts, size_bytes=upload.size_bytes
@@ -61,13 +63,23 @@ def _check_assembled(store: ObjectStore, upload: Upload, cause: Exception) -> No
         raise _wrong_size(upload, stored_bytes) from cause
 
 
+def _discard_oversized(store: ObjectStore, upload: Upload, parts: Sequence[Part]) -> None:
+    for part in parts:
+        if part.number > upload.num_parts or part.size_bytes > part_size(upload, part.number):
+            assert upload.store_upload_id is not None
+            store.abort_multipart(upload.object_key, upload.store_upload_id)
+            raise InvalidInput(
+                "upload_size_mismatch",
+                f"Part {part.number} has {part.size_bytes} bytes, more than planned; all parts were deleted.",
+                "Create an upload with the size that the file has.",
+            )
+
+
 def _check_parts(upload: Upload, parts: Sequence[Part], claimed: Sequence[ClaimedPart] | None) -> None:
     stored = {part.number: part for part in parts}
     if missing := [number for number in range(1, upload.num_parts + 1) if number not in stored]:
         raise _missing(missing)
     for part in parts:
-        if part.number > upload.num_parts:
-            raise _changed(f"Part {part.number} is stored but not in the plan.", None)
         if part.size_bytes != part_size(upload, part.number):
             raise InvalidInput(
                 "upload_size_mismatch",

@@ -140,15 +140,14 @@ def presign(
             )
     assert upload.store_upload_id is not None
     expires_at = datetime.now(UTC) + timedelta(seconds=expires_s)
-    return [
-        PresignedPart(
-            number=number,
-            size_bytes=part_size(upload, number),
-            url=store.presign_part(upload.object_key, upload.store_upload_id, number, expires_s=expires_s),
-            expires_at=expires_at,
+    parts = []
+    for number in sorted(set(numbers)):
+        size_bytes = part_size(upload, number)
+        url = store.presign_part(
+            upload.object_key, upload.store_upload_id, number, size_bytes=size_bytes, expires_s=expires_s
         )
-        for number in sorted(set(numbers))
-    ]
+        parts.append(PresignedPart(number=number, size_bytes=size_bytes, url=url, expires_at=expires_at))
+    return parts
 
 
 def first_numbers(upload: Upload) -> range:

@@ -72,8 +72,9 @@ class ObjectStore(Protocol):
         """Begin an upload; returns its id."""
         ...
 
-    def presign_part(self, key: str, upload_id: str, number: int, *, expires_s: int) -> str:
-        """A URL that accepts one PUT of this one part, for at most MAX_PART_URL_S seconds."""
+    def presign_part(self, key: str, upload_id: str, number: int, *, size_bytes: int, expires_s: int) -> str:
+        """A URL that accepts a PUT of this one part with exactly `size_bytes`, for at most MAX_PART_URL_S
+        seconds. The length is signed: the store refuses another."""
         ...
 
     def upload_part(self, key: str, upload_id: str, number: int, body: bytes) -> Part:

@@ -107,7 +107,7 @@ class S3Store:
             )
         return answer["UploadId"]
 
-    def presign_part(self, key: str, upload_id: str, number: int, *, expires_s: int) -> str:
+    def presign_part(self, key: str, upload_id: str, number: int, *, size_bytes: int, expires_s: int) -> str:
         return self._signer.generate_presigned_url(
             "upload_part",
             Params={
@@ -115,6 +115,7 @@ class S3Store:
                 "Key": checked_key(key),
                 "UploadId": upload_id,
                 "PartNumber": number,
+                "ContentLength": size_bytes,
             },
             ExpiresIn=checked_expiry(expires_s, MAX_PART_URL_S),
         )

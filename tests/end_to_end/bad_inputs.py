@@ -130,9 +130,9 @@ def announce(tenant: Tenant, size_bytes: int, **more: Any) -> dict[str, Any]:
     return upload
 
 
-def put_part(upload: dict[str, Any], number: int, body: bytes) -> None:
+def put_part(upload: dict[str, Any], number: int, body: bytes, *, status: int = 200) -> None:
     """Straight to the store, as a client that cuts as it likes."""
-    assert httpx.put(upload["parts"][number - 1]["url"], content=body, timeout=60).status_code == 200
+    assert httpx.put(upload["parts"][number - 1]["url"], content=body, timeout=60).status_code == status
 
 
 def upload_bytes(tenant: Tenant, body: bytes, **announced: Any) -> str:

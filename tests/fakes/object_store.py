@@ -82,7 +82,7 @@ class InMemoryObjectStore:
         self._server.uploads[upload_id] = _Upload(checked_key(key))
         return upload_id
 
-    def presign_part(self, key: str, upload_id: str, number: int, *, expires_s: int) -> str:
+    def presign_part(self, key: str, upload_id: str, number: int, *, size_bytes: int, expires_s: int) -> str:
         checked_expiry(expires_s, MAX_PART_URL_S)
         return f"memory://{self._bucket}/{checked_key(key)}?uploadId={upload_id}&partNumber={number}"
 

@@ -137,11 +137,33 @@ def test_completing_an_upload_without_any_part_names_them_all(api: httpx.Client)
 def test_a_part_of_another_size_than_planned_is_refused(service: Service, api: httpx.Client) -> None:
     upload = create(api)
     send_parts(upload, CONTENT, {1, 2})
-    last = upload["parts"][2]
-    assert httpx.put(last["url"], content=CONTENT[10 * MIB : -1]).status_code == 200
+    short, long = CONTENT[10 * MIB : -1], CONTENT[10 * MIB :] + b"x"
+    for body in (short, long):
+        assert httpx.put(upload["parts"][2]["url"], content=body).status_code == 403
+    put_past_the_signature(service, upload, 3, short)
     with service.nothing_left_behind():
         problem = refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 422, "upload_size_mismatch")
     assert "Part 3" in problem["detail"]
+
+
+@pytest.mark.parametrize("number", [3, 4], ids=["larger", "beyond the plan"])
+def test_more_bytes_than_planned_are_deleted_where_a_store_took_them(
+    service: Service, api: httpx.Client, number: int
+) -> None:
+    before = service.multipart_keys()
+    upload = create(api)
+    send_parts(upload, CONTENT, {1, 2})
+    put_past_the_signature(service, upload, number, bytes(5 * MIB))
+    refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 422, "upload_size_mismatch")
+    assert service.multipart_keys() == before
+    refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 409, "upload_lost")
+
+
+def put_past_the_signature(service: Service, upload: dict[str, Any], number: int, body: bytes) -> None:
+    """As a store would let it in that does not hold the body against the length that was signed."""
+    with service.database.unit_of_work() as unit:
+        row = unit.uploads.get(service.ours.project_id, upload["id"])
+    service.store.upload_part(row.object_key, str(row.store_upload_id), number, body)
 
 
 def test_an_etag_that_the_store_does_not_hold_is_refused_with_its_pointer(api: httpx.Client) -> None:

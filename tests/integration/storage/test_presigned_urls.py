@@ -18,7 +18,9 @@ pytestmark = pytest.mark.stack
 def test_a_part_goes_to_the_store_without_us(object_store: S3Store, prefix: str) -> None:
     key = f"{prefix}up"
     upload_id = object_store.create_multipart(key)
-    answer = httpx.put(object_store.presign_part(key, upload_id, 1, expires_s=60), content=b"from outside")
+    answer = httpx.put(
+        object_store.presign_part(key, upload_id, 1, size_bytes=12, expires_s=60), content=b"from outside"
+    )
     assert answer.status_code == 200
     (part,) = object_store.list_parts(key, upload_id)
     assert answer.headers["ETag"].strip('"') == part.etag
@@ -60,9 +62,23 @@ def test_a_url_for_one_key_opens_no_other(object_store: S3Store, prefix: str) ->
 def test_a_url_for_one_part_stores_no_other(object_store: S3Store, prefix: str) -> None:
     key = f"{prefix}up"
     upload_id = object_store.create_multipart(key)
-    url = object_store.presign_part(key, upload_id, 1, expires_s=60)
+    url = object_store.presign_part(key, upload_id, 1, size_bytes=1, expires_s=60)
     assert httpx.put(url.replace("partNumber=1", "partNumber=2"), content=b"x").status_code == 403
     assert object_store.list_parts(key, upload_id) == []
+
+
+@pytest.mark.parametrize("num_bytes", [0, 9, 11, 3_000_000])
+def test_a_url_of_a_part_takes_bytes_of_its_size_only(
+    object_store: S3Store, prefix: str, num_bytes: int
+) -> None:
+    key = f"{prefix}up"
+    upload_id = object_store.create_multipart(key)
+    url = object_store.presign_part(key, upload_id, 1, size_bytes=10, expires_s=60)
+    assert httpx.put(url, content=bytes(num_bytes)).status_code == 403
+    in_chunks = httpx.put(url, content=iter([bytes(num_bytes)]))  # its length is not told at all
+    assert in_chunks.status_code in {400, 403, 411}
+    assert object_store.list_parts(key, upload_id) == []
+    assert httpx.put(url, content=bytes(10)).status_code == 200
 
 
 def test_a_url_expires(object_store: S3Store, prefix: str) -> None:
