@@ -152,7 +152,14 @@ class Attempt:
 
     def _run_child(self, place: Workspace, worker_environment: Mapping[str, str]) -> tuple[Path, ...]:
         job, limits = self._job, self._options.limits
-        shipper = StateShipper(self._store, self._ledger, job, place.job, place.outgoing)
+        shipper = StateShipper(
+            self._store,
+            self._ledger,
+            job,
+            place.job,
+            place.outgoing,
+            max_bytes=limits.written_bytes,
+        )
         isolation = sandbox.strongest_isolation()
         watches: list[Watch] = []
 
@@ -184,7 +191,13 @@ class Attempt:
         finally:
             status = child.close()
             _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=watches[0].peak_bytes)
-        return interpret(status, place.job, attempts_used=job.attempts_used, log_tail=child.log_tail())
+        return interpret(
+            status,
+            place.job,
+            attempts_used=job.attempts_used,
+            log_tail=child.log_tail(),
+            max_bytes=limits.written_bytes,
+        )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:
         phase = self._tracker.phase

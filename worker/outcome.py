@@ -39,10 +39,16 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         return file.read(max_bytes)
 
 
-def interpret(status: int, folder: Path, *, attempts_used: int, log_tail: str) -> tuple[Path, ...]:
-    """The files that a succeeded child left, checked to be plain files. Raises AttemptFailed otherwise."""
+def interpret(
+    status: int, folder: Path, *, attempts_used: int, log_tail: str, max_bytes: int
+) -> tuple[Path, ...]:
+    """The files that a succeeded child left, checked to be plain files. Raises AttemptFailed otherwise.
+
+    They claim `max_bytes` together at most: a file with holes takes no room here, but is hashed and uploaded
+    whole. To be called once the child and all that it started are dead: nothing changes under our hands then.
+    """
     if status == EXIT_SUCCEEDED:
-        return _outputs(folder)
+        return _outputs(folder, max_bytes)
     if status == EXIT_REFUSED:
         raise refused(_outcome(folder, "refused").failure)
     raise _crash(status, attempts_used, log_tail)
@@ -58,7 +64,7 @@ def _outcome(folder: Path, expected: str) -> ChildOutcome:
     return outcome
 
 
-def _outputs(folder: Path) -> tuple[Path, ...]:
+def _outputs(folder: Path, max_bytes: int) -> tuple[Path, ...]:
     names = _outcome(folder, "succeeded").outputs
     if len(set(names)) != len(names) or len(names) > _MAX_OUTPUTS:
         raise _unusable("it names too many files, or one twice")
@@ -68,6 +74,8 @@ def _outputs(folder: Path) -> tuple[Path, ...]:
         if not is_safe_name(name) or not _is_plain_file(path):
             raise _unusable("it names an output that is no plain file")
         paths.append(path)
+    if sum(path.lstat().st_size for path in paths) > max_bytes:
+        raise _unusable("its outputs are larger than all that it may write")
     return tuple(paths)
 
 

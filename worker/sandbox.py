@@ -33,6 +33,7 @@ _PROBE_TIMEOUT_S = 10
 MAX_PROCESSES = 1024
 """Threads count where the kernel counts (not for root), processes only where the supervisor does."""
 _MAX_OPEN_FILES = 4096
+_FILES_OF_FULL_SIZE = 3
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME")
 READS_HOSTILE_BYTES = frozenset({JobKind.INSPECT, JobKind.VALIDATE})
 
@@ -55,6 +56,11 @@ class ChildLimits:
     num_threads: int | None = None
     stall_s: float = 1800.0
     """Without any word from the child for so long, it is taken for hung."""
+
+    @property
+    def written_bytes(self) -> int:
+        """All that a child may write: its outputs and two training states."""
+        return _FILES_OF_FULL_SIZE * self.file_bytes
 
 
 def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[str, int]:

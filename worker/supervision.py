@@ -25,7 +25,6 @@ _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.1
 _MEASURE_EVERY_S = 0.5
 _MEASURE_DISK_EVERY_S = 2.0
-_FILES_OF_FULL_SIZE = 3  # outputs and two training states
 _MAX_NEW_FILES = 100_000
 _NO_BOUND = DiskUse(size_bytes=2**63, num_files=2**63)
 _STATE_PATIENCE_S = 120.0
@@ -53,7 +52,7 @@ class Watch:
         self._folder = folder
         before = disk_use(folder, stop_at=_NO_BOUND)
         self._allowed = DiskUse(
-            size_bytes=before.size_bytes + _FILES_OF_FULL_SIZE * limits.file_bytes,
+            size_bytes=before.size_bytes + limits.written_bytes,
             num_files=before.num_files + _MAX_NEW_FILES,
         )
         self._control = control

@@ -12,6 +12,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.object_keys import in_prefix, is_safe_name, state_prefix
+from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
@@ -26,10 +28,14 @@ from sanitizer.jobspec import STATE_PATH
 from sanitizer.progress import StateSaved
 from worker.ledger import Ledger
 from worker.transfer import download, file_sha256, patiently, upload
+from worker.trees import remove_tree
 
 _LOG = get_logger(__name__)
 _STATE_PATTERN = re.compile(rf"{STATE_PATH}/(step-\d{{8,12}})")
+_PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_FILES = 64
+_MAX_BESIDE_BYTES = 64 * 1024 * 1024
+_MAX_COMPLAINTS = 20
 _MAX_READS = 3
 _BESIDE = "baseline_audit.json"
 """Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
@@ -50,13 +56,24 @@ class StateShipper:
     """Takes states as the child reports them (any thread), ships the newest when asked (one thread)."""
 
     def __init__(
-        self, store: ObjectStore, ledger: Ledger, job: ClaimedJob, source: Path, outgoing: Path
+        self,
+        store: ObjectStore,
+        ledger: Ledger,
+        job: ClaimedJob,
+        source: Path,
+        outgoing: Path,
+        *,
+        max_bytes: int,
     ) -> None:
+        """`max_bytes`: the most that one state may hold, as its files claim."""
         self._store = store
         self._ledger = ledger
         self._job = job
         self._source = source
         self._outgoing = outgoing
+        self._max_bytes = max_bytes
+        self._num_taken = 0
+        self._num_complaints = 0
         self._lock = threading.Lock()
         self._waiting: _Waiting | None = None
         self._newest: dict[str, Any] | None = dict(job.resume_state) if job.resume_state else None
@@ -64,19 +81,28 @@ class StateShipper:
     def take(self, event: StateSaved) -> None:
         """Keep the state by hard links, so that the child may prune it meanwhile. Never raises."""
         match = _STATE_PATTERN.fullmatch(event.path)
-        if match is None or not 0 <= event.step < 10**12:
-            _LOG.warning("state_ignored", path=event.path[:100])
+        if match is None or not 0 <= event.step < 10**12 or self._job.kind is not JobKind.SANITIZE:
+            self._complain("state_ignored", "no state of a job that trains")
             return
+        # A name of its own each time: the one before may be on its way to the store.
+        self._num_taken += 1
+        folder = self._outgoing / f"state-{self._num_taken}"
         try:
-            folder = _linked_copy(self._source / event.path, self._outgoing / match[1])
-            _link_beside(self._source / STATE_PATH / _BESIDE, folder / _BESIDE)
+            _take_over(self._source, match[1], folder, max_bytes=self._max_bytes)
         except (OSError, ValueError) as error:
-            _LOG.warning("state_not_taken", reason=str(error)[:200])
+            remove_tree(folder)
+            self._complain("state_not_taken", type(error).__name__)
             return
         with self._lock:
             superseded, self._waiting = self._waiting, _Waiting(step=event.step, folder=folder)
-        if superseded is not None and superseded.folder != folder:
+        if superseded is not None:
             shutil.rmtree(superseded.folder, ignore_errors=True)
+
+    def _complain(self, what: str, reason: str) -> None:
+        """A few times: a child may say nonsense as often as it likes, and our log is not its own."""
+        self._num_complaints += 1
+        if self._num_complaints <= _MAX_COMPLAINTS:
+            _LOG.warning(what, reason=reason)
 
     @property
     def has_waiting(self) -> bool:
@@ -157,27 +183,55 @@ def _fetch(store: ObjectStore, state: Mapping[str, Any], target: Path, check: Ca
             raise BrokenState(f"{name} has other bytes than were saved")
 
 
-def _link_beside(source: Path, target: Path) -> None:
-    """The same for one file, where it is one."""
-    if source.exists() and stat.S_ISREG(source.lstat().st_mode):
-        os.link(source, target, follow_symlinks=False)
-        if not stat.S_ISREG(target.lstat().st_mode):
-            raise ValueError("a state holds plain files only")
+def _take_over(source: Path, name: str, target: Path, *, max_bytes: int) -> None:
+    """Hard links of a state's plain files, made while the child may change every name on the way to them.
+
+    Each step down is taken from an open descriptor and never through a link; what was looked at and what is
+    linked are the same open file. Raises ValueError for what is no state, OSError.
+    """
+    with ExitStack() as stack:
+        job = _opened(stack, str(source), None)
+        states = _opened(stack, STATE_PATH, job)
+        state = _opened(stack, name, states)
+        names = os.listdir(state)
+        if not names or len(names) > _MAX_FILES or _BESIDE in names or not all(map(is_safe_name, names)):
+            raise ValueError("a state has a few files with plain names")
+        remove_tree(target)
+        target.mkdir(mode=0o700)
+        taken = _opened(stack, str(target), None)
+        size_bytes = sum(_link(file, state, taken) for file in names)
+        with suppress(FileNotFoundError):
+            _copy_beside(states, taken)
+    if size_bytes > max_bytes:
+        raise ValueError("a state is larger than all that a job may write")
 
 
-def _linked_copy(source: Path, target: Path) -> Path:
-    """Hard links of the plain files of a folder. Raises ValueError for anything that is no plain file."""
-    if not stat.S_ISDIR(source.lstat().st_mode):
-        raise ValueError("a state is a folder")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(mode=0o700)
-    names = os.listdir(source)
-    if not names or len(names) > _MAX_FILES:
-        raise ValueError("a state has a few files")
-    for name in names:
-        if not is_safe_name(name) or not stat.S_ISREG((source / name).lstat().st_mode):
-            raise ValueError("a state holds plain files only")
-        os.link(source / name, target / name, follow_symlinks=False)
-        if not stat.S_ISREG((target / name).lstat().st_mode):
-            raise ValueError("a state holds plain files only")
-    return target
+def _opened(stack: ExitStack, name: str, parent: int | None) -> int:
+    descriptor = os.open(name, _PLAIN | os.O_DIRECTORY, dir_fd=parent)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _copy_beside(parent: int, target: int) -> None:
+    """Copied, not linked: it goes with several states, and a file with more than one name is not taken."""
+    with os.fdopen(os.open(_BESIDE, _PLAIN, dir_fd=parent), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BESIDE_BYTES or status.st_nlink != 1:
+            raise ValueError("the audit beside the states is no small plain file")
+        copy = os.open(_BESIDE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        with os.fdopen(copy, "wb") as written:
+            written.write(file.read(_MAX_BESIDE_BYTES))
+
+
+def _link(name: str, parent: int, target: int) -> int:
+    """Link one file of `parent` into `target`; returns its size in bytes."""
+    file = os.open(name, _PLAIN, dir_fd=parent)
+    try:
+        status, folder = os.fstat(file), os.fstat(parent)
+        is_own = status.st_uid == folder.st_uid == os.geteuid() and status.st_dev == folder.st_dev
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_own:
+            raise ValueError("a state holds plain files of its own only")
+        os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=target, follow_symlinks=True)
+    finally:
+        os.close(file)
+    return status.st_size

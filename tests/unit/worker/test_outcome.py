@@ -29,13 +29,13 @@ def leave(folder: Path, **outcome: Any) -> None:
 
 def failure(folder: Path, status: int, *, attempts_used: int = 1, log_tail: str = "") -> AttemptFailed:
     with pytest.raises(AttemptFailed) as failed:
-        interpret(status, folder, attempts_used=attempts_used, log_tail=log_tail)
+        interpret(status, folder, attempts_used=attempts_used, log_tail=log_tail, max_bytes=2**20)
     return failed.value
 
 
 def test_the_files_of_a_success_are_returned(folder: Path) -> None:
     leave(folder, outputs=["report.json"])
-    paths = interpret(0, folder, attempts_used=1, log_tail="")
+    paths = interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**20)
     assert paths == (folder / "outputs" / "report.json",)
 
 
@@ -78,6 +78,17 @@ def test_links_pipes_and_folders_are_no_outputs(folder: Path, tmp_path: Path) ->
     for name in ("link.json", "hard.json", "pipe.json", "folder.json"):
         leave(folder, outputs=[name])
         assert failure(folder, 0).code == "outputs_unusable", name
+
+
+def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path) -> None:
+    names = ["one.bin", "two.bin"]
+    for name in names:
+        (folder / "outputs" / name).touch()
+        os.truncate(folder / "outputs" / name, 2**19)
+    leave(folder, outputs=names)
+    assert len(interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**20)) == 2
+    os.truncate(folder / "outputs" / "two.bin", 2**19 + 1)
+    assert failure(folder, 0).code == "outputs_unusable"
 
 
 def test_an_outcome_that_is_a_link_or_a_pipe_is_not_opened(folder: Path) -> None:

@@ -1,0 +1,109 @@
+"""Training states are taken from under a living child's hands: its own plain files, and nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from app.domain.states import JobKind
+from sanitizer.progress import StateSaved
+from worker.training_states import StateShipper
+
+STEP = StateSaved(path="state/step-00000400", step=400)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A work folder with another job's state in it and a job of ours."""
+    victim = tmp_path / "job_victim.1" / "job" / "state" / "step-00000400"
+    victim.mkdir(parents=True)
+    (victim / "model.safetensors").write_text("the victim's")
+    (tmp_path / "own" / "job").mkdir(parents=True)
+    (tmp_path / "own" / "outgoing").mkdir()
+    return tmp_path
+
+
+def shipper(work: Path, kind: JobKind = JobKind.SANITIZE, max_bytes: int = 1000) -> StateShipper:
+    job: Any = SimpleNamespace(resume_state=None, project_id="p", id="j", attempt=1, kind=kind)
+    nothing: Any = None
+    own = work / "own"
+    return StateShipper(nothing, nothing, job, own / "job", own / "outgoing", max_bytes=max_bytes)
+
+
+def save(work: Path, size_bytes: int = 10) -> Path:
+    state = work / "own" / "job" / "state" / "step-00000400"
+    state.mkdir(parents=True)
+    (state / "model.safetensors").write_bytes(bytes(size_bytes))
+    (state.parent / "baseline_audit.json").write_text("{}")
+    return state
+
+
+def taken(work: Path) -> list[str]:
+    return sorted(path.name for path in (work / "own" / "outgoing").glob("*/*"))
+
+
+def test_a_state_is_kept_with_the_audit_beside_it_also_when_the_child_prunes_it(work: Path) -> None:
+    state, ships = save(work), shipper(work)
+    ships.take(STEP)
+    (state / "model.safetensors").unlink()
+    assert ships.has_waiting
+    assert taken(work) == ["baseline_audit.json", "model.safetensors"]
+
+
+def test_a_link_anywhere_on_the_way_leads_to_no_other_job(work: Path) -> None:
+    states = work / "own" / "job" / "state"
+    states.symlink_to("../../job_victim.1/job/state")
+    shipper(work).take(STEP)
+    states.unlink()
+    states.mkdir()
+    (states / "step-00000400").symlink_to("../../../job_victim.1/job/state/step-00000400")
+    shipper(work).take(STEP)
+    assert taken(work) == []
+
+
+def test_a_file_with_another_name_somewhere_else_is_not_taken(work: Path) -> None:
+    state = save(work)
+    os.link(work / "job_victim.1/job/state/step-00000400/model.safetensors", state / "other.safetensors")
+    ships = shipper(work)
+    ships.take(STEP)
+    assert not ships.has_waiting
+    assert taken(work) == []
+
+
+def test_a_folder_that_changes_places_with_a_link_is_never_followed(work: Path) -> None:
+    state, keys = save(work), work / "keys"
+    keys.mkdir()
+    (keys / "signing.pem").write_text("secret")
+    link = state.with_name("link")
+    link.symlink_to(keys)
+    ends = threading.Event()
+
+    def swap() -> None:
+        libc = ctypes.CDLL(None)
+        while not ends.is_set():
+            libc.renameat2(-100, bytes(state), -100, bytes(link), 2)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    ships = shipper(work)
+    for _ in range(1500):
+        ships.take(STEP)
+        if "signing.pem" in taken(work):
+            break
+    ends.set()
+    swapper.join()
+    assert "signing.pem" not in taken(work)
+
+
+def test_only_jobs_that_train_have_states_and_none_larger_than_the_job_may_write(work: Path) -> None:
+    save(work, size_bytes=1001)
+    for ships in (shipper(work), shipper(work, JobKind.AUDIT, max_bytes=2000)):
+        ships.take(STEP)
+        assert not ships.has_waiting
+    assert taken(work) == []
