@@ -67,6 +67,9 @@ _ACCELERATOR_FILES = ("/etc/nvidia", "/etc/OpenCL", "/run/nvidia", "/run/nvidia-
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's place for semaphores between a loader and its workers
 _SYS_LANDLOCK_CREATE_RULESET, _GET_VERSION = 444, 1
 
+_FLAGS = frozenset({"-I", "-S", "-s", "-E", "-B", "-u"})
+"""Of the Python interpreter, that take no value."""
+
 Rule = tuple[str, tuple[str, ...]]
 """A place, and what may be done at it and below it."""
 
@@ -82,9 +85,12 @@ def kernel_restricts_files() -> bool:
 def rules(
     folder: Path, command: Sequence[str], environment: Mapping[str, str], *, uses_cuda: bool
 ) -> list[Rule]:
-    """The whole list for one child; only places that exist."""
+    """The whole list for one child; only places that exist.
+
+    Rights of a place hold below it as well: one that holds the job's folder, or lies in it, is left out.
+    """
     readable = [*_SYSTEM, *_SYSTEM_FILES, *_python(), *_program(command), *_named_in(environment)]
-    found: list[Rule] = [(place, READ) for place in _existing(readable)]
+    found: list[Rule] = [(place, READ) for place in _existing(readable) if not _overlaps(place, folder)]
     found += [(place, _READ_DEVICE) for place in _existing(_PLAIN_DEVICES)]
     if uses_cuda:
         devices = [place for pattern in _ACCELERATORS for place in glob.glob(pattern)]
@@ -99,12 +105,16 @@ def _python() -> set[str]:
 
 
 def _program(command: Sequence[str]) -> list[str]:
-    """Files that the command names, and the package behind `-m`."""
-    places = [word for word in command if word.startswith("/")]
-    for flag, name in itertools.pairwise(command):
-        if flag == "-m":
-            places += _package(name)
-    return [*places, *_package("sanitizer")]
+    """The interpreter, and the script or the package behind `-m` that it is told to run; no argument."""
+    program, *arguments = command
+    places = [program]
+    flags = list(itertools.takewhile(lambda word: word in _FLAGS, arguments))
+    rest = arguments[len(flags) :]
+    if rest[:1] == ["-m"]:
+        places += [place for name in rest[1:2] for place in _package(name)]
+    elif rest[:1] != ["-c"]:
+        places += rest[:1]
+    return [place for place in [*places, *_package("sanitizer")] if place.startswith("/")]
 
 
 def _package(name: str) -> list[str]:
@@ -117,6 +127,11 @@ def _package(name: str) -> list[str]:
 def _named_in(environment: Mapping[str, str]) -> list[str]:
     folders = [*environment.get("LD_LIBRARY_PATH", "").split(":"), environment.get("CUDA_HOME", "")]
     return [folder for folder in folders if folder.startswith("/")]
+
+
+def _overlaps(place: str, folder: Path) -> bool:
+    resolved, own = Path(place).resolve(), folder.resolve()
+    return resolved == own or resolved in own.parents or own in resolved.parents
 
 
 def _existing(places: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The last step before the child process: cut it off, bind its life to ours, limit it, become it.
 
-    python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "parent_pid": …,
+    python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "shared_memory": …, "parent_pid": …,
                             "files": [[place, [right…]]…], "calls": hexadecimal | null}' COMMAND…
 
 Runs as a script, with the standard library alone, so that it costs milliseconds and imports nothing of
@@ -12,7 +12,10 @@ ours. Levels of isolation, strongest first:
     network   user and network namespaces: no network
     none      where the kernel allows neither
 
-On every level: dies with its parent (PR_SET_PDEATHSIG), no new privileges, no capabilities in the
+Below `full` this process stays beside the program, as the leader of its session: it alone outlives the
+worker by a moment, to kill all the others, which no signal at a parent's death reaches.
+
+On every level: dies with the worker, no new privileges, no capabilities in the
 namespace, resource limits, no core dumps; no file but those of the list (Landlock, where the kernel has it)
 and no system call that the program refuses (seccomp, see worker.syscall_filter). Raises nothing to its
 caller: it exits with SETUP_FAILED and a line on stderr.
@@ -107,19 +110,19 @@ def _enter_namespaces(isolation: str) -> None:
             file.write(text)
 
 
-def _close_file_systems(folder: str) -> None:
+def _close_file_systems(folder: str, shared_memory: str) -> None:
     """Everything read-only but `folder`; a private, small /dev/shm."""
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _mount(folder, folder, None, _MS_BIND)
     _set_read_only("/", is_read_only=True, recursive=True)
     _set_read_only(folder, is_read_only=False, recursive=False)
     if os.path.isdir("/dev/shm"):  # noqa: S108 - the path is the kernel's, and what we mount is private
-        _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "size=25%,mode=1777")  # noqa: S108
+        _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={shared_memory},mode=1777")  # noqa: S108
     os.chdir(folder)  # the working folder of before is the read-only mount
 
 
-def _die_with_parent() -> None:
-    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+def _die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0), "prctl")
 
 
 def _landlock(number: int, *arguments: object) -> int:
@@ -211,6 +214,28 @@ def _forward_terminate(pid: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
 
 
+def _run_beside(options: dict[str, Any], command: list[str]) -> NoReturn:
+    """Keep watch outside of the program's limits, so that it can neither prevent the end nor outlive it."""
+    keeper = os.getpid()
+    signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
+    _die_with_parent(by=signal.SIGUSR1)
+    if os.getppid() != options["parent_pid"]:
+        os._exit(SETUP_FAILED)
+    program = os.fork()
+    if program == 0:
+        try:
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+            _die_with_parent()
+            if os.getppid() != keeper:
+                os._exit(SETUP_FAILED)
+            _become(command, options)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the process must end here
+            _refuse(error)
+    _forward_terminate(program)
+    _, status = os.waitpid(program, 0)
+    _end_as(status)
+
+
 def _run_init(options: dict[str, Any], command: list[str], report_fd: int, alive_fd: int) -> NoReturn:
     """Process 1 of the namespace: starts the program, reaps, and takes everything along when it ends."""
     _die_with_parent()
@@ -260,14 +285,15 @@ def main(arguments: list[str]) -> NoReturn:
         options = json.loads(arguments[0])
         command = arguments[1:]
         os.umask(0o077)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this process ends the way the program ended
         _enter_namespaces(options["isolation"])
         _die_with_parent()  # after the namespaces: a change of credentials clears it
         if os.getppid() != options["parent_pid"]:
             os._exit(SETUP_FAILED)
         if options["isolation"] == "full":
-            _close_file_systems(options["folder"])
+            _close_file_systems(options["folder"], options["shared_memory"])
             _run_in_pid_namespace(options, command)
-        _become(command, options)
+        _run_beside(options, command)
     except (OSError, ValueError, KeyError) as error:
         _refuse(error)
 

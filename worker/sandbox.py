@@ -34,6 +34,8 @@ MAX_PROCESSES = 1024
 """Threads count where the kernel counts (not for root), processes only where the supervisor does."""
 _MAX_OPEN_FILES = 4096
 _FILES_OF_FULL_SIZE = 3
+_SHARED_MEMORY_PART = 4
+"""Of the memory that a child may use, this part at most may lie in its own /dev/shm."""
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "CUDA_HOME")
 READS_HOSTILE_BYTES = frozenset({JobKind.INSPECT, JobKind.VALIDATE})
 
@@ -112,11 +114,12 @@ def guarded(
 
     With CUDA the accelerator's devices open, and sockets of this machine (AF_UNIX), which its driver may use.
     """
-    calls = syscall_filter.assemble(platform.machine(), allow_unix_sockets=uses_cuda)
+    calls = syscall_filter.assemble(platform.machine(), uses_cuda=uses_cuda)
     options = {
         "isolation": isolation,
         "folder": str(folder),
         "limits": dict(limits),
+        "shared_memory": str(limits["AS"] // _SHARED_MEMORY_PART) if "AS" in limits else "25%",
         "parent_pid": os.getpid(),
         "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda),
         "calls": None if calls is None else calls.hex(),

@@ -51,6 +51,11 @@ DENIED: Mapping[str, tuple[int, int]] = {
     # out of the group that is killed as one
     "setsid": (112, 157),
     "setpgid": (109, 154),
+    # what the kernel would keep after the child, where it has no IPC namespace of its own
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
     # mounts and namespaces
     "mount": (165, 40),
     "umount2": (166, 39),
@@ -107,13 +112,18 @@ DENIED: Mapping[str, tuple[int, int]] = {
 """Name → number on each machine, in the order of `Machine.column`. Refused whatever the arguments."""
 
 _SOCKET, _SOCKETPAIR = (41, 198), (53, 199)
-CLONE, CLONE3, _IOCTL = (56, 220), (435, 435), (16, 29)
+CLONE, CLONE3, _IOCTL, _PRCTL = (56, 220), (435, 435), (16, 29), (157, 167)
+MEMFD_CREATE = (319, 279)
+"""A file without a name can be executed, and no list of files sees it."""
+_PRCTLS = (1, 4)
+"""PR_SET_PDEATHSIG and PR_SET_DUMPABLE: to outlive the supervisor, to hide from it what is open."""
 
 
-def assemble(machine: str, *, allow_unix_sockets: bool) -> bytes | None:
+def assemble(machine: str, *, uses_cuda: bool) -> bytes | None:
     """The program as an array of `struct sock_filter`; None for a machine whose numbers are not known here.
 
-    No socket can be made but, with `allow_unix_sockets`, of AF_UNIX; a pair that is connected to itself can.
+    No socket can be made but, with `uses_cuda`, of AF_UNIX; a pair that is connected to itself can. Files
+    without a name are left to CUDA's driver too.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -130,15 +140,17 @@ def assemble(machine: str, *, allow_unix_sockets: bool) -> bytes | None:
         if numbers[column] >= 0:
             lines += _when(_JUMP_EQUAL, numbers[column], denied)
     lines += _when(_JUMP_EQUAL, CLONE3[column], _RET_ERRNO | errno.ENOSYS)
-    if not allow_unix_sockets:
-        lines += _when(_JUMP_EQUAL, _SOCKET[column], denied)
+    if not uses_cuda:
+        for numbers in (_SOCKET, MEMFD_CREATE):
+            lines += _when(_JUMP_EQUAL, numbers[column], denied)
     lines += _when_call(_SOCKET[column], _unless(_ARG0_AT, _JUMP_EQUAL, _AF_UNIX, denied))
     lines += _when_call(_SOCKETPAIR[column], _unless(_ARG0_AT, _JUMP_EQUAL, _AF_UNIX, denied))
     lines += _when_call(
         CLONE[column], [(_LOAD, 0, 0, _ARG0_AT), *_when(_JUMP_ANY_BIT, _NAMESPACE_FLAGS, denied)]
     )
-    injection = [line for request in _TERMINAL_INJECTION for line in _when(_JUMP_EQUAL, request, denied)]
-    lines += _when_call(_IOCTL[column], [(_LOAD, 0, 0, _ARG1_AT), *injection])
+    for call, at, refused in ((_IOCTL, _ARG1_AT, _TERMINAL_INJECTION), (_PRCTL, _ARG0_AT, _PRCTLS)):
+        compared = [line for value in refused for line in _when(_JUMP_EQUAL, value, denied)]
+        lines += _when_call(call[column], [(_LOAD, 0, 0, at), *compared])
     lines.append((_RETURN, 0, 0, _RET_ALLOW))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 

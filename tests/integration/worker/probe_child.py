@@ -1,6 +1,6 @@
 """What a child finds when it tries everything: printed as one JSON object. Standard library alone.
 
-    python probe_child.py CALLS PLACES PARENT_PID      (JSON: name → number, name → path, number)
+    python probe_child.py CALLS PLACES PARENT_PID FOLDER      (JSON: name → number, name → path, number)
 
 It is run where the real child is run, and tries what a hostile one would.
 """
@@ -34,6 +34,12 @@ def outcome(attempt: Callable[[], Any]) -> str:
 def syscall(number: int, *arguments: int) -> str:
     ctypes.set_errno(0)
     result = LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(argument) for argument in arguments))
+    return "done" if result >= 0 else errno.errorcode[ctypes.get_errno()]
+
+
+def prctl(option: int, value: int) -> str:
+    ctypes.set_errno(0)
+    result = LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0)
     return "done" if result >= 0 else errno.errorcode[ctypes.get_errno()]
 
 
@@ -73,6 +79,8 @@ def look(calls: dict[str, int], places: dict[str, str], parent_pid: int) -> dict
     }
     seen["sockets"]["pair"] = outcome(lambda: [one.close() for one in socket.socketpair()])
     seen["new_user_namespace_by_clone"] = syscall(clone, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)
+    seen["outlive_the_supervisor"] = prctl(1, 0)
+    seen["hide_what_is_open"] = prctl(4, 0)
     seen["read"] = {name: outcome(lambda place=place: _open(place)) for name, place in places.items()}
     seen["parent"] = {
         name: outcome(lambda name=name: os.close(os.open(f"/proc/{parent_pid}/{name}", os.O_RDONLY)))
@@ -88,7 +96,11 @@ def look(calls: dict[str, int], places: dict[str, str], parent_pid: int) -> dict
     script = here / "script"
     script.write_text("#!/bin/sh\ntrue\n")
     script.chmod(0o700)
+    program = here / "tmp" / "program"
+    program.write_bytes(Path("/bin/true").read_bytes())
+    program.chmod(0o700)
     seen["run"] = {
+        "own program": outcome(lambda: subprocess.run([str(program)], check=False)),
         "own": outcome(lambda: subprocess.run([str(script)], check=False)),
         "program": outcome(lambda: subprocess.run(["/bin/true"], check=False)),
     }

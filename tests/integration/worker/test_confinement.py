@@ -34,6 +34,7 @@ needs_landlock = pytest.mark.skipif(
 def calls() -> dict[str, int]:
     column = syscall_filter.MACHINES[platform.machine()].column
     numbers = {name: numbers[column] for name, numbers in syscall_filter.DENIED.items()}
+    numbers |= {"memfd_create": syscall_filter.MEMFD_CREATE[column]}
     numbers |= {"clone3": syscall_filter.CLONE3[column], "clone": syscall_filter.CLONE[column]}
     return {name: number for name, number in numbers.items() if number >= 0}
 
@@ -64,7 +65,8 @@ def seen(level: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         "sockets": "/run",
         "disk": "/dev/vda",
     }
-    command = [sys.executable, str(PROBE), json.dumps(calls()), json.dumps(places), json.dumps(os.getpid())]
+    told = [json.dumps(calls()), json.dumps(places), json.dumps(os.getpid())]
+    command = [sys.executable, str(PROBE), *told, str(job)]
     limits = sandbox.rlimits(LIMITS, JobKind.INSPECT, level)
     secrets = {"CLEANCLIP_STORAGE__SECRET_KEY": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "HOME": "/root"}
     with (folder / "open in the worker").open("w") as held:
@@ -100,6 +102,8 @@ def test_the_kernel_asks_our_program_before_each_call(seen: dict[str, Any]) -> N
     assert seen["calls"].pop("clone3") == "ENOSYS"
     assert {name for name, answer in seen["calls"].items() if answer != "EPERM"} == set()
     assert seen["new_user_namespace_by_clone"] == "EPERM"
+    assert seen["outlive_the_supervisor"] == "EPERM"
+    assert seen["hide_what_is_open"] == "EPERM"
 
 
 def test_it_makes_no_socket_but_a_pair_connected_to_itself(seen: dict[str, Any]) -> None:
@@ -142,7 +146,7 @@ def test_no_file_opens_but_its_own_and_the_program(seen: dict[str, Any]) -> None
 def test_it_writes_nowhere_else_and_runs_nothing_of_its_own_making(seen: dict[str, Any]) -> None:
     assert seen["write"].pop("own") == "done"
     assert {name for name, answer in seen["write"].items() if answer == "done"} == set()
-    assert seen["run"] == {"own": "EACCES", "program": "done"}
+    assert seen["run"] == {"own": "EACCES", "own program": "EACCES", "program": "done"}
 
 
 @needs_landlock
@@ -162,6 +166,8 @@ def test_namespaces_are_its_own_where_the_level_says_so(seen: dict[str, Any], le
             line.split()[1] for line in seen["mounts"].splitlines() if "ro" not in line.split()[3].split(",")
         ]
         assert set(writable) == {seen["cwd"], "/dev/shm"}
+        *_, shared = [line for line in seen["mounts"].splitlines() if line.split()[1] == "/dev/shm"]
+        assert f"size={2**31 // 4 // 1024}k" in shared.split()[3].split(",")
 
 
 def run_in_job(folder: Path, level: Any, command: list[str], **options: Any) -> str:
@@ -203,6 +209,26 @@ def test_on_cuda_sockets_of_this_machine_can_be_made_and_no_others(tmp_path: Pat
         assert run_in_job(tmp_path / level, level, command, uses_cuda=True).split() == ["denied"] * 3
 
 
+def test_no_argument_of_the_program_opens_anything(tmp_path: Path) -> None:
+    for program in (["-m", "sanitizer", "run"], ["-I", "-S", "-c", ""], [str(PROBE)]):
+        command = [sys.executable, *program, str(tmp_path), str(tmp_path / "a"), "/root"]
+        found = dict(file_access.rules(tmp_path, command, {}, uses_cuda=False))
+        assert "execute" not in found[str(tmp_path)]
+        assert "/root" not in found
+        assert (str(PROBE) in found) == (program == [str(PROBE)])
+
+
+def test_no_place_that_holds_the_jobs_folder_opens_with_it(tmp_path: Path) -> None:
+    named = {"LD_LIBRARY_PATH": f"{tmp_path}:{tmp_path / 'job' / 'lib'}", "CUDA_HOME": str(tmp_path / "cuda")}
+    for name in ("job/lib", "cuda"):
+        (tmp_path / name).mkdir(parents=True)
+    found = dict(file_access.rules(tmp_path / "job", [sys.executable], named, uses_cuda=False))
+    assert [place for place in found if place.startswith(str(tmp_path))] == [
+        str(tmp_path / "cuda"),
+        str(tmp_path / "job"),
+    ]
+
+
 def test_devices_of_accelerators_open_only_where_they_are_used(tmp_path: Path) -> None:
     plain = file_access.rules(tmp_path, ["/bin/true"], {}, uses_cuda=False)
     assert not [place for place, _ in plain if place.startswith(("/dev/nvidia", "/dev/dri", "/dev/kfd"))]
@@ -211,12 +237,12 @@ def test_devices_of_accelerators_open_only_where_they_are_used(tmp_path: Path) -
 
 
 def test_a_machine_whose_calls_are_not_known_gets_no_wrong_program() -> None:
-    assert syscall_filter.assemble("riscv64", allow_unix_sockets=False) is None
+    assert syscall_filter.assemble("riscv64", uses_cuda=False) is None
 
 
 def test_the_programs_of_both_machines_are_whole() -> None:
     for machine in syscall_filter.MACHINES:
-        program = syscall_filter.assemble(machine, allow_unix_sockets=False)
+        program = syscall_filter.assemble(machine, uses_cuda=False)
         assert program is not None
         assert len(program) % 8 == 0
         assert len(program) // 8 < 4096, "the kernel takes no more lines"
