@@ -42,9 +42,16 @@ _CLOCK = _Clock()
 
 def new_id(prefix: Prefix) -> str:
     """`prefix_` and 26 characters: 48 bits of milliseconds since 1970, then 80 random bits."""
-    value = _CLOCK.next()
-    digits = [_ALPHABET[(value >> (5 * place)) & 31] for place in range(_LENGTH - 1, -1, -1)]
-    return f"{prefix}_{''.join(digits)}"
+    return f"{prefix}_{_digits(_CLOCK.next())}"
+
+
+def lowest_id(prefix: Prefix, made_at_s: float) -> str:
+    """What no id that was made at `made_at_s` (seconds since 1970) or later sorts below."""
+    return f"{prefix}_{_digits(int(1000 * made_at_s) << _RANDOM_BITS)}"
+
+
+def _digits(value: int) -> str:
+    return "".join(_ALPHABET[(value >> (5 * place)) & 31] for place in range(_LENGTH - 1, -1, -1))
 
 
 def is_id(prefix: Prefix, text: str) -> bool:

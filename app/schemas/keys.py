@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Len
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.api_key import ApiKey
 from app.schemas.common import Page, Time, WireIn, WireOut
 
+
+def _is_a_number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("not_a_number", "Give a whole number of seconds.")
+    return value
+
+
+def _is_a_time(value: Any) -> Any:
+    if value is not None and not (isinstance(value, str) and _TIME.match(value)):
+        raise PydanticCustomError("not_a_time", "Give a time as RFC 3339 has it: 2030-01-01T00:00:00Z.")
+    return value
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d")
+WHOLE_NUMBER = BeforeValidator(_is_a_number)
+"""No `true` and no text, which pydantic would take for 1 and for what it says."""
+RFC_3339 = BeforeValidator(_is_a_time)
+"""No number, which pydantic would take for seconds since 1970, or milliseconds if it is large.
+
+Both stand behind the Field, whose bounds would not be published otherwise.
+"""
 ScopeName = Literal["read", "upload", "run", "admin"]
-LifetimeS = Annotated[int, Field(ge=60, le=315_360_000, description="Seconds from now; at most ten years.")]
-ExpiresAt = Annotated[AwareDatetime, Field(description="RFC 3339, with its offset from UTC.")]
+LifetimeS = Annotated[
+    int, Field(ge=60, le=315_360_000, description="Seconds from now; at most ten years."), WHOLE_NUMBER
+]
+ExpiresAt = Annotated[AwareDatetime, Field(description="RFC 3339, with its offset from UTC."), RFC_3339]
 
 
 class _Expiring(WireIn):
@@ -79,6 +103,7 @@ class RotateIn(_Expiring):
             le=2_592_000,
             description="How long the old key stays valid beside the new one, at most 30 days. 0: no longer.",
         ),
+        WHOLE_NUMBER,
     ] = 86_400
 
 

@@ -17,6 +17,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.uploads import check_open
+from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore
 
 STALLED_AFTER_S = 60.0
@@ -74,7 +75,8 @@ async def receive(
     """Read the whole body into parts; the upload stays open, to be completed as any other.
 
     `announced_bytes` is the request's Content-Length. Raises Conflict unless open, InvalidInput
-    (`upload_size_mismatch`, `upload_digest_mismatch`), and whatever `chunks` raises when it is cut.
+    (`upload_size_mismatch`, `upload_digest_mismatch`), and whatever `chunks` raises when it is cut. Where the
+    upload was deleted meanwhile, NotFound or Conflict.
     """
     check_open(upload)
     if announced_bytes is not None and announced_bytes != upload.size_bytes:
@@ -84,8 +86,10 @@ async def receive(
     try:
         await _cut(upload, _patiently(chunks), sender)
         return await asyncio.to_thread(_adopt, database, store, caller, upload, begun)
-    except BaseException:
+    except BaseException as error:
         await asyncio.shield(_abandon(store, upload, begun, sender))
+        if isinstance(error, UploadNotFound):  # the deletion took the parts that were on their way
+            raise await asyncio.to_thread(_lost, database, caller, upload) from error
         raise
 
 
@@ -138,6 +142,17 @@ def _adopt(database: Database, store: ObjectStore, caller: Caller, upload: Uploa
     if replaced is not None:
         store.abort_multipart(upload.object_key, replaced)
     return row
+
+
+def _lost(database: Database, caller: Caller, upload: Upload) -> Conflict:
+    """Raises NotFound or Conflict where the row says what became of the upload."""
+    with database.unit_of_work(caller.project_id) as unit:
+        check_open(unit.uploads.get(upload.project_id, upload.id))
+    return Conflict(
+        "upload_lost",
+        "The store no longer holds the parts of this upload.",
+        "Create a new upload and send the file again.",
+    )
 
 
 async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: _PartSender) -> None:

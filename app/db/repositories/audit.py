@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.db.models.audit_entry import AuditEntry, AuditOutcome
-from app.domain.ids import new_id
+from app.domain.ids import lowest_id, new_id
+
+_REFUSAL_LOCK = 7_263_005
 
 
 class AuditRepository:
@@ -43,6 +46,19 @@ class AuditRepository:
         self._session.add(row)
         self._session.flush()
         return row
+
+    def was_refused(self, project_id: str, *, key_id: str, action: str, reason: str, since: datetime) -> bool:
+        """Whether a row says so already. Two who ask at once for one key ask one after the other."""
+        lock = text("SELECT pg_advisory_xact_lock(CAST(:lock AS integer), hashtext(:key_id))")
+        self._session.execute(lock, {"lock": _REFUSAL_LOCK, "key_id": key_id})
+        query = select(AuditEntry.id).where(
+            AuditEntry.project_id == project_id,
+            AuditEntry.id >= lowest_id("aud", since.timestamp()),  # by the index of pages
+            AuditEntry.key_id == key_id,
+            AuditEntry.action == action,
+            AuditEntry.reason == reason,
+        )
+        return self._session.scalars(query.limit(1)).first() is not None
 
     def page(
         self,

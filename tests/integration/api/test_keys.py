@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from app.services import audit_log
 from app.services.api_keys import read_key
 from tests.integration.api.service import Service, Tenant, refused, tenant
 
@@ -111,6 +113,10 @@ def made_with_idempotency_key(lab: Tenant) -> dict[str, Any]:
         ({"expires_at": "2020-01-01T00:00:00"}, "invalid_request", "/expires_at"),
         ({"expires_in_s": 5}, "invalid_request", "/expires_in_s"),
         ({"expires_in_s": 60, "expires_at": "2030-01-01T00:00:00Z"}, "invalid_request", "/expires_in_s"),
+        ({"expires_in_s": True}, "invalid_request", "/expires_in_s"),
+        ({"expires_in_s": "3600"}, "invalid_request", "/expires_in_s"),
+        ({"expires_at": 1893456000}, "invalid_request", "/expires_at"),
+        ({"expires_at": "1893456000"}, "invalid_request", "/expires_at"),
         ({"key": "cclip_live_mine"}, "invalid_request", "/key"),
     ],
 )
@@ -148,6 +154,28 @@ def test_a_key_without_scope_admin_manages_no_key_and_its_attempts_are_noted(
     ]
 
 
+def test_attempts_in_a_loop_leave_one_line_each_minute(
+    service: Service, lab: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = made(lab, scopes=["read"])
+    headers = {"Authorization": f"Bearer {key['key']}"}
+
+    def attempt(number: int) -> None:
+        path = f"/v1/keys/{key['id']}/revoke" if number % 2 else "/v1/keys"
+        refused(httpx.post(service.url + path, headers=headers), 403, "scope_missing")
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(attempt, range(24)))
+    assert sorted(row[0] for row in trail(lab, key_id=key["id"])) == ["key.create", "key.revoke"]
+    monkeypatch.setattr(audit_log, "REFUSALS_NOTED_EVERY", timedelta(0))  # the minute is over
+    attempt(0)
+    assert sorted(row[0] for row in trail(lab, key_id=key["id"])) == [
+        "key.create",
+        "key.create",
+        "key.revoke",
+    ]
+
+
 def test_foreign_keys_are_not_found(service: Service, lab: Tenant, api: httpx.Client) -> None:
     theirs = first_key(lab)
     refused(api.get(f"/v1/keys/{theirs}"), 404, "key_not_found")
@@ -177,6 +205,13 @@ def test_a_rotated_key_and_its_successor_are_both_active_and_a_third_is_refused(
     assert lab.http.post(f"/v1/keys/{new['id']}/rotate").status_code == 201
     assert ("key.rotate", old["id"], "done", None) in trail(lab)
     assert ("key.create", new["id"], "done", None) in trail(lab)
+
+
+@pytest.mark.parametrize("overlap", [True, "60", 1.5, -1])
+def test_an_overlap_is_a_whole_number_of_seconds(lab: Tenant, overlap: Any) -> None:
+    path = f"/v1/keys/{first_key(lab)}/rotate"
+    refused(lab.http.post(path, json={"overlap_s": overlap}), 422, "invalid_request", "/overlap_s")
+    assert len(lab.http.get("/v1/keys").json()["data"]) == 1
 
 
 def test_without_overlap_the_old_key_ends_at_once(service: Service, lab: Tenant) -> None:

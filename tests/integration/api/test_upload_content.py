@@ -121,6 +121,31 @@ def test_a_store_that_fails_half_way_is_a_503_and_leaves_nothing(
         refused(answer, 503, "store_unavailable")
 
 
+@pytest.mark.parametrize(
+    ("is_deleted", "status", "code"), [(True, 404, "upload_not_found"), (False, 409, "upload_lost")]
+)
+def test_an_upload_that_is_deleted_while_it_streams_is_gone_and_no_fault(
+    service: Service, api: httpx.Client, is_deleted: bool, status: int, code: str
+) -> None:
+    before = service.multipart_keys()
+    upload_id = create(api)
+
+    def body() -> Iterator[bytes]:
+        yield CONTENT[: 6 * MIB]
+        deadline = time.monotonic() + 10
+        while len(service.multipart_keys()) < len(before) + 2:
+            assert time.monotonic() < deadline, "the stream did not begin"
+            time.sleep(0.02)
+        if is_deleted:
+            answer = httpx.delete(f"{service.url}/v1/uploads/{upload_id}", headers=api.headers)
+            assert answer.status_code == 202
+        service.store.purge(f"uploads/{service.ours.project_id}/{upload_id}")  # as the sweeper does
+        yield CONTENT[6 * MIB :]
+
+    refused(api.put(f"/v1/uploads/{upload_id}/content", content=body()), status, code)
+    assert service.multipart_keys() == before
+
+
 def test_a_connection_that_stands_still_is_ended(
     service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
