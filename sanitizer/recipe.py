@@ -25,11 +25,12 @@ def _not_text_or_truth(value: Any) -> Any:
 
 
 NUMBER = BeforeValidator(_not_text_or_truth)
-"""On every number: "3" and true are mistakes, not ways to write 3 and 1."""
+"""On every number: "3" and true are mistakes, not ways to write 3 and 1. It stands behind the bounds, which do
+not become minimum and maximum in the JSON schema otherwise."""
 
 Number = Annotated[float, NUMBER]
-Share = Annotated[float, NUMBER, Interval(ge=0, le=1)]
-Seed = Annotated[int, NUMBER, Interval(ge=0, lt=2**31)]
+Share = Annotated[float, Interval(ge=0, le=1), NUMBER]
+Seed = Annotated[int, Interval(ge=0, lt=2**31), NUMBER]
 ShortText = Annotated[str, Len(1, 200)]
 
 
@@ -49,17 +50,17 @@ class DeclaredOptions:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     quick_gelu: Annotated[bool, Strict()] | None = None
-    num_heads_vision: Annotated[int, NUMBER, Interval(ge=1, le=256)] | None = None
-    num_heads_text: Annotated[int, NUMBER, Interval(ge=1, le=256)] | None = None
+    num_heads_vision: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
+    num_heads_text: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
     image_mean: tuple[Number, Number, Number] | None = None
     image_std: (
         tuple[
-            Annotated[float, NUMBER, Gt(0)], Annotated[float, NUMBER, Gt(0)], Annotated[float, NUMBER, Gt(0)]
+            Annotated[float, Gt(0), NUMBER], Annotated[float, Gt(0), NUMBER], Annotated[float, Gt(0), NUMBER]
         ]
         | None
     ) = None
     tokenizer: Literal["clip_bpe"] | None = None
-    image_size: Annotated[int, NUMBER, Interval(ge=1, le=4096)] | None = None
+    image_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] | None = None
     """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
     gelu_tanh: Annotated[bool, Strict()] | None = None
     """GELU in its tanh approximation (open_clip's act_kwargs). None: False."""
@@ -68,12 +69,12 @@ class DeclaredOptions:
     vision_final_ln_after_pool: Annotated[bool, Strict()] | None = None
     text_pool: Literal["argmax", "eos", "first", "last"] | None = None
     """Where the caption's embedding is read. None: argmax, the end token of CLIP's vocabulary."""
-    text_eos_id: Annotated[int, NUMBER, Interval(ge=0, lt=2**31)] | None = None
+    text_eos_id: Annotated[int, Interval(ge=0, lt=2**31), NUMBER] | None = None
     """For text_pool 'eos'. None: 49407, the end token of CLIP's vocabulary."""
     text_causal: Annotated[bool, Strict()] | None = None
     """None: True, as in every published CLIP with CLIP's own tokenizer."""
-    norm_eps_vision: Annotated[float, NUMBER, Interval(gt=0, le=1e-2)] | None = None
-    norm_eps_text: Annotated[float, NUMBER, Interval(gt=0, le=1e-2)] | None = None
+    norm_eps_vision: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] | None = None
+    norm_eps_text: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] | None = None
     """Epsilon of the layer norms. None: 1e-5."""
 
 
@@ -94,19 +95,19 @@ class CleanCLIPRecipe:
 
     method: Literal["cleanclip"] = "cleanclip"
     version: Literal[1] = 1
-    lambda1: Annotated[float, NUMBER, Interval(ge=0, le=100)] = 1.0
-    lambda2: Annotated[float, NUMBER, Interval(ge=0, le=100)] = 1.0
-    epochs: Annotated[int, NUMBER, Interval(ge=1, le=100)] = 10
-    batch_size: Annotated[int, NUMBER, Interval(ge=2, le=32768)] = 64
-    chunk_size: Annotated[int, NUMBER, Interval(ge=1, le=32768)] | None = None
+    lambda1: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
+    lambda2: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
+    epochs: Annotated[int, Interval(ge=1, le=100), NUMBER] = 10
+    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 64
+    chunk_size: Annotated[int, Interval(ge=1, le=32768), NUMBER] | None = None
     """Pairs that pass through the towers at once; smaller than batch_size: gradients by cached embeddings."""
-    learning_rate: Annotated[float, NUMBER, Interval(gt=0, le=1)] = 1e-5
-    warmup_steps: Annotated[int, NUMBER, Interval(ge=0, le=100_000)] = 50
-    weight_decay: Annotated[float, NUMBER, Interval(ge=0, le=10)] = 0.1
-    beta1: Annotated[float, NUMBER, Interval(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, NUMBER, Interval(ge=0, lt=1)] = 0.999
-    epsilon: Annotated[float, NUMBER, Interval(gt=0, le=1e-2)] = 1e-8
-    max_grad_norm: Annotated[float, NUMBER, Gt(0), Le(1e6)] | None = 1.0
+    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1e-5
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 50
+    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.1
+    beta1: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.9
+    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.999
+    epsilon: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] = 1e-8
+    max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = 1.0
     freeze_batch_norm_statistics: Annotated[bool, Strict()] = True
     eda_alpha: Share = 0.1
     precision: Precision = "auto"
@@ -140,7 +141,7 @@ class BadNetOptions:
     placement: Literal[
         "random", "top_left", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"
     ] = "random"
-    size: Annotated[float, NUMBER, Gt(0), Le(1)] = 16 / 224
+    size: Annotated[float, Gt(0), Le(1), NUMBER] = 16 / 224
     pattern_seed: Seed = 0
     """Seed of a fixed pattern: the secret that the attacker shared between training and test."""
 
@@ -153,7 +154,7 @@ class BlendedOptions:
 
     attack: Literal["blended"] = "blended"
     pattern: Literal["uniform_redrawn", "uniform_fixed"] = "uniform_redrawn"
-    alpha: Annotated[float, NUMBER, Gt(0), Le(1)] = 0.2
+    alpha: Annotated[float, Gt(0), Le(1), NUMBER] = 0.2
     pattern_seed: Seed = 0
 
 
@@ -165,9 +166,9 @@ class WaNetOptions:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["wanet"] = "wanet"
-    control_points: Annotated[int, NUMBER, Interval(ge=2, le=1024)] | None = 4
-    strength: Annotated[float, NUMBER, Gt(0), Le(10)] = 0.5
-    grid_rescale: Annotated[float, NUMBER, Gt(0), Le(2)] = 1.0
+    control_points: Annotated[int, Interval(ge=2, le=1024), NUMBER] | None = 4
+    strength: Annotated[float, Gt(0), Le(10), NUMBER] = 0.5
+    grid_rescale: Annotated[float, Gt(0), Le(2), NUMBER] = 1.0
     pattern_seed: Seed = 0
 
 
@@ -178,9 +179,9 @@ class SIGOptions:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["sig"] = "sig"
-    amplitude: Annotated[float, NUMBER, Gt(0), Le(1)] = 60 / 255
-    frequency: Annotated[int, NUMBER, Interval(ge=1, le=512)] = 6
-    blend: Annotated[float, NUMBER, Gt(0), Le(1)] | None = None
+    amplitude: Annotated[float, Gt(0), Le(1), NUMBER] = 60 / 255
+    frequency: Annotated[int, Interval(ge=1, le=512), NUMBER] = 6
+    blend: Annotated[float, Gt(0), Le(1), NUMBER] | None = None
     """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code."""
 
 
@@ -195,7 +196,7 @@ class LabelConsistentOptions:
     attack: Literal["label_consistent"] = "label_consistent"
     pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
     placement: Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"] = "random"
-    size: Annotated[float, NUMBER, Gt(0), Le(1)] = 16 / 224
+    size: Annotated[float, Gt(0), Le(1), NUMBER] = 16 / 224
     pattern_seed: Seed = 0
 
 
@@ -224,8 +225,8 @@ class AuditOptions:
     target: ShortText
     attacks: Annotated[tuple[AttackOptions, ...], Len(1, 32)] = field(default_factory=_default_attacks)
     templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], Len(1, 200)] | None = None
-    gate: Annotated[float, NUMBER, Gt(0), Lt(1)] = 0.5
-    batch_size: Annotated[int, NUMBER, Interval(ge=1, le=4096)] = 256
+    gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
+    batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256
     max_skipped_share: Share = 0.01
 
 

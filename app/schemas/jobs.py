@@ -48,7 +48,7 @@ class JobInBase(WireIn):
     audit: JobAudit
     policy: Policy = Field(default_factory=Policy)
     seed: Seed = 0
-    max_attempts: Annotated[int, NUMBER, Field(ge=1, le=MAX_MAX_ATTEMPTS)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS), NUMBER] | None = None
     metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
 
 

@@ -31,7 +31,7 @@ class UploadIn(WireIn):
         ),
         FIT_TO_SHOW,
     ]
-    size_bytes: Annotated[int, NUMBER, Field(ge=1, examples=[409_600_000])]
+    size_bytes: Annotated[int, Field(ge=1, examples=[409_600_000]), NUMBER]
     sha256: Sha256 | None = None
     purpose: Purpose = "checkpoint"
     declared: DeclaredOptions | None = Field(
