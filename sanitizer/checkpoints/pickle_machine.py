@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from sanitizer.checkpoints.pickle_grammar import instructions, malformed
+from sanitizer.checkpoints.pickle_tables import fill
 from sanitizer.checkpoints.pickle_values import Call, Global, Instance, IsAllowed, PersistentId, Read
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.errors import CheckpointRejected
 
 MAX_PICKLE_BYTES = 64 * 2**20
 MAX_OPCODES = 1_000_000
+MAX_NAME_CHARACTERS = 1000
 
 _PUSH = {
     "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
@@ -59,7 +61,7 @@ def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instance
             raise malformed(member, f"breaks its stack: {name} finds nothing to work on") from None
     if len(machine.stack) != 1:
         raise malformed(member, f"leaves {len(machine.stack)} values at its end")
-    return Read(machine.stack[0], frozenset(machine.globals))
+    return Read(machine.stack[0], frozenset(machine.globals), frozenset(machine.storage_keys))
 
 
 def walk(data: bytes, *, member: str, is_allowed: IsAllowed) -> None:
@@ -97,10 +99,13 @@ def _split(argument: str) -> Global:
 
 
 def _check_global(found: Global, member: str, is_allowed: IsAllowed) -> None:
+    num_characters = len(found.module) + len(found.name)
+    if num_characters > MAX_NAME_CHARACTERS:  # every later look at it would cost its length again
+        raise malformed(member, f"names something by {num_characters} characters")
     if not is_allowed(found):
         raise refusal(
             "pickle_forbidden_global",
-            f"'{member}' names {excerpt(found.path)}, which could run code when the file is loaded.",
+            f"'{member}' names {excerpt(found.path)}, which no saved state dict needs, and which can run code when it is loaded.",
             SAVE_AGAIN,
             where=f"{member}: {found.path}",
         )
@@ -112,6 +117,7 @@ class _Machine:
     def __init__(self, member: str, is_allowed: IsAllowed, *, has_instances: bool) -> None:
         self.stack: list[Any] = []
         self.globals: set[Global] = set()
+        self.storage_keys: set[str] = set()
         self._memo: dict[int, Any] = {}
         self._member = member
         self._is_allowed = is_allowed
@@ -191,17 +197,7 @@ class _Machine:
         table = self.stack[-1]
         if not isinstance(table, dict) or len(flat) % 2:
             raise _BrokenError("sets items of what is no table, or half an item")
-        for key, value in zip(flat[::2], flat[1::2], strict=True):
-            if not isinstance(key, str | int | float | bool | None):
-                raise _BrokenError("uses as a key what is no plain value")
-            if key in table:
-                raise refusal(
-                    "pickle_duplicate_key",
-                    f"'{self._member}' gives the key '{excerpt(key)}' twice.",
-                    UPLOAD_AGAIN,
-                    where=key,
-                )
-            table[key] = value
+        fill(table, flat, self._member)
 
     def _put(self, index: int) -> None:
         if self.stack[-1] is _MARK:
@@ -272,7 +268,11 @@ class _Machine:
             raise _BrokenError(f"sets the {_first_attribute(state)} of what has none")
 
     def _do_binpersid(self, argument: None) -> None:
-        self.stack.append(PersistentId(self._pop()))
+        value = self._pop()
+        # ("storage", type, key, device, number of elements)
+        if isinstance(value, tuple) and len(value) > 2 and isinstance(value[2], str):
+            self.storage_keys.add(value[2])
+        self.stack.append(PersistentId(value))
 
 
 _HAS_STATE = "numpy.dtype"  # its byte order comes by BUILD; nothing else that is stepped over has a state

@@ -43,12 +43,23 @@ class PersistentId:
     value: Any
 
 
+@dataclass(frozen=True, eq=False)
+class OtherKey:
+    """A key that is neither text nor a small number: kept, but compared by identity, so never hashed.
+
+    A stranger chooses numbers and tuples whose hashes are all the same, and a table of them takes hours.
+    """
+
+    value: Any
+
+
 @dataclass(eq=False)
 class Read:
-    """The root value and every global that the pickle mentions."""
+    """The root value, every global and every storage's key that the pickle mentions."""
 
     root: Any
     globals: frozenset[Global]
+    storage_keys: frozenset[str] = frozenset()
 
 
 IsAllowed = Callable[[Global], bool]

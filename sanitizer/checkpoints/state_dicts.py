@@ -74,7 +74,7 @@ def _find_weights(root: Any) -> tuple[str | None, dict[Any, Any], dict[str, Any]
     if not found and _is_table_of_tensors(root):
         return None, root, {}
     if not found:
-        keys = ", ".join(excerpt(key, 24) for key in list(root)[:8])
+        keys = ", ".join(excerpt(getattr(key, "value", key), 24) for key in list(root)[:8])
         raise _no_state_dict(f"No entry of the file is a state dict. Its entries are: {keys}.")
     if len(found) > 1:
         raise refusal(

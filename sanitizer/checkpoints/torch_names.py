@@ -30,8 +30,14 @@ STEPPED_OVER = frozenset(
         "_codecs.encode",
         "torch.Size",
         "torch.device",
+        "collections.Counter",
     }
-)
+) | frozenset(
+    f"torch.{name}"
+    for name in (
+        "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool",
+    )
+)  # fmt: skip
 """Names that occur beside the weights in real research checkpoints. Recorded, never imported or called."""
 
 _TORCHSCRIPT_BUILDERS = frozenset(

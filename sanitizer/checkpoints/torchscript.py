@@ -11,7 +11,7 @@ from typing import Any
 
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.pickle_values import Instance
-from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.state_dicts import check_total
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
@@ -19,6 +19,7 @@ from sanitizer.checkpoints.torch_names import is_allowed_in_torchscript, is_tens
 
 _MAX_DEPTH = 32
 _MAX_MODULES = 50_000
+_MAX_ATTRIBUTES = 1_000_000
 
 
 def read_torchscript(archive: TorchArchive) -> LazyTensors:
@@ -33,7 +34,14 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
     for name, value in _walk(read.root):
         if len(parts) >= MAX_TENSORS:
             raise refusal("too_many_tensors", "The module tree has too many tensors.", NO_CLIP)
-        parts[name] = archive.tensor(name, value)
+        if name in parts:
+            raise refusal(
+                "pickle_duplicate_key",
+                f"The module tree has two tensors '{excerpt(name)}'.",
+                UPLOAD_AGAIN,
+                where=name,
+            )
+        parts[checked_name(name)] = archive.tensor(name, value)
     check_total(parts, archive.file.size_bytes)
     return LazyTensors(parts, archive.file.release)
 
@@ -41,10 +49,18 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
 def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
     """Depth first. Modules may be shared, so steps are counted: a small file can describe a huge tree."""
     waiting = [("", 0, root)]
-    num_visited = 0
+    num_visited = num_attributes = 0
     while waiting:
         prefix, depth, module = waiting.pop()
         num_visited += 1
+        num_attributes += len(module.state)
+        if num_attributes > _MAX_ATTRIBUTES:
+            raise refusal(
+                "not_a_module",
+                f"The modules have more than {_MAX_ATTRIBUTES} attributes, shared ones counted at each place.",
+                SAVE_AGAIN,
+                where=prefix,
+            )
         if depth > _MAX_DEPTH or num_visited > _MAX_MODULES:
             raise refusal(
                 "not_a_module",
