@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +23,23 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _REAP_TIMEOUT_S = 10.0
 
 
+_MAX_DESCRIPTORS = 20_000
+"""Of the whole session; loaders have a few dozen each."""
+_IN_MEMORY = ("/memfd:", "/dev/shm/")  # noqa: S108 - the kernel's names for what lies in memory
+
+
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     num_processes: int
     resident_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What no folder shows and no process has mapped: files that are open without a name, and /dev/shm."""
+
+    disk_bytes: int
+    memory_bytes: int
 
 
 class Child:
@@ -93,10 +108,15 @@ class Child:
         members = _session_members(self._process.pid)
         return Usage(num_processes=len(members), resident_bytes=sum(map(_resident_bytes, members)))
 
+    def held(self) -> Held:
+        """What the session keeps outside of its folder; on the level `full` all of its own /dev/shm."""
+        return _held(_session_members(self._process.pid))
+
     def close(self) -> int:
         """Kill what is left, reap it, take in its last words. Returns the exit status."""
         self.kill()
         status = self._process.wait(timeout=_REAP_TIMEOUT_S)
+        self._wait_for_the_others()
         self._is_closed = True
         for thread in self._pumps:
             thread.join(timeout=2.0)
@@ -107,6 +127,52 @@ class Child:
         self._log.close()
         return status
 
+    def _wait_for_the_others(self) -> None:
+        """They were killed too; until the kernel is done with them they may still change a file."""
+        deadline = time.monotonic() + _REAP_TIMEOUT_S
+        while _session_members(self._process.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def _held(members: Sequence[int]) -> Held:
+    files: dict[tuple[int, int], tuple[bool, int]] = {}
+    private_bytes, num_left = 0, _MAX_DESCRIPTORS
+    for pid in members:
+        private_bytes = max(private_bytes, _private_shared_memory_bytes(pid))
+        for name in _descriptors(pid):
+            num_left -= 1
+            with contextlib.suppress(OSError):
+                status = os.stat(f"/proc/{pid}/fd/{name}")
+                is_in_memory = os.readlink(f"/proc/{pid}/fd/{name}").startswith(_IN_MEMORY)
+                if stat.S_ISREG(status.st_mode) and (is_in_memory or status.st_nlink == 0):
+                    files[status.st_dev, status.st_ino] = (is_in_memory, status.st_blocks * 512)
+        if num_left < 0:  # more than we would count: whoever opens so many has something to hide
+            return Held(disk_bytes=2**63, memory_bytes=0)
+    memory_bytes = sum(size for is_in_memory, size in files.values() if is_in_memory)
+    return Held(
+        disk_bytes=sum(size for is_in_memory, size in files.values() if not is_in_memory),
+        memory_bytes=max(memory_bytes, private_bytes),
+    )
+
+
+def _descriptors(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return []  # ended meanwhile; while it lives it cannot close them to us: see the filter
+
+
+def _private_shared_memory_bytes(pid: int) -> int:
+    """What lies in a process's /dev/shm, where that is not the machine's."""
+    try:
+        place = f"/proc/{pid}/root/dev/shm"
+        if os.stat(place).st_dev == os.stat("/dev/shm").st_dev:  # noqa: S108
+            return 0
+        told = os.statvfs(place)
+    except OSError:
+        return 0
+    return (told.f_blocks - told.f_bfree) * told.f_frsize
+
 
 def _session_members(session: int) -> list[int]:
     members = []
@@ -114,7 +180,8 @@ def _session_members(session: int) -> list[int]:
         if name.isdecimal():
             with contextlib.suppress(OSError, IndexError, ValueError):
                 text = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace")
-                if int(text.rpartition(")")[2].split()[3]) == session:
+                state, _, _, its_session = text.rpartition(")")[2].split()[:4]
+                if int(its_session) == session and state not in "ZX":
                     members.append(int(name))
     return members
 

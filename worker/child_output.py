@@ -16,7 +16,7 @@ from typing import IO, Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from sanitizer.progress import ProgressEvent
+from sanitizer.progress import Advanced, PhaseStarted, ProgressEvent
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_STDOUT_BURST_BYTES = 16 * 1024 * 1024
@@ -26,6 +26,9 @@ MAX_BAD_LINES = 1000
 MAX_LOG_BYTES = 4 * 1024 * 1024
 TAIL_BYTES = 16 * 1024
 _CHUNK_BYTES = 64 * 1024
+_MAX_COUNT = 2**53
+"""The largest whole number that every reader of JSON understands."""
+_MAX_UNIT_CHARACTERS = 40
 
 _EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(Annotated[ProgressEvent, Field(discriminator="type")])
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
@@ -78,7 +81,22 @@ class EventReader:
         except ValidationError:
             self._num_bad_lines += 1
             return
+        if not _is_sensible(event):
+            self._num_bad_lines += 1
+            return
         self._on_event(event)
+
+
+def _is_sensible(event: ProgressEvent) -> bool:
+    """Whether its numbers are counts that a row can hold, and its units are words. Sentences are cut later."""
+    if isinstance(event, Advanced):
+        unit, counts = event.rate_unit, (event.done, event.total)
+    elif isinstance(event, PhaseStarted):
+        unit, counts = event.unit, (event.total,)
+    else:
+        return True
+    are_counts = all(0 <= count <= _MAX_COUNT for count in counts if count is not None)
+    return are_counts and len(unit or "") <= _MAX_UNIT_CHARACTERS
 
 
 class CappedLog:

@@ -61,6 +61,7 @@ class Watch:
         self._measured_at = 0.0
         self._disk_measured_at = time.monotonic()
         self._heard_at = time.monotonic()
+        self._held_bytes = 0
         self.peak_bytes = 0
 
     def heard(self) -> None:
@@ -79,18 +80,22 @@ class Watch:
         if now - self._heard_at > self._limits.stall_s:
             raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
         used = self._child.usage()
-        self.peak_bytes = max(self.peak_bytes, used.resident_bytes)
+        memory_bytes = used.resident_bytes + self._held_bytes
+        self.peak_bytes = max(self.peak_bytes, memory_bytes)
         if used.num_processes > MAX_PROCESSES:
             raise self._failed("too_many_processes", "The job's process started others without end.")
-        if self._limits.memory_bytes is not None and used.resident_bytes > self._limits.memory_bytes:
+        if self._limits.memory_bytes is not None and memory_bytes > self._limits.memory_bytes:
             raise self._failed("out_of_memory", "The job used more memory than it may.")
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
             self._look_at_disk()
 
     def _look_at_disk(self) -> None:
+        held = self._child.held()
+        self._held_bytes = held.memory_bytes
         used = disk_use(self._folder, stop_at=self._allowed)
-        if used.size_bytes > self._allowed.size_bytes or used.num_files > self._allowed.num_files:
+        size_bytes = used.size_bytes + held.disk_bytes
+        if size_bytes > self._allowed.size_bytes or used.num_files > self._allowed.num_files:
             raise self._failed("disk_allowance_used_up", "The job wrote more files than it may.")
 
     def _failed(self, code: str, message: str) -> AttemptFailed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.domain.states import JobKind, JobPhase
 from sanitizer.progress import Advanced, PhaseFinished, ProgressEvent
 from worker.child_output import (
     MAX_BAD_LINES,
@@ -15,6 +16,7 @@ from worker.child_output import (
     CappedLog,
     EventReader,
 )
+from worker.tracker import Tracker
 
 LINE = b'{"type": "advanced", "phase": "finetune", "done": 1, "total": 2}\n'
 
@@ -38,6 +40,19 @@ def test_lines_become_events_wherever_the_chunks_are_cut() -> None:
 def test_nonsense_is_dropped_and_the_next_event_is_understood() -> None:
     events, _ = read(b"hello\n", b"{}\n", b'{"type": "advanced", "phase": "lunch"}\n', b"\xff\xfe\n", LINE)
     assert len(events) == 1
+
+
+def test_numbers_that_no_row_holds_and_units_that_are_no_words_are_nonsense() -> None:
+    advanced = '{"type": "advanced", "phase": "inspect", "total": 1, %s}\n'
+    said = ['"done": 1' + "0" * 400, '"done": -5', '"done": 1, "rate_unit": "%s"' % ("u" * 41)]
+    tracker = Tracker(JobKind.INSPECT)
+    tracker.begin(JobPhase.INSPECT)
+    reader = EventReader(tracker.apply)
+    reader.feed("".join(advanced % values for values in said).encode())
+    assert reader._num_bad_lines == len(said)
+    assert tracker.snapshot()[1]["step"] is None
+    reader.feed((advanced % '"done": 1, "rate_unit": "bytes", "rate": 1e308').encode())
+    assert tracker.snapshot()[1]["rate_unit"] == "bytes"
 
 
 def test_a_line_longer_than_the_limit_is_dropped_whole_and_never_kept() -> None:
