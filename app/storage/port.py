@@ -137,8 +137,15 @@ class ObjectStore(Protocol):
         """Remove every object under a prefix that ends with a slash; how many there were."""
         ...
 
-    def purge(self, place: str) -> None:
-        """Leave nothing under a folder (`…/`) or of one key: objects, old versions, unfinished uploads."""
+    def list_unfinished(self, place: str) -> list[tuple[str, str]]:
+        """Key and upload id of every unfinished multipart upload under a folder (`…/`) or of one key."""
+        ...
+
+    def purge(self, place: str, *, max_objects: int | None = None) -> bool:
+        """Leave nothing under a folder (`…/`) or of one key: objects, old versions, unfinished uploads.
+
+        With `max_objects` it stops after so many: False, call it again for the rest.
+        """
         ...
 
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:

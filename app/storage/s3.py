@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -251,7 +252,9 @@ class S3Store:
             self._client.delete_object(Bucket=self._bucket, Key=checked_key(key))
 
     def delete_prefix(self, prefix: str) -> int:
-        keys = [item.key for item in self.list_prefix(checked_prefix(prefix))]
+        return self._delete_all([item.key for item in self.list_prefix(checked_prefix(prefix))], prefix)
+
+    def _delete_all(self, keys: Sequence[str], prefix: str) -> int:
         for first in range(0, len(keys), _DELETE_BATCH):
             batch = keys[first : first + _DELETE_BATCH]
             with translated(prefix):
@@ -263,21 +266,30 @@ class S3Store:
                 raise StorageError(f"{prefix}: {len(failed)} objects stay, the first is {failed[0]}")
         return len(keys)
 
-    def purge(self, place: str) -> None:
+    def list_unfinished(self, place: str) -> list[tuple[str, str]]:
+        with translated(place):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=place
+            )
+            found = [
+                (upload["Key"], upload["UploadId"]) for page in pages for upload in page.get("Uploads", ())
+            ]
+        return [(key, upload_id) for key, upload_id in found if place.endswith("/") or key == place]
+
+    def purge(self, place: str, *, max_objects: int | None = None) -> bool:
         folder = place.removesuffix("/")
         checked_key(folder)
         if place == folder:
             self.delete(place)
         else:
-            self.delete_prefix(place)
+            keys = [item.key for item in islice(self.list_prefix(place), max_objects)]
+            self._delete_all(keys, place)
+            if max_objects is not None and len(keys) >= max_objects:
+                return False
         self._delete_versions(place)
-        with translated(place):
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=place
-            )
-            begun = [upload for page in pages for upload in page.get("Uploads", ())]
-        for upload in begun:
-            self.abort_multipart(upload["Key"], upload["UploadId"])
+        for key, upload_id in self.list_unfinished(place):
+            self.abort_multipart(key, upload_id)
+        return True
 
     def _delete_versions(self, place: str) -> None:
         """What a bucket with versioning keeps of objects that were deleted, and the marks of that."""

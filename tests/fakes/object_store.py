@@ -173,13 +173,23 @@ class InMemoryObjectStore:
             self.delete(key)
         return len(keys)
 
-    def purge(self, place: str) -> None:
+    def list_unfinished(self, place: str) -> list[tuple[str, str]]:
+        return [
+            (upload.key, upload_id)
+            for upload_id, upload in self._server.uploads.items()
+            if upload.key == place or (place.endswith("/") and upload.key.startswith(place))
+        ]
+
+    def purge(self, place: str, *, max_objects: int | None = None) -> bool:
         checked_key(place.removesuffix("/"))
-        for stored in list(self.list_prefix(place)):
-            self.delete(stored.key)
-        for upload_id, upload in list(self._server.uploads.items()):
-            if upload.key.startswith(place):
-                self.abort_multipart(upload.key, upload_id)
+        found = [stored.key for stored in self.list_prefix(place)][:max_objects]
+        for key in found:
+            self.delete(key)
+        if max_objects is not None and place.endswith("/") and len(found) >= max_objects:
+            return False
+        for key, upload_id in self.list_unfinished(place):
+            self.abort_multipart(key, upload_id)
+        return True
 
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:
         checked_expiry(expires_s, MAX_DOWNLOAD_URL_S)

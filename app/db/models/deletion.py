@@ -28,6 +28,8 @@ class Deletion(Base):
     """The key that asked; None for an operator and for the retention setting."""
     request_id: Mapped[str | None]
     requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    not_before: Mapped[datetime | None]
+    """The sweeper found that it must wait, or had no more time for it, and comes back from then on."""
     counted_at: Mapped[datetime | None]
     """When what follows was counted: before the first object went, so that a crash loses no figure."""
     num_objects: Mapped[int | None]

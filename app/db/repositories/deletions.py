@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from app.db.models.deletion import Deletion
+from app.db.repositories.job_changes import seconds
 from app.db.repositories.owned import OwnedRepository
 from app.domain.deletions import DeletionPlan, DeletionReason, DeletionSubject
 from app.domain.errors import NotFound
@@ -51,10 +52,29 @@ class DeletionRepository(OwnedRepository[Deletion]):
             raise NotFound("deletion_not_found", f"There is no deletion {id[:64]!r}.", "Check the id.")
         return row
 
-    def unfinished(self, limit: int = 100) -> Sequence[Deletion]:
-        """Of all projects, oldest first."""
-        query = select(Deletion).where(Deletion.finished_at.is_(None)).order_by(Deletion.id).limit(limit)
+    def due(self, limit: int = 100) -> Sequence[Deletion]:
+        """Unfinished ones that need not wait: one of each project, then a second of each, and so on."""
+        now = func.clock_timestamp()
+        since = func.coalesce(Deletion.not_before, Deletion.requested_at)
+        turn = func.row_number().over(partition_by=Deletion.project_id, order_by=(since, Deletion.id))
+        query = (
+            select(Deletion)
+            .where(
+                Deletion.finished_at.is_(None), or_(Deletion.not_before.is_(None), Deletion.not_before <= now)
+            )
+            .order_by(turn, since, Deletion.id)
+            .limit(limit)
+        )
         return self._session.scalars(query).all()
+
+    def postpone(self, deletion_id: str, wait_s: float) -> None:
+        """Not due before then; at its end it comes after those that are due already."""
+        self._session.execute(
+            update(Deletion)
+            .where(Deletion.id == deletion_id)
+            .values(not_before=func.clock_timestamp() + seconds(wait_s))
+            .execution_options(synchronize_session=False)
+        )
 
     def count(self, deletion_id: str, plan: DeletionPlan, *, num_objects: int, num_bytes: int) -> None:
         """Note what is about to go; a second time changes nothing."""

@@ -113,9 +113,9 @@ def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
     reject_subject(session, job, error)
 
 
-def cancel(session: Session, job: Job) -> None:
+def cancel(session: Session, job: Job, data: dict[str, Any] | None = None) -> None:
     """End as cancelled; a checkpoint or data set that the job was to accept is rejected."""
-    move(session, job, JobState.CANCELLED, "cancelled")
+    move(session, job, JobState.CANCELLED, "cancelled", data)
     error = {
         "code": "cancelled",
         "message": "The check was cancelled before it ended.",

@@ -34,7 +34,11 @@ class RetentionRepository:
 
     def end_outputs(self, older_than_days: float, limit: int = 100) -> int:
         """Files of jobs that ended before then."""
-        is_asked = select(Deletion.id).where(Deletion.subject_id == Job.id, Deletion.finished_at.is_(None))
+        is_asked = select(Deletion.id).where(
+            Deletion.project_id == Job.project_id,
+            Deletion.subject_id == Job.id,
+            Deletion.finished_at.is_(None),
+        )
         has_files = select(Artifact.id).where(
             Artifact.job_id == Job.id, Artifact.created_at < _before(older_than_days)
         )

@@ -57,7 +57,7 @@ class SweepRepository:
     def _release(self, job: Job) -> None:
         lost = {"attempt": job.attempt, "lease_owner": job.lease_owner}
         if job.state is JobState.CANCELLING:
-            cancel(self._session, job)
+            cancel(self._session, job, lost)
         elif job.pause_requested_at is not None:
             move(self._session, job, JobState.PAUSED, "paused", lost)
         elif job.attempts_used < job.max_attempts:
@@ -130,12 +130,25 @@ class SweepRepository:
         return [upload.id for upload in uploads]
 
     def abandoned_uploads(self, limit: int = 100) -> Sequence[Upload]:
-        """Cancelled and expired uploads whose multipart upload may still hold bytes."""
+        """Cancelled and expired uploads whose multipart upload may still hold bytes.
+
+        One with an unfinished deletion is left to that, which counts before it takes away.
+        """
+        is_asked = (
+            select(Deletion.id)
+            .where(
+                Deletion.subject_id == Upload.id,
+                Deletion.project_id == Upload.project_id,
+                Deletion.finished_at.is_(None),
+            )
+            .exists()
+        )
         query = (
             select(Upload)
             .where(
                 Upload.state.in_([UploadState.CANCELLED, UploadState.EXPIRED]),
                 Upload.store_upload_id.is_not(None),
+                ~is_asked,
             )
             .limit(limit)
         )
@@ -151,7 +164,11 @@ class SweepRepository:
         A deleted one that an unfinished job reads is left until that job has ended. One with a deletion of
         its own is left to that, which counts before it takes away.
         """
-        is_asked = select(Deletion.id).where(Deletion.subject_id == Checkpoint.id).exists()
+        is_asked = (
+            select(Deletion.id)
+            .where(Deletion.subject_id == Checkpoint.id, Deletion.project_id == Checkpoint.project_id)
+            .exists()
+        )
         in_use = select(Job.id).where(Job.checkpoint_id == Checkpoint.id, Job.state.not_in(TERMINAL)).exists()
         query = (
             select(Checkpoint)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -227,6 +228,29 @@ def test_a_row_cannot_refer_to_another_projects(
         assert is_refused(connection, insert(found), fresh_row(found, ALICE) | {column: theirs})
         if may(connection, found, "UPDATE"):
             assert is_refused(connection, f"UPDATE {table} SET {column} = '{theirs}'")
+
+
+@pytest.mark.parametrize(
+    ("subject", "table"),
+    [("upload", "uploads"), ("checkpoint", "checkpoints"), ("dataset", "datasets"), ("job", "jobs")],
+)
+def test_a_deletion_can_be_asked_for_what_is_the_projects_own_only(
+    engines: dict[Role, Engine], subject: str, table: str
+) -> None:
+    [deletions] = [known for known in OWNED if known.name == "deletions"]
+    mine, theirs = (rows_of(project_id)[table]["id"] for project_id in (ALICE, BOB))
+    row = fresh_row(deletions, ALICE) | {"subject": subject, "reason": "requested", "subject_id": mine}
+    with tried(engines[Role.API], ALICE) as connection:
+        for change in (
+            {"subject_id": theirs},
+            {"subject_id": "nothing"},
+            {"reason": "operator"},
+            {"subject": "project", "subject_id": ALICE},
+            {"subject": "job_outputs"},
+            {"finished_at": datetime.now(UTC), "num_objects": 7},
+        ):
+            assert is_refused(connection, insert(deletions), row | change), change
+        assert not is_refused(connection, insert(deletions), row)
 
 
 def test_the_project_of_one_transaction_is_forgotten_by_the_next(engines: dict[Role, Engine]) -> None:

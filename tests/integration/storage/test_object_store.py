@@ -183,6 +183,18 @@ def test_purging_a_folder_leaves_no_object_and_no_unfinished_upload(store: Objec
     assert list(store.list_prefix(prefix)) == []
 
 
+def test_purging_can_stop_after_so_many_and_go_on(store: ObjectStore, prefix: str) -> None:
+    for number in range(5):
+        store.put_bytes(f"{prefix}job/{number}", b"1")
+    begun = store.create_multipart(f"{prefix}job/half")
+    assert store.list_unfinished(f"{prefix}job/") == [(f"{prefix}job/half", begun)]
+    assert store.list_unfinished(f"{prefix}job/half") == [(f"{prefix}job/half", begun)]
+    assert store.list_unfinished(f"{prefix}job/ha") == [], "of that key, not of a longer one"
+    assert [store.purge(f"{prefix}job/", max_objects=2) for _ in range(3)] == [False, False, True]
+    assert list(store.list_prefix(prefix)) == []
+    assert store.list_unfinished(f"{prefix}job/") == []
+
+
 def test_purging_takes_old_versions_too(object_store: S3Store, stack: Stack, prefix: str) -> None:
     """Where an operator has turned versioning on."""
     settings = stack.settings().storage

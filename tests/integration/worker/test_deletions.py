@@ -12,14 +12,16 @@ from sqlalchemy import Engine, text
 from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.roles import Role
-from app.db.session import build_engine
+from app.db.session import Database, build_engine
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.errors import NotFound
+from app.domain.ids import new_id
 from app.domain.object_keys import output_attempt_prefix, project_prefixes, state_prefix
 from app.domain.states import DatasetKind, JobState, UploadPurpose
 from app.settings import RetentionSettings
 from app.storage.errors import StoreUnavailable
 from tests.integration.worker.world import World
+from worker.deleting import carry_out_deletions
 from worker.sweeper import SweepOptions, sweep_once
 
 
@@ -98,7 +100,7 @@ def test_of_a_deleted_job_no_row_and_no_object_is_left_and_the_receipt_tells(
     sweep(world)
     found = receipt(world, asked)
     assert found.finished_at is not None
-    assert found.num_objects == len(before)
+    assert found.num_objects == len(before) + 1, "a part of an upload that nobody completed counts, too"
     assert found.num_bytes is not None
     assert found.num_bytes > sum(len(body) for body in files.values())
     assert found.digests is not None
@@ -123,7 +125,7 @@ def test_killed_between_any_two_steps_it_goes_on_and_the_figures_stay(world: Wor
         def __getattr__(self, name: str) -> Any:
             return getattr(world.store, name)
 
-        def purge(self, place: str) -> None:
+        def purge(self, place: str, *, max_objects: int | None = None) -> bool:
             for key in world.keys(place)[:1]:
                 world.store.delete(key)
             raise StoreUnavailable("killed")
@@ -162,6 +164,8 @@ def test_a_checkpoint_takes_upload_weights_and_inspection_with_it_and_its_jobs_s
     later = ask(world, DeletionSubject.JOB, job.id)
     sweep(world)
     assert receipt(world, later).finished_at is not None
+    assert rows_naming(engine, checkpoint_id) == {}, "the last job took the empty rows with it"
+    assert rows_naming(engine, before.upload_id) == {}
 
 
 def test_a_checkpoint_that_no_job_reads_goes_to_the_last_row(world: World, engine: Engine) -> None:
@@ -191,7 +195,9 @@ def test_shards_go_with_the_last_data_set_that_is_made_of_them(world: World) -> 
     assert world.keys(upload.object_key) == []
 
 
-def test_nothing_goes_while_a_worker_that_lost_its_lease_may_still_be_writing(world: World) -> None:
+def test_nothing_goes_while_a_worker_that_lost_its_lease_may_still_be_writing(
+    world: World, engine: Engine
+) -> None:
     job = world.audit_job(max_attempts=1)
     with world.database.unit_of_work() as unit:
         assert unit.attempts.claim(job.id, owner="frozen", lease_s=60)
@@ -201,8 +207,94 @@ def test_nothing_goes_while_a_worker_that_lost_its_lease_may_still_be_writing(wo
     asked = ask(world, DeletionSubject.JOB, job.id)
     sweep(world, leftovers_after_s=900.0)
     assert receipt(world, asked).finished_at is None
+    assert receipt(world, asked).not_before is not None
+    wait_no_more(engine)
     sweep(world)
     assert receipt(world, asked).finished_at is not None
+
+
+def test_of_a_cancelled_job_nothing_goes_if_its_worker_was_lost(world: World) -> None:
+    job = world.audit_job()
+    with world.database.unit_of_work() as unit:
+        assert unit.attempts.claim(job.id, owner="frozen", lease_s=60)
+    with world.hands.unit_of_work() as unit:
+        unit.jobs.request_cancel(world.project_id, job.id)
+    world.expire_lease(job.id)
+    sweep(world)
+    assert world.job(job.id).state is JobState.CANCELLED
+    asked = ask(world, DeletionSubject.JOB, job.id)
+    sweep(world, leftovers_after_s=900.0)
+    assert receipt(world, asked).finished_at is None
+
+
+def test_a_job_whose_worker_let_go_of_it_by_itself_is_deleted_at_once(world: World) -> None:
+    checkpoint, inspection = world.checkpoint(b"GIF89a")
+    with world.database.unit_of_work() as unit:
+        claimed = unit.attempts.claim(inspection.id, owner="well", lease_s=60)
+        assert claimed is not None
+        unit.attempts.finish_failed(inspection.id, claimed.attempt, error={"code": "unknown_format"})
+    asked = ask(world, DeletionSubject.CHECKPOINT, checkpoint.id)
+    sweep(world, leftovers_after_s=900.0)
+    assert receipt(world, asked).finished_at is not None
+
+
+def test_a_deletion_cannot_take_what_belongs_to_another_project(world: World, hands: Database) -> None:
+    other = World(world.database, world.store, world.folder / "other", hands=hands)
+    job = world.audit_job()
+    with hands.unit_of_work() as unit:
+        unit.jobs.request_cancel(world.project_id, job.id)
+    world.store.put_bytes(output_attempt_prefix(world.project_id, job.id, 1) + "report.json", b"theirs")
+    things = {
+        DeletionSubject.JOB: job.id,
+        DeletionSubject.JOB_OUTPUTS: job.id,
+        DeletionSubject.CHECKPOINT: str(job.checkpoint_id),
+        DeletionSubject.DATASET: str(job.labelled_dataset_id),
+        DeletionSubject.PROJECT: world.project_id,
+    }
+    before = world.keys(f"outputs/{world.project_id}/"), world.job(job.id).version
+    with hands.unit_of_work() as unit:
+        forged = [
+            unit.deletions.ask(other.project_id, subject, subject_id, reason=DeletionReason.REQUESTED).id
+            for subject, subject_id in things.items()
+        ]
+    carry_out_deletions(world.database, world.store, grace_s=0.0)
+    assert {receipt(other, deletion_id).num_objects for deletion_id in forged} == {0}
+    assert (world.keys(f"outputs/{world.project_id}/"), world.job(job.id).version) == before
+    with hands.unit_of_work() as unit:
+        assert unit.checkpoints.get(world.project_id, str(job.checkpoint_id)).canonical_prefix
+        assert unit.datasets.get(world.project_id, str(job.labelled_dataset_id)).files
+
+
+def test_the_deletions_of_one_project_hold_up_no_others(world: World, hands: Database) -> None:
+    other = World(world.database, world.store, world.folder / "other", hands=hands)
+    mine = [_ask_for_nothing(world) for _ in range(105)]
+    theirs = _ask_for_nothing(other)
+    with world.database.unit_of_work() as unit:
+        due = [row.id for row in unit.deletions.due(100)]
+        assert set(due[:2]) == {mine[0], theirs}, "each project's first comes before anybody's second"
+        for deletion_id in mine:
+            unit.deletions.postpone(deletion_id, 60)
+        assert [row.id for row in unit.deletions.due(100)] == [theirs]
+
+
+def test_a_sweep_that_has_no_more_time_goes_on_next_time_and_others_come_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(world)  # what other tests left
+    monkeypatch.setattr("worker.deleting._OBJECTS_AT_ONCE", 1)
+    checkpoint_id = world.accepted_checkpoint()
+    prefix = f"checkpoints/{world.project_id}/{checkpoint_id}/"
+    assert len(world.keys(prefix)) == 2
+    asked = ask(world, DeletionSubject.CHECKPOINT, checkpoint_id)
+    later = _ask_for_nothing(world)
+    for _ in range(2):
+        carry_out_deletions(world.database, world.store, grace_s=0.0, for_s=0.0)
+    assert len(world.keys(prefix)) == 1
+    assert receipt(world, later).finished_at is not None
+    sweep(world)
+    assert world.keys(prefix) == []
+    assert receipt(world, asked).finished_at is not None
+    assert receipt(world, asked).num_objects == 3
 
 
 def test_of_a_deleted_project_the_receipt_and_the_trail_are_left(world: World, engine: Engine) -> None:
@@ -267,6 +359,19 @@ def test_retention_takes_what_no_job_ever_read_and_what_was_rejected(world: Worl
         assert unit.checkpoints.get(world.project_id, used).canonical_prefix
         assert unit.checkpoints.get(world.project_id, fresh).canonical_prefix
     assert world.keys(f"checkpoints/{world.project_id}/{unused}/") == []
+
+
+def wait_no_more(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE deletions SET not_before = NULL"))
+
+
+def _ask_for_nothing(world: World) -> str:
+    with world.hands.unit_of_work() as unit:
+        row = unit.deletions.ask(
+            world.project_id, DeletionSubject.UPLOAD, new_id("upl"), reason=DeletionReason.REQUESTED
+        )
+    return row.id
 
 
 def _validate_job(world: World, dataset_id: str) -> str:
