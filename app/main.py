@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from typing import TypedDict
 
 import uvicorn
 from fastapi import FastAPI
@@ -43,11 +44,16 @@ from app.db.session import Database, build_engine
 from app.logs import configure_logging
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
-from app.settings import Settings, load_settings
+from app.settings import ApiSettings, Settings, load_settings
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 
 _PING_AFTER_IDLE_S = 1.0
+
+
+class BelievedProxies(TypedDict):
+    proxy_headers: bool
+    forwarded_allow_ips: list[str]
 
 
 def create_app(
@@ -172,6 +178,14 @@ def build() -> FastAPI:
     return create_app(settings)
 
 
+def believed_proxies(api: ApiSettings) -> BelievedProxies:
+    """uvicorn's options. Its own default believes whatever is said from 127.0.0.1, a proxy or not."""
+    return {
+        "proxy_headers": bool(api.trusted_proxies),
+        "forwarded_allow_ips": list(api.trusted_proxies),
+    }
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
     api = load_settings().api
@@ -187,6 +201,7 @@ def main() -> None:
             timeout_graceful_shutdown=5,
             server_header=False,
             access_log=False,
+            **believed_proxies(api),
         )
 
 

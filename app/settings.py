@@ -7,11 +7,21 @@ process refuses to start with a secret that is printed in this file. Knows nothi
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.dataset_references import is_prefix, opened_to_all
@@ -143,10 +153,22 @@ class ApiSettings(Group):
     """For every route but the streaming upload."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)
     idempotency_ttl_s: PositiveInt = 24 * 3600
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose `X-Forwarded-For` is believed. None: where a request comes from is the
+    other end of its connection, whatever it says."""
     num_processes: PositiveInt = 1
     """That serve requests on one port. One uses about one core; see docs/performance-api.md."""
     key_cache_s: float = Field(default=2.0, ge=0, le=10)
     """How long a recognised key is believed without asking again: a revocation is that late at most."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for text in given:
+            ip_network(
+                text, strict=False
+            )  # a ValueError that says what is wrong; no `*`: everybody could lie
+        return given
 
 
 class QuotaSettings(Group):

@@ -22,7 +22,8 @@ from app.logs import bind, get_logger
 
 log = get_logger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
+_REQUEST_ID = re.compile(r"(?!req_)[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
+"""What a caller may call its request. `req_` stands before our own only: another id is the caller's word."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})

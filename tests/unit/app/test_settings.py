@@ -107,6 +107,12 @@ def test_a_prefix_of_each_projects_own_must_not_lie_below_a_shared_one(
         load(monkeypatch, DATASETS__ALLOWED_PREFIXES=f'["{own}", "s3://bucket/data/"]')
 
 
+@pytest.mark.parametrize("proxy", ["*", "proxy.example", "10.0.0.0/40", ""])
+def test_a_trusted_proxy_is_an_address_or_a_network(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        load(monkeypatch, API__TRUSTED_PROXIES=f'["{proxy}"]')
+
+
 def test_a_lease_must_outlive_missed_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match="three times"):
         load(monkeypatch, JOBS__LEASE_S="30", JOBS__HEARTBEAT_S="20")
