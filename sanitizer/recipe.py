@@ -25,7 +25,7 @@ def _not_text_or_truth(value: Any) -> Any:
 
 
 NUMBER = BeforeValidator(_not_text_or_truth)
-"""On every number: "3" and true are mistakes, not ways to write 3 and 1. It stands behind the bounds, which do
+"""On every number: "3" and true are mistakes, not ways to write 3 and 1. Behind the bounds, which do
 not become minimum and maximum in the JSON schema otherwise."""
 
 Number = Annotated[float, NUMBER]
