@@ -9,6 +9,7 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
     truncated_shard         a tar file that ends inside a member
     compressed_shard        a compressed tar file
     data_after_end          a tar file that goes on after its end
+    ambiguous_shard         a tar file whose headers programs understand in different ways
     too_many_members        more than two million members in one shard
     too_many_samples        more than fifty million samples
     bad_manifest            a CSV that cannot be parsed, or without an image column

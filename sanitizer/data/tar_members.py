@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from sanitizer.data.tar_extensions import KINDS, Extensions, ambiguous
 from sanitizer.errors import DatasetRejected
 
 BLOCK = 512
 MAX_MEMBERS = 2_000_000
-MAX_NAME_BYTES = 4096
-MAX_PAX_BYTES = 65_536
 _CHUNK_BYTES = 1 << 20
 
 _REGULAR = (b"0", b"\0", b"7")
@@ -39,20 +38,19 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
     """Yield the members of the tar file open at `descriptor`, in order.
 
     Raises DatasetRejected: `compressed_shard`, `not_a_shard`, `truncated_shard`, `too_many_members`,
-    `data_after_end`.
+    `data_after_end`, `ambiguous_shard`.
     """
     total = os.fstat(descriptor).st_size
     _refuse_other_formats(os.pread(descriptor, 262, 0), shard)
     position, num_members = 0, 0
-    long_name: bytes | None = None
-    pax: dict[bytes, bytes] = {}
+    extensions = Extensions(descriptor, shard)
     while position < total:
         header = os.pread(descriptor, BLOCK, position)
         if len(header) < BLOCK:
             raise _truncated(shard, position)
         if not header.strip(b"\0"):
             _check_nothing_follows(descriptor, position, shard)
-            return
+            break
         num_members += 1
         if num_members > MAX_MEMBERS:
             raise DatasetRejected(
@@ -64,17 +62,15 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
         size = _checked_size(header, shard, position)
         kind = header[156:157]
         data_at = position + BLOCK
-        if kind in {b"L", b"K", b"x", b"g"}:
+        if kind in KINDS:
             position = _after(data_at, size, total, shard)
-            if kind == b"L":
-                long_name = _small(descriptor, data_at, size, MAX_NAME_BYTES, shard).rstrip(b"\0")
-            elif kind == b"x":
-                pax = _pax_records(_small(descriptor, data_at, size, MAX_PAX_BYTES, shard))
+            extensions.take(kind, data_at, size)
             continue
-        if b"size" in pax:
-            size = _number(pax[b"size"], 10, shard, position)
-        raw_name = pax.get(b"path") or long_name or _short_name(header)
-        long_name, pax = None, {}
+        _refuse_two_readings(header, kind, size, shard, position)
+        given_name, given_size = extensions.give(position, is_file=kind in _REGULAR)
+        if given_size is not None:
+            size = _number(given_size, 10, shard, position)
+        raw_name = _short_name(header) if given_name is None else given_name
         is_file = kind in _REGULAR and not raw_name.endswith(b"/")
         has_data = kind in _REGULAR or kind not in b"123456"
         position = _after(data_at, size, total, shard) if has_data else data_at
@@ -84,6 +80,19 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
             data_at,
             size,
         )
+    extensions.check_none_waits(position)
+
+
+def _refuse_two_readings(header: bytes, kind: bytes, size: int, shard: str, position: int) -> None:
+    """Fields that tarfile, GNU tar and we would not all understand alike."""
+    if header[257:263] != b"ustar\0" and header[345:500].strip(b"\0") and kind != b"S":
+        raise ambiguous(
+            shard, position, "has a member with a second part of its name, in a dialect without any"
+        )
+    if kind == b"S" and header[482:483] != b"\0":
+        raise ambiguous(shard, position, "has a sparse member with more headers behind its own")
+    if kind in _REGULAR and header[:100].split(b"\0", 1)[0].endswith(b"/") and (kind != b"\0" or size):
+        raise ambiguous(shard, position, "has a file that is named like a folder")
 
 
 def _refuse_other_formats(head: bytes, shard: str) -> None:
@@ -148,27 +157,6 @@ def _after(data_at: int, size: int, total: int, shard: str) -> int:
     if data_at + size > total:
         raise _truncated(shard, data_at)
     return data_at + -(-size // BLOCK) * BLOCK
-
-
-def _small(descriptor: int, offset: int, size: int, limit: int, shard: str) -> bytes:
-    if size > limit:
-        raise _damaged(shard, offset)
-    return os.pread(descriptor, size, offset)
-
-
-def _pax_records(data: bytes) -> dict[bytes, bytes]:
-    """`length key=value\\n` records; stops at the first that is malformed."""
-    records: dict[bytes, bytes] = {}
-    position = 0
-    while position < len(data):
-        digits, _, _ = data[position : position + 20].partition(b" ")
-        if not digits.isdigit() or not 0 < int(digits) <= len(data) - position:
-            break
-        record = data[position + len(digits) + 1 : position + int(digits) - 1]
-        key, _, value = record.partition(b"=")
-        records[key] = value
-        position += int(digits)
-    return records
 
 
 def _truncated(shard: str, position: int) -> DatasetRejected:
