@@ -88,7 +88,7 @@ class EventReader:
 
 
 def _is_sensible(event: ProgressEvent) -> bool:
-    """Whether its numbers are counts that a row can hold, and its units are words. Sentences are cut later."""
+    """Whether its numbers are counts that a row can hold and its units words. Sentences are cut later."""
     if isinstance(event, Advanced):
         unit, counts = event.rate_unit, (event.done, event.total)
     elif isinstance(event, PhaseStarted):

@@ -12,13 +12,12 @@ ours. Levels of isolation, strongest first:
     network   user and network namespaces: no network
     none      where the kernel allows neither
 
-Below `full` this process stays beside the program, as the leader of its session: it alone outlives the
-worker by a moment, to kill all the others, which no signal at a parent's death reaches.
+Below `full` this process stays beside the program, leading its session: it outlives the worker by a moment,
+to kill all the others, which no signal at a parent's death reaches.
 
-On every level: dies with the worker, no new privileges, no capabilities in the
-namespace, resource limits, no core dumps; no file but those of the list (Landlock, where the kernel has it)
-and no system call that the program refuses (seccomp, see worker.syscall_filter). Raises nothing to its
-caller: it exits with SETUP_FAILED and a line on stderr.
+On every level: dies with the worker, no new privileges, no capabilities in the namespace, resource limits, no
+core dumps; no file but those of the list (Landlock, where the kernel has it) and no system call that the program
+refuses (seccomp, see worker.syscall_filter). Raises nothing: it exits with SETUP_FAILED and a line on stderr.
 """
 
 from __future__ import annotations
@@ -189,9 +188,7 @@ def _become(command: list[str], options: dict[str, Any]) -> NoReturn:
         room = bounded + 2 if name == "CPU" and hard == resource.RLIM_INFINITY else bounded
         resource.setrlimit(number, (bounded, room))
     for capability in range(64):
-        _libc.prctl(
-            _PR_CAPBSET_DROP, capability, 0, 0, 0
-        )  # refused where we have none: then it is not needed
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused where we have none: not needed then
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
