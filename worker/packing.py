@@ -2,7 +2,8 @@
 
 All of it lies in one folder out of the child's reach, and this folder is what is signed and what is uploaded,
 byte for byte. SHA256SUMS lists everything but itself and the signature; the signature covers everything
-but itself. Knows no store.
+but itself, the public half of the key that made it included: with that a reader who trusts no key yet
+still notices a changed signature. Knows no store.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from worker.transfer import file_sha256, interruptible
 
 SUMS_NAME = "SHA256SUMS"
 SIGNATURE_NAME = "model.sig"
-RESERVED = frozenset({SUMS_NAME, STATEMENT_NAME, SIGNATURE_NAME})
+PUBLIC_KEY_NAME = "model.sig.pub.pem"
+RESERVED = frozenset({SUMS_NAME, STATEMENT_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
 """Names that the child's files may not have: what they say is ours to say."""
 
 
@@ -32,6 +34,7 @@ class Signer(Protocol):
     """Signs a folder; see `worker.signing.ModelSigner`."""
 
     key_sha256: str
+    public_pem: bytes
 
     def sign(self, folder: Path, sha256: dict[str, str], /) -> Path: ...
 
@@ -76,6 +79,8 @@ class Packing:
             job, staged, report, self.sha256, sizes, ended_at=ended_at, signing_key_sha256=key
         )
         self._add(STATEMENT_NAME, statement)
+        if signer is not None:
+            self._add(PUBLIC_KEY_NAME, signer.public_pem)
         self._add_sums()
         if signer is not None:
             path = interruptible(partial(signer.sign, self._folder, dict(self.sha256)), self._check)

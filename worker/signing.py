@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from model_signing import hashing, signing
 
-from worker.signing_keys import SigningKeyUnusable, key_sha256, load_private_key
+from worker.signing_keys import SigningKeyUnusable, key_sha256, load_private_key, public_pem
 
 SIGNATURE_NAME = "model.sig"
 
@@ -42,6 +42,8 @@ class ModelSigner:
             raise SigningKeyUnusable(f"The signing key {key_file} cannot be used: {error}") from error
         self.key_sha256 = key_sha256(self._public_key)
         """The key's id."""
+        self.public_pem = public_pem(self._public_key)
+        """What goes beside a signature."""
 
     def sign(self, folder: Path, sha256: Mapping[str, str]) -> Path:
         """Write model.sig over all files of `folder`; returns its path. Takes a megabyte of memory.

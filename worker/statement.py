@@ -5,7 +5,8 @@
                      when, by which attempt at which job, the report and its verdict, and the key that signs
 
 Times are the database's. What the supervisor saw itself and what the job's process told it are kept apart:
-`made_with.told_by_the_process` and `verdict` are the process's words, out of report.json.
+`made_with.told_by_the_process`, `told_by_the_process` and `verdict` are the process's words, out of
+report.json, so that no figure there stands alone.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 """A name, not an address: nothing is served there."""
 
 _ORDERED = ("recipe", "audit", "policy", "output_layout", "seed")
+_OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 
 
@@ -73,10 +75,32 @@ def statement_json(
             },
             "report": {"name": REPORT_NAME, "digest": {"sha256": sha256[REPORT_NAME]}},
             "verdict": {"outcome": report.verdict.outcome, "reason": report.verdict.reason},
+            "told_by_the_process": _told(report),
             "signing_key_sha256": signing_key_sha256,
         },
     }
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _told(report: Report) -> dict[str, Any]:
+    """Of the report what nothing else of the statement and no arithmetic can be held against."""
+    return {
+        "checkpoint": {name: getattr(report.checkpoint, name) for name in _OF_CHECKPOINT}
+        | {
+            "declared": asdict(report.checkpoint.declared),
+            "scanners": [asdict(one) for one in report.checkpoint.scanners],
+        },
+        "data": [{"num_skipped": one.num_skipped, "num_classes": one.num_classes} for one in report.data],
+        "triggers": [one.trigger_sha256 for one in report.before.attacks],
+        "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
+        "verdict": {
+            "attacks": [asdict(one) for one in report.verdict.attacks],
+            "clean_accuracy": asdict(report.verdict.clean_accuracy)
+            if report.verdict.clean_accuracy
+            else None,
+        },
+        "warnings": list(report.warnings),
+    }
 
 
 def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:

@@ -33,17 +33,20 @@ def verify(
 ) -> None:
     """Check offline that a job's files are whole, fit each other and are signed by a key that you trust.
 
-    Without a key everything but the signature is checked. Status 0: all that could be checked holds, which
-    for an unsigned folder proves little; read what is said. 8: something is not as it should be. 11: the
-    folder, the input or a key cannot be read.
+    Without a key the signature is checked against the key that lies beside it, which nobody vouches for.
+    Status 0: all that could be checked holds, which without a trusted key proves little; read what is said.
+    8: something is not as it should be. 11: the folder, the input or a key cannot be read.
     """
     trusted: list[PublicKey] = [keys.load(path) for path in key or ()]
     if key_folder is not None:
         trusted += keys.load_folder(key_folder)
+    if any(one.path.resolve().parent == folder.resolve() for one in trusted):
+        raise typer.BadParameter(
+            "A key that came with the files proves nothing. Give one that came to you another way.",
+            param_hint="--key",
+        )
     found = verification.verify(folder, keys=trusted, input_file=original)
     output = Output(is_json=as_json)
-    if not found.holds:
-        output.note(sentences.headline(found))
     output.result(document(found), plain_text(found))
     if not found.holds:
         raise typer.Exit(ExitCode.NOT_VERIFIED)

@@ -1,7 +1,10 @@
 """Whether a report's figures fit: every share its counts, counts each other, after what was before.
 
 One figure changed by hand does not fit the rest, and is named, even where nothing is signed and every sum was
-made anew. Who changes all figures that depend on each other passes: only a signature tells that.
+made anew: here, or by what else is checked (verdicts, training, scanners, and the statement, which has copies
+of what stands alone in a report: inputs, order, trigger digests, scanners, warnings). Who changes all that
+hangs together, copies in the statement included, passes: only a signature tells that. Held against nothing:
+`created_at`, `skipped_examples` and `vouched_for`, which are no figures.
 """
 
 from __future__ import annotations

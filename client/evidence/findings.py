@@ -7,9 +7,11 @@ from dataclasses import dataclass
 SUMS_NAME = "SHA256SUMS"
 STATEMENT_NAME = "statement.json"
 SIGNATURE_NAME = "model.sig"
+PUBLIC_KEY_NAME = "model.sig.pub.pem"
 REPORT_NAME = "report.json"
 WEIGHTS_NAME = "model.safetensors"
 CURVE_NAME = "training_curve.json"
+CONFIG_NAME = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)

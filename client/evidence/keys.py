@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from client.errors import Unreadable
 from client.evidence.reading import Malformed, read_small
 
-_MAX_KEY_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 _MAX_KEYS = 256
 
 
@@ -41,16 +41,24 @@ def load(path: Path) -> PublicKey:
     """Raises Unreadable, with a sentence, for anything but a P-256 public key in PEM."""
     try:
         # A trusted key may be a link; what is checked here is only that it is no gigabyte.
-        content = read_small(path.resolve(), _MAX_KEY_BYTES)
+        content = read_small(path.resolve(), MAX_BYTES)
         if b"PRIVATE KEY" in content:
             raise Unreadable(
                 f"{path} is a private key. Whoever checks needs the public one; keep this one secret."
             )
+        return parse(content, path)
+    except Malformed as error:
+        raise Unreadable(f"{path} {error}.") from error
+
+
+def parse(content: bytes, path: Path) -> PublicKey:
+    """The key in PEM that `path` holds. Raises Malformed, whose message goes on after the path."""
+    try:
         key = load_pem_public_key(content)
-    except (Malformed, ValueError, UnsupportedAlgorithm) as error:
-        raise Unreadable(f"{path} is no public key in PEM.") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Malformed("is no public key in PEM") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise Unreadable(f"{path} is not a public key of the kind that signs here (P-256).")
+        raise Malformed("is not a public key of the kind that signs here (P-256)")
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(

@@ -72,9 +72,17 @@ class Verdict(_Part):
     clean_accuracy: PartVerdict | None
 
 
+class Scanner(_Part):
+    name: str
+    verdict: str
+    num_issues: Count
+    issues: list[str]
+
+
 class CheckpointInput(_Part):
     upload_sha256: str | None
     weights_sha256: str
+    scanners: list[Scanner] = []
 
 
 class DataInput(_Part):

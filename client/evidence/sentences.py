@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from client.evidence.signature import SignatureState
 from client.evidence.verification import Verification
+
+_SINCE: dict[SignatureState, str] = {
+    "signed": "the holder of that key signed them",
+    "unchecked": "whoever made the key that lies beside them signed them",
+    "unsigned": "the list of digests was made",
+}
 
 
 def headline(found: Verification) -> str:
@@ -16,8 +23,8 @@ def headline(found: Verification) -> str:
         )
     if found.signature == "unchecked":
         return (
-            f"SIGNATURE NOT CHECKED: these {found.num_files} files fit each other and are signed, they say, "
-            f"by {_key(found)}; without that key nobody vouches for them. Give it with --key."
+            f"SIGNER NOT CHECKED: these {found.num_files} files fit each other and were signed with the key "
+            f"that lies beside them, {_key(found)}; nobody vouches for it. Give one you trust with --key."
         )
     return (
         f"UNSIGNED: these {found.num_files} files fit each other, but nobody vouches for them: whoever could "
@@ -33,7 +40,7 @@ def proven(found: Verification) -> list[str]:
     says = "The signed statement says" if found.signature == "signed" else "The statement says, unproven,"
     upload = facts.checkpoint.upload.digest.sha256
     sentences = [
-        "No file is missing, added or changed since the list of digests was made.",
+        f"No file is missing, added or changed since {_SINCE[found.signature]}.",
         "The report's shares follow from their counts, its counts fit, and its verdict follows from them.",
         f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
         f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",

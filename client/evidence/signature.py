@@ -24,6 +24,7 @@ MAX_BYTES = 1024 * 1024
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 T = TypeVar("T", bound=BaseModel)
 SignatureState = Literal["signed", "unsigned", "unchecked", "invalid"]
+"""By a trusted key; none there; whole, by the key that lies beside it and was not given; wrong."""
 
 
 class _Strict(BaseModel):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.evidence.findings import (
+    PUBLIC_KEY_NAME,
     REPORT_NAME,
     SIGNATURE_NAME,
     STATEMENT_NAME,
@@ -22,7 +24,7 @@ from client.evidence.report import Report
 PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
-_ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME})
+_ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
 
 
 class _Part(BaseModel):
@@ -100,6 +102,17 @@ class VerdictFacts(_Part):
     reason: str
 
 
+class ToldFacts(_Part):
+    """What the job's process told and nothing else can be held against: copies of the report's."""
+
+    checkpoint: dict[str, Any]
+    data: list[dict[str, Any]]
+    triggers: list[str]
+    resumed_from_steps: list[int] | None
+    verdict: dict[str, Any]
+    warnings: list[str]
+
+
 class Predicate(_Part):
     job: JobFacts
     checkpoint: CheckpointFacts
@@ -108,6 +121,7 @@ class Predicate(_Part):
     made_with: dict[str, Any]
     report: Resource
     verdict: VerdictFacts
+    told_by_the_process: ToldFacts
     signing_key_sha256: Sha256 | None
 
 
@@ -167,6 +181,24 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
         yield from _differing((f"data[{index}].sha256", told.sha256, fact.sha256))
         if fact.num_samples is not None:
             yield from _differing((f"data[{index}].num_samples", told.num_samples, fact.num_samples))
+    yield from _compare_told(facts.told_by_the_process, report, document)
+
+
+def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+    checkpoint = document["checkpoint"]
+    for name in ("layout", "architecture", "declared", "findings", "scanners"):
+        yield from _differing((f"checkpoint.{name}", checkpoint.get(name), facts.checkpoint.get(name)))
+    for index, (told, fact) in enumerate(zip_longest(document["data"], facts.data, fillvalue={})):
+        for name in ("num_skipped", "num_classes"):
+            yield from _differing((f"data[{index}].{name}", told.get(name), fact.get(name)))
+    for name in ("attacks", "clean_accuracy"):
+        yield from _differing((f"verdict.{name}", document["verdict"].get(name), facts.verdict.get(name)))
+    training = document.get("training") or {}
+    yield from _differing(
+        ("before.attacks", [one.trigger_sha256 for one in report.before.attacks], facts.triggers),
+        ("training.resumed_from_steps", training.get("resumed_from_steps"), facts.resumed_from_steps),
+        ("warnings", report.warnings, facts.warnings),
+    )
 
 
 def _weights(checkpoint: CheckpointFacts) -> str | None:

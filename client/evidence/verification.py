@@ -5,15 +5,19 @@ Needs the folder, and public keys where a signature is to be believed: no server
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from client.errors import Unreadable
-from client.evidence import figures, signature, statement, sums, training, verdicts
+from client.evidence import figures, scanners, signature, statement, sums, training, verdicts
 from client.evidence.findings import (
+    CONFIG_NAME,
     CURVE_NAME,
+    PUBLIC_KEY_NAME,
     REPORT_NAME,
     SIGNATURE_NAME,
     STATEMENT_NAME,
@@ -21,7 +25,9 @@ from client.evidence.findings import (
     WEIGHTS_NAME,
     Finding,
 )
+from client.evidence.keys import MAX_BYTES as MAX_KEY_BYTES
 from client.evidence.keys import PublicKey
+from client.evidence.keys import parse as parse_key
 from client.evidence.reading import MAX_JSON_BYTES, Malformed, parse_json, read_small, sha256_of, sizes_of
 from client.evidence.report import Report
 from client.evidence.report import parse as parse_report
@@ -34,7 +40,8 @@ _NEEDED = (REPORT_NAME, STATEMENT_NAME, SUMS_NAME)
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What was found. `signature` is "signed" only where a trusted key made it and it covers every file."""
+    """What was found. `signature` is "signed" only where a trusted key made it and it covers every file;
+    "unchecked" where it covers every file and was made with the key that lies beside it, whosever that is."""
 
     folder: Path
     num_files: int
@@ -134,26 +141,49 @@ def _signature(
             _add(check, "is missing, though the statement says that the folder was signed")
         elif keys:
             _add(check, "is missing: the folder is not signed, and a key was given")
+        if named is None and PUBLIC_KEY_NAME in check.sizes:
+            check.findings.append(
+                Finding(file=PUBLIC_KEY_NAME, message="belongs to a signature; none is there")
+            )
         return "unsigned", named
     read = check.read(SIGNATURE_NAME, signature.parse, signature.MAX_BYTES)
     if read is None:
         return "invalid", named
     differing = list(read.compare(check.sha256))
     check.findings += differing
-    if not keys:
-        return ("invalid" if differing else "unchecked"), named
+    candidates = keys or _key_beside(check)
+    if not candidates:
+        return "invalid", named
     try:
-        key = read.key_of(keys)
+        key = read.key_of(candidates)
     except Malformed as error:
         _add(check, str(error))
         return "invalid", named
     if key is None:
-        _add(check, "was made with a key that is not among those given")
+        others = "among those given" if keys else f"the one in {PUBLIC_KEY_NAME}"
+        _add(check, f"was made with a key that is not {others}")
         return "invalid", named
     if stated is not None and named != key.sha256:
         _add(check, f"was made with the key {key.sha256}, and the statement names another or none")
         return "invalid", named
-    return ("invalid" if differing else "signed"), key.sha256
+    if differing:
+        return "invalid", key.sha256
+    return ("signed" if keys else "unchecked"), key.sha256
+
+
+def _key_beside(check: _Check) -> list[PublicKey]:
+    """The key that came with the files. It proves that the signature is whole, and nothing of who made it."""
+    if PUBLIC_KEY_NAME not in check.sizes:
+        check.findings.append(
+            Finding(
+                file=PUBLIC_KEY_NAME,
+                message=f"is missing; without it and without a key nothing can be said of {SIGNATURE_NAME}",
+            )
+        )
+        return []
+    path = check.folder / PUBLIC_KEY_NAME
+    key = check.read(PUBLIC_KEY_NAME, partial(parse_key, path=path), MAX_KEY_BYTES)
+    return [] if key is None else [key]
 
 
 def _add(check: _Check, message: str) -> None:
@@ -172,6 +202,7 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
     yield from figures.check(report)
     yield from verdicts.check(report)
     yield from training.check(report)
+    yield from scanners.check(report)
     yield from _beside(check, report, document)
     if stated is not None:
         yield from statement.compare_report(stated, report, document)
@@ -186,6 +217,13 @@ def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Itera
             yield Finding(
                 file=REPORT_NAME, where="after.weights_sha256", message=f"is not that of {WEIGHTS_NAME}"
             )
+    config = check.read(CONFIG_NAME, parse_json)
+    if isinstance(config, dict):
+        architecture = {name: config.get(name) for name in ("model_cfg", "preprocess_cfg")}
+        if document["checkpoint"].get("architecture") != architecture:
+            yield Finding(
+                file=REPORT_NAME, where="checkpoint.architecture", message=f"is not that of {CONFIG_NAME}"
+            )
     curve = check.read(CURVE_NAME, parse_json)
     if curve is not None:
         yield from training.compare_curve(curve, document)
@@ -193,13 +231,15 @@ def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Itera
 
 def _input(check: _Check, path: Path, stated: Statement | None) -> bool:
     try:
-        size_bytes = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable(f"{path} cannot be read: it is no plain file.")
     if stated is None:
         return False
     came_in = stated.predicate.checkpoint.upload
-    fits = size_bytes == came_in.size_bytes and sha256_of(path.resolve()) == came_in.digest.sha256
+    fits = status.st_size == came_in.size_bytes and sha256_of(path.resolve()) == came_in.digest.sha256
     if not fits:
         check.findings.append(
             Finding(file=str(path), message="is not what the statement says came in: size or SHA-256 differ")

@@ -104,6 +104,17 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
         (("training", "curve", 1, "loss"), 0.1, "training.curve[1]"),
         (("environment", "torch"), "9.9", "environment"),
         (("before", "attacks", 0, "trigger_sha256"), "1" * 64, "after.attacks"),
+        (("checkpoint", "scanners", 0, "num_issues"), 3, "checkpoint.scanners[0].num_issues"),
+        (("checkpoint", "scanners", 1, "num_issues"), 1, "checkpoint.scanners[1].num_issues"),
+        (("checkpoint", "scanners", 0, "verdict"), "nothing_found", "checkpoint.scanners[0].verdict"),
+        (("checkpoint", "scanners", 1, "verdict"), "nothing_found", "checkpoint.scanners"),
+        (("checkpoint", "architecture", "model_cfg", "embed_dim"), 25, "checkpoint.architecture"),
+        (("checkpoint", "declared", "num_heads_text"), 3, "checkpoint.declared"),
+        (("checkpoint", "layout"), "research", "checkpoint.layout"),
+        (("data", 1, "num_classes"), 3, "data[1].num_classes"),
+        (("verdict", "attacks", 0, "reason"), "About 7 images.", "verdict.attacks"),
+        (("warnings", 0), "640 clean pairs for 2 classes are fewer than 75 a class.", "warnings"),
+        (("training", "resumed_from_steps"), [10], "training.resumed_from_steps"),
     ],
 )
 def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, where: str) -> None:
@@ -117,6 +128,13 @@ def test_a_number_in_a_sentence_of_the_verdict_must_be_that_of_a_figure(unsigned
     found = forged(unsigned, ("verdict", "attacks", 0, "reason"), reason.replace("1.00 %", "0.10 %", 1))
     assert "report.json: verdict.attacks[0].reason says 0.10, which none of its figures is" in [
         str(one) for one in found.findings
+    ]
+
+
+def test_the_architecture_is_that_of_the_configuration_beside_it(unsigned: Path) -> None:
+    (unsigned / "config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}))
+    assert "report.json: checkpoint.architecture is not that of config.json" in [
+        str(one) for one in verify(unsigned).findings
     ]
 
 

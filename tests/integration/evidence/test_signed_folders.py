@@ -28,6 +28,7 @@ NAMES = (
     "SHA256SUMS",
     "model.safetensors",
     "model.sig",
+    "model.sig.pub.pem",
     "report.json",
     "statement.json",
     "training_curve.json",
@@ -102,7 +103,7 @@ def test_one_byte_flipped_in_a_file_is_noticed_wherever_it_is(
     signed: Path, unsigned: Path, public_key: PublicKey, name: str, is_signed: bool
 ) -> None:
     folder = signed if is_signed else unsigned
-    if name == "model.sig" and not is_signed:
+    if name.startswith("model.sig") and not is_signed:
         pytest.skip("an unsigned folder has none")
     size = (folder / name).stat().st_size
     for at in {0, 1, size // 3, size // 2, size - 2, size - 1}:
@@ -111,6 +112,7 @@ def test_one_byte_flipped_in_a_file_is_noticed_wherever_it_is(
         assert not found.holds, at
         assert any(name in one for one in told(found)), (at, told(found))
         assert found.signature != "signed"
+        assert not verify(folder).holds, f"nobody needs a key to notice that byte {at} was changed"
         flip(folder / name, at)
     assert verify(folder).holds, "each flip was taken back"
 
@@ -127,6 +129,36 @@ def test_no_bit_of_a_signature_can_be_flipped(signed: Path, public_key: PublicKe
         except Malformed:
             is_refused = True
         assert is_refused, (at, changed[max(0, at - 20) : at + 20])
+
+
+@pytest.mark.parametrize("place", ["hint", "sig"])
+def test_a_changed_signature_is_noticed_without_a_key(signed: Path, place: str) -> None:
+    content = (signed / "model.sig").read_bytes()
+    start = content.index(f'"{place}":"'.encode()) + len(place) + 4
+    for at in (start, start + 30, start + 60):
+        flip(signed / "model.sig", at)
+        found = verify(signed)
+        assert (found.signature, found.holds) == ("invalid", False), at
+        flip(signed / "model.sig", at)
+    assert verify(signed).signature == "unchecked"
+
+
+def test_another_key_beside_the_files_is_noticed_even_if_every_digest_is_made_anew(
+    signed: Path, tmp_path: Path
+) -> None:
+    new_key(tmp_path / "forger")
+    shutil.copy(tmp_path / "forger" / PUBLIC_NAME, signed / "model.sig.pub.pem")
+    sum_again(signed)
+    assert "model.sig: was made with a key that is not the one in model.sig.pub.pem" in told(verify(signed))
+    (signed / "model.sig.pub.pem").unlink()
+    sum_again(signed)
+    assert any(one.startswith("model.sig.pub.pem: is missing; without it") for one in told(verify(signed)))
+
+
+def test_a_key_beside_files_that_nobody_signed_is_no_signature(unsigned: Path, public_key: PublicKey) -> None:
+    shutil.copy(public_key.path, unsigned / "model.sig.pub.pem")
+    sum_again(unsigned)
+    assert told(verify(unsigned)) == ["model.sig.pub.pem: belongs to a signature; none is there"]
 
 
 def test_no_bit_of_the_list_of_digests_can_be_flipped(unsigned: Path) -> None:

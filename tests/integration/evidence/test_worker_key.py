@@ -27,16 +27,20 @@ def test_the_settings_make_a_signer_with_and_without_a_password(tmp_path: Path) 
         assert signer.key_sha256 == key_id
 
 
-@pytest.mark.parametrize("trouble", ["missing", "open to others", "locked"])
+@pytest.mark.parametrize("trouble", ["missing", "open to others", "locked", "another password"])
 def test_a_worker_whose_key_cannot_be_used_does_not_start_and_says_why(tmp_path: Path, trouble: str) -> None:
-    path, _ = new_key(tmp_path / "keys", b"secret word" if trouble == "locked" else None)
+    path, _ = new_key(
+        tmp_path / "keys", b"secret word" if trouble in {"locked", "another password"} else None
+    )
     if trouble == "missing":
         path = tmp_path / "nowhere.pem"
     if trouble == "open to others":
         path.chmod(0o644)
+    is_given = trouble == "another password"
+    password = {"CLEANCLIP_SIGNING__KEY_PASSWORD": "guess"} if is_given else {}
     answer = subprocess.run(
         [sys.executable, "-c", "import worker.celery_app"],
-        env={**os.environ, "CLEANCLIP_SIGNING__KEY_FILE": str(path)},
+        env={**os.environ, "CLEANCLIP_SIGNING__KEY_FILE": str(path)} | password,
         capture_output=True,
         text=True,
         check=False,
@@ -45,6 +49,8 @@ def test_a_worker_whose_key_cannot_be_used_does_not_start_and_says_why(tmp_path:
     assert answer.returncode == 1
     assert answer.stderr.startswith("The worker does not start: The signing key ")
     assert "Traceback" not in answer.stderr
+    assert "guess" not in answer.stderr
+    assert ("does not open it" in answer.stderr) == (trouble == "another password")
     assert answer.stdout == ""
 
 
