@@ -15,9 +15,9 @@ ours. Levels of isolation, strongest first:
 Below `full` this process stays beside the program, leading its session: it outlives the worker by a moment,
 to kill all the others, which no signal at a parent's death reaches.
 
-On every level: dies with the worker, no new privileges, no capabilities in the namespace, limits, no core dumps;
-no file but those of the list (Landlock, where the kernel has it) and no system call that the program refuses
-(seccomp, see worker.syscall_filter). Raises nothing: it exits with SETUP_FAILED and a line on stderr.
+On every level: dies with the worker, no new privileges, no capabilities in the namespace, limits, no core
+dumps; no file but those of the list (Landlock, where the kernel has it) and no system call that the program
+refuses (seccomp, see worker.syscall_filter). Raises nothing: it exits with SETUP_FAILED and a line on stderr.
 """
 
 from __future__ import annotations
