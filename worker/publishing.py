@@ -19,7 +19,14 @@ from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, D
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import DATASET_ADAPTER, DATASET_NAME, INSPECTION_ADAPTER, INSPECTION_NAME, REPORT_NAME
+from sanitizer.jobspec import (
+    DATASET_ADAPTER,
+    DATASET_NAME,
+    INSPECTION_ADAPTER,
+    INSPECTION_NAME,
+    REPORT_NAME,
+    WEIGHTS_NAME,
+)
 from sanitizer.report import Report, load_json
 from worker.failures import CRASH_RETRY_S, AttemptFailed
 from worker.ledger import Ledger
@@ -29,10 +36,11 @@ from worker.staging import Staged
 from worker.tracker import Tracker
 from worker.transfer import patiently, upload
 
-_MAX_JSON_BYTES = 64 * 1024 * 1024
+_MAX_JSON_BYTES = {INSPECTION_NAME: 2 * 2**20, DATASET_NAME: 2 * 2**20, REPORT_NAME: 8 * 2**20}
+_MAX_JSON_PARTS = 200_000
+"""Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
 _MEDIA_TYPES = {
     ".json": "application/json",
-    ".html": "text/html; charset=utf-8",
     ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
@@ -66,7 +74,7 @@ def publish(
         package = packing.finish_stated(job, staged, report, ended_at=ledger.time(), signer=signer)
         result = _judgement(report) | {"signature": package.signature}
     else:
-        result, effect = {}, _effect(job, by_name, prefix, staged.pins)
+        result, effect = {}, _effect(job, by_name, prefix, staged.pins, packing.sha256)
         package = packing.finish()
     artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)
     check()
@@ -113,16 +121,28 @@ def _prefix(job: ClaimedJob) -> str:
 
 
 def _effect(
-    job: ClaimedJob, outputs: dict[str, Path], prefix: str, pins: list[dict[str, Any]]
+    job: ClaimedJob,
+    outputs: dict[str, Path],
+    prefix: str,
+    pins: list[dict[str, Any]],
+    sha256: dict[str, str],
 ) -> CheckpointAccepted | DatasetReady:
-    """What the job says about its checkpoint or data set. Raises AttemptFailed."""
+    """What the job says about its checkpoint or data set. Raises AttemptFailed.
+
+    `pins` and `sha256` are what we saw ourselves of its inputs and its files: digests are taken from there,
+    and a job that says something else is not believed at all.
+    """
     try:
         if job.kind is JobKind.INSPECT:
             inspection = INSPECTION_ADAPTER.validate_json(_read(outputs, INSPECTION_NAME))
+            (upload,) = pins
+            ours = (upload["sha256"], upload["size_bytes"], sha256[WEIGHTS_NAME])
+            if (inspection.upload_sha256, inspection.size_bytes, inspection.weights_sha256) != ours:
+                raise _unusable("its inspection speaks of other bytes than it was given and left")
             return CheckpointAccepted(
-                sha256=inspection.upload_sha256,
+                sha256=upload["sha256"],
                 canonical_prefix=prefix,
-                weights_sha256=inspection.weights_sha256,
+                weights_sha256=sha256[WEIGHTS_NAME],
                 inspection=INSPECTION_ADAPTER.dump_python(inspection, mode="json"),
             )
         summary = DATASET_ADAPTER.validate_json(_read(outputs, DATASET_NAME))
@@ -139,16 +159,24 @@ def _report(outputs: dict[str, Path]) -> Report:
 
 
 def _no_report() -> AttemptFailed:
+    return _unusable("left no report that can be read")
+
+
+def _unusable(why: str) -> AttemptFailed:
     return AttemptFailed(
         "outputs_unusable",
-        "The job's process ended, but left no report that can be read.",
+        f"The job's process ended, but {why}.",
         "The job is tried again by itself; ask the operator if it keeps failing.",
         retry_in_s=CRASH_RETRY_S,
     )
 
 
 def _read(outputs: dict[str, Path], name: str) -> bytes:
-    return read_regular(outputs[name], _MAX_JSON_BYTES)
+    """Small, and counted before it is parsed. Raises KeyError, OSError, ValueError."""
+    raw = read_regular(outputs[name], _MAX_JSON_BYTES[name])
+    if sum(raw.count(part) for part in (b"{", b"[", b",")) > _MAX_JSON_PARTS:
+        raise ValueError(f"{name} has more than {_MAX_JSON_PARTS} parts")
+    return raw
 
 
 def _judgement(report: Report) -> dict[str, Any]:
