@@ -90,9 +90,9 @@ class EventReader:
 def _is_sensible(event: ProgressEvent) -> bool:
     """Whether its numbers are counts that a row can hold and its units words. Sentences are cut later."""
     if isinstance(event, Advanced):
-        unit, counts = event.rate_unit, (event.done, event.total)
+        unit, counts = event.rate_unit, [event.done, event.total]
     elif isinstance(event, PhaseStarted):
-        unit, counts = event.unit, (event.total,)
+        unit, counts = event.unit, [event.total]
     else:
         return True
     are_counts = all(0 <= count <= _MAX_COUNT for count in counts if count is not None)
