@@ -84,7 +84,7 @@ class Metrics:
 
         self.rate_outages = Counter(
             "cleanclip_rate_limit_outages",
-            "Times the broker did not answer and requests passed uncounted.",
+            "Times the broker was away and a process counted requests alone for five seconds.",
             registry=self.registry,
         )
 

@@ -18,7 +18,8 @@ from starlette.concurrency import run_in_threadpool
 from app.db.session import Database
 from app.domain.errors import DomainError, QuotaExceeded, Unauthorized
 from app.domain.quotas import QuotaName, QuotaUse
-from app.queue.rates import WINDOW_S, Allowance, Rates
+from app.queue.rates import Rates
+from app.queue.rates_here import WINDOW_S, Allowance
 from app.services.quotas import limits_of
 from app.settings import QuotaSettings
 
@@ -60,7 +61,7 @@ class RequestRates:
         per_minute = await self._per_minute(project_id)
         allowance = await self._rates.spend(f"project/{project_id}", per_minute)
         scope[ALLOWANCE] = allowance
-        if allowance is not None and not allowance.is_allowed:
+        if not allowance.is_allowed:
             raise QuotaExceeded(
                 "rate_limited",
                 f"The project may make {per_minute} requests a minute.",
@@ -89,13 +90,13 @@ class RequestRates:
         key, per_minute = f"failed/{remote_addr}", self._settings.failed_logins_per_minute
         if self._settings.block_failing_addresses:
             left = await self._rates.look(key, per_minute)
-            if left is not None and not left.is_allowed:
+            if not left.is_allowed:
                 raise _too_many_failures(left)
         try:
             yield
         except Unauthorized as failure:
             allowance = await self._rates.spend(key, per_minute)
-            if allowance is not None and not allowance.is_allowed:
+            if not allowance.is_allowed:
                 raise _too_many_failures(allowance) from failure
             raise
 

@@ -1,9 +1,9 @@
 """`Rates`: how often something may happen in a minute, counted for all processes together at the broker.
 
-A window that slides (two counters, weighted), by the library `limits`. A busy key is counted in small
-batches, at most a hundredth of its limit ahead, so that polling does not ask the broker for every request.
-Where the broker does not answer, everything passes uncounted for a few seconds: requests are worth more than
-their count.
+A window that slides (two counters, weighted), by the library `limits`. A busy key is counted in batches: what
+waits at this moment, or at most a hundredth of its limit ahead, so that polling does not ask the broker for
+every request. One of a process asks for a key at a time. Where the broker is away, each process counts for
+itself, from what it has seen itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
@@ -21,50 +21,37 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.logs import get_logger
+from app.queue.rates_here import WINDOW_S, Allowance, Here
 
-WINDOW_S = 60
 ASK_AGAIN_AFTER_S = 5.0
 MAX_KEPT = 10_000
-_BATCH_SHARE = 0.01
-_BATCH_FOR_S = 0.1
+NUM_CONNECTIONS = 16
+MISSES_OF_AN_OUTAGE = 3
+"""So many answers that did not come in time, one after the other: this process may have been late itself."""
+
+_TOO_SLOW = (RedisTimeoutError, TimeoutError)
 _BROKER_ERRORS = (RedisError, StorageError, OSError, TimeoutError)
 _LOG = get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowance:
-    """What is left of a limit after one more. `reset_s`: until some of it is there again, at least 1."""
-
-    is_allowed: bool
-    limit: int
-    remaining: int
-    reset_s: int
+Answer = TypeVar("Answer")
 
 
 class Rates(Protocol):
     """Counts. Used on one event loop; never raises."""
 
-    async def spend(self, key: str, per_minute: int) -> Allowance | None:
-        """One more of `key`, of which there may be so many in any minute. None: not counted, let it pass."""
+    async def spend(self, key: str, per_minute: int) -> Allowance:
+        """One more of `key`, of which there may be so many in any minute."""
         ...
 
-    async def look(self, key: str, per_minute: int) -> Allowance | None:
+    async def look(self, key: str, per_minute: int) -> Allowance:
         """The same without counting; `is_allowed` says whether one more would be."""
         ...
 
     async def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-@dataclass
-class _Batch:
-    permits: int
-    size: int
-    taken_at_s: float
-    allowance: Allowance
 
 
 class BrokerRates:
@@ -79,9 +66,11 @@ class BrokerRates:
         on_outage: Callable[[], None] = lambda: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        # Requests wait for `_places`, in which no time runs; a connection is then free.
+        self._places = asyncio.Semaphore(NUM_CONNECTIONS)
         self._pool = BlockingConnectionPool.from_url(
             url,
-            max_connections=16,
+            max_connections=2 * NUM_CONNECTIONS,
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
@@ -93,62 +82,111 @@ class BrokerRates:
             key_prefix=f"{key_prefix}cleanclip.rates",
         )
         self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._outage = _Outage(on_outage, now_s)
         self._timeout_s = timeout_s
-        self._on_outage = on_outage
         self._now_s = now_s
-        self._away_until_s = -math.inf
-        self._batches: dict[str, _Batch] = {}
+        self._here: dict[str, Here] = {}
 
-    async def spend(self, key: str, per_minute: int) -> Allowance | None:
-        now = self._now_s()
-        batch = self._batches.get(key)
-        is_recent = batch is not None and now - batch.taken_at_s < _BATCH_FOR_S
-        if batch is not None and is_recent and batch.permits > 0 and batch.allowance.limit == per_minute:
-            batch.permits -= 1
-            return replace(batch.allowance, remaining=batch.allowance.remaining + batch.permits)
-        most = max(1, int(per_minute * _BATCH_SHARE))
-        size = min(most, 2 * batch.size) if batch is not None and is_recent else 1
-        return await self._asked(lambda: self._take(key, per_minute, size, now))
+    async def spend(self, key: str, per_minute: int) -> Allowance:
+        here = self._known(key)
+        found = here.take(per_minute, self._now_s())
+        if found is None:
+            with here.waiting():
+                async with here.lock:
+                    found = here.take(per_minute, self._now_s()) or await self._take(key, per_minute, here)
+        if found is None:
+            return here.spend_alone(per_minute, self._now_s())
+        if found.is_allowed:
+            here.count(self._now_s())
+        return found
 
-    async def look(self, key: str, per_minute: int) -> Allowance | None:
-        return await self._asked(lambda: self._stats(key, per_minute, is_allowed=None))
+    async def look(self, key: str, per_minute: int) -> Allowance:
+        found = await self._asked(lambda: self._stats(key, per_minute))
+        return found or self._known(key).look_alone(per_minute, self._now_s())
 
     async def close(self) -> None:
         await self._pool.disconnect()
 
-    async def _take(self, key: str, per_minute: int, size: int, now: float) -> Allowance:
-        item = RateLimitItemPerMinute(per_minute)
-        is_allowed = await self._limiter.hit(item, key, cost=size)
-        if not is_allowed and size > 1:  # fewer may be left than a batch
-            size = 1
-            is_allowed = await self._limiter.hit(item, key)
-        allowance = await self._stats(key, per_minute, is_allowed=is_allowed)
-        if is_allowed:
-            if len(self._batches) >= MAX_KEPT:
-                self._batches.clear()
-            self._batches[key] = _Batch(size - 1, size, now, allowance)
-            return replace(allowance, remaining=allowance.remaining + size - 1)
-        return allowance
+    def _known(self, key: str) -> Here:
+        if key not in self._here:
+            if len(self._here) >= MAX_KEPT:
+                now = self._now_s()
+                self._here = {name: here for name, here in self._here.items() if not here.is_idle(now)}
+            if len(self._here) >= MAX_KEPT:
+                self._here.clear()
+            self._here[key] = Here()
+        return self._here[key]
 
-    async def _stats(self, key: str, per_minute: int, *, is_allowed: bool | None) -> Allowance:
+    async def _take(self, key: str, per_minute: int, here: Here) -> Allowance | None:
+        """As many as the moment wants, or as are left; the first of them is taken."""
+        size = here.num_wanted(per_minute, self._now_s())
+
+        async def ask() -> tuple[int, Allowance]:
+            for num in (size, 1) if size > 1 else (1,):
+                if await self._limiter.hit(RateLimitItemPerMinute(per_minute), key, cost=num):
+                    return num, await self._stats(key, per_minute)
+                left = await self._stats(key, per_minute)
+                if 1 < left.remaining < num and await self._limiter.hit(
+                    RateLimitItemPerMinute(per_minute), key, cost=left.remaining
+                ):
+                    return left.remaining, await self._stats(key, per_minute)
+            return 0, await self._stats(key, per_minute)
+
+        found = await self._asked(ask)
+        if found is None:
+            return None
+        here.keep(*found, now=self._now_s())
+        return here.take(per_minute, self._now_s())
+
+    async def _stats(self, key: str, per_minute: int) -> Allowance:
         stats = await self._limiter.get_window_stats(RateLimitItemPerMinute(per_minute), key)
         left = max(0, int(stats.remaining))
         return Allowance(
-            is_allowed=left > 0 if is_allowed is None else is_allowed,
+            is_allowed=left > 0,
             limit=per_minute,
             remaining=left,
             reset_s=max(1, min(WINDOW_S, math.ceil(stats.reset_time - time.time()))),
         )
 
-    async def _asked(self, ask: Callable[[], Awaitable[Allowance]]) -> Allowance | None:
-        if self._now_s() < self._away_until_s:
-            return None
-        try:
-            async with asyncio.timeout(2 * self._timeout_s):
-                return await ask()
-        except _BROKER_ERRORS as error:
-            self._away_until_s = self._now_s() + ASK_AGAIN_AFTER_S
-            self._batches.clear()
-            _LOG.warning("requests_not_counted", reason=type(error).__name__, for_s=ASK_AGAIN_AFTER_S)
-            self._on_outage()
-            return None
+    async def _asked(self, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """None: the broker did not answer."""
+        async with self._places:
+            if self._outage.is_on():
+                return None
+            started_s = self._now_s()
+            try:
+                async with asyncio.timeout(2 * self._timeout_s):
+                    answer = await ask()
+            except _BROKER_ERRORS as error:
+                self._outage.missed(error, started_s)
+                return None
+            self._outage.answered()
+            return answer
+
+
+@dataclass
+class _Outage:
+    """Begins with a broken connection, or with answers that stay away; then nobody asks for a while."""
+
+    on_begin: Callable[[], None]
+    now_s: Callable[[], float]
+    until_s: float = -math.inf
+    num_misses: int = 0
+    last_miss_s: float = -math.inf
+
+    def is_on(self) -> bool:
+        return self.now_s() < self.until_s
+
+    def answered(self) -> None:
+        self.num_misses = 0
+
+    def missed(self, error: Exception, started_s: float) -> None:
+        """Those that waited side by side are one miss."""
+        if started_s >= self.last_miss_s:
+            self.num_misses += 1
+            self.last_miss_s = self.now_s()
+        if self.is_on() or (isinstance(error, _TOO_SLOW) and self.num_misses < MISSES_OF_AN_OUTAGE):
+            return
+        self.until_s = self.now_s() + ASK_AGAIN_AFTER_S
+        _LOG.warning("requests_counted_alone", reason=type(error).__name__, for_s=ASK_AGAIN_AFTER_S)
+        self.on_begin()

@@ -5,29 +5,26 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from app.queue.rates import WINDOW_S, Allowance
+from app.queue.rates_here import WINDOW_S, Allowance
 
 
 class FakeRates:
-    """A real sliding window. `clock_s` is moved by the test; with `is_down` nothing is counted."""
+    """A real sliding window. `clock_s` is moved by the test."""
 
     def __init__(self) -> None:
         self.clock_s = 0.0
-        self.is_down = False
         self._seen: dict[str, deque[float]] = {}
 
-    async def spend(self, key: str, per_minute: int) -> Allowance | None:
+    async def spend(self, key: str, per_minute: int) -> Allowance:
         return self._answer(key, per_minute, spends=True)
 
-    async def look(self, key: str, per_minute: int) -> Allowance | None:
+    async def look(self, key: str, per_minute: int) -> Allowance:
         return self._answer(key, per_minute, spends=False)
 
     async def close(self) -> None:
         pass
 
-    def _answer(self, key: str, per_minute: int, *, spends: bool) -> Allowance | None:
-        if self.is_down:
-            return None
+    def _answer(self, key: str, per_minute: int, *, spends: bool) -> Allowance:
         seen = self._seen.setdefault(key, deque())
         while seen and seen[0] <= self.clock_s - WINDOW_S:
             seen.popleft()

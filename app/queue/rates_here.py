@@ -1,0 +1,110 @@
+"""What one process knows of a limit: what it took ahead at the broker, and what it let pass itself."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+WINDOW_S = 60
+_BATCH_SHARE = 0.01
+_BATCH_FOR_S = 1.0
+_REFUSED_FOR_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What is left of a limit after one more. `reset_s`: until some of it is there again, at least 1."""
+
+    is_allowed: bool
+    limit: int
+    remaining: int
+    reset_s: int
+
+
+@dataclass
+class Here:
+    """Of one key. `lock` is held by the one who asks the broker."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _num_waiting: int = 0
+    _permits: int = 0
+    _batch_size: int = 0
+    _asked_at_s: float = -math.inf
+    _allowance: Allowance | None = None
+    _window: int = 0
+    _num_before: int = 0
+    _num_now: int = 0
+
+    # -- as the broker said
+
+    def take(self, per_minute: int, now: float) -> Allowance | None:
+        """One of those taken ahead, or the refusal that came just now. None: ask."""
+        known, age_s = self._allowance, now - self._asked_at_s
+        if known is None or known.limit != per_minute:
+            return None
+        if self._permits and age_s < _BATCH_FOR_S:
+            self._permits -= 1
+            return replace(known, is_allowed=True, remaining=known.remaining + self._permits)
+        return known if not self._batch_size and age_s < _REFUSED_FOR_S else None
+
+    def num_wanted(self, per_minute: int, now: float) -> int:
+        """All that wait, or twice as many as last time while they are soon used up."""
+        is_busy = now - self._asked_at_s < _REFUSED_FOR_S
+        ahead = min(max(1, int(per_minute * _BATCH_SHARE)), 2 * self._batch_size) if is_busy else 1
+        return max(1, ahead, min(self._num_waiting, per_minute))
+
+    def keep(self, num: int, left: Allowance, *, now: float) -> None:
+        """So many were taken at the broker, which left that; 0: refused."""
+        self._permits = self._batch_size = num
+        self._allowance = left if num else replace(left, is_allowed=False)
+        self._asked_at_s = now
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the wait for `lock`."""
+        self._num_waiting += 1
+        try:
+            yield
+        finally:
+            self._num_waiting -= 1
+
+    # -- alone
+
+    def count(self, now: float) -> None:
+        """One passed."""
+        self._turn(now)
+        self._num_now += 1
+
+    def spend_alone(self, per_minute: int, now: float) -> Allowance:
+        """One more, by what passed in this process."""
+        found = self.look_alone(per_minute, now)
+        if not found.is_allowed:
+            return found
+        self._num_now += 1
+        return replace(found, remaining=found.remaining - 1)
+
+    def look_alone(self, per_minute: int, now: float) -> Allowance:
+        """The same without counting."""
+        self._turn(now)
+        rest_s = (self._window + 1) * WINDOW_S - now
+        left = max(0, per_minute - math.ceil(self._num_before * rest_s / WINDOW_S) - self._num_now)
+        return Allowance(
+            is_allowed=left > 0,
+            limit=per_minute,
+            remaining=left,
+            reset_s=max(1, min(WINDOW_S, math.ceil(rest_s))),
+        )
+
+    def is_idle(self, now: float) -> bool:
+        """Nothing would be lost with it."""
+        self._turn(now)
+        return not (self._num_waiting or self._permits or self._num_now or self._num_before)
+
+    def _turn(self, now: float) -> None:
+        window = int(now // WINDOW_S)
+        if window != self._window:
+            self._num_before = self._num_now if window == self._window + 1 else 0
+            self._window, self._num_now = window, 0
