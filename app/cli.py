@@ -1,7 +1,7 @@
 """For operators, on the machine itself: schema, projects, keys, stuck jobs, everything on one machine.
 
     python -m app.cli migrate | projects | create-key | keys | rotate-key | revoke-key | set-quota |
-        delete-project | deletion | requeue | serve
+        delete-project | deletion | deletions | audit | requeue | serve
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused (the sentence says why),
 2 wrong usage. `serve` runs everything on this machine, with PostgreSQL, Valkey and SeaweedFS from wheels.
@@ -14,7 +14,7 @@ import getpass
 import json
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -168,11 +168,33 @@ def _run_delete_project(options: argparse.Namespace) -> int:
     return 0
 
 
+_RECEIPT = ("id", "subject", "subject_id", "requested_at", "num_objects", "num_bytes", "finished_at")
+_TRAIL = ("id", "created_at", "outcome", "action", "target_id", "key_id", "actor", "reason", "request_id")
+_TRAIL += ("remote_addr",)
+
+
 def _run_deletion(options: argparse.Namespace) -> int:
     with _database(load_settings().database.url) as database:
         row = operators.deletion(database, options.deletion)
-    names = ("id", "subject", "subject_id", "requested_at", "num_objects", "num_bytes", "finished_at")
-    _print_row([getattr(row, name) for name in names], names, options)
+    _print_row([getattr(row, name) for name in _RECEIPT], _RECEIPT, options)
+    return 0
+
+
+def _run_deletions(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        rows = operators.deletions(database, options.project, after=options.after, limit=options.limit)
+    for row in rows:
+        _print_row([getattr(row, name) for name in _RECEIPT], _RECEIPT, options)
+    return 0
+
+
+def _run_audit(options: argparse.Namespace) -> int:
+    with _database(load_settings().database.url) as database:
+        rows = operators.trail(
+            database, options.project, after=options.after, limit=options.limit, action=options.action
+        )
+    for row in rows:
+        _print_row([getattr(row, name) for name in _TRAIL], _TRAIL, options)
     return 0
 
 
@@ -248,6 +270,18 @@ def _scopes(text: str) -> list[str]:
     return [scope.strip() for scope in text.split(",") if scope.strip()]
 
 
+def _number(most: float) -> Callable[[str], float]:
+    """Reads a number from 0 to `most`."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not 0 <= value <= most:  # false for nan, too
+            raise argparse.ArgumentTypeError(f"a number from 0 to {most:g}")
+        return value
+
+    return number
+
+
 def _limit(text: str) -> str:
     if text != "default" and not text.isdecimal():
         raise argparse.ArgumentTypeError("a whole number, or 'default'")
@@ -272,6 +306,18 @@ def _add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_deletion)
 
+    for name, run, text in (
+        ("deletions", _run_deletions, "receipts of a project and what is under way, newest first"),
+        ("audit", _run_audit, "the audit trail of a project, newest first"),
+    ):
+        one = commands.add_parser(name, help=f"{text}; deleted projects by their id, too")
+        one.add_argument("--project", required=True, metavar="NAME|ID")
+        one.add_argument("--limit", type=int, default=100, metavar="N", help="rows (default: %(default)s)")
+        one.add_argument("--after", metavar="ID", help="go on after this row")
+        one.add_argument("--json", action="store_true", help="one object a line")
+        one.set_defaults(run=run)
+    one.add_argument("--action", metavar="NOUN.VERB", help="only such rows, e.g. key.create")
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
@@ -285,7 +331,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--project", required=True, metavar="NAME")
     one.add_argument("--name", default="created on the command line")
     one.add_argument("--scopes", type=_scopes, default=list(api_keys.SCOPES), metavar="A,B,…")
-    one.add_argument("--expires-days", type=float, metavar="DAYS")
+    one.add_argument("--expires-days", type=_number(3650), metavar="DAYS")
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_create_key)
 
@@ -301,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("rotate-key", help="replace a key; the old one stays valid for a while")
     one.add_argument("key", metavar="KEY")
-    one.add_argument("--overlap-hours", type=float, default=24.0, metavar="HOURS")
+    one.add_argument("--overlap-hours", type=_number(720), default=24.0, metavar="HOURS")
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_rotate_key)
 

@@ -37,7 +37,7 @@ from client.jobs import Jobs
 from client.keys import Keys
 from client.models import Answer, Methods
 from client.retries import SYSTEM_CLOCK, Clock, Retries
-from client.shares import Deletions, Usage
+from client.shares import Audit, Deletions, Usage
 from client.store import Store
 from client.uploads import Uploads
 from client.wire import Wire
@@ -88,6 +88,7 @@ class Client:
         self.datasets = Datasets(wire)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
+        self.audit = Audit(wire)
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
 

@@ -1,4 +1,7 @@
-"""What the project uses and may use; deletions and their receipts. Calls raise ApiError, TransportError."""
+"""What the project uses and may use, the audit trail, deletions and their receipts.
+
+Calls raise ApiError, TransportError.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,41 @@ class Deletion(Answer):
     num_bytes: int | None = None
     digests: tuple[DeletedDigest, ...] | None = None
     finished_at: datetime | None = None
+
+
+class AuditEntry(Answer):
+    """Who did what: `key_id` of the request, or `actor`, an operator's account."""
+
+    id: str
+    action: str
+    outcome: str = "done"
+    target_id: str | None = None
+    reason: str | None = None
+    key_id: str | None = None
+    actor: str | None = None
+    request_id: str | None = None
+    remote_addr: str | None = None
+    created_at: datetime | None = None
+
+
+class Audit:
+    """`client.audit`: the trail of changes, and of refused attempts on keys. Needs scope admin."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def list(
+        self,
+        *,
+        action: str | None = None,
+        target_id: str | None = None,
+        key_id: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Page[AuditEntry]:
+        """One page, newest first."""
+        query = {"action": action, "target_id": target_id, "key_id": key_id, "after": after, "limit": limit}
+        return self._wire.get(Page[AuditEntry], "/v1/audit", query)
 
 
 class Deletions:

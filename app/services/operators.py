@@ -9,20 +9,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.db.models.api_key import ApiKey
+from app.db.models.audit_entry import AuditEntry
 from app.db.models.deletion import Deletion
 from app.db.models.project import Project
 from app.db.models.project_quota import ProjectQuota
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.deletions import DeletionReason, DeletionSubject
-from app.domain.errors import Conflict, NotFound
-from app.domain.ids import new_id
+from app.domain.errors import Conflict, InvalidInput, NotFound
+from app.domain.ids import is_id, new_id
 from app.domain.quotas import QuotaLimits, QuotaName
 from app.domain.states import JobState
 from app.services import key_management
 from app.services.audit_log import Operator, note
 from app.services.quotas import limits_of
 from app.settings import QuotaSettings
+
+MAX_NAME_LENGTH = 100
 
 
 def projects(database: Database) -> Sequence[Project]:
@@ -32,7 +35,7 @@ def projects(database: Database) -> Sequence[Project]:
 
 
 def create_project(database: Database, name: str, *, account: str) -> Project:
-    """Raises Conflict (`project_exists`)."""
+    """Raises Conflict (`project_exists`), InvalidInput (`project_name_invalid`)."""
     with database.unit_of_work() as unit:
         if unit.projects.by_name(name) is not None:
             raise Conflict(
@@ -42,6 +45,12 @@ def create_project(database: Database, name: str, *, account: str) -> Project:
 
 
 def _new_project(unit: UnitOfWork, name: str, account: str) -> Project:
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or is_id("prj", name):
+        raise InvalidInput(
+            "project_name_invalid",
+            f"A project's name has 1 to {MAX_NAME_LENGTH} printable characters and is no project's id.",
+            "Choose another name.",
+        )
     project = unit.projects.add(Project(id=new_id("prj"), name=name))
     note(unit, Operator(project_id=project.id, account=account), "project.create", project.id)
     return project
@@ -125,7 +134,27 @@ def deletion(database: Database, deletion_id: str) -> Deletion:
         return unit.deletions.find(deletion_id)
 
 
-def _project(unit: UnitOfWork, name: str) -> Project:
+def deletions(database: Database, project: str, *, after: str | None, limit: int) -> Sequence[Deletion]:
+    """Receipts and what is under way, newest first, of a project by name or id, deleted ones too.
+
+    Raises NotFound.
+    """
+    with database.unit_of_work() as unit:
+        return unit.deletions.page(_project(unit, project, is_reading=True).id, after, limit)[0]
+
+
+def trail(
+    database: Database, project: str, *, after: str | None, limit: int, action: str | None
+) -> Sequence[AuditEntry]:
+    """Audit rows, newest first, of a project by name or id, deleted ones too. Raises NotFound."""
+    with database.unit_of_work() as unit:
+        found = _project(unit, project, is_reading=True)
+        return unit.audit.page(found.id, after, limit, action=action)[0]
+
+
+def _project(unit: UnitOfWork, name: str, *, is_reading: bool = False) -> Project:
+    if is_reading and is_id("prj", name):
+        return unit.projects.get(name)
     found = unit.projects.by_name(name)
     if found is None:
         raise NotFound(

@@ -1,4 +1,4 @@
-"""`usage` and `deletions …`: what the project uses and may use, and what was deleted."""
+"""`usage`, `trail`, `deletions …`: what the project uses and may use, who did what, what was deleted."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
 def _row(name: str, use: Use, *, is_bytes: bool = False) -> tuple[str, str, str]:
     current, limit = (size(n) if is_bytes else str(n) for n in (use.current, use.limit))
     return name, current, limit
+
+
+def trail(
+    context: typer.Context,
+    *,
+    action: Annotated[str | None, typer.Option(help="Only such changes, e.g. key.create.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="ID", help="Only of this job, upload, key…")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="Only by this key, key_…")] = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List who changed what, when and from where, newest first: the audit trail. Needs scope admin."""
+    with session_of(context).client() as client:
+        page = client.audit.list(action=action, target_id=target, key_id=key, limit=limit, after=after)
+    rows = [
+        (
+            when(row.created_at),
+            row.action,
+            row.target_id or "-",
+            row.outcome if row.reason is None else f"{row.outcome}: {row.reason}",
+            row.key_id or row.actor or "-",
+            row.remote_addr or "-",
+        )
+        for row in page.data
+    ]
+    text = table(("WHEN", "ACTION", "OF", "OUTCOME", "BY", "FROM"), rows)
+    Output(is_json=as_json).result(page.to_json(), text)
 
 
 @deletions.command("ls")

@@ -163,6 +163,36 @@ def test_a_key_is_listed_rotated_and_revoked_and_every_step_leaves_its_line(
     assert all(line.actor and "@" in line.actor and line.key_id is None for line in lines)
 
 
+@pytest.mark.parametrize("days", ["nan", "inf", "1e9", "-1", "soon"])
+def test_an_expiry_that_is_no_number_of_days_is_wrong_usage(inside: Command, days: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        inside("create-key", "--project", "days", "--expires-days", days)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, "two\nlines", "prj_01k0000000000000000000000a"])
+def test_a_name_that_no_project_can_have_is_refused(inside: Command, name: str) -> None:
+    for arguments in (["projects", "--create", name], ["create-key", "--project", name]):
+        shown = inside(*arguments)
+        assert (shown.code, shown.out) == (1, "")
+        assert "100 printable characters" in shown.err
+
+
+def test_trail_and_receipts_are_shown_also_of_a_project_that_was_deleted(inside: Command) -> None:
+    made = json.loads(inside("create-key", "--project", "past", "--json").out)
+    actions = [line.split("\t")[3] for line in inside("audit", "--project", "past").out.splitlines()]
+    assert actions == ["key.create", "project.create"]
+    receipt = inside("delete-project", "past", "--yes").out.strip()
+    assert inside("audit", "--project", "past").code == 1, "the name is free again"
+    first, *rest = inside("audit", "--project", made["project_id"], "--json").out.splitlines()
+    assert json.loads(first)["action"] == "project.delete"
+    assert "@" in json.loads(first)["actor"]
+    assert len(rest) == 2
+    only = inside("audit", "--project", made["project_id"], "--action", "key.create", "--limit", "1").out
+    assert made["key_id"] in only
+    assert receipt in inside("deletions", "--project", made["project_id"]).out
+
+
 def test_a_key_or_project_that_does_not_exist_is_refused_in_one_sentence(inside: Command) -> None:
     nobody = "key_00000000000000000000000000"
     for arguments in (["revoke-key", nobody], ["rotate-key", nobody], ["keys", "--project", "nowhere"]):
