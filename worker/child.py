@@ -113,10 +113,13 @@ class Child:
         return _held(_session_members(self._process.pid))
 
     def close(self) -> int:
-        """Kill what is left, reap it, take in its last words. Returns the exit status."""
+        """Kill what is left, reap it, take in its last words. Returns the exit status.
+
+        Raises TimeoutError where something of it still lives, and so may still change its files.
+        """
         self.kill()
         status = self._process.wait(timeout=_REAP_TIMEOUT_S)
-        self._wait_for_the_others()
+        is_alone = self._is_closed or self._is_left_alone()
         self._is_closed = True
         for thread in self._pumps:
             thread.join(timeout=2.0)
@@ -125,13 +128,18 @@ class Child:
                 with contextlib.suppress(OSError, ValueError):
                     stream.close()
         self._log.close()
+        if not is_alone:
+            raise TimeoutError("a process of the job does not end")
         return status
 
-    def _wait_for_the_others(self) -> None:
-        """They were killed too; until the kernel is done with them they may still change a file."""
+    def _is_left_alone(self) -> bool:
+        """The others were killed too; until the kernel is done with them they may still change a file."""
         deadline = time.monotonic() + _REAP_TIMEOUT_S
-        while _session_members(self._process.pid) and time.monotonic() < deadline:
+        while _session_members(self._process.pid):
+            if time.monotonic() > deadline:
+                return False
             time.sleep(0.01)
+        return True
 
 
 def _held(members: Sequence[int]) -> Held:
