@@ -188,7 +188,7 @@ class QuotaSettings(Group):
     """Refuse every request of an address over that limit, valid keys too. Only where the address is the
     client's own: behind a proxy one client would lock out all others."""
     rate_timeout_s: PositiveFloat = 0.25
-    """How long a request waits for the broker to count it; then it passes uncounted."""
+    """How long a request waits for the broker to count it; then this process counts it alone."""
 
 
 class RetentionSettings(Group):
