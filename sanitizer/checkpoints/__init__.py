@@ -9,6 +9,7 @@ The file
     legacy_pickle                 a bare pickle: torch.save before 1.6, or pickle.dump
     pt2_archive                   an exported program, not weights
     torch_package                 a torch.package with source code
+    two_formats                   a safetensors file that is a zip file, too
     digest_mismatch               not the bytes whose SHA-256 was declared
 
 The zip container
@@ -23,6 +24,7 @@ The zip container
     zip_wrong_crc                 a checksum does not fit
     zip_too_many_members          more than any CLIP has
     zip_not_a_checkpoint          another kind of zip
+    member_unknown                a member that neither torch.save nor torch.jit.save writes
 
 The pickle
     pickle_forbidden_global       it names something that a state dict does not need

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.one_format import check_is_no_zip, is_tar
 from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
@@ -30,6 +31,14 @@ _UPLOAD_A_CHECKPOINT = "Upload the file that torch.save, torch.jit.save or safet
 _LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save or as safetensors."
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
 _TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
+_OF_TORCH_SAVE = re.compile(
+    r"data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
+)
+_OF_TORCHSCRIPT = re.compile(
+    _OF_TORCH_SAVE.pattern + r"|code/.+|extra/.+|(constants|traced_inputs)(\.pkl|/\d+)"
+)
+_SIDE_PICKLES = {CONSTANTS_NAME, "traced_inputs.pkl"}
+"""TorchScript's other pickles: not used, but torch would run them, so they are held to the same list."""
 _PACKED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -62,6 +71,7 @@ def check_container(path: Path) -> None:
     file = MappedFile(path)
     if container_of(file) == "safetensors":
         read_header(file)
+        check_is_no_zip(path)
         return
     members = open_zip(file, with_checksums=False)
     check_members(members)
@@ -75,6 +85,8 @@ def container_of(file: MappedFile) -> Container:
     head = file.read(0, 512)
     if not head:
         raise refusal("empty_file", "The file is empty.", "Upload the checkpoint itself.")
+    if is_tar(head):
+        raise _packed_as("tar")
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[8:9] == b"{":
@@ -98,8 +110,10 @@ def _packed(head: bytes) -> CheckpointRejected | None:
     kind = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
     if head[257:262] == b"ustar":
         kind = "tar"
-    if kind is None:
-        return None
+    return None if kind is None else _packed_as(kind)
+
+
+def _packed_as(kind: str) -> CheckpointRejected:
     return refusal(
         "packed_file",
         f"The file is an archive of other files, or compressed ({kind}).",
@@ -138,6 +152,21 @@ def check_members(members: Mapping[str, Member]) -> None:
             "The archive is not one of PyTorch's: it has no data.pkl.",
             _UPLOAD_A_CHECKPOINT,
         )
+    pattern = _OF_TORCHSCRIPT if CONSTANTS_NAME in members else _OF_TORCH_SAVE
+    unknown = next((name for name in members if not pattern.fullmatch(name)), None)
+    if unknown is not None:
+        raise _unknown_member(unknown, "which torch.save and torch.jit.save never write")
+
+
+def check_storages(members: Mapping[str, Member], read: Read) -> None:
+    """Every storage is one that the pickle mentions. Raises CheckpointRejected 'member_unknown'."""
+    for name in members:
+        if name.startswith("data/") and name.removeprefix("data/") not in read.storage_keys:
+            raise _unknown_member(name, "a storage that its pickle never mentions")
+
+
+def _unknown_member(name: str, why: str) -> CheckpointRejected:
+    return refusal("member_unknown", f"The archive holds '{excerpt(name)}', {why}.", SAVE_AGAIN, where=name)
 
 
 def read_data_pkl(
@@ -152,6 +181,12 @@ def read_data_pkl(
             "Load it there and save it as safetensors.",
             where="byteorder",
         )
-    member = members[PICKLE_NAME]
+    read = _read_member(file, members[PICKLE_NAME], is_allowed, has_instances=has_instances)
+    for name in _SIDE_PICKLES & members.keys():
+        _read_member(file, members[name], is_allowed, has_instances=has_instances)
+    return read
+
+
+def _read_member(file: MappedFile, member: Member, is_allowed: IsAllowed, *, has_instances: bool) -> Read:
     data = file.read(member.offset, min(member.size_bytes, MAX_PICKLE_BYTES + 1))
-    return read_pickle(data, member=PICKLE_NAME, is_allowed=is_allowed, has_instances=has_instances)
+    return read_pickle(data, member=member.name, is_allowed=is_allowed, has_instances=has_instances)

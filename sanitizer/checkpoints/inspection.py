@@ -6,11 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
+from sanitizer.checkpoints.one_format import check_is_no_zip
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import excerpt
 from sanitizer.checkpoints.scanners import scan
-from sanitizer.checkpoints.writing import write_canonical
-from sanitizer.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, Inspection
+from sanitizer.checkpoints.writing import write_config, write_weights
+from sanitizer.errors import CheckpointRejected
+from sanitizer.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, WEIGHTS_NAME, Inspection
 from sanitizer.recipe import DeclaredOptions, to_json
 from sanitizer.report import ScannerEvidence
 
@@ -30,9 +32,11 @@ def inspect_upload(
     then.
     """
     digest = check_digest(path, expected_sha256) or upload_sha256(path)
-    read = read_upload(path, declared=declared, filename=filename)
-    scanners = _scanned(path, read, scanner_time_limit_s)
     size_bytes = sum(file.stat().st_size for file in files_of(path))
+    read = read_upload(path, declared=declared, filename=filename)
+    weights_sha256 = _write_weights(out_dir, read)
+    # Last, when the upload is not read any more: they are others' programs, with the child's rights.
+    scanners = _scanned(path, read, scanner_time_limit_s)
     provenance = {
         "layout": read.layout,
         "filename": excerpt(filename, 200),
@@ -45,10 +49,24 @@ def inspect_upload(
         "dtype": read.dtype,
         "upload": read.upload.to_json(),
     }
-    weights_sha256 = write_canonical(out_dir, read.tensors, read.architecture, provenance)
+    write_config(out_dir, read.tensors, read.architecture, provenance, weights_sha256)
     inspection = replace(_inspection(read, digest, size_bytes, weights_sha256), scanners=scanners)
     (out_dir / INSPECTION_NAME).write_bytes(INSPECTION_ADAPTER.dump_json(inspection, indent=2))
     return inspection
+
+
+def _write_weights(out_dir: Path, read: ReadCheckpoint) -> str:
+    """Our own order of tensors can put at the end what lay elsewhere; nothing is left then."""
+    is_new = not out_dir.exists()
+    digest = write_weights(out_dir, read.tensors, read.architecture)
+    try:
+        check_is_no_zip(out_dir / WEIGHTS_NAME)
+    except CheckpointRejected:
+        (out_dir / WEIGHTS_NAME).unlink()
+        if is_new:
+            out_dir.rmdir()
+        raise
+    return digest
 
 
 def _scanned(path: Path, read: ReadCheckpoint, time_limit_s: float) -> tuple[ScannerEvidence, ...]:

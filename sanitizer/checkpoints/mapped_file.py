@@ -25,6 +25,10 @@ class MappedFile:
         """A copy of up to `size_bytes` bytes from `offset`; fewer at the end of the file."""
         return self.buffer[offset : offset + size_bytes] if self.buffer is not None else b""
 
+    def find(self, needle: bytes, start: int) -> int:
+        """Position of the first `needle` at or after `start`, or -1."""
+        return self.buffer.find(needle, start) if self.buffer is not None else -1
+
     def rfind(self, needle: bytes, start: int) -> int:
         """Position of the last `needle` at or after `start`, or -1."""
         return self.buffer.rfind(needle, start) if self.buffer is not None else -1

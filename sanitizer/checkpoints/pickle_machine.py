@@ -105,7 +105,7 @@ def _check_global(found: Global, member: str, is_allowed: IsAllowed) -> None:
     if not is_allowed(found):
         raise refusal(
             "pickle_forbidden_global",
-            f"'{member}' names {excerpt(found.path)}, which no saved state dict needs, and which can run code when it is loaded.",
+            f"'{member}' names {excerpt(found.path)}, which no state dict needs; such names can run code.",
             SAVE_AGAIN,
             where=f"{member}: {found.path}",
         )

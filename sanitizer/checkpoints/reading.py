@@ -90,7 +90,7 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
     canonical, filled = _with_batch_counts(canonical, architecture)
     check_state_dict({name: part.shape for name, part in canonical.parts.items()}, architecture)
     for name, tensor in canonical.items():
-        check_finite(name, tensor)
+        check_finite(name, tensor, canonical.release)
     if "visual.positional_embedding" in canonical:
         architecture = with_position_table(architecture, canonical["visual.positional_embedding"])
     upload = Upload(
@@ -145,7 +145,10 @@ def _open_file(path: Path) -> _Opened:
     check_members(members)
     archive = TorchArchive(file, members)
     if CONSTANTS_NAME in members:
-        findings = ("The archive's code was not opened; only its tensors were read.",)
+        findings = (
+            "The archive's code and extra files were not opened; its constants were read as data; only its "
+            "tensors were taken.",
+        )
         return _Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
     found = read_state_dict(archive)
     return _Opened(

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.one_format import check_is_no_zip
 from sanitizer.checkpoints.safetensors_header import METADATA, HeaderEntry, read_header
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, described, vector
 
@@ -33,6 +34,7 @@ def open_safetensors(path: Path) -> LazyTensors:
     """
     file = MappedFile(path)
     header = read_header(file)
+    check_is_no_zip(path)
     return LazyTensors({entry.name: _lazy(file, entry) for entry in header}, file.release)
 
 
@@ -69,7 +71,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     with partial.open("wb") as file:
         _emit(file, digest, len(encoded).to_bytes(8, "little") + encoded)
         for name in order:
-            _emit(file, digest, _raw(tensors[name]))
+            _emit(file, digest, _raw(tensors[name]), getattr(tensors, "release", None))
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -82,9 +84,13 @@ def _raw(tensor: Tensor) -> memoryview:
     return raw
 
 
-def _emit(file: BinaryIO, digest: Any, data: bytes | memoryview) -> None:
+def _emit(
+    file: BinaryIO, digest: Any, data: bytes | memoryview, on_release: Callable[[], None] | None = None
+) -> None:
     view = memoryview(data)
     for start in range(0, len(view), _WRITE_CHUNK):
         chunk = view[start : start + _WRITE_CHUNK]
         file.write(chunk)
         digest.update(chunk)
+        if on_release is not None:
+            on_release()

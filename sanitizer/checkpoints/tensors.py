@@ -81,8 +81,11 @@ def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, tup
     return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
-def check_finite(name: str, tensor: Tensor) -> None:
-    """Raises CheckpointRejected 'values_not_finite' if any float of `tensor` is NaN or infinite."""
+def check_finite(name: str, tensor: Tensor, on_release: Callable[[], None] | None = None) -> None:
+    """Raises CheckpointRejected 'values_not_finite' if any float of `tensor` is NaN or infinite.
+
+    `on_release` is called after every chunk, to give back the pages of a mapped file.
+    """
     if not tensor.dtype.is_floating_point:
         return
     flat = tensor.reshape(-1)
@@ -94,6 +97,8 @@ def check_finite(name: str, tensor: Tensor) -> None:
                 "Upload a checkpoint from before the training diverged.",
                 where=name,
             )
+        if on_release is not None:
+            on_release()
 
 
 def causal_mask(length: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sanitizer.checkpoints.containers import check_storages
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.pickle_values import Instance
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
@@ -43,6 +44,7 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
             )
         parts[checked_name(name)] = archive.tensor(name, value)
     check_total(parts, archive.file.size_bytes)
+    check_storages(archive.members, read)
     return LazyTensors(parts, archive.file.release)
 
 
@@ -57,7 +59,7 @@ def _walk(root: Instance) -> Iterator[tuple[str, Any]]:
         if num_attributes > _MAX_ATTRIBUTES:
             raise refusal(
                 "not_a_module",
-                f"The modules have more than {_MAX_ATTRIBUTES} attributes, shared ones counted at each place.",
+                f"The modules have more than {_MAX_ATTRIBUTES} attributes, counted at each place.",
                 SAVE_AGAIN,
                 where=prefix,
             )

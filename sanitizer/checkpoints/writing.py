@@ -44,10 +44,27 @@ def write_canonical(
     `tensors` must be exactly the state dict of `architecture` (open_clip's names, any allowed dtype);
     CheckpointRejected 'architecture_mismatch' otherwise. `provenance` is stored as it is, and the digest.
     """
-    shapes = described(tensors)
-    check_state_dict({name: shape for name, (_, shape) in shapes.items()}, architecture)
+    digest = write_weights(folder, tensors, architecture)
+    write_config(folder, tensors, architecture, provenance, digest)
+    return digest
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], architecture: Architecture) -> str:
+    """The first half of `write_canonical`: model.safetensors, and its SHA-256."""
+    check_state_dict({name: shape for name, (_, shape) in described(tensors).items()}, architecture)
     folder.mkdir(parents=True, exist_ok=True)
-    digest = write_safetensors(folder / WEIGHTS_NAME, tensors, {"format": "pt"})
+    return write_safetensors(folder / WEIGHTS_NAME, tensors, {"format": "pt"})
+
+
+def write_config(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    architecture: Architecture,
+    provenance: Mapping[str, Any],
+    digest: str,
+) -> None:
+    """The second half: config.json, for weights with this SHA-256."""
+    shapes = described(tensors)
     section = {
         **provenance,
         "weights_sha256": digest,
@@ -57,7 +74,6 @@ def write_canonical(
     partial = folder / (CONFIG_NAME + ".partial")
     partial.write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / CONFIG_NAME)
-    return digest
 
 
 def check_state_dict(shapes: Mapping[str, tuple[int, ...]], architecture: Architecture) -> None:

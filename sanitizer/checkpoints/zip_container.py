@@ -108,8 +108,7 @@ def _check_local(file: MappedFile, entry: Entry, end: int) -> int:
     if (flags, method) != (entry.flags, entry.method):
         raise _disagree(entry.name, "flags or method")
     promised = (entry.crc, entry.packed_bytes, entry.size_bytes)
-    if 0xFFFFFFFF in (packed, size):
-        size, packed, _ = widen(extra, (size, packed, 0), name)
+    size, packed, _ = widen(extra, (size, packed, 0), name)  # refuses a second name in any case
     if (crc, packed, size) != promised and not (flags & HAS_DESCRIPTOR and (crc, packed, size) == (0, 0, 0)):
         raise _disagree(entry.name, "checksum or size")
     data_offset: int = entry.header_offset + _LOCAL.size + name_bytes + extra_bytes

@@ -1,4 +1,4 @@
-"""What the child says of digests is compared with what the supervisor saw, and its files are small or unread."""
+"""What a child says of digests is compared with what the supervisor saw; its files are small or unread."""
 
 from __future__ import annotations
 

@@ -113,3 +113,20 @@ def test_what_a_scanner_says_is_cut_and_made_printable(
         assert evidence.num_issues == 99
         assert len(evidence.issues) == scanners.MAX_ISSUES
         assert all(issue.isprintable() and len(issue) <= 201 for issue in evidence.issues)
+
+
+def test_scanners_start_when_the_canonical_weights_are_written_and_nothing_else_is_read(
+    tmp_path: Path, declared: DeclaredOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are programs of others with the child's rights: what they do to the upload changes no weights."""
+    write_open_clip(tmp_path / "upload")
+    expected = inspect_upload(tmp_path / "upload", tmp_path / "1", declared=declared, filename="x")
+    program = "import pathlib, sys\npathlib.Path(sys.argv[-2]).write_bytes(bytes(1000))\n"
+    stand_in(tmp_path, monkeypatch, program)
+    found = inspect_upload(
+        tmp_path / "upload", tmp_path / "2", declared=declared, filename="x", scanner_time_limit_s=20.0
+    )
+    assert (tmp_path / "upload").read_bytes() == bytes(1000)
+    assert (found.upload_sha256, found.size_bytes) == (expected.upload_sha256, expected.size_bytes)
+    assert found.weights_sha256 == expected.weights_sha256
+    assert load_canonical(tmp_path / "2").tensors
