@@ -169,8 +169,10 @@ def _run_delete_project(options: argparse.Namespace) -> int:
 
 
 _RECEIPT = ("id", "subject", "subject_id", "requested_at", "num_objects", "num_bytes", "finished_at")
-_TRAIL = ("id", "created_at", "outcome", "action", "target_id", "key_id", "actor", "reason", "request_id")
-_TRAIL += ("remote_addr",)
+_TRAIL = (
+    *("id", "created_at", "outcome", "action", "target_id"),
+    *("key_id", "actor", "reason", "request_id", "remote_addr"),
+)
 
 
 def _run_deletion(options: argparse.Namespace) -> int:
@@ -306,11 +308,11 @@ def _add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_deletion)
 
-    for name, run, text in (
+    for command, run, text in (
         ("deletions", _run_deletions, "receipts of a project and what is under way, newest first"),
         ("audit", _run_audit, "the audit trail of a project, newest first"),
     ):
-        one = commands.add_parser(name, help=f"{text}; deleted projects by their id, too")
+        one = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
         one.add_argument("--project", required=True, metavar="NAME|ID")
         one.add_argument("--limit", type=int, default=100, metavar="N", help="rows (default: %(default)s)")
         one.add_argument("--after", metavar="ID", help="go on after this row")

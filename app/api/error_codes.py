@@ -76,6 +76,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "artifact_not_found": ErrorCode(404, "There is no such artifact"),
     "deletion_not_found": ErrorCode(404, "There is no such deletion"),
     "key_not_found": ErrorCode(404, "There is no such key"),
+    "project_name_invalid": ErrorCode(422, "No project can have that name"),
     "project_exists": ErrorCode(409, "There is such a project already"),
     "project_not_found": ErrorCode(404, "There is no such project"),
     "report_not_found": ErrorCode(404, "The job has no report"),
