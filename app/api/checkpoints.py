@@ -72,7 +72,7 @@ def get_checkpoint(
     responses=refusals(404, 409),
 )
 def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: PortsDep) -> Response:
-    """The files follow within minutes; the answer names the receipt.
+    """The files follow with one of the next sweeps; the answer names the receipt.
 
     Refused while unfinished jobs read it. Finished ones that did stay as they are."""
     with ports.database.unit_of_work(caller.project_id) as unit:

@@ -1,8 +1,8 @@
 """Deletion: marks a thing as deleted and asks the sweeper to take everything of it away, with a receipt.
 
-From the commit on nobody finds the thing. Its objects and rows go with one of the next sweeps, up to a quarter
-of an hour later where a worker was lost on it, and the deletion's row then says what they were. What cannot
-go yet is refused: unfinished jobs, and what they read.
+From the commit on nobody finds the thing. Its objects and rows go with one of the next sweeps, up to a
+quarter of an hour later where a worker was lost on it, and the deletion's row then says what they were. What
+cannot go yet is refused: unfinished jobs, and what they read.
 """
 
 from __future__ import annotations
