@@ -210,7 +210,7 @@ def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
     responses=refusals(404, 409),
 )
 def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
-    """Its outputs, report, events and saved states go with one of the next sweeps; the answer names the receipt."""
+    """Its outputs, report, events and saved states go with one of the next sweeps. It names the receipt."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_job(unit, caller, job_id)
     return accepted(row)
