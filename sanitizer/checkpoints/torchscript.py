@@ -20,7 +20,7 @@ from sanitizer.checkpoints.torch_names import is_allowed_in_torchscript, is_tens
 
 _MAX_DEPTH = 32
 _MAX_MODULES = 50_000
-_MAX_ATTRIBUTES = 1_000_000
+_MAX_ATTRIBUTES = 200_000
 
 
 def read_torchscript(archive: TorchArchive) -> LazyTensors:

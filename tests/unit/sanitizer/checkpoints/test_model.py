@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.model import file_sha256, load_canonical
 from sanitizer.checkpoints.safetensors_file import open_safetensors, write_safetensors
-from sanitizer.checkpoints.tensors import vector
+from sanitizer.checkpoints.tensors import check_finite, vector
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
 from sanitizer.errors import CheckpointRejected
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, cast, tiny_clip
@@ -167,6 +168,23 @@ def test_pages_that_were_given_back_are_read_again(tmp_path: Path) -> None:
     assert torch.equal(view, values)
     file.release()
     assert torch.equal(view, values)
+
+
+def test_a_large_tensor_is_checked_without_keeping_its_pages(tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as sparse:
+        sparse.truncate(200 * 2**20)
+    file = MappedFile(tmp_path / "x")
+    held: list[int] = []
+
+    def release() -> None:
+        shared_pages = int(Path("/proc/self/statm").read_text().split()[2])
+        held.append(shared_pages * resource.getpagesize())
+        file.release()
+
+    release()
+    check_finite("w", vector(file, 0, 100 * 2**20, torch.float16), release)
+    assert len(held) > 20
+    assert max(held) - held[0] < 40 * 2**20
 
 
 def test_weights_without_an_upload_have_no_layout_to_go_back_to(tmp_path: Path) -> None:
