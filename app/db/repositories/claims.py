@@ -150,6 +150,7 @@ class ClaimRepository:
         None: no such job, or not one to be taken now. Takes a running one, too, whose lease has run out.
         """
         now = func.clock_timestamp()
+        loser = self._session.scalar(select(Job.lease_owner).where(Job.id == job_id).with_for_update())
         statement = (
             update(Job)
             .where(
@@ -176,14 +177,16 @@ class ClaimRepository:
             .execution_options(synchronize_session=False, populate_existing=True)
         )
         job = self._session.scalars(statement).one_or_none()
-        return None if job is None else self._begin(job)
+        return None if job is None else self._begin(job, loser)
 
-    def _begin(self, job: Job) -> ClaimedJob:
+    def _begin(self, job: Job, loser: str | None = None) -> ClaimedJob:
+        """`loser`: who held a lease on it that had run out, and may not know yet."""
+        lost = {} if loser is None else {"lease_owner": loser}
         record(
             self._session,
             job,
             "started",
-            {"state": JobState.RUNNING.value, "attempt": job.attempt},
+            {"state": JobState.RUNNING.value, "attempt": job.attempt} | lost,
             phase=None,
             phases=pending_phases(job.kind),
             progress=dict(NO_PROGRESS),

@@ -227,6 +227,20 @@ def test_of_a_cancelled_job_nothing_goes_if_its_worker_was_lost(world: World) ->
     assert receipt(world, asked).finished_at is None
 
 
+def test_nothing_goes_while_a_worker_whose_job_another_took_over_may_still_be_writing(world: World) -> None:
+    job = world.audit_job()
+    for owner in ("frozen", "second"):
+        with world.database.unit_of_work() as unit:
+            assert unit.attempts.claim(job.id, owner=owner, lease_s=60)
+        if owner == "frozen":
+            world.expire_lease(job.id)
+    with world.database.unit_of_work() as unit:
+        unit.attempts.finish_failed(job.id, 2, error={"code": "x"})
+    asked = ask(world, DeletionSubject.JOB, job.id)
+    sweep(world, leftovers_after_s=900.0)
+    assert receipt(world, asked).finished_at is None
+
+
 def test_a_job_whose_worker_let_go_of_it_by_itself_is_deleted_at_once(world: World) -> None:
     checkpoint, inspection = world.checkpoint(b"GIF89a")
     with world.database.unit_of_work() as unit:
