@@ -67,9 +67,6 @@ _ACCELERATOR_FILES = ("/etc/nvidia", "/etc/OpenCL", "/run/nvidia", "/run/nvidia-
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's place for semaphores between a loader and its workers
 _SYS_LANDLOCK_CREATE_RULESET, _GET_VERSION = 444, 1
 
-_FLAGS = frozenset({"-I", "-S", "-s", "-E", "-B", "-u"})
-"""Of the Python interpreter, that take no value."""
-
 Rule = tuple[str, tuple[str, ...]]
 """A place, and what may be done at it and below it."""
 
@@ -105,16 +102,12 @@ def _python() -> set[str]:
 
 
 def _program(command: Sequence[str]) -> list[str]:
-    """The interpreter, and the script or the package behind `-m` that it is told to run; no argument."""
-    program, *arguments = command
-    places = [program]
-    flags = list(itertools.takewhile(lambda word: word in _FLAGS, arguments))
-    rest = arguments[len(flags) :]
-    if rest[:1] == ["-m"]:
-        places += [place for name in rest[1:2] for place in _package(name)]
-    elif rest[:1] != ["-c"]:
-        places += rest[:1]
-    return [place for place in [*places, *_package("sanitizer")] if place.startswith("/")]
+    """The program files that the command names, never a folder, and the package behind `-m`."""
+    places = [word for word in command if word.startswith("/") and Path(word).is_file()]
+    for flag, name in itertools.pairwise(command):
+        if flag == "-m":
+            places += _package(name)
+    return [*places, *_package("sanitizer")]
 
 
 def _package(name: str) -> list[str]:

@@ -212,7 +212,7 @@ def test_on_cuda_sockets_of_this_machine_can_be_made_and_no_others(tmp_path: Pat
         assert run_in_job(tmp_path / level, level, command, uses_cuda=True).split() == ["denied"] * 3
 
 
-def test_no_argument_of_the_program_opens_anything(tmp_path: Path) -> None:
+def test_no_folder_that_the_command_names_opens_with_it(tmp_path: Path) -> None:
     for program in (["-m", "sanitizer", "run"], ["-I", "-S", "-c", ""], [str(PROBE)]):
         command = [sys.executable, *program, str(tmp_path), str(tmp_path / "a"), "/root"]
         found = dict(file_access.rules(tmp_path, command, {}, uses_cuda=False))
