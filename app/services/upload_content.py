@@ -76,7 +76,7 @@ async def receive(
 
     `announced_bytes` is the request's Content-Length. Raises Conflict unless open, InvalidInput
     (`upload_size_mismatch`, `upload_digest_mismatch`), and whatever `chunks` raises when it is cut. Where the
-    upload was deleted meanwhile, NotFound or Conflict.
+    upload was deleted meanwhile, NotFound or Conflict (`upload_lost`).
     """
     check_open(upload)
     if announced_bytes is not None and announced_bytes != upload.size_bytes:
