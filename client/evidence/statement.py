@@ -188,7 +188,8 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
     checkpoint = document["checkpoint"]
     for name in ("layout", "architecture", "declared", "findings", "scanners"):
         yield from _differing((f"checkpoint.{name}", checkpoint.get(name), facts.checkpoint.get(name)))
-    for index, (told, fact) in enumerate(zip_longest(document["data"], facts.data, fillvalue={})):
+    nothing: Mapping[str, Any] = {}
+    for index, (told, fact) in enumerate(zip_longest(document["data"], facts.data, fillvalue=nothing)):
         for name in ("num_skipped", "num_classes"):
             yield from _differing((f"data[{index}].{name}", told.get(name), fact.get(name)))
     for name in ("attacks", "clean_accuracy"):

@@ -7,8 +7,6 @@ paused, resumed, killed and retried must end with the same weights.
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,7 @@ from tests.end_to_end.subject import (
     sha256,
 )
 from tests.fixtures import audited
+from tests.integration.worker.world import kill_all
 from tests.numerics.reference import measure
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -303,8 +302,7 @@ def test_a_job_whose_process_was_killed_fails_with_the_reason_and_a_retry_ends_w
     wait_until(
         lambda: any(event.type == "state_saved" for event in client.jobs.all_events(job.id)), "a saved state"
     )
-    for pid in live.children():
-        os.kill(pid, signal.SIGKILL)
+    kill_all(live.children())
     failed = client.jobs.wait(job.id, check=False, timeout_s=PATIENCE_S)
     assert failed.state == "failed"
     assert failed.error is not None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from sanitizer.report import load_json
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
 from tests.fixtures.shards import make_labelled, make_pairs
-from tests.integration.worker.world import World, children_of_folder, wait_until
+from tests.integration.worker.world import World, children_of_folder, kill_all, wait_until
 
 pytestmark = pytest.mark.slow
 RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
@@ -101,8 +99,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     killed = sanitize()
     publisher.job_ready(killed.id, killed.kind)
     wait_until(lambda: world.job(killed.id).resume_state is not None, 120)
-    for pid in children_of_folder(tmp_path / "worker-work"):
-        os.kill(pid, signal.SIGKILL)
+    kill_all(children_of_folder(tmp_path / "worker-work"))
     end_of(world, killed)
 
     first, second = world.artifacts(undisturbed.id), world.artifacts(killed.id)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, JobState
 from app.storage.port import ObjectStore, StoredObject
-from tests.integration.worker.world import World, children_of_folder, wait_until
+from tests.integration.worker.world import World, children_of_folder, kill_all, wait_until
 from worker import supervision
 
 CANCEL_WITHIN_S = 5.0
@@ -171,8 +169,7 @@ def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weig
     job = world.sanitize_job()
     running = world.start(job.id, "work_slowly")
     wait_until(lambda: world.job(job.id).resume_state is not None)
-    for pid in children_of_folder(world.work_dir):
-        os.kill(pid, signal.SIGKILL)
+    kill_all(children_of_folder(world.work_dir))
     assert running.join() is JobState.QUEUED
     row = world.job(job.id)
     assert row.attempts_used == 1

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +313,13 @@ def children_of_folder(folder: Path) -> list[int]:
             if str(folder) in command:
                 found.append(int(entry.name))
     return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """SIGKILL each; the guard's end takes the rest of its session along, so some may be gone already."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _far_future() -> Any:
