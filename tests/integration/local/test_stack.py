@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -21,7 +22,7 @@ from app.local import guard
 from app.local.processes import CannotStart, Launch, is_free, plain_environment, start
 from app.local.stack import Stack
 from app.settings import Settings
-from app.storage.errors import AccessDenied
+from app.storage.errors import AccessDenied, StoreUnavailable
 from app.storage.s3 import S3Store
 from tests.integration.local.processes import assert_all_gone, processes_below
 
@@ -95,6 +96,16 @@ def test_data_survive_a_clean_stop_also_where_other_ports_must_be_taken(tmp_path
         assert_kept_everywhere(stack.settings())
 
 
+def until_the_store_serves(settings: Settings) -> None:
+    """After a kill SeaweedFS answers 500 for a moment, until its volumes have reported to its master."""
+    store = S3Store(settings.storage)
+    for _ in range(40):
+        with suppress(StoreUnavailable):
+            store.read_bytes("kept/7", max_bytes=10_000)
+            return
+        time.sleep(0.5)
+
+
 def test_data_survive_the_kill_of_every_server(tmp_path: Path) -> None:
     with embedded(tmp_path / "stack", fsync=True) as stack:
         write_everywhere(stack.settings())
@@ -109,6 +120,7 @@ def test_data_survive_the_kill_of_every_server(tmp_path: Path) -> None:
         before = stack.environment
         assert sorted(stack.restart_dead()) == ["postgres", "seaweedfs", "valkey"]
         assert stack.environment == before, "other processes hold these addresses"
+        until_the_store_serves(stack.settings())
         assert_kept_everywhere(stack.settings())
     assert processes_below(tmp_path) == []
 
