@@ -118,6 +118,16 @@ def disk_full(log_tail: str | None = None) -> AttemptFailed:
     )
 
 
+def outputs_unusable(why: str) -> AttemptFailed:
+    """The child ended well and yet did not leave what it should: another attempt may. `why`: "it names …"."""
+    return AttemptFailed(
+        "outputs_unusable",
+        f"The job's process ended, but {why}.",
+        "The job is tried again by itself; ask the operator if it keeps failing.",
+        retry_in_s=CRASH_RETRY_S,
+    )
+
+
 def refused(failure: Failure | None) -> AttemptFailed:
     """The library said no, with its reason: the same input will get the same answer."""
     if failure is None:

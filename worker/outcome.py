@@ -22,7 +22,7 @@ from sanitizer.jobspec import (
     OUTPUTS_PATH,
     ChildOutcome,
 )
-from worker.failures import CRASH_RETRY_S, AttemptFailed, disk_full, refused
+from worker.failures import CRASH_RETRY_S, AttemptFailed, disk_full, outputs_unusable, refused
 from worker.guard import SETUP_FAILED
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
@@ -58,24 +58,24 @@ def _outcome(folder: Path, expected: str) -> ChildOutcome:
     try:
         outcome = OUTCOME_ADAPTER.validate_json(read_regular(folder / OUTCOME_NAME, _MAX_OUTCOME_BYTES))
     except (OSError, ValueError, ValidationError) as error:
-        raise _unusable(f"its outcome cannot be read ({type(error).__name__})") from error
+        raise outputs_unusable(f"its outcome cannot be read ({type(error).__name__})") from error
     if outcome.status != expected:
-        raise _unusable(f"its outcome says {outcome.status!r} where its exit says {expected!r}")
+        raise outputs_unusable(f"its outcome says {outcome.status!r} where its exit says {expected!r}")
     return outcome
 
 
 def _outputs(folder: Path, max_bytes: int) -> tuple[Path, ...]:
     names = _outcome(folder, "succeeded").outputs
     if len(set(names)) != len(names) or len(names) > _MAX_OUTPUTS:
-        raise _unusable("it names too many files, or one twice")
+        raise outputs_unusable("it names too many files, or one twice")
     paths = []
     for name in names:
         path = folder / OUTPUTS_PATH / name
         if not is_safe_name(name) or not _is_plain_file(path):
-            raise _unusable("it names an output that is no plain file")
+            raise outputs_unusable("it names an output that is no plain file")
         paths.append(path)
     if sum(path.lstat().st_size for path in paths) > max_bytes:
-        raise _unusable("its outputs are larger than all that it may write")
+        raise outputs_unusable("its outputs are larger than all that it may write")
     return tuple(paths)
 
 
@@ -85,15 +85,6 @@ def _is_plain_file(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and stat.S_ISDIR(path.parent.lstat().st_mode)
-
-
-def _unusable(why: str) -> AttemptFailed:
-    return AttemptFailed(
-        "outputs_unusable",
-        f"The job's process ended, but {why}.",
-        "The job is tried again by itself; ask the operator if it keeps failing.",
-        retry_in_s=CRASH_RETRY_S,
-    )
 
 
 def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from app.db.repositories.attempt_values import ClaimedJob
 from sanitizer.report import Report
-from worker.failures import CRASH_RETRY_S, AttemptFailed
+from worker.failures import outputs_unusable
 from worker.staging import Staged
 from worker.statement import STATEMENT_NAME, statement_json
 from worker.transfer import file_sha256, interruptible
@@ -59,7 +59,7 @@ class Packing:
         self.files = []
         for path in outputs:
             if path.name in RESERVED:
-                raise _reserved(path.name)
+                raise outputs_unusable(f"it names an output {path.name}, which is for the service to write")
             os.replace(path, folder / path.name)
             self.files.append(folder / path.name)
         self.sha256 = {path.name: interruptible(partial(file_sha256, path), check) for path in self.files}
@@ -106,12 +106,3 @@ class Packing:
 
     def _package(self, signature: dict[str, Any]) -> Package:
         return Package(files=tuple(self.files), sha256=dict(self.sha256), signature=signature)
-
-
-def _reserved(name: str) -> AttemptFailed:
-    return AttemptFailed(
-        "outputs_unusable",
-        f"The job's process ended, but it names an output {name}, which is for the service to write.",
-        "The job is tried again by itself; ask the operator if it keeps failing.",
-        retry_in_s=CRASH_RETRY_S,
-    )

@@ -28,7 +28,7 @@ from sanitizer.jobspec import (
     WEIGHTS_NAME,
 )
 from sanitizer.report import Report, load_json
-from worker.failures import CRASH_RETRY_S, AttemptFailed
+from worker.failures import outputs_unusable
 from worker.ledger import Ledger
 from worker.outcome import read_regular
 from worker.packing import Package, Packing, Signer
@@ -44,6 +44,7 @@ _MEDIA_TYPES = {
     ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
+_NO_REPORT = "left no report that can be read"
 _EVIDENCED = frozenset({JobKind.SANITIZE, JobKind.AUDIT})
 """Kinds whose files leave the house, and so go with a statement and a signature."""
 
@@ -138,7 +139,7 @@ def _effect(
             (upload,) = pins
             ours = (upload["sha256"], upload["size_bytes"], sha256[WEIGHTS_NAME])
             if (inspection.upload_sha256, inspection.size_bytes, inspection.weights_sha256) != ours:
-                raise _unusable("its inspection speaks of other bytes than it was given and left")
+                raise outputs_unusable("its inspection speaks of other bytes than it was given and left")
             return CheckpointAccepted(
                 sha256=upload["sha256"],
                 canonical_prefix=prefix,
@@ -148,27 +149,14 @@ def _effect(
         summary = DATASET_ADAPTER.validate_json(_read(outputs, DATASET_NAME))
         return DatasetReady(files=pins, summary=DATASET_ADAPTER.dump_python(summary, mode="json"))
     except (KeyError, OSError, ValueError, ValidationError) as error:
-        raise _no_report() from error
+        raise outputs_unusable(_NO_REPORT) from error
 
 
 def _report(outputs: dict[str, Path]) -> Report:
     try:
         return load_json(_read(outputs, REPORT_NAME))
     except (KeyError, OSError, ValueError, ValidationError) as error:
-        raise _no_report() from error
-
-
-def _no_report() -> AttemptFailed:
-    return _unusable("left no report that can be read")
-
-
-def _unusable(why: str) -> AttemptFailed:
-    return AttemptFailed(
-        "outputs_unusable",
-        f"The job's process ended, but {why}.",
-        "The job is tried again by itself; ask the operator if it keeps failing.",
-        retry_in_s=CRASH_RETRY_S,
-    )
+        raise outputs_unusable(_NO_REPORT) from error
 
 
 def _read(outputs: dict[str, Path], name: str) -> bytes:
