@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from client.evidence.findings import REPORT_NAME, Finding
+from client.evidence.findings import Finding, misfit
 from client.evidence.report import AttackFigures, AuditFigures, Difference, Estimate, Report
 from client.evidence.shares import newcombe, wilson
 
@@ -28,9 +28,9 @@ def check(report: Report) -> Iterator[Finding]:
     yield from _same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
     yield from _skipped(report)
     if (report.kind == "sanitize") != (report.after is not None):
-        yield _wrong("after", "is there for a cleaning and for nothing else")
+        yield misfit("after", "is there for a cleaning and for nothing else")
     if (report.after is None) != (report.ca_lost is None):
-        yield _wrong("ca_lost", "belongs to an audit after cleaning")
+        yield misfit("ca_lost", "belongs to an audit after cleaning")
     elif report.after is not None and report.ca_lost is not None:
         yield from _difference(report.ca_lost, report.before.ca, report.after.ca)
 
@@ -48,7 +48,7 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     floor = figures.untriggered_target_rate
     yield from _estimate(f"{where}.untriggered_target_rate", floor, floor.n)
     if figures.ca_top5.successes < figures.ca.successes:
-        yield _wrong(f"{where}.ca_top5.successes", "is smaller than that of ca")
+        yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
     for data in report.data:
         if data.kind == "labelled":
             yield from _same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
@@ -63,9 +63,9 @@ def _skipped(report: Report) -> Iterator[Finding]:
     for index, data in enumerate(report.data):
         told = f"{data.num_skipped} of {data.num_samples} "
         if data.num_skipped > data.num_samples:
-            yield _wrong(f"data[{index}].num_skipped", "is more than num_samples")
+            yield misfit(f"data[{index}].num_skipped", "is more than num_samples")
         elif data.num_skipped and not any(warning.startswith(told) for warning in report.warnings):
-            yield _wrong(f"data[{index}].num_skipped", f"is {data.num_skipped}, and no warning says so")
+            yield misfit(f"data[{index}].num_skipped", f"is {data.num_skipped}, and no warning says so")
 
 
 def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: int) -> Iterator[Finding]:
@@ -76,16 +76,16 @@ def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: i
     # Images of the target class that are called the target: right answers too.
     right_targets = inclusive.successes - asr.successes
     if not 0 <= right_targets <= num_images - num_others:
-        yield _wrong(f"{where}.asr_including_target.successes", "does not fit that of asr")
+        yield misfit(f"{where}.asr_including_target.successes", "does not fit that of asr")
     elif not right_targets <= pa.successes <= num_images - asr.successes:
-        yield _wrong(f"{where}.pa.successes", "does not fit the attack's successes")
+        yield misfit(f"{where}.pa.successes", "does not fit the attack's successes")
 
 
 def _estimate(where: str, estimate: Estimate, n: int) -> Iterator[Finding]:
     yield from _same(f"{where}.n", estimate.n, n)
     yield from _same(f"{where}.confidence", estimate.confidence, 0.95)
     if estimate.successes > estimate.n:
-        yield _wrong(f"{where}.successes", f"is {estimate.successes} of {estimate.n}")
+        yield misfit(f"{where}.successes", f"is {estimate.successes} of {estimate.n}")
         return
     expected = wilson(estimate.successes, estimate.n)
     counts = f"successes {estimate.successes} of n {estimate.n}"
@@ -101,22 +101,22 @@ def _recomputed(
         if not close(is_told, should)
     ]
     if len(wrong) > 1:
-        yield _wrong(where, f"does not fit itself: {counts} give {expected[0]:.6g}, not {told[0]:.6g}")
+        yield misfit(where, f"does not fit itself: {counts} give {expected[0]:.6g}, not {told[0]:.6g}")
         return
     for name, is_told, should in wrong:
-        yield _wrong(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
+        yield misfit(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
 
 
 def _difference(lost: Difference, before: Estimate, after: Estimate) -> Iterator[Finding]:
     yield from _same("ca_lost.n", lost.n, before.n)
     yield from _same("ca_lost.confidence", lost.confidence, 0.95)
     if before.successes - lost.lost + lost.gained != after.successes:
-        yield _wrong("ca_lost", "does not lead from the successes of before.ca to those of after.ca")
+        yield misfit("ca_lost", "does not lead from the successes of before.ca to those of after.ca")
         return
     both = before.successes - lost.lost
     neither = lost.n - both - lost.lost - lost.gained
     if min(both, neither) < 0 or lost.n == 0:
-        yield _wrong("ca_lost", "counts more images than there are")
+        yield misfit("ca_lost", "counts more images than there are")
         return
     expected = newcombe(both=both, lost=lost.lost, gained=lost.gained, neither=neither)
     counts = f"lost {lost.lost} and gained {lost.gained} of n {lost.n}"
@@ -135,8 +135,4 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
 def _same(where: str, told: object, expected: object) -> Iterator[Finding]:
     if told != expected:
         shown = f"is {told}, not {expected}" if isinstance(told, int | float) else "is not that of the rest"
-        yield _wrong(where, shown)
-
-
-def _wrong(where: str, message: str) -> Finding:
-    return Finding(file=REPORT_NAME, where=where, message=message)
+        yield misfit(where, shown)

@@ -25,3 +25,8 @@ class Finding:
     def __str__(self) -> str:
         name = self.file if self.file.isprintable() else repr(self.file)
         return f"{name}: {self.where} {self.message}" if self.where else f"{name}: {self.message}"
+
+
+def misfit(where: str, message: str) -> Finding:
+    """What is not as it should be at that place of report.json."""
+    return Finding(file=REPORT_NAME, where=where, message=message)

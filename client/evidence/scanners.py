@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from client.evidence.findings import REPORT_NAME, Finding
+from client.evidence.findings import Finding, misfit
 from client.evidence.report import Report, Scanner
 
 _MAX_SHOWN = 20
@@ -18,12 +18,12 @@ def check(report: Report) -> Iterator[Finding]:
         has_answered = scanner.verdict in _ANSWERS
         num_shown = min(scanner.num_issues, _MAX_SHOWN) if has_answered else 1  # why it did not
         if len(scanner.issues) != num_shown or (scanner.num_issues and not has_answered):
-            yield _wrong(
+            yield misfit(
                 f"{where}.num_issues", f"is {scanner.num_issues}, and {len(scanner.issues)} are shown"
             )
         expected = _expected(scanner)
         if has_answered and expected not in {None, scanner.verdict}:
-            yield _wrong(f"{where}.verdict", f"is {scanner.verdict}, but its issues make {expected}")
+            yield misfit(f"{where}.verdict", f"is {scanner.verdict}, but its issues make {expected}")
 
 
 def _expected(scanner: Scanner) -> str | None:
@@ -33,7 +33,3 @@ def _expected(scanner: Scanner) -> str | None:
     if not scanner.issues:
         return None if scanner.verdict in {"nothing_found", "inconclusive"} else "nothing_found"
     return scanner.issues[0].partition(":")[0]
-
-
-def _wrong(where: str, message: str) -> Finding:
-    return Finding(file=REPORT_NAME, where=where, message=message)

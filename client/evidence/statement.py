@@ -17,6 +17,7 @@ from client.evidence.findings import (
     SUMS_NAME,
     WEIGHTS_NAME,
     Finding,
+    misfit,
 )
 from client.evidence.reading import Malformed, parse_json
 from client.evidence.report import Report
@@ -209,9 +210,7 @@ def _weights(checkpoint: CheckpointFacts) -> str | None:
 def _differing(*told: tuple[str, object, object]) -> Iterator[Finding]:
     for where, in_report, in_statement in told:
         if in_report != in_statement:
-            yield Finding(
-                file=REPORT_NAME, where=where, message=f"is not what {STATEMENT_NAME} says of the same thing"
-            )
+            yield misfit(where, f"is not what {STATEMENT_NAME} says of the same thing")
 
 
 def _finding(where: str, message: str) -> Finding:

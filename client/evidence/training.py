@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from client.evidence.figures import close
-from client.evidence.findings import CURVE_NAME, REPORT_NAME, Finding
+from client.evidence.findings import CURVE_NAME, Finding, misfit
 from client.evidence.report import CurvePoint, Recipe, Report, Training
 
 
@@ -15,7 +15,7 @@ def check(report: Report) -> Iterator[Finding]:
     """Counts by the recipe, rates by counts and times, losses by their parts."""
     training, recipe = report.training, report.recipe
     if (report.kind == "sanitize") != (training is not None) or (recipe is None) != (training is None):
-        yield _wrong("training", "and recipe belong to a cleaning")
+        yield misfit("training", "and recipe belong to a cleaning")
     if training is None or recipe is None:
         return
     num_pairs = sum(data.num_samples for data in report.data if data.kind == "pairs")
@@ -27,11 +27,11 @@ def check(report: Report) -> Iterator[Finding]:
     )
     for name, told, expected in facts:
         if told != expected:
-            yield _wrong(f"training.{name}", f"is {told}, not {expected}")
+            yield misfit(f"training.{name}", f"is {told}, not {expected}")
     if training.wall_s <= 0 or not close(training.pairs_per_s * training.wall_s, training.num_pairs_seen):
-        yield _wrong("training", "does not fit itself: pairs_per_s times wall_s is not num_pairs_seen")
+        yield misfit("training", "does not fit itself: pairs_per_s times wall_s is not num_pairs_seen")
     if training.num_steps and (not training.curve or training.curve[-1].step != training.num_steps):
-        yield _wrong("training.curve", "does not end at num_steps")
+        yield misfit("training.curve", "does not end at num_steps")
     yield from _curve(training, recipe, steps_per_epoch)
 
 
@@ -40,7 +40,7 @@ def _curve(training: Training, recipe: Recipe, steps_per_epoch: int) -> Iterator
     for index, point in enumerate(training.curve):
         where = f"training.curve[{index}]"
         if point.step <= before:
-            yield _wrong(f"{where}.step", "does not come after the point before")
+            yield misfit(f"{where}.step", "does not come after the point before")
         before = point.step
         yield from _point(where, point, recipe, steps_per_epoch, num_steps=training.num_steps)
 
@@ -49,18 +49,18 @@ def _point(
     where: str, point: CurvePoint, recipe: Recipe, steps_per_epoch: int, *, num_steps: int
 ) -> Iterator[Finding]:
     if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
-        yield _wrong(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
+        yield misfit(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
     loss = recipe.lambda1 * point.loss_clip + recipe.lambda2 * point.loss_self_supervised
     # The sum was taken in single precision, step by step.
     if abs(loss - point.loss) > 1e-4 * max(1.0, abs(loss)):
-        yield _wrong(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
+        yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
     rate = recipe.learning_rate * _rate_factor(point.step - 1, recipe.warmup_steps, num_steps)
     if not close(point.learning_rate / recipe.learning_rate, rate / recipe.learning_rate):
-        yield _wrong(
+        yield misfit(
             f"{where}.learning_rate", f"is {point.learning_rate:.6g}, but the recipe's is {rate:.6g}"
         )
     if not 1 - 1e-6 <= point.logit_scale <= 100 + 1e-3:
-        yield _wrong(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
+        yield misfit(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
 
 
 def _rate_factor(step: int, warmup_steps: int, num_steps: int) -> float:
@@ -79,8 +79,4 @@ def compare_curve(curve: Any, document: Mapping[str, Any]) -> Iterator[Finding]:
         return
     for index, (in_report, in_curve) in enumerate(zip(told, points, strict=True)):
         if in_report != in_curve:
-            yield _wrong(f"training.curve[{index}]", f"is not the same point in {CURVE_NAME}")
-
-
-def _wrong(where: str, message: str) -> Finding:
-    return Finding(file=REPORT_NAME, where=where, message=message)
+            yield misfit(f"training.curve[{index}]", f"is not the same point in {CURVE_NAME}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from client.evidence.findings import REPORT_NAME, Finding
+from client.evidence.findings import Finding, misfit
 from client.evidence.report import AttackFigures, Estimate, Outcome, PartVerdict, Report
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -24,7 +24,7 @@ def check(report: Report) -> Iterator[Finding]:
     expected: list[Outcome] = []
     names = [attack.name for attack in report.before.attacks]
     if [one.attack for one in told.attacks] != names:
-        yield _wrong("verdict.attacks", "are not the attacks that were measured")
+        yield misfit("verdict.attacks", "are not the attacks that were measured")
         return
     for index, (part, was) in enumerate(zip(told.attacks, report.before.attacks, strict=True)):
         now = report.after.attacks[index] if report.after and index < len(report.after.attacks) else None
@@ -33,7 +33,7 @@ def check(report: Report) -> Iterator[Finding]:
     yield from _clean_accuracy(report, expected)
     overall = _overall(expected, len(names))
     if told.outcome != overall:
-        yield _wrong("verdict.outcome", f"is {told.outcome}, but its parts make {overall}")
+        yield misfit("verdict.outcome", f"is {told.outcome}, but its parts make {overall}")
     yield from _numbers("verdict.reason", told.reason, names, ())
 
 
@@ -55,7 +55,7 @@ def _clean_accuracy(report: Report, expected: list[Outcome]) -> Iterator[Finding
     """Checks that part, and puts its outcome to `expected`."""
     told, lost = report.verdict.clean_accuracy, report.ca_lost
     if (told is None) != (lost is None):
-        yield _wrong("verdict.clean_accuracy", "belongs to a cleaning")
+        yield misfit("verdict.clean_accuracy", "belongs to a cleaning")
     if told is None or lost is None:
         return
     expected.append(_against(lost.low, lost.high, report.policy.ca_lost_at_most))
@@ -73,7 +73,7 @@ def _overall(outcomes: list[Outcome], num_attacks: int) -> Outcome:
 
 def _part(where: str, told: PartVerdict, expected: Outcome, shown: set[str]) -> Iterator[Finding]:
     if told.outcome != expected:
-        yield _wrong(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected}")
+        yield misfit(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected}")
     yield from _numbers(f"{where}.reason", told.reason, [told.attack], shown)
 
 
@@ -90,7 +90,7 @@ def _numbers(where: str, reason: str, names: Iterable[str], shown: Iterable[str]
         text = text.replace(name, "")
     for number in _NUMBER.findall(text):
         if number not in {"95", *shown}:
-            yield _wrong(where, f"says {number}, which none of its figures is")
+            yield misfit(where, f"says {number}, which none of its figures is")
 
 
 def _percent(share: float) -> str:
@@ -99,7 +99,3 @@ def _percent(share: float) -> str:
 
 def _count(estimate: Estimate) -> str:
     return str(estimate.n)
-
-
-def _wrong(where: str, message: str) -> Finding:
-    return Finding(file=REPORT_NAME, where=where, message=message)

@@ -24,6 +24,7 @@ from client.evidence.findings import (
     SUMS_NAME,
     WEIGHTS_NAME,
     Finding,
+    misfit,
 )
 from client.evidence.keys import MAX_BYTES as MAX_KEY_BYTES
 from client.evidence.keys import PublicKey
@@ -214,16 +215,12 @@ def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Itera
         if WEIGHTS_NAME not in check.sizes:
             yield Finding(file=WEIGHTS_NAME, message="is missing")
         elif check.sha256[WEIGHTS_NAME] != report.after.weights_sha256:
-            yield Finding(
-                file=REPORT_NAME, where="after.weights_sha256", message=f"is not that of {WEIGHTS_NAME}"
-            )
+            yield misfit("after.weights_sha256", f"is not that of {WEIGHTS_NAME}")
     config = check.read(CONFIG_NAME, parse_json)
     if isinstance(config, dict):
         architecture = {name: config.get(name) for name in ("model_cfg", "preprocess_cfg")}
         if document["checkpoint"].get("architecture") != architecture:
-            yield Finding(
-                file=REPORT_NAME, where="checkpoint.architecture", message=f"is not that of {CONFIG_NAME}"
-            )
+            yield misfit("checkpoint.architecture", f"is not that of {CONFIG_NAME}")
     curve = check.read(CURVE_NAME, parse_json)
     if curve is not None:
         yield from training.compare_curve(curve, document)
