@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import ValidationError
+
 from client.errors import Unreadable
 from client.evidence.findings import Finding
 
@@ -103,6 +105,13 @@ def parse_json(content: bytes) -> Any:
         raise
     except ValueError as error:
         raise Malformed("is not JSON") from error
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Where the first thing lies that is not of the wanted form, shortened, and what is the matter there."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return where[:80] or "its top", first["msg"]
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from client.evidence.reading import Malformed
+from client.evidence.reading import Malformed, first_problem
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
@@ -152,8 +152,5 @@ def parse(document: Any) -> Report:
     try:
         return Report.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Malformed(
-            f"is no report that this client can check ({where[:80] or 'its top'}: {first['msg']})"
-        ) from error
+        where, what = first_problem(error)
+        raise Malformed(f"is no report that this client can check ({where}: {what})") from error

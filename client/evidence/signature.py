@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.evidence.findings import SIGNATURE_NAME, Finding
 from client.evidence.keys import PublicKey
-from client.evidence.reading import Malformed, parse_json
+from client.evidence.reading import Malformed, first_problem, parse_json
 
 MAX_BYTES = 1024 * 1024
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -145,8 +145,8 @@ def _read(kind: type[T], content: bytes, otherwise: str) -> T:
     try:
         return kind.model_validate(parse_json(content))
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors(include_url=False, include_input=False)[0]["loc"])
-        raise Malformed(f"{otherwise} (at {where[:80] or 'its top'})") from error
+        where, _ = first_problem(error)
+        raise Malformed(f"{otherwise} (at {where})") from error
 
 
 def _base64(text: str) -> bytes:

@@ -19,7 +19,7 @@ from client.evidence.findings import (
     Finding,
     misfit,
 )
-from client.evidence.reading import Malformed, parse_json
+from client.evidence.reading import Malformed, first_problem, parse_json
 from client.evidence.report import Report
 
 PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
@@ -138,9 +138,8 @@ def parse(content: bytes) -> Statement:
     try:
         return Statement.model_validate(parse_json(content))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Malformed(f"is no statement about a job ({where[:80] or 'its top'}: {first['msg']})") from error
+        where, what = first_problem(error)
+        raise Malformed(f"is no statement about a job ({where}: {what})") from error
 
 
 def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[Finding]:
