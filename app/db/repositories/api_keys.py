@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models.api_key import ApiKey
 from app.db.repositories.job_changes import seconds
+from app.db.repositories.owned import page_of
 from app.domain.errors import NotFound
 
 
@@ -41,11 +42,7 @@ class ApiKeyRepository:
 
     def page(self, project_id: str, after: str | None, limit: int) -> tuple[Sequence[ApiKey], bool]:
         """Newest first, revoked and expired ones too; `after` is the id of the last row before."""
-        query = select(ApiKey).where(ApiKey.project_id == project_id)
-        if after is not None:
-            query = query.where(ApiKey.id < after)
-        rows = self._session.scalars(query.order_by(ApiKey.id.desc()).limit(limit + 1)).all()
-        return rows[:limit], len(rows) > limit
+        return page_of(self._session, ApiKey, project_id, after, limit)
 
     def find(self, id: str) -> ApiKey:  # noqa: A002
         """Whosever it is, for operators. Raises NotFound."""

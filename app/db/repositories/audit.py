@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app.db.models.audit_entry import AuditEntry, AuditOutcome
+from app.db.repositories.owned import page_of
 from app.domain.ids import lowest_id, new_id
 
 _REFUSAL_LOCK = 7_263_005
@@ -71,15 +72,10 @@ class AuditRepository:
         key_id: str | None = None,
     ) -> tuple[Sequence[AuditEntry], bool]:
         """Newest first; `after` is the id of the last row of the page before."""
-        query = select(AuditEntry).where(AuditEntry.project_id == project_id)
-        if after is not None:
-            query = query.where(AuditEntry.id < after)
-        for column, wanted in (
+        wanted = (
             (AuditEntry.action, action),
             (AuditEntry.target_id, target_id),
             (AuditEntry.key_id, key_id),
-        ):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        rows = self._session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit + 1)).all()
-        return rows[:limit], len(rows) > limit
+        )
+        conditions = [column == value for column, value in wanted if value is not None]
+        return page_of(self._session, AuditEntry, project_id, after, limit, *conditions)

@@ -51,9 +51,20 @@ class OwnedRepository(Generic[Row]):
     def _page(
         self, project_id: str, after: str | None, limit: int, *conditions: ColumnElement[bool]
     ) -> tuple[Sequence[Row], bool]:
-        query = select(self.model).where(self.model.project_id == project_id, *conditions)
-        if after is not None:
-            query = query.where(self.model.id < after)
-        query = query.order_by(self.model.id.desc()).limit(limit + 1)
-        rows: Sequence[Row] = self._session.scalars(query).all()
-        return rows[:limit], len(rows) > limit
+        return page_of(self._session, self.model, project_id, after, limit, *conditions)
+
+
+def page_of(
+    session: Session,
+    model: type[Any],
+    project_id: str,
+    after: str | None,
+    limit: int,
+    *conditions: ColumnElement[bool],
+) -> tuple[Sequence[Any], bool]:
+    """Newest first, and whether there are more; `after` is the id of the last row of the page before."""
+    query = select(model).where(model.project_id == project_id, *conditions)
+    if after is not None:
+        query = query.where(model.id < after)
+    rows = session.scalars(query.order_by(model.id.desc()).limit(limit + 1)).all()
+    return rows[:limit], len(rows) > limit
