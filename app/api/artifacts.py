@@ -84,8 +84,9 @@ def get_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDe
     The file is not signed by itself: `CleanCLIP-Signature` says whether the job's files are, by which key.
     """
     with ports.database.unit_of_work(caller.project_id) as unit:
-        row = artifacts.report_of(unit, caller, job_id)
-        signature = SignatureOut.of(jobs.get(unit, caller.project_id, job_id).result)
+        job = jobs.get(unit, caller.project_id, job_id)
+        row = artifacts.report_of(unit, job)
+    signature = SignatureOut.of(job.result)
     if is_unchanged(request, row.sha256):
         return not_modified(row.sha256)
     return StreamingResponse(

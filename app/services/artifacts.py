@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from app.db.models.artifact import Artifact
+from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import TERMINAL, JobState
-from app.services import jobs
-from app.services.api_keys import Caller
 
 REPORT_NAME = "report.json"
 
 
-def report_of(unit: UnitOfWork, caller: Caller, job_id: str) -> Artifact:
+def report_of(unit: UnitOfWork, job: Job) -> Artifact:
     """The report of a succeeded job. Raises NotFound; Conflict while the job is not finished."""
-    job = jobs.get(unit, caller.project_id, job_id)
     if job.state not in TERMINAL:
         raise Conflict(
             "job_not_finished",
@@ -23,9 +21,7 @@ def report_of(unit: UnitOfWork, caller: Caller, job_id: str) -> Artifact:
             retry_after_s=5,
         )
     report = (
-        unit.artifacts.named(caller.project_id, job_id, REPORT_NAME)
-        if job.state is JobState.SUCCEEDED
-        else None
+        unit.artifacts.named(job.project_id, job.id, REPORT_NAME) if job.state is JobState.SUCCEEDED else None
     )
     if report is None:
         raise NotFound(
