@@ -125,6 +125,15 @@ def check_open(upload: Upload) -> None:
         )
 
 
+def lost() -> Conflict:
+    """The store has neither the parts of an open upload nor what they were to become."""
+    return Conflict(
+        "upload_lost",
+        "The store no longer holds the parts of this upload.",
+        "Create a new upload and send the file again.",
+    )
+
+
 def presign(
     store: ObjectStore, upload: Upload, numbers: Sequence[int], *, expires_s: int
 ) -> list[PresignedPart]:
