@@ -11,12 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from app.local.processes import Launch, Managed, start
+from drills.processes import processes_in, signal_all
 from drills.records import ROOT
-from drills.scene import processes_in
 
 _WORKER = ("celery", "-A", "{app}", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
 
@@ -53,13 +52,12 @@ class Crew:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         if self._members[name].is_running:
-            _send(self._members[name].pid, number)
+            signal_all([self._members[name].pid], number)
 
     def kill_child(self, name: str) -> bool:
         """SIGKILL to the child of that worker, guards included; False where it has none."""
         pids = processes_in(self.work_dir(name))
-        for pid in pids:
-            _send(pid, signal.SIGKILL)
+        signal_all(pids, signal.SIGKILL)
         return bool(pids)
 
     def work_dir(self, name: str) -> Path:
@@ -69,9 +67,7 @@ class Crew:
         return (self._folder / f"{name}.log").read_text(errors="replace")
 
     def stop(self) -> None:
-        for process in self._members.values():
-            if process.is_running:
-                _send(process.pid, signal.SIGKILL)
+        signal_all((process.pid for process in self._members.values() if process.is_running), signal.SIGKILL)
         for process in self._members.values():
             process.stop()
         self._members.clear()
@@ -90,8 +86,3 @@ class Crew:
                 log_path=self._folder / f"{name}.log",
             )
         )
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)

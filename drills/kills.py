@@ -7,11 +7,9 @@ tiny CLIP, real child, saves several times a second, leases of three seconds.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 
 from app.domain.states import JobState
 from drills.drill import Place, Row
+from drills.processes import processes_in, signal_all
 from drills.runs import (
     PATIENCE_S,
     Broken,
@@ -29,7 +28,7 @@ from drills.runs import (
     release,
     send,
 )
-from drills.scene import embedded, processes_in, wait_for
+from drills.scene import embedded, wait_for
 from drills.worker_entry import Workers
 
 NAME = "kills"
@@ -112,9 +111,8 @@ def _kill_child(
 def _kill_both(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dict[str, str]) -> Row:
     def both(process: ForkServerProcess, folder: Path) -> None:
         at_the_gate(folder, process)
-        for pid in [*processes_in(folder), process.pid or 0]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        supervisor = [] if process.pid is None else [process.pid]
+        signal_all([*processes_in(folder), *supervisor], signal.SIGKILL)
 
     def one(phase: str, write: str) -> dict[str, Any]:
         found = stage.broken_by(undisturbed, both, gate=gate(write, "after", "hold"))

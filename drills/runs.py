@@ -20,7 +20,8 @@ from typing import Any
 
 from app.domain.states import JobState
 from drills.breaking import Gate, read_log
-from drills.scene import Scene, processes_in, wait_for
+from drills.processes import processes_in
+from drills.scene import Scene, wait_for
 from drills.worker_entry import Orders, Workers
 
 PATIENCE_S = 120.0

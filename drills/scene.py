@@ -258,17 +258,3 @@ def wait_for(is_true: Callable[[], object], timeout_s: float, what: str) -> None
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
         time.sleep(0.05)
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Processes whose command line names something below `folder`: a worker's children, guards included."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(folder) in command:
-                found.append(int(entry.name))
-    return found

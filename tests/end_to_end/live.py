@@ -22,9 +22,9 @@ from app.storage.s3 import S3Store
 from client.client import Client
 from client.models import Job
 from client.retries import Clock
+from drills.processes import processes_in
 from tests.end_to_end.gate import Gate
 from tests.integration.api.service import Tenant
-from tests.integration.worker.world import children_of_folder
 
 PATIENCE_S = 900.0
 """For what takes seconds on a quiet machine: a busy one must not fail a test."""
@@ -96,7 +96,7 @@ class Live:
 
     def children(self) -> list[int]:
         """Processes that work in the folder of a sanitize or audit job."""
-        return children_of_folder(self.work_dir / "worker-heavy")
+        return processes_in(self.work_dir / "worker-heavy")
 
     def job_folders(self) -> list[str]:
         """Of sanitize and audit jobs."""

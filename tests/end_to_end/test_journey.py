@@ -7,6 +7,7 @@ paused, resumed, killed and retried must end with the same weights.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from client.client import Client
 from client.evidence.verification import verify
 from client.models import Artifact, Job
+from drills.processes import signal_all
 from sanitizer.report import Report, load_json
 from tests.end_to_end.live import PATIENCE_S, Live, wait_for_job, wait_until
 from tests.end_to_end.subject import (
@@ -34,7 +36,6 @@ from tests.end_to_end.subject import (
     sha256,
 )
 from tests.fixtures import audited
-from tests.integration.worker.world import kill_all
 from tests.numerics.reference import measure
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -302,7 +303,7 @@ def test_a_job_whose_process_was_killed_fails_with_the_reason_and_a_retry_ends_w
     wait_until(
         lambda: any(event.type == "state_saved" for event in client.jobs.all_events(job.id)), "a saved state"
     )
-    kill_all(live.children())
+    signal_all(live.children(), signal.SIGKILL)
     failed = client.jobs.wait(job.id, check=False, timeout_s=PATIENCE_S)
     assert failed.state == "failed"
     assert failed.error is not None

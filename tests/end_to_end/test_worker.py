@@ -14,8 +14,9 @@ from app.db.session import Database, build_engine
 from app.domain.states import JobKind, JobState
 from app.queue.publisher import CeleryPublisher
 from app.storage.s3 import S3Store
+from drills.processes import processes_in
 from tests.end_to_end.worker_processes import Processes
-from tests.integration.worker.world import World, children_of_folder, wait_until
+from tests.integration.worker.world import World, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -95,7 +96,7 @@ def test_a_worker_killed_with_its_job_loses_nothing_and_another_ends_it_with_the
     wait_until(lambda: world.job(job.id).resume_state is not None, 60)
     doomed.send_signal(signal.SIGKILL)
     doomed.wait()
-    wait_until(lambda: children_of_folder(world.folder) == [], 5)
+    wait_until(lambda: processes_in(world.folder) == [], 5)
     processes.sweeper()
     processes.worker("heir", "work")
     wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 90)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from app.db.session import Database, build_engine
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.queue.publisher import CeleryPublisher
 from app.storage.s3 import S3Store
+from drills.processes import processes_in, signal_all
 from sanitizer.report import load_json
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
 from tests.fixtures.shards import make_labelled, make_pairs
-from tests.integration.worker.world import World, children_of_folder, kill_all, wait_until
+from tests.integration.worker.world import World, wait_until
 
 pytestmark = pytest.mark.slow
 RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
@@ -99,7 +101,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     killed = sanitize()
     publisher.job_ready(killed.id, killed.kind)
     wait_until(lambda: world.job(killed.id).resume_state is not None, 120)
-    kill_all(children_of_folder(tmp_path / "worker-work"))
+    signal_all(processes_in(tmp_path / "worker-work"), signal.SIGKILL)
     end_of(world, killed)
 
     first, second = world.artifacts(undisturbed.id), world.artifacts(killed.id)

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 
 from app.db.schema import metadata
 from app.storage.port import ObjectStore
+from drills.processes import processes_in
 from tests.integration.access.calls import header_faults
-from tests.integration.worker.world import children_of_folder
 
 _SIGNATURE = re.compile(r"X-Amz-Signature=([0-9a-f]{20,})")
 
@@ -82,7 +82,7 @@ def logs(folder: Path) -> dict[str, bytes]:
 def child(work_dir: Path) -> Mapping[str, bytes]:
     """Environment and command lines of the processes that work in job folders now, and the folders' files."""
     found: dict[str, bytes] = defaultdict(bytes)
-    for pid in children_of_folder(work_dir):
+    for pid in processes_in(work_dir):
         for name in ("environ", "cmdline"):
             try:
                 found[f"child/{name}"] += (Path("/proc") / str(pid) / name).read_bytes()

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobState
-from tests.integration.worker.world import World, children_of_folder, wait_until
+from drills.processes import processes_in
+from tests.integration.worker.world import World, wait_until
 from worker import sandbox
 from worker.child import Child
 from worker.sandbox import ChildLimits, strongest_isolation
@@ -110,7 +111,7 @@ def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folde
         job = world.audit_job()
         running = world.start(job.id, "look_around")
         wait_until(lambda: list(world.work_dir.glob("*/job/seen.json")), 30)
-        pids = children_of_folder(world.work_dir)
+        pids = processes_in(world.work_dir)
         (path,) = world.work_dir.glob("*/job/seen.json")
         wait_until(lambda: path.stat().st_size > 0)
         seen = json.loads(path.read_text())
@@ -163,10 +164,10 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
     )
     assert supervisor.stdout is not None
     assert supervisor.stdout.readline() == "started\n"
-    wait_until(lambda: len(children_of_folder(folder)) >= 3)
+    wait_until(lambda: len(processes_in(folder)) >= 3)
     os.kill(supervisor.pid, signal.SIGKILL)
     supervisor.wait()
-    wait_until(lambda: children_of_folder(folder) == [])
+    wait_until(lambda: processes_in(folder) == [])
 
 
 def _limit(limits: str, name: str) -> int:
@@ -180,7 +181,7 @@ def hostile(world: World, behaviour: str, **limits: Any) -> dict[str, Any]:
     command = (sys.executable, str(HOSTILE), behaviour)
     assert world.runner(child_command=command, limits=limits).run(job.id) is JobState.FAILED
     assert list(world.work_dir.iterdir()) == []
-    wait_until(lambda: children_of_folder(world.work_dir) == [], 5)
+    wait_until(lambda: processes_in(world.work_dir) == [], 5)
     return error_of(world, job.id)
 
 
@@ -233,7 +234,7 @@ def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, t
         child.terminate()
     finally:
         child.close()
-    wait_until(lambda: children_of_folder(folder) == [], 5)
+    wait_until(lambda: processes_in(folder) == [], 5)
 
 
 def test_a_child_can_signal_nobody_but_itself(world: World) -> None:

@@ -18,7 +18,8 @@ from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.storage.errors import StoreUnavailable
 from app.storage.port import ObjectStore, StoredObject
-from tests.integration.worker.world import World, children_of_folder, wait_until
+from drills.processes import processes_in
+from tests.integration.worker.world import World, wait_until
 from worker import transfer
 
 
@@ -97,10 +98,10 @@ def test_a_database_that_is_away_past_the_lease_makes_the_worker_stop_and_write_
     job = world.sanitize_job()
     database = FailingDatabase(world.database)
     running = world.start(job.id, "wait_for_ever", database=database, lease_s=3.0, heartbeat_s=0.5)
-    wait_until(lambda: children_of_folder(world.work_dir))
+    wait_until(lambda: processes_in(world.work_dir))
     database.is_away = True
     assert running.join(15) is None
-    assert children_of_folder(world.work_dir) == []
+    assert processes_in(world.work_dir) == []
     assert world.keys(f"outputs/{world.project_id}/") == []
     assert world.job(job.id).state is JobState.RUNNING, "for the sweeper to take back"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, JobState
 from app.storage.port import ObjectStore, StoredObject
-from tests.integration.worker.world import World, children_of_folder, kill_all, wait_until
+from drills.processes import processes_in, signal_all
+from tests.integration.worker.world import World, wait_until
 from worker import supervision
 
 CANCEL_WITHIN_S = 5.0
@@ -61,13 +63,13 @@ def test_a_cancel_while_the_child_runs_ends_it_and_all_its_processes_in_time(
     job = world.sanitize_job()
     running = world.start(job.id, behaviour)
     wait_until(lambda: world.job(job.id).phase == "baseline_audit" or world.job(job.id).phase == "finetune")
-    assert children_of_folder(world.work_dir)
+    assert processes_in(world.work_dir)
     asked_at = cancel(world, job.id)
     assert world.job(job.id).state is JobState.CANCELLING
     assert running.join(CANCEL_WITHIN_S) is JobState.CANCELLED
     assert time.monotonic() - asked_at < CANCEL_WITHIN_S
     assert world.job(job.id).state is JobState.CANCELLED
-    assert children_of_folder(world.work_dir) == []
+    assert processes_in(world.work_dir) == []
     assert _daemons() == []
     assert list(world.work_dir.iterdir()) == []
     assert world.artifacts(job.id) == {}
@@ -102,7 +104,7 @@ def test_a_store_that_hangs_over_a_training_state_does_not_hold_up_what_the_chil
 def test_a_cancelled_inspection_rejects_the_checkpoint_and_leaves_no_bytes(world: World) -> None:
     checkpoint, job = world.checkpoint()
     running = world.start(job.id, "wait_for_ever")
-    wait_until(lambda: children_of_folder(world.work_dir))
+    wait_until(lambda: processes_in(world.work_dir))
     cancel(world, job.id)
     assert running.join() is JobState.CANCELLED
     with world.database.unit_of_work() as unit:
@@ -169,7 +171,7 @@ def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weig
     job = world.sanitize_job()
     running = world.start(job.id, "work_slowly")
     wait_until(lambda: world.job(job.id).resume_state is not None)
-    kill_all(children_of_folder(world.work_dir))
+    signal_all(processes_in(world.work_dir), signal.SIGKILL)
     assert running.join() is JobState.QUEUED
     row = world.job(job.id)
     assert row.attempts_used == 1

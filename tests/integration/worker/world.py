@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -299,27 +296,6 @@ def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> None:
     while not is_true():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.05)
-
-
-def children_of_folder(folder: Path) -> list[int]:
-    """Processes that work in a job folder below `folder`, guards included."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if str(folder) in command:
-                found.append(int(entry.name))
-    return found
-
-
-def kill_all(pids: Iterable[int]) -> None:
-    """SIGKILL each; the guard's end takes the rest of its session along, so some may be gone already."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def _far_future() -> Any:
