@@ -171,15 +171,10 @@ def requeue(database: Database, job_id: str, *, account: str) -> str:
     A queued job needs nothing: the sweeper hints it again; nor does a running one: its lease runs out.
     """
     with database.unit_of_work() as unit:
-        for project in unit.projects.all():
-            try:
-                job = unit.jobs.get(project.id, job_id)
-            except NotFound:
-                continue
-            if job.state is JobState.PAUSED:
-                job = unit.jobs.resume(project.id, job_id)
-            elif job.state is not JobState.QUEUED:
-                job = unit.jobs.retry(project.id, job_id)
-            note(unit, Operator(project_id=project.id, account=account), "job.requeue", job_id)
-            return job.state.value
-    raise NotFound("job_not_found", f"There is no job {job_id[:64]!r}.", "Check the id.")
+        job = unit.jobs.find(job_id)
+        if job.state is JobState.PAUSED:
+            job = unit.jobs.resume(job.project_id, job_id)
+        elif job.state is not JobState.QUEUED:
+            job = unit.jobs.retry(job.project_id, job_id)
+        note(unit, Operator(project_id=job.project_id, account=account), "job.requeue", job_id)
+        return job.state.value

@@ -21,6 +21,15 @@ from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
 
 
+def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Job.id.in_(ids),
+        Job.project_id == project_id,
+        Job.kind.in_(PUBLIC_KINDS),
+        Job.deleted_at.is_(None),
+    )
+
+
 class JobRepository(OwnedRepository[Job]):
     model = Job
     noun = "job"
@@ -49,6 +58,13 @@ class JobRepository(OwnedRepository[Job]):
             )
         return job
 
+    def find(self, id: str) -> Job:  # noqa: A002
+        """Whosever it is, for operators. Raises NotFound, also for a deleted one."""
+        job = self._session.scalars(select(Job).where(Job.id == id, Job.deleted_at.is_(None))).one_or_none()
+        if job is None:
+            raise NotFound("job_not_found", f"There is no job {id[:64]!r}.", "Check the id.")
+        return job
+
     def page(
         self,
         project_id: str,
@@ -70,22 +86,12 @@ class JobRepository(OwnedRepository[Job]):
 
     def versions(self, project_id: str, ids: Collection[str]) -> dict[str, int]:
         """The versions of customers' jobs by id, without reading the rows; what there is not is left out."""
-        query = select(Job.id, Job.version).where(
-            Job.id.in_(ids),
-            Job.project_id == project_id,
-            Job.kind.in_(PUBLIC_KINDS),
-            Job.deleted_at.is_(None),
-        )
+        query = select(Job.id, Job.version).where(*_are_customers(project_id, ids))
         return {id: version for id, version in self._session.execute(query)}  # noqa: A001, C416 - rows, not pairs
 
     def several(self, project_id: str, ids: Collection[str]) -> dict[str, Job]:
         """Customers' jobs by id; what there is not is left out."""
-        query = select(Job).where(
-            Job.id.in_(ids),
-            Job.project_id == project_id,
-            Job.kind.in_(PUBLIC_KINDS),
-            Job.deleted_at.is_(None),
-        )
+        query = select(Job).where(*_are_customers(project_id, ids))
         return {job.id: job for job in self._session.scalars(query)}
 
     def num_by_state(self) -> dict[tuple[str, str], int]:
