@@ -10,8 +10,6 @@ import pytest
 
 pytest.importorskip("model_signing", reason="what signs is in the worker's environment only")
 
-from app.db.roles import Role
-from app.db.session import Database, build_engine
 from app.domain.states import JobState
 from app.queue.publisher import CeleryPublisher
 from app.schemas.jobs import ResultOut
@@ -19,7 +17,7 @@ from app.storage.s3 import S3Store
 from client.evidence import keys
 from client.evidence.verification import Verification, verify
 from tests.end_to_end.worker_processes import Processes
-from tests.integration.worker.world import World, wait_until
+from tests.integration.worker.world import World, opened_world, wait_until
 from worker.signing_keys import PUBLIC_NAME, new_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -27,11 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
-    database = Database(build_engine(database_url, role=Role.WORKER))
-    hands = Database(build_engine(database_url, role=Role.OPERATOR))
-    yield World(database, object_store, tmp_path, hands=hands)
-    database.dispose()
-    hands.dispose()
+    with opened_world(database_url, object_store, tmp_path) as world:
+        yield world
 
 
 def downloaded(world: World, job_id: str, folder: Path) -> Path:

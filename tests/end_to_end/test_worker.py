@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.db.roles import Role
-from app.db.session import Database, build_engine
 from app.domain.states import JobKind, JobState
 from app.queue.publisher import CeleryPublisher
 from app.storage.s3 import S3Store
 from drills.processes import processes_in
 from tests.end_to_end.worker_processes import Processes
-from tests.integration.worker.world import World, wait_until
+from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -30,11 +28,8 @@ def publisher(broker_url: str) -> Iterator[CeleryPublisher]:
 
 @pytest.fixture
 def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
-    database = Database(build_engine(database_url, role=Role.WORKER))
-    hands = Database(build_engine(database_url, role=Role.OPERATOR))
-    yield World(database, object_store, tmp_path, hands=hands)
-    database.dispose()
-    hands.dispose()
+    with opened_world(database_url, object_store, tmp_path) as world:
+        yield world
 
 
 @pytest.fixture

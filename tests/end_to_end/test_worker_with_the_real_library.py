@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from app.db.models.job import Job
-from app.db.roles import Role
-from app.db.session import Database, build_engine
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.queue.publisher import CeleryPublisher
 from app.storage.s3 import S3Store
@@ -20,7 +18,7 @@ from sanitizer.report import load_json
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
 from tests.fixtures.shards import make_labelled, make_pairs
-from tests.integration.worker.world import World, wait_until
+from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = pytest.mark.slow
 RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
@@ -33,11 +31,8 @@ AUDIT = {
 
 @pytest.fixture
 def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
-    database = Database(build_engine(database_url, role=Role.WORKER))
-    hands = Database(build_engine(database_url, role=Role.OPERATOR))
-    yield World(database, object_store, tmp_path, hands=hands)
-    database.dispose()
-    hands.dispose()
+    with opened_world(database_url, object_store, tmp_path) as world:
+        yield world
 
 
 @pytest.fixture

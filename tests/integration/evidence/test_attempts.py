@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.db.roles import Role
-from app.db.session import Database, build_engine
 from app.domain.states import JobState
 from app.storage.port import ObjectStore, StoredObject
 from app.storage.s3 import S3Store
 from client.evidence.keys import PublicKey
 from client.evidence.verification import verify
-from tests.integration.worker.world import World
+from tests.integration.worker.world import World, opened_world
 from worker.signing import ModelSigner
 
 
@@ -39,11 +37,8 @@ class StoreThatSendsAway:
 
 @pytest.fixture
 def world(database_url: str, object_store: S3Store, tmp_path: Path) -> Iterator[World]:
-    database = Database(build_engine(database_url, role=Role.WORKER))
-    hands = Database(build_engine(database_url, role=Role.OPERATOR))
-    yield World(database, object_store, tmp_path, hands=hands)
-    database.dispose()
-    hands.dispose()
+    with opened_world(database_url, object_store, tmp_path) as world:
+        yield world
 
 
 def test_an_attempt_that_signed_and_did_not_end_is_followed_by_one_that_signs_its_own(

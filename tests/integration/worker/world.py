@@ -6,7 +6,8 @@ import hashlib
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from app.db.models.job_event import JobEvent
 from app.db.models.project import Project
 from app.db.models.upload import Upload
 from app.db.repositories.attempt_values import CheckpointAccepted, NewArtifact
-from app.db.session import Database
+from app.db.roles import Role
+from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.object_keys import checkpoint_attempt_prefix, upload_key
 from app.domain.states import (
@@ -289,6 +291,18 @@ class World:
             job = unit.jobs.get(self.project_id, job_id, for_update=True)
             assert job.lease_expires_at is not None
             job.lease_expires_at = _long_ago()
+
+
+@contextmanager
+def opened_world(database_url: str, store: ObjectStore, folder: Path) -> Iterator[World]:
+    """A world with connections of its own."""
+    database = Database(build_engine(database_url, role=Role.WORKER))
+    hands = Database(build_engine(database_url, role=Role.OPERATOR))
+    try:
+        yield World(database, store, folder, hands=hands)
+    finally:
+        database.dispose()
+        hands.dispose()
 
 
 def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> None:
