@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.one_format import check_is_no_zip, is_tar
+from sanitizer.checkpoints.one_format import is_tar
 from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
@@ -71,7 +71,6 @@ def check_container(path: Path) -> None:
     file = MappedFile(path)
     if container_of(file) == "safetensors":
         read_header(file)
-        check_is_no_zip(path)
         return
     members = open_zip(file, with_checksums=False)
     check_members(members)

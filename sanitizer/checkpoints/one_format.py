@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, refusal
 
@@ -12,12 +10,11 @@ _TAIL_BYTES = _END_BYTES + 65_535
 """Readers of zip files look for their end in this many bytes, the longest comment included."""
 
 
-def check_is_no_zip(path: Path) -> None:
+def check_is_no_zip(file: MappedFile) -> None:
     """Refuse a file in whose tail a reader of zip files would find an archive's end; says nothing else.
 
     Raises CheckpointRejected 'two_formats'. Among honest weights it happens to one file in 65,000.
     """
-    file = MappedFile(path)
     found = file.find(b"PK\x05\x06", max(0, file.size_bytes - _TAIL_BYTES))
     if 0 <= found <= file.size_bytes - _END_BYTES:
         raise refusal(

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.one_format import check_is_no_zip
 from sanitizer.checkpoints.safetensors_header import METADATA, HeaderEntry, read_header
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, described, vector
 
@@ -30,12 +29,10 @@ _WRITE_CHUNK = 1 << 24
 def open_safetensors(path: Path) -> LazyTensors:
     """Check the header of `path` in full and return its tensors, still in the file.
 
-    Raises CheckpointRejected with codes 'safetensors_*', 'tensor_*', 'too_many_tensors', 'dtype_not_allowed'.
+    Raises CheckpointRejected as `read_header` does.
     """
     file = MappedFile(path)
-    header = read_header(file)
-    check_is_no_zip(path)
-    return LazyTensors({entry.name: _lazy(file, entry) for entry in header}, file.release)
+    return LazyTensors({entry.name: _lazy(file, entry) for entry in read_header(file)}, file.release)
 
 
 def _lazy(file: MappedFile, entry: HeaderEntry) -> LazyTensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sanitizer.checkpoints.limits import MAX_DIMS, MAX_TENSORS, NO_CLIP, checked_name, element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.one_format import check_is_no_zip
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.errors import CheckpointRejected
 
@@ -41,7 +42,8 @@ class _DuplicateKeyError(ValueError):
 def read_header(file: MappedFile) -> tuple[HeaderEntry, ...]:
     """Every tensor, all checks done.
 
-    Raises CheckpointRejected with codes 'safetensors_*', 'tensor_*', 'too_many_tensors', 'dtype_not_allowed'.
+    Raises CheckpointRejected with codes 'safetensors_*', 'tensor_*', 'too_many_tensors', 'dtype_not_allowed',
+    'two_formats'.
     """
     header, data_start = _read_json(file)
     if len(header) > MAX_TENSORS:
@@ -53,6 +55,7 @@ def read_header(file: MappedFile) -> tuple[HeaderEntry, ...]:
         spans.append((begin, end, name))
         entries.append(HeaderEntry(name=name, dtype=dtype, shape=shape, offset=data_start + begin))
     _check_tiling(spans, file.size_bytes - data_start)
+    check_is_no_zip(file)
     return tuple(entries)
 
 
