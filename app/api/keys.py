@@ -15,9 +15,11 @@ from starlette.responses import Response
 
 from app.api.answers import json_answer, page_fields, refusals
 from app.api.auth import Admin, Known
-from app.api.idempotency import OnceDep
+from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
 from app.api.ports import Ports, PortsDep
+from app.db.models.api_key import ApiKey
+from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, Unavailable
 from app.domain.ids import is_id
 from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn
@@ -77,9 +79,13 @@ def create_key(body: KeyIn, caller: Creator, ports: PortsDep, once: OnceDep) -> 
         row, text = key_management.create(
             unit, caller, name=body.name, scopes=body.scopes, expires_at=body.expiry()
         )
-        issued = IssuedKeyOut.issued(row, text)
-        headers = {"Location": f"/v1/keys/{row.id}"}
-        return once.keep(unit, issued, status=201, headers=headers, stored=issued.without_key())
+        return _issued(unit, once, row, text)
+
+
+def _issued(unit: UnitOfWork, once: Once, row: ApiKey, text: str) -> Response:
+    issued = IssuedKeyOut.issued(row, text)
+    headers = {"Location": f"/v1/keys/{row.id}"}
+    return once.keep(unit, issued, status=201, headers=headers, stored=issued.without_key())
 
 
 @router.get(
@@ -139,9 +145,7 @@ def rotate_key(
         row, text = key_management.rotate(
             unit, caller, key_id, overlap_s=order.overlap_s, expires_at=order.expiry()
         )
-        issued = IssuedKeyOut.issued(row, text)
-        headers = {"Location": f"/v1/keys/{row.id}"}
-        answer = once.keep(unit, issued, status=201, headers=headers, stored=issued.without_key())
+        answer = _issued(unit, once, row, text)
     ports.keys.forget(key_id)
     return answer
 

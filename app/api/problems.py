@@ -182,13 +182,13 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
 
 def _item(found: dict[str, Any], body: Any) -> ErrorItem:
     source, *path = found["loc"]
+    context = found.get("ctx") or {}
     detail = _ECHOING.get(found["type"], str(found["msg"]).removeprefix("Value error, "))
-    if found["type"] == "union_tag_invalid" and (known := (found.get("ctx") or {}).get("expected_tags")):
+    if found["type"] == "union_tag_invalid" and (known := context.get("expected_tags")):
         names = str(known).replace("'", "")  # ours, not what came in
         detail = f"This is none of {names}."
     if source != "body":
         return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
-    context = found.get("ctx") or {}
     given = context.get("pointer")
     pointer = given if isinstance(given, str) else pointer_of(path, body)
     if found["type"] == "union_tag_invalid" or found["type"] == "union_tag_not_found":

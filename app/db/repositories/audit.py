@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.models.audit_entry import AuditEntry, AuditOutcome
+from app.db.repositories.advisory_locks import hold
 from app.db.repositories.owned import page_of
 from app.domain.ids import lowest_id, new_id
 
@@ -50,8 +51,7 @@ class AuditRepository:
 
     def was_refused(self, project_id: str, *, key_id: str, action: str, reason: str, since: datetime) -> bool:
         """Whether a row says so already. Two who ask at once for one key ask one after the other."""
-        lock = text("SELECT pg_advisory_xact_lock(CAST(:lock AS integer), hashtext(:key_id))")
-        self._session.execute(lock, {"lock": _REFUSAL_LOCK, "key_id": key_id})
+        hold(self._session, _REFUSAL_LOCK, key_id)
         query = select(AuditEntry.id).where(
             AuditEntry.project_id == project_id,
             AuditEntry.id >= lowest_id("aud", since.timestamp()),  # by the index of pages

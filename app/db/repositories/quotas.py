@@ -6,7 +6,7 @@ counts for the project, so that two requests cannot both take the last place.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.db.models.artifact import Artifact
@@ -14,6 +14,7 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.upload import Upload
+from app.db.repositories.advisory_locks import hold
 from app.domain.states import LEASED, PUBLIC_KINDS, JobState, UploadPurpose, UploadState
 
 QUOTA_LOCK = 7_263_004
@@ -35,8 +36,7 @@ class QuotaRepository:
 
     def hold(self, project_id: str) -> None:
         """Until the end of the transaction nobody else creates what counts for the project."""
-        lock = text("SELECT pg_advisory_xact_lock(CAST(:lock AS integer), hashtext(:project_id))")
-        self._session.execute(lock, {"lock": QUOTA_LOCK, "project_id": project_id})
+        hold(self._session, QUOTA_LOCK, project_id)
 
     def num_waiting(self, project_id: str) -> int:
         """Customers' jobs that wait for a worker."""
