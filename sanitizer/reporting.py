@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
@@ -17,7 +16,6 @@ from sanitizer.data.pairs import PairDataset
 from sanitizer.recipe import DeclaredOptions, Recipe, parse
 from sanitizer.report import CheckpointInput, DataInput, Environment, ScannerEvidence
 
-_EVIDENCE = TypeAdapter(ScannerEvidence)
 MIN_PAIRS_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
 MIN_STEPS = 500
@@ -66,7 +64,7 @@ def checkpoint_input(checkpoint: LoadedCheckpoint, upload_sha256: str | None) ->
         architecture=checkpoint.architecture.to_config(),
         declared=parse(DeclaredOptions, origin.get("declared", {})),
         findings=tuple(origin.get("findings", ())),
-        scanners=tuple(_EVIDENCE.validate_python(evidence) for evidence in origin.get("scanners", ())),
+        scanners=tuple(parse(ScannerEvidence, evidence) for evidence in origin.get("scanners", ())),
     )
 
 

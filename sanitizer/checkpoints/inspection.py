@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
@@ -51,7 +51,7 @@ def inspect_upload(
         "upload": read.upload.to_json(),
     }
     write_config(out_dir, read.tensors, read.architecture, provenance, weights_sha256)
-    inspection = replace(_inspection(read, digest, size_bytes, weights_sha256), scanners=scanners)
+    inspection = _inspection(read, digest, size_bytes, weights_sha256, scanners)
     (out_dir / INSPECTION_NAME).write_bytes(INSPECTION_ADAPTER.dump_json(inspection, indent=2))
     return inspection
 
@@ -76,7 +76,13 @@ def _scanned(path: Path, read: ReadCheckpoint, time_limit_s: float) -> tuple[Sca
     return scan(path, is_pickle=read.upload.container != "safetensors", time_limit_s=time_limit_s)
 
 
-def _inspection(read: ReadCheckpoint, digest: str, size_bytes: int, weights_sha256: str) -> Inspection:
+def _inspection(
+    read: ReadCheckpoint,
+    digest: str,
+    size_bytes: int,
+    weights_sha256: str,
+    scanners: tuple[ScannerEvidence, ...],
+) -> Inspection:
     return Inspection(
         upload_sha256=digest,
         size_bytes=size_bytes,
@@ -88,4 +94,5 @@ def _inspection(read: ReadCheckpoint, digest: str, size_bytes: int, weights_sha2
         dtype=read.dtype,
         assumed=read.assumed,
         findings=read.findings,
+        scanners=scanners,
     )
