@@ -118,14 +118,14 @@ def _check_local(file: MappedFile, entry: Entry, end: int) -> int:
     if data_end > end:
         raise layout_invalid(f"Member '{excerpt(entry.name)}' overlaps the next.", entry.name)
     tail = file.read(data_end, min(end - data_end, 25))
-    if flags & HAS_DESCRIPTOR and len(tail) in (12, 16, 20, 24) and not _is_descriptor(tail, flags, promised):
+    if _is_descriptor(tail, flags, promised):
+        return data_offset
+    if flags & HAS_DESCRIPTOR and len(tail) in (12, 16, 20, 24):
         raise layout_invalid(
             f"Checksum and sizes written after member '{excerpt(entry.name)}' are not the directory's.",
             entry.name,
         )
-    if not _is_descriptor(tail, flags, promised):
-        raise layout_invalid(f"Unexplained bytes follow member '{excerpt(entry.name)}'.", entry.name)
-    return data_offset
+    raise layout_invalid(f"Unexplained bytes follow member '{excerpt(entry.name)}'.", entry.name)
 
 
 def _is_descriptor(tail: bytes, flags: int, promised: tuple[int, int, int]) -> bool:
