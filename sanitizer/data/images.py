@@ -46,9 +46,7 @@ def decode(data: bytes) -> Image.Image:
         return image if image.mode == "RGB" else _to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadSample("image_too_large", f"more than {MAX_IMAGE_PIXELS} pixels") from None
-    except BadSample:
-        raise
-    except MemoryError:
+    except (BadSample, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything on hostile bytes; never the program's
         raise BadSample("image_damaged", _reason(error)) from None
