@@ -29,6 +29,7 @@ NUMBER = BeforeValidator(_not_text_or_truth)
 not become minimum and maximum in the JSON schema otherwise."""
 
 Number = Annotated[float, NUMBER]
+Positive = Annotated[float, Gt(0), NUMBER]
 Share = Annotated[float, Interval(ge=0, le=1), NUMBER]
 Seed = Annotated[int, Interval(ge=0, lt=2**31), NUMBER]
 ShortText = Annotated[str, Len(1, 200)]
@@ -53,12 +54,7 @@ class DeclaredOptions:
     num_heads_vision: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
     num_heads_text: Annotated[int, Interval(ge=1, le=256), NUMBER] | None = None
     image_mean: tuple[Number, Number, Number] | None = None
-    image_std: (
-        tuple[
-            Annotated[float, Gt(0), NUMBER], Annotated[float, Gt(0), NUMBER], Annotated[float, Gt(0), NUMBER]
-        ]
-        | None
-    ) = None
+    image_std: tuple[Positive, Positive, Positive] | None = None
     tokenizer: Literal["clip_bpe"] | None = None
     image_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] | None = None
     """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
