@@ -29,12 +29,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "hostile-files.md"
 SCANNER_TIME_LIMIT_S = 60.0
 _SPEC = InspectSpec(filename="model.pt", declared=DeclaredOptions(**DECLARED), scanner_time_limit_s=0)
 _PICKLES = {name for family in PICKLE_FAMILIES for name in family.files}
-_SHOWN = {
-    "dangerous": "dangerous",
-    "suspicious": "suspicious",
-    "nothing_found": "**nothing found**",
-    "not_applicable": "",
-}
+_SHOWN = {"nothing_found": "**nothing found**", "not_applicable": ""}
+"""Every other verdict is shown as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
