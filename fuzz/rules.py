@@ -33,7 +33,7 @@ class BrokenRule(BaseException):
 
 
 class Rules:
-    """Watches from its making on, until `is_on` is set to False; a hook can never be taken out again."""
+    """Watches while `is_on`, at first False; a hook can never be taken out again."""
 
     def __init__(self, folder: Path) -> None:
         self.is_on = False

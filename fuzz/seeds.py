@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import zipfile
@@ -56,15 +57,12 @@ def _pickle() -> Seeds:
     for name, data in _checkpoints():
         if not data.startswith(b"PK"):
             continue
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(data)
-            file.flush()
-            try:
-                with zipfile.ZipFile(file.name) as archive:
-                    pickles = [one for one in archive.namelist() if one.endswith("data.pkl")]
-                    found = archive.read(pickles[0]) if pickles else b""
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError):
-                continue
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                pickles = [one for one in archive.namelist() if one.endswith("data.pkl")]
+                found = archive.read(pickles[0]) if pickles else b""
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError):
+            continue
         yield f"{name}-state", b"S" + found
         yield f"{name}-script", b"T" + found
 
