@@ -199,7 +199,7 @@ def test_resnets_of_any_width_depth_and_size_are_told_from_their_shapes(
     expected = ModifiedResNet(layers=tuple(layers), width=width, heads=2, image_size=image_size)  # type: ignore[arg-type]
     assert inferred.vision == expected
     assert list(expected_shapes(inferred).items()) == shapes_of(state)
-    check_state_dict({key: tuple(tensor.shape) for key, tensor in state.items()}, inferred)
+    check_state_dict(dict(shapes_of(state)), inferred)
 
 
 FLAGS = st.booleans()

@@ -14,8 +14,9 @@ import safetensors.torch
 import torch
 
 from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.model import file_sha256, load_canonical
+from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.safetensors_file import open_safetensors, write_safetensors
 from sanitizer.checkpoints.tensors import check_finite, vector
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
