@@ -1,0 +1,106 @@
+"""Quotas, deletions with their receipts, and the audit trail of any project."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from app.cli.access import account, operators_database
+from app.cli.output import print_row, say
+from app.domain.quotas import QuotaName
+from app.services import operators
+from app.settings import load_settings
+
+
+def _run_set_quota(options: argparse.Namespace) -> int:
+    settings = load_settings()
+    given = {name: getattr(options, name.value) for name in QuotaName}
+    limits = {name: None if text == "default" else int(text) for name, text in given.items() if text}
+    with operators_database(settings.database.url) as database:
+        held = operators.set_quota(
+            database, options.project, limits, defaults=settings.quotas, account=account()
+        )
+    for name in QuotaName:
+        print_row((name.value, getattr(held, name.value)), ("quota", "limit"), options)
+    return 0
+
+
+def _run_delete_project(options: argparse.Namespace) -> int:
+    if not options.yes:
+        say(f"This deletes everything of project {options.project}, for good. Say --yes.")
+        return 1
+    with operators_database() as database:
+        deletion = operators.delete_project(database, options.project, account=account())
+    say("Its keys are gone. The sweeper takes away the rest; `deletion` shows the receipt.")
+    sys.stdout.write(f"{deletion.id}\n")
+    return 0
+
+
+_RECEIPT = ("id", "subject", "subject_id", "requested_at", "num_objects", "num_bytes", "finished_at")
+_TRAIL = (
+    *("id", "created_at", "outcome", "action", "target_id"),
+    *("key_id", "actor", "reason", "request_id", "remote_addr"),
+)
+
+
+def _run_deletion(options: argparse.Namespace) -> int:
+    with operators_database() as database:
+        row = operators.deletion(database, options.deletion)
+    print_row([getattr(row, name) for name in _RECEIPT], _RECEIPT, options)
+    return 0
+
+
+def _run_deletions(options: argparse.Namespace) -> int:
+    with operators_database() as database:
+        rows = operators.deletions(database, options.project, after=options.after, limit=options.limit)
+    for row in rows:
+        print_row([getattr(row, name) for name in _RECEIPT], _RECEIPT, options)
+    return 0
+
+
+def _run_audit(options: argparse.Namespace) -> int:
+    with operators_database() as database:
+        rows = operators.trail(
+            database, options.project, after=options.after, limit=options.limit, action=options.action
+        )
+    for row in rows:
+        print_row([getattr(row, name) for name in _TRAIL], _TRAIL, options)
+    return 0
+
+
+def _limit(text: str) -> str:
+    if text != "default" and not text.isdecimal():
+        raise argparse.ArgumentTypeError("a whole number, or 'default'")
+    return text
+
+
+def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Their commands."""
+    one = commands.add_parser("set-quota", help="limits of one project; 'default': as the settings say")
+    one.add_argument("--project", required=True, metavar="NAME")
+    for name in QuotaName:
+        one.add_argument(f"--{name.value.replace('_', '-')}", metavar="N", type=_limit)
+    one.add_argument("--json", action="store_true", help="one object a line")
+    one.set_defaults(run=_run_set_quota)
+
+    one = commands.add_parser("delete-project", help="everything of a project, for good")
+    one.add_argument("project", metavar="NAME")
+    one.add_argument("--yes", action="store_true")
+    one.set_defaults(run=_run_delete_project)
+
+    one = commands.add_parser("deletion", help="how a deletion stands: its receipt")
+    one.add_argument("deletion", metavar="DELETION")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=_run_deletion)
+
+    for command, run, text in (
+        ("deletions", _run_deletions, "receipts of a project and what is under way, newest first"),
+        ("audit", _run_audit, "the audit trail of a project, newest first"),
+    ):
+        one = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
+        one.add_argument("--project", required=True, metavar="NAME|ID")
+        one.add_argument("--limit", type=int, default=100, metavar="N", help="rows (default: %(default)s)")
+        one.add_argument("--after", metavar="ID", help="go on after this row")
+        one.add_argument("--json", action="store_true", help="one object a line")
+        one.set_defaults(run=run)
+    one.add_argument("--action", metavar="NOUN.VERB", help="only such rows, e.g. key.create")
