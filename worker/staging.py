@@ -16,18 +16,14 @@ from app.db.models.dataset import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.states import JobKind, JobPhase
-from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, JobSpec
 from worker.failures import AttemptFailed, disk_full
 from worker.inputs import Inputs, Wanted, folder_of, list_dataset, override_texts, plan
 from worker.tracker import Tracker
-from worker.transfer import download, patiently
+from worker.transfer import fetch, patiently
 
-_LOG = get_logger(__name__)
-_MAX_READS = 3
-"""A job fails for good over bytes that differ: they are read again first, as some go wrong on the way."""
 _SPARE_BYTES = 256 * 1024 * 1024
 _ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
 """How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
@@ -153,11 +149,9 @@ def _fetch_all(
 
 def _fetch(store: ObjectStore, file: Wanted, target: Path, check: Callable[[], None]) -> str:
     source = store if file.bucket is None else store.in_bucket(file.bucket)
-    for left in reversed(range(_MAX_READS)):
-        got = patiently(lambda: download(source, file.key, target, lambda _size: check()), check)
-        if got.size_bytes == file.size_bytes and file.sha256 in (None, got.sha256):
-            return got.sha256
-        _LOG.warning("other_bytes_than_expected", path=file.path, tries_left=left)
+    got = fetch(source, file.key, target, check, sha256=file.sha256, size_bytes=file.size_bytes)
+    if got is not None:
+        return got.sha256
     raise AttemptFailed(
         "input_changed",
         f"The bytes of {target.name} are not those that were checked before.",

@@ -27,7 +27,7 @@ from app.storage.port import ObjectStore
 from sanitizer.jobspec import STATE_PATH
 from sanitizer.progress import StateSaved
 from worker.ledger import Ledger
-from worker.transfer import download, file_sha256, patiently, upload
+from worker.transfer import fetch, file_sha256, patiently, upload
 from worker.trees import remove_tree
 
 _LOG = get_logger(__name__)
@@ -36,7 +36,6 @@ _PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_FILES = 64
 _MAX_BESIDE_BYTES = 64 * 1024 * 1024
 _MAX_COMPLAINTS = 20
-_MAX_READS = 3
 _BESIDE = "baseline_audit.json"
 """Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
 cleaning is made once per job, not once per attempt."""
@@ -175,11 +174,7 @@ def _fetch(store: ObjectStore, state: Mapping[str, Any], target: Path, check: Ca
     for file in state["files"]:
         name = str(file["name"])
         key = in_prefix(state["prefix"], name)
-        for _ in range(_MAX_READS):  # bytes also go wrong on the way
-            got = patiently(partial(download, store, key, target / name, lambda _size: check()), check)
-            if got.sha256 == file["sha256"]:
-                break
-        else:
+        if fetch(store, key, target / name, check, sha256=file["sha256"]) is None:
             raise BrokenState(f"{name} has other bytes than were saved")
 
 

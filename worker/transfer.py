@@ -13,13 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.storage.port import OCTETS, Download, ObjectStore
 
+_LOG = get_logger(__name__)
 T = TypeVar("T")
 _LOOK_EVERY_S = 0.05
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
+_MAX_READS = 3
 PATIENCE_S = 600.0
 """How long an object store may be away before the attempt is given up."""
 
@@ -79,6 +82,27 @@ def download(store: ObjectStore, key: str, path: Path, on_bytes: Callable[[int],
             size_bytes += len(chunk)
             on_bytes(len(chunk))
     return Download(size_bytes=size_bytes, sha256=digest.hexdigest())
+
+
+def fetch(
+    store: ObjectStore,
+    key: str,
+    path: Path,
+    check: Callable[[], None],
+    *,
+    sha256: str | None,
+    size_bytes: int | None = None,
+) -> Download | None:
+    """`download`, patiently; again where other bytes come than are known, as some go wrong on the way.
+
+    None where they were others each time. Raises StorageError, and what `check` raises.
+    """
+    for left in reversed(range(_MAX_READS)):
+        got = patiently(lambda: download(store, key, path, lambda _size: check()), check)
+        if sha256 in (None, got.sha256) and size_bytes in (None, got.size_bytes):
+            return got
+        _LOG.warning("other_bytes_than_expected", name=path.name, tries_left=left)
+    return None
 
 
 def upload(

@@ -202,7 +202,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_from_other_troubles(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("worker.staging.download", full)
+    monkeypatch.setattr("worker.transfer.download", full)
     job = world.audit_job()
     assert world.runner().run(job.id) is JobState.QUEUED
     (failed,) = [event for event in world.events(job.id) if event.type == "attempt_failed"]
