@@ -123,16 +123,21 @@ def _check_nothing_follows(descriptor: int, position: int, shard: str) -> None:
 
 def _checked_size(header: bytes, shard: str, position: int) -> int:
     """The size field of a header whose checksum holds."""
-    stated = _number(header[148:156], 8, shard, position)
+    stated = _field(header[148:156], shard, position)
     # The checksum counts its own eight bytes as spaces.
     if stated != sum(header) - sum(header[148:156]) + 8 * 0x20:
         raise _damaged(shard, position)
-    return _number(header[124:136], 8, shard, position)
+    return _field(header[124:136], shard, position)
+
+
+def _field(field: bytes, shard: str, position: int) -> int:
+    """A number of a header: octal digits, or base 256. In a pax record the latter is no number to anybody."""
+    if field[:1] == b"\x80":
+        return int.from_bytes(field[1:], "big")
+    return _number(field, 8, shard, position)
 
 
 def _number(field: bytes, base: int, shard: str, position: int) -> int:
-    if field[:1] == b"\x80":
-        return int.from_bytes(field[1:], "big")
     digits = field.split(b"\0", 1)[0].strip()
     if not digits:
         return 0
