@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
-from app.cli import migrate
+from app.cli.access import migrate
 from app.db.models.project import Project
 from app.db.roles import Role
 from app.db.session import Database, build_engine

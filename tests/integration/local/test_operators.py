@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from app.cli import main, migrate
+from app.cli.access import migrate
+from app.cli.main import main
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.session import Database, build_engine
@@ -213,5 +214,6 @@ def test_wrong_usage_exits_with_two(tmp_path: Path) -> None:
 
 
 def test_the_commands_never_load_torch() -> None:
-    code = "import sys, app.cli; assert not {'torch', 'open_clip', 'worker', 'celery.app'} & set(sys.modules)"
+    never = {"torch", "open_clip", "worker", "celery.app"}
+    code = f"import sys, app.cli.main; assert not {never!r} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

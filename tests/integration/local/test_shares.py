@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from app.cli import main
+from app.cli.main import main
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.session import Database, build_engine

@@ -20,7 +20,7 @@ HANG_S = 30
 """Not the aim (one second on a quiet machine), only what can no longer be called starting."""
 
 
-@pytest.mark.parametrize("module", ["app.main", "app.cli"])
+@pytest.mark.parametrize("module", ["app.main", "app.cli.main"])
 def test_importing_reaches_no_tensor_library(module: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", _PROGRAM.format(module=module)],

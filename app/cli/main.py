@@ -1,0 +1,60 @@
+"""The command: which there are, and how one ends. What each does stands in the module of its noun."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from alembic.util import CommandError
+
+from app.cli.access import account, migrate, operators_database
+from app.cli.keys import add_keys
+from app.cli.output import say
+from app.cli.serving import add_serve
+from app.cli.shares import add_shares
+from app.domain.errors import DomainError
+from app.local.processes import CannotStart
+from app.services import operators
+from app.settings import load_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (DomainError, CannotStart, CommandError) as error:
+        say(f"{options.command}: {error}")
+        return 1
+
+
+def _run_migrate(options: argparse.Namespace) -> int:
+    migrate(load_settings().database.url, options.revision)
+    say("The schema is up to date.")
+    return 0
+
+
+def _run_requeue(options: argparse.Namespace) -> int:
+    with operators_database() as database:
+        state = operators.requeue(database, options.job, account=account())
+    say(f"{options.job} is {state}.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    one = commands.add_parser("migrate", help="bring the database schema up to date")
+    one.add_argument("--revision", default="head")
+    one.set_defaults(run=_run_migrate)
+
+    add_keys(commands)
+    add_shares(commands)
+
+    one = commands.add_parser("requeue", help="queue a failed or paused job again")
+    one.add_argument("job", metavar="JOB")
+    one.set_defaults(run=_run_requeue)
+
+    add_serve(commands)
+    return parser
