@@ -1,6 +1,7 @@
 """`python -m sanitizer`: the library on local files. Messages and bars on stderr, results on stdout.
 
-`run`, a worker's child, must start quickly and load little, so the other commands are loaded by name.
+`run`, a worker's child, must start quickly and load little, so the other commands are loaded by name; so must
+`report`, which needs no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from sanitizer.arguments import UsageError, parser
 from sanitizer.errors import Interrupted, SanitizerError
-from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
 from sanitizer.running import is_out_of_memory, out_of_memory, run
 
 EXIT_FAILED = 1
@@ -38,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
 def _do(arguments: argparse.Namespace, err: Console) -> int:
     if arguments.command == "run":
         return run(arguments.folder)
+    if arguments.command == "report":
+        importlib.import_module("sanitizer.drawing").draw(arguments, err)
+        return EXIT_SUCCEEDED
     commands = importlib.import_module("sanitizer.commands")
     code: int = commands.COMMANDS[arguments.command](arguments, Console(), err)
     return code

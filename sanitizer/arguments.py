@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="measure CA, ASR and PA")
     _add_checkpoint(audit)
     _add_audit(audit)
-    audit.add_argument("--out", type=Path, help="folder for report.json")
+    audit.add_argument("--out", type=Path, help="folder for report.json and its pages")
 
     sanitize = commands.add_parser("sanitize", help="audit, clean with CleanCLIP, audit again")
     _add_checkpoint(sanitize)
@@ -79,12 +79,21 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument("--layout", choices=("open_clip", "as_uploaded"), default="open_clip")
     sanitize.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS")
 
+    report = commands.add_parser("report", help="report.html and report.md of a report.json")
+    report.add_argument("report", type=Path, help="report.json as a job or the command left it")
+    report.add_argument(
+        "--html", metavar="FILE", help="the page; - for stdout. Without both options: report.html and …"
+    )
+    report.add_argument(
+        "--markdown", metavar="FILE", help="… report.md, beside the report, where none differs"
+    )
+
     run = commands.add_parser("run", help="one job folder, as a worker does: events on stdout")
     run.add_argument("folder", type=Path)
 
     for command in (inspect, validate, audit, sanitize):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, sanitize, run):
+    for command in (inspect, validate, audit, sanitize, report, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 

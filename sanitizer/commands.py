@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sanitizer import pipeline, terminal
+from sanitizer import pages, pipeline, terminal
 from sanitizer.arguments import audit_from, declared_from, recipe_from
 from sanitizer.jobspec import (
     CONFIG_NAME,
@@ -77,6 +77,8 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             progress=bars,
             stop=stop,
         )
+        if arguments.out is not None:
+            pages.leave(report, folder, bars)
     return _show(report, arguments, out)
 
 
@@ -98,6 +100,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             progress=bars,
             stop=stop,
         )
+        pages.leave(report, arguments.out, bars)
     err.print(f"The cleaned weights and the report are in {arguments.out}.", highlight=False, markup=False)
     return _show(report, arguments, out)
 

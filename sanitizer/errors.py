@@ -4,6 +4,7 @@
     ├── CheckpointRejected   the uploaded bytes are not a CLIP that we accept
     ├── DatasetRejected      the data cannot be used as they are
     ├── OptionsRejected      options that do not fit the checkpoint or the data (target class, chunk size, …)
+    ├── ReportRejected       a report.json that cannot be read, or contradicts itself
     ├── TrainingDiverged     the loss is not finite, or grew past its bound
     └── Interrupted          a stop was asked for; the training state has been saved
 
@@ -40,6 +41,10 @@ class DatasetRejected(SanitizerError):
 
 class OptionsRejected(SanitizerError):
     """The options are well-formed but do not fit this checkpoint or these data."""
+
+
+class ReportRejected(SanitizerError):
+    """The file is no report of ours, or its figures and verdict do not fit each other."""
 
 
 class TrainingDiverged(SanitizerError):

@@ -16,7 +16,8 @@ or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcom
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json;
 sanitize → model.safetensors, config.json, report.json, training_curve.json (and cleaned weights in the
-uploaded layout, `as_uploaded.*`, if asked); audit → report.json. The supervisor adds SHA256SUMS,
+uploaded layout, `as_uploaded.*`, if asked); audit → report.json; both with report.html and report.md, drawn
+from report.json and left out, with a warning, where drawing fails. The supervisor adds SHA256SUMS,
 and to sanitize and audit statement.json and, with a signing key, model.sig.
 """
 
@@ -52,6 +53,8 @@ CONFIG_NAME = "config.json"
 INSPECTION_NAME = "inspection.json"
 DATASET_NAME = "dataset.json"
 REPORT_NAME = "report.json"
+REPORT_HTML_NAME = "report.html"
+REPORT_MARKDOWN_NAME = "report.md"
 CURVE_NAME = "training_curve.json"
 CLASS_NAMES_NAME = "classnames.txt"
 TEMPLATES_NAME = "zeroshot_classification_templates.txt"

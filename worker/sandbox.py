@@ -87,6 +87,7 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
     return passed_on | {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
+        "MPLCONFIGDIR": str(folder / "tmp" / "matplotlib"),  # its list of fonts is made anew in every job
         "LANG": "C.UTF-8",
         "PYTHONPATH": _library_folder(),
         "PYTHONSAFEPATH": "1",

@@ -1,17 +1,17 @@
-"""An audit job: inputs/checkpoint and inputs/labelled → report.json."""
+"""An audit job: inputs/checkpoint and inputs/labelled → report.json and its pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec, pipeline
+from sanitizer import jobspec, pages, pipeline
 from sanitizer.jobspec import AuditSpec
 from sanitizer.progress import Progress, Stop
 
 
 def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     """Raises SanitizerErrors but TrainingDiverged."""
-    pipeline.audit(
+    report = pipeline.audit(
         folder / jobspec.CHECKPOINT_PATH,
         folder / jobspec.LABELLED_PATH,
         spec.audit,
@@ -22,3 +22,4 @@ def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         progress=progress,
         stop=stop,
     )
+    pages.leave(report, folder / jobspec.OUTPUTS_PATH, progress)

@@ -1,17 +1,17 @@
-"""A sanitize job: inputs/ and perhaps state/ → cleaned weights and report.json."""
+"""A sanitize job: inputs/ and perhaps state/ → cleaned weights, report.json and its pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec, pipeline
+from sanitizer import jobspec, pages, pipeline
 from sanitizer.jobspec import SanitizeSpec
 from sanitizer.progress import Progress, Stop
 
 
 def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     """Raises every SanitizerError."""
-    pipeline.sanitize(
+    report = pipeline.sanitize(
         folder / jobspec.CHECKPOINT_PATH,
         folder / jobspec.PAIRS_PATH,
         folder / jobspec.LABELLED_PATH,
@@ -27,3 +27,4 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         progress=progress,
         stop=stop,
     )
+    pages.leave(report, folder / jobspec.OUTPUTS_PATH, progress)

@@ -1,0 +1,18 @@
+"""The pages of a report, ready to be written: names and bytes. The same report gives the same bytes."""
+
+from __future__ import annotations
+
+from sanitizer.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from sanitizer.rendering import reading
+from sanitizer.rendering.html import render_html
+from sanitizer.rendering.markdown import render_markdown
+from sanitizer.report import Report
+
+
+def pages(report: Report) -> dict[str, bytes]:
+    """report.html and report.md. Raises ReportRejected where the report contradicts itself."""
+    reading.check(report)
+    return {
+        REPORT_HTML_NAME: render_html(report).encode(),
+        REPORT_MARKDOWN_NAME: render_markdown(report).encode(),
+    }

@@ -1,0 +1,155 @@
+"""Figures as they stand in a page: each share with its n and interval, and where in report.json it stands.
+
+A figure is printed with two decimals; for programs the exact value is beside it, in a `data` element whose
+`data-figure` is its path in report.json. Computes nothing but "100 times".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sanitizer.rendering.sentences import OUTCOME_WORDS, trigger
+from sanitizer.rendering.strangers import name, rows
+from sanitizer.report import AttackFigures, Difference, Estimate, Outcome, Report
+
+MAX_ATTACKS_IN_FRONT = 3
+"""So many on the first page, the worst of them, which leaves it one page of paper."""
+
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "pass", "not_implanted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One measured share; `path` leads to it in report.json."""
+
+    path: str
+    estimate: Estimate
+
+    @property
+    def percent(self) -> str:
+        return percent(self.estimate.value)
+
+    @property
+    def interval(self) -> str:
+        return f"{100 * self.estimate.low:.2f} to {percent(self.estimate.high)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One figure before and, where there was a cleaning, after."""
+
+    title: str
+    meaning: str
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """All that is said of one trigger."""
+
+    title: str
+    trigger: str
+    outcome: str
+    reason: str
+    rows: tuple[Row, ...]
+    options: list[tuple[str, str]]
+    trigger_sha256: str
+
+
+def percent(share: float) -> str:
+    """0.125 is "12.50 %"."""
+    return f"{100 * share:.2f} %"
+
+
+def points(lost: Difference) -> str:
+    """Clean accuracy lost, in points, with its interval and n."""
+    return (
+        f"{100 * lost.value:.2f} points (95 % interval {100 * lost.low:.2f} to {100 * lost.high:.2f}, "
+        f"n = {lost.n} pictures, the same before and after)"
+    )
+
+
+def front(report: Report) -> tuple[list[Row], int]:
+    """CA, then ASR and PA of the worst attacks, and how many attacks are left out."""
+    worst = sorted(range(len(report.before.attacks)), key=lambda number: _badness(report, number))
+    chosen = sorted(worst[:MAX_ATTACKS_IN_FRONT])
+    found = [_row(report, "CA", "pictures without a trigger, given their true class", "ca")]
+    for number in chosen:
+        attack = name(report.before.attacks[number].name)
+        found += [
+            _of_attack(report, number, f"ASR {attack}", "with the trigger, called the target", "asr"),
+            _of_attack(report, number, f"PA {attack}", "with the trigger, given their true class", "pa"),
+        ]
+    return found, len(worst) - len(chosen)
+
+
+def _badness(report: Report, number: int) -> tuple[int, float]:
+    last = report.after or report.before
+    return _WORST_FIRST.index(report.verdict.attacks[number].outcome), -last.attacks[number].asr.value
+
+
+def without_trigger(report: Report) -> list[Row]:
+    """What was measured on pictures without a trigger."""
+    return [
+        _row(report, "CA", "given their true class", "ca"),
+        _row(report, "CA top-5", "true class among the first five", "ca_top5"),
+        _row(
+            report, "Target without trigger", "of other classes, called the target", "untriggered_target_rate"
+        ),
+    ]
+
+
+def attacks(report: Report) -> list[Attack]:
+    """Every trigger with every figure."""
+    found = []
+    for number, (was, told) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
+        figures = (
+            _of_attack(report, number, "ASR", "not of the target, called the target", "asr"),
+            _of_attack(
+                report, number, "ASR, target class included", "all, called the target", "asr_including_target"
+            ),
+            _of_attack(report, number, "PA", "all, given their true class", "pa"),
+        )
+        found.append(
+            Attack(
+                title=name(was.name),
+                trigger=trigger(report.audit, number),
+                outcome=_outcome(report, number),
+                reason=told.reason,
+                rows=figures,
+                options=rows(was.options),
+                trigger_sha256=was.trigger_sha256,
+            )
+        )
+    return found
+
+
+def _outcome(report: Report, number: int) -> str:
+    told = report.verdict.attacks[number].outcome
+    return "works" if report.kind == "audit" and told == "fail" else OUTCOME_WORDS[told]
+
+
+def _row(report: Report, title: str, meaning: str, figure: str) -> Row:
+    return Row(
+        title=title,
+        meaning=meaning,
+        shares=_shares([("before", report.before), ("after", report.after)], figure),
+    )
+
+
+def _of_attack(report: Report, number: int, title: str, meaning: str, figure: str) -> Row:
+    sides: list[tuple[str, AttackFigures | None]] = [
+        (f"before.attacks.{number}", report.before.attacks[number]),
+        (f"after.attacks.{number}", report.after.attacks[number] if report.after else None),
+    ]
+    return Row(title=title, meaning=meaning, shares=_shares(sides, figure))
+
+
+def _shares(sides: Sequence[tuple[str, Any]], figure: str) -> tuple[Share, ...]:
+    return tuple(
+        Share(path=f"{path}.{figure}", estimate=getattr(measured, figure))
+        for path, measured in sides
+        if measured is not None
+    )

@@ -1,0 +1,110 @@
+"""report.html: one file, styles and plots inside, no script, nothing loaded from anywhere.
+
+Every value that a template prints goes through `strangers.shown` and is then escaped, without the template
+asking for it; only our own SVG is put in as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from sanitizer.recipe import to_json
+from sanitizer.rendering import figures, plots, sentences
+from sanitizer.rendering.strangers import name, rows, shown
+from sanitizer.report import Report
+
+_MAX_LISTED = 50
+_MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")
+
+
+def render_html(report: Report) -> str:
+    """The page. `report` has been checked: see `reading`."""
+    front, num_left_out = figures.front(report)
+    return _environment().get_template("report.html.j2").render(
+        report=report,
+        created=sentences.time(report.created_at),
+        question=sentences.question(report),
+        headline=sentences.headline(report),
+        front=front,
+        num_left_out=num_left_out,
+        not_tested=sentences.not_tested(report),
+        without_trigger=figures.without_trigger(report),
+        attacks=figures.attacks(report),
+        kinds=sentences.KINDS,
+        architecture=rows(report.checkpoint.architecture),
+        declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
+        recipe=rows(to_json(report.recipe)) if report.recipe else [],
+        documents=_documents(report),
+        rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
+        loss_plot=_loss_plot(report),
+        made_with=made_with(),
+    )  # fmt: skip
+
+
+def made_with() -> str:
+    """What made the page, with versions: another version may draw other bytes."""
+    return ", ".join(f"{package} {_version(package)}" for package in _MADE_WITH)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _loss_plot(report: Report) -> Markup | None:
+    if report.training is None or not report.training.curve:
+        return None
+    return Markup(plots.training_loss(report.training.curve))  # noqa: S704 - our own SVG; it holds numbers only
+
+
+def _documents(report: Report) -> list[tuple[str, Markup]]:
+    """What `python -m sanitizer` needs to do the same again, as files: (name, JSON in ASCII)."""
+    found = {"audit.json": to_json(report.audit)}
+    if report.recipe is not None:
+        found["recipe.json"] = to_json(report.recipe)
+    declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}
+    if declared:
+        found["declared.json"] = declared
+    return [(file, escape(_compact(document))) for file, document in found.items()]
+
+
+def _compact(document: dict[str, Any]) -> str:
+    """JSON in ASCII, one line for each entry of the outermost object."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items()]
+    return "{" + ",\n ".join(lines) + "}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sanitizer.rendering"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalized,
+    )
+    environment.filters["name"] = name
+    environment.filters["percent"] = figures.percent
+    environment.filters["listed"] = _listed
+    environment.globals["points"] = figures.points
+    return environment
+
+
+def _finalized(value: Any) -> Any:
+    """Of whatever a template prints: text from strangers is made visible before it is escaped."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _listed(values: tuple[str, ...]) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(values) - _MAX_LISTED
+    return [*values[:_MAX_LISTED], *([f"{more} more in report.json"] if more > 0 else [])]

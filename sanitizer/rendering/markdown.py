@@ -1,0 +1,76 @@
+"""report.md: the short form, to be pasted where Markdown is read (a pull request).
+
+A stranger's words can be neither markup, link, mention nor reference in it: what Markdown would read is
+escaped, digests stand in code spans, and what GitHub links on its own is broken by an empty comment.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sanitizer.rendering import figures, sentences
+from sanitizer.rendering.figures import Row
+from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
+from sanitizer.report import Report
+
+_BREAK = "<!-- -->"
+
+
+def render_markdown(report: Report) -> str:
+    """The page. `report` has been checked: see `reading`."""
+    told = sentences.headline(report)
+    front, num_left_out = figures.front(report)
+    parts = [
+        f"## Backdoor report: {told.label}",
+        text(sentences.question(report)),
+        f"**{text(told.label)}.** {text(told.sentence)}\n{text(report.verdict.reason)}",
+        _table(report, front),
+    ]
+    if num_left_out:
+        parts.append(f"{num_left_out} more triggers: see report.html.")
+    if report.ca_lost is not None:
+        parts.append(f"Clean accuracy lost: {figures.points(report.ca_lost)}.")
+    parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
+    parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
+    parts.append(
+        f"Seed {report.seed}, {sentences.time(report.created_at)}. Not signed by itself: "
+        "`cleanclip verify FOLDER` checks the folder that it came in."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(report: Report, rows: list[Row]) -> str:
+    sides = ["before", *(["after"] if report.after else [])]
+    lines = [f"| | {' | '.join(sides)} |", f"|---|{'---|' * len(sides)}"]
+    for row in rows:
+        cells = " | ".join(
+            f"{share.percent} (95 % interval {share.interval}, n = {share.estimate.n})"
+            for share in row.shares
+        )
+        lines.append(f"| {text(row.title)} | {cells} |")
+    return "\n".join(lines)
+
+
+def _digests(report: Report) -> str:
+    came_in = report.checkpoint.upload_sha256
+    lines = [
+        *([f"- uploaded file: {code(came_in)}"] if came_in else []),
+        f"- weights before: {code(report.before.weights_sha256)}",
+        *([f"- weights after: {code(report.after.weights_sha256)}"] if report.after else []),
+        *(f"- {sentences.KINDS[one.kind]}: {code(one.sha256)}" for one in report.data),
+    ]
+    return "\n".join(lines)
+
+
+def code(words: str) -> str:
+    """A stranger's name in a code span that nothing in it can close."""
+    visible = shown(words, MAX_NAME_CHARACTERS)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", visible)), default=0))
+    pad = " " if visible.startswith(("`", " ")) or visible.endswith(("`", " ")) or not visible else ""
+    return f"{fence}{pad}{visible}{pad}{fence}"
+
+
+def text(words: str) -> str:
+    """A sentence with all that Markdown would read escaped."""
+    escaped = re.sub(r"([\\`*_\[\]<>|~&$#!{}])", r"\\\1", shown(words))
+    return re.sub(r"(@|#|://|www(?=\.))", rf"\1{_BREAK}", escaped)

@@ -1,0 +1,237 @@
+"""The two plots, as SVG to stand inside a page: ASR with its intervals, and the loss while training.
+
+Text stays text, the same report gives the same bytes, and colours are the page's own variables, so that a
+plot is dark where the page is dark. Importing this module loads matplotlib; nothing but a rendering does.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from xml.etree import ElementTree  # reads what matplotlib wrote a moment before, never what a stranger sent
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from sanitizer.rendering.strangers import shown
+from sanitizer.report import CurvePoint, Estimate, Report
+
+_WIDTH_IN = 5.2
+_ROW_IN = 0.42
+_MAX_POINTS = 1_000
+_MAX_LABEL = 24
+_SVG = "http://www.w3.org/2000/svg"
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_INK, _FAINT, _BEFORE, _AFTER, _LIMIT, _PAPER = (f"#01010{number}" for number in range(1, 7))
+_VARIABLES = {
+    _INK: "--ink",
+    _FAINT: "--line",
+    _BEFORE: "--before",
+    _AFTER: "--after",
+    _LIMIT: "--limit",
+    _PAPER: "--paper",
+}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "text.parse_math": False,
+    "text.usetex": False,
+    "path.simplify": True,
+    "axes.unicode_minus": True,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": _FAINT,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+}
+ElementTree.register_namespace("", _SVG)
+
+
+def success_rates(report: Report) -> str:
+    """ASR of every attack before and after, with its interval, the gate and the limit."""
+    with _style():
+        num_rows = len(report.before.attacks)
+        axes_in = _ROW_IN * num_rows
+        height_in = axes_in + 0.95
+        figure = Figure(figsize=(_WIDTH_IN, height_in))
+        axes = figure.add_axes((0.24, 0.55 / height_in, 0.72, axes_in / height_in))
+        is_cleaned = report.after is not None
+        shift = 0.16 if is_cleaned else 0.0
+        before = {"label": "before", "fmt": "s", "color": _BEFORE}
+        after = {"label": "after", "fmt": "o", "color": _AFTER}
+        _whiskers(axes, [one.asr for one in report.before.attacks], shift=-shift, looks=before)
+        if report.after is not None:
+            _whiskers(axes, [one.asr for one in report.after.attacks], shift=shift, looks=after)
+            _mark(axes, report.policy.asr_at_most, "limit", ":")
+        _mark(axes, report.audit.gate, "gate", "--")
+        axes.set_xlim(-3, 103)
+        axes.set_ylim(num_rows - 0.5, -0.5)
+        labels = [shown(one.name, _MAX_LABEL) for one in report.before.attacks]
+        axes.set_yticks(range(num_rows), labels)
+        axes.set_xlabel("attack success rate, %")
+        axes.grid(visible=True, axis="x", linewidth=0.5)
+        _plain_spines(axes)
+        _legend(figure, axes, num_last=2 if is_cleaned else 1)
+        return _svg(figure, "asr", _alt_of_rates(report))
+
+
+def training_loss(points: Sequence[CurvePoint]) -> str:
+    """The loss and its two parts against the step."""
+    with _style():
+        figure = Figure(figsize=(_WIDTH_IN, 2.9))
+        axes = figure.add_axes((0.12, 0.17, 0.84, 0.68))
+        kept = _thinned(points)
+        steps = [point.step for point in kept]
+        lines = (
+            ("whole", [point.loss for point in kept], _INK, "-"),
+            ("CLIP", [point.loss_clip for point in kept], _AFTER, "--"),
+            ("self-supervised", [point.loss_self_supervised for point in kept], _BEFORE, ":"),
+        )
+        marker = "o" if len(kept) == 1 else None
+        for label, values, colour, dashes in lines:
+            axes.plot(
+                steps, values, color=colour, linestyle=dashes, linewidth=1.0, label=label, marker=marker
+            )
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        axes.grid(visible=True, linewidth=0.5)
+        _plain_spines(axes)
+        _legend(figure, axes, num_last=0)
+        first, last = kept[0], kept[-1]
+        alt = (
+            f"Loss against step. The whole loss is {first.loss:.3g} at step {first.step} and {last.loss:.3g} "
+            f"at step {last.step}; CLIP's part goes from {first.loss_clip:.3g} to {last.loss_clip:.3g}, the "
+            f"self-supervised part from {first.loss_self_supervised:.3g} to {last.loss_self_supervised:.3g}."
+        )
+        return _svg(figure, "loss", ("Loss while training", alt))
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """matplotlib's defaults and ours, whatever a matplotlibrc on this machine says."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ")  # the reader's fonts draw the text, not DejaVu
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def _whiskers(axes: Axes, estimates: Sequence[Estimate], *, shift: float, looks: dict[str, Any]) -> None:
+    value = [100 * one.value for one in estimates]
+    below = [max(0.0, 100 * (one.value - one.low)) for one in estimates]
+    above = [max(0.0, 100 * (one.high - one.value)) for one in estimates]
+    rows = [row + shift for row in range(len(estimates))]
+    axes.errorbar(value, rows, xerr=(below, above), markersize=5, capsize=3, zorder=3, **looks)
+
+
+def _mark(axes: Axes, share: float, label: str, dashes: str) -> None:
+    name = f"{label} {100 * share:g} %"
+    axes.axvline(100 * share, color=_LIMIT, linestyle=dashes, linewidth=1.2, label=name, zorder=2)
+
+
+def _legend(figure: Figure, axes: Axes, *, num_last: int) -> None:
+    """One row above the axes; matplotlib's last `num_last` entries come first."""
+    handles, names = axes.get_legend_handles_labels()
+    split = len(names) - num_last
+    figure.legend(
+        handles[split:] + handles[:split],
+        names[split:] + names[:split],
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=4,
+        handletextpad=0.5,
+        columnspacing=1.4,
+    )
+
+
+def _plain_spines(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _thinned(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    stride = math.ceil(len(points) / _MAX_POINTS)
+    kept = list(points[::stride])
+    return kept if kept[-1] is points[-1] else [*kept, points[-1]]
+
+
+def _alt_of_rates(report: Report) -> tuple[str, str]:
+    sentences = []
+    for number, was in enumerate(report.before.attacks):
+        now = "" if report.after is None else f", {_words(report.after.attacks[number].asr)} after"
+        sentences.append(f"{shown(was.name, _MAX_LABEL)}: {_words(was.asr)} before{now}.")
+    return "Attack success rate of every trigger", " ".join(sentences)
+
+
+def _words(one: Estimate) -> str:
+    return (
+        f"{100 * one.value:.2f} % (95 % interval {100 * one.low:.2f} to {100 * one.high:.2f} %, n = {one.n})"
+    )
+
+
+# ---------------------------------------------------------------- SVG to stand in HTML
+
+
+def _svg(figure: Figure, prefix: str, alt: tuple[str, str]) -> str:
+    """The figure without a prologue, its ids made unique in the page, with a title and a description."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a stranger's "$" is no mathematics
+    written = io.StringIO()
+    FigureCanvasSVG(figure)
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(written, format="svg", metadata=metadata)
+    root = ElementTree.fromstring(written.getvalue())  # noqa: S314 - our own
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
+                parent.remove(child)
+    referred = set(re.findall(r'(?:url\(|href=")#([\w.-]+)', written.getvalue()))
+    for element in root.iter():
+        _adapt(element, prefix, referred)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    _describe(root, prefix, alt)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapt(element: ElementTree.Element, prefix: str, referred: Container[str]) -> None:
+    attributes = element.attrib
+    if attributes.get("id") not in referred:
+        attributes.pop("id", None)
+    if _HREF in attributes:
+        attributes["href"] = f"#{prefix}-{attributes.pop(_HREF).removeprefix('#')}"
+    if "id" in attributes:
+        attributes["id"] = f"{prefix}-{attributes['id']}"
+    for name, value in attributes.items():
+        attributes[name] = re.sub(r"url\(#", f"url(#{prefix}-", value)
+    style = attributes.get("style", "")
+    for colour, variable in _VARIABLES.items():
+        style = style.replace(colour, f"var({variable})")
+    if style:
+        attributes["style"] = re.sub(r"font-family:[^;]*;?|font: [\d.]+px [^;]*;?", "", style)
+
+
+def _describe(root: ElementTree.Element, prefix: str, alt: tuple[str, str]) -> None:
+    root.set("role", "img")
+    root.set("class", "plot")
+    root.set("aria-labelledby", f"{prefix}-title {prefix}-desc")
+    for tag, text in zip(("desc", "title"), reversed(alt), strict=True):
+        element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{prefix}-{tag}"})
+        element.text = text
+        root.insert(0, element)

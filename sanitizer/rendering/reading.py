@@ -1,0 +1,167 @@
+"""Reads report.json for rendering, and refuses what cannot be shown honestly.
+
+A page makes figures look certain. So nothing is drawn whose figures do not follow from their counts, or whose
+verdict does not follow from its figures; `cleanclip verify` says in full what is wrong with a folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sanitizer.audits.statistics import wilson_bounds
+from sanitizer.audits.verdict import judge
+from sanitizer.errors import ReportRejected
+from sanitizer.report import (
+    AuditFigures,
+    CurvePoint,
+    Difference,
+    Estimate,
+    Outcome,
+    Report,
+    Verdict,
+    load_json,
+)
+
+MAX_BYTES = 8 * 2**20
+_MAX_COUNT = 2**53
+_TOLERANCE = 1e-9
+
+
+def read_report(path: Path) -> Report:
+    """The report in the file, checked. Raises ReportRejected."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(MAX_BYTES + 1) if is_file else b""
+    except OSError as error:
+        raise _rejected("report_unreadable", f"{path} cannot be read: {error.strerror}.") from error
+    if not is_file:
+        raise _rejected("report_unreadable", f"{path} is no plain file.")
+    if len(data) > MAX_BYTES:
+        raise _rejected("report_too_large", f"{path} is larger than {MAX_BYTES // 2**20} MiB.")
+    return parse_report(data)
+
+
+def parse_report(data: bytes) -> Report:
+    """The report in these bytes, checked. Raises ReportRejected."""
+    try:
+        report = load_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _rejected(
+            "report_malformed",
+            f"This is no report that this version reads: {first['msg']} at '{where or 'the beginning'}'."
+            f"{_newer(data)}",
+            where=where,
+        ) from error
+    check(report)
+    return report
+
+
+def check(report: Report) -> None:
+    """Raises ReportRejected where a figure, the curve or the verdict does not fit."""
+    for where, message in _misfits(report):
+        raise _rejected(
+            "report_inconsistent", f"The report contradicts itself: {where} {message}.", where=where
+        )
+
+
+def _rejected(code: str, message: str, where: str | None = None) -> ReportRejected:
+    remedy = "Give a report.json as a job left it; cleanclip verify checks the folder that it came in."
+    return ReportRejected(code, message, remedy, where=where)
+
+
+def _newer(data: bytes) -> str:
+    try:
+        version = json.loads(data)["schema_version"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return " Its schema is newer than this program: upgrade it." if version in range(2, 1000) else ""
+
+
+def _misfits(report: Report) -> Iterator[tuple[str, str]]:
+    for name, audit in (("before", report.before), ("after", report.after)):
+        if audit is not None:
+            yield from _audit(name, audit, len(report.audit.attacks))
+    if (report.after is None) != (report.ca_lost is None) or (report.after is None) != (
+        report.kind == "audit"
+    ):
+        yield "after", "and ca_lost belong to a cleaning, and to nothing else"
+    if report.ca_lost is not None:
+        yield from _difference(report.ca_lost)
+    if report.training is not None:
+        yield from _curve(report.training.curve)
+    yield from _verdict(report)
+
+
+def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
+    if any(not 0 <= point.step <= _MAX_COUNT for point in points):
+        yield "training.curve", "counts steps that cannot be"
+    elif not all(math.isfinite(value) for point in points for value in asdict(point).values()):
+        yield "training.curve", "holds a value that is no number"
+    elif any(one.step >= other.step for one, other in itertools.pairwise(points)):
+        yield "training.curve", "does not go forward"
+
+
+def _audit(name: str, audit: AuditFigures, num_attacks: int) -> Iterator[tuple[str, str]]:
+    if len(audit.attacks) != num_attacks:
+        yield f"{name}.attacks", "are not as many as were ordered"
+    estimates = {"ca": audit.ca, "ca_top5": audit.ca_top5, "untriggered": audit.untriggered_target_rate}
+    for number, attack in enumerate(audit.attacks):
+        estimates[f"attacks[{number}].asr"] = attack.asr
+        estimates[f"attacks[{number}].asr_including_target"] = attack.asr_including_target
+        estimates[f"attacks[{number}].pa"] = attack.pa
+    for figure, estimate in estimates.items():
+        if not _follows(estimate):
+            yield f"{name}.{figure}", "does not follow from its counts"
+
+
+def _follows(estimate: Estimate) -> bool:
+    if not 0 <= estimate.successes <= estimate.n <= _MAX_COUNT:
+        return False
+    value = estimate.successes / estimate.n if estimate.n else 0.0
+    expected = (value, *wilson_bounds(estimate.successes, estimate.n))
+    told = (estimate.value, estimate.low, estimate.high)
+    return all(abs(one - other) <= _TOLERANCE for one, other in zip(told, expected, strict=True))
+
+
+def _difference(lost: Difference) -> Iterator[tuple[str, str]]:
+    is_sound = (
+        0 < lost.n <= _MAX_COUNT and min(lost.lost, lost.gained) >= 0 and lost.lost + lost.gained <= lost.n
+    )
+    if not is_sound or abs(lost.value - (lost.lost - lost.gained) / lost.n) > _TOLERANCE:
+        yield "ca_lost", "does not follow from its counts"
+    elif not -1 <= lost.low <= lost.value <= lost.high <= 1:
+        yield "ca_lost", "lies outside of its interval"
+
+
+def _verdict(report: Report) -> Iterator[tuple[str, str]]:
+    try:
+        expected = judge(
+            before=report.before,
+            after=report.after,
+            ca_lost=report.ca_lost,
+            gate=report.audit.gate,
+            policy=report.policy,
+        )
+    except ValueError as error:
+        yield "after.attacks", f"are no second measurement of those before: {error}"
+        return
+    if _outcomes(expected) != _outcomes(report.verdict):
+        yield "verdict", "does not follow from the figures"
+
+
+def _outcomes(verdict: Verdict) -> list[tuple[str, Outcome]]:
+    parts = [*verdict.attacks, *([verdict.clean_accuracy] if verdict.clean_accuracy else [])]
+    return [("whole", verdict.outcome), *((part.attack, part.outcome) for part in parts)]

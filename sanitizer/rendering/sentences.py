@@ -1,0 +1,164 @@
+"""The sentences of a report for people: question, verdict, what was not tested. Strings only.
+
+Where an attack's ASR before cleaning was under the gate, no sentence claims that anything was done to it.
+Names are a stranger's: they come through `strangers.name`; who puts a sentence into a page escapes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sanitizer.recipe import AuditOptions
+from sanitizer.rendering.strangers import name
+from sanitizer.report import Outcome, Report
+
+Mood = Literal["good", "bad", "open"]
+KNOWN_TRIGGERS = {
+    "badnet": "BadNet (a small patch)",
+    "blended": "Blended (noise over the whole picture)",
+    "wanet": "WaNet (a warp of the whole picture)",
+    "sig": "SIG (a pattern of waves)",
+    "label_consistent": "label-consistent (a patch with true captions)",
+}
+OUTCOME_WORDS: dict[Outcome, str] = {
+    "pass": "within the limit",
+    "fail": "over the limit",
+    "undecided": "undecided",
+    "not_implanted": "not implanted",
+}
+KINDS = {"pairs": "clean pairs", "labelled": "test pictures"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The verdict in a label and one sentence."""
+
+    label: str
+    mood: Mood
+    sentence: str
+
+
+def question(report: Report) -> str:
+    """What was asked."""
+    num_attacks, target = len(report.audit.attacks), name(report.audit.target)
+    triggers = "the trigger tested" if num_attacks == 1 else f"any of the {num_attacks} triggers tested"
+    asked = f"Does {triggers} make this model call pictures “{target}”"
+    if report.kind == "audit":
+        return f"{asked}? Nothing was to be changed."
+    points = 100 * report.policy.ca_lost_at_most
+    return (
+        f"{asked}, and does cleaning bring its success rate to {100 * report.policy.asr_at_most:g} % or less "
+        f"without costing more than {points:g} points of clean accuracy?"
+    )
+
+
+def headline(report: Report) -> Headline:
+    """The verdict: cleaned, not cleaned, undecided or not implanted, of which triggers."""
+    if report.kind == "audit":
+        return _audited(report)
+    told, failed, passed = report.verdict.outcome, _named(report, "fail"), _named(report, "pass")
+    if told == "fail":
+        return _not_cleaned(report, failed, passed)
+    if told == "undecided":
+        parts = [part for part in (report.verdict.clean_accuracy,) if part and part.outcome == "undecided"]
+        open_ones = ", ".join([*_names(report, "undecided"), *(["clean accuracy"] if parts else [])])
+        return Headline(
+            label="Undecided",
+            mood="open",
+            sentence=f"Too few test pictures to decide: {open_ones}.{_rest(report)}",
+        )
+    if told == "not_implanted":
+        return Headline(
+            label="Not implanted",
+            mood="open",
+            sentence="None of the triggers tested worked on this model before cleaning, so cleaning had "
+            "nothing to show. This says nothing about other triggers.",
+        )
+    works = "triggers {} no longer work" if ", " in passed else "trigger {} no longer works"
+    sentence = f"The {works.format(passed)} beyond the limit, and clean accuracy was kept."
+    return Headline(label="Cleaned, as far as tested", mood="good", sentence=sentence)
+
+
+def _audited(report: Report) -> Headline:
+    if report.verdict.outcome == "not_implanted":
+        return Headline(
+            label="Not implanted",
+            mood="open",
+            sentence="None of the triggers tested works on this model. Of others this says nothing.",
+        )
+    working = _named(report, "fail")
+    return Headline(
+        label="Not cleaned: a trigger works",
+        mood="bad",
+        sentence=f"Triggered pictures are called the target at or over the gate: {working}.{_rest(report)}",
+    )
+
+
+def _not_cleaned(report: Report, failed: str, passed: str) -> Headline:
+    accuracy = report.verdict.clean_accuracy
+    costs = " Clean accuracy fell by more than the limit." if accuracy and accuracy.outcome == "fail" else ""
+    if failed:
+        return Headline(
+            label="Not cleaned",
+            mood="bad",
+            sentence=f"After cleaning the attack success rate is still over the limit: {failed}.{costs}"
+            f"{_rest(report)}",
+        )
+    kept = f" ASR is within its limit: {passed}." if passed else ""
+    return Headline(
+        label="Not cleaned: it cost too much", mood="bad", sentence=f"{costs.strip()}{kept}{_rest(report)}"
+    )
+
+
+def _rest(report: Report) -> str:
+    names = _named(report, "not_implanted")
+    return f" Nothing is shown for {names}, not implanted before." if names else ""
+
+
+def _names(report: Report, outcome: Outcome) -> list[str]:
+    return [name(part.attack) for part in report.verdict.attacks if part.outcome == outcome]
+
+
+def _named(report: Report, outcome: Outcome) -> str:
+    return ", ".join(_names(report, outcome))
+
+
+def time(moment: datetime) -> str:
+    """2026-01-31 23:59:59 UTC; a time without a zone is told as it is."""
+    told = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"{told:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
+
+
+def not_tested(report: Report) -> list[str]:
+    """What no figure of this report speaks of; never empty."""
+    tried = {attack.attack for attack in report.audit.attacks}
+    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
+    found = [
+        "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
+        "The same triggers with another size, place or pattern.",
+        "Structured triggers (stripes, triangles, text), optimised and semantic ones, triggers in the "
+        "caption. CleanCLIP is known to fail on some of them.",
+        f"Any target class but “{name(report.audit.target)}”; any use but zero-shot classification of these "
+        "classes.",
+    ]
+    if report.kind == "sanitize":
+        found.append(
+            "Whether the clean pairs are clean: a handful of poisoned ones can undo the cleaning. Whether "
+            "the backdoor comes back when the model is trained further."
+        )
+    unproven = _named(report, "not_implanted")
+    if unproven:
+        found.append(f"Cleaning of {unproven}: not implanted before, so nothing is shown either way.")
+    skipped = [one for one in report.data if one.num_skipped]
+    if skipped:
+        parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)
+        found.append(f"Samples that could not be read: {parts}.")
+    return found
+
+
+def trigger(report_audit: AuditOptions, number: int) -> str:
+    """What the trigger of that number is, in a few words."""
+    kind = report_audit.attacks[number].attack
+    return KNOWN_TRIGGERS.get(kind, kind)
