@@ -23,6 +23,7 @@ from app.api import (
     checkpoints,
     datasets,
     deletions,
+    event_streams,
     health,
     jobs,
     keys,
@@ -33,11 +34,13 @@ from app.api import (
     usage,
 )
 from app.api.coalescing import Coalesced
+from app.api.followers import Followers
 from app.api.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.ports import Ports
 from app.api.rates import RequestRates
 from app.api.recognised import RecognisedKeys
+from app.api.stopping import told_when_stopped
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.session import Database, build_engine
@@ -83,6 +86,7 @@ def create_app(
         checkpoints,
         datasets,
         jobs,
+        event_streams,
         artifacts,
         methods,
         keys,
@@ -135,6 +139,7 @@ def _ports(
         rates=RequestRates(rates or _rates(settings, metrics), database, settings.quotas),
         job_versions=Coalesced(job_versions),
         jobs=Coalesced(several_jobs),
+        followers=Followers(database, settings, metrics.open_streams),
     )
 
 
@@ -163,7 +168,9 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
 def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with told_when_stopped(ports.followers.end_all):
+            yield
+        await ports.followers.close()
         await ports.rates.close()
         await run_in_threadpool(ports.publisher.close)
         await run_in_threadpool(ports.database.dispose)

@@ -171,6 +171,22 @@ class ApiSettings(Group):
         return given
 
 
+class StreamSettings(Group):
+    """Live events (`GET /v1/jobs/{id}/events/stream`), of each API process."""
+
+    look_every_s: PositiveFloat = 0.5
+    """Between two looks at the jobs that are followed; one look serves all who follow."""
+    heartbeat_s: PositiveFloat = 15.0
+    """A stream without news says so often that it lives. Proxies must wait longer than this."""
+    longest_s: PositiveFloat = 900.0
+    """Then a stream ends and its client comes again: so long at most is the place of one kept that vanished
+    without a word."""
+    send_timeout_s: PositiveFloat = 10.0
+    """A client that takes nothing for so long is dropped."""
+    max_open: PositiveInt = 800
+    """Streams of all projects together; keep it well below the process's limit of open files."""
+
+
 class QuotaSettings(Group):
     """What each project may use, unless an operator gave it limits of its own (`app.cli set-quota`)."""
 
@@ -182,6 +198,8 @@ class QuotaSettings(Group):
     bytes_in_flight: PositiveInt = 200 * GIB
     """Declared sizes of open uploads together."""
     requests_per_minute: PositiveInt = 6000
+    open_streams: PositiveInt = 100
+    """Live event streams that a project holds open at once, in each API process."""
     failed_logins_per_minute: PositiveInt = 600
     """Requests with no valid key, per remote address."""
     block_failing_addresses: bool = False
@@ -229,6 +247,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     signing: SigningSettings = SigningSettings()
     api: ApiSettings = ApiSettings()
+    streams: StreamSettings = StreamSettings()
     quotas: QuotaSettings = QuotaSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from client import following
 from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
 from client.models import Artifact, Event, EventPage, Job, Page
 from client.shares import Deletion, deleted
@@ -108,6 +109,16 @@ class Jobs:
                 return
             after = page.last_seq
 
+    def follow(self, job_id: str, *, after: int | None = None) -> Iterator[Event]:
+        """Everything that happens, as it happens, until the job has ended: each event once and in order.
+
+            for event in client.jobs.follow(job.id):
+                print(event.seq, event.type, event.data)
+
+        Over the service's live stream, taken up again where it breaks; polled where there is none.
+        """
+        return following.events(self._wire, job_id, after or 0)
+
     def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
         """The files that it left; none until it has succeeded."""
         return self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts").data
@@ -133,9 +144,17 @@ class Jobs:
     ) -> Job:
         """Until it has ended; a paused job is waited for. `on_progress` gets every change.
 
+        Live over the service's stream of events; polled where there is none.
         Raises WaitTimeout; JobFailed and JobCancelled unless `check` is False.
         """
-        job = wait_for(self._wire, Job, f"/v1/jobs/{job_id}", timeout_s=timeout_s, on_change=on_progress)
+        job = wait_for(
+            self._wire,
+            Job,
+            f"/v1/jobs/{job_id}",
+            timeout_s=timeout_s,
+            on_change=on_progress,
+            follow=lambda left_s: following.states(self._wire, job_id, left_s),
+        )
         if check and job.state == "failed":
             raise JobFailed(job)
         if check and job.state == "cancelled":

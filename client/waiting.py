@@ -1,16 +1,17 @@
-"""Polling until something is finished: If-None-Match, a pace that slows while nothing changes, patience.
+"""Waiting until something is finished: If-None-Match, a pace that slows while nothing changes, patience.
 
-Knows no noun. An outage of the service in the middle of a wait is sat out for five minutes.
+Knows no noun. What can be followed live is, as long as that works, and polled otherwise. An outage of the
+service in the middle of a wait is sat out for five minutes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from client.errors import RateLimited, ServerError, TransportError, UnexpectedAnswer, WaitTimeout
 from client.models import Checkpoint, Dataset, Job
-from client.retries import parse_retry_after
+from client.retries import Clock, parse_retry_after
 from client.wire import Wire
 
 R = TypeVar("R", Checkpoint, Dataset, Job)
@@ -21,6 +22,27 @@ LONGEST_PAUSE_S = 5.0
 PATIENCE_S = 300.0
 
 
+class Patience:
+    """Sits out an outage: an error is raised again only once there was no answer for PATIENCE_S."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._silent_since: float | None = None
+
+    def heard(self) -> None:
+        """There was an answer."""
+        self._silent_since = None
+
+    def bear(self, error: Exception) -> None:
+        """Raises `error` where patience is at its end."""
+        if isinstance(error, UnexpectedAnswer):
+            raise error
+        now = self._clock.now()
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        if now - self._silent_since > PATIENCE_S:
+            raise error
+
+
 def wait_for(
     wire: Wire,
     kind: type[R],
@@ -28,17 +50,20 @@ def wait_for(
     *,
     timeout_s: float | None,
     on_change: Callable[[R], None] | None,
+    follow: Callable[[float], Iterator[R]] | None = None,
 ) -> R:
     """Poll `path` until `is_finished`; `on_change` gets the first answer and every one that differs.
 
+    `follow`, given how long it may take, yields the states as they change, without polling; where it ends
+    before the last one, polling does the rest.
     Raises WaitTimeout, ApiError; TransportError at once for the first request, later after PATIENCE_S.
     """
     clock = wire.clock
-    started = clock.now()
+    ends_at = float("inf") if timeout_s is None else clock.now() + timeout_s
     current: R | None = None
     etag: str | None = None
     pause_s = FIRST_PAUSE_S
-    silent_since: float | None = None
+    patience = Patience(clock)
     while True:
         asked_s = 0.0
         try:
@@ -49,21 +74,37 @@ def wait_for(
                 current, etag = wire.read(kind, answer), answer.headers.get("ETag")
                 if on_change is not None:
                     on_change(current)
-                if current.is_finished:
-                    return current
                 pause_s = FIRST_PAUSE_S
-            silent_since = None
+            patience.heard()
             asked_s = parse_retry_after(answer.headers.get("Retry-After")) or 0.0
         except (TransportError, ServerError, RateLimited) as error:
-            if current is None or isinstance(error, UnexpectedAnswer):
+            if current is None:
                 raise
-            silent_since = clock.now() if silent_since is None else silent_since
-            if clock.now() - silent_since > PATIENCE_S:
-                raise
+            patience.bear(error)
             pause_s = LONGEST_PAUSE_S
         assert current is not None
-        left_s = float("inf") if timeout_s is None else started + timeout_s - clock.now()
+        if follow is not None and not current.is_finished:
+            current, etag = _followed(current, etag, follow(ends_at - clock.now()), on_change)
+            follow = None
+        if current.is_finished:
+            return current
+        left_s = ends_at - clock.now()
         if left_s <= 0:
             assert timeout_s is not None
             raise WaitTimeout(current, timeout_s)
         clock.sleep(min(max(pause_s, asked_s), left_s))
+
+
+def _followed(
+    current: R, etag: str | None, states: Iterator[R], on_change: Callable[[R], None] | None
+) -> tuple[R, str | None]:
+    """The last of the states, and its ETag; each that differs from the one before is told."""
+    for state in states:
+        own = getattr(state, "etag", None)
+        tag = etag if own is None else f'"{own}"'
+        if tag is not None and tag == etag:
+            continue
+        current, etag = state, tag
+        if on_change is not None:
+            on_change(current)
+    return current, etag

@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Any, TypeVar
 
 import httpx
@@ -24,6 +27,16 @@ Query = Mapping[str, str | int | None]
 
 _IN_FLIGHT = "idempotency_key_in_flight"
 _SHARE_USED_UP = "quota_exceeded"
+_MAX_STREAMS = 16
+"""Long answers that one client holds open; each takes one of its hundred connections from all other calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongAnswer:
+    """An answer that is still coming. Reading `chunks` raises TransportError."""
+
+    media_type: str
+    chunks: Iterator[bytes]
 
 
 class Wire:
@@ -32,6 +45,7 @@ class Wire:
     def __init__(self, http: httpx.Client, *, retries: Retries, clock: Clock) -> None:
         self._http = http
         self._retries = retries
+        self._streams = BoundedSemaphore(_MAX_STREAMS)
         self.clock = clock
 
     @property
@@ -105,6 +119,47 @@ class Wire:
             if pause_s is None:
                 raise error
             self.clock.sleep(pause_s)
+
+    @contextmanager
+    def stream(
+        self, path: str, *, headers: Mapping[str, str], silence_s: float
+    ) -> Iterator[LongAnswer | None]:
+        """GET an answer that goes on for long; one try. None where this client has many open already.
+
+        Raises ApiError, TransportError; the latter too where nothing comes for `silence_s`.
+        """
+        if not self._streams.acquire(blocking=False):
+            yield None
+            return
+        try:
+            request = self._http.build_request(
+                "GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=min(10.0, silence_s))
+            )
+            with self._told():
+                answer = self._http.send(request, stream=True)
+            try:
+                if answer.status_code >= 400:
+                    with self._told():
+                        answer.read()
+                    raise _refusal(answer)
+                media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                yield LongAnswer(media_type=media_type, chunks=self._chunks(answer))
+            finally:
+                answer.close()
+        finally:
+            self._streams.release()
+
+    def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:
+        with self._told():
+            yield from answer.iter_bytes()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong on the line, as ours."""
+        try:
+            yield
+        except httpx.RequestError as cause:
+            raise TransportError(f"{self._where()} does not answer: {_told(cause)}.") from cause
 
     def _pause_after(self, error: ApiError, num_tried: int) -> float | None:
         if error.code == _SHARE_USED_UP:

@@ -67,6 +67,8 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     # shares of the service
     "quota_exceeded": ErrorCode(429, "The project's share is used up"),
     "rate_limited": ErrorCode(429, "The project makes too many requests"),
+    "too_many_streams": ErrorCode(429, "The project follows too many jobs at once"),
+    "streams_busy": ErrorCode(503, "Too many jobs are being followed"),
     "login_rate_limited": ErrorCode(429, "Too many requests without a valid key"),
     # not found in this project
     "upload_not_found": ErrorCode(404, "There is no such upload"),
@@ -108,6 +110,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     # jobs
     "unknown_target": ErrorCode(422, "The target is no class of the labelled set"),
     "job_state_conflict": ErrorCode(409, "The state of the job does not allow it"),
+    "event_unknown": ErrorCode(422, "The job has no event with that number"),
     "job_not_finished": ErrorCode(409, "The job is not finished"),
     # parts of the service
     "store_unavailable": ErrorCode(503, "The object store does not answer"),

@@ -81,7 +81,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-
+        self.open_streams = Gauge(
+            "cleanclip_event_streams",
+            "Live event streams that are open.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self.rate_outages = Counter(
             "cleanclip_rate_limit_outages",
             "Times the broker was away and a process counted requests alone for five seconds.",

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from app.api.coalescing import Coalesced
+from app.api.followers import Followers
 from app.api.metrics import Metrics
 from app.api.rates import RequestRates
 from app.api.recognised import RecognisedKeys
@@ -34,6 +35,7 @@ class Ports:
     rates: RequestRates
     job_versions: Coalesced[int]
     jobs: Coalesced[Job]
+    followers: Followers
     streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
     """Streaming uploads hold up to three parts in memory each, so their number is bounded."""
 

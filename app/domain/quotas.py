@@ -14,6 +14,12 @@ class QuotaName(StrEnum):
     REQUESTS_PER_MINUTE = "requests_per_minute"
 
 
+class ProcessShare(StrEnum):
+    """What each API process counts by itself; the same for every project."""
+
+    OPEN_STREAMS = "open_streams"
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuotaLimits:
     """The limits that hold for one project: its own, or the defaults."""
@@ -40,7 +46,7 @@ class Usage:
 class QuotaUse:
     """`current` of `limit` is used; in a refusal, `wanted` more was asked for."""
 
-    name: QuotaName
+    name: QuotaName | ProcessShare
     limit: int
     current: int
     wanted: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -65,6 +65,11 @@ class ApiKeyRepository:
             .execution_options(populate_existing=True)
         )
         return self._session.scalars(query).all()
+
+    def active_among(self, project_id: str, ids: Collection[str]) -> set[str]:
+        """Those of these ids that are keys of the project and may be used now."""
+        query = select(ApiKey.id).where(ApiKey.project_id == project_id, ApiKey.id.in_(ids), *_is_active())
+        return set(self._session.scalars(query))
 
     def end_within(self, row: ApiKey, seconds_left: float) -> None:
         """Let the key expire then, unless it does so sooner."""

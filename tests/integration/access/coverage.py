@@ -37,6 +37,7 @@ SCOPES: Mapping[str, str] = {
     "resume_job": "run",
     "retry_job": "run",
     "list_job_events": "read",
+    "stream_job_events": "read",
     "list_job_artifacts": "read",
     "get_job_report": "read",
     "get_artifact": "read",

@@ -35,7 +35,7 @@ class FakeClock:
 
 
 class FakeService(httpx.MockTransport):
-    """Gives its answers one after the other, the last one for ever; keeps the requests."""
+    """Gives its answers one after the other, the last one for ever; keeps the requests. Has no streams."""
 
     def __init__(self, *answers: Answer) -> None:
         super().__init__(self._handle)
@@ -45,6 +45,8 @@ class FakeService(httpx.MockTransport):
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         request.read()
+        if request.url.path.endswith("/events/stream"):
+            return problem(404, "route_not_found")
         with self._lock:
             self.requests.append(request)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -1,0 +1,336 @@
+"""Live events of a real server process: each once, in order, whatever breaks; nothing is held meanwhile."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from app.db.roles import Role
+from app.db.session import Database, build_engine
+from app.local.processes import free_ports
+from app.services import api_keys
+from app.services.following import MAX_EVENTS_AT_ONCE
+from app.settings import Settings
+from app.storage.s3 import S3Store
+from client.client import Client
+from client.event_stream import Frame, frames
+from tests.integration.api.live import Live, Process
+from tests.integration.api.service import refused
+from tests.integration.client.served import Served, new_key
+from tests.integration.client.wires import Wires
+
+LIMIT = 12
+POOL_SIZE = 2
+OWN = {
+    "STREAMS__LOOK_EVERY_S": "0.1",
+    "STREAMS__HEARTBEAT_S": "0.3",
+    "STREAMS__SEND_TIMEOUT_S": "0.5",
+    "API__KEY_CACHE_S": "0.3",
+    "QUOTAS__OPEN_STREAMS": str(LIMIT),
+    "DATABASE__POOL_SIZE": str(POOL_SIZE),
+}
+
+
+@pytest.fixture(scope="module")
+def live(
+    service_settings: Settings,
+    service_environment: dict[str, str],
+    object_store: S3Store,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Live]:
+    (port,) = free_ports(1)
+    own = {f"CLEANCLIP_{name}": value for name, value in OWN.items()} | {"CLEANCLIP_API__PORT": str(port)}
+    log = tmp_path_factory.mktemp("live") / "log"
+    process = Process(f"http://127.0.0.1:{port}", service_environment | own, log)
+    database = Database(build_engine(service_settings.database.url, role=Role.OPERATOR))
+    project_id, key = new_key(database, "ours")
+    _, their_key = new_key(database, "theirs")
+    served = Served(url=process.url, database=database, store=object_store, project_id=project_id, key=key)
+    process.start()
+    yield Live(process, served, their_key)
+    process.stop()
+    database.dispose()
+    assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+
+
+@pytest.fixture(autouse=True)
+def nobody_follows(live: Live) -> Iterator[None]:
+    yield
+    live.closed()
+
+
+def events_of(found: list[Frame]) -> list[Frame]:
+    return [frame for frame in found if frame.id is not None]
+
+
+def seqs(found: list[Frame]) -> list[int]:
+    return [int(str(frame.id)) for frame in events_of(found)]
+
+
+def test_a_job_is_followed_from_its_first_event_to_its_end(live: Live) -> None:
+    job_id = live.job()
+    found: list[Frame] = []
+    with live.stream(job_id) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-accel-buffering"] == "no"
+        for frame in frames(answer.iter_bytes()):
+            if frame is None:
+                continue
+            found.append(frame)
+            if len(found) == 2:  # created, and how it stands
+                attempt = live.ours.claim(job_id)
+                live.beat(job_id, attempt, 0.25)
+                live.note(job_id, attempt, message="<b>\u2028\r\n\nid: 9")
+            if frame.event == "noted":
+                live.finish(job_id, attempt)
+    listed = live.get(f"/v1/jobs/{job_id}/events").json()["data"]
+    assert [json.loads(frame.data) for frame in events_of(found)] == listed
+    assert [(frame.id, frame.event) for frame in events_of(found)] == [
+        (str(event["seq"]), event["type"]) for event in listed
+    ]
+    standing = [json.loads(frame.data) for frame in found if frame.event == "job"]
+    assert [one["state"] for one in standing][:: len(standing) - 1] == ["queued", "running"]
+    assert 0.25 in [one["progress"]["fraction"] for one in standing], "progress is no event, and is told"
+    assert found[-1].event == "done"
+    assert json.loads(found[-1].data) == live.get(f"/v1/jobs/{job_id}").json()
+
+
+def test_a_stream_begins_after_the_event_that_is_named(live: Live) -> None:
+    job_id = live.job()
+    attempt = live.ours.claim(job_id)
+    live.finish(job_id, attempt)
+    everything = seqs(live.whole(job_id))
+    last = everything[-1]
+    assert everything == list(range(1, last + 1))
+    assert seqs(live.whole(job_id, after=2)) == everything[2:]
+    assert seqs(live.whole(job_id, after=1, **{"Last-Event-ID": "3"})) == everything[3:], "the later one wins"
+    ended = live.whole(job_id, **{"Last-Event-ID": str(last)})
+    assert [frame.event for frame in ended] == ["done"], "who missed only the end gets it"
+
+
+def test_a_job_with_more_events_than_one_look_takes_is_given_whole(live: Live) -> None:
+    job_id = live.job()
+    attempt = live.ours.claim(job_id)
+    with live.ours.database.unit_of_work() as unit:
+        for number in range(230):
+            unit.attempts.record_event(job_id, attempt, "noted", {"n": number})
+    live.finish(job_id, attempt)
+    found = live.whole(job_id)
+    assert seqs(found) == list(range(1, len(events_of(found)) + 1))
+    assert len(found) > 230 > MAX_EVENTS_AT_ONCE
+    assert found[-1].event == "done"
+
+
+def test_a_stream_without_news_says_that_it_lives(live: Live) -> None:
+    job_id = live.job()
+    beats: list[float] = []
+    with live.stream(job_id, after=1) as answer:
+        for frame in frames(answer.iter_bytes()):
+            if frame is None:
+                beats.append(time.monotonic())
+            if len(beats) == 4:  # the greeting and three beats
+                break
+    assert 0.2 < beats[3] - beats[2] < 2.0
+
+
+@pytest.mark.parametrize("sent", ["-1", "1.5", "abc", "", "9" * 30, "1\u00b2", "0x1"])
+def test_an_event_number_that_is_none_is_refused(live: Live, sent: str) -> None:
+    with live.stream(live.job(), **{"Last-Event-ID": sent}) as answer:  # type: ignore[arg-type]
+        answer.read()
+        body = refused(answer, 422, "invalid_request")
+    assert [error["parameter"] for error in body["errors"]] == ["Last-Event-ID"]
+
+
+def test_what_cannot_be_followed_is_refused_before_anything_is_sent(live: Live) -> None:
+    job_id = live.job()
+    path = f"{live.process.url}/v1/jobs/{job_id}/events/stream"
+    told = refused(live.get(f"/v1/jobs/{job_id}/events/stream", params={"after": "2"}), 422, "event_unknown")
+    assert "its last one is 1" in told["detail"]
+    refused(live.get(f"/v1/jobs/{job_id}/events/stream", params={"after": "x"}), 422, "invalid_request")
+    refused(httpx.get(path), 401, "key_missing")
+    theirs = {"Authorization": f"Bearer {live.their_key}"}
+    foreign = refused(httpx.get(path, headers=theirs), 404, "job_not_found")
+    absent_id = "job_" + "0" * 26
+    absent = refused(httpx.get(path.replace(job_id, absent_id), headers=theirs), 404, "job_not_found")
+    assert foreign["detail"].replace(job_id, "ID") == absent["detail"].replace(absent_id, "ID")
+    head = httpx.head(path, headers=live.headers)
+    assert (head.status_code, head.headers["content-type"]) == (405, "application/problem+json")
+    assert head.headers["allow"] == "GET"
+
+
+def test_a_restart_of_the_api_leaves_no_gap_and_doubles_nothing(live: Live) -> None:
+    job_id = live.job()
+    attempt = live.ours.claim(job_id)
+    num_events, seen = 60, list[int]()
+    stop_now = threading.Event()
+
+    def work() -> None:
+        for number in range(num_events):
+            live.note(job_id, attempt, n=number)
+            if number == num_events // 3:
+                stop_now.set()
+            time.sleep(0.03)
+        live.finish(job_id, attempt)
+
+    worker = threading.Thread(target=work)
+    with Client(live.process.url, live.ours.key) as client, live.stream(job_id) as other:
+        follower = threading.Thread(target=lambda: seen.extend(e.seq for e in client.jobs.follow(job_id)))
+        follower.start()
+        worker.start()
+        stop_now.wait(20)
+        took_s = live.process.stop()
+        rest = list(frames(other.iter_bytes()))  # raises where the stream was cut and not ended
+        live.process.start()
+        worker.join()
+        follower.join(30)
+    assert not follower.is_alive()
+    assert took_s < 4.0, "the server did not wait until it had to cut streams off"
+    assert rest
+    assert rest[-1] is None or rest[-1].event != "done"
+    last = live.get(f"/v1/jobs/{job_id}/events", params={"after": num_events}).json()["last_seq"]
+    assert seen == list(range(1, last + 1))
+
+
+def test_a_revoked_key_and_a_deleted_job_end_a_stream_within_seconds(live: Live) -> None:
+    job_id, doomed = live.job(), live.job()
+    with live.ours.database.unit_of_work() as unit:
+        row, key = api_keys.issue(unit, project_id=live.ours.project_id, name="soon revoked", scopes=["read"])
+    with live.stream(job_id, key=key) as revoked, live.stream(doomed) as deleted, live.stream(job_id) as kept:
+        streams = [frames(one.iter_bytes()) for one in (revoked, deleted, kept)]
+        assert [next(one) for one in streams] == [None] * 3, "greetings"
+        with live.ours.database.unit_of_work() as unit:
+            unit.api_keys.revoke(live.ours.project_id, row.id)
+            unit.jobs.get(live.ours.project_id, doomed).deleted_at = row.created_at
+        began = time.monotonic()
+        for one in streams[:2]:
+            assert "done" not in [frame.event for frame in one if frame is not None]
+        assert time.monotonic() - began < 3.0
+        assert [frame for frame in (next(streams[2]), next(streams[2])) if frame is not None], "others go on"
+    path = f"{live.process.url}/v1/jobs/{job_id}/events/stream"
+    refused(httpx.get(path, headers={"Authorization": f"Bearer {key}"}), 401, "invalid_key")
+    refused(live.get(f"/v1/jobs/{doomed}/events/stream"), 404, "job_not_found")
+
+
+def test_a_project_may_hold_so_many_streams_and_a_client_that_vanishes_gives_its_place_back(
+    live: Live,
+) -> None:
+    job_id = live.job()
+    path = f"/v1/jobs/{job_id}/events/stream"
+    with ExitStack() as stack:
+        held = [stack.enter_context(live.stream(job_id)) for _ in range(LIMIT - 1)]
+        vanishing = connected(live, job_id)
+        assert vanishing.recv(12) == b"HTTP/1.1 200"
+        body = refused(live.get(path), 429, "too_many_streams")
+        assert body["quota"] == {"name": "open_streams", "limit": LIMIT, "current": LIMIT, "wanted": 1}
+        with live.stream(live.job(), key=None) as again:
+            assert again.status_code == 429, "whichever job it is"
+        theirs = httpx.get(live.process.url + path, headers={"Authorization": f"Bearer {live.their_key}"})
+        assert theirs.status_code == 404, "another project is not held up"
+        with Client(live.process.url, live.ours.key) as client:
+            assert next(client.jobs.follow(job_id)).seq == 1, "refused, a client polls"
+        vanish(vanishing)
+        deadline = time.monotonic() + 5
+        while (answer := status_of(live, job_id)) != 200:
+            assert (answer, time.monotonic() < deadline) == (429, True)
+            time.sleep(0.05)
+        assert all(one.status_code == 200 for one in held)
+    live.closed()
+
+
+def status_of(live: Live, job_id: str) -> int:
+    with live.stream(job_id) as answer:
+        return answer.status_code
+
+
+def connected(live: Live, job_id: str, *, buffer: int | None = None) -> socket.socket:
+    """A follower that is a bare connection."""
+    one = socket.socket()
+    if buffer:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    one.connect(("127.0.0.1", int(live.process.url.rpartition(":")[2])))
+    lines = [f"GET /v1/jobs/{job_id}/events/stream HTTP/1.1", "Host: here"]
+    lines += [f"{name}: {value}" for name, value in live.headers.items()]
+    one.sendall("\r\n".join([*lines, "", ""]).encode())
+    return one
+
+
+def vanish(one: socket.socket) -> None:
+    """As a machine that lost its power and came back: a reset, no goodbye."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    one.close()
+
+
+def test_a_client_that_takes_nothing_is_dropped_and_holds_up_nobody(live: Live) -> None:
+    job_id = live.job()
+    attempt = live.ours.claim(job_id)
+    slow = connected(live, job_id, buffer=4096)
+    quick: list[int] = []
+    with Client(live.process.url, live.ours.key) as client:
+        follower = threading.Thread(target=lambda: quick.extend(e.seq for e in client.jobs.follow(job_id)))
+        follower.start()
+        for _ in range(40):
+            live.note(job_id, attempt, much="x" * 250_000)
+        deadline = time.monotonic() + 10
+        while live.num_open() != 1:
+            assert time.monotonic() < deadline, "the one that takes nothing is still there"
+            time.sleep(0.1)
+        live.finish(job_id, attempt)
+        follower.join(20)
+    vanish(slow)
+    assert quick == list(range(1, len(quick) + 1))
+    assert len(quick) > 40
+    assert "slow_follower_dropped" in live.process.log.read_text()
+
+
+def test_followers_hold_no_connection_to_the_database(live: Live, service_settings: Settings) -> None:
+    job_id = live.job()
+    url = make_url(service_settings.database.url).set(drivername="postgresql", username="postgres")
+    query = """SELECT count(*), count(*) FILTER (WHERE xact_start < clock_timestamp() - interval '1 second')
+        FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend' AND query NOT LIKE '%%cleanclip_operator%%'"""
+    with ExitStack() as stack:
+        held = [stack.enter_context(live.stream(job_id)) for _ in range(LIMIT)]
+        watching = stack.enter_context(psycopg.connect(url.render_as_string(hide_password=False)))
+        watching.autocommit = True
+        tests_own = 1  # the tests' own pooled connection, idle
+        for _ in range(10):
+            row = watching.execute(query).fetchone()
+            assert row is not None
+            assert row[0] <= POOL_SIZE + tests_own
+            assert row[1] == 0, "no transaction stays open"
+            assert live.get(f"/v1/jobs/{job_id}").status_code == 200
+            time.sleep(0.05)
+        assert len(held) == LIMIT > POOL_SIZE
+
+
+@pytest.mark.parametrize("is_broken", [False, True], ids=["streamed", "a proxy breaks streams"])
+def test_a_client_waits_over_the_stream_and_polls_where_there_is_none(live: Live, is_broken: bool) -> None:
+    job_id = live.job()
+    attempt = live.ours.claim(job_id)
+    live.beat(job_id, attempt, 0.5)
+    wires = Wires()
+
+    def rule(request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(406) if is_broken and request.url.path.endswith("/stream") else None
+
+    wires.rule = rule
+    seen: list[float | None] = []
+    timer = threading.Timer(0.8, live.finish, (job_id, attempt))
+    timer.start()
+    with Client(live.process.url, live.ours.key, transport=wires) as client:
+        job = client.jobs.wait(job_id, on_progress=lambda one: seen.append(one.progress.fraction))
+    timer.join()
+    assert (job.state, seen[0], seen[-1]) == ("succeeded", 0.5, 1.0)
+    polls = [request for request in wires.seen if request.url.path == f"/v1/jobs/{job_id}"]
+    assert (len(polls) > 1) is is_broken
