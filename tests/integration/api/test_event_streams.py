@@ -26,7 +26,6 @@ from client.event_stream import Frame, frames
 from tests.integration.api.live import Live, Process
 from tests.integration.api.service import refused
 from tests.integration.client.served import Served, new_key
-from tests.integration.client.wires import Wires
 
 LIMIT = 12
 POOL_SIZE = 2
@@ -312,25 +311,3 @@ def test_followers_hold_no_connection_to_the_database(live: Live, service_settin
             assert live.get(f"/v1/jobs/{job_id}").status_code == 200
             time.sleep(0.05)
         assert len(held) == LIMIT > POOL_SIZE
-
-
-@pytest.mark.parametrize("is_broken", [False, True], ids=["streamed", "a proxy breaks streams"])
-def test_a_client_waits_over_the_stream_and_polls_where_there_is_none(live: Live, is_broken: bool) -> None:
-    job_id = live.job()
-    attempt = live.ours.claim(job_id)
-    live.beat(job_id, attempt, 0.5)
-    wires = Wires()
-
-    def rule(request: httpx.Request) -> httpx.Response | None:
-        return httpx.Response(406) if is_broken and request.url.path.endswith("/stream") else None
-
-    wires.rule = rule
-    seen: list[float | None] = []
-    timer = threading.Timer(0.8, live.finish, (job_id, attempt))
-    timer.start()
-    with Client(live.process.url, live.ours.key, transport=wires) as client:
-        job = client.jobs.wait(job_id, on_progress=lambda one: seen.append(one.progress.fraction))
-    timer.join()
-    assert (job.state, seen[0], seen[-1]) == ("succeeded", 0.5, 1.0)
-    polls = [request for request in wires.seen if request.url.path == f"/v1/jobs/{job_id}"]
-    assert (len(polls) > 1) is is_broken

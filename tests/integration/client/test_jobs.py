@@ -62,9 +62,13 @@ def test_a_job_is_ordered_with_what_was_asked_and_the_rest_by_default(served: Se
     assert client.jobs.list(limit=1).data == (job,)
 
 
+@pytest.mark.parametrize("is_refused", [False, True], ids=["streamed", "polled"])
 def test_waiting_tells_every_change_and_returns_the_finished_job(
-    served: Served, client: Client, wires: Wires
+    served: Served, client: Client, wires: Wires, is_refused: bool
 ) -> None:
+    wires.rule = lambda request: (
+        httpx.Response(406) if is_refused and request.url.path.endswith("/events/stream") else None
+    )
     job = order(served, client)
     attempt = served.claim(job.id)
     seen: list[Job] = []
@@ -85,6 +89,9 @@ def test_waiting_tells_every_change_and_returns_the_finished_job(
     assert 0.5 in [found.progress.fraction for found in seen]
     assert len({found.etag for found in seen}) == len(seen), "nothing is told twice"
     polls = [request for request in wires.seen if request.url.path.endswith(job.id)]
+    if not is_refused:
+        assert len(polls) == 1, "the rest came over the stream"
+        return
     assert len(polls) > len(seen), "some polls found nothing new and were answered 304"
     assert all("if-none-match" in request.headers for request in polls[1:])
 
