@@ -55,6 +55,15 @@ DATASET_NAME = "dataset.json"
 REPORT_NAME = "report.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
+REPORT_HTML_HEAD = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
+base-uri 'none'; form-action 'none'">
+"""
+"""Every report.html begins with it: whatever follows, a browser runs no script of it and loads nothing."""
 CURVE_NAME = "training_curve.json"
 CLASS_NAMES_NAME = "classnames.txt"
 TEMPLATES_NAME = "zeroshot_classification_templates.txt"

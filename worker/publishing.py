@@ -24,6 +24,8 @@ from sanitizer.jobspec import (
     DATASET_NAME,
     INSPECTION_ADAPTER,
     INSPECTION_NAME,
+    REPORT_HTML_HEAD,
+    REPORT_HTML_NAME,
     REPORT_NAME,
     WEIGHTS_NAME,
 )
@@ -41,6 +43,8 @@ _MAX_JSON_PARTS = 200_000
 """Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
 _MEDIA_TYPES = {
     ".json": "application/json",
+    ".html": "text/html; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
     ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
@@ -72,6 +76,7 @@ def publish(
     effect: CheckpointAccepted | DatasetReady | None = None
     if job.kind in _EVIDENCED:
         report = _report(by_name)
+        _check_page(by_name)
         package = packing.finish_stated(job, staged, report, ended_at=ledger.time(), signer=signer)
         result = _judgement(report) | {"signature": package.signature}
     else:
@@ -157,6 +162,17 @@ def _report(outputs: dict[str, Path]) -> Report:
         return load_json(_read(outputs, REPORT_NAME))
     except (KeyError, OSError, ValueError, ValidationError) as error:
         raise outputs_unusable(_NO_REPORT) from error
+
+
+def _check_page(outputs: dict[str, Path]) -> None:
+    """People open the page in a browser: of one that could run or load anything, nothing is handed out."""
+    path = outputs.get(REPORT_HTML_NAME)
+    if path is None:
+        return
+    head = REPORT_HTML_HEAD.encode()
+    with path.open("rb") as file:
+        if file.read(len(head)) != head:
+            raise outputs_unusable("its page does not begin as every page of a report does")
 
 
 def _read(outputs: dict[str, Path], name: str) -> bytes:

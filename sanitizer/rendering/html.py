@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import to_json
 from sanitizer.rendering import figures, plots, sentences
 from sanitizer.rendering.strangers import name, rows, shown
@@ -26,25 +27,30 @@ _MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")
 def render_html(report: Report) -> str:
     """The page. `report` has been checked: see `reading`."""
     front, num_left_out = figures.front(report)
-    return _environment().get_template("report.html.j2").render(
-        report=report,
-        created=sentences.time(report.created_at),
-        question=sentences.question(report),
-        headline=sentences.headline(report),
-        front=front,
-        num_left_out=num_left_out,
-        not_tested=sentences.not_tested(report),
-        without_trigger=figures.without_trigger(report),
-        attacks=figures.attacks(report),
-        kinds=sentences.KINDS,
-        architecture=rows(report.checkpoint.architecture),
-        declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
-        recipe=rows(to_json(report.recipe)) if report.recipe else [],
-        documents=_documents(report),
-        rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
-        loss_plot=_loss_plot(report),
-        made_with=made_with(),
-    )  # fmt: skip
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            created=sentences.time(report.created_at),
+            question=sentences.question(report),
+            headline=sentences.headline(report),
+            front=front,
+            num_left_out=num_left_out,
+            not_tested=sentences.not_tested(report),
+            without_trigger=figures.without_trigger(report),
+            attacks=figures.attacks(report),
+            kinds=sentences.KINDS,
+            architecture=rows(report.checkpoint.architecture),
+            declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
+            recipe=rows(to_json(report.recipe)) if report.recipe else [],
+            documents=_documents(report),
+            rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
+            loss_plot=_loss_plot(report),
+            made_with=made_with(),
+        )
+    )
+    return REPORT_HTML_HEAD + page.lstrip()
 
 
 def made_with() -> str:

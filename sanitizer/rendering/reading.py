@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,8 @@ from sanitizer.report import (
 
 MAX_BYTES = 8 * 2**20
 _MAX_COUNT = 2**53
+_MAX_MEASURE = 1e100
+"""Of a loss or a rate; training is stopped long before. What is not a number is not below it either."""
 _TOLERANCE = 1e-9
 
 
@@ -108,7 +109,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
 def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
     if any(not 0 <= point.step <= _MAX_COUNT for point in points):
         yield "training.curve", "counts steps that cannot be"
-    elif not all(math.isfinite(value) for point in points for value in asdict(point).values()):
+    elif not all(abs(value) < _MAX_MEASURE for point in points for value in asdict(point).values()):
         yield "training.curve", "holds a value that is no number"
     elif any(one.step >= other.step for one, other in itertools.pairwise(points)):
         yield "training.curve", "does not go forward"

@@ -90,7 +90,7 @@ def _audited(report: Report) -> Headline:
         )
     working = _named(report, "fail")
     return Headline(
-        label="Not cleaned: a trigger works",
+        label="A trigger works",
         mood="bad",
         sentence=f"Triggered pictures are called the target at or over the gate: {working}.{_rest(report)}",
     )
@@ -114,7 +114,8 @@ def _not_cleaned(report: Report, failed: str, passed: str) -> Headline:
 
 def _rest(report: Report) -> str:
     names = _named(report, "not_implanted")
-    return f" Nothing is shown for {names}, not implanted before." if names else ""
+    before = "" if report.kind == "audit" else " before"
+    return f" Nothing is shown for {names}, not implanted{before}." if names else ""
 
 
 def _names(report: Report, outcome: Outcome) -> list[str]:
@@ -150,7 +151,7 @@ def not_tested(report: Report) -> list[str]:
         )
     unproven = _named(report, "not_implanted")
     if unproven:
-        found.append(f"Cleaning of {unproven}: not implanted before, so nothing is shown either way.")
+        found.append(f"{unproven}: not implanted in this model, so nothing is shown either way.")
     skipped = [one for one in report.data if one.num_skipped]
     if skipped:
         parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)

@@ -148,6 +148,8 @@ def test_all_files_are_there_and_have_their_digests(cleaned: Cleaned, subject: S
         "model.safetensors",
         "config.json",
         "report.json",
+        "report.html",
+        "report.md",
         "training_curve.json",
         "as_uploaded.pt",
         "statement.json",
@@ -258,6 +260,8 @@ def test_an_audit_alone_on_an_uploaded_data_set_gives_the_same_figures_and_only_
 ) -> None:
     assert {artifact.name for artifact in client.jobs.artifacts(audited_job.id)} == {
         "report.json",
+        "report.html",
+        "report.md",
         "statement.json",
         "SHA256SUMS",
     }

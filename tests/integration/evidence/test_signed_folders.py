@@ -29,7 +29,9 @@ NAMES = (
     "model.safetensors",
     "model.sig",
     "model.sig.pub.pem",
+    "report.html",
     "report.json",
+    "report.md",
     "statement.json",
     "training_curve.json",
 )

@@ -93,7 +93,7 @@ def test_a_child_without_a_sign_of_life_is_stopped(world: World) -> None:
     assert error_of(world, job.id)["code"] == "child_stalled"
 
 
-@pytest.mark.parametrize("behaviour", ["point_outside", "say_nonsense"])
+@pytest.mark.parametrize("behaviour", ["point_outside", "say_nonsense", "draw_a_page_that_runs"])
 def test_files_of_others_are_never_published_in_the_name_of_a_job(world: World, behaviour: str) -> None:
     job = world.audit_job(max_attempts=1)
     assert world.runner(behaviour).run(job.id) is JobState.FAILED
@@ -131,7 +131,7 @@ def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folde
     assert int(status["CapEff"], 16) == 0
     assert set(seen["environment"]) <= {
         "PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE",
-        "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY",
+        "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "MPLCONFIGDIR",
         "CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE",
         "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LC_CTYPE",
     }  # fmt: skip

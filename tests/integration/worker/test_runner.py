@@ -9,6 +9,12 @@ import pytest
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from tests.integration.worker.world import World
 
+REPORTS = {
+    "report.json": "application/json",
+    "report.html": "text/html; charset=utf-8",
+    "report.md": "text/markdown; charset=utf-8",
+}
+
 
 def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: World) -> None:
     job = world.sanitize_job()
@@ -19,13 +25,14 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
     assert row.result["verdict"]["outcome"] == "pass"
     assert row.result["before"]["attacks"][0]["asr"]["n"] == 200
     assert row.result["signature"]["state"] == "unsigned"
-    assert len(row.result["artifact_ids"]) == 5
+    assert len(row.result["artifact_ids"]) == 7
     assert row.progress["fraction"] == 1.0
     assert [phase["state"] for phase in row.phases] == ["succeeded"] * 5
     assert all(phase["started_at"] <= phase["finished_at"] for phase in row.phases)
     files = world.artifacts(job.id)
     assert set(files) == {
-        "model.safetensors", "report.json", "training_curve.json", "statement.json", "SHA256SUMS"
+        "model.safetensors", "report.json", "report.html", "report.md", "training_curve.json",
+        "statement.json", "SHA256SUMS",
     }  # fmt: skip
     for line in files["SHA256SUMS"].decode().splitlines():
         digest, name = line.split("  ")
@@ -47,7 +54,10 @@ def test_events_tell_the_story_without_a_gap(world: World) -> None:
 def test_an_audit_job_succeeds_and_leaves_a_report(world: World) -> None:
     job = world.audit_job()
     assert world.runner().run(job.id) is JobState.SUCCEEDED
-    assert set(world.artifacts(job.id)) == {"report.json", "statement.json", "SHA256SUMS"}
+    assert set(world.artifacts(job.id)) == {*REPORTS, "statement.json", "SHA256SUMS"}
+    with world.database.unit_of_work() as unit:
+        rows = unit.artifacts.of_job(world.project_id, job.id)
+    assert {row.name: row.media_type for row in rows if row.name in REPORTS} == REPORTS
 
 
 def test_an_inspected_checkpoint_is_accepted_in_the_transaction_that_ends_the_job(world: World) -> None:

@@ -24,7 +24,7 @@ from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, Decla
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.shards import make_labelled
 
-HEAVY = ("torch", "torchvision", "open_clip", "timm", "transformers")
+HEAVY = ("torch", "torchvision", "open_clip", "timm", "transformers", "matplotlib", "jinja2")
 AUDIT = AuditOptions(target="not a class", attacks=(BadNetOptions(),))
 CODE = """
 import json, sys

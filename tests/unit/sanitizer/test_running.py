@@ -99,7 +99,14 @@ def test_a_job_ends_with_an_outcome_and_its_outputs(uncut):
     folder, events = uncut
     ended = outcome(folder)
     assert ended.status == "succeeded"
-    assert ended.outputs == ("config.json", "model.safetensors", "report.json", "training_curve.json")
+    assert set(ended.outputs) == {
+        "config.json",
+        "model.safetensors",
+        "report.html",
+        "report.json",
+        "report.md",
+        "training_curve.json",
+    }
     assert load_json((folder / "outputs/report.json").read_bytes()).training.num_steps == 120
     assert [e.phase for e in events if isinstance(e, PhaseStarted)] == [
         "baseline_audit",

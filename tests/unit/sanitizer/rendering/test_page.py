@@ -1,0 +1,255 @@
+"""report.html of the kept reports: whole in itself, accessible, and with every figure of report.json."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sanitizer.jobspec import REPORT_HTML_HEAD
+from tests.fixtures.html_page import Page
+from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
+
+MAX_BYTES = 5_000_000
+ROOT = Path(__file__).resolve().parents[4]
+CSS = (ROOT / "sanitizer/rendering/templates/report.css").read_text()
+every_report = pytest.mark.parametrize("name", NAMES)
+
+
+def test_every_kind_of_report_is_kept() -> None:
+    assert set(NAMES) == {"cleaned", *OTHERS}
+
+
+@every_report
+def test_a_page_loads_nothing_and_runs_nothing(name: str) -> None:
+    source, _ = drawn(name)
+    assert source.startswith(REPORT_HTML_HEAD)
+    assert len(source.encode()) < MAX_BYTES
+    page = Page(source)
+    tags = {one.tag for one in page.elements}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "img", "image", "base", "form", "audio"}
+    for element in page.elements:
+        for attribute, value in element.attributes.items():
+            assert not attribute.startswith("on")
+            if attribute in {"href", "src", "xlink:href", "action", "data", "srcset", "poster"}:
+                assert value.startswith("#"), (element.tag, attribute)
+            assert "url(" not in value.replace("url(#", "")
+    assert "url(" not in CSS
+    assert "@import" not in CSS
+
+
+@every_report
+def test_a_page_is_accessible(name: str) -> None:
+    page = Page(drawn(name)[0])
+    assert page.all("html")[0].attributes["lang"] == "en"
+    assert len(page.all("title")[0].text) > 10
+    levels = [int(one.tag[1]) for one in page.elements if re.fullmatch("h[1-6]", one.tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(following <= level + 1 for level, following in itertools.pairwise(levels))
+    for cell in page.all("th"):
+        assert cell.attributes["scope"] in {"col", "row"}
+        assert cell.text.strip()
+    for table in page.all("table"):
+        assert table.children[0].tag == "caption"
+        columns = len(table.all("thead")[0].all("th"))
+        assert all(len(row.children) == columns for row in table.all("tr"))
+    ids = [one.attributes["id"] for one in page.elements if "id" in one.attributes]
+    assert len(set(ids)) == len(ids)
+    for element in page.elements:
+        labels = element.attributes.get("aria-labelledby", "").split()
+        links = [element.attributes["href"][1:]] if "href" in element.attributes else []
+        assert {*labels, *links} <= set(ids)
+    for plot in page.all("svg"):
+        assert plot.attributes["role"] == "img"
+        assert [child.tag for child in plot.children[:2]] == ["title", "desc"]
+        assert len(plot.children[1].text) > 40
+    assert len(page.all("svg")) == (1 if name.startswith("audit") else 2)
+
+
+def colours(block: str) -> dict[str, str]:
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_it_stands_on(scheme: str) -> None:
+    light, dark = CSS.split("@media screen and (prefers-color-scheme: dark)")
+    found = colours(light) | (colours(dark) if scheme == "dark" else {})
+    on_paper = ("ink", "quiet", "before", "after", "limit")
+    pairs = [(name, "paper") for name in on_paper] + [("ink", "soft")]
+    for mood in ("good", "bad", "open"):
+        pairs += [(mood, f"{mood}-soft"), ("ink", f"{mood}-soft"), ("quiet", f"{mood}-soft")]
+    for text, ground in pairs:
+        high, low = sorted((luminance(found[text]), luminance(found[ground])), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
+def test_print_is_light_on_any_screen() -> None:
+    for query in re.findall(r"@media ([^{]*prefers-color-scheme[^{]*)", CSS):
+        assert query.startswith("screen and")
+
+
+def estimates(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every measured share and difference of a report, with its path."""
+    if isinstance(value, dict):
+        if value.get("method") in {"wilson", "newcombe_paired"}:
+            yield path, value
+        else:
+            for key, inner in value.items():
+                yield from estimates(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from estimates(inner, f"{path}.{number}")
+
+
+@every_report
+def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> None:
+    page = Page(drawn(name)[0])
+    shown: dict[str, list[Any]] = {}
+    for one in page.all("data"):
+        shown.setdefault(one.attributes["data-figure"], []).append(one)
+    expected = {
+        f"{path}.{part}": value
+        for path, estimate in estimates(document(name))
+        for part, value in estimate.items()
+        if part not in {"confidence", "method"}
+    }
+    assert shown.keys() == expected.keys()
+    for path, value in expected.items():
+        for element in shown[path]:
+            assert json.loads(element.attributes["value"]) == value
+            is_share = path.endswith((".value", ".low", ".high"))
+            told = float(element.text.removesuffix(" %"))
+            assert told == (round(100 * value, 2) if is_share else value)
+
+
+@every_report
+def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
+    page = Page(drawn(name)[0])
+    for one in page.all("data"):
+        path, _, part = one.attributes["data-figure"].rpartition(".")
+        if part == "value":
+            cell = one.parent
+            while cell is not None and cell.tag not in {"td", "p"}:
+                cell = cell.parent
+            assert cell is not None
+            beside = {other.attributes["data-figure"] for other in cell.all("data")}
+            assert {f"{path}.low", f"{path}.high", f"{path}.n"} <= beside
+            assert "95 %" in cell.text
+
+
+VERDICTS = {
+    "cleaned": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
+    "of_an_older_version": ("Cleaned, as far as tested", "The trigger badnet no longer works"),
+    "not_cleaned": ("Not cleaned", "the attack success rate is still over the limit: badnet."),
+    "too_dear": ("Not cleaned: it cost too much", "Clean accuracy fell by more than the limit."),
+    "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
+    "not_implanted": ("Not implanted", "so cleaning had nothing to show"),
+    "audit": ("A trigger works", "called the target at or over the gate: badnet."),
+    "audit_not_implanted": ("Not implanted", "None of the triggers tested works on this model."),
+}
+
+
+@every_report
+def test_the_first_page_says_question_verdict_reason_and_what_was_not_tested(name: str) -> None:
+    source, markdown = drawn(name)
+    first = Page(source).all("section")[0]
+    headings = [one.text for one in first.all("h2")]
+    assert headings == ["The question", "The verdict", "The three figures", "What was not tested"]
+    label, sentence = VERDICTS[name]
+    written = document(name)
+    (box,) = (one for one in first.all("div") if "verdict" in one.attributes.get("class", ""))
+    assert box.all("p")[0].text == label
+    assert sentence in box.text
+    assert written["verdict"]["reason"] in box.text
+    assert label in markdown
+    assert "yellow seven" in first.all("p")[1].text
+    untested = first.all("ul")[-1].text
+    for words in ("Any other trigger", "Structured triggers", "Any target class but", "another size"):
+        assert words in untested
+        assert words in markdown
+
+
+@every_report
+def test_nothing_is_said_to_be_removed_or_clean(name: str) -> None:
+    words = " ".join(drawn(name)).lower()
+    for claim in ("removed", "is clean.", "backdoor-free", "is safe"):
+        assert claim not in words
+    if "not_implanted" in name:
+        assert "cleaned, " not in words
+        assert "no longer work" not in words
+
+
+def test_an_attack_that_was_not_implanted_is_named_among_what_was_not_tested() -> None:
+    first = Page(drawn("cleaned")[0]).all("section")[0]
+    assert "blended, sig: not implanted in this model, so nothing is shown" in first.all("ul")[-1].text
+
+
+def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:
+    written = document("audit")
+    written["audit"]["attacks"] += written["audit"]["attacks"][2:] * 6
+    written["before"]["attacks"] += written["before"]["attacks"][2:] * 6
+    written["verdict"]["attacks"] += [written["verdict"]["attacks"][2]] * 6
+    first = Page(drawn_from(written)[0]).all("section")[0]
+    rows = [one.all("th")[0].all("bdi")[0].text for one in first.all("tbody")[0].all("tr")]
+    assert rows[:2] == ["CA", "ASR badnet"]
+    assert len(rows) == 7
+    assert "the worst of 9 triggers; the other 6 follow below" in first.text
+
+
+def test_the_markdown_holds_verdict_figures_digests_and_what_was_not_tested() -> None:
+    _, markdown = drawn("cleaned")
+    assert len(markdown) < 4_000
+    assert (
+        "| ASR badnet | 99.49 % (95 % interval 99.17 to 99.69 %, n = 2965) | 0.94 % (95 % interval"
+        in markdown
+    )
+    written = document("cleaned")
+    for digest in (written["checkpoint"]["upload_sha256"], written["after"]["weights_sha256"]):
+        assert f"`{digest}`" in markdown
+
+
+def test_another_process_draws_the_same_bytes_without_torch_whatever_its_matplotlibrc_says(
+    tmp_path: Path,
+) -> None:
+    """And without a home, in the smallest environment that a Python starts in."""
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\naxes.facecolor: red\n")
+    code = (
+        "import sys; from sanitizer.__main__ import main; "
+        f"report = {str(FOLDER / 'cleaned.json')!r}; "
+        "code = main(['report', report, '--html', 'a.html', '--markdown', 'a.md']); "
+        "sys.exit(code or 9 * ('torch' in sys.modules))"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": "7",
+        "MPLCONFIGDIR": str(tmp_path / "fonts"),
+    }
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    assert ((tmp_path / "a.html").read_text(), (tmp_path / "a.md").read_text()) == drawn("cleaned")
+
+
+def test_the_example_in_the_documentation_is_what_the_command_draws() -> None:
+    """Not the plots: another version of matplotlib may draw other lines."""
+    kept = Page((ROOT / "docs/example-report.html").read_text())
+    now = Page(drawn("cleaned")[0])
+    for tag in ("section", "title", "style"):
+        assert [one.text for one in kept.all(tag) if not one.all("svg")] == [
+            one.text for one in now.all(tag) if not one.all("svg")
+        ]
