@@ -35,6 +35,7 @@ NUM_CONNECTIONS = 16
 NO_LIMITS = {
     "CLEANCLIP_QUOTAS__REQUESTS_PER_MINUTE": "100000000",
     "CLEANCLIP_QUOTAS__WAITING_JOBS": "100000000",
+    "CLEANCLIP_QUOTAS__OPEN_STREAMS": "100000000",
 }
 
 
@@ -51,28 +52,51 @@ class Api:
     def headers(self, **more: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}", "Accept": "application/json", **more}
 
+    def metric(self, name: str) -> float:
+        """One without labels, as a scrape has it now."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
 
 @contextmanager
-def running(folder: Path, *, num_processes: int = 1, num_jobs: int = 0) -> Iterator[tuple[Api, Stack]]:
-    """Stack and API, with a project that holds `num_jobs` jobs."""
+def grounded(folder: Path, *, num_jobs: int = 0) -> Iterator[tuple[Stack, Ground]]:
+    """The stack alone, migrated, with the project `load` that holds `num_jobs` jobs."""
     with Stack(folder / "stack", environ=dict(os.environ)) as stack:
         _cli(service_environment(stack.environment), "migrate")
         project_id = make_key(stack, "load")["project_id"]
         database_url = stack.settings().database.url
         ground = prepare(database_url, project_id)
         fill(database_url, ground, num_jobs)
-        with serving(folder, stack, ground, project="load", num_processes=num_processes) as api:
-            yield api, stack
+        yield stack, ground
+
+
+@contextmanager
+def running(folder: Path, *, num_processes: int = 1, num_jobs: int = 0) -> Iterator[tuple[Api, Stack]]:
+    """Stack and API, with a project that holds `num_jobs` jobs."""
+    with (
+        grounded(folder, num_jobs=num_jobs) as (stack, ground),
+        serving(folder, stack, ground, project="load", num_processes=num_processes) as api,
+    ):
+        yield api, stack
 
 
 @contextmanager
 def serving(
-    folder: Path, stack: Stack, ground: Ground, *, project: str = "migrations", num_processes: int = 1
+    folder: Path,
+    stack: Stack,
+    ground: Ground,
+    *,
+    project: str = "migrations",
+    num_processes: int = 1,
+    port: int = 0,
 ) -> Iterator[Api]:
     """The API on a stack whose database is ready. Rates are without a limit: this is about what it can do."""
     own = {"CLEANCLIP_API__NUM_PROCESSES": str(num_processes), **NO_LIMITS}
     environment = service_environment({**stack.environment, **own})
-    options = ServiceOptions(root=ROOT, folder=folder / "logs", with_worker=False)
+    options = ServiceOptions(root=ROOT, folder=folder / "logs", port=port, with_worker=False)
     service = Service(options, environment).start()
     try:
         yield Api(
