@@ -46,13 +46,11 @@ class Process:
             except httpx.TransportError:
                 time.sleep(0.05)
 
-    def stop(self) -> float:
-        """As a deployment stops it; how many seconds that took."""
+    def stop(self) -> None:
+        """As a deployment stops it."""
         assert self._running is not None
-        began = time.monotonic()
         self._running.terminate()
         self._running.wait(20)
-        return time.monotonic() - began
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from app.settings import Settings
 from app.storage.s3 import S3Store
 from client.client import Client
 from client.event_stream import Frame, frames
+from drills.followers import Ground, observe
 from tests.integration.api.live import Live, Process
 from tests.integration.api.service import refused
 from tests.integration.client.served import Served, new_key
@@ -168,37 +169,32 @@ def test_what_cannot_be_followed_is_refused_before_anything_is_sent(live: Live) 
     assert head.headers["allow"] == "GET"
 
 
-def test_a_restart_of_the_api_leaves_no_gap_and_doubles_nothing(live: Live) -> None:
-    job_id = live.job()
-    attempt = live.ours.claim(job_id)
-    num_events, seen = 60, list[int]()
-    stop_now = threading.Event()
+def test_over_a_restart_of_the_api_every_follower_sees_every_event_once(live: Live) -> None:
+    """The drill `followers`, small; one more follower is the client."""
+    ground = Ground(
+        port=int(live.process.url.rpartition(":")[2]),
+        key=live.ours.key,
+        database=live.ours.database,
+        job_ids=[live.job() for _ in range(3)],
+    )
+    seen: list[int] = []
 
-    def work() -> None:
-        for number in range(num_events):
-            live.note(job_id, attempt, n=number)
-            if number == num_events // 3:
-                stop_now.set()
-            time.sleep(0.03)
-        live.finish(job_id, attempt)
+    def restart() -> None:
+        live.process.stop()
+        live.process.start()
 
-    worker = threading.Thread(target=work)
-    with Client(live.process.url, live.ours.key) as client, live.stream(job_id) as other:
+    with Client(live.process.url, live.ours.key) as client:
+        job_id = ground.job_ids[0]
         follower = threading.Thread(target=lambda: seen.extend(e.seq for e in client.jobs.follow(job_id)))
         follower.start()
-        worker.start()
-        stop_now.wait(20)
-        took_s = live.process.stop()
-        rest = list(frames(other.iter_bytes()))  # raises where the stream was cut and not ended
-        live.process.start()
-        worker.join()
+        told = observe(ground, num_followers=LIMIT - 1, events_per_job=20, seconds=1.5, meanwhile=restart)
         follower.join(30)
-    assert not follower.is_alive()
-    assert took_s < 4.0, "the server did not wait until it had to cut streams off"
-    assert rest
-    assert rest[-1] is None or rest[-1].event != "done"
-    last = live.get(f"/v1/jobs/{job_id}/events", params={"after": num_events}).json()["last_seq"]
-    assert seen == list(range(1, last + 1))
+    assert (told.lost, told.doubled, told.disordered) == (0, 0, 0)
+    assert told.num_events > (LIMIT - 1) * 20
+    assert told.num_cut == 0, "each stream was ended, none was cut off"
+    assert told.num_streams >= 2 * (LIMIT - 1)
+    listed = live.get(f"/v1/jobs/{job_id}/events").json()["data"]
+    assert seen == [event["seq"] for event in listed]
 
 
 def test_a_revoked_key_and_a_deleted_job_end_a_stream_within_seconds(live: Live) -> None:
@@ -214,7 +210,7 @@ def test_a_revoked_key_and_a_deleted_job_end_a_stream_within_seconds(live: Live)
         began = time.monotonic()
         for one in streams[:2]:
             assert "done" not in [frame.event for frame in one if frame is not None]
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 6.0
         assert [frame for frame in (next(streams[2]), next(streams[2])) if frame is not None], "others go on"
     path = f"{live.process.url}/v1/jobs/{job_id}/events/stream"
     refused(httpx.get(path, headers={"Authorization": f"Bearer {key}"}), 401, "invalid_key")
