@@ -177,7 +177,8 @@ def test_the_first_page_says_question_verdict_reason_and_what_was_not_tested(nam
     assert sentence in box.text
     assert written["verdict"]["reason"] in box.text
     assert label in markdown
-    assert "yellow seven" in first.all("p")[1].text
+    assert written["checkpoint"]["upload_sha256"] in first.all("p")[1].text
+    assert "yellow seven" in first.all("p")[2].text
     untested = first.all("ul")[-1].text
     for words in ("Any other trigger", "Structured triggers", "Any target class but", "another size"):
         assert words in untested
