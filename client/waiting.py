@@ -7,7 +7,7 @@ service in the middle of a wait is sat out for five minutes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from client.errors import RateLimited, ServerError, TransportError, UnexpectedAnswer, WaitTimeout
 from client.models import Checkpoint, Dataset, Job
@@ -43,6 +43,56 @@ class Patience:
             raise error
 
 
+class _Watched(Generic[R]):
+    """What is waited for, as it was last seen."""
+
+    def __init__(self, wire: Wire, kind: type[R], path: str, on_change: Callable[[R], None] | None) -> None:
+        self._wire = wire
+        self._kind: type[R] = kind
+        self._path = path
+        self._on_change: Callable[[R], None] | None = on_change
+        self._etag: str | None = None
+        self._patience = Patience(wire.clock)
+        self._pause_s = FIRST_PAUSE_S
+        self.last: R | None = None
+
+    def poll(self) -> tuple[R, float]:
+        """Ask once; how it stands, and how many seconds to wait before it is asked again."""
+        asked_s = 0.0
+        try:
+            headers = {"If-None-Match": self._etag} if self._etag else None
+            answer = self._wire.send("GET", self._path, headers=headers)
+            if answer.status_code == 304:
+                self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * SLOWER_BY)
+            else:
+                self._saw(self._wire.read(self._kind, answer), answer.headers.get("ETag"))
+                self._pause_s = FIRST_PAUSE_S
+            self._patience.heard()
+            asked_s = parse_retry_after(answer.headers.get("Retry-After")) or 0.0
+        except (TransportError, ServerError, RateLimited) as error:
+            if self.last is None:
+                raise
+            self._patience.bear(error)
+            self._pause_s = LONGEST_PAUSE_S
+        assert self.last is not None
+        return self.last, max(self._pause_s, asked_s)
+
+    def follow(self, states: Iterator[R]) -> R:
+        """Take the states as they come; the last of them. One that was seen already is not told again."""
+        for state in states:
+            own = getattr(state, "etag", None)
+            tag = None if own is None else f'"{own}"'
+            if tag is None or tag != self._etag:
+                self._saw(state, tag)
+        assert self.last is not None
+        return self.last
+
+    def _saw(self, state: R, etag: str | None) -> None:
+        self.last, self._etag = state, etag
+        if self._on_change is not None:
+            self._on_change(state)
+
+
 def wait_for(
     wire: Wire,
     kind: type[R],
@@ -60,31 +110,11 @@ def wait_for(
     """
     clock = wire.clock
     ends_at = float("inf") if timeout_s is None else clock.now() + timeout_s
-    current: R | None = None
-    etag: str | None = None
-    pause_s = FIRST_PAUSE_S
-    patience = Patience(clock)
+    watched = _Watched(wire, kind, path, on_change)
     while True:
-        asked_s = 0.0
-        try:
-            answer = wire.send("GET", path, headers={"If-None-Match": etag} if etag else None)
-            if answer.status_code == 304:
-                pause_s = min(LONGEST_PAUSE_S, pause_s * SLOWER_BY)
-            else:
-                current, etag = wire.read(kind, answer), answer.headers.get("ETag")
-                if on_change is not None:
-                    on_change(current)
-                pause_s = FIRST_PAUSE_S
-            patience.heard()
-            asked_s = parse_retry_after(answer.headers.get("Retry-After")) or 0.0
-        except (TransportError, ServerError, RateLimited) as error:
-            if current is None:
-                raise
-            patience.bear(error)
-            pause_s = LONGEST_PAUSE_S
-        assert current is not None
+        current, pause_s = watched.poll()
         if follow is not None and not current.is_finished:
-            current, etag = _followed(current, etag, follow(ends_at - clock.now()), on_change)
+            current = watched.follow(follow(ends_at - clock.now()))
             follow = None
         if current.is_finished:
             return current
@@ -92,19 +122,4 @@ def wait_for(
         if left_s <= 0:
             assert timeout_s is not None
             raise WaitTimeout(current, timeout_s)
-        clock.sleep(min(max(pause_s, asked_s), left_s))
-
-
-def _followed(
-    current: R, etag: str | None, states: Iterator[R], on_change: Callable[[R], None] | None
-) -> tuple[R, str | None]:
-    """The last of the states, and its ETag; each that differs from the one before is told."""
-    for state in states:
-        own = getattr(state, "etag", None)
-        tag = etag if own is None else f'"{own}"'
-        if tag is not None and tag == etag:
-            continue
-        current, etag = state, tag
-        if on_change is not None:
-            on_change(current)
-    return current, etag
+        clock.sleep(min(pause_s, left_s))

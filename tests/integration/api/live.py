@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +112,22 @@ class Live:
         with self.stream(job_id, **more) as answer:
             return [frame for frame in frames(answer.iter_bytes()) if frame is not None]
 
+    def status(self, job_id: str) -> int:
+        """Of a stream that is closed at once."""
+        with self.stream(job_id) as answer:
+            return answer.status_code
+
+    def connection(self, job_id: str, *, buffer: int | None = None) -> socket.socket:
+        """A follower that is a bare connection; `buffer` bytes are taken without being read."""
+        one = socket.socket()
+        if buffer:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        one.connect(("127.0.0.1", int(self.process.url.rpartition(":")[2])))
+        lines = [f"GET /v1/jobs/{job_id}/events/stream HTTP/1.1", "Host: here"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        one.sendall("\r\n".join([*lines, "", ""]).encode())
+        return one
+
     def num_open(self) -> int:
         """As the metrics have it."""
         found = re.search(r"^cleanclip_event_streams (\S+)$", self.get("/metrics").text, re.M)
@@ -123,3 +140,9 @@ class Live:
         while self.num_open():
             assert time.monotonic() < deadline, f"{self.num_open()} streams are still open"
             time.sleep(0.05)
+
+
+def vanish(one: socket.socket) -> None:
+    """As a machine that lost its power and came back: a reset, no goodbye."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    one.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain, islice
 
 import httpx
 import psycopg
@@ -24,7 +24,7 @@ from app.storage.s3 import S3Store
 from client.client import Client
 from client.event_stream import Frame, frames
 from drills.followers import Ground, observe
-from tests.integration.api.live import Live, Process
+from tests.integration.api.live import Live, Process, vanish
 from tests.integration.api.service import refused
 from tests.integration.client.served import Served, new_key
 
@@ -84,6 +84,7 @@ def test_a_job_is_followed_from_its_first_event_to_its_end(live: Live) -> None:
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-accel-buffering"] == "no"
+        assert "ratelimit" in answer.headers, "it is counted, as one request"
         for frame in frames(answer.iter_bytes()):
             if frame is None:
                 continue
@@ -117,6 +118,24 @@ def test_a_stream_begins_after_the_event_that_is_named(live: Live) -> None:
     assert seqs(live.whole(job_id, after=1, **{"Last-Event-ID": "3"})) == everything[3:], "the later one wins"
     ended = live.whole(job_id, **{"Last-Event-ID": str(last)})
     assert [frame.event for frame in ended] == ["done"], "who missed only the end gets it"
+
+
+def test_one_who_comes_late_gets_everything_and_doubles_nothing_for_the_others(live: Live) -> None:
+    job_id = live.job()
+    attempt = live.ours.claim(job_id)
+    live.note(job_id, attempt, n=1)
+    with live.stream(job_id) as early, live.stream(job_id) as late:
+        streams = [(frame for frame in frames(one.iter_bytes()) if frame) for one in (early, late)]
+        seen = [list(islice(streams[0], 4)), list[Frame]()]  # three events, and how it stands
+        seen[1] += islice(streams[1], 4)
+        live.note(job_id, attempt, n=2)
+        with live.stream(job_id, after=1) as latest:
+            assert seqs([frame for frame in islice(frames(latest.iter_bytes()), 4) if frame]) == [2, 3, 4]
+            live.finish(job_id, attempt)
+        seen[0] += streams[0]
+        seen[1] += streams[1]
+    numbers = list(range(1, seqs(seen[0])[-1] + 1))
+    assert [seqs(found) for found in seen] == [numbers, numbers]
 
 
 def test_a_job_with_more_events_than_one_look_takes_is_given_whole(live: Live) -> None:
@@ -193,8 +212,7 @@ def test_over_a_restart_of_the_api_every_follower_sees_every_event_once(live: Li
     assert told.num_events > (LIMIT - 1) * 20
     assert told.num_cut == 0, "each stream was ended, none was cut off"
     assert told.num_streams >= 2 * (LIMIT - 1)
-    listed = live.get(f"/v1/jobs/{job_id}/events").json()["data"]
-    assert seen == [event["seq"] for event in listed]
+    assert seen == [event["seq"] for event in live.get(f"/v1/jobs/{job_id}/events").json()["data"]]
 
 
 def test_a_revoked_key_and_a_deleted_job_end_a_stream_within_seconds(live: Live) -> None:
@@ -208,9 +226,9 @@ def test_a_revoked_key_and_a_deleted_job_end_a_stream_within_seconds(live: Live)
             unit.api_keys.revoke(live.ours.project_id, row.id)
             unit.jobs.get(live.ours.project_id, doomed).deleted_at = row.created_at
         began = time.monotonic()
-        for one in streams[:2]:
-            assert "done" not in [frame.event for frame in one if frame is not None]
-        assert time.monotonic() - began < 6.0
+        for frame in chain(*streams[:2]):
+            assert frame is None or frame.event != "done"
+            assert time.monotonic() - began < 6.0, "they go on"
         assert [frame for frame in (next(streams[2]), next(streams[2])) if frame is not None], "others go on"
     path = f"{live.process.url}/v1/jobs/{job_id}/events/stream"
     refused(httpx.get(path, headers={"Authorization": f"Bearer {key}"}), 401, "invalid_key")
@@ -224,52 +242,28 @@ def test_a_project_may_hold_so_many_streams_and_a_client_that_vanishes_gives_its
     path = f"/v1/jobs/{job_id}/events/stream"
     with ExitStack() as stack:
         held = [stack.enter_context(live.stream(job_id)) for _ in range(LIMIT - 1)]
-        vanishing = connected(live, job_id)
+        vanishing = live.connection(job_id)
         assert vanishing.recv(12) == b"HTTP/1.1 200"
         body = refused(live.get(path), 429, "too_many_streams")
         assert body["quota"] == {"name": "open_streams", "limit": LIMIT, "current": LIMIT, "wanted": 1}
-        with live.stream(live.job(), key=None) as again:
-            assert again.status_code == 429, "whichever job it is"
+        assert live.status(live.job()) == 429, "whichever job it is"
         theirs = httpx.get(live.process.url + path, headers={"Authorization": f"Bearer {live.their_key}"})
         assert theirs.status_code == 404, "another project is not held up"
         with Client(live.process.url, live.ours.key) as client:
             assert next(client.jobs.follow(job_id)).seq == 1, "refused, a client polls"
         vanish(vanishing)
         deadline = time.monotonic() + 5
-        while (answer := status_of(live, job_id)) != 200:
-            assert (answer, time.monotonic() < deadline) == (429, True)
+        while live.status(job_id) == 429:
+            assert time.monotonic() < deadline, "the place of the one that vanished is still taken"
             time.sleep(0.05)
         assert all(one.status_code == 200 for one in held)
     live.closed()
 
 
-def status_of(live: Live, job_id: str) -> int:
-    with live.stream(job_id) as answer:
-        return answer.status_code
-
-
-def connected(live: Live, job_id: str, *, buffer: int | None = None) -> socket.socket:
-    """A follower that is a bare connection."""
-    one = socket.socket()
-    if buffer:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    one.connect(("127.0.0.1", int(live.process.url.rpartition(":")[2])))
-    lines = [f"GET /v1/jobs/{job_id}/events/stream HTTP/1.1", "Host: here"]
-    lines += [f"{name}: {value}" for name, value in live.headers.items()]
-    one.sendall("\r\n".join([*lines, "", ""]).encode())
-    return one
-
-
-def vanish(one: socket.socket) -> None:
-    """As a machine that lost its power and came back: a reset, no goodbye."""
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    one.close()
-
-
 def test_a_client_that_takes_nothing_is_dropped_and_holds_up_nobody(live: Live) -> None:
     job_id = live.job()
     attempt = live.ours.claim(job_id)
-    slow = connected(live, job_id, buffer=4096)
+    slow = live.connection(job_id, buffer=4096)
     quick: list[int] = []
     with Client(live.process.url, live.ours.key) as client:
         follower = threading.Thread(target=lambda: quick.extend(e.seq for e in client.jobs.follow(job_id)))
