@@ -15,6 +15,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app.domain.ids import new_id
+from app.domain.object_keys import upload_key
 from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, Policy, to_json
 
 TARGET = "banana"
@@ -60,8 +61,8 @@ def prepare(database_url: str, project_id: str) -> Ground:
         connection.execute(
             "INSERT INTO uploads (id, project_id, purpose, filename, size_bytes, declared, part_size_bytes,"
             " num_parts, object_key, state, checkpoint_id, expires_at)"
-            " VALUES (%s, %s, 'checkpoint', 'clip.pt', 3, '{}', 16777216, 1, '-', 'completed', %s, now())",
-            (upload_id, project_id, ground.checkpoint_id),
+            " VALUES (%s, %s, 'checkpoint', 'clip.pt', 3, '{}', 16777216, 1, %s, 'completed', %s, now())",
+            (upload_id, project_id, upload_key(project_id, upload_id), ground.checkpoint_id),
         )
         connection.execute(
             "INSERT INTO checkpoints (id, project_id, upload_id, filename, size_bytes, state, declared)"

@@ -2,7 +2,8 @@
 
 Rules, which a test holds every migration from 0003 on to: an index on a table that exists is built with
 `build_index`, alone in its migration; a constraint on a table that exists is added NOT VALID and validated by
-a later migration; a column of it changes neither type nor nullability; no migration sets its own timeouts.
+a later migration with `validate_constraint`, alone as well; a column of it changes neither type nor
+nullability; no migration sets its own timeouts.
 """
 
 from __future__ import annotations
@@ -43,4 +44,15 @@ def drop_index(name: str, table: str) -> None:
     with op.get_context().autocommit_block():
         op.execute(f"SET lock_timeout = '{_PATIENCE}'")
         op.drop_index(name, table_name=table, if_exists=True, postgresql_concurrently=True)
+        op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+
+
+def validate_constraint(name: str, table: str) -> None:
+    """VALIDATE CONSTRAINT: reads the whole table while reads and writes go on. Again: nothing to do.
+
+    It waits for other changes of the table's schema and for vacuum, which holds nobody up.
+    """
+    with op.get_context().autocommit_block():
+        op.execute(f"SET lock_timeout = '{_PATIENCE}'")
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
         op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")

@@ -201,8 +201,9 @@ ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
     ),
     "a training state that is not there": (
         lambda c: c.execute(
-            'UPDATE jobs SET resume_state = \'{"prefix": "states/gone/", "files": [{"name": "x", '
-            '"sha256": "", "size_bytes": 1}]}\' WHERE id = %s',
+            "UPDATE jobs SET resume_state = jsonb_build_object("
+            "'prefix', 'states/' || project_id || '/' || id || '/gone/',"
+            ' \'files\', \'[{"name": "x", "sha256": "", "size_bytes": 1}]\'::jsonb) WHERE id = %s',
             c.waiting,
         ),
         "The object of training state of job",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
@@ -15,6 +15,11 @@ class Artifact(Base):
     __table_args__ = (
         UniqueConstraint("job_id", "name"),
         Index("ix_artifacts_created_at", "created_at"),
+        CheckConstraint(
+            "starts_with(object_key, 'outputs/' || project_id || '/' || job_id || '/') "
+            "OR starts_with(object_key, 'checkpoints/' || project_id || '/')",
+            name="object_key",
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, JsonObject, word
@@ -22,6 +22,13 @@ class Checkpoint(Base):
                 "(state = 'rejected' AND upload_object_key IS NOT NULL) OR (deleted_at IS NOT NULL "
                 "AND (upload_object_key IS NOT NULL OR canonical_prefix IS NOT NULL))"
             ),
+        ),
+        CheckConstraint(
+            "upload_object_key = 'uploads/' || project_id || '/' || upload_id", name="upload_object_key"
+        ),
+        CheckConstraint(
+            "starts_with(canonical_prefix, 'checkpoints/' || project_id || '/' || id || '/')",
+            name="canonical_prefix",
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Double, ForeignKey, Index, func
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, JsonList, JsonObject, word
@@ -13,7 +13,14 @@ from app.domain.states import DatasetKind, DatasetState
 
 class Dataset(Base):
     __tablename__ = "datasets"
-    __table_args__ = (Index("ix_datasets_project_id_id", "project_id", "id"),)
+    __table_args__ = (
+        Index("ix_datasets_project_id_id", "project_id", "id"),
+        CheckConstraint(
+            "NOT jsonb_path_exists(files, '$[*] ? (@.bucket == null && @.key != $key)',"
+            " jsonb_object(ARRAY['key', 'uploads/' || project_id || '/' || upload_id]))",
+            name="files",
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))

@@ -34,6 +34,11 @@ class Job(Base):
         ),
         CheckConstraint("attempts_used >= 0 AND attempts_used <= attempt", name="attempts_used"),
         CheckConstraint("max_attempts >= 1", name="max_attempts"),
+        CheckConstraint(
+            "starts_with(resume_state ->> 'prefix', 'states/' || project_id || '/' || id || '/') AND "
+            "starts_with(resume_state #>> '{previous,prefix}', 'states/' || project_id || '/' || id || '/')",
+            name="resume_state",
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

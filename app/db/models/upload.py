@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, JsonObject, word
@@ -23,6 +23,7 @@ class Upload(Base):
             "id",
             postgresql_where=text("state IN ('cancelled', 'expired') AND store_upload_id IS NOT NULL"),
         ),
+        CheckConstraint("object_key = 'uploads/' || project_id || '/' || id", name="object_key"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

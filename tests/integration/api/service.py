@@ -28,6 +28,7 @@ from app.db.models.upload import Upload
 from app.db.schema import metadata
 from app.db.session import Database
 from app.domain.ids import new_id
+from app.domain.object_keys import upload_key
 from app.domain.states import (
     CheckpointState,
     DatasetKind,
@@ -49,7 +50,8 @@ def running(app: FastAPI) -> Iterator[str]:
     """Serve the application on a free port; yields its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", server_header=False))
+    config = uvicorn.Config(app, log_config=None, lifespan="on", server_header=False, ws="none")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
@@ -141,10 +143,10 @@ class Service:
             declared={},
             part_size_bytes=MIB,
             num_parts=1,
-            object_key="-",
             state=UploadState.COMPLETED,
             expires_at=func.now(),
         )
+        upload.object_key = upload_key(project, upload.id)
         is_accepted = state is CheckpointState.ACCEPTED
         checkpoint = Checkpoint(
             id=new_id("ckpt"),

@@ -42,7 +42,7 @@ def test_a_deleted_job_is_not_found_at_once_nor_is_anything_of_it(
             "job_id": job["id"],
             "attempt": 1,
             "name": "report.json",
-            "object_key": "x/report.json",
+            "object_key": f"outputs/{service.ours.project_id}/{job['id']}/attempt-1/report.json",
             "size_bytes": 1,
             "sha256": "0" * 64,
             "media_type": "application/json",

@@ -125,7 +125,8 @@ def test_a_full_project_takes_no_upload_and_no_job_and_waiting_does_not_help(
 ) -> None:
     body = order(service, fresh)
     service.execute(
-        "UPDATE checkpoints SET size_bytes = 1000, upload_object_key = 'x' WHERE project_id = :project",
+        "UPDATE checkpoints SET size_bytes = 1000,"
+        " upload_object_key = 'uploads/' || project_id || '/' || upload_id WHERE project_id = :project",
         project=fresh.project_id,
     )
     limit(service, fresh, stored_bytes=1000)

@@ -17,6 +17,7 @@ from app.db.models.upload import Upload
 from app.db.repositories.attempt_values import CheckpointAccepted, DatasetReady, NewArtifact
 from app.db.session import Database
 from app.domain.ids import new_id
+from app.domain.object_keys import checkpoint_attempt_prefix, upload_key
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, UploadPurpose, UploadState
 from app.services import api_keys
 from app.storage.port import ObjectStore
@@ -56,10 +57,10 @@ class Served:
             declared={},
             part_size_bytes=MIB,
             num_parts=1,
-            object_key="-",
             state=UploadState.COMPLETED,
             expires_at=func.now(),
         )
+        upload.object_key = upload_key(self.project_id, upload.id)
         checkpoint = Checkpoint(
             id=new_id("ckpt"),
             project_id=self.project_id,
@@ -140,7 +141,10 @@ class Served:
             job_id = unit.checkpoints.get(self.project_id, checkpoint_id).inspect_job_id
         assert job_id is not None
         effect = CheckpointAccepted(
-            sha256=sha256, canonical_prefix="-", weights_sha256="0" * 64, inspection=inspection(sha256)
+            sha256=sha256,
+            canonical_prefix=checkpoint_attempt_prefix(self.project_id, checkpoint_id, 1),
+            weights_sha256="0" * 64,
+            inspection=inspection(sha256),
         )
         attempt = self.claim(job_id)
         with self.database.unit_of_work() as unit:

@@ -117,7 +117,13 @@ def test_a_fenced_writer_writes_nothing(database: Database, job: Job) -> None:
 def test_success_is_published_once(database: Database, job: Job) -> None:
     won = claim(database, job.id)
     assert won is not None
-    artifact = NewArtifact(name="report.json", object_key="k", size_bytes=1, sha256="0", media_type="x/y")
+    artifact = NewArtifact(
+        name="report.json",
+        object_key=f"outputs/{job.project_id}/{job.id}/attempt-1/report.json",
+        size_bytes=1,
+        sha256="0",
+        media_type="x/y",
+    )
     for expected in (JobState.SUCCEEDED, None):
         with database.unit_of_work() as unit:
             state = unit.attempts.finish_succeeded(

@@ -11,6 +11,7 @@ from app.db.models.project import Project
 from app.db.session import Database, build_engine
 from app.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from app.domain.ids import new_id
+from app.domain.object_keys import state_prefix
 from app.domain.states import JobKind, JobState
 
 
@@ -101,7 +102,8 @@ def test_a_failed_job_is_retried_with_all_its_attempts_and_its_state(
     job = enqueue(database, project_id, JobKind.SANITIZE, max_attempts=1)
     with database.unit_of_work() as unit:
         unit.attempts.claim(job.id, owner="w", lease_s=60)
-        unit.attempts.record_state(job.id, 1, {"step": 5, "prefix": "p", "files": []})
+        prefix = state_prefix(project_id, job.id, 1, 5)
+        unit.attempts.record_state(job.id, 1, {"step": 5, "prefix": prefix, "files": []})
         unit.attempts.finish_failed(job.id, 1, error={"code": "c", "message": "m", "remedy": "r"})
     with database.unit_of_work() as unit:
         row = unit.jobs.retry(project_id, job.id)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 from sqlalchemy import Connection, Engine, Table, insert, select, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from app.db.models.api_key import ApiKey
 from app.db.models.artifact import Artifact
@@ -22,7 +22,7 @@ from app.db.roles import PROJECT_SETTING, Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.states import JobKind
-from tests.fixtures.rows import OWNED, project_column, rows_of
+from tests.fixtures.rows import OWNED, project_column, put_key_right, rows_of
 
 ALICE, BOB = "prj_alice", "prj_bob"
 by_table = pytest.mark.parametrize("table", OWNED, ids=lambda table: table.name)
@@ -196,6 +196,7 @@ def fresh_row(table: Table, project_id: str) -> dict[str, Any]:
             values[column.name] = 77 if isinstance(values[column.name], int) else f"fresh {table.name}"
     if table.name == "projects":
         values["name"] = "fresh"
+    put_key_right(table, values)
     return values
 
 
@@ -204,7 +205,7 @@ def test_what_requests_need_is_seen_at_all(engines: dict[Role, Engine]) -> None:
     with tried(engines[Role.API], ALICE) as connection:
         seen = {table.name for table in OWNED if whose_or_denied(connection, table) == {ALICE}}
         assert seen >= {"projects", "api_keys", "uploads", "checkpoints", "datasets", "jobs", "artifacts"}
-        assert num_changed(connection, "UPDATE jobs SET seed = 5") == 1
+        assert num_changed(connection, "UPDATE jobs SET version = 5") == 1
         assert num_changed(connection, "DELETE FROM idempotency_keys") == 1
 
 
@@ -240,6 +241,7 @@ def test_a_deletion_can_be_asked_for_what_is_the_projects_own_only(
     [deletions] = [known for known in OWNED if known.name == "deletions"]
     mine, theirs = (rows_of(project_id)[table]["id"] for project_id in (ALICE, BOB))
     row = fresh_row(deletions, ALICE) | {"subject": subject, "reason": "requested", "subject_id": mine}
+    row["key_id"] = rows_of(ALICE)["api_keys"]["id"]
     with tried(engines[Role.API], ALICE) as connection:
         for change in (
             {"subject_id": theirs},
@@ -248,6 +250,9 @@ def test_a_deletion_can_be_asked_for_what_is_the_projects_own_only(
             {"subject": "project", "subject_id": ALICE},
             {"subject": "job_outputs"},
             {"finished_at": datetime.now(UTC), "num_objects": 7},
+            {"requested_at": datetime.now(UTC)},
+            {"key_id": rows_of(BOB)["api_keys"]["id"]},
+            {"key_id": None},
         ):
             assert is_refused(connection, insert(deletions), row | change), change
         assert not is_refused(connection, insert(deletions), row)
@@ -334,12 +339,81 @@ def test_a_worker_sees_the_jobs_of_all_projects_and_no_key(engines: dict[Role, E
             assert is_refused(connection, insert(table), fresh_row(table, ALICE)), table.name
 
 
+AUTHOR: dict[Role, dict[str, Any]] = {
+    Role.API: {"key_id": rows_of(ALICE)["api_keys"]["id"]},
+    Role.WORKER: {"actor": "retention"},
+    Role.OPERATOR: {"actor": "root@ops"},
+}
+"""Who writes lines of the trail as whom."""
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_line_of_the_trail_has_the_databases_time_and_its_true_author(
+    engines: dict[Role, Engine], role: Role
+) -> None:
+    [table] = [known for known in OWNED if known.name == "audit_entries"]
+    row = fresh_row(table, ALICE) | AUTHOR[role]
+    forged: list[dict[str, Any]] = [{"created_at": datetime(2001, 1, 1, tzinfo=UTC)}]
+    if role is not Role.OPERATOR:  # who may write a line for anybody, as restoring a backup does
+        forged += [{"actor": "root@ops"}, {"key_id": rows_of(BOB)["api_keys"]["id"]}, {"key_id": "key_none"}]
+    if role is Role.API:
+        forged += [{"key_id": None}, {"actor": "retention"}]
+    with tried(engines[role], ALICE) as connection:
+        for change in forged:
+            assert is_refused(connection, insert(table), row | change), change
+        assert not is_refused(connection, insert(table), row)
+
+
+def test_a_key_of_the_object_store_lies_in_its_rows_own_project_whoever_writes_it(
+    engines: dict[Role, Engine],
+) -> None:
+    """What stands there is what the sweeper deletes and the worker reads, with rights over all projects."""
+    theirs = rows_of(BOB)
+    key = theirs["uploads"]["object_key"]
+    pinned = f'[{{"name": "x", "bucket": null, "key": "{key}", "size_bytes": 1, "sha256": ""}}]'
+    state = f'{{"prefix": "states/{BOB}/{theirs["jobs"]["id"]}/attempt-1/"}}'
+    forged = {
+        "uploads": {"object_key": (key, f"uploads/{BOB}/", f"uploads/{ALICE}/", "-")},
+        "checkpoints": {"upload_object_key": (key,), "canonical_prefix": (f"checkpoints/{BOB}/",)},
+        "datasets": {"files": (pinned,)},
+        "jobs": {"resume_state": (state, f'{{"previous": {state}}}')},
+        "artifacts": {"object_key": (theirs["artifacts"]["object_key"], f"checkpoints/{BOB}/x")},
+    }
+    for role in Role:
+        with tried(engines[role], ALICE) as connection:
+            for table, columns in forged.items():
+                for column, values in columns.items():
+                    kind = "jsonb" if column in {"files", "resume_state"} else "text"
+                    change = f"UPDATE {table} SET {column} = CAST(:value AS {kind}) WHERE project_id = :mine"
+                    for value in values:
+                        given = {"value": value, "mine": ALICE}
+                        failing = pytest.raises((ProgrammingError, IntegrityError))
+                        with failing as refused, connection.begin_nested():
+                            connection.execute(text(change), given)
+                        assert isinstance(refused.value.orig, CheckViolation | InsufficientPrivilege), value
+
+
+def test_a_request_changes_no_key_nor_what_a_row_is_about(engines: dict[Role, Engine]) -> None:
+    with tried(engines[Role.API], ALICE) as connection:
+        for table, columns in {
+            "uploads": ("id", "project_id", "object_key", "size_bytes", "purpose"),
+            "checkpoints": ("upload_id", "upload_object_key", "canonical_prefix", "size_bytes", "sha256"),
+            "datasets": ("uri", "upload_id", "files", "summary"),
+            "jobs": ("kind", "checkpoint_id", "dataset_id", "spec", "resume_state", "attempt", "result"),
+        }.items():
+            for column in columns:
+                assert is_refused(connection, f"UPDATE {table} SET {column} = {column}"), (table, column)
+        [datasets] = [known for known in OWNED if known.name == "datasets"]
+        assert is_refused(connection, insert(datasets), fresh_row(datasets, ALICE) | {"files": []})
+        assert not is_refused(connection, insert(datasets), fresh_row(datasets, ALICE))
+
+
 @pytest.mark.parametrize("role", Role)
 def test_nobody_who_serves_changes_the_audit_trail(engines: dict[Role, Engine], role: Role) -> None:
     [table] = [known for known in OWNED if known.name == "audit_entries"]
     with tried(engines[role], ALICE) as connection:
         assert ALICE in whose(connection, table)
-        assert not is_refused(connection, insert(table), fresh_row(table, ALICE))
+        assert not is_refused(connection, insert(table), fresh_row(table, ALICE) | AUTHOR[role])
         for statement in (
             "UPDATE audit_entries SET action = 'nothing'",
             "DELETE FROM audit_entries",

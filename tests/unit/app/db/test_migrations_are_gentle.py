@@ -12,6 +12,8 @@ VERSIONS = Path(__file__).resolve().parents[4] / "migrations" / "versions"
 BEFORE_THE_RULES = {"0001", "0002"}
 _CONSTRAINTS = {"create_check_constraint", "create_foreign_key"}
 _NEVER_ON_EXISTING = {"create_index", "create_unique_constraint", "create_primary_key", "alter_column"}
+_ALONE = {"build_index", "validate_constraint"}
+_OTHER_WORK = {"create_table", "add_column", "execute", *_CONSTRAINTS}
 _OWN_TIMEOUTS = ("lock_timeout", "statement_timeout")
 
 
@@ -28,8 +30,8 @@ def violations(source: str) -> Iterator[str]:
         is_checked_now = not any(keyword.arg == "postgresql_not_valid" for keyword in call.keywords)
         if name in _CONSTRAINTS and is_checked_now and _text(call, 1, "source_table") not in made:
             yield f"line {call.lineno}: {name} on {table}, not NOT VALID"
-        if name == "build_index" and any(_name(other) in {"create_table", "add_column"} for other in calls):
-            yield f"line {call.lineno}: build_index is not alone in its migration"
+        if name in _ALONE and any(_name(other) in _OTHER_WORK for other in calls):
+            yield f"line {call.lineno}: {name} is not alone in its migration"
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             said = node.value.upper()
@@ -70,6 +72,8 @@ def test_every_migration_is_gentle() -> None:
         'op.execute("ALTER TABLE jobs VALIDATE CONSTRAINT ck")',
         "op.execute(\"SET lock_timeout = '1h'\")",
         'op.add_column("jobs", c); build_index("ix_jobs_a", "jobs", ["a"])',
+        'op.create_check_constraint("ck", "jobs", "a > 0", postgresql_not_valid=True);'
+        ' validate_constraint("ck", "jobs")',
     ],
 )
 def test_a_migration_that_locks_is_noticed(statement: str) -> None:
@@ -83,6 +87,7 @@ def test_a_migration_that_locks_is_noticed(statement: str) -> None:
         'op.add_column("jobs", c)',
         'op.create_check_constraint("ck", "jobs", "a > 0", postgresql_not_valid=True)',
         'build_index("ix_jobs_a", "jobs", ["a"])',
+        'validate_constraint("ck", "jobs")',
     ],
 )
 def test_a_gentle_migration_passes(statement: str) -> None:
