@@ -23,6 +23,7 @@ _SECRET_NAME = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@", re.I)
 _PRESIGNED = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.I)
+_API_KEY = re.compile(r"(cclip_live_[0-9a-z]{26}_)[0-9A-Za-z]+")
 _ROW = re.compile(r"(Failing row contains |Key )\([^\n]*")
 """How PostgreSQL tells a row or a key that it refuses: the values follow, and may be a customer's."""
 _MAX_DEPTH = 4
@@ -93,7 +94,7 @@ def clear() -> None:
 
 
 def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Structlog processor: no secret by name, no password in a URL, no signature of a presigned URL."""
+    """Structlog processor: no secret by name, no password in a URL, no presigned signature, no key."""
     for name, value in event.items():
         event[name] = MASK if _is_secret(name, value) else _masked(value, _MAX_DEPTH)
     return event
@@ -107,7 +108,8 @@ def _masked(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         without_password = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", value)
         without_rows = _ROW.sub(rf"\g<1>{MASK}", without_password)
-        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_rows)
+        without_keys = _API_KEY.sub(rf"\g<1>{MASK}", without_rows)
+        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_keys)
     if depth == 0:
         return value
     if isinstance(value, Mapping):

@@ -41,6 +41,7 @@ from app.api.ports import Ports
 from app.api.rates import RequestRates
 from app.api.recognised import RecognisedKeys
 from app.api.stopping import told_when_stopped
+from app.api.upload_slots import UploadSlots
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.session import Database, build_engine
@@ -98,9 +99,15 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.api.max_body_bytes)
-    app.add_middleware(RequestMiddleware, metrics=ports.metrics)  # added last: outermost
+    _wrap(app, settings.api, ports.metrics)
     return app
+
+
+def _wrap(app: FastAPI, api: ApiSettings, metrics: Metrics) -> None:
+    app.add_middleware(BodyLimitMiddleware, max_bytes=api.max_body_bytes, timeout_s=api.body_timeout_s)
+    app.add_middleware(  # added last: outermost
+        RequestMiddleware, metrics=metrics, send_timeout_s=api.send_timeout_s
+    )
 
 
 def _ports(
@@ -140,6 +147,7 @@ def _ports(
         job_versions=Coalesced(job_versions),
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
+        upload_slots=UploadSlots(settings.uploads.max_streams),
     )
 
 
@@ -208,6 +216,7 @@ def main() -> None:
             timeout_graceful_shutdown=5,
             server_header=False,
             access_log=False,
+            ws="none",  # we have none; uvicorn would log the address of each that is asked for
             **believed_proxies(api),
         )
 

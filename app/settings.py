@@ -83,6 +83,12 @@ class UploadSettings(Group):
     part_url_expires_s: PositiveInt = 15 * 60
     expires_s: PositiveInt = 24 * 3600
     """An upload that is not complete by then is aborted by the sweeper."""
+    max_streams: PositiveInt = 8
+    """Streaming uploads at once in each API process, with up to three parts of memory each. A project gets
+    half of them at most."""
+    min_stream_bytes_per_s: PositiveInt = 16 * KIB
+    """A streaming upload that is slower over `stream_window_s` is ended."""
+    stream_window_s: PositiveFloat = 60.0
 
 
 class DatasetSettings(Group):
@@ -151,6 +157,10 @@ class ApiSettings(Group):
     port: int = Field(default=8000, ge=0, le=65535)
     max_body_bytes: PositiveInt = MIB
     """For every route but the streaming upload."""
+    body_timeout_s: PositiveFloat = 30.0
+    """The whole body must be there by then, for every route but the streaming upload."""
+    send_timeout_s: PositiveFloat = 60.0
+    """A client that takes nothing of its answer for so long is dropped."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)
     idempotency_ttl_s: PositiveInt = 24 * 3600
     trusted_proxies: tuple[str, ...] = ()

@@ -66,6 +66,7 @@ _MEANINGS = {
     401: "No key, or none that is valid.",
     403: "The key lacks the scope.",
     404: "No such thing in this project.",
+    408: "The body did not come in time.",
     409: "The state of the thing does not allow it.",
     413: "Too large.",
     415: "The body is not JSON.",

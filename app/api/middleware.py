@@ -1,4 +1,5 @@
-"""Around every request, in plain ASGI: its id, its log line, its metrics, safe headers, a limit on its body.
+"""Around every request, in plain ASGI: its id, its log line, its metrics, safe headers, limits on its body,
+and on the patience with who sends or takes too slowly.
 
 Knows no route but one: the streaming upload, which has its own limit. Pure ASGI because a wrapper that
 buffers or spawns tasks would break streaming and cancellation.
@@ -6,6 +7,7 @@ buffers or spawns tasks would break streaming and cancellation.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -17,15 +19,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.metrics import Metrics
 from app.api.problems import problem
 from app.api.rates import rate_headers
-from app.domain.ids import new_id
+from app.domain.ids import is_any_id, new_id
 from app.logs import bind, get_logger
 
 log = get_logger(__name__)
 
-_REQUEST_ID = re.compile(r"(?!req_)[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
-"""What a caller may call its request. `req_` stands before our own only: another id is the caller's word."""
+_REQUEST_ID = re.compile(r"(?!req_|cclip_)[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
+"""What a caller may call its request. `req_` stands before our own only: another id is the caller's word.
+And no key: this id is logged and kept in the audit trail."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+"""Nobody reads theirs: who listens there waits for the goodbye."""
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -42,12 +47,17 @@ class _Seen:
     num_bytes: int = 0
 
 
+class _SlowReader(Exception):
+    """The client took nothing of its answer for too long."""
+
+
 class RequestMiddleware:
     """Outermost: gives the request its id, answers what nobody expected with a 500, counts and logs."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, send_timeout_s: float) -> None:
         self._app = app
         self._metrics = metrics
+        self._send_timeout_s = send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,21 +78,30 @@ class RequestMiddleware:
                     headers.setdefault(name, value)
             elif message["type"] == "http.response.body":
                 seen.num_bytes += len(message.get("body", b""))
-            await send(message)
+            await self._hand_on(message, send)
 
         started = time.perf_counter()
         self._metrics.in_flight.inc()
         with bind(request_id=request_id):
             try:
                 await self._app(scope, receive, send_marked)
+            except _SlowReader:
+                log.info("slow_reader_dropped", **_what(scope))  # the server closes what has no end
             except Exception:
-                log.exception("request_failed", method=scope["method"], path=scope["path"])
+                log.exception("request_failed", **_what(scope))
                 if seen.status:
                     raise  # half an answer is out: only closing the connection is honest
                 await self._server_error(request_id)(scope, receive, send_marked)
             finally:
                 self._metrics.in_flight.dec()
                 self._note(scope, seen, time.perf_counter() - started)
+
+    async def _hand_on(self, message: Message, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                await send(message)
+        except TimeoutError:
+            raise _SlowReader from None
 
     @staticmethod
     def _server_error(request_id: str) -> ASGIApp:
@@ -94,17 +113,15 @@ class RequestMiddleware:
         )
 
     def _note(self, scope: Scope, seen: _Seen, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.observe(method=method, route=route, status=seen.status, seconds=seconds)
+        what = _what(scope)
+        self._metrics.observe(method=what["method"], route=what["route"], status=seen.status, seconds=seconds)
         if scope["path"] in _QUIET and seen.status < 400:
             return
         client = scope.get("client")
         log.info(
             "request",
-            method=method,
-            path=scope["path"][:300],
-            route=route,
+            **what,
+            ids=[text for text in scope.get("path_params", {}).values() if is_any_id(str(text))],
             status=seen.status,
             duration_ms=round(1000 * seconds, 2),
             num_bytes=seen.num_bytes,
@@ -113,12 +130,22 @@ class RequestMiddleware:
         )
 
 
-class BodyLimitMiddleware:
-    """Refuses bodies over `max_bytes`, announced or not, everywhere but at the streaming upload."""
+def _what(scope: Scope) -> dict[str, str]:
+    """Method and route template, for logs and metrics. The path is the caller's word, a key perhaps."""
+    return {
+        "method": scope["method"] if scope["method"] in _METHODS else "other",
+        "route": getattr(scope.get("route"), "path", "unmatched"),
+    }
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+
+class BodyLimitMiddleware:
+    """Refuses bodies over `max_bytes`, announced or not, and those that are not there after `timeout_s`,
+    everywhere but at the streaming upload."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._is_streamed(scope):
@@ -129,11 +156,18 @@ class BodyLimitMiddleware:
             await self._refusal(scope)(scope, receive, send)
             return
         num_bytes = 0
+        is_whole = scope["method"] in _WITHOUT_BODY
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_limited() -> Message:
-            nonlocal num_bytes
-            message = await receive()
+            nonlocal num_bytes, is_whole
+            try:
+                async with asyncio.timeout_at(None if is_whole else ends_s):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
             if message["type"] == "http.request":
+                is_whole = is_whole or not message.get("more_body", False)
                 num_bytes += len(message.get("body", b""))
                 if num_bytes > self._max_bytes:
                     raise HTTPException(413, headers={"Connection": "close"})

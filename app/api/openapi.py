@@ -57,9 +57,9 @@ def _of_the_body(operation: dict[str, Any]) -> dict[str, Any]:
     takes_json = "application/json" in operation.get("requestBody", {}).get("content", {})
     names = [parameter["name"] for parameter in operation.get("parameters", [])]
     if takes_json:
-        statuses = [400, 413, 415]
+        statuses = [400, 408, 413, 415]
     elif "idempotency-key" in names:  # the body is read, to be told from another request's
-        statuses = [413]
+        statuses = [408, 413]
     else:
         return {}
     told = refusals(*statuses)

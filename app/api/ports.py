@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from threading import BoundedSemaphore
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -13,13 +12,12 @@ from app.api.followers import Followers
 from app.api.metrics import Metrics
 from app.api.rates import RequestRates
 from app.api.recognised import RecognisedKeys
+from app.api.upload_slots import UploadSlots
 from app.db.models.job import Job
 from app.db.session import Database
 from app.queue.publisher import JobPublisher
 from app.settings import Settings
 from app.storage.port import ObjectStore
-
-MAX_STREAMS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +34,7 @@ class Ports:
     job_versions: Coalesced[int]
     jobs: Coalesced[Job]
     followers: Followers
-    streams: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_STREAMS))
-    """Streaming uploads hold up to three parts in memory each, so their number is bounded."""
+    upload_slots: UploadSlots
 
     def hint(self, job: Job | None) -> None:
         """After the commit: tell workers that the job is ready. Best effort; the outbox is the promise."""

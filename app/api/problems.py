@@ -133,6 +133,11 @@ def on_http_error(request: Request, error: Exception) -> Response:
             "See /v1/openapi.json for all addresses.",
         ),
         405: ("method_not_allowed", "This address does not take this method.", "See the Allow header."),
+        408: (
+            "body_too_slow",
+            "The body of the request did not come in time.",
+            "Send it again, over a better connection; upload files in parts.",
+        ),
         413: ("body_too_large", "The body is larger than this address takes.", "Upload files in parts."),
     }
     code, detail, remedy = codes.get(

@@ -14,9 +14,9 @@ from app.api.auth import Reader, Uploader
 from app.api.deletions import accepted
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
-from app.api.ports import MAX_STREAMS, Ports, PortsDep
+from app.api.ports import Ports, PortsDep
 from app.db.models.upload import Upload
-from app.domain.errors import Conflict, Unavailable
+from app.domain.errors import Conflict
 from app.domain.states import UploadPurpose, UploadState
 from app.logs import get_logger
 from app.schemas.deletions import DeletionOut
@@ -116,8 +116,8 @@ def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
     responses=refusals(404, 409, 413, 422),
 )
 def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
-    """Each URL accepts one PUT of its part, for fifteen minutes. Nothing is created, so there is no
-    Idempotency-Key to give: every call makes fresh URLs."""
+    """Each URL takes its part only, for fifteen minutes; a part that is sent again replaces the one before.
+    Nothing is created, so there is no Idempotency-Key to give: every call makes fresh URLs."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         upload = unit.uploads.get(caller.project_id, upload_id)
         parts = _urls(ports, upload, body.numbers)  # signed here; the store is not asked
@@ -156,30 +156,23 @@ def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Respon
     },
 )
 async def put_content(upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep) -> Response:
-    """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards."""
+    """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards.
+    A project may stream some files at a time (`uploads_busy`), and none too slowly (`upload_stalled`)."""
     upload = await run_in_threadpool(_read, ports, caller, upload_id)
     announced = request.headers.get("content-length", "")
-    if not ports.streams.acquire(blocking=False):
-        raise Unavailable(
-            "uploads_busy",
-            f"{MAX_STREAMS} uploads are being streamed already.",
-            "Try again in a while, or upload in parts, which has no such bound.",
-            retry_after_s=30,
-        )
-    try:
-        received = await upload_content.receive(
-            ports.database,
-            ports.store,
-            caller,
-            upload,
-            request.stream(),
-            announced_bytes=int(announced) if announced.isdecimal() else None,
-        )
-    except ClientDisconnect:
-        log.info("upload_cut", upload_id=upload_id)
-        return Response(status_code=499)  # nobody hears it; nothing was left at the store
-    finally:
-        ports.streams.release()
+    with ports.upload_slots.one_for(caller.project_id):
+        try:
+            received = await upload_content.receive(
+                ports.database,
+                ports.store,
+                caller,
+                upload,
+                upload_content.briskly(request.stream(), ports.settings.uploads),
+                announced_bytes=int(announced) if announced.isdecimal() else None,
+            )
+        except ClientDisconnect:
+            log.info("upload_cut", upload_id=upload_id)
+            return Response(status_code=499)  # nobody hears it; nothing was left at the store
     return json_answer(UploadOut.of(received))
 
 

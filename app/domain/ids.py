@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import time
-from typing import Literal
+from typing import Literal, get_args
 
 Prefix = Literal["prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "aud", "del"]
 
@@ -57,3 +57,8 @@ def _digits(value: int) -> str:
 def is_id(prefix: Prefix, text: str) -> bool:
     """Whether `text` has the form of an id of that prefix."""
     return text.startswith(f"{prefix}_") and _PATTERN.fullmatch(text) is not None
+
+
+def is_any_id(text: str) -> bool:
+    """Whether `text` has the form of an id of ours, of whatever kind."""
+    return any(is_id(prefix, text) for prefix in get_args(Prefix))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 
 from app.db.models.upload import Upload
@@ -17,10 +18,9 @@ from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.uploads import check_open, lost
+from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore
-
-STALLED_AFTER_S = 60.0
 
 
 class _PartSender:
@@ -84,7 +84,7 @@ async def receive(
     begun = await asyncio.to_thread(store.create_multipart, upload.object_key)
     sender = _PartSender(store, upload.object_key, begun)
     try:
-        await _cut(upload, _patiently(chunks), sender)
+        await _cut(upload, chunks, sender)
         return await asyncio.to_thread(_adopt, database, store, caller, upload, begun)
     except BaseException as error:
         await asyncio.shield(_abandon(store, upload, begun, sender))
@@ -93,20 +93,29 @@ async def receive(
         raise
 
 
-async def _patiently(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same chunks; a connection that stands still for STALLED_AFTER_S ends it with Conflict."""
+async def briskly(chunks: AsyncIterator[bytes], settings: UploadSettings) -> AsyncIterator[bytes]:
+    """The same chunks. Raises Conflict (`upload_stalled`) where too few bytes came within `stream_window_s`
+    of waiting for them; time in which the service is not ready for more does not count."""
+    window_s = settings.stream_window_s
+    num_needed = window_s * settings.min_stream_bytes_per_s
+    waited_s, num_bytes = 0.0, 0
     while True:
+        began_s = time.monotonic()
         try:
-            async with asyncio.timeout(STALLED_AFTER_S):
+            async with asyncio.timeout(window_s - waited_s):
                 chunk = await anext(chunks)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
             raise Conflict(
                 "upload_stalled",
-                f"No byte arrived for {STALLED_AFTER_S:g} seconds.",
+                f"{num_bytes} bytes arrived within {window_s:g} seconds; {num_needed:.0f} must.",
                 "Send the file again, or upload it in parts, which can be resumed.",
             ) from error
+        waited_s += time.monotonic() - began_s
+        num_bytes += len(chunk)
+        if num_bytes >= num_needed:
+            waited_s, num_bytes = 0.0, 0
         yield chunk
 
 

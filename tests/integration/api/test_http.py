@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import socket
@@ -11,10 +12,18 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from app.api.metrics import Metrics
+from app.api.middleware import RequestMiddleware
 from app.db.repositories.jobs import JobRepository
 from app.domain.ids import new_id
-from tests.integration.api.service import Service, refused
+from app.domain.states import DatasetKind
+from app.main import create_app
+from app.settings import Settings
+from app.storage.s3 import S3Store
+from tests.fakes.job_publisher import FakeJobPublisher
+from tests.integration.api.service import Service, refused, running
 
 CANARY = "canary-7c1f0b2e"
 
@@ -96,6 +105,44 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(service
         assert connection.recv(200).startswith(b"HTTP/1.1 413")
 
 
+def test_a_body_that_does_not_come_is_not_waited_for(
+    service_settings: Settings, object_store: S3Store
+) -> None:
+    api = service_settings.api.model_copy(update={"body_timeout_s": 0.3})
+    app = create_app(
+        service_settings.model_copy(update={"api": api}), store=object_store, publisher=FakeJobPublisher()
+    )
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    with running(app) as url, socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as slow:
+        slow.settimeout(10)
+        slow.sendall(head + b'{"a"')
+        answer = b""
+        while received := slow.recv(4000):  # to the end: the connection is closed
+            answer += received
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"code":"body_too_slow"' in answer
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_dropped(service_log: io.StringIO) -> None:
+    async def answers(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+    async def to_nobody(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def nothing() -> Message:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    metrics = Metrics(dict)
+    asyncio.run(RequestMiddleware(answers, metrics, send_timeout_s=0.05)(scope, nothing, to_nobody))
+    assert b"requests_in_flight 0.0" in metrics.render()
+    assert "slow_reader_dropped" in service_log.getvalue()
+
+
 def test_a_request_id_is_kept_or_made(api: httpx.Client) -> None:
     kept = api.get("/v1/jobs", headers={"X-Request-ID": "mine-12345678"})
     assert kept.headers["x-request-id"] == "mine-12345678"
@@ -148,6 +195,42 @@ def test_nothing_that_came_in_is_echoed_or_logged(
     lines = [line for line in service_log.getvalue().splitlines() if '"logger": "app.' in line]
     assert lines
     assert not [line for line in lines if CANARY in line and "RuntimeError" not in line]
+
+
+def test_a_path_is_logged_as_its_route_and_ids_of_ours_and_never_as_it_came(
+    service: Service, api: httpx.Client, service_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError
+
+    known, word = service.dataset(DatasetKind.PAIRS), f"{CANARY}-in-a-path"
+    monkeypatch.setattr(JobRepository, "page", broken)
+    before = len(service_log.getvalue())
+    assert api.get(f"/v1/datasets/{known}").status_code == 200
+    for text in (word, service.ours.key):
+        for method, path in (
+            ("GET", f"/v1/keys/{text}"),
+            ("POST", f"/v1/keys/{text}/revoke"),
+            ("PUT", f"/v1/uploads/{text}/content"),
+            ("DELETE", f"/v1/keys/{text}"),
+            ("GET", f"/{text}/healthz"),
+            ("GET", f"/v1/jobs/{text}/events/stream?key={text}"),
+        ):
+            upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+            for headers in ({}, upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}):
+                assert api.request(method, path, headers=headers).status_code in {404, 405}
+        kept = api.get("/v1/jobs", headers={"X-Request-ID": service.ours.key}).headers["x-request-id"]
+        assert kept.startswith("req_")
+    lines = service_log.getvalue()[before:].splitlines()
+    ours = [line for line in lines if '"logger": "http' not in line]  # the test's own client
+    logged = "\n".join([*ours, httpx.get(f"{service.url}/metrics").text])
+    assert word not in logged
+    assert service.ours.key[-20:] not in logged
+    requests = [json.loads(line) for line in ours if '"event": "request"' in line]
+    assert {"route": "/v1/datasets/{dataset_id}", "ids": [known]}.items() <= requests[0].items()
+    assert {"/v1/keys/{key_id}/revoke", "unmatched"} <= {line["route"] for line in requests}
+    assert [line["ids"] for line in requests[1:] if line["ids"]] == []
+    assert '"event": "request_failed"' in logged
 
 
 def test_text_that_the_database_cannot_hold_is_refused_where_it_stands(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.api.ports import MAX_STREAMS
-from app.services import upload_content
+from app.domain.errors import Unavailable
 from app.storage.errors import StoreUnavailable
 from tests.integration.api.service import MIB, Service, refused
 
@@ -85,12 +87,7 @@ def test_a_connection_that_is_cut_leaves_nothing(service: Service, api: httpx.Cl
     upload_id = create(api)
     num_before = len(service.multipart_keys())
     with service.nothing_left_behind():
-        address = urlsplit(service.url)
-        with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
-            connection.sendall(
-                f"PUT /v1/uploads/{upload_id}/content HTTP/1.1\r\nHost: x\r\n"
-                f"Authorization: Bearer {service.ours.key}\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
-            )
+        with begun(service, upload_id) as connection:
             connection.sendall(CONTENT[: 7 * MIB])
             wait_for(lambda: len(service.multipart_keys()) == num_before + 1)
         wait_for(lambda: len(service.multipart_keys()) == num_before)
@@ -146,30 +143,79 @@ def test_an_upload_that_is_deleted_while_it_streams_is_gone_and_no_fault(
     assert service.multipart_keys() == before
 
 
-def test_a_connection_that_stands_still_is_ended(
-    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+@contextlib.contextmanager
+def uploads_like(service: Service, **changes: Any) -> Iterator[None]:
+    """The settings of streams, others for a while; settings do not change while a process lives."""
+    before = service.app.state.ports
+    settings = before.settings.model_copy(
+        update={"uploads": before.settings.uploads.model_copy(update=changes)}
+    )
+    service.app.state.ports = dataclasses.replace(before, settings=settings)
+    yield
+    service.app.state.ports = before
+
+
+@contextlib.contextmanager
+def begun(service: Service, upload_id: str) -> Iterator[socket.socket]:
+    """A stream whose head is sent, and none of its bytes."""
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+        connection.sendall(
+            f"PUT /v1/uploads/{upload_id}/content HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {service.ours.key}\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
+        )
+        yield connection
+
+
+@pytest.mark.parametrize("every_s", [0.1, 60.0])
+def test_a_connection_that_stands_still_or_drips_is_ended(
+    service: Service, api: httpx.Client, every_s: float
 ) -> None:
-    monkeypatch.setattr(upload_content, "STALLED_AFTER_S", 0.5)
     upload_id = create(api)
-    with service.nothing_left_behind():
-        address = urlsplit(service.url)
-        with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
-            connection.sendall(
-                f"PUT /v1/uploads/{upload_id}/content HTTP/1.1\r\nHost: x\r\n"
-                f"Authorization: Bearer {service.ours.key}\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
-            )
-            connection.sendall(CONTENT[:1000])
-            assert b"upload_stalled" in connection.recv(4000)
+    changes = {"stream_window_s": 0.5, "min_stream_bytes_per_s": 2000}
+    with uploads_like(service, **changes), service.nothing_left_behind(), begun(service, upload_id) as stream:
+        stream.sendall(CONTENT[:900])
+        drips = threading.Event()
+
+        def drip() -> None:
+            while not drips.wait(every_s):
+                stream.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        started = time.monotonic()
+        assert b"upload_stalled" in stream.recv(4000)
+        assert time.monotonic() - started < 3
+        drips.set()
+        dripping.join()
 
 
-def test_a_ninth_stream_at_once_is_asked_to_wait(service: Service, api: httpx.Client) -> None:
-    upload_id = create(api)
-    for _ in range(MAX_STREAMS):
-        assert service.ports.streams.acquire(blocking=False)
-    try:
-        answer = api.put(f"/v1/uploads/{upload_id}/content", content=CONTENT)
-        refused(answer, 503, "uploads_busy")
-    finally:
-        for _ in range(MAX_STREAMS):
-            service.ports.streams.release()
-    assert api.put(f"/v1/uploads/{upload_id}/content", content=CONTENT).status_code == 200
+def test_a_slow_stream_that_is_fast_enough_comes_to_its_end(service: Service, api: httpx.Client) -> None:
+    def body() -> Iterator[bytes]:
+        for _ in range(10):
+            time.sleep(0.1)
+            yield bytes(1000)
+
+    upload_id = create(api, size_bytes=10_000)
+    with uploads_like(service, stream_window_s=0.5, min_stream_bytes_per_s=4000):
+        assert api.put(f"/v1/uploads/{upload_id}/content", content=body()).status_code == 200
+
+
+def test_a_project_streams_at_most_half_of_what_a_process_takes_and_shuts_nobody_out(
+    service: Service, api: httpx.Client, others: httpx.Client
+) -> None:
+    slots = service.ports.upload_slots
+    num_held = service.ports.settings.uploads.max_streams // 2
+    ours, theirs = create(api), create(others)
+    with contextlib.ExitStack() as held:
+        for _ in range(num_held):
+            held.enter_context(slots.one_for(service.ours.project_id))
+        refused(api.put(f"/v1/uploads/{ours}/content", content=CONTENT), 503, "uploads_busy")
+        assert others.put(f"/v1/uploads/{theirs}/content", content=CONTENT).status_code == 200
+        for taken in range(num_held):  # the last one, by other projects
+            with slots.one_for(f"prj_{taken}"):
+                pass
+            held.enter_context(slots.one_for(f"prj_{taken}"))
+        with pytest.raises(Unavailable, match="8 of 8 places"), slots.one_for("prj_late"):
+            pass
+    assert api.put(f"/v1/uploads/{ours}/content", content=CONTENT).status_code == 200

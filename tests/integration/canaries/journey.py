@@ -158,6 +158,21 @@ class Journey:
             answer = self.record("GET", "/v1/jobs", headers={"Authorization": header, "X-Api-Key": presented})
             assert answer.status_code == 401
 
+    def say_it_in_the_path(self) -> None:
+        """A key that works and a word of the customer's, where ids stand and where nothing is."""
+        for segment in (self.key, self.canaries.new("path_segment")):
+            for method, path in (
+                ("GET", f"/v1/keys/{segment}"),
+                ("POST", f"/v1/keys/{segment}/revoke"),
+                ("DELETE", f"/v1/jobs/{segment}/report"),
+                ("GET", f"/v1/{segment}?key={segment}"),
+            ):
+                for upgrade in ({}, {"Connection": "Upgrade", "Upgrade": "websocket"}):
+                    answer = self.record(method, path, self.key, headers=upgrade)
+                    assert answer.status_code in {404, 405}
+        given = {"X-Request-ID": self.key}
+        assert self.record("GET", "/v1/keys", self.key, headers=given).status_code == 200
+
     def lose_the_store(self) -> None:
         named = self.canaries.new("filename_while_the_store_is_away")
         with self.gate.shut():

@@ -37,6 +37,7 @@ def places(scene: Scene) -> Mapping[str, bytes]:
     checkpoint = journey.upload()
     journey.order(checkpoint, journey.register("pairs"), journey.register("labelled"))
     journey.be_refused()
+    journey.say_it_in_the_path()
     journey.lose_the_store()
     journey.lose_the_database()
     journey.wait_for_a_lock()

@@ -73,6 +73,13 @@ def test_urls_lose_their_passwords_and_signatures(stream: io.StringIO) -> None:
     assert "partNumber=1" in stream.getvalue()
 
 
+def test_a_key_that_stands_in_a_text_keeps_only_what_opens_nothing(stream: io.StringIO) -> None:
+    shown = "cclip_live_01k0000000000000000000000g_"
+    get_logger("x").warning(f"no such thing: /v1/keys/{shown}hush0123456789", values=[f"{shown}hush"])
+    assert "hush" not in stream.getvalue()
+    assert stream.getvalue().count(f"{shown}***") == 2
+
+
 def test_a_traceback_is_kept_without_the_values_of_variables(stream: io.StringIO) -> None:
     def fail() -> None:
         hidden = "hu" + "sh"
