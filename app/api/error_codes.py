@@ -60,7 +60,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "key_expiry_invalid": ErrorCode(422, "The key cannot expire at that time"),
     "key_not_active": ErrorCode(409, "The key is revoked or expired"),
     "key_already_rotated": ErrorCode(409, "The key and its successor are both active"),
-    "last_admin_key": ErrorCode(409, "The project has no other key with scope admin"),
+    "last_admin_key": ErrorCode(409, "No other key with scope admin lasts as long"),
     # idempotency
     "idempotency_key_invalid": ErrorCode(422, "The idempotency key cannot be used"),
     "idempotency_key_reused": ErrorCode(422, "The idempotency key belongs to another request"),

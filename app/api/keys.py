@@ -134,7 +134,8 @@ def rotate_key(
     body: Annotated[RotateIn | None, Body()] = None,
 ) -> Response:
     """Same name, same scopes. The old key stays valid for `overlap_s` (a day, unless told), so that two are
-    active while you change over; a third is refused. The new key is in the answer: this once."""
+    active while you change over; a third is refused. The new key is in the answer: this once. One with scope
+    admin may end earlier than the old one was to only where another lasts as long."""
     order = body or RotateIn()
     with (
         _refusals_noted(ports, caller, "key.rotate", key_id),
@@ -158,7 +159,8 @@ def rotate_key(
     responses=refusals(404, 409),
 )
 def revoke_key(key_id: KeyPath, caller: Revoker, ports: PortsDep, once: OnceDep) -> Response:
-    """At once. A second call changes nothing. The last active key with scope admin is refused: rotate it."""
+    """At once. A second call changes nothing. A key with scope admin is refused where no other one lasts at
+    least as long: rotate it."""
     with (
         _refusals_noted(ports, caller, "key.revoke", key_id),
         ports.database.unit_of_work(caller.project_id) as unit,

@@ -1,8 +1,9 @@
 """Keys: made, rotated, revoked, by an administrator's request or an operator's command; each leaves a line.
 
 A rotated key stays valid for a while beside the one that replaces it, so that a line of keys has at most two
-that are active. No request locks its project out: the last active key with scope admin is only revoked by
-operators. A request that fears for that key rotates it, without overlap.
+that are active. No request locks its project out, at once or later: a key with scope admin is revoked, or
+replaced, only where another one lasts at least as long. A request that fears for its last one rotates it,
+without overlap. Operators may do anything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from app.services.api_keys import Caller, issue
 from app.services.audit_log import Operator, note
 
 DEFAULT_OVERLAP_S = 24 * 3600
-MAX_OVERLAP_S = 30 * 24 * 3600
 MAX_LIFETIME = timedelta(days=3653)
 
 
@@ -47,7 +47,7 @@ def rotate(
     """A key with the same name and scopes; the old one ends after `overlap_s`, or when it would have.
 
     The new one lives as long as the old one was meant to, unless `expires_at` is given. Raises NotFound;
-    Conflict (`key_not_active`, `key_already_rotated`); InvalidInput.
+    Conflict (`key_not_active`, `key_already_rotated`, `last_admin_key`, but for operators); InvalidInput.
     """
     _check_expiry(expires_at)
     unit.api_keys.lock(who.project_id)
@@ -67,6 +67,8 @@ def rotate(
         )
     if expires_at is None and old.expires_at is not None:
         expires_at = datetime.now(UTC) + (old.expires_at - old.created_at)
+    if expires_at is not None and not _lasts(expires_at, old.expires_at):
+        _check_admin_stays(unit, who, old)
     row, text = issue(
         unit,
         project_id=who.project_id,
@@ -85,17 +87,29 @@ def revoke(unit: UnitOfWork, who: Caller | Operator, key_id: str) -> ApiKey:
     """Stop the key now. Again: unchanged. Raises NotFound; Conflict (`last_admin_key`), but for operators."""
     unit.api_keys.lock(who.project_id)
     row = unit.api_keys.get(who.project_id, key_id)
-    admins = [other.id for other in unit.api_keys.active(who.project_id) if "admin" in other.scopes]
-    if admins == [row.id] and isinstance(who, Caller):
-        raise Conflict(
-            "last_admin_key",
-            "Without this key nobody could manage the keys of the project.",
-            "Create another key with scope admin first, or rotate this one with overlap_s 0.",
-        )
+    _check_admin_stays(unit, who, row)
     if row.revoked_at is None:
         unit.api_keys.revoke(who.project_id, key_id)
         note(unit, who, "key.revoke", row.id)
     return row
+
+
+def _check_admin_stays(unit: UnitOfWork, who: Caller | Operator, going: ApiKey) -> None:
+    """Without `going` the project has a key with scope admin for as long as with it. Raises Conflict."""
+    admins = [row for row in unit.api_keys.active(who.project_id) if "admin" in row.scopes]
+    if isinstance(who, Operator) or going not in admins:
+        return
+    if not any(_lasts(other.expires_at, going.expires_at) for other in admins if other is not going):
+        raise Conflict(
+            "last_admin_key",
+            "No other key with scope admin lasts as long as this one; nobody could then manage the keys.",
+            "First create one that lasts at least as long; or rotate this one, without an earlier expiry.",
+        )
+
+
+def _lasts(one: datetime | None, other: datetime | None) -> bool:
+    """Whether what ends at `one` lasts at least as long as what ends at `other`; None: for ever."""
+    return one is None or (other is not None and one >= other)
 
 
 def _check_expiry(expires_at: datetime | None) -> None:

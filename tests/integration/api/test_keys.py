@@ -261,6 +261,21 @@ def test_the_last_key_with_scope_admin_is_not_revoked_by_a_request(service: Serv
     refused(answer, 409, "last_admin_key")
 
 
+def test_no_request_leaves_a_project_to_a_key_with_scope_admin_that_ends_earlier(lab: Tenant) -> None:
+    mine = first_key(lab)  # for ever
+    short = made(lab, scopes=["admin"], expires_in_s=60)
+    refused(lab.http.post(f"/v1/keys/{mine}/revoke"), 409, "last_admin_key")
+    soon = {"overlap_s": 0, "expires_in_s": 3600}
+    refused(lab.http.post(f"/v1/keys/{mine}/rotate", json=soon), 409, "last_admin_key")
+    longer = lab.http.post(f"/v1/keys/{short['id']}/rotate", json={"expires_in_s": 3600})
+    assert longer.status_code == 201, "one that ends later, or that others outlast, is nobody's harm"
+    assert lab.http.post(f"/v1/keys/{short['id']}/revoke").status_code == 200
+    shorter = lab.http.post(f"/v1/keys/{longer.json()['id']}/rotate", json={"expires_in_s": 60})
+    assert shorter.status_code == 201
+    made(lab, scopes=["admin"])
+    assert lab.http.post(f"/v1/keys/{mine}/rotate", json=soon).status_code == 201
+
+
 def test_two_administrators_who_revoke_each_other_at_once_do_not_both_succeed(
     service: Service, lab: Tenant
 ) -> None:
