@@ -115,7 +115,7 @@ def guarded(
 
     With CUDA the accelerator's devices open, and sockets of this machine (AF_UNIX), which its driver may use.
     """
-    calls = syscall_filter.assemble(platform.machine(), uses_cuda=uses_cuda)
+    calls = syscall_filter.assemble(platform.machine(), uses_cuda=uses_cuda, shares_files=isolation != "full")
     options = {
         "isolation": isolation,
         "folder": str(folder),

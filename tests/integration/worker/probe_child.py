@@ -1,6 +1,7 @@
 """What a child finds when it tries everything: printed as one JSON object. Standard library alone.
 
-    python probe_child.py CALLS PLACES PARENT_PID FOLDER      (JSON: name → number, name → path, number)
+    python probe_child.py CALLS PLACES PARENT_PID FOLDER
+    (JSON: "refused" and "of others" → name → number, name → path, number)
 
 It is run where the real child is run, and tries what a hostile one would.
 """
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+MIB = 2**20
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,9 +47,10 @@ def prctl(option: int, value: int) -> str:
     return "done" if result >= 0 else errno.errorcode[ctypes.get_errno()]
 
 
-def look(calls: dict[str, int], places: dict[str, str], parent_pid: int) -> dict[str, Any]:
+def look(calls: dict[str, dict[str, int]], places: dict[str, str], parent_pid: int) -> dict[str, Any]:
     here = Path.cwd()
-    clone = calls.pop("clone")
+    refused, of_others = calls["refused"], calls["of others"]
+    clone = refused.pop("clone")
     seen: dict[str, Any] = {
         "status": Path("/proc/self/status").read_text(),
         "limits": Path("/proc/self/limits").read_text(),
@@ -64,7 +69,24 @@ def look(calls: dict[str, int], places: dict[str, str], parent_pid: int) -> dict
         ],
         "processes": [name for name in os.listdir("/proc") if name.isdecimal()],
         "mounts": Path("/proc/self/mounts").read_text(),
-        "calls": {name: syscall(number, 0, 0, 0, 0, 0, 0) for name, number in calls.items()},
+        "calls": {name: syscall(number, 0, 0, 0, 0, 0, 0) for name, number in refused.items()},
+    }
+    seen["of others"] = {
+        name: syscall(number, parent_pid, 0, 0, 0, 0, 0) for name, number in of_others.items()
+    } | {
+        "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, parent_pid, 1)),
+        "priority of its user": outcome(lambda: os.setpriority(os.PRIO_USER, 0, 1)),
+        "priority of its group": outcome(lambda: os.setpriority(os.PRIO_PGRP, 0, 1)),
+    }
+    seen["of itself"] = {
+        "limits": outcome(lambda: resource.prlimit(0, resource.RLIMIT_NOFILE)),
+        "cores": outcome(lambda: os.sched_setaffinity(0, os.sched_getaffinity(0))),
+        "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, 0, 1)),
+    }
+    seen["attributes"] = _change_attributes(places["neighbour's upload"], places["neighbour's folder"])
+    seen["pipe"] = {
+        "grow": outcome(lambda: fcntl.fcntl(os.pipe()[1], fcntl.F_SETPIPE_SZ, MIB)),
+        "splice": outcome(lambda: os.splice(os.open("/dev/zero", os.O_RDONLY), os.pipe()[1], 1)),
     }
     seen["sockets"] = {
         name: outcome(lambda family=family: socket.socket(family, socket.SOCK_STREAM).close())
@@ -94,17 +116,31 @@ def look(calls: dict[str, int], places: dict[str, str], parent_pid: int) -> dict
         "device": outcome(lambda: os.mknod(here / "device", 0o20600, os.makedev(1, 3))),
     }
     script = here / "script"
-    script.write_text("#!/bin/sh\ntrue\n")
-    script.chmod(0o700)
+    _make_program(script, b"#!/bin/sh\ntrue\n")
     program = here / "tmp" / "program"
-    program.write_bytes(Path("/bin/true").read_bytes())
-    program.chmod(0o700)
+    _make_program(program, Path("/bin/true").read_bytes())
     seen["run"] = {
         "own program": outcome(lambda: subprocess.run([str(program)], check=False)),
         "own": outcome(lambda: subprocess.run([str(script)], check=False)),
         "program": outcome(lambda: subprocess.run(["/bin/true"], check=False)),
     }
     return seen
+
+
+def _change_attributes(file: str, folder: str) -> dict[str, str]:
+    """Of a neighbour, who is the same user."""
+    return {
+        "mode": outcome(lambda: os.chmod(file, 0o666)),
+        "mode of a folder": outcome(lambda: os.chmod(folder, 0)),
+        "owner": outcome(lambda: os.chown(file, os.getuid(), os.getgid())),
+        "times": outcome(lambda: os.utime(file, (0, 0))),
+        "names": outcome(lambda: os.setxattr(file, "user.x", b"y")),
+    }
+
+
+def _make_program(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o700), "wb") as file:
+        file.write(content)
 
 
 def _open(place: str) -> None:

@@ -8,7 +8,6 @@ import platform
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,18 @@ needs_landlock = pytest.mark.skipif(
 )
 
 
-@cache
-def calls() -> dict[str, int]:
+def calls(level: str) -> dict[str, dict[str, int]]:
+    """By their numbers: what is refused outright, and what is refused for other processes."""
     column = syscall_filter.MACHINES[platform.machine()].column
-    numbers = {name: numbers[column] for name, numbers in syscall_filter.DENIED.items()}
-    numbers |= {"memfd_create": syscall_filter.MEMFD_CREATE[column]}
-    numbers |= {"clone3": syscall_filter.CLONE3[column], "clone": syscall_filter.CLONE[column]}
-    return {name: number for name, number in numbers.items() if number >= 0}
+    refused = syscall_filter.DENIED | syscall_filter.UNLESS_CUDA
+    if level != "full":
+        refused |= syscall_filter.ATTRIBUTES
+    refused |= {"clone3": syscall_filter.CLONE3, "clone": syscall_filter.CLONE}
+    tables = {"refused": refused, "of others": syscall_filter.OF_OTHERS}
+    return {
+        told: {name: numbers[column] for name, numbers in table.items() if numbers[column] >= 0}
+        for told, table in tables.items()
+    }
 
 
 @pytest.fixture(scope="module", params=LEVELS)
@@ -65,7 +69,7 @@ def seen(level: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
         "sockets": "/run",
         "disk": "/dev/vda",
     }
-    told = [json.dumps(calls()), json.dumps(places), json.dumps(os.getpid())]
+    told = [json.dumps(calls(level)), json.dumps(places), json.dumps(os.getpid())]
     command = [sys.executable, str(PROBE), *told, str(job)]
     limits = sandbox.rlimits(LIMITS, JobKind.INSPECT, level)
     secrets = {"CLEANCLIP_STORAGE__SECRET_KEY": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "HOME": "/root"}
@@ -109,9 +113,23 @@ def test_the_kernel_asks_our_program_before_each_call(seen: dict[str, Any]) -> N
     assert seen["hide_what_is_open"] == "EPERM"
 
 
-def test_it_makes_no_socket_but_a_pair_connected_to_itself(seen: dict[str, Any]) -> None:
-    assert seen["sockets"].pop("pair") == "done"
+def test_it_makes_no_socket_and_no_pair_of_them(seen: dict[str, Any]) -> None:
     assert set(seen["sockets"].values()) == {"EPERM"}
+
+
+def test_it_changes_limits_priority_and_cores_of_itself_and_of_no_other_process(seen: dict[str, Any]) -> None:
+    assert set(seen["of others"].values()) == {"EPERM"}
+    assert set(seen["of itself"].values()) == {"done"}
+
+
+def test_it_changes_no_mode_owner_time_or_attribute_of_a_neighbours_file(
+    seen: dict[str, Any], level: str
+) -> None:
+    assert set(seen["attributes"].values()) == {"EROFS" if level == "full" else "EPERM"}
+
+
+def test_a_pipe_holds_no_more_than_it_is_counted_with(seen: dict[str, Any]) -> None:
+    assert set(seen["pipe"].values()) == {"EPERM"}
 
 
 def test_its_limits_are_set(seen: dict[str, Any], level: str) -> None:
@@ -240,12 +258,12 @@ def test_devices_of_accelerators_open_only_where_they_are_used(tmp_path: Path) -
 
 
 def test_a_machine_whose_calls_are_not_known_gets_no_wrong_program() -> None:
-    assert syscall_filter.assemble("riscv64", uses_cuda=False) is None
+    assert syscall_filter.assemble("riscv64", uses_cuda=False, shares_files=True) is None
 
 
 def test_the_programs_of_both_machines_are_whole() -> None:
     for machine in syscall_filter.MACHINES:
-        program = syscall_filter.assemble(machine, uses_cuda=False)
+        program = syscall_filter.assemble(machine, uses_cuda=False, shares_files=True)
         assert program is not None
         assert len(program) % 8 == 0
         assert len(program) // 8 < 4096, "the kernel takes no more lines"
