@@ -18,8 +18,11 @@ from app.queue.names import kinds_of, queue_for
 from app.queue.publisher import JobPublisher
 from app.storage.port import ObjectStore
 from worker.attempt import Attempt, AttemptOptions
+from worker.transfer import settle_uploads
 
 _LOG = get_logger(__name__)
+_SETTLE_S = 5.0
+"""Well within the 20 s that a worker has to leave. The job's state is written by then."""
 
 
 class Runner:
@@ -89,6 +92,7 @@ class Runner:
             _LOG.info("job_claimed", kind=job.kind.value)
             attempt = Attempt(self._database, self._store, self._options, job, self._leaving)
             state = attempt.run(self._worker_environment)
+            settle_uploads(_SETTLE_S)
             _LOG.info("job_left", state=state.value if state else "fenced")
         if state is JobState.QUEUED or self._must_wake_another(job.kind):
             self._publisher.job_ready(job.id, job.kind)

@@ -25,6 +25,7 @@ _LONGEST_PAUSE_S = 30.0
 _MAX_READS = 3
 PATIENCE_S = 600.0
 """How long an object store may be away before the attempt is given up."""
+_UPLOADING: set[threading.Thread] = set()
 
 
 class _Task(Generic[T]):
@@ -113,9 +114,24 @@ def upload(
     A process may sleep, or a thread be left behind, between the last look at the lease and the last byte:
     nobody would ever look for what arrives after the job was finished by another and swept.
     """
-    store.put_file(key, path, content_type=content_type)
-    if not is_ours():
-        store.delete(key)
+    thread = threading.current_thread()
+    _UPLOADING.add(thread)
+    try:
+        store.put_file(key, path, content_type=content_type)
+        if not is_ours():
+            store.delete(key)
+    finally:
+        _UPLOADING.discard(thread)
+
+
+def settle_uploads(seconds: float) -> None:
+    """Let uploads that were left behind come to their end, for so long at most.
+
+    A worker that ended sooner would take with it the thread that takes away what came too late.
+    """
+    deadline = time.monotonic() + seconds
+    for thread in tuple(_UPLOADING):
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def file_sha256(path: Path) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from app.storage.errors import ObjectNotFound, StoreUnavailable
+from app.storage.port import OCTETS, StoredObject
 from tests.fakes.object_store import InMemoryObjectStore
 from worker import transfer
 from worker.control import Control, Stopped
-from worker.transfer import download, file_sha256, interruptible, patiently, upload
+from worker.transfer import download, file_sha256, interruptible, patiently, settle_uploads, upload
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,54 @@ def test_what_arrives_after_the_job_was_lost_is_taken_away_again(
     (tmp_path / "a").write_bytes(b"late")
     upload(store, "states/a", tmp_path / "a", is_ours=lambda: is_ours)
     assert [item.key for item in store.list_prefix("states/")] == left
+
+
+class SlowStore(InMemoryObjectStore):
+    """Its objects arrive a moment after they were sent."""
+
+    num_arrived = 0
+
+    def put_file(self, key: str, path: Path, *, content_type: str = OCTETS) -> StoredObject:
+        time.sleep(0.3)
+        stored = super().put_file(key, path, content_type=content_type)
+        self.num_arrived += 1
+        return stored
+
+
+def test_an_upload_that_was_left_behind_is_taken_away_before_the_worker_ends(tmp_path: Path) -> None:
+    store = SlowStore()
+    store.ensure_bucket()
+    path = tmp_path / "a"
+    path.write_bytes(b"late")
+    control = Control(threading.Event())
+    threading.Timer(0.1, control.fence).start()
+    with pytest.raises(Stopped):
+        interruptible(lambda: upload(store, "states/a", path, is_ours=lambda: False), control.check)
+    settle_uploads(5.0)
+    assert store.num_arrived == 1
+    assert not list(store.list_prefix("states/"))
+
+
+def test_an_upload_that_hangs_is_waited_for_no_longer_than_was_said(tmp_path: Path) -> None:
+    hold = threading.Event()
+
+    class HangingStore(InMemoryObjectStore):
+        def put_file(self, key: str, path: Path, *, content_type: str = OCTETS) -> StoredObject:
+            hold.wait(30)
+            return super().put_file(key, path, content_type=content_type)
+
+    store = HangingStore()
+    store.ensure_bucket()
+    (tmp_path / "a").write_bytes(b"late")
+    thread = threading.Thread(
+        target=upload, args=(store, "a", tmp_path / "a"), kwargs={"is_ours": lambda: True}
+    )
+    thread.start()
+    started = time.monotonic()
+    settle_uploads(0.2)
+    assert 0.1 < time.monotonic() - started < 5
+    hold.set()
+    thread.join()
 
 
 def test_work_that_hangs_is_left_behind_when_somebody_cancels() -> None:
