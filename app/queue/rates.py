@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -28,6 +29,7 @@ from app.queue.rates_here import WINDOW_S, Allowance, Here
 
 ASK_AGAIN_AFTER_S = 5.0
 MAX_KEPT = 10_000
+"""Of each kind of key."""
 NUM_CONNECTIONS = 16
 MISSES_OF_AN_OUTAGE = 3
 """So many answers that did not come in time, one after the other: this process may have been late itself."""
@@ -39,7 +41,7 @@ Answer = TypeVar("Answer")
 
 
 class Rates(Protocol):
-    """Counts. Used on one event loop; never raises."""
+    """Counts. Used on one event loop; never raises. Keys are `kind/name`: `failed/10.0.0.7`."""
 
     async def spend(self, key: str, per_minute: int) -> Allowance:
         """One more of `key`, of which there may be so many in any minute."""
@@ -85,7 +87,7 @@ class BrokerRates:
         self._outage = _Outage(on_outage, now_s)
         self._timeout_s = timeout_s
         self._now_s = now_s
-        self._here: dict[str, Here] = {}
+        self._here: dict[str, OrderedDict[str, Here]] = {}
 
     async def spend(self, key: str, per_minute: int) -> Allowance:
         here = self._known(key)
@@ -108,14 +110,13 @@ class BrokerRates:
         await self._pool.disconnect()
 
     def _known(self, key: str) -> Here:
-        if key not in self._here:
-            if len(self._here) >= MAX_KEPT:
-                now = self._now_s()
-                self._here = {name: here for name, here in self._here.items() if not here.is_idle(now)}
-            if len(self._here) >= MAX_KEPT:
-                self._here.clear()
-            self._here[key] = Here()
-        return self._here[key]
+        """Each kind by itself, so that strangers' addresses push no project out; what was used last stays."""
+        kept = self._here.setdefault(key.partition("/")[0], OrderedDict())
+        here = kept.setdefault(key, Here())
+        kept.move_to_end(key)
+        if len(kept) > MAX_KEPT:
+            kept.popitem(last=False)
+        return here
 
     async def _take(self, key: str, per_minute: int, here: Here) -> Allowance | None:
         """As many as the moment wants, or as are left; the first of them is taken."""

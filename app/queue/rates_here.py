@@ -98,11 +98,6 @@ class Here:
             reset_s=max(1, min(WINDOW_S, math.ceil(rest_s))),
         )
 
-    def is_idle(self, now: float) -> bool:
-        """Nothing would be lost with it."""
-        self._turn(now)
-        return not (self._num_waiting or self._permits or self._num_now or self._num_before)
-
     def _turn(self, now: float) -> None:
         window = int(now // WINDOW_S)
         if window != self._window:

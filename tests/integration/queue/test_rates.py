@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.queue.rates import BrokerRates, Rates
+from app.queue.rates import MAX_KEPT, BrokerRates, Rates
 from tests.fakes.rates import FakeRates
 
 Make = Callable[[], Rates]
@@ -74,6 +74,23 @@ def test_without_a_broker_a_process_counts_alone_and_it_is_told_once() -> None:
         assert not (await rates.look("k", 60)).is_allowed
         assert time.perf_counter() - started < 0.1, "it is not asked for a while"
         assert told == [None]
+        await rates.close()
+
+    asyncio.run(check())
+
+
+def test_no_crowd_of_strangers_gives_a_project_its_limit_again() -> None:
+    async def check() -> None:
+        rates = BrokerRates("redis://127.0.0.1:1/0", now_s=lambda: 0.0)  # one outage, one window
+        for _ in range(5):
+            await rates.spend("project/a", 5)
+        first, *others = (f"failed/{number}" for number in range(MAX_KEPT + 2))
+        await rates.spend(first, 1)
+        for address in others:
+            await rates.spend(address, 1)
+        assert not (await rates.spend("project/a", 5)).is_allowed
+        assert not (await rates.spend(others[1], 1)).is_allowed, "of the strangers the last are known"
+        assert sum(map(len, rates._here.values())) <= MAX_KEPT + 1
         await rates.close()
 
     asyncio.run(check())
