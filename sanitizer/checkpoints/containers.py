@@ -17,6 +17,7 @@ from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_header import read_header
+from sanitizer.checkpoints.tensor_calls import check_all
 from sanitizer.checkpoints.torch_names import (
     CONSTANTS_NAME,
     PICKLE_NAME,
@@ -157,10 +158,14 @@ def check_members(members: Mapping[str, Member]) -> None:
         raise _unknown_member(unknown, "which torch.save and torch.jit.save never write")
 
 
-def check_storages(members: Mapping[str, Member], read: Read) -> None:
-    """Every storage is one that the pickle mentions. Raises CheckpointRejected 'member_unknown'."""
+def check_rest(members: Mapping[str, Member], read: Read) -> None:
+    """What is not among the weights: tensors beside them, storages that data.pkl never mentions.
+
+    Raises CheckpointRejected 'tensor_call_malformed', 'not_a_tensor', 'member_unknown'.
+    """
+    keys = check_all(read, PICKLE_NAME)
     for name in members:
-        if name.startswith("data/") and name.removeprefix("data/") not in read.storage_keys:
+        if name.startswith("data/") and name.removeprefix("data/") not in keys:
             raise _unknown_member(name, "a storage that its pickle never mentions")
 
 
@@ -171,7 +176,10 @@ def _unknown_member(name: str, why: str) -> CheckpointRejected:
 def read_data_pkl(
     file: MappedFile, members: Mapping[str, Member], is_allowed: IsAllowed, *, has_instances: bool = False
 ) -> Read:
-    """data.pkl as inert data. Raises CheckpointRejected 'pickle_*', 'byte_order_unsupported'."""
+    """data.pkl as inert data; TorchScript's other pickles are only held to the same rules.
+
+    Raises CheckpointRejected 'pickle_*', 'byte_order_unsupported', of the others 'tensor_call_malformed'.
+    """
     order = members.get("byteorder")
     if order is not None and file.read(order.offset, min(order.size_bytes, 16)) != b"little":
         raise refusal(
@@ -182,7 +190,7 @@ def read_data_pkl(
         )
     read = _read_member(file, members[PICKLE_NAME], is_allowed, has_instances=has_instances)
     for name in _SIDE_PICKLES & members.keys():
-        _read_member(file, members[name], is_allowed, has_instances=has_instances)
+        check_all(_read_member(file, members[name], is_allowed, has_instances=has_instances), name)
     return read
 
 

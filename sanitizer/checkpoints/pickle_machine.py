@@ -61,7 +61,7 @@ def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instance
             raise malformed(member, f"breaks its stack: {name} finds nothing to work on") from None
     if len(machine.stack) != 1:
         raise malformed(member, f"leaves {len(machine.stack)} values at its end")
-    return Read(machine.stack[0], frozenset(machine.globals), frozenset(machine.storage_keys))
+    return Read(machine.stack[0], frozenset(machine.globals), tuple(machine.calls), tuple(machine.references))
 
 
 def walk(data: bytes, *, member: str, is_allowed: IsAllowed) -> None:
@@ -117,7 +117,8 @@ class _Machine:
     def __init__(self, member: str, is_allowed: IsAllowed, *, has_instances: bool) -> None:
         self.stack: list[Any] = []
         self.globals: set[Global] = set()
-        self.storage_keys: set[str] = set()
+        self.calls: list[Call] = []
+        self.references: list[PersistentId] = []
         self._memo: dict[int, Any] = {}
         self._member = member
         self._is_allowed = is_allowed
@@ -242,7 +243,8 @@ class _Machine:
         if function.path == "collections.OrderedDict" and not args:
             self.stack.append({})
         else:
-            self.stack.append(Call(function, args))
+            self.calls.append(Call(function, args))
+            self.stack.append(self.calls[-1])
 
     def _do_newobj(self, argument: None) -> None:
         args, cls = self._pop(), self._pop()
@@ -268,11 +270,8 @@ class _Machine:
             raise _BrokenError(f"sets the {_first_attribute(state)} of what has none")
 
     def _do_binpersid(self, argument: None) -> None:
-        value = self._pop()
-        # ("storage", type, key, device, number of elements)
-        if isinstance(value, tuple) and len(value) > 2 and isinstance(value[2], str):
-            self.storage_keys.add(value[2])
-        self.stack.append(PersistentId(value))
+        self.references.append(PersistentId(self._pop()))
+        self.stack.append(self.references[-1])
 
 
 _HAS_STATE = "numpy.dtype"  # its byte order comes by BUILD; nothing else that is stepped over has a state
@@ -285,9 +284,9 @@ def _first_attribute(state: Any) -> str:
 
 
 def _check_attributes(state: Any) -> None:
-    """A saved OrderedDict has one attribute, torch's `_metadata`, which is dropped."""
+    """A saved OrderedDict has one attribute, torch's `_metadata`, a table, which is dropped."""
     if not isinstance(state, dict):
         raise _BrokenError("sets slots of a table, which has none")
-    others = {key: None for key in state if key != "_metadata"}
+    others = {key: None for key, value in state.items() if key != "_metadata" or type(value) is not dict}
     if others:
         raise _BrokenError(f"sets the {_first_attribute(others)} of a table, which no saved state dict does")

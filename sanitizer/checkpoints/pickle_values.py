@@ -55,11 +55,12 @@ class OtherKey:
 
 @dataclass(eq=False)
 class Read:
-    """The root value, every global and every storage's key that the pickle mentions."""
+    """The root value; every global, call and reference to a storage, wherever in the pickle they are."""
 
     root: Any
     globals: frozenset[Global]
-    storage_keys: frozenset[str] = frozenset()
+    calls: tuple[Call, ...] = ()
+    references: tuple[PersistentId, ...] = ()
 
 
 IsAllowed = Callable[[Global], bool]

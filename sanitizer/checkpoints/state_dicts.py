@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sanitizer.checkpoints.containers import check_storages
+from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
@@ -43,7 +43,7 @@ def read_state_dict(archive: TorchArchive) -> StateDict:
         raise refusal("too_many_tensors", f"The file has {len(table)} tensors.", NO_CLIP)
     parts = {checked_name(name): archive.tensor(str(name), value) for name, value in table.items()}
     check_total(parts, archive.file.size_bytes)
-    check_storages(archive.members, read)
+    check_rest(archive.members, read)
     passed = sorted(found.path for found in read.globals if found.path in STEPPED_OVER)
     return StateDict(
         tensors=LazyTensors(parts, archive.file.release),

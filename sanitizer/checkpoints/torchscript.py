@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sanitizer.checkpoints.containers import check_storages
+from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.pickle_values import Instance
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
@@ -44,7 +44,7 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
             )
         parts[checked_name(name)] = archive.tensor(name, value)
     check_total(parts, archive.file.size_bytes)
-    check_storages(archive.members, read)
+    check_rest(archive.members, read)
     return LazyTensors(parts, archive.file.release)
 
 

@@ -1,0 +1,141 @@
+"""A pickle's tensors: calls of torch's two rebuild functions, taken apart and checked, and never made.
+
+Every argument has to be of the kind that torch.save writes. torch.load would hand the rest to the tensor:
+hooks that training calls, places to load it to, attributes. Free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sanitizer.checkpoints.limits import MAX_DIMS
+from sanitizer.checkpoints.pickle_values import Call, Global, PersistentId, Read
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.torch_names import REBUILD_PARAMETER, REBUILD_TENSOR, is_tensor_call
+from sanitizer.errors import CheckpointRejected
+
+_MAX_SIZE = 2**48
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a tensor's bytes are said to be: the name of torch's type, the member's key, elements."""
+
+    kind: str
+    key: str
+    num_elements: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor as a pickle describes it. Offset and stride count elements of the storage."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def view(name: str, value: Any) -> View:
+    """The tensor that `value`, a rebuild call, describes.
+
+    Raises CheckpointRejected: 'not_a_tensor', 'tensor_call_malformed'.
+    """
+    call = _unwrap_parameter(name, value)
+    if not isinstance(call, Call) or call.function.path != REBUILD_TENSOR:
+        raise refusal(
+            "not_a_tensor",
+            f"The value of '{excerpt(name)}' is no tensor.",
+            SAVE_AGAIN,
+            where=name,
+        )
+    if len(call.args) not in (6, 7):
+        raise malformed_call(name, f"it has {len(call.args)} arguments")
+    reference, offset, size, stride, requires_grad, hooks, *metadata = call.args
+    if not _is_size(offset):
+        raise malformed_call(name, f"it has an offset of {excerpt(offset, 40)}")
+    sizes, strides = _sizes(name, size, "size"), _sizes(name, stride, "stride")
+    if len(sizes) != len(strides):
+        raise malformed_call(name, f"it has {len(sizes)} sizes and {len(strides)} strides")
+    _check_extras(name, "it", requires_grad, hooks, *metadata)
+    return View(storage(name, reference), offset, sizes, strides)
+
+
+def storage(name: str, reference: Any) -> Storage:
+    """('storage', torch.XStorage, key, device, number of elements), checked.
+
+    Raises CheckpointRejected 'tensor_call_malformed'.
+    """
+    value = reference.value if isinstance(reference, PersistentId) else None
+    if not isinstance(value, tuple) or len(value) != 5 or value[0] != "storage":
+        raise malformed_call(name, "it has no storage")
+    _, cls, key, device, num_elements = value
+    if not isinstance(cls, Global) or cls.module != "torch" or not isinstance(key, str):
+        raise malformed_call(name, "its storage has no type or no key")
+    if not isinstance(device, str):
+        raise malformed_call(name, f"its storage is to be loaded to {excerpt(device, 40)}")
+    if not _is_size(num_elements):
+        raise malformed_call(name, f"its storage has {excerpt(num_elements, 40)} elements")
+    return Storage(cls.name, key, num_elements)
+
+
+def check_all(read: Read, member: str) -> set[str]:
+    """Hold every tensor and storage of a pickle, wherever it lies in it, to the same rules as the weights.
+
+    Returns the keys of the storages. Raises CheckpointRejected: 'not_a_tensor', 'tensor_call_malformed'.
+    """
+    for call in read.calls:
+        if is_tensor_call(call):
+            view(f"unnamed, in {member}", call)
+    return {storage(f"unnamed, in {member}", reference).key for reference in read.references}
+
+
+def malformed_call(name: str, why: str) -> CheckpointRejected:
+    """'tensor_call_malformed': the arguments are not those that torch writes."""
+    return refusal(
+        "tensor_call_malformed",
+        f"Tensor '{excerpt(name)}' is described in a way that torch.save never writes: {why}.",
+        SAVE_AGAIN,
+        where=name,
+    )
+
+
+def _unwrap_parameter(name: str, value: Any) -> Any:
+    """torch._utils._rebuild_parameter(tensor, requires_grad, hooks) → tensor."""
+    if not isinstance(value, Call) or value.function.path != REBUILD_PARAMETER:
+        return value
+    if len(value.args) != 3:
+        raise malformed_call(name, f"as a parameter it has {len(value.args)} arguments")
+    tensor, requires_grad, hooks = value.args
+    _check_extras(name, "as a parameter it", requires_grad, hooks)
+    return tensor
+
+
+def _check_extras(name: str, what: str, requires_grad: Any, hooks: Any, *metadata: Any) -> None:
+    """What stands behind the view: a truth value, and tables with nothing in them."""
+    if type(requires_grad) is not bool:
+        raise malformed_call(name, f"{what} wants gradients by {excerpt(requires_grad, 40)}")
+    if not _is_nothing(hooks):
+        raise malformed_call(name, f"{what} brings hooks along, {excerpt(hooks, 40)}")
+    if not all(map(_is_nothing, metadata)):
+        raise malformed_call(name, f"{what} brings metadata along")
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (type(value) is dict and not value)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MAX_SIZE
+
+
+def _sizes(name: str, value: Any, what: str) -> tuple[int, ...]:
+    if not isinstance(value, tuple):
+        raise malformed_call(name, f"its {what}s are no tuple")
+    if len(value) > MAX_DIMS:
+        raise malformed_call(name, f"it has {len(value)} dimensions")
+    for number in value:
+        if not _is_size(number):
+            raise malformed_call(name, f"it has a {what} of {excerpt(number, 40)}")
+    return value
