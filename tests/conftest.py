@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
+from tests.fixtures.buckets import own_bucket
 
 _NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
 _broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))
@@ -89,10 +90,8 @@ def broker_url(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def object_store(stack: Stack) -> Iterator[S3Store]:
     """An empty bucket that only this module uses."""
-    store = S3Store(stack.settings().storage, bucket=f"test-{secrets.token_hex(6)}")
-    store.ensure_bucket()
-    yield store
-    store.remove_bucket()
+    with own_bucket(stack.settings().storage, "test") as store:
+        yield store
 
 
 @pytest.fixture(scope="module")

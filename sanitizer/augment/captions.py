@@ -92,11 +92,6 @@ def delete(words: list[str], alpha: float, rng: np.random.Generator) -> list[str
     return [word for word, kept in zip(words, keep.tolist(), strict=True) if kept]
 
 
-def synonyms_of(word: str) -> list[str]:
-    """WordNet's single-word synonyms of a lower-case word; empty for a word it does not know."""
-    return _table().get(word, "").split()
-
-
 def _replaceable(words: list[str]) -> list[tuple[int, str, str]]:
     """(index, word without punctuation around it, its synonyms) of the words that can be replaced."""
     table = _table()

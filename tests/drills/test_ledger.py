@@ -26,6 +26,7 @@ from app.settings import DatasetSettings, Settings
 from app.storage.s3 import S3Store
 from drills.ledger import check
 from tests.drills.planted import ROWS, Clean, plain
+from tests.fixtures.buckets import own_bucket
 from tests.integration.worker.world import AUDIT, RECIPE, World
 from worker.sweeper import SweepOptions, sweep_once
 
@@ -35,10 +36,8 @@ SOMEWHERE_ELSE = "outputs/prj_nobody/job_nobody/attempt-1/model.safetensors"
 @pytest.fixture(scope="module")
 def data_store(stack: Stack) -> Iterator[S3Store]:
     """A customer's bucket: not ours, and not in the ledger."""
-    store = S3Store(stack.settings().storage, bucket=f"customer-{secrets.token_hex(6)}")
-    store.ensure_bucket()
-    yield store
-    store.remove_bucket()
+    with own_bucket(stack.settings().storage, "customer") as store:
+        yield store
 
 
 @pytest.fixture(scope="module")

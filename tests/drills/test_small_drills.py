@@ -5,7 +5,6 @@ The whole of them is `make drills`. Real tiny CLIP, real child, real servers.
 
 from __future__ import annotations
 
-import secrets
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +16,6 @@ import pytest
 from app.domain.states import JobKind
 from app.local.stack import Stack
 from app.settings import Settings
-from app.storage.s3 import S3Store
 from drills.crew import Crew
 from drills.kills import everything
 from drills.proxy import StoreProxy, Trouble
@@ -26,6 +24,7 @@ from drills.scene import Scene
 from drills.servers import cut_connections
 from drills.storm import Storm, weather
 from drills.worker_entry import Workers
+from tests.fixtures.buckets import own_bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -46,13 +45,11 @@ def scene(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Scene]:
     """Its workers reach the store through the proxy; who looks on does not."""
-    data = S3Store(stack.settings().storage, bucket=f"customer-{secrets.token_hex(6)}")
-    data.ensure_bucket()
     variables = service_environment | {"CLEANCLIP_STORAGE__ENDPOINT_URL": proxy.url}
-    scene = Scene(service_settings, variables, tmp_path_factory.mktemp("scene"), data.bucket)
-    yield scene
-    scene.close()
-    data.remove_bucket()
+    with own_bucket(stack.settings().storage, "customer") as data:
+        scene = Scene(service_settings, variables, tmp_path_factory.mktemp("scene"), data.bucket)
+        yield scene
+        scene.close()
 
 
 @pytest.fixture(scope="module")

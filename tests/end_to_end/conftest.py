@@ -28,6 +28,7 @@ from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import DECLARED, Subject
 from tests.fixtures import audited
 from tests.fixtures import checkpoints as files
+from tests.fixtures.buckets import own_bucket
 from tests.integration.api.service import MIB, tenant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,10 +49,8 @@ def own_database_url(stack: Stack, template_database: str) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def own_store(stack: Stack) -> Iterator[S3Store]:
-    store = S3Store(stack.settings().storage, bucket=f"live-{secrets.token_hex(6)}")
-    store.ensure_bucket()
-    yield store
-    store.remove_bucket()
+    with own_bucket(stack.settings().storage, "live") as store:
+        yield store
 
 
 @pytest.fixture(scope="package")
