@@ -11,7 +11,7 @@ import re
 
 from app.db.models.job import Job
 from app.db.session import Database
-from app.domain.object_keys import checkpoint_prefix, outputs_prefix, states_prefix
+from app.domain.object_keys import checkpoint_prefix, outputs_prefix, states_prefix, upload_key
 from app.domain.states import JobKind, JobState
 from app.storage.port import ObjectStore
 
@@ -24,8 +24,7 @@ def delete_needless_checkpoints(database: Database, store: ObjectStore) -> int:
     with database.unit_of_work() as unit:
         rows = unit.sweeping.needless_checkpoints(_BATCH)
     for row in rows:
-        if row.upload_object_key is not None:
-            store.delete(row.upload_object_key)
+        store.purge(upload_key(row.project_id, row.upload_id))
         store.delete_prefix(checkpoint_prefix(row.project_id, row.id))
         with database.unit_of_work() as unit:
             unit.sweeping.forget_checkpoint_objects(row.id)
@@ -33,14 +32,14 @@ def delete_needless_checkpoints(database: Database, store: ObjectStore) -> int:
 
 
 def delete_abandoned_uploads(database: Database, store: ObjectStore) -> int:
-    """Parts, and the object put together of them, of uploads that expired or were cancelled."""
+    """All that lies at the key of an upload that expired or was cancelled: parts of every attempt to send it,
+    also one that no row names because the API was killed in it, and the object put together of them."""
     with database.unit_of_work() as unit:
         unit.sweeping.expire_uploads(_BATCH)
     with database.unit_of_work() as unit:
         rows = unit.sweeping.abandoned_uploads(_BATCH)
     for row in rows:
-        store.abort_multipart(row.object_key, str(row.store_upload_id))
-        store.delete(row.object_key)
+        store.purge(upload_key(row.project_id, row.id))
         with database.unit_of_work() as unit:
             unit.sweeping.forget_store_upload(row.id)
     return len(rows)

@@ -14,7 +14,7 @@ from app.db.models.dataset import Dataset
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import SIDE_FILES, check_allowed, parse_reference
-from app.domain.object_keys import is_safe_name
+from app.domain.object_keys import is_safe_name, upload_key
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKind
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
@@ -95,9 +95,8 @@ def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
     upload = unit.uploads.get(job.project_id, checkpoint.upload_id)
     if checkpoint.upload_object_key is None:
         raise _gone("checkpoint")
-    wanted = Wanted(
-        bucket=None, key=checkpoint.upload_object_key, path=UPLOAD_PATH, size_bytes=checkpoint.size_bytes
-    )
+    key = upload_key(job.project_id, checkpoint.upload_id)
+    wanted = Wanted(bucket=None, key=key, path=UPLOAD_PATH, size_bytes=checkpoint.size_bytes)
     facts = {
         "filename": checkpoint.filename,
         "declared": checkpoint.declared,

@@ -16,7 +16,7 @@ from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.api.ports import Ports, PortsDep
 from app.db.models.upload import Upload
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, NotFound
 from app.domain.states import UploadPurpose, UploadState
 from app.logs import get_logger
 from app.schemas.deletions import DeletionOut
@@ -38,6 +38,8 @@ from sanitizer.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 log = get_logger(__name__)
+_GIVEN_UP = {"upload_state_conflict", "upload_not_found"}
+"""Refusals of an upload that was cancelled, expired or deleted while it was put together."""
 
 
 @router.post(
@@ -216,8 +218,8 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
                 return answer
             row, job = uploads.finish(unit, caller, upload.id, sha256=sha256)
             answer = once.keep(unit, UploadOut.of(row), status=200)
-    except Conflict as refusal:
-        if refusal.code == "upload_state_conflict":  # cancelled or expired while it was put together
+    except (Conflict, NotFound) as refusal:
+        if refusal.code in _GIVEN_UP:
             uploads.discard(ports.store, upload)
         raise
     ports.hint(job)

@@ -256,7 +256,5 @@ def cancel(unit: UnitOfWork, caller: Caller, upload_id: str) -> Upload:
 
 
 def discard(store: ObjectStore, upload: Upload) -> None:
-    """Remove the bytes of an upload that was given up, parts and object alike."""
-    if upload.store_upload_id is not None:
-        store.abort_multipart(upload.object_key, upload.store_upload_id)
-    store.delete(upload.object_key)
+    """Remove the bytes of an upload that was given up: the object, and parts of every attempt to send it."""
+    store.purge(upload.object_key)

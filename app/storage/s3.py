@@ -279,6 +279,8 @@ class S3Store:
     def purge(self, place: str, *, max_objects: int | None = None) -> bool:
         folder = place.removesuffix("/")
         checked_key(folder)
+        for key, upload_id in self.list_unfinished(place):  # first: none is completed behind our back
+            self.abort_multipart(key, upload_id)
         if place == folder:
             self.delete(place)
         else:
@@ -287,8 +289,6 @@ class S3Store:
             if max_objects is not None and len(keys) >= max_objects:
                 return False
         self._delete_versions(place)
-        for key, upload_id in self.list_unfinished(place):
-            self.abort_multipart(key, upload_id)
         return True
 
     def _delete_versions(self, place: str) -> None:

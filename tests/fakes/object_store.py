@@ -182,14 +182,12 @@ class InMemoryObjectStore:
 
     def purge(self, place: str, *, max_objects: int | None = None) -> bool:
         checked_key(place.removesuffix("/"))
+        for key, upload_id in self.list_unfinished(place):
+            self.abort_multipart(key, upload_id)
         found = [stored.key for stored in self.list_prefix(place)][:max_objects]
         for key in found:
             self.delete(key)
-        if max_objects is not None and place.endswith("/") and len(found) >= max_objects:
-            return False
-        for key, upload_id in self.list_unfinished(place):
-            self.abort_multipart(key, upload_id)
-        return True
+        return max_objects is None or not place.endswith("/") or len(found) < max_objects
 
     def presign_get(self, key: str, *, expires_s: int, filename: str, content_type: str = OCTETS) -> str:
         checked_expiry(expires_s, MAX_DOWNLOAD_URL_S)

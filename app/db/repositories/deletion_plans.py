@@ -1,4 +1,7 @@
-"""What lies where of a thing that is to be deleted, and whether it can go yet. Reads only."""
+"""What lies where of a thing that is to be deleted, and whether it can go yet.
+
+Writes one thing: shards that go with their last data set can become no other from the plan on.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from app.domain.object_keys import (
     outputs_prefix,
     project_prefixes,
     states_prefix,
+    upload_key,
 )
 from app.domain.states import TERMINAL
 
@@ -104,14 +108,14 @@ class PlanRepository:
         row = self._find(Checkpoint, deletion.project_id, deletion.subject_id)
         if row is None:
             return DeletionPlan(places=(), digests=())
-        upload = self._find(Upload, row.project_id, row.upload_id)
+        upload = upload_key(row.project_id, row.upload_id)
         inspection = (
             _places_of_job(row.project_id, row.inspect_job_id) if row.inspect_job_id is not None else ()
         )
         came_in = [{"name": row.filename, "sha256": row.sha256, "size_bytes": row.size_bytes}]
         produced = self._digests(row.project_id, Artifact.job_id == row.inspect_job_id)
         return DeletionPlan(
-            places=(checkpoint_prefix(row.project_id, row.id), *_place_of(upload), *inspection),
+            places=(checkpoint_prefix(row.project_id, row.id), upload, *inspection),
             digests=(*(came_in if row.sha256 else []), *produced),
         )
 
@@ -123,13 +127,23 @@ class PlanRepository:
         if row.validate_job_id is not None:
             places.extend(_places_of_job(row.project_id, row.validate_job_id))
         digests: list[dict[str, Any]] = []
-        if row.upload_id is not None and self._is_only_user(row):
-            places.extend(_place_of(self._find(Upload, row.project_id, row.upload_id)))
+        if row.upload_id is not None and self._takes_its_upload_along(row):
+            places.append(upload_key(row.project_id, row.upload_id))
             digests = [
                 {name: file.get(name) for name in ("name", "sha256", "size_bytes")}
                 for file in row.files or []
             ]
         return DeletionPlan(places=tuple(places), digests=tuple(digests))
+
+    def _takes_its_upload_along(self, row: Dataset) -> bool:
+        """Whether no other data set uses it; it is then marked, under the lock that making one takes."""
+        query = select(Upload).where(Upload.project_id == row.project_id, Upload.id == row.upload_id)
+        upload = self._session.scalars(query.with_for_update()).one_or_none()
+        if not self._is_only_user(row):  # asked after the lock was had
+            return False
+        if upload is not None and upload.deleted_at is None:
+            upload.deleted_at = func.now()
+        return True
 
     def _is_only_user(self, row: Dataset) -> bool:
         others = select(Dataset.id).where(
@@ -142,7 +156,8 @@ class PlanRepository:
 
     def _plan_upload(self, deletion: Deletion) -> DeletionPlan:
         row = self._find(Upload, deletion.project_id, deletion.subject_id)
-        return DeletionPlan(places=_place_of(row), digests=())
+        places = () if row is None else (upload_key(row.project_id, row.id),)
+        return DeletionPlan(places=places, digests=())
 
     def _plan_project(self, deletion: Deletion) -> DeletionPlan:
         if deletion.subject_id != deletion.project_id:
@@ -159,10 +174,6 @@ class PlanRepository:
     def _find(self, table: type[Row], project_id: str, id: str) -> Row | None:  # noqa: A002
         query = select(table).where(table.project_id == project_id, table.id == id)
         return self._session.scalars(query).one_or_none()
-
-
-def _place_of(upload: Upload | None) -> tuple[str, ...]:
-    return () if upload is None else (upload.object_key,)
 
 
 def _places_of_job(project_id: str, job_id: str) -> tuple[str, ...]:

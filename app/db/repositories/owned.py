@@ -54,6 +54,20 @@ class OwnedRepository(Generic[Row]):
         return page_of(self._session, self.model, project_id, after, limit, *conditions)
 
 
+def lock_those(
+    session: Session, model: type[Any], limit: int, *conditions: ColumnElement[bool]
+) -> Sequence[Any]:
+    """At most `limit` rows that fulfil the conditions while they are locked; those locked elsewhere are left.
+
+    A statement sees other tables as they were when it began, also where it locks: what was committed while it
+    looked (a data set made of the upload, a job that reads the checkpoint) is seen by a second one only.
+    """
+    found = select(model.id).where(*conditions).limit(limit).with_for_update(skip_locked=True)
+    ids = session.scalars(found).all()
+    still = select(model).where(model.id.in_(ids), *conditions).execution_options(populate_existing=True)
+    return session.scalars(still).all()
+
+
 def page_of(
     session: Session,
     model: type[Any],

@@ -16,6 +16,7 @@ from app.db.models.job import Job
 from app.db.repositories.audit import AuditRepository
 from app.db.repositories.deletions import DeletionRepository
 from app.db.repositories.job_changes import seconds
+from app.db.repositories.owned import lock_those
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.states import PUBLIC_KINDS, TERMINAL, CheckpointState, DatasetState
 
@@ -42,20 +43,17 @@ class RetentionRepository:
         has_files = select(Artifact.id).where(
             Artifact.job_id == Job.id, Artifact.created_at < _before(older_than_days)
         )
-        query = (
-            select(Job)
-            .where(
-                Job.kind.in_(PUBLIC_KINDS),
-                Job.state.in_(TERMINAL),
-                Job.finished_at < _before(older_than_days),
-                Job.deleted_at.is_(None),
-                has_files.exists(),
-                ~is_asked.exists(),
-            )
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+        jobs = lock_those(
+            self._session,
+            Job,
+            limit,
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.state.in_(TERMINAL),
+            Job.finished_at < _before(older_than_days),
+            Job.deleted_at.is_(None),
+            has_files.exists(),
+            ~is_asked.exists(),
         )
-        jobs = self._session.scalars(query).all()
         for job in jobs:
             self._ask(job.project_id, DeletionSubject.JOB_OUTPUTS, job.id)
         return len(jobs)
@@ -90,8 +88,7 @@ class RetentionRepository:
         return self._kept(Dataset, limit, ~used.exists(), *conditions)
 
     def _kept(self, table: type[Kept], limit: int, *conditions: ColumnElement[bool]) -> Sequence[Kept]:
-        query = select(table).where(table.deleted_at.is_(None), *conditions).limit(limit)
-        return self._session.scalars(query.with_for_update(skip_locked=True)).all()
+        return lock_those(self._session, table, limit, table.deleted_at.is_(None), *conditions)
 
     def _end(self, checkpoints: Sequence[Checkpoint], datasets: Sequence[Dataset]) -> int:
         for checkpoint in checkpoints:

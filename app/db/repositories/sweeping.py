@@ -16,6 +16,7 @@ from app.db.models.job import Job
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.upload import Upload
 from app.db.repositories.job_changes import announce, cancel, fail, move, seconds
+from app.db.repositories.owned import lock_those
 from app.domain.states import (
     LEASED,
     TERMINAL,
@@ -114,16 +115,13 @@ class SweepRepository:
         is_unused_data = and_(
             Upload.state == UploadState.COMPLETED, Upload.purpose == UploadPurpose.DATASET, ~is_used
         )
-        query = (
-            select(Upload)
-            .where(
-                or_(Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING]), is_unused_data),
-                Upload.expires_at < func.clock_timestamp(),
-            )
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+        uploads = lock_those(
+            self._session,
+            Upload,
+            limit,
+            or_(Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING]), is_unused_data),
+            Upload.expires_at < func.clock_timestamp(),
         )
-        uploads = self._session.scalars(query).all()
         for upload in uploads:
             upload.state = UploadState.EXPIRED
         self._session.flush()

@@ -248,20 +248,32 @@ def test_a_key_of_another_request_leaves_the_parts_where_they_are(api: httpx.Cli
     assert len(api.get(here).json()["stored_parts"]) == upload["num_parts"]
 
 
-def test_an_upload_cancelled_while_it_is_put_together_leaves_no_object(
-    service: Service, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ("state = 'cancelled'", (409, "upload_state_conflict")),
+        ("state = 'cancelled', deleted_at = now()", (404, "upload_not_found")),
+    ],
+    ids=["cancelled", "deleted"],
+)
+def test_an_upload_given_up_while_it_is_put_together_leaves_no_object(
+    service: Service,
+    api: httpx.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    refusal: tuple[int, str],
 ) -> None:
     upload = create(api)
     send_parts(upload, CONTENT)
     store = service.ports.store
     real = store.complete_multipart
 
-    def cancelled_meanwhile(*args: Any, **kwargs: Any) -> Any:
-        service.execute("UPDATE uploads SET state = 'cancelled' WHERE id = :id", id=upload["id"])
+    def given_up_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        service.execute(f"UPDATE uploads SET {change} WHERE id = :id", id=upload["id"])
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(store, "complete_multipart", cancelled_meanwhile)
-    refused(api.post(f"/v1/uploads/{upload['id']}/complete"), 409, "upload_state_conflict")
+    monkeypatch.setattr(store, "complete_multipart", given_up_meanwhile)
+    refused(api.post(f"/v1/uploads/{upload['id']}/complete"), *refusal)
     assert not [stored.key for stored in service.store.list_prefix("") if upload["id"] in stored.key]
 
 
@@ -295,6 +307,20 @@ def test_a_file_larger_than_the_service_takes_is_refused(service: Service, api: 
     with service.nothing_left_behind():
         answer = api.post("/v1/uploads", json=ANNOUNCED | {"size_bytes": 2**40})
         refused(answer, 413, "upload_too_large", "/size_bytes")
+
+
+@pytest.mark.parametrize("action", ["complete", "cancel"])
+def test_parts_that_no_row_names_go_with_the_upload_that_they_were_sent_for(
+    service: Service, api: httpx.Client, action: str
+) -> None:
+    """As a process that is killed in `PUT …/content` leaves them."""
+    before = service.multipart_keys()
+    upload = create(api)
+    send_parts(upload, CONTENT)
+    key = f"uploads/{service.ours.project_id}/{upload['id']}"
+    service.store.upload_part(key, service.store.create_multipart(key), 1, bytes(5 * MIB))
+    assert api.post(f"/v1/uploads/{upload['id']}/{action}").status_code == 200
+    assert service.multipart_keys() == before
 
 
 @pytest.mark.parametrize("call", ["get", "parts", "content", "complete", "cancel"])

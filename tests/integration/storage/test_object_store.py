@@ -195,6 +195,26 @@ def test_purging_can_stop_after_so_many_and_go_on(store: ObjectStore, prefix: st
     assert store.list_unfinished(f"{prefix}job/") == []
 
 
+@pytest.mark.parametrize("place", ["job/", "job/half"])
+def test_purging_ends_uploads_first_so_that_none_is_completed_behind_its_back(
+    store: ObjectStore, prefix: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"{prefix}job/half"
+    store.put_bytes(key, b"1")
+    begun = store.create_multipart(key)
+    part = store.upload_part(key, begun, 1, b"late")
+    abort = store.abort_multipart
+
+    def complete_first(*_: str) -> None:
+        store.delete(key)
+        store.complete_multipart(key, begun, [part], size_bytes=4)
+        abort(key, begun)
+
+    monkeypatch.setattr(store, "abort_multipart", complete_first)
+    store.purge(f"{prefix}{place}")
+    assert list(store.list_prefix(prefix)) == []
+
+
 def test_purging_takes_old_versions_too(object_store: S3Store, stack: Stack, prefix: str) -> None:
     """Where an operator has turned versioning on."""
     settings = stack.settings().storage

@@ -18,6 +18,8 @@ from app.domain.errors import NotFound
 from app.domain.ids import new_id
 from app.domain.object_keys import output_attempt_prefix, project_prefixes, state_prefix
 from app.domain.states import DatasetKind, JobState, UploadPurpose
+from app.services import datasets
+from app.services.api_keys import Caller
 from app.settings import RetentionSettings
 from app.storage.errors import StoreUnavailable
 from tests.integration.worker.world import World
@@ -193,6 +195,31 @@ def test_shards_go_with_the_last_data_set_that_is_made_of_them(world: World) -> 
     sweep(world)
     assert receipt(world, second).num_objects == 1
     assert world.keys(upload.object_key) == []
+
+
+def test_of_shards_that_are_on_their_way_out_no_data_set_can_be_made(world: World) -> None:
+    upload = world.upload(b"shard", purpose=UploadPurpose.DATASET)
+    dataset, job = world.dataset(DatasetKind.PAIRS, {}, uri=None, upload_id=upload.id)
+    with world.hands.unit_of_work() as unit:
+        unit.jobs.request_cancel(world.project_id, job.id)
+    ask(world, DeletionSubject.DATASET, dataset.id)
+    refused: list[str] = []
+
+    class Slow:
+        """Between the plan and the first object there is time for a request."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def purge(self, place: str, *, max_objects: int | None = None) -> bool:
+            if not refused:
+                with pytest.raises(NotFound) as error, world.hands.unit_of_work() as unit:
+                    datasets.create(unit, _caller(world), _made_of(upload.id))
+                refused.append(error.value.code)
+            return world.store.purge(place, max_objects=max_objects)
+
+    sweep(world, Slow())
+    assert refused == ["upload_not_found"]
 
 
 def test_nothing_goes_while_a_worker_that_lost_its_lease_may_still_be_writing(
@@ -386,6 +413,23 @@ def _ask_for_nothing(world: World) -> str:
             world.project_id, DeletionSubject.UPLOAD, new_id("upl"), reason=DeletionReason.REQUESTED
         )
     return row.id
+
+
+def _caller(world: World) -> Caller:
+    return Caller(
+        project_id=world.project_id, key_id="key_x", scopes=frozenset(), request_id="req_x", remote_addr=None
+    )
+
+
+def _made_of(upload_id: str) -> datasets.Registration:
+    return datasets.Registration(
+        kind=DatasetKind.PAIRS,
+        uri=None,
+        upload_id=upload_id,
+        class_names=None,
+        templates=None,
+        max_skipped_share=0.01,
+    )
 
 
 def _validate_job(world: World, dataset_id: str) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
 from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.upload import Upload
-from app.db.session import Database
+from app.db.roles import Role
+from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.object_keys import output_attempt_prefix, state_prefix, upload_key
 from app.domain.states import CheckpointState, DatasetKind, JobKind, JobState, UploadPurpose, UploadState
 from app.storage.errors import ObjectNotFound, StoreUnavailable, UploadNotFound
 from tests.integration.worker.world import World
+from worker.cleanup import delete_abandoned_uploads
 from worker.sweeper import SWEEP_LOCK, SweepOptions, SweepReport, sweep_once
 
 NOW = SweepOptions(hint_again_after_s=0, leftovers_after_s=0, failed_leftovers_after_s=0)
@@ -124,7 +128,10 @@ def test_no_more_hints_are_sent_while_more_than_enough_wait(world: World) -> Non
 def test_an_expired_upload_loses_its_parts_and_an_open_one_does_not(world: World) -> None:
     expired = _open_upload(world, expires_at=PAST)
     fresh = _open_upload(world, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    unnamed = world.store.create_multipart(expired.object_key)  # as an API killed in a PUT leaves it
+    world.store.upload_part(expired.object_key, unnamed, 1, b"part")
     sweep(world)
+    assert world.store.list_unfinished(expired.object_key) == []
     with world.hands.unit_of_work() as unit:
         assert unit.uploads.get(world.project_id, expired.id).state is UploadState.EXPIRED
         assert unit.uploads.get(world.project_id, fresh.id).state is UploadState.OPEN
@@ -147,6 +154,42 @@ def test_uploaded_shards_stay_while_a_data_set_lives_and_go_once_none_does(world
     sweep(world)
     with pytest.raises(ObjectNotFound):
         world.store.head(used.object_key)
+
+
+def test_shards_stay_where_a_data_set_is_made_of_them_while_the_sweeper_looks(
+    world: World, database_url: str
+) -> None:
+    """A statement that began before the data set was committed does not see it, also where it locks."""
+    upload = _complete_shards(world, expires_at=PAST)
+    worker = build_engine(database_url, role=Role.WORKER)
+    watch = build_engine(database_url)
+
+    @event.listens_for(worker, "before_cursor_execute", retval=True)
+    def look_slowly(_: Any, __: Any, statement: str, values: Any, *___: Any) -> tuple[str, Any]:
+        if "SKIP LOCKED" in statement and "FROM uploads" in statement:
+            slow = f"CASE uploads.id WHEN '{upload.id}' THEN pg_sleep(0.6) IS NOT NULL ELSE true END"
+            statement = statement.replace("WHERE", f"WHERE {slow} AND", 1)
+        return statement, values
+
+    def register() -> None:
+        with watch.connect() as connection:
+            while not connection.scalar(text(_ASLEEP)):
+                connection.rollback()
+        world.dataset(DatasetKind.PAIRS, {}, uri=None, upload_id=upload.id)
+
+    with ThreadPoolExecutor(1) as threads:
+        registered = threads.submit(register)
+        delete_abandoned_uploads(Database(worker), world.store)
+        registered.result()
+    for engine in (worker, watch):
+        engine.dispose()
+    with world.hands.unit_of_work() as unit:
+        assert unit.uploads.get(world.project_id, upload.id).state is UploadState.COMPLETED
+    assert world.store.head(upload.object_key).size_bytes == 4
+
+
+_ASLEEP = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'PgSleep'"""
 
 
 def test_outputs_of_losers_and_states_of_ended_jobs_are_removed_and_the_winner_stays(world: World) -> None:
