@@ -23,7 +23,7 @@ from app.api.ports import PortsDep
 from app.domain.states import DatasetKind, DatasetState
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage
 from app.schemas.deletions import DeletionOut
-from app.services import datasets, deletions
+from app.services import datasets, deletions, quotas
 from app.services.datasets import Registration
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -55,6 +55,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
+        quotas.check_place(unit, caller.project_id, ports.settings.quotas)
         row, job = datasets.create(unit, caller, wanted)
         headers = {"Location": f"/v1/datasets/{row.id}", "Retry-After": str(POLL_AFTER_S)}
         answer = once.keep(unit, DatasetOut.of(row), status=202, headers=headers)

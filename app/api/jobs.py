@@ -149,6 +149,18 @@ def _act(ports: Ports, caller: Caller, once: Once, action: Action, job_id: str) 
     return answer
 
 
+def _queueing(ports: Ports, action: Action) -> Action:
+    """The same, with a place in the queue, as a new job needs one."""
+
+    def act(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+        unit.quotas.hold(caller.project_id)
+        job = action(unit, caller, job_id)
+        quotas.check_queued(unit, caller.project_id, ports.settings.quotas, job)
+        return job
+
+    return act
+
+
 @router.post(
     "/{job_id}/cancel",
     operation_id="cancel_job",
@@ -185,7 +197,7 @@ def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
 )
 def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """It goes on from the saved state and ends as if it had never stopped."""
-    return _act(ports, caller, once, jobs.resume, job_id)
+    return _act(ports, caller, once, _queueing(ports, jobs.resume), job_id)
 
 
 @router.post(
@@ -198,7 +210,7 @@ def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 )
 def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """With all its attempts again, from its last saved state if there is one."""
-    return _act(ports, caller, once, jobs.retry, job_id)
+    return _act(ports, caller, once, _queueing(ports, jobs.retry), job_id)
 
 
 @router.delete(

@@ -200,6 +200,8 @@ def complete_upload(
         if (answer := once.glance(unit, caller)) is not None:
             return answer
         upload = unit.uploads.get(caller.project_id, upload_id)
+        if upload.purpose is UploadPurpose.CHECKPOINT and upload.state is UploadState.OPEN:
+            quotas.check_place(unit, caller.project_id, ports.settings.quotas)  # while its parts are parts
     uploads.check_digest(upload, sha256)
     if upload.state is not UploadState.COMPLETED:
         claimed = None if body is None or body.parts is None else body.parts
@@ -216,7 +218,9 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
         with ports.database.unit_of_work(caller.project_id) as unit:
             if (answer := once.seen(unit, caller)) is not None:
                 return answer
+            unit.quotas.hold(caller.project_id)
             row, job = uploads.finish(unit, caller, upload.id, sha256=sha256)
+            quotas.check_queued(unit, caller.project_id, ports.settings.quotas, job)
             answer = once.keep(unit, UploadOut.of(row), status=200)
     except (Conflict, NotFound) as refusal:
         if refusal.code in _GIVEN_UP:

@@ -1,14 +1,18 @@
 """Quotas: what a project may use, and the refusal of what would be more. Counting is race-safe.
 
-Running jobs are not refused but wait: their quota is held where a worker claims (app.db.repositories.claims).
-The request rate is counted before any of this (app.api.rates).
+Whatever puts a job into the queue needs a place there: a new job, one that is resumed or retried, a data set
+for its validation, an upload for its inspection. Running jobs are not refused but wait: their quota is held
+where a worker claims (app.db.repositories.claims). The request rate is counted before any of this
+(app.api.rates).
 """
 
 from __future__ import annotations
 
+from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import QuotaExceeded
 from app.domain.quotas import QuotaLimits, QuotaName, QuotaUse, Usage
+from app.domain.states import JobState
 from app.settings import QuotaSettings
 
 _TRY_AGAIN_AFTER_S = 60
@@ -37,22 +41,35 @@ def usage_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> Usag
 
 
 def check_new_job(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> None:
+    """Raise QuotaExceeded unless one more may be ordered; holds the place until the transaction ends."""
+    check_place(unit, project_id, defaults)
+    limits = limits_of(unit, project_id, defaults)
+    stored = unit.quotas.stored_bytes(project_id)
+    if stored >= limits.stored_bytes:
+        raise _full(limits.stored_bytes, stored, 0)
+
+
+def check_place(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> None:
     """Raise QuotaExceeded unless one more job may wait; holds the place until the transaction ends."""
     unit.quotas.hold(project_id)
-    limits = limits_of(unit, project_id, defaults)
-    current = unit.quotas.num_waiting(project_id)
+    _check_waiting(unit.quotas.num_waiting(project_id), limits_of(unit, project_id, defaults))
+
+
+def check_queued(unit: UnitOfWork, project_id: str, defaults: QuotaSettings, job: Job | None) -> None:
+    """As `check_place`, after what may have queued the job; `unit.quotas.hold` came before it."""
+    if job is not None and job.state is JobState.QUEUED:
+        _check_waiting(unit.quotas.num_waiting(project_id) - 1, limits_of(unit, project_id, defaults))
+
+
+def _check_waiting(current: int, limits: QuotaLimits) -> None:
     if current >= limits.waiting_jobs:
-        use = QuotaUse(name=QuotaName.WAITING_JOBS, limit=limits.waiting_jobs, current=current)
         raise QuotaExceeded(
             "quota_exceeded",
             f"{current} jobs of the project wait already; {limits.waiting_jobs} may.",
             "Wait until some have begun, or cancel some; the operator can give the project more.",
             retry_after_s=_TRY_AGAIN_AFTER_S,
-            quota=use,
+            quota=QuotaUse(name=QuotaName.WAITING_JOBS, limit=limits.waiting_jobs, current=current),
         )
-    stored = unit.quotas.stored_bytes(project_id)
-    if stored >= limits.stored_bytes:
-        raise _full(limits.stored_bytes, stored, 0)
 
 
 def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, defaults: QuotaSettings) -> None:

@@ -6,6 +6,8 @@ counts for the project, so that two requests cannot both take the last place.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
@@ -15,7 +17,7 @@ from app.db.models.job import Job
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.upload import Upload
 from app.db.repositories.advisory_locks import hold
-from app.domain.states import LEASED, PUBLIC_KINDS, JobState, UploadPurpose, UploadState
+from app.domain.states import LEASED, PUBLIC_KINDS, JobKind, JobState, UploadPurpose, UploadState
 
 QUOTA_LOCK = 7_263_004
 
@@ -39,18 +41,18 @@ class QuotaRepository:
         hold(self._session, QUOTA_LOCK, project_id)
 
     def num_waiting(self, project_id: str) -> int:
-        """Customers' jobs that wait for a worker."""
-        return self._count(Job.state == JobState.QUEUED, project_id)
+        """Jobs that wait for a worker, inspections and validations, too."""
+        return self._count(Job.state == JobState.QUEUED, project_id, kinds=tuple(JobKind))
 
     def num_running(self, project_id: str) -> int:
         """Customers' jobs that a worker holds."""
-        return self._count(Job.state.in_(LEASED), project_id)
+        return self._count(Job.state.in_(LEASED), project_id, kinds=PUBLIC_KINDS)
 
-    def _count(self, condition: ColumnElement[bool], project_id: str) -> int:
+    def _count(self, condition: ColumnElement[bool], project_id: str, *, kinds: Collection[JobKind]) -> int:
         query = (
             select(func.count())
             .select_from(Job)
-            .where(Job.kind.in_(PUBLIC_KINDS), Job.project_id == project_id, condition)
+            .where(Job.kind.in_(kinds), Job.project_id == project_id, condition)
         )
         return int(self._session.scalar(query) or 0)
 

@@ -13,7 +13,7 @@ import pytest
 
 from app.db.models.project_quota import ProjectQuota
 from app.domain.ids import new_id
-from app.domain.states import DatasetKind
+from app.domain.states import DatasetKind, JobState
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes.job_publisher import FakeJobPublisher
@@ -95,6 +95,58 @@ def test_more_waiting_jobs_than_the_quota_are_refused_also_when_two_come_at_once
     with service.nothing_left_behind():
         problem = refused(fresh.http.post("/v1/jobs", json=body), 429, "quota_exceeded")
     assert problem["quota"] == {"name": "waiting_jobs", "limit": 3, "current": 3, "wanted": 1}
+
+
+def test_a_job_that_is_resumed_or_retried_needs_a_place_as_a_new_one_does(
+    service: Service, fresh: Tenant
+) -> None:
+    limit(service, fresh, waiting_jobs=1)
+    body = order(service, fresh)
+    paused, failed = (create_and_pause(fresh, body) for _ in range(2))
+    service.set_job(failed, JobState.FAILED, error='{"code": "child_crashed", "message": "it ended"}')
+    waiting = fresh.http.post("/v1/jobs", json=body).json()["id"]
+    for path in (f"{paused}/resume", f"{failed}/retry"):
+        with service.nothing_left_behind():
+            problem = refused(fresh.http.post(f"/v1/jobs/{path}"), 429, "quota_exceeded")
+        assert problem["quota"] == {"name": "waiting_jobs", "limit": 1, "current": 1, "wanted": 1}
+    service.execute(
+        "UPDATE jobs SET pause_requested_at = now(), state = 'running' WHERE id = :id", id=waiting
+    )
+    assert fresh.http.post(f"/v1/jobs/{paused}/resume").status_code == 202
+    assert fresh.http.post(f"/v1/jobs/{waiting}/resume").status_code == 202, "it runs, and needs no place"
+
+
+def create_and_pause(to: Tenant, body: dict[str, Any]) -> str:
+    job_id = str(to.http.post("/v1/jobs", json=body).json()["id"])
+    assert to.http.post(f"/v1/jobs/{job_id}/pause").status_code == 202
+    return job_id
+
+
+def test_validations_and_inspections_wait_as_any_job_and_need_a_place(
+    service: Service, fresh: Tenant
+) -> None:
+    limit(service, fresh, waiting_jobs=1)
+    shards, upload, late = (sent(fresh, purpose) for purpose in ("dataset", "checkpoint", "checkpoint"))
+    assert fresh.http.post(f"/v1/uploads/{shards}/complete").status_code == 200, "shards wait for nothing yet"
+    body = {"kind": "pairs", "upload_id": shards}
+    assert fresh.http.post(f"/v1/uploads/{upload}/complete").status_code == 200
+    assert fresh.http.post(f"/v1/uploads/{upload}/complete").status_code == 200, "again, and nothing is new"
+    with service.nothing_left_behind():
+        refused(fresh.http.post("/v1/datasets", json=body), 429, "quota_exceeded")
+        refused(fresh.http.post(f"/v1/uploads/{late}/complete"), 429, "quota_exceeded")
+    assert fresh.http.get("/v1/usage").json()["waiting_jobs"] == {"limit": 1, "current": 1}
+    service.execute("UPDATE jobs SET state = 'running' WHERE project_id = :project", project=fresh.project_id)
+    assert fresh.http.post("/v1/datasets", json=body).status_code == 202
+    refused(fresh.http.post("/v1/jobs", json=order(service, fresh)), 429, "quota_exceeded")
+    limit(service, fresh, waiting_jobs=2)
+    assert fresh.http.post(f"/v1/uploads/{late}/complete").status_code == 200, "its parts are still there"
+
+
+def sent(to: Tenant, purpose: str) -> str:
+    """The id of an open upload whose bytes are all there."""
+    upload = to.http.post("/v1/uploads", json={"filename": "x", "size_bytes": 3, "purpose": purpose}).json()
+    assert to.http.put(f"/v1/uploads/{upload['id']}/content", content=b"abc").status_code == 200
+    return str(upload["id"])
 
 
 def test_bytes_in_flight_are_the_declared_sizes_of_open_uploads(service: Service, fresh: Tenant) -> None:
