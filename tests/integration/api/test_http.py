@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import StreamingResponse
+from starlette.types import Message
 
 from app.api.metrics import Metrics
 from app.api.middleware import RequestMiddleware
@@ -124,21 +126,19 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 
 
 def test_a_client_that_takes_nothing_of_its_answer_is_dropped(service_log: io.StringIO) -> None:
-    async def answers(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        while True:
-            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+    report = StreamingResponse(itertools.repeat(b"more"))
 
     async def to_nobody(message: Message) -> None:
         if message["type"] == "http.response.body":
             await asyncio.Event().wait()
 
     async def nothing() -> Message:
+        await asyncio.Event().wait()
         raise AssertionError
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     metrics = Metrics(dict)
-    asyncio.run(RequestMiddleware(answers, metrics, send_timeout_s=0.05)(scope, nothing, to_nobody))
+    asyncio.run(RequestMiddleware(report, metrics, send_timeout_s=0.05)(scope, nothing, to_nobody))
     assert b"requests_in_flight 0.0" in metrics.render()
     assert "slow_reader_dropped" in service_log.getvalue()
 
