@@ -133,9 +133,11 @@ class WorkerSettings(Group):
     child_memory_bytes: PositiveInt | None = 32 * GIB
     """Address space of the child process. Not applied on CUDA, whose driver maps far more than it uses."""
     inspect_cpu_s: PositiveInt | None = 3600
-    """CPU seconds for reading hostile bytes (inspect, validate)."""
+    """CPU seconds for reading hostile bytes (inspect, validate), all processes together."""
+    inspect_wall_s: PositiveFloat | None = 7200.0
+    """How long the same may take from start to end, however busy the machine is."""
     training_cpu_s: PositiveInt | None = 30 * 24 * 3600
-    """CPU seconds for audits and training, all threads together: a bound on what runs away, not a budget."""
+    """CPU seconds for audits and training, all processes together: a bound on what runs away, no budget."""
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
     """Per child; None: as many as there are cores."""

@@ -184,13 +184,14 @@ class Attempt:
             log_path=place.logs / "stderr.log",
             on_event=on_event,
         )
-        watches.append(Watch(child, place.job, self._control, self._tracker, limits))
         try:
+            watches.append(Watch(child, place.job, self._control, job.kind, limits))
             grace = Grace(pause_s=self._options.pause_grace_s)
             supervise(child, watches[0], shipper, self._control, grace)
         finally:
             status = child.close()
-            _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=watches[0].peak_bytes)
+            peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
+            _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=peak_bytes)
         return interpret(
             status,
             place.job,

@@ -9,37 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sanitizer.progress import ProgressEvent
+from worker import session
 from worker.child_output import CappedLog, EventReader, pump
+from worker.session import Usage
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _REAP_TIMEOUT_S = 10.0
-
-
-_MAX_DESCRIPTORS = 20_000
-"""Of the whole session; loaders have a few dozen each."""
-_IN_MEMORY = ("/memfd:", "/dev/shm/")  # noqa: S108 - the kernel's names for what lies in memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class Usage:
-    num_processes: int
-    resident_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """What no folder shows and no process has mapped: files that are open without a name, and /dev/shm."""
-
-    disk_bytes: int
-    memory_bytes: int
 
 
 class Child:
@@ -66,11 +47,19 @@ class Child:
             start_new_session=True,
             close_fds=True,
         )
-        out, err = self._process.stdout, self._process.stderr
-        if out is None or err is None:
-            raise RuntimeError("a pipe was asked for")
         self._is_closed = False
-        self._pumps = [pump(out, self._events.feed), pump(err, self._log.feed)]
+        self._pumps: list[threading.Thread] = []
+        try:
+            for stream, feed in (
+                (self._process.stdout, self._events.feed),
+                (self._process.stderr, self._log.feed),
+            ):
+                if stream is None:
+                    raise RuntimeError("a pipe was asked for")
+                self._pumps.append(pump(stream, feed))
+        except BaseException:  # no thread to be had: nobody could `close` what is not returned
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -105,12 +94,7 @@ class Child:
 
     def usage(self) -> Usage:
         """What all processes of the child's session use together; none can leave it: see the filter."""
-        members = _session_members(self._process.pid)
-        return Usage(num_processes=len(members), resident_bytes=sum(map(_resident_bytes, members)))
-
-    def held(self) -> Held:
-        """What the session keeps outside of its folder; on the level `full` all of its own /dev/shm."""
-        return _held(_session_members(self._process.pid))
+        return session.usage(self._process.pid)
 
     def close(self) -> int:
         """Kill what is left, reap it, take in its last words. Returns the exit status.
@@ -135,67 +119,8 @@ class Child:
     def _is_left_alone(self) -> bool:
         """The others were killed too; until the kernel is done with them they may still change a file."""
         deadline = time.monotonic() + _REAP_TIMEOUT_S
-        while _session_members(self._process.pid):
+        while not session.is_left_alone(self._process.pid):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
         return True
-
-
-def _held(members: Sequence[int]) -> Held:
-    files: dict[tuple[int, int], tuple[bool, int]] = {}
-    private_bytes, num_left = 0, _MAX_DESCRIPTORS
-    for pid in members:
-        private_bytes = max(private_bytes, _private_shared_memory_bytes(pid))
-        for name in _descriptors(pid):
-            num_left -= 1
-            with contextlib.suppress(OSError):
-                status = os.stat(f"/proc/{pid}/fd/{name}")
-                is_in_memory = os.readlink(f"/proc/{pid}/fd/{name}").startswith(_IN_MEMORY)
-                if stat.S_ISREG(status.st_mode) and (is_in_memory or status.st_nlink == 0):
-                    files[status.st_dev, status.st_ino] = (is_in_memory, status.st_blocks * 512)
-        if num_left < 0:  # more than we would count: whoever opens so many has something to hide
-            return Held(disk_bytes=2**63, memory_bytes=0)
-    memory_bytes = sum(size for is_in_memory, size in files.values() if is_in_memory)
-    return Held(
-        disk_bytes=sum(size for is_in_memory, size in files.values() if not is_in_memory),
-        memory_bytes=max(memory_bytes, private_bytes),
-    )
-
-
-def _descriptors(pid: int) -> list[str]:
-    try:
-        return os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return []  # ended meanwhile; while it lives it cannot close them to us: see the filter
-
-
-def _private_shared_memory_bytes(pid: int) -> int:
-    """What lies in a process's /dev/shm, where that is not the machine's."""
-    try:
-        place = f"/proc/{pid}/root/dev/shm"
-        if os.stat(place).st_dev == os.stat("/dev/shm").st_dev:  # noqa: S108
-            return 0
-        told = os.statvfs(place)
-    except OSError:
-        return 0
-    return (told.f_blocks - told.f_bfree) * told.f_frsize
-
-
-def _session_members(session: int) -> list[int]:
-    members = []
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                text = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace")
-                state, _, _, its_session = text.rpartition(")")[2].split()[:4]
-                if int(its_session) == session and state not in "ZX":
-                    members.append(int(name))
-    return members
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError, ValueError):
-        return 0

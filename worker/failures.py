@@ -16,6 +16,7 @@ from sanitizer.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
+_CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
 class AttemptFailed(Exception):
@@ -114,6 +115,24 @@ def disk_full(log_tail: str | None = None) -> AttemptFailed:
         "The worker's disk has no room for the job's files.",
         "The job is tried again by itself; the operator can give workers more disk.",
         retry_in_s=OUTAGE_RETRY_S,
+        log_tail=log_tail,
+    )
+
+
+def cpu_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
+    return AttemptFailed(
+        "cpu_time_exceeded",
+        "The job took more processor time than any of its kind should.",
+        _CHECK_THE_FILE,
+        log_tail=log_tail,
+    )
+
+
+def wall_time_exceeded(log_tail: str | None = None) -> AttemptFailed:
+    return AttemptFailed(
+        "wall_time_exceeded",
+        "Reading the file took longer than any file of its kind should.",
+        _CHECK_THE_FILE,
         log_tail=log_tail,
     )
 

@@ -46,7 +46,8 @@ _NAMESPACES = {
     "none": 0,
 }
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 22, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 22, 24
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _SECCOMP_MODE_FILTER = 2
 _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_ADD_RULE, _SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -218,6 +219,8 @@ def _run_beside(options: dict[str, Any], command: list[str]) -> NoReturn:
     _die_with_parent(by=signal.SIGUSR1)
     if os.getppid() != options["parent_pid"]:
         os._exit(SETUP_FAILED)
+    # Orphans come to us, not to the machine's first process: the time that they used stays in the session.
+    _checked(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
     program = os.fork()
     if program == 0:
         try:
@@ -229,8 +232,10 @@ def _run_beside(options: dict[str, Any], command: list[str]) -> NoReturn:
         except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the process must end here
             _refuse(error)
     _forward_terminate(program)
-    _, status = os.waitpid(program, 0)
-    _end_as(status)
+    while True:
+        pid, status = os.wait()
+        if pid == program:
+            _end_as(status)
 
 
 def _run_init(options: dict[str, Any], command: list[str], report_fd: int, alive_fd: int) -> NoReturn:

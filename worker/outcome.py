@@ -22,7 +22,14 @@ from sanitizer.jobspec import (
     OUTPUTS_PATH,
     ChildOutcome,
 )
-from worker.failures import CRASH_RETRY_S, AttemptFailed, disk_full, outputs_unusable, refused
+from worker.failures import (
+    CRASH_RETRY_S,
+    AttemptFailed,
+    cpu_time_exceeded,
+    disk_full,
+    outputs_unusable,
+    refused,
+)
 from worker.guard import SETUP_FAILED
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
@@ -91,12 +98,7 @@ def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
     # The first crash is repeated at once (a machine was reclaimed); later ones wait, longer each time.
     wait_s = 0.0 if attempts_used <= 1 else CRASH_RETRY_S * 2.0 ** (attempts_used - 2)
     if status == -signal.SIGXCPU:
-        return AttemptFailed(
-            "cpu_time_exceeded",
-            "Reading the file took more processor time than any file of its kind should.",
-            "Check that the file is what it claims to be, or ask the operator for a higher limit.",
-            log_tail=log_tail,
-        )
+        return cpu_time_exceeded(log_tail)
     if "No space left on device" in log_tail or "Disk quota exceeded" in log_tail:
         return disk_full(log_tail)
     if status == EXIT_INTERRUPTED:

@@ -2,8 +2,8 @@
 
 The environment is written from nothing; no variable of the worker reaches the child but the few named
 here, so that no credential can. Memory is limited twice: the address space by the kernel, which no
-allocation can outrun (not on CUDA, whose driver maps far more than it uses), and the resident memory of
-the whole session by the supervisor, which also counts what several processes use together.
+allocation can outrun (not on CUDA, whose driver maps far more than it uses), and the memory of the whole
+session by the supervisor, which also counts what several processes use together. So is processor time.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ class ChildLimits:
     """What one child may use. None: no limit."""
 
     memory_bytes: int | None
-    """Resident memory of all its processes together, and the address space of each (not on CUDA)."""
+    """Of all its processes together (see worker.session), and the address space of each (not on CUDA)."""
     file_bytes: int
     hostile_cpu_s: int | None
-    """CPU seconds for kinds that read hostile bytes."""
+    """CPU seconds for kinds that read hostile bytes, all processes together."""
+    hostile_wall_s: float | None = None
+    """From start to end, for the same kinds."""
     training_cpu_s: int | None = None
-    """CPU seconds for audits and training, all threads together."""
+    """CPU seconds for audits and training, all threads and processes together."""
     uses_cuda: bool = False
     num_threads: int | None = None
     stall_s: float = 1800.0
@@ -64,13 +66,20 @@ class ChildLimits:
         """All that a child may write: its outputs and two training states."""
         return _FILES_OF_FULL_SIZE * self.file_bytes
 
+    def cpu_s(self, kind: JobKind) -> int | None:
+        """For each process by the kernel, for all of them together by the supervisor."""
+        return self.hostile_cpu_s if kind in READS_HOSTILE_BYTES else self.training_cpu_s
+
+    def wall_s(self, kind: JobKind) -> float | None:
+        return self.hostile_wall_s if kind in READS_HOSTILE_BYTES else None
+
 
 def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[str, int]:
     """Names and values for setrlimit."""
     values = {"FSIZE": limits.file_bytes, "NOFILE": _MAX_OPEN_FILES}
     if limits.memory_bytes is not None and not limits.uses_cuda:
         values["AS"] = limits.memory_bytes
-    cpu_s = limits.hostile_cpu_s if kind in READS_HOSTILE_BYTES else limits.training_cpu_s
+    cpu_s = limits.cpu_s(kind)
     if cpu_s is not None:
         values["CPU"] = cpu_s
     if isolation != "none":  # counted per user namespace there; elsewhere it would count the whole machine

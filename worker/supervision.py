@@ -1,5 +1,5 @@
-"""Watching one child from its start to its end: memory, processes, disk, floods, silence, requests to stop,
-states to ship.
+"""Watching one child from its start to its end: memory, processes, time, disk, floods, silence, requests to
+stop, states to ship.
 
 Decides when the child is stopped and how: on a cancel or a fence it is killed; when the worker leaves or
 the job pauses it is asked to save first and killed after a grace. Knows no rows and no inputs.
@@ -11,13 +11,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from worker.child import Child
 from worker.control import Control, Stopped, StopReason
-from worker.failures import CRASH_RETRY_S, AttemptFailed
+from worker.failures import CRASH_RETRY_S, AttemptFailed, cpu_time_exceeded, wall_time_exceeded
 from worker.sandbox import MAX_PROCESSES, ChildLimits
-from worker.tracker import Tracker
+from worker.session import MAX_DESCRIPTORS, Usage
 from worker.training_states import StateShipper
 from worker.trees import DiskUse, disk_use
 
@@ -45,7 +46,7 @@ class Watch:
     """Looks at a child; `look` raises as soon as something is wrong or somebody asks to stop."""
 
     def __init__(
-        self, child: Child, folder: Path, control: Control, tracker: Tracker, limits: ChildLimits
+        self, child: Child, folder: Path, control: Control, kind: JobKind, limits: ChildLimits
     ) -> None:
         """`folder` is the child's own; what lies there already is not counted against it."""
         self._child = child
@@ -56,12 +57,13 @@ class Watch:
             num_files=before.num_files + _MAX_NEW_FILES,
         )
         self._control = control
-        self._tracker = tracker
         self._limits = limits
+        self._cpu_limit_s = limits.cpu_s(kind)
+        self._wall_limit_s = limits.wall_s(kind)
+        now = time.monotonic()
+        self._started_at = self._disk_measured_at = self._heard_at = now
         self._measured_at = 0.0
-        self._disk_measured_at = time.monotonic()
-        self._heard_at = time.monotonic()
-        self._held_bytes = 0
+        self._cpu_s = self._cpu_s_before = 0.0
         self.peak_bytes = 0
 
     def heard(self) -> None:
@@ -79,22 +81,31 @@ class Watch:
             raise self._failed("child_flood", "The job's process wrote without end.")
         if now - self._heard_at > self._limits.stall_s:
             raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
+        if self._wall_limit_s is not None and now - self._started_at > self._wall_limit_s:
+            raise wall_time_exceeded(self._child.log_tail())
         used = self._child.usage()
-        memory_bytes = used.resident_bytes + self._held_bytes
-        self.peak_bytes = max(self.peak_bytes, memory_bytes)
-        if used.num_processes > MAX_PROCESSES:
-            raise self._failed("too_many_processes", "The job's process started others without end.")
-        if self._limits.memory_bytes is not None and memory_bytes > self._limits.memory_bytes:
-            raise self._failed("out_of_memory", "The job used more memory than it may.")
+        self._look_at_usage(used)
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
-            self._look_at_disk()
+            self._look_at_disk(used.unnamed_disk_bytes)
 
-    def _look_at_disk(self) -> None:
-        held = self._child.held()
-        self._held_bytes = held.memory_bytes
+    def _look_at_usage(self, used: Usage) -> None:
+        # The sum falls when the kernel forgets what an ended process used; what was seen of it still counts.
+        self._cpu_s += max(0.0, used.cpu_s - self._cpu_s_before)
+        self._cpu_s_before = used.cpu_s
+        self.peak_bytes = max(self.peak_bytes, used.memory_bytes)
+        if used.num_processes > MAX_PROCESSES:
+            raise self._failed("too_many_processes", "The job's process started others without end.")
+        if used.num_descriptors > MAX_DESCRIPTORS:
+            raise self._failed("too_many_open_files", "The job's process opened files without end.")
+        if self._limits.memory_bytes is not None and used.memory_bytes > self._limits.memory_bytes:
+            raise self._failed("out_of_memory", "The job used more memory than it may.")
+        if self._cpu_limit_s is not None and self._cpu_s > self._cpu_limit_s:
+            raise cpu_time_exceeded(self._child.log_tail())
+
+    def _look_at_disk(self, unnamed_bytes: int) -> None:
         used = disk_use(self._folder, stop_at=self._allowed)
-        size_bytes = used.size_bytes + held.disk_bytes
+        size_bytes = used.size_bytes + unnamed_bytes
         if size_bytes > self._allowed.size_bytes or used.num_files > self._allowed.num_files:
             raise self._failed("disk_allowance_used_up", "The job wrote more files than it may.")
 

@@ -64,6 +64,7 @@ def attempt_options(settings: Settings) -> AttemptOptions:
             memory_bytes=worker.child_memory_bytes,
             file_bytes=worker.child_file_bytes,
             hostile_cpu_s=worker.inspect_cpu_s,
+            hostile_wall_s=worker.inspect_wall_s,
             training_cpu_s=worker.training_cpu_s,
             uses_cuda=finds_cuda(worker.device),
             num_threads=worker.num_threads,

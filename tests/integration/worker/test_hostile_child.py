@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ import pytest
 from app.domain.states import JobState
 from drills.processes import processes_in
 from tests.integration.worker.world import World, wait_until
-from worker import sandbox
+from worker import sandbox, supervision
 from worker.child import Child
 from worker.sandbox import ChildLimits, strongest_isolation
 
@@ -235,6 +236,19 @@ def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, t
     finally:
         child.close()
     wait_until(lambda: processes_in(folder) == [], 5)
+
+
+def test_no_child_is_left_running_when_the_watch_cannot_begin(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "the folder cannot be read")
+
+    monkeypatch.setattr(supervision, "disk_use", cannot)
+    job = world.audit_job(max_attempts=1)
+    assert world.runner("wait_for_ever").run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "worker_io_error"
+    assert processes_in(world.work_dir) == []
 
 
 def test_a_child_can_signal_nobody_but_itself(world: World) -> None:

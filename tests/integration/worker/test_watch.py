@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
-from worker import child, sandbox, supervision
+from worker import sandbox, session, supervision
 from worker.child import Child
 from worker.failures import AttemptFailed
 from worker.sandbox import ChildLimits
@@ -62,6 +63,7 @@ def start(folder: Path, program: str, level: Any, limits: ChildLimits) -> Child:
             job,
             level,
             sandbox.rlimits(limits, JobKind.INSPECT, level),
+            uses_cuda=limits.uses_cuda,
         ),
         environment=sandbox.environment(job, limits, os.environ),
         folder=job,
@@ -84,6 +86,17 @@ def look_for(seconds: float, watch: Watch) -> None:
         time.sleep(0.05)
 
 
+def why_it_is_stopped(running: Child, folder: Path, limits: ChildLimits) -> str:
+    nobody: Any = SimpleNamespace(check=lambda: None)
+    try:
+        watch = Watch(running, folder / "job", nobody, JobKind.INSPECT, limits)
+        with pytest.raises(AttemptFailed) as failed:
+            look_for(10, watch)
+    finally:
+        running.close()
+    return failed.value.code
+
+
 @pytest.mark.parametrize("program", [UNLINKED, IN_A_CLOSED_FOLDER, DEEP])
 def test_what_a_child_hides_on_the_disk_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
@@ -91,14 +104,7 @@ def test_what_a_child_hides_on_the_disk_is_found(
     monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
     monkeypatch.setattr(supervision, "_MEASURE_DISK_EVERY_S", 0.1)
     running = start(tmp_path, program, sandbox.strongest_isolation(), LIMITS)
-    nobody: Any = SimpleNamespace(check=lambda: None)
-    watch = Watch(running, tmp_path / "job", nobody, nobody, LIMITS)
-    try:
-        with pytest.raises(AttemptFailed) as failed:
-            look_for(10, watch)
-    finally:
-        running.close()
-    assert failed.value.code == "disk_allowance_used_up"
+    assert why_it_is_stopped(running, tmp_path, LIMITS) == "disk_allowance_used_up"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -108,15 +114,102 @@ def test_shared_memory_counts_while_it_is_open(tmp_path: Path, level: str) -> No
         "place = f'/dev/shm/test-watch-{os.getpid()}-{time.monotonic_ns()}'\n"
         "file = open(place, 'wb', buffering=0)\n"
         "os.unlink(place)\n"
-        "for _ in range(5): file.write(bytes(2**20))\n"
+        "for _ in range(50): file.write(bytes(2**20))\n"
         "time.sleep(60)\n"
     )
-    running = start(tmp_path, program, level, ChildLimits(**{**vars(LIMITS), "file_bytes": 10 * MIB}))
+    running = start(tmp_path, program, level, replace(LIMITS, file_bytes=100 * MIB))
     try:
-        wait_until(lambda: running.held().memory_bytes >= 5 * MIB)
+        wait_until(lambda: running.usage().memory_bytes >= 50 * MIB)
     finally:
         running.close()
-    assert child._session_members(running.pid) == []
+    assert session.is_left_alone(running.pid)
+
+
+PIPES = """
+import os, time
+pipes = [os.pipe() for _ in range(1600)]
+time.sleep(60)
+"""
+PAIRS_OF_SOCKETS = """
+import socket, time
+pairs = [socket.socketpair() for _ in range(250)]
+time.sleep(60)
+"""
+UNTOUCHED_PAGES = """
+import mmap, time
+MAP_NORESERVE = 0x4000
+zeros = mmap.mmap(-1, 60 * 2**30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE, mmap.PROT_READ)
+for at in range(0, len(zeros), 2**21): zeros[at]
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "uses_cuda"), [(PIPES, False), (PAIRS_OF_SOCKETS, True), (UNTOUCHED_PAGES, True)]
+)
+def test_what_the_kernel_keeps_for_a_child_counts_as_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, uses_cuda: bool
+) -> None:
+    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    limits = replace(LIMITS, memory_bytes=100 * MIB, uses_cuda=uses_cuda)
+    running = start(tmp_path, program, sandbox.strongest_isolation(), limits)
+    assert why_it_is_stopped(running, tmp_path, limits) == "out_of_memory"
+
+
+def test_a_child_that_opens_files_without_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    program = (
+        "import os, time\n"
+        "for _ in range(3): os.fork()\n"
+        "files = [os.dup(0) for _ in range(4000)]\n"
+        "time.sleep(60)\n"
+    )
+    running = start(tmp_path, program, sandbox.strongest_isolation(), LIMITS)
+    assert why_it_is_stopped(running, tmp_path, LIMITS) == "too_many_open_files"
+
+
+RELAY = """
+import os, time
+if {nobody_waits}:
+    import signal
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        if {are_orphans} and os.fork(): os._exit(0)
+        end = time.process_time() + 0.4
+        while time.process_time() < end: pass
+        os._exit(0)
+    os.close(theirs)
+    os.read(ours, 1)
+    os.close(ours)
+    if not {nobody_waits}: os.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("level", "are_orphans", "nobody_waits"),
+    [(LEVELS[0], False, False), (LEVELS[-1], True, False), (LEVELS[-1], False, True)],
+)
+def test_processor_time_of_all_its_processes_counts_also_of_those_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, are_orphans: bool, nobody_waits: bool
+) -> None:
+    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    limits = replace(LIMITS, hostile_cpu_s=1)
+    program = RELAY.format(are_orphans=are_orphans, nobody_waits=nobody_waits)
+    running = start(tmp_path, program, level, limits)
+    assert why_it_is_stopped(running, tmp_path, limits) == "cpu_time_exceeded"
+
+
+def test_a_child_that_reads_may_not_take_for_ever_whatever_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_MEASURE_EVERY_S", 0.1)
+    limits = replace(LIMITS, hostile_wall_s=0.5)
+    running = start(tmp_path, "import time; time.sleep(60)", sandbox.strongest_isolation(), limits)
+    assert why_it_is_stopped(running, tmp_path, limits) == "wall_time_exceeded"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -138,8 +231,8 @@ def test_nothing_outlives_a_worker_that_is_killed(tmp_path: Path, level: str) ->
     )
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    session = int(process.stdout.readline())
+    leader = int(process.stdout.readline())
     wait_until(lambda: len(list((tmp_path / "job").glob("lives-*"))) == 4)
     process.kill()
     process.communicate()
-    wait_until(lambda: child._session_members(session) == [])
+    wait_until(lambda: session.is_left_alone(leader))
