@@ -354,7 +354,7 @@ def test_a_line_of_the_trail_has_the_databases_time_and_its_true_author(
     [table] = [known for known in OWNED if known.name == "audit_entries"]
     row = fresh_row(table, ALICE) | AUTHOR[role]
     forged: list[dict[str, Any]] = [{"created_at": datetime(2001, 1, 1, tzinfo=UTC)}]
-    if role is not Role.OPERATOR:  # who may write a line for anybody, as restoring a backup does
+    if role is not Role.OPERATOR:  # whose commands say themselves who does it
         forged += [{"actor": "root@ops"}, {"key_id": rows_of(BOB)["api_keys"]["id"]}, {"key_id": "key_none"}]
     if role is Role.API:
         forged += [{"key_id": None}, {"actor": "retention"}]
