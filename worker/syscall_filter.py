@@ -199,7 +199,7 @@ def assemble(machine: str, *, uses_cuda: bool, shares_files: bool) -> bytes | No
     ]
     if known.has_x32:
         lines += _when(_JUMP_AT_LEAST, _X32_BIT, _DENIED)
-    refused = DENIED | ({} if uses_cuda else UNLESS_CUDA) | (ATTRIBUTES if shares_files else {})
+    refused = {**DENIED, **({} if uses_cuda else UNLESS_CUDA), **(ATTRIBUTES if shares_files else {})}
     for numbers in refused.values():
         if numbers[column] >= 0:
             lines += _when(_JUMP_EQUAL, numbers[column], _DENIED)

@@ -241,14 +241,17 @@ def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, t
 def test_no_child_is_left_running_when_the_watch_cannot_begin(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cannot(*_: Any, **__: Any) -> None:
+    def cannot(folder: Path, **_: Any) -> None:
+        wait_until(lambda: any(_runs(HOSTILE, pid) for pid in processes_in(folder)))
         raise OSError(errno.EIO, "the folder cannot be read")
 
     monkeypatch.setattr(supervision, "disk_use", cannot)
-    job = world.audit_job(max_attempts=1)
-    assert world.runner("wait_for_ever").run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "worker_io_error"
-    assert processes_in(world.work_dir) == []
+    assert hostile(world, "stop_itself")["code"] == "worker_io_error"
+
+
+def _runs(program: Path, pid: int) -> bool:
+    """Whether the guard has become it."""
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1] == str(program)
 
 
 def test_a_child_can_signal_nobody_but_itself(world: World) -> None:
