@@ -214,6 +214,7 @@ def main() -> None:
             port=api.port,
             workers=api.num_processes,
             timeout_graceful_shutdown=5,
+            timeout_worker_healthcheck=60,  # of a process; at uvicorn's 5 s a busy machine starts none
             server_header=False,
             access_log=False,
             ws="none",  # we have none; uvicorn would log the address of each that is asked for
