@@ -23,7 +23,7 @@ _COUNTED = ("VmRSS", "VmSwap", "VmPTE")
 _THREAD_BYTES = 32 * 1024
 """What the kernel keeps of each thread, roughly: its stack, its registers, its entry in the tables."""
 _PIPE_BYTES = 64 * 1024
-"""A pipe's default, which the filter does not let grow."""
+"""A pipe's default, which the filter does not let grow; nor that of a socket."""
 _IN_MEMORY = ("/memfd:", "/dev/shm/")  # noqa: S108 - the kernel's names for what lies in memory
 
 
@@ -156,11 +156,12 @@ def _descriptors(pid: int) -> list[str]:
 
 @cache
 def _socket_bytes() -> int:
-    """The most that can wait in one socket: twice what may be asked for, which is how the kernel counts."""
+    """The most that can wait in one socket: its default, and one more message as large."""
     try:
-        return 2 * int(Path("/proc/sys/net/core/wmem_max").read_text(encoding="ascii"))
+        default = int(Path("/proc/sys/net/core/wmem_default").read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return 2 * 212_992
+        default = 212_992
+    return 2 * default
 
 
 def _private_shared_memory_bytes(pid: int) -> int:

@@ -26,7 +26,7 @@ _X32_BIT = 0x40000000
 _RET_KILL_PROCESS, _RET_ERRNO, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
 _DENIED = _RET_ERRNO | errno.EPERM
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR_AT, _ARCH_AT, _ARG0_AT, _ARG1_AT = 0, 4, 16, 24
+_NR_AT, _ARCH_AT, _ARG0_AT, _ARG1_AT, _ARG2_AT = 0, 4, 16, 24, 32
 """Of each argument the lower half: all that are looked at here are of 32 bits to the kernel too."""
 
 
@@ -179,6 +179,8 @@ to fill the kernel with filters."""
 _FCNTLS = (1024, 1026, 1031)
 """F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ: to keep others from opening a file, to watch a folder, to hold more in
 a pipe than it is counted with."""
+_SETSOCKOPT, _SOCKET_OPTIONS = (54, 208), (7, 32)
+"""SO_SNDBUF, SO_SNDBUFFORCE: the same for sockets, which there are with CUDA only."""
 _LOCKS = (6, 7, 37, 38)
 """F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW: each byte that is locked costs memory that nobody counts."""
 
@@ -234,6 +236,7 @@ def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool) -> list[_L
         (_IOCTL, _ARG1_AT, ioctls),
         (_PRCTL, _ARG0_AT, _PRCTLS),
         (_FCNTL, _ARG1_AT, fcntls),
+        (_SETSOCKOPT, _ARG2_AT, _SOCKET_OPTIONS),
     ):
         compared = [line for value in refused for line in _when(_JUMP_EQUAL, value, _DENIED)]
         lines += _when_call(call[column], [(_LOAD, 0, 0, at), *compared])

@@ -224,10 +224,12 @@ def test_on_cuda_sockets_of_this_machine_can_be_made_and_no_others(tmp_path: Pat
         "for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):\n"
         "    try: socket.socket(family)\n"
         "    except PermissionError: print('denied')\n"
+        "try: socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**24)\n"
+        "except PermissionError: print('denied')\n"
     )
     for level in LEVELS:
         command = [sys.executable, "-c", script]
-        assert run_in_job(tmp_path / level, level, command, uses_cuda=True).split() == ["denied"] * 3
+        assert run_in_job(tmp_path / level, level, command, uses_cuda=True).split() == ["denied"] * 4
 
 
 def test_no_folder_that_the_command_names_opens_with_it(tmp_path: Path) -> None:
