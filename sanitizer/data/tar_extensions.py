@@ -8,14 +8,26 @@ anything but one plain header for one member is refused.
 from __future__ import annotations
 
 import os
+import re
 
+from sanitizer.data.tar_headers import LINKS, REGULAR, ambiguous, damaged
 from sanitizer.errors import DatasetRejected
 
 MAX_NAME_BYTES = 4096
 MAX_PAX_BYTES = 65_536
-KINDS = frozenset({b"L", b"K", b"x", b"g", b"X"})
-_DECIDES = (b"path", b"size", b"linkpath", b"hdrcharset")
-"""Records that change what is read, apart from GNU.sparse.*."""
+_BLOCK = 512
+_MAX_OCTAL_SIZE = 8**11 - 1
+"""In a header; a larger one is in a pax record, or in base 256."""
+_DECIDES = frozenset({b"path", b"size", b"linkpath"})
+"""Records that change which member is read, or where it ends."""
+_TIME, _ID = re.compile(rb"-?[0-9]{1,18}(\.[0-9]*)?"), re.compile(rb"[0-9]{1,18}")
+_NUMBERS = {b"atime": _TIME, b"ctime": _TIME, b"mtime": _TIME, b"uid": _ID, b"gid": _ID, b"size": _ID}
+_TEXTS = frozenset({b"path", b"linkpath", b"uname", b"gname", b"comment", b"charset"})
+_OF_NO_EFFECT = re.compile(
+    rb"(SCHILY\.(xattr|acl)|LIBARCHIVE\.xattr|RHT\.security)\..+"
+    rb"|SCHILY\.(dev|ino|nlink|fflags)|LIBARCHIVE\.creationtime"
+)
+"""What some programs say of a file beside its bytes. Sparse files and volumes are not among them."""
 
 
 class Extensions:
@@ -29,14 +41,17 @@ class Extensions:
         self._pax: dict[bytes, bytes] = {}
 
     def take(self, kind: bytes, offset: int, size: int) -> None:
-        """Read one header of a kind of `KINDS`. Raises DatasetRejected 'ambiguous_shard', 'not_a_shard'."""
-        if kind == b"X":
-            raise self._ambiguous(offset, "it is of Solaris' own kind")
+        """Read one header, of a kind of `EXTENSIONS`.
+
+        Raises DatasetRejected 'ambiguous_shard', 'not_a_shard'.
+        """
         if kind in self._kinds:
             raise self._ambiguous(offset, "it is the second for one member")
+        if kind == b"g" and self._kinds:
+            raise self._ambiguous(offset, "it stands between another and its member")
         if kind != b"g":
             self._kinds.add(kind)
-        if {b"L", b"x"} <= self._kinds:
+        if b"x" in self._kinds and len(self._kinds) > 1:
             raise self._ambiguous(offset, "one member has a GNU name and a pax header")
         if kind in {b"L", b"K"}:
             name = self._small(offset, size, MAX_NAME_BYTES)
@@ -46,16 +61,21 @@ class Extensions:
         records = self._records(self._small(offset, size, MAX_PAX_BYTES), offset)
         if kind == b"x":
             self._pax = records
-        elif any(key in records for key in _DECIDES):
+        elif _DECIDES & records.keys():
             raise self._ambiguous(offset, "it names or measures all members that follow")
 
-    def give(self, offset: int, *, is_file: bool) -> tuple[bytes | None, bytes | None]:
-        """(name, size in decimal digits) of the member whose header is at `offset`, and forget them."""
-        name, size = self._pax.get(b"path", self._long_name), self._pax.get(b"size")
-        if name is not None and (not name or (is_file and name.endswith(b"/"))):
+    def give(self, offset: int, kind: bytes, size: int) -> tuple[bytes | None, int]:
+        """(name, size) of the member whose header, at `offset`, says `kind` and `size`, and forget them."""
+        name = self._pax.get(b"path", self._long_name)
+        if name is not None and (not name or (kind in REGULAR and name.endswith(b"/"))):
             raise self._ambiguous(offset, "its name is empty or ends in a slash")
+        if kind not in LINKS and (b"K" in self._kinds or b"linkpath" in self._pax):
+            raise self._ambiguous(offset, "it makes a link of what is none")
+        large = int(self._pax.get(b"size", b"%d" % size))
+        if large != size and (kind not in REGULAR or size or large <= _MAX_OCTAL_SIZE):
+            raise self._ambiguous(offset, "it gives a member another size than the member's own header")
         self._kinds, self._long_name, self._pax = set(), None, {}
-        return name, size
+        return name, large
 
     def check_none_waits(self, offset: int) -> None:
         """At the end of the archive. Raises DatasetRejected 'ambiguous_shard'."""
@@ -69,11 +89,10 @@ class Extensions:
         return name
 
     def _records(self, data: bytes, offset: int) -> dict[bytes, bytes]:
-        """`length key=value\\n`, one after the other, to the end or to zeros."""
+        """`length key=value\\n`, one after the other, to the end."""
         records: dict[bytes, bytes] = {}
         position = 0
-        end = len(data.rstrip(b"\0"))
-        while position < end:
+        while position < len(data):
             digits, space, _ = data[position : position + 20].partition(b" ")
             length = int(digits) if digits.isdigit() else 0
             record = data[position + len(digits) + 1 : position + length]
@@ -82,11 +101,20 @@ class Extensions:
                 raise self._ambiguous(offset, "a record in it is malformed")
             if not record.endswith(b"\n") or key in records:
                 raise self._ambiguous(offset, "a record in it does not end, or is there twice")
-            if key.startswith(b"GNU.sparse."):
-                raise self._ambiguous(offset, "it describes a sparse file")
-            records[key] = value[:-1]
+            records[key] = self._checked_value(key, value[:-1], offset)
             position += length
         return records
+
+    def _checked_value(self, key: bytes, value: bytes, offset: int) -> bytes:
+        if key in _NUMBERS:
+            if not _NUMBERS[key].fullmatch(value):
+                raise damaged(self._shard, offset)
+        elif key in _TEXTS:
+            if b"\0" in value:
+                raise self._ambiguous(offset, "a text in it goes on behind its end")
+        elif not _OF_NO_EFFECT.fullmatch(key):
+            raise self._ambiguous(offset, "it has a record that few programs know")
+        return value
 
     def _small(self, offset: int, size: int, limit: int) -> bytes:
         if size > limit:
@@ -96,19 +124,12 @@ class Extensions:
                 "Give plain .tar files in the WebDataset layout, key.jpg and key.txt side by side.",
                 where=self._shard,
             )
-        return os.pread(self._descriptor, size, offset)
+        data = os.pread(self._descriptor, -(-size // _BLOCK) * _BLOCK, offset)
+        if data[size:].strip(b"\0"):  # tarfile reads on there
+            raise self._ambiguous(offset, "it goes on behind its end")
+        return data[:size]
 
     def _ambiguous(self, offset: int, why: str) -> DatasetRejected:
         return ambiguous(
             self._shard, offset, f"has an extended header that programs read in different ways: {why}"
         )
-
-
-def ambiguous(shard: str, offset: int, what: str) -> DatasetRejected:
-    """'ambiguous_shard'; `what` continues the sentence that begins with the shard's name."""
-    return DatasetRejected(
-        "ambiguous_shard",
-        f"The shard {shard} {what} (near byte {offset}).",
-        "Write it again with GNU tar, Python's tarfile or webdataset, from plain files with plain names.",
-        where=shard,
-    )

@@ -16,9 +16,10 @@ from sanitizer.data.validation import summarise
 from sanitizer.data.writing import png
 from sanitizer.errors import DatasetRejected
 from tests.fixtures.hostile_images import IMAGES
-from tests.fixtures.hostile_shards import BLOCK, SHARDS, block
+from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.hostile_texts import MANIFESTS, TEXTS
 from tests.fixtures.shards import good_pair, random_image, write_tar
+from tests.fixtures.tar_blocks import BLOCK, block
 
 ANY_SHARE = 0.95
 MAX_S = 5.0

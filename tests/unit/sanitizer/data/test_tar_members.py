@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from sanitizer.data.tar_members import Member, walk
 from sanitizer.errors import DatasetRejected
+from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.shards import good_pair, write_tar
 
 
@@ -43,6 +46,25 @@ def test_every_tar_dialect_is_read_as_tarfile_reads_it(tmp_path: Path, tar_forma
         ]
     data = path.read_bytes()
     assert [(m.name, data[m.offset : m.offset + m.size_bytes]) for m in found] == contents
+
+
+def test_of_no_shard_that_is_taken_do_tarfile_or_gnu_tar_see_other_members(tmp_path: Path) -> None:
+    """Over the corpus: of what is not refused whole, all see the same."""
+    gnu_tar = shutil.which("tar")
+    taken = {name: case for name, case in SHARDS.items() if case.refused is None}
+    assert len(taken) > 40
+    for name, case in taken.items():
+        path = tmp_path / f"{name}.tar"
+        case.write(path)
+        found = members(path)
+        with tarfile.open(path) as archive:
+            seen = [(one.name.rstrip("/"), one.offset_data, one.size) for one in archive]
+        assert seen == [(one.name.rstrip("/"), one.offset, one.size_bytes) for one in found], name
+        if gnu_tar is not None:
+            listed = subprocess.run(
+                [gnu_tar, "-tf", path, "--quoting-style=escape"], check=True, capture_output=True, text=True
+            )
+            assert len(listed.stdout.splitlines()) == len(found), name
 
 
 def test_links_devices_and_folders_are_no_files(tmp_path: Path) -> None:
