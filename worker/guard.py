@@ -71,13 +71,8 @@ def _checked(result: int, what: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    result = _libc.mount(
-        source.encode(),
-        target.encode(),
-        kind.encode() if kind else None,
-        ctypes.c_ulong(flags),
-        data.encode() if data else None,
-    )
+    told = (kind.encode() if kind else None, ctypes.c_ulong(flags), data.encode() if data else None)
+    result = _libc.mount(source.encode(), target.encode(), *told)
     _checked(result, f"mount {target}")
 
 
@@ -101,11 +96,7 @@ def _enter_namespaces(isolation: str) -> None:
     if not flags:
         return
     _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{uid} {uid} 1"),
-        ("gid_map", f"{gid} {gid} 1"),
-    ):
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(text)
 
@@ -288,6 +279,8 @@ def main(arguments: list[str]) -> NoReturn:
         command = arguments[1:]
         os.umask(0o077)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this process ends the way the program ended
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")  # where memory runs out all the same, the kernel takes a child before others
         _enter_namespaces(options["isolation"])
         _die_with_parent()  # after the namespaces: a change of credentials clears it
         if os.getppid() != options["parent_pid"]:

@@ -54,6 +54,7 @@ def look(calls: dict[str, dict[str, int]], places: dict[str, str], parent_pid: i
     seen: dict[str, Any] = {
         "status": Path("/proc/self/status").read_text(),
         "limits": Path("/proc/self/limits").read_text(),
+        "oom_score_adj": Path("/proc/self/oom_score_adj").read_text(),
         "environment": dict(os.environ),
         "cwd": str(here),
         "descriptors": {
@@ -112,6 +113,7 @@ def look(calls: dict[str, dict[str, int]], places: dict[str, str], parent_pid: i
         "own": outcome(lambda: (here / "tried").write_text("x")),
         "above": outcome(lambda: (here.parent / "tried").write_text("x")),
         "core_pattern": outcome(lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY))),
+        "oom_score_adj": outcome(lambda: Path("/proc/self/oom_score_adj").write_text("0")),
         "usr": outcome(lambda: Path("/usr/tried").write_text("x")),
         "device": outcome(lambda: os.mknod(here / "device", 0o20600, os.makedev(1, 3))),
     }

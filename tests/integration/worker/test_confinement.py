@@ -143,6 +143,10 @@ def test_its_limits_are_set(seen: dict[str, Any], level: str) -> None:
     assert (limits["Max processes"] == "1024") == (level != "none")
 
 
+def test_where_memory_runs_out_it_is_the_first_to_go(seen: dict[str, Any]) -> None:
+    assert seen["oom_score_adj"].strip() == "1000"
+
+
 def test_it_inherits_nothing_but_its_three_streams(seen: dict[str, Any]) -> None:
     assert set(seen["descriptors"]) <= {"0", "1", "2"}
     assert seen["descriptors"]["0"] == "/dev/null"
