@@ -85,7 +85,7 @@ class UploadSettings(Group):
     """An upload that is not complete by then is aborted by the sweeper."""
     max_streams: PositiveInt = 8
     """Streaming uploads at once in each API process, with up to three parts of memory each. A project gets
-    half of them at most."""
+    half of them (rounded up) at most."""
     min_stream_bytes_per_s: PositiveInt = 16 * KIB
     """A streaming upload that is slower over `stream_window_s` is ended."""
     stream_window_s: PositiveFloat = 60.0

@@ -92,13 +92,6 @@ class S3Store:
             with translated(self._bucket):
                 self._client.create_bucket(Bucket=self._bucket)
 
-    def remove_bucket(self) -> None:
-        """Remove the bucket and everything in it. For tests: not of the port."""
-        for item in list(self.list_prefix("")):
-            self.delete(item.key)
-        with translated(self._bucket):
-            self._client.delete_bucket(Bucket=self._bucket)
-
     # -- multipart uploads
 
     def create_multipart(self, key: str, *, content_type: str = OCTETS) -> str:
