@@ -14,8 +14,8 @@ _TRY_AGAIN_AFTER_S = 30
 class UploadSlots:
     """`num` places: each stream holds up to three parts in memory. Used by one event loop.
 
-    A project that holds n gets another only while more than n are free: half of them (rounded up) at most, and one that
-    holds none gets the last.
+    A project that holds n gets another only while more than n are free: half of them (rounded up) at most,
+    and one that holds none gets the last.
     """
 
     def __init__(self, num: int) -> None:
