@@ -118,10 +118,12 @@ def upload(
     _UPLOADING.add(thread)
     try:
         store.put_file(key, path, content_type=content_type)
-        if not is_ours():
-            store.delete(key)
-    finally:
-        _UPLOADING.discard(thread)
+    finally:  # also where it failed: it may have arrived nevertheless
+        try:
+            if not is_ours():
+                store.delete(key)
+        finally:
+            _UPLOADING.discard(thread)
 
 
 def settle_uploads(seconds: float) -> None:

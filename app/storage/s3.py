@@ -166,6 +166,7 @@ class S3Store:
         return self.head(key)
 
     def put_file(self, key: str, path: Path, *, content_type: str = OCTETS) -> StoredObject:
+        expected_bytes = path.stat().st_size
         with translated(key):
             self._client.upload_file(
                 Filename=str(path),
@@ -175,7 +176,6 @@ class S3Store:
                 Config=_TRANSFER,
             )
         stored = self.head(key)
-        expected_bytes = path.stat().st_size
         if stored.size_bytes != expected_bytes:
             raise SizeMismatch(
                 f"{key}: {expected_bytes} bytes were sent, {stored.size_bytes} are stored",

@@ -38,6 +38,26 @@ def test_what_arrives_after_the_job_was_lost_is_taken_away_again(
     assert [item.key for item in store.list_prefix("states/")] == left
 
 
+class CuttingStore(InMemoryObjectStore):
+    """Objects arrive, the answer does not."""
+
+    def put_file(self, key: str, path: Path, *, content_type: str = OCTETS) -> StoredObject:
+        super().put_file(key, path, content_type=content_type)
+        raise StoreUnavailable("the answer was lost")
+
+
+@pytest.mark.parametrize(("is_ours", "left"), [(True, ["states/a"]), (False, [])])
+def test_so_is_what_arrived_although_its_upload_failed(
+    tmp_path: Path, is_ours: bool, left: list[str]
+) -> None:
+    store = CuttingStore()
+    store.ensure_bucket()
+    (tmp_path / "a").write_bytes(b"late")
+    with pytest.raises(StoreUnavailable):
+        upload(store, "states/a", tmp_path / "a", is_ours=lambda: is_ours)
+    assert [item.key for item in store.list_prefix("states/")] == left
+
+
 class SlowStore(InMemoryObjectStore):
     """Its objects arrive a moment after they were sent."""
 
