@@ -18,6 +18,8 @@ from client.evidence.findings import Finding
 
 MAX_ENTRIES = 256
 MAX_JSON_BYTES = 32 * 1024 * 1024
+MAX_JSON_DEPTH = 64
+"""Eight is as deep as a job's files go; what is printed and compared later has limits of its own."""
 _PIECE_BYTES = 1024 * 1024
 _FLAGS = (
     os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -89,16 +91,25 @@ def _open(path: Path) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """JSON in UTF-8, no name twice in an object, every number finite. Raises Malformed."""
+    """JSON in UTF-8, no name twice in an object, every number finite, texts that can be printed again.
+
+    Raises Malformed.
+    """
     try:
-        return json.loads(
+        value = json.loads(
             content.decode("utf-8"),
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
+        _check_depth(value)
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except UnicodeDecodeError as error:
         raise Malformed("is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise Malformed("holds half of a character (a lone surrogate)") from error
     except RecursionError as error:
         raise Malformed("is nested too deeply") from error
     except Malformed:
@@ -112,6 +123,18 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return where[:80] or "its top", first["msg"]
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH + 1):
+        parts = (
+            one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)
+        )
+        level = [part for some in parts for part in some if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise Malformed("is nested too deeply")
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

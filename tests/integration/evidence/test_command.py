@@ -92,6 +92,27 @@ def test_a_mismatch_ends_with_8_and_names_the_figure(run: Any, unsigned: Path) -
     assert document["findings"][0]["where"] == "after.attacks[0].asr.high"
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)])
+@pytest.mark.parametrize(
+    "planted", ['{"a":' * 300 + "1" + "}" * 300, "[" * 900 + "]" * 900, '"\\ud800"', '{"\\udfff": 1}']
+)
+def test_a_statement_made_to_break_the_check_hides_no_mismatch(
+    run: Any, signed: Path, public_key: PublicKey, planted: str, more: tuple[str]
+) -> None:
+    """What is planted can be read as JSON, and could not be printed or compared."""
+    weights = bytearray((signed / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (signed / "model.safetensors").write_bytes(weights)
+    edit_json(signed / "statement.json", lambda s: s["predicate"]["order"].update(x="planted"))
+    text = (signed / "statement.json").read_text()
+    assert '"planted"' in text
+    (signed / "statement.json").write_text(text.replace('"planted"', planted))
+    status, out, err = run(signed, "--key", public_key.path, *more)
+    assert (status, err) == (ExitCode.NOT_VERIFIED, "")
+    assert "statement.json" in out
+    assert "model.safetensors" in out
+
+
 def test_programs_get_one_document(run: Any, signed: Path, public_key: PublicKey) -> None:
     status, out, err = run(signed, "--key", public_key.path, "--json")
     document = json.loads(out)
