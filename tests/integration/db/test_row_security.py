@@ -364,6 +364,19 @@ def test_a_line_of_the_trail_has_the_databases_time_and_its_true_author(
         assert not is_refused(connection, insert(table), row)
 
 
+def test_a_key_that_is_gone_with_its_project_still_signs_what_it_does_while_it_is_believed(
+    database_url: str, engines: dict[Role, Engine]
+) -> None:
+    engine = build_engine(database_url)
+    [table] = [known for known in OWNED if known.name == "audit_entries"]
+    with tried(engine, ALICE) as connection:
+        connection.execute(text(f"SET LOCAL ROLE {Role.OPERATOR}"))
+        connection.execute(text("DELETE FROM api_keys WHERE project_id = :mine"), {"mine": ALICE})
+        connection.execute(text(f"SET LOCAL ROLE {Role.API}"))
+        assert not is_refused(connection, insert(table), fresh_row(table, ALICE) | AUTHOR[Role.API])
+    engine.dispose()
+
+
 def test_a_key_of_the_object_store_lies_in_its_rows_own_project_whoever_writes_it(
     engines: dict[Role, Engine],
 ) -> None:
@@ -372,7 +385,7 @@ def test_a_key_of_the_object_store_lies_in_its_rows_own_project_whoever_writes_i
     key = theirs["uploads"]["object_key"]
     pinned = f'[{{"name": "x", "bucket": null, "key": "{key}", "size_bytes": 1, "sha256": ""}}]'
     state = f'{{"prefix": "states/{BOB}/{theirs["jobs"]["id"]}/attempt-1/"}}'
-    forged = {
+    forged: dict[str, dict[str, tuple[str, ...]]] = {
         "uploads": {"object_key": (key, f"uploads/{BOB}/", f"uploads/{ALICE}/", "-")},
         "checkpoints": {"upload_object_key": (key,), "canonical_prefix": (f"checkpoints/{BOB}/",)},
         "datasets": {"files": (pinned,)},
