@@ -14,6 +14,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from client.evidence import keys, signature, sums
@@ -143,6 +144,22 @@ def test_a_changed_signature_is_noticed_without_a_key(signed: Path, place: str) 
         assert (found.signature, found.holds) == ("invalid", False), at
         flip(signed / "model.sig", at)
     assert verify(signed).signature == "unchecked"
+
+
+def test_another_spelling_of_the_same_signature_says_the_same(signed: Path, public_key: PublicKey) -> None:
+    """As signing.md says: blanks, an escape, and the twin (r, n - s) that anybody can work out."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    path = signed / "model.sig"
+    bundle = json.loads(path.read_bytes())
+    made = bundle["dsseEnvelope"]["signatures"][0]
+    r, s = decode_dss_signature(base64.b64decode(made["sig"]))
+    made["sig"] = base64.b64encode(encode_dss_signature(r, order - s)).decode()
+    path.write_text(json.dumps(bundle, indent=2).replace('"mediaType"', '"\\u006dediaType"') + "\n")
+    found = verify(signed, keys=[public_key])
+    assert (told(found), found.signature, found.key_sha256) == ([], "signed", public_key.sha256)
+    model_signing.verifying.Config().use_elliptic_key_verifier(public_key=public_key.path).verify(
+        signed, path
+    )
 
 
 def test_another_key_beside_the_files_is_noticed_even_if_every_digest_is_made_anew(
