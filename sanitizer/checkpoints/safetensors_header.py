@@ -83,6 +83,10 @@ def _read_json(file: MappedFile) -> tuple[dict[str, Any], int]:
         raise _bad_header(
             f"The header's metadata is too large: more than {MAX_METADATA_CHARACTERS} characters.", METADATA
         )
+    try:  # the safetensors library reads no such file
+        "".join(key + value for key, value in metadata.items()).encode()
+    except UnicodeEncodeError:
+        raise _bad_header("The header's metadata holds half of a character.", METADATA) from None
     return header, 8 + length
 
 
