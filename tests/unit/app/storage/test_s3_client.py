@@ -64,7 +64,8 @@ def test_each_vendor_error_becomes_one_of_ours(error: Exception, expected: type[
 
 def test_a_refusal_by_a_store_whose_clock_is_right_is_no_matter_of_clocks() -> None:
     with pytest.raises(AccessDenied) as caught, translated("some/key"):
-        raise response("403", 403, date=formatdate(usegmt=True))  # read now: tests are collected long before they run
+        # Read now: in a whole run, tests are collected long before they run.
+        raise response("403", 403, date=formatdate(usegmt=True))
     assert type(caught.value) is AccessDenied
 
 
