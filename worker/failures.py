@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from app.domain.errors import DomainError
+from app.domain.errors import DomainError, Unavailable
 from app.domain.limits import MAX_LOG_TAIL_CHARACTERS
 from app.storage.errors import AccessDenied, BucketNotFound, ClockWrong, ObjectNotFound, StorageError
 from sanitizer.jobspec import Failure
@@ -93,8 +93,9 @@ def from_storage(error: StorageError) -> AttemptFailed:
 
 
 def from_domain(error: DomainError) -> AttemptFailed:
-    """An input that is gone or cannot be used; trying again would not help."""
-    return AttemptFailed(error.code, error.message, error.remedy)
+    """An input that is gone or cannot be used: trying again helps only where something did not answer."""
+    retry_in_s = OUTAGE_RETRY_S if isinstance(error, Unavailable) else None
+    return AttemptFailed(error.code, error.message, error.remedy, retry_in_s=retry_in_s)
 
 
 def from_os(error: OSError) -> AttemptFailed:

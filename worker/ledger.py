@@ -33,6 +33,16 @@ def _now() -> float:
     return time.clock_gettime(_CLOCK)
 
 
+def patient_with_database(work: Callable[[], T], check: Callable[[], None]) -> T:
+    """`work`, again while the database is away. `check` raises once the lease has run out meanwhile."""
+    while True:
+        check()
+        try:
+            return work()
+        except Unavailable:
+            time.sleep(_RETRY_EVERY_S)
+
+
 class Ledger:
     """Bound to one job and one attempt. Every method raises Stopped(FENCED) once they are no longer ours."""
 
@@ -123,13 +133,11 @@ class Ledger:
         return self._own(self._write(lambda a: a.hand_back(self._job.id, self._job.attempt)))
 
     def _write(self, change: Callable[[AttemptRepository], T]) -> T:
-        while True:
-            self.check()
-            try:
-                with self._database.unit_of_work() as unit:
-                    return change(unit.attempts)
-            except Unavailable:
-                time.sleep(_RETRY_EVERY_S)
+        def once() -> T:
+            with self._database.unit_of_work() as unit:
+                return change(unit.attempts)
+
+        return patient_with_database(once, self.check)
 
     def _own(self, result: T | None) -> T:
         if result is None or result is False:

@@ -21,6 +21,7 @@ from app.storage.port import ObjectStore
 from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, JobSpec
 from worker.failures import AttemptFailed, disk_full
 from worker.inputs import Inputs, Wanted, folder_of, list_dataset, override_texts, plan
+from worker.ledger import patient_with_database
 from worker.tracker import Tracker
 from worker.transfer import fetch, patiently
 
@@ -65,12 +66,7 @@ def stage(
 ) -> Staged:
     """Fill `folder` for the child. Raises AttemptFailed, DomainError, StorageError, OSError, Stopped."""
     tracker.begin(JobPhase.STAGE)
-    with database.unit_of_work() as unit:
-        inputs, dataset = plan(unit, job)
-        upload = None
-        if dataset is not None and dataset.upload_id is not None:
-            row = unit.uploads.get(job.project_id, dataset.upload_id)
-            upload = {"object_key": row.object_key, "filename": row.filename}
+    inputs, dataset, upload = patient_with_database(lambda: _planned(database, job), check)
     if dataset is not None:
         inputs = _listed(store, dataset, upload, limits, check)
     _check_room(folder, inputs.size_bytes * _ROOM_FACTOR[job.kind])
@@ -93,6 +89,16 @@ def stage(
         checkpoint=inputs.checkpoint,
         datasets=inputs.datasets,
     )
+
+
+def _planned(database: Database, job: ClaimedJob) -> tuple[Inputs, Dataset | None, dict[str, str] | None]:
+    """What the rows say; the upload that a data set is made of, where it is of one."""
+    with database.unit_of_work() as unit:
+        inputs, dataset = plan(unit, job)
+        if dataset is None or dataset.upload_id is None:
+            return inputs, dataset, None
+        row = unit.uploads.get(job.project_id, dataset.upload_id)
+        return inputs, dataset, {"object_key": row.object_key, "filename": row.filename}
 
 
 def _write_text(folder: Path, path: str, text: str) -> Received:

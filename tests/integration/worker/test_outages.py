@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unavailable
@@ -20,7 +21,8 @@ from app.storage.errors import StoreUnavailable
 from app.storage.port import ObjectStore, StoredObject
 from drills.processes import processes_in
 from tests.integration.worker.world import World, wait_until
-from worker import transfer
+from worker import staging, transfer
+from worker.inputs import plan
 
 
 class FailingDatabase:
@@ -133,6 +135,22 @@ def test_a_claim_while_the_database_is_away_leaves_the_job_queued(world: World) 
     database.is_away = True
     assert world.runner(database=database).run(job.id) is None
     assert world.job(job.id).state is JobState.QUEUED
+
+
+def test_a_connection_that_is_cut_while_inputs_are_looked_up_costs_no_attempt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = world.audit_job()
+    cuts = iter([1])
+
+    def cut_once(unit: UnitOfWork, claimed: ClaimedJob) -> Any:
+        if next(cuts, 0):
+            raise Unavailable("database_unavailable", "Cut.", "Wait.")
+        return plan(unit, claimed)
+
+    monkeypatch.setattr(staging, "plan", cut_once)
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    assert world.job(job.id).attempt == 1
 
 
 def test_a_store_that_is_away_for_a_moment_costs_no_attempt(world: World) -> None:
