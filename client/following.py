@@ -15,7 +15,7 @@ from client.errors import ApiError, RateLimited, ServerError, TransportError
 from client.event_stream import MEDIA_TYPE, Frame, NotAnEventStream, frames
 from client.models import Event, EventPage, Job
 from client.retries import Retries
-from client.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, SLOWER_BY, Patience
+from client.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, OUTAGES, SLOWER_BY, Patience
 from client.wire import Wire
 
 SILENCE_S = 25.0
@@ -131,7 +131,7 @@ def _polled(wire: Wire, job_id: str, seq: int) -> Iterator[Event]:
             is_finished = wire.get(Job, here).is_finished
             page = wire.get(EventPage, f"{here}/events", {"after": seq, "limit": 100})
             patience.heard()
-        except (TransportError, ServerError, RateLimited) as error:
+        except OUTAGES as error:
             patience.bear(error)
             wire.clock.sleep(LONGEST_PAUSE_S)
             continue

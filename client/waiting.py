@@ -20,6 +20,8 @@ FIRST_PAUSE_S = 0.5
 SLOWER_BY = 1.5
 LONGEST_PAUSE_S = 5.0
 PATIENCE_S = 300.0
+OUTAGES = (TransportError, ServerError, RateLimited)
+"""What a wait that has begun sits out."""
 
 
 class Patience:
@@ -69,7 +71,7 @@ class _Watched(Generic[R]):
                 self._pause_s = FIRST_PAUSE_S
             self._patience.heard()
             asked_s = parse_retry_after(answer.headers.get("Retry-After")) or 0.0
-        except (TransportError, ServerError, RateLimited) as error:
+        except OUTAGES as error:
             if self.last is None:
                 raise
             self._patience.bear(error)

@@ -108,7 +108,7 @@ class Wire:
                 answer = self._http.send(request)
             except httpx.TransportError as cause:
                 had_no_answer = True
-                error = TransportError(f"{self._where()} does not answer: {_told(cause)}.")
+                error = self._no_answer(cause)
                 pause_s = self._retries.pause_s(num_tried)
             else:
                 is_deleted = missing_after_retry_is_done and had_no_answer and answer.status_code == 404
@@ -135,11 +135,11 @@ class Wire:
             request = self._http.build_request(
                 "GET", path, headers=headers, timeout=httpx.Timeout(silence_s, connect=min(10.0, silence_s))
             )
-            with self._told():
+            with self._translated():
                 answer = self._http.send(request, stream=True)
             try:
                 if answer.status_code >= 400:
-                    with self._told():
+                    with self._translated():
                         answer.read()
                     raise _refusal(answer)
                 media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -150,16 +150,19 @@ class Wire:
             self._streams.release()
 
     def _chunks(self, answer: httpx.Response) -> Iterator[bytes]:
-        with self._told():
+        with self._translated():
             yield from answer.iter_bytes()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         """What goes wrong on the line, as ours."""
         try:
             yield
         except httpx.RequestError as cause:
-            raise TransportError(f"{self._where()} does not answer: {_told(cause)}.") from cause
+            raise self._no_answer(cause) from cause
+
+    def _no_answer(self, cause: httpx.RequestError) -> TransportError:
+        return TransportError(f"{self._where()} does not answer: {str(cause) or type(cause).__name__}.")
 
     def _pause_after(self, error: ApiError, num_tried: int) -> float | None:
         if error.code == _SHARE_USED_UP:
@@ -183,10 +186,6 @@ class Wire:
 
 def _content(body: Iterable[bytes]) -> bytes | Iterator[bytes]:
     return b"".join(body) if isinstance(body, list) else iter(body)
-
-
-def _told(cause: Exception) -> str:
-    return str(cause) or type(cause).__name__
 
 
 def _refusal(answer: httpx.Response) -> ApiError:
