@@ -172,13 +172,16 @@ def folder_of(kind: DatasetKind) -> str:
 
 
 def list_dataset(
-    store: ObjectStore, dataset: Dataset, upload: Mapping[str, Any] | None, limits: DatasetSettings
+    store: ObjectStore, dataset: Dataset, filename: str | None, limits: DatasetSettings
 ) -> list[Wanted]:
-    """The files that a data set consists of now. Raises AttemptFailed, InvalidInput, StorageError."""
+    """The files that a data set consists of now; `filename` is that of the upload, where it is made of one.
+
+    Raises AttemptFailed, InvalidInput, StorageError.
+    """
     folder = folder_of(dataset.kind)
-    if upload is not None:
-        found = store.head(upload["object_key"])
-        name = upload["filename"] if is_safe_name(upload["filename"]) else "data.tar"
+    if filename is not None:
+        found = store.head(upload_key(dataset.project_id, str(dataset.upload_id)))
+        name = filename if is_safe_name(filename) else "data.tar"
         return [
             Wanted(
                 bucket=None,

@@ -66,9 +66,9 @@ def stage(
 ) -> Staged:
     """Fill `folder` for the child. Raises AttemptFailed, DomainError, StorageError, OSError, Stopped."""
     tracker.begin(JobPhase.STAGE)
-    inputs, dataset, upload = patient_with_database(lambda: _planned(database, job), check)
+    inputs, dataset, filename = patient_with_database(lambda: _planned(database, job), check)
     if dataset is not None:
-        inputs = _listed(store, dataset, upload, limits, check)
+        inputs = _listed(store, dataset, filename, limits, check)
     _check_room(folder, inputs.size_bytes * _ROOM_FACTOR[job.kind])
     pins = _fetch_all(store, inputs, folder, tracker, check)
     received = {
@@ -91,14 +91,13 @@ def stage(
     )
 
 
-def _planned(database: Database, job: ClaimedJob) -> tuple[Inputs, Dataset | None, dict[str, str] | None]:
-    """What the rows say; the upload that a data set is made of, where it is of one."""
+def _planned(database: Database, job: ClaimedJob) -> tuple[Inputs, Dataset | None, str | None]:
+    """What the rows say; the file name of the upload that a data set is made of, where it is of one."""
     with database.unit_of_work() as unit:
         inputs, dataset = plan(unit, job)
         if dataset is None or dataset.upload_id is None:
             return inputs, dataset, None
-        row = unit.uploads.get(job.project_id, dataset.upload_id)
-        return inputs, dataset, {"object_key": row.object_key, "filename": row.filename}
+        return inputs, dataset, unit.uploads.get(job.project_id, dataset.upload_id).filename
 
 
 def _write_text(folder: Path, path: str, text: str) -> Received:
@@ -111,11 +110,11 @@ def _write_text(folder: Path, path: str, text: str) -> Received:
 def _listed(
     store: ObjectStore,
     dataset: Dataset,
-    upload: dict[str, str] | None,
+    filename: str | None,
     limits: DatasetSettings,
     check: Callable[[], None],
 ) -> Inputs:
-    files = patiently(lambda: list_dataset(store, dataset, upload, limits), check)
+    files = patiently(lambda: list_dataset(store, dataset, filename, limits), check)
     return Inputs(
         files=tuple(files),
         texts=override_texts(dataset, folder_of(dataset.kind)),
