@@ -92,10 +92,10 @@ class Runner:
             _LOG.info("job_claimed", kind=job.kind.value)
             attempt = Attempt(self._database, self._store, self._options, job, self._leaving)
             state = attempt.run(self._worker_environment)
-            settle_uploads(_SETTLE_S)
             _LOG.info("job_left", state=state.value if state else "fenced")
         if state is JobState.QUEUED or self._must_wake_another(job.kind):
             self._publisher.job_ready(job.id, job.kind)
+        settle_uploads(_SETTLE_S)  # last: nobody waits for it
         return state
 
     def _must_wake_another(self, kind: JobKind) -> bool:
