@@ -37,8 +37,6 @@ class Seen:
     job_id: str
     events: list[tuple[int, float]] = field(default_factory=list)
     num_streams: int = 0
-    num_refused: int = 0
-    """Connections that could not be made, and answers that were no stream."""
     num_cut: int = 0
     """Streams that broke; one that ends as it should is not cut."""
     is_through: bool = False
@@ -62,13 +60,11 @@ class _Follower:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._order.port, limit=_LIMIT)
         except OSError:
-            self.seen.num_refused += 1
             return
         try:
             writer.write(self._request())
             head = await reader.readuntil(b"\r\n\r\n")
             if b" 200 " not in head.split(b"\r\n", 1)[0]:
-                self.seen.num_refused += 1
                 return
             self.seen.num_streams += 1
             await self._read(reader)

@@ -24,6 +24,7 @@ from app.db.session import Database, build_engine
 from drills.drill import Place, Row
 from drills.follow_client import Order, Seen
 from drills.load_api import Api, created_job, grounded, serving
+from drills.load_client import quantile_ms
 from drills.machine import cpu_s, memory_mib, tree
 
 NAME = "followers"
@@ -57,11 +58,6 @@ class Told:
     num_cut: int
     num_streams: int
     delays_s: list[float]
-
-    def delay_ms(self, share: float) -> float:
-        """That share of the events came sooner."""
-        ordered = sorted(self.delays_s)
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 @contextmanager
@@ -221,8 +217,8 @@ def _measured(
         "idle_cpu": figures.idle_cpu,
         "busy_cpu": busy_cpu,
         "memory_mib": figures.memory_mib,
-        "p50_ms": told.delay_ms(0.5),
-        "p99_ms": told.delay_ms(0.99),
+        "p50_ms": quantile_ms(told.delays_s, 0.5),
+        "p99_ms": quantile_ms(told.delays_s, 0.99),
         **{name: value for name, value in asdict(told).items() if name != "delays_s"},
     }
 

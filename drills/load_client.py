@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,13 @@ class Measured:
         return len(self.latencies_s) / self.seconds if self.seconds else 0.0
 
     def quantile_ms(self, share: float) -> float:
-        ordered = sorted(self.latencies_s)
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+        return quantile_ms(self.latencies_s, share)
+
+
+def quantile_ms(times_s: Sequence[float], share: float) -> float:
+    """That share of the times is shorter; not a number where there are none."""
+    ordered = sorted(times_s)
+    return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 class _Connection:
