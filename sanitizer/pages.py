@@ -2,7 +2,7 @@
 
 They are a view of report.json and can be drawn from it again at any time; hours of training cannot be had
 again. So an error while drawing leaves both out, with a warning, and fails nothing. What draws is loaded here
-and by name: its libraries cost half a second and 45 MB, which nobody pays before the figures are on the disk.
+and by name: nobody pays for its libraries (decision 0051) before the figures are on the disk.
 """
 
 from __future__ import annotations
