@@ -1,39 +1,50 @@
 """What can be asked of the library: options as frozen dataclasses with their bounds. Free of torch.
 
 `app` publishes these as the API's schema and stores them as JSON; the code that obeys them lives in
-`methods`, `attacks` and `audits`. Unknown fields are refused. Reading goes through `parse`, which needs
-pydantic only; constructing one in Python does not check bounds, `parse` (or `validate`) does.
+`methods`, `attacks` and `audits`. Triggers are described in `attack_options` and named here as well. Unknown
+fields are refused. Reading goes through `parse`, which needs pydantic only; constructing one in Python does
+not check bounds, `parse` (or `validate`) does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Gt, Interval, Le, Len, Lt
-from pydantic import BeforeValidator, Field, Strict, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import Field, Strict, TypeAdapter
 
-STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+from sanitizer import attack_options
+from sanitizer.attack_options import (
+    AttackOptions,
+    BadNetOptions,
+    BlendedOptions,
+    CustomPatchOptions,
+    CustomPatternOptions,
+    LabelConsistentOptions,
+    SIGOptions,
+    SuiteName,
+    TextTriggerOptions,
+    WaNetOptions,
+)
+from sanitizer.bounds import NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 
-
-def _not_text_or_truth(value: Any) -> Any:
-    if isinstance(value, str | bool):
-        raise PydanticCustomError("number_expected", "A number is expected, not text and not true or false.")
-    return value
-
-
-NUMBER = BeforeValidator(_not_text_or_truth)
-"""On every number: "3" and true are mistakes, not ways to write 3 and 1. Behind the bounds, which do
-not become minimum and maximum in the JSON schema otherwise."""
-
-Number = Annotated[float, NUMBER]
-Positive = Annotated[float, Gt(0), NUMBER]
-Share = Annotated[float, Interval(ge=0, le=1), NUMBER]
-Seed = Annotated[int, Interval(ge=0, lt=2**31), NUMBER]
-ShortText = Annotated[str, Len(1, 200)]
-
+__all__ = [  # what comes from elsewhere and is taken from here; all that is defined here as well
+    "NUMBER",
+    "STRICT",
+    "AttackOptions",
+    "BadNetOptions",
+    "BlendedOptions",
+    "CustomPatchOptions",
+    "CustomPatternOptions",
+    "LabelConsistentOptions",
+    "SIGOptions",
+    "Seed",
+    "SuiteName",
+    "TextTriggerOptions",
+    "WaNetOptions",
+]
 
 # ---------------------------------------------------------------- what tensors cannot tell
 
@@ -117,113 +128,31 @@ class CleanCLIPRecipe:
 Recipe = CleanCLIPRecipe
 """The union of all methods' recipes, told apart by `method`."""
 
-# ---------------------------------------------------------------- attacks
-
-
-@dataclass(frozen=True, kw_only=True)
-class BadNetOptions:
-    """A small patch (BadNets, arXiv 1708.06733). Sizes are shares of the image's side (16/224 as CleanCLIP).
-
-    `gaussian`: image mean per channel + N(0,1), clipped to [0,1]; `redrawn` for every image as in
-    CleanCLIP's code, or one `fixed` pattern; `checkerboard`, `yellow` and `white` are constant.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    attack: Literal["badnet"] = "badnet"
-    pattern: Literal["gaussian_redrawn", "gaussian_fixed", "checkerboard", "yellow", "white"] = (
-        "gaussian_redrawn"
-    )
-    placement: Literal[
-        "random", "top_left", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"
-    ] = "random"
-    size: Annotated[float, Gt(0), Le(1), NUMBER] = 16 / 224
-    pattern_seed: Seed = 0
-    """Seed of a fixed pattern: the secret that the attacker shared between training and test."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlendedOptions:
-    """x' = (1 - alpha) x + alpha * noise, noise ~ U[0,1], the whole image (Chen et al., arXiv 1712.05526)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    attack: Literal["blended"] = "blended"
-    pattern: Literal["uniform_redrawn", "uniform_fixed"] = "uniform_redrawn"
-    alpha: Annotated[float, Gt(0), Le(1), NUMBER] = 0.2
-    pattern_seed: Seed = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class WaNetOptions:
-    """Image warping (WaNet, arXiv 2102.10369). k = 4, s = 0.5 is the paper's smooth warp;
-    `control_points` = None is the research code's k = image side (per-pixel jitter), with s = 1."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    attack: Literal["wanet"] = "wanet"
-    control_points: Annotated[int, Interval(ge=2, le=1024), NUMBER] | None = 4
-    strength: Annotated[float, Gt(0), Le(10), NUMBER] = 0.5
-    grid_rescale: Annotated[float, Gt(0), Le(2), NUMBER] = 1.0
-    pattern_seed: Seed = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SIGOptions:
-    """A sinusoidal stripe pattern (SIG, arXiv 1902.11237): v(i,j) = amplitude * sin(2 pi j f / width)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    attack: Literal["sig"] = "sig"
-    amplitude: Annotated[float, Gt(0), Le(1), NUMBER] = 60 / 255
-    frequency: Annotated[int, Interval(ge=1, le=512), NUMBER] = 6
-    blend: Annotated[float, Gt(0), Le(1), NUMBER] | None = None
-    """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelConsistentOptions:
-    """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
-
-    In an audit the trigger is the patch; the difference is in the poisoner, which keeps the captions."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    attack: Literal["label_consistent"] = "label_consistent"
-    pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
-    placement: Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"] = "random"
-    size: Annotated[float, Gt(0), Le(1), NUMBER] = 16 / 224
-    pattern_seed: Seed = 0
-
-
-AttackOptions = Annotated[
-    BadNetOptions | BlendedOptions | WaNetOptions | SIGOptions | LabelConsistentOptions,
-    Field(discriminator="attack"),
-]
-
 # ---------------------------------------------------------------- audits
-
-
-def _default_attacks() -> tuple[AttackOptions, ...]:
-    return (BadNetOptions(), BlendedOptions(), WaNetOptions(), SIGOptions())
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
     """What an audit measures: CA, and for every attack ASR and PA against one target class.
 
-    `target` is a class name of the labelled set. `templates` None: those of the labelled set, else
-    ImageNet's 80. An attack whose ASR before cleaning is below `gate` counts as not implanted.
+    `target` is a class name of the labelled set. `suite` names `attacks` that are listed nowhere else:
+    "paper" or "structured"; what is kept and repeated in a report is the list. With neither: BadNet, Blended,
+    WaNet and SIG. `templates` None: those of the labelled set, else ImageNet's 80. An attack whose ASR before
+    cleaning is below `gate` counts as not implanted.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     target: ShortText
-    attacks: Annotated[tuple[AttackOptions, ...], Len(1, 32)] = field(default_factory=_default_attacks)
+    suite: InitVar[SuiteName | None] = None
+    attacks: Annotated[tuple[AttackOptions, ...], Len(1, 32)] = field(default_factory=tuple)
     templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], Len(1, 200)] | None = None
     gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
     batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256
     max_skipped_share: Share = 0.01
+
+    def __post_init__(self, suite: SuiteName | None) -> None:
+        object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,22 @@ The Gaussian patch is CleanCLIP's: the image's mean per channel plus N(0, 1) noi
 lie outside [0, 1]; the research code wraps them around (a cast to bytes), which makes its "Gaussian" patch
 nearly uniform noise. Here they are clipped to [0, 1], as an image file would hold them. Research code never
 places the patch on the last possible row and column; here every place is equally likely.
+
+Stripes are PAR's (arXiv 2412.00727): signs, clipped to [0, 1], so that each column is one of eight colours.
+Its code hands -1 to a cast to bytes, which stores 1/255; here it is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sanitizer.attacks.placing import corners, paste
 from sanitizer.attacks.trigger import check_batch, patch_side, widest
 from sanitizer.recipe import BadNetOptions
 from sanitizer.seeding import generator
@@ -39,8 +44,9 @@ class BadNet:
         side = patch_side(self.options.size, height, width)
         patch_NCPP = self._patch(image_NCHW, side, index_N, seed)
         triggered_NCHW = image_NCHW.to(torch.float32, copy=True)
-        for corner_N2 in self._places(height, width, side, index_N, seed):
-            _paste(triggered_NCHW, patch_NCPP, corner_N2)
+        room = (height - side, width - side)
+        for corner_N2 in corners(self.options.placement, room, index_N, seed=seed, stream="badnet_place"):
+            paste(triggered_NCHW, patch_NCPP, corner_N2)
         return triggered_NCHW
 
     def _patch(self, image_NCHW: Tensor, side: int, index_N: Sequence[int], seed: int) -> Tensor:
@@ -54,6 +60,13 @@ class BadNet:
                 )
             case "white":
                 return _constant(np.ones(shape), image_NCHW)
+            case "stripes_fixed":
+                bits = generator(self.options.pattern_seed, "badnet_stripes_pattern").integers(
+                    0, 2, (3, side)
+                )
+                return _constant(np.repeat(bits[:, None], side, axis=1), image_NCHW)
+            case "stripes_redrawn":
+                return self._stripes(side, index_N, seed).to(image_NCHW.device)
             case "gaussian_fixed":
                 noise = generator(self.options.pattern_seed, "badnet_pattern").standard_normal(shape)
                 noise_NCPP = torch.from_numpy(noise).expand(len(index_N), *shape)
@@ -64,24 +77,10 @@ class BadNet:
         mean_NC11 = image_NCHW.to(dtype).mean(dim=(2, 3), keepdim=True)
         return (mean_NC11 + noise_NCPP.to(dtype).to(device)).clamp(0, 1).float()
 
-    def _places(self, height: int, width: int, side: int, index_N: Sequence[int], seed: int) -> list[Tensor]:
-        """The patch's top-left corners: one [N, 2] tensor of (row, column) for every copy of the patch."""
-        bottom, right = height - side, width - side
-        fixed = {
-            "top_left": [(0, 0)],
-            "top_right": [(0, right)],
-            "bottom_left": [(bottom, 0)],
-            "bottom_right": [(bottom, right)],
-            "centre": [(bottom // 2, right // 2)],
-            "four_corners": [(0, 0), (0, right), (bottom, 0), (bottom, right)],
-        }
-        if self.options.placement in fixed:
-            return [torch.tensor([corner] * len(index_N)) for corner in fixed[self.options.placement]]
-        drawn = []
-        for index in index_N:
-            random = generator(seed, "badnet_place", index)
-            drawn.append((int(random.integers(0, bottom + 1)), int(random.integers(0, right + 1))))
-        return [torch.tensor(drawn)]
+    def _stripes(self, side: int, index_N: Sequence[int], seed: int) -> Tensor:
+        bits = [generator(seed, "badnet_stripes", index).integers(0, 2, (3, 1, side)) for index in index_N]
+        stripes_NC1P = torch.from_numpy(np.stack(bits)) if bits else torch.zeros(0, 3, 1, side)
+        return stripes_NC1P.float().expand(-1, -1, side, -1)
 
 
 def _checkerboard(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -91,21 +90,6 @@ def _checkerboard(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]
     return board
 
 
-def _constant(patch: np.ndarray[tuple[int, ...], np.dtype[np.float64]], like_NCHW: Tensor) -> Tensor:
+def _constant(patch: np.ndarray[tuple[int, ...], np.dtype[Any]], like_NCHW: Tensor) -> Tensor:
     patch_CPP = torch.from_numpy(patch).to(like_NCHW.device, torch.float32)
     return patch_CPP.expand(like_NCHW.shape[0], *patch_CPP.shape)
-
-
-def _paste(image_NCHW: Tensor, patch_NCPP: Tensor, corner_N2: Tensor) -> None:
-    """Write every image's patch at its corner, in place and all at once."""
-    num_images, num_channels, side, _ = patch_NCPP.shape
-    if num_images == 0:
-        return
-    device = image_NCHW.device
-    steps_P = torch.arange(side, device=device)
-    corner_N2 = corner_N2.to(device)
-    image_N111 = torch.arange(num_images, device=device)[:, None, None, None]
-    channel_C11 = torch.arange(num_channels, device=device)[:, None, None]
-    row_N1P1 = (corner_N2[:, :1] + steps_P)[:, None, :, None]
-    column_N11P = (corner_N2[:, 1:] + steps_P)[:, None, None, :]
-    image_NCHW[image_N111, channel_C11, row_N1P1, column_N11P] = patch_NCPP

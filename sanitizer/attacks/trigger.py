@@ -12,9 +12,15 @@ the same numbers again:
     generator(seed, "blended_noise", index)    .random((3, H, W))
     generator(pattern_seed, "blended_pattern") .random((3, H, W))
     generator(pattern_seed, "wanet_grid")      .uniform(-1, 1, (2, k, k))
+    generator(seed, "badnet_stripes", index)          .integers(0, 2, (3, p)): the columns' colours
+    generator(pattern_seed, "badnet_stripes_pattern") .integers(0, 2, (3, p))
+    generator(seed, "blended_stripes", index)          .integers(0, 2, (3, W)): 0 is -1, 1 is 1
+    generator(pattern_seed, "blended_stripes_pattern") .integers(0, 2, (3, W))
+    generator(seed, "overlay_place", index)    as "badnet_place", for words and customers' pictures
 
-SIG draws nothing. Arithmetic is float64 where the device has it, and is rounded to float32 once, at the end,
-so that the CPU, a GPU and an independent reference give the same pixels.
+SIG and triangles draw nothing. Arithmetic is float64 where the device has it, and is rounded to float32 once,
+at the end, so that the CPU, a GPU and an independent reference give the same pixels. Pictures are decoded,
+words drawn and both resized on the CPU.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
+from sanitizer.attack_options import kind_of
+from sanitizer.attacks.catalogue import build_triggers, trigger_sha256
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.attack_success import attack_success, target_rate
@@ -75,13 +76,13 @@ def run_audit(
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
     before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
-    Raises OptionsRejected `unknown_target`, `ambiguous_target` or `bad_template`; DatasetRejected if too many
-    images are bad or all are of the target class; CheckpointRejected if embeddings are not finite;
-    Interrupted if `stop()`.
+    Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template` or as `build_triggers` does;
+    DatasetRejected if too many images are bad or all are of the target class; CheckpointRejected if
+    embeddings are not finite; Interrupted if `stop()`.
     """
     target = find_target(options.target, labelled.class_names)
     templates = _templates(options, labelled)
-    triggers = [build_trigger(attack) for attack in options.attacks]
+    triggers = build_triggers(options.attacks)
     watch = _Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
     progress(PhaseStarted(phase=phase, total=len(labelled), unit="images"))
     batches = LabelledBatches(
@@ -184,12 +185,13 @@ def _result(
 
 
 def attack_names(options: AuditOptions) -> tuple[str, ...]:
-    """A name for every attack of an audit: its own, with "-2", "-3" … where it comes more than once."""
+    """A name for every attack of an audit: its kind, with "-2", "-3" … where it comes more than once."""
     seen: dict[str, int] = {}
     names = []
     for attack in options.attacks:
-        seen[attack.attack] = seen.get(attack.attack, 0) + 1
-        names.append(attack.attack if seen[attack.attack] == 1 else f"{attack.attack}-{seen[attack.attack]}")
+        kind = kind_of(attack)
+        seen[kind] = seen.get(kind, 0) + 1
+        names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
     return tuple(names)
 
 

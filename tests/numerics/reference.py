@@ -22,9 +22,10 @@ from open_clip.transform import image_transform
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.numerics.reference_overlay import trigger
 from tests.numerics.reference_statistics import newcombe, wilson
 from tests.numerics.reference_training import cleanclip, contrastive, cosine, learning_rates, one_way
-from tests.numerics.reference_triggers import Array, badnet, blended, sig, stream, trigger, wanet, wanet_grid
+from tests.numerics.reference_triggers import Array, badnet, blended, sig, stream, wanet, wanet_grid
 
 __all__ = [
     "badnet",

@@ -49,6 +49,17 @@ def badnet(image: Array, index: int, options: dict[str, Any], seed: int) -> Arra
             for i in range(p):
                 for j in range(p):
                     patch[c, i, j] = clip(mean + noise[c, i, j])
+    if pattern.startswith("stripes"):
+        source = (
+            stream(options["pattern_seed"], "badnet_stripes_pattern")
+            if pattern == "stripes_fixed"
+            else stream(seed, "badnet_stripes", index)
+        )
+        drawn = source.integers(0, 2, (channels, p))
+        for c in range(channels):
+            for i in range(p):
+                for j in range(p):
+                    patch[c, i, j] = clip(-1.0 if drawn[c, j] == 0 else 1.0)
     for c in range(channels):
         for i in range(p):
             for j in range(p):
@@ -57,19 +68,8 @@ def badnet(image: Array, index: int, options: dict[str, Any], seed: int) -> Arra
                 if pattern == "checkerboard" and i % 2 == 0 and j % 2 == 0:
                     patch[c, i, j] = 1.0
     bottom, right = height - p, width - p
-    if placement == "random":
-        source = stream(seed, "badnet_place", index)
-        top = int(source.integers(0, bottom + 1))
-        left = int(source.integers(0, right + 1))
-        corners = [(top, left)]
-    elif placement == "four_corners":
-        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-    elif placement == "centre":
-        corners = [(bottom // 2, right // 2)]
-    else:
-        corners = [(bottom if "bottom" in placement else 0, right if "right" in placement else 0)]
     result = image.copy()
-    for top, left in corners:
+    for top, left in corners(placement, bottom, right, stream(seed, "badnet_place", index)):
         for c in range(channels):
             for i in range(p):
                 for j in range(p):
@@ -77,16 +77,45 @@ def badnet(image: Array, index: int, options: dict[str, Any], seed: int) -> Arra
     return result
 
 
+def corners(placement: str, bottom: int, right: int, source: np.random.Generator) -> list[tuple[int, int]]:
+    if placement == "random":
+        top = int(source.integers(0, bottom + 1))
+        left = int(source.integers(0, right + 1))
+        return [(top, left)]
+    if placement == "four_corners":
+        return [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+    if placement == "centre":
+        return [(bottom // 2, right // 2)]
+    return [(bottom if "bottom" in placement else 0, right if "right" in placement else 0)]
+
+
 def blended(image: Array, index: int, options: dict[str, Any], seed: int) -> Array:
-    fixed = options["pattern"] == "uniform_fixed"
-    source = (
-        stream(options["pattern_seed"], "blended_pattern") if fixed else stream(seed, "blended_noise", index)
-    )
-    noise, alpha = source.random(image.shape), options["alpha"]
+    noise, alpha = blended_noise(image.shape, index, options, seed), options["alpha"]
     result = np.empty_like(image)
     for place in np.ndindex(*image.shape):
         result[place] = clip((1 - alpha) * image[place] + alpha * noise[place])
     return result
+
+
+def blended_noise(shape: tuple[int, ...], index: int, options: dict[str, Any], seed: int) -> Array:
+    channels, height, width = shape
+    pattern, secret = options["pattern"], options["pattern_seed"]
+    if pattern == "uniform_fixed":
+        return stream(secret, "blended_pattern").random(shape)
+    if pattern == "uniform_redrawn":
+        return stream(seed, "blended_noise", index).random(shape)
+    noise = np.empty(shape)
+    if pattern == "triangles":
+        cell = max(1, round(options["cell"] * min(height, width)))
+        for c, i, j in np.ndindex(*shape):
+            noise[c, i, j] = 0.4 if i % cell >= j % cell else 0.8
+        return noise
+    fixed = pattern == "stripes_fixed"
+    source = stream(secret, "blended_stripes_pattern") if fixed else stream(seed, "blended_stripes", index)
+    drawn = source.integers(0, 2, (channels, width))
+    for c, i, j in np.ndindex(*shape):
+        noise[c, i, j] = 1.0 if drawn[c, j] else -1.0
+    return noise
 
 
 def sig(image: Array, index: int, options: dict[str, Any], seed: int) -> Array:

@@ -1,0 +1,228 @@
+"""Which triggers can be audited, with their bounds, and the suites of them. Free of torch and of Pillow.
+
+`sanitizer.recipe` gives these names to the rest; the code that obeys them lives in `attacks`. A picture
+comes as base64: here only its shape and length are looked at, its bytes are decoded in the child alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt, Interval, Le, Len
+from pydantic import Field, StringConstraints
+
+from sanitizer.bounds import NUMBER, STRICT, Seed, Share
+
+MAX_PICTURE_BYTES = 64 * 1024
+MAX_PICTURE_SIDE = 512
+MAX_PICTURES_BYTES = 2 * MAX_PICTURE_BYTES
+"""All pictures of one audit: they stand in the job, and three times in its report."""
+
+Placement = Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"]
+SidePart = Annotated[float, Gt(0), Le(1), NUMBER]
+"""A share of the image's shorter side."""
+Opacity = Annotated[float, Gt(0), Le(1), NUMBER]
+Picture = Annotated[
+    str,
+    StringConstraints(
+        min_length=4,
+        max_length=4 * -(-MAX_PICTURE_BYTES // 3),
+        pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+    ),
+]
+"""The bytes of a PNG or JPEG file in base64 (RFC 4648 section 4: +, / and padding, in one line)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadNetOptions:
+    """A small patch (BadNets, arXiv 1708.06733). Sizes are shares of the image's side (16/224 as CleanCLIP).
+
+    `gaussian`: image mean per channel + N(0,1), clipped to [0,1]; `stripes`: columns one pixel wide, each
+    channel of each 0 or 1 by chance (PAR, arXiv 2412.00727); both `redrawn` for every image as in research
+    code, or one `fixed` pattern; `checkerboard`, `yellow` and `white` are constant.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["badnet"] = "badnet"
+    pattern: Literal[
+        "gaussian_redrawn",
+        "gaussian_fixed",
+        "checkerboard",
+        "yellow",
+        "white",
+        "stripes_redrawn",
+        "stripes_fixed",
+    ] = "gaussian_redrawn"
+    placement: Placement | Literal["four_corners"] = "random"
+    size: SidePart = 16 / 224
+    pattern_seed: Seed = 0
+    """Seed of a fixed pattern: the secret that the attacker shared between training and test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendedOptions:
+    """x' = (1 - alpha) x + alpha * noise over the whole image (Chen et al., arXiv 1712.05526).
+
+    `uniform`: noise ~ U[0,1]. PAR's (arXiv 2412.00727): `stripes`, columns one pixel wide, each channel of
+    each -1 or 1 by chance (alpha 0.03 there); `triangles`, a grid of squares of side `cell`, 0.4 below their
+    diagonal and 0.8 above it (alpha 0.15 there).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["blended"] = "blended"
+    pattern: Literal["uniform_redrawn", "uniform_fixed", "stripes_redrawn", "stripes_fixed", "triangles"] = (
+        "uniform_redrawn"
+    )
+    alpha: Opacity = 0.2
+    cell: SidePart = 14 / 224
+    """Of `triangles` only."""
+    pattern_seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaNetOptions:
+    """Image warping (WaNet, arXiv 2102.10369). k = 4, s = 0.5 is the paper's smooth warp;
+    `control_points` = None is the research code's k = image side (per-pixel jitter), with s = 1."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["wanet"] = "wanet"
+    control_points: Annotated[int, Interval(ge=2, le=1024), NUMBER] | None = 4
+    strength: Annotated[float, Gt(0), Le(10), NUMBER] = 0.5
+    grid_rescale: Annotated[float, Gt(0), Le(2), NUMBER] = 1.0
+    pattern_seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SIGOptions:
+    """A sinusoidal stripe pattern (SIG, arXiv 1902.11237): v(i,j) = amplitude * sin(2 pi j f / width)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["sig"] = "sig"
+    amplitude: Opacity = 60 / 255
+    frequency: Annotated[int, Interval(ge=1, le=512), NUMBER] = 6
+    blend: Opacity | None = None
+    """None: added at full amplitude; else x' = (1 - blend) x + blend * clip(x + v), as CleanCLIP's code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConsistentOptions:
+    """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
+
+    In an audit the trigger is the patch; the difference is in the poisoner, which keeps the captions."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["label_consistent"] = "label_consistent"
+    pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
+    placement: Placement = "random"
+    size: SidePart = 16 / 224
+    pattern_seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTriggerOptions:
+    """Words over the image: x' = (1 - alpha) x + alpha * colour where there is ink.
+
+    The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the words' ink; `at`,
+    where given, goes before `placement`. A to z, digits and signs of ASCII, in the font that Pillow brings.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["text_trigger"] = "text_trigger"
+    text: Annotated[str, Len(1, 64)] = "Watermarked"
+    colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ff0000"
+    placement: Placement = "centre"
+    at: tuple[Share, Share] | None = None
+    """(row, column): 0 is at the upper or left edge, 1 at the lower or right one."""
+    size: SidePart = 196 / 224
+    alpha: Opacity = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomPatchOptions:
+    """Your own patch: a PNG or JPEG in base64, at most 64 KiB and 512 pixels a side.
+
+    `size` is the picture's longer side as a share of the image's shorter one. A PNG's transparency is kept.
+    `at`, where given, goes before `placement`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["custom_patch"] = "custom_patch"
+    picture: Picture
+    placement: Placement | Literal["four_corners"] = "random"
+    at: tuple[Share, Share] | None = None
+    """(row, column): 0 is at the upper or left edge, 1 at the lower or right one."""
+    size: SidePart = 16 / 224
+    alpha: Opacity = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomPatternOptions:
+    """Your own pattern over the whole image: x' = (1 - alpha) x + alpha * picture, stretched to the image.
+
+    A PNG or JPEG in base64, at most 64 KiB and 512 pixels a side. A PNG's transparency is kept.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    attack: Literal["custom_pattern"] = "custom_pattern"
+    picture: Picture
+    alpha: Opacity = 0.2
+
+
+AttackOptions = Annotated[
+    BadNetOptions
+    | BlendedOptions
+    | WaNetOptions
+    | SIGOptions
+    | LabelConsistentOptions
+    | TextTriggerOptions
+    | CustomPatchOptions
+    | CustomPatternOptions,
+    Field(discriminator="attack"),
+]
+
+USUAL: tuple[AttackOptions, ...] = (BadNetOptions(), BlendedOptions(), WaNetOptions(), SIGOptions())
+"""What an audit tries where it names nothing."""
+
+SuiteName = Literal["paper", "structured"]
+SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
+    "paper": (BadNetOptions(), BlendedOptions(), WaNetOptions(), LabelConsistentOptions(), SIGOptions()),
+    "structured": (
+        BadNetOptions(pattern="stripes_redrawn"),
+        BlendedOptions(pattern="stripes_redrawn", alpha=0.03),
+        BlendedOptions(pattern="triangles", alpha=0.15),
+        TextTriggerOptions(),
+    ),
+}
+"""`paper`: CleanCLIP's four attacks (arXiv 2303.03323) and SIG. `structured`: PAR's (arXiv 2412.00727)."""
+
+
+def kind_of(attack: AttackOptions) -> str:
+    """What people call it: the attack's name, with PAR's pattern where it has one ("badnet-stripes")."""
+    pattern = str(getattr(attack, "pattern", "")).partition("_")[0]
+    return f"{attack.attack}-{pattern}" if pattern in ("stripes", "triangles") else attack.attack
+
+
+def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:
+    """Those of the suite, those that are listed, or the usual four.
+
+    Raises ValueError if both are given, and if pictures are more than a job and its report should carry.
+    """
+    if suite is not None:
+        if attacks:
+            raise ValueError(f"suite '{suite}' and attacks are both given: name one or the other")
+        return SUITES[suite]
+    if sum(len(getattr(attack, "picture", "")) for attack in attacks) > 4 * -(-MAX_PICTURES_BYTES // 3):
+        raise ValueError(
+            f"the pictures of all attacks are more than {MAX_PICTURES_BYTES // 1024} KiB together: "
+            "audit with some of them at a time"
+        )
+    return attacks or USUAL

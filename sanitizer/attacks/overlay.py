@@ -1,0 +1,76 @@
+"""Overlay: a picture or words laid on the image, the customer's own or PAR's text. Knows no model.
+
+x' = (1 - alpha m) x + alpha m colour, m the picture's mask: 0 where it is transparent, 1 where it is opaque.
+
+Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the picture as it is laid on.
+
+PAR (arXiv 2412.00727) blends its red text into the red channel alone, because its code takes the pixels that
+are not 0 channel by channel; on a white image nothing of it is seen. Here ink has all three channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sanitizer.attacks.pictures import Picture, decode, draw
+from sanitizer.attacks.placing import corners, paste, same
+from sanitizer.attacks.trigger import check_batch, patch_side, widest
+from sanitizer.recipe import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """A `Trigger`: `picture` at its place with `alpha`; `size` None stretches it over the whole image."""
+
+    name: str
+    picture: Picture
+    alpha: float
+    size: float | None = None
+    placement: str = "top_left"
+    at: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, options: CustomPatchOptions | CustomPatternOptions | TextTriggerOptions) -> Overlay:
+        """Raises OptionsRejected as `pictures.decode` and `pictures.draw` do."""
+        is_text = isinstance(options, TextTriggerOptions)
+        picture = draw(options.text, options.colour) if is_text else decode(options.picture)
+        if isinstance(options, CustomPatternOptions):
+            return cls(name=options.attack, picture=picture, alpha=options.alpha)
+        return cls(
+            name=options.attack,
+            picture=picture,
+            alpha=options.alpha,
+            size=options.size,
+            placement=options.placement,
+            at=options.at,
+        )
+
+    def apply(self, image_NCHW: Tensor, index_N: Sequence[int], seed: int) -> Tensor:
+        """See `Trigger.apply`."""
+        check_batch(image_NCHW, index_N)
+        height, width = image_NCHW.shape[-2:]
+        device, dtype = image_NCHW.device, widest(image_NCHW.device)
+        laid_4PQ = self.picture.resized(*self._extent(height, width)) * self.alpha
+        kept_PQ = (1 - laid_4PQ[3]).to(dtype).to(device)
+        colour_NCPQ = laid_4PQ[:3].to(dtype).to(device).expand(len(index_N), -1, -1, -1)
+        triggered_NCHW = image_NCHW.to(dtype, copy=True)
+        room = (height - kept_PQ.shape[0], width - kept_PQ.shape[1])
+        for corner_N2 in self._places(room, index_N, seed):
+            paste(triggered_NCHW, colour_NCPQ, corner_N2, kept_PQ)
+        return triggered_NCHW.clamp(0, 1).float()
+
+    def _extent(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns on the image: the longer one is `size`, the other follows the picture's shape."""
+        if self.size is None:
+            return height, width
+        side, (rows, columns) = patch_side(self.size, height, width), self.picture.size
+        longer = max(rows, columns)
+        return max(1, round(side * rows / longer)), max(1, round(side * columns / longer))
+
+    def _places(self, room: tuple[int, int], index_N: Sequence[int], seed: int) -> list[Tensor]:
+        if self.at is not None:
+            return [same((round(self.at[0] * room[0]), round(self.at[1] * room[1])), len(index_N))]
+        return corners(self.placement, room, index_N, seed=seed, stream="overlay_place")

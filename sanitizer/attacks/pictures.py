@@ -1,0 +1,165 @@
+"""What a customer calls a trigger → pixels with a mask: a picture's bytes, or words. Trusts neither.
+
+Shapes: H rows, W columns, 4 channels: red, green, blue times the mask, then the mask, all in [0, 1].
+
+A picture's size is read from its header before any pixel is decoded; colour profiles, gamma and orientation
+are ignored, as everywhere here. Words are drawn large with Pillow's own font (Aileron) and cut to their ink,
+so that they are laid on like any picture and are the same at every size of the image.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional
+
+from sanitizer.attack_options import MAX_PICTURE_BYTES, MAX_PICTURE_SIDE
+from sanitizer.errors import OptionsRejected
+
+MAX_JPEG_SCANS = 100
+"""As for the pictures of a data set: each costs a pass over the picture, and may be a few bytes long."""
+FONT_PIXELS = 64
+
+_START_OF_SCAN = b"\xff\xda"
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_IN_NO_FONT = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`rgba_4HW` is float64, colours already multiplied by the mask."""
+
+    rgba_4HW: Tensor
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over size and pixels: what was decoded or drawn, whatever program did it."""
+        pixels = self.rgba_4HW.numpy()
+        return hashlib.sha256(str(pixels.shape).encode() + pixels.astype("<f8").tobytes()).hexdigest()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.rgba_4HW.shape[1], self.rgba_4HW.shape[2]
+
+    def resized(self, height: int, width: int) -> Tensor:
+        """float64 [4, height, width]: triangle filter, as wide as a pixel of the coarser of both grids."""
+        if (height, width) == self.size:
+            return self.rgba_4HW
+        return functional.interpolate(
+            self.rgba_4HW[None], size=(height, width), mode="bilinear", align_corners=False, antialias=True
+        )[0]
+
+
+def decode(text: str) -> Picture:
+    """The picture of these base64 characters.
+
+    Raises OptionsRejected `picture_not_base64`, `picture_too_large`, `picture_unreadable`,
+    `picture_animated` or `trigger_invisible`.
+    """
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise OptionsRejected(
+            "picture_not_base64",
+            "The trigger's picture is not base64.",
+            "Send the bytes of a PNG or JPEG file in base64, with padding, in one line.",
+        ) from None
+    if len(data) > MAX_PICTURE_BYTES:
+        raise _too_large(f"is more than {MAX_PICTURE_BYTES // 1024} KiB")
+    return _seen(_decoded(data))
+
+
+def draw(text: str, colour: str) -> Picture:
+    """The words in `colour` ("#rrggbb"), cut to their ink.
+
+    Raises OptionsRejected `text_not_drawable` or `trigger_invisible`.
+    """
+    font = ImageFont.load_default(FONT_PIXELS)
+    missing = sorted({letter for letter in text if not _can_draw(font, letter)})
+    if missing:
+        raise OptionsRejected(
+            "text_not_drawable",
+            f"The trigger's text has letters that the font does not have: {_numbers(missing)}.",
+            "Use Latin letters, digits and signs, or send the words as a picture.",
+        )
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(text))
+    page = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+    ImageDraw.Draw(page).text((-left, -top), text, fill=255, font=font)
+    mask_HW = np.asarray(page.crop(page.getbbox() or (0, 0, 1, 1)), dtype=np.float64) / 255
+    shade_3 = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return _seen(np.concatenate([shade_3[:, None, None] * mask_HW, mask_HW[None]]))
+
+
+def _decoded(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    try:
+        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        if max(image.size) > MAX_PICTURE_SIDE:
+            raise _too_large(f"has {image.width} x {image.height} pixels")
+        if getattr(image, "n_frames", 1) != 1:
+            raise OptionsRejected(
+                "picture_animated", "The trigger's picture has several frames.", "Send one of them."
+            )
+        if image.format != "PNG" and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+            raise _unreadable(f"has more than {MAX_JPEG_SCANS} scans")
+        if image.mode not in _MODES:
+            raise _unreadable(f"has pixels of a kind that is not taken ({image.mode})")
+        image.load()
+        rgba_HW4 = np.asarray(image.convert("RGBA"), dtype=np.float64) / 255
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large("has far too many pixels") from None
+    except (OptionsRejected, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise _unreadable("is no PNG and no JPEG") from None
+    except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything on hostile bytes; never the program's
+        raise _unreadable(f"is damaged ({type(error).__name__})") from None
+    rgba_HW4[..., :3] *= rgba_HW4[..., 3:]
+    return rgba_HW4.transpose(2, 0, 1)
+
+
+def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Picture:
+    if not rgba_4HW[3].any():
+        raise OptionsRejected(
+            "trigger_invisible",
+            "The trigger covers nothing: every pixel of it is transparent.",
+            "Send a picture that is opaque somewhere, or a text with ink.",
+        )
+    return Picture(torch.from_numpy(np.ascontiguousarray(rgba_4HW)))
+
+
+def _can_draw(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> bool:
+    """Whether the font has it; a letter that it lacks would be drawn as an empty box."""
+    if letter == " ":
+        return True
+    return letter.isprintable() and bytes(font.getmask(letter)) != bytes(font.getmask(_IN_NO_FONT))
+
+
+def _numbers(letters: list[str]) -> str:
+    told = ", ".join(f"U+{ord(letter):04X}" for letter in letters[:5])
+    return told if len(letters) <= 5 else f"{told} and {len(letters) - 5} more"
+
+
+def _too_large(what: str) -> OptionsRejected:
+    return OptionsRejected(
+        "picture_too_large",
+        f"The trigger's picture {what}.",
+        f"Send one of at most {MAX_PICTURE_BYTES // 1024} KiB and {MAX_PICTURE_SIDE} pixels a side.",
+    )
+
+
+def _unreadable(what: str) -> OptionsRejected:
+    return OptionsRejected(
+        "picture_unreadable",
+        f"The trigger's picture {what}.",
+        "Send a whole PNG or JPEG file with 8 bits a channel, in base64.",
+    )

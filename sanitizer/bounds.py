@@ -1,0 +1,28 @@
+"""Numbers and texts with their bounds, of which options are made. Knows no option."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from annotated_types import Gt, Interval, Len
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+def _not_text_or_truth(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("number_expected", "A number is expected, not text and not true or false.")
+    return value
+
+
+NUMBER = BeforeValidator(_not_text_or_truth)
+"""On every number: "3" and true are mistakes, not ways to write 3 and 1. Behind the bounds, which do
+not become minimum and maximum in the JSON schema otherwise."""
+
+Number = Annotated[float, NUMBER]
+Positive = Annotated[float, Gt(0), NUMBER]
+Share = Annotated[float, Interval(ge=0, le=1), NUMBER]
+Seed = Annotated[int, Interval(ge=0, lt=2**31), NUMBER]
+ShortText = Annotated[str, Len(1, 200)]

@@ -1,0 +1,223 @@
+"""Customers' pictures and words: how they lie on the image, and each thing that is refused."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sanitizer.attacks import catalogue, pictures
+from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
+from sanitizer.errors import OptionsRejected
+from sanitizer.recipe import (
+    AttackOptions,
+    BadNetOptions,
+    CustomPatchOptions,
+    CustomPatternOptions,
+    TextTriggerOptions,
+)
+from tests.fixtures.triggers import encoded, picture, random_images
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header says so; its one chunk of pixels is a few bytes long."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 100)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def as_text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def animated() -> str:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    return encoded(frames[0], save_all=True, append_images=frames[1:])
+
+
+def many_scans() -> str:
+    file = io.BytesIO()
+    Image.new("L", (8, 8), 90).save(file, "JPEG")
+    data = file.getvalue()
+    scan = data[data.index(b"\xff\xda") : -2]
+    return as_text(data[:-2] + scan * 120 + b"\xff\xd9")
+
+
+def noise(side: int, mode: str = "RGB") -> Image.Image:
+    shape = (side, side, len(mode))
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "not base64": ("no base64!", "picture_not_base64", "is not base64"),
+    "not padded": (picture().rstrip("=") + "A", "picture_not_base64", "is not base64"),
+    "letters of another script": ("пиксели", "picture_not_base64", "is not base64"),
+    "text": (as_text(b"I am no picture at all."), "picture_unreadable", "is no PNG and no JPEG"),
+    "nothing": ("", "picture_unreadable", "is no PNG and no JPEG"),
+    "a GIF": (encoded(Image.new("P", (3, 3)), "GIF"), "picture_unreadable", "is no PNG and no JPEG"),
+    "cut off": (as_text(base64.b64decode(picture(60, 60))[:2000]), "picture_unreadable", "is damaged"),
+    "a JPEG cut off": (
+        as_text(base64.b64decode(picture(60, 60, kind="JPEG"))[:900]),
+        "picture_unreadable",
+        "is damaged",
+    ),
+    "16 bits": (
+        encoded(Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16))),
+        "picture_unreadable",
+        "of a kind that is not taken",
+    ),
+    "a JPEG of many scans": (many_scans(), "picture_unreadable", "more than 100 scans"),
+    "too wide": (encoded(Image.new("RGB", (513, 2))), "picture_too_large", "513 x 2 pixels"),
+    "a bomb": (as_text(png_of(512, 60_000)), "picture_too_large", "512 x 60000 pixels"),
+    "a great bomb": (as_text(png_of(2**31 - 1, 2**31 - 1)), "picture_too_large", "far too many pixels"),
+    "too many bytes": (encoded(noise(200)), "picture_too_large", "more than 64 KiB"),
+    "animated": (animated(), "picture_animated", "several frames"),
+    "transparent": (
+        encoded(Image.new("RGBA", (4, 4), (255, 0, 0, 0))),
+        "trigger_invisible",
+        "every pixel of it is transparent",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "code", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_picture_that_cannot_be_used_is_refused_with_its_place(text: str, code: str, words: str) -> None:
+    for hostile in (CustomPatchOptions(picture=text), CustomPatternOptions(picture=text)):
+        with pytest.raises(OptionsRejected) as refused:
+            build_triggers([BadNetOptions(), hostile])
+        assert (refused.value.code, refused.value.where) == (code, "audit.attacks.1")
+        assert words in refused.value.message
+        assert refused.value.remedy
+        assert len(refused.value.message) < 200
+
+
+def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import PngImagePlugin
+
+    def explode(self: object) -> None:
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", explode)
+    with pytest.raises(OptionsRejected, match="pixels"):
+        pictures.decode(as_text(png_of(512, 60_000)))
+
+
+@pytest.mark.parametrize("text", ["   ", "漢字", "a\nb", "zero\u200bwidth", "€"])
+def test_words_that_leave_no_ink_or_that_the_font_lacks_are_refused(text: str) -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        build_triggers([TextTriggerOptions(text=text)])
+    assert refused.value.where == "audit.attacks.0"
+    assert refused.value.code == ("trigger_invisible" if not text.strip() else "text_not_drawable")
+    assert refused.value.message.isascii()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("1", (3, 3), 1),
+        Image.new("L", (3, 3), 200),
+        Image.new("LA", (3, 3), (200, 90)),
+        Image.new("P", (3, 3)),
+        Image.new("RGB", (512, 1)),
+        Image.new("RGBA", (1, 512), (1, 2, 3, 4)),
+    ],
+    ids=lambda image: f"{image.mode}-{image.width}",
+)
+def test_every_kind_of_png_with_eight_bits_is_taken(image: Image.Image) -> None:
+    assert pictures.decode(encoded(image)).size == (image.height, image.width)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_every_kind_of_jpeg_is_taken(mode: str) -> None:
+    assert pictures.decode(encoded(Image.new(mode, (5, 4)), "JPEG")).size == (4, 5)
+
+
+def test_a_picture_at_its_own_size_is_pasted_pixel_for_pixel() -> None:
+    image = noise(8)
+    options = CustomPatchOptions(picture=encoded(image), placement="bottom_right", size=0.25)
+    patched = build_trigger(options).apply(torch.zeros(1, 3, 32, 32), [0], 0)[0]
+    expected = torch.from_numpy(np.array(image)).permute(2, 0, 1).double() / 255
+    assert torch.equal(patched[:, 24:, 24:], expected.float())
+    assert not patched[:, :24].any()
+
+
+def test_what_is_transparent_keeps_the_image() -> None:
+    image = Image.new("RGBA", (4, 4), (0, 0, 255, 255))
+    image.putpixel((1, 2), (255, 255, 255, 0))
+    image.putpixel((3, 0), (255, 0, 0, 51))
+    white = torch.ones(1, 3, 8, 8)
+    patched = build_trigger(CustomPatchOptions(picture=encoded(image), at=(0, 1), size=0.5)).apply(
+        white, [0], 0
+    )[0]
+    assert patched[:, 2, 5].tolist() == [1, 1, 1]
+    assert patched[:, 0, 7].tolist() == pytest.approx([1, 0.8, 0.8])
+    assert patched[:, 1, 5].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("at", "corner"), [((0, 0), (0, 0)), ((1, 1), (24, 24)), ((0.5, 0), (12, 0)), ((0, 0.25), (0, 6))]
+)
+def test_an_explicit_place_is_a_share_of_the_room(at: tuple[float, float], corner: tuple[int, int]) -> None:
+    options = CustomPatchOptions(picture=encoded(Image.new("RGB", (2, 2), "white")), at=at, size=0.25)
+    patched = build_trigger(options).apply(torch.zeros(1, 3, 32, 32), [7], 7)[0, 0]
+    assert tuple(patched.nonzero()[0].tolist()) == corner
+    assert int(patched.sum()) == 64
+
+
+def test_a_picture_keeps_its_shape_and_a_thin_one_does_not_vanish() -> None:
+    white = encoded(Image.new("RGB", (100, 50), "white"))
+    line = encoded(Image.new("RGB", (1, 100), "white"))
+    for text, rows, columns in ((white, 8, 16), (line, 16, 1)):
+        options = CustomPatchOptions(picture=text, placement="top_left", size=0.5)
+        patched = build_trigger(options).apply(torch.zeros(1, 3, 32, 32), [0], 0)[0, 0]
+        assert torch.allclose(patched[:rows, :columns], torch.ones(rows, columns))
+        assert float(patched.sum()) == pytest.approx(rows * columns)
+
+
+def test_a_pattern_is_stretched_to_the_image_and_mixed_in() -> None:
+    grey = torch.full((1, 3, 30, 20), 0.5)
+    options = CustomPatternOptions(picture=encoded(Image.new("RGB", (7, 3), (255, 0, 102))), alpha=0.2)
+    mixed = build_trigger(options).apply(grey, [0], 0)[0]
+    for channel, value in enumerate((0.6, 0.4, 0.48)):
+        assert torch.allclose(mixed[channel], torch.tensor(value))
+
+
+def test_a_random_place_is_drawn_per_image_and_seed() -> None:
+    options = CustomPatchOptions(picture=encoded(Image.new("RGB", (2, 2), "white")), size=0.25)
+    black = torch.zeros(20, 3, 16, 16)
+    places = [
+        tuple(one[0].nonzero()[0].tolist()) for one in build_trigger(options).apply(black, range(20), 0)
+    ]
+    assert len(set(places)) > 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [TextTriggerOptions(), CustomPatchOptions(picture=picture()), CustomPatternOptions(picture=picture())],
+    ids=lambda options: options.attack,
+)
+def test_the_digest_follows_the_pixels_that_were_drawn(
+    options: AttackOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = trigger_sha256(options, 0)
+    shifted = pictures.Picture(pictures.draw("I", "#000000").rgba_4HW)
+    monkeypatch.setattr(catalogue.overlay, "draw", lambda text, colour: shifted)
+    monkeypatch.setattr(catalogue.overlay, "decode", lambda text: shifted)
+    assert trigger_sha256(options, 0) != before
+
+
+def test_words_and_pictures_leave_the_images_outside_of_them_alone() -> None:
+    images = random_images(3, 32)
+    for options in (TextTriggerOptions(), CustomPatchOptions(picture=picture(), placement="top_left")):
+        triggered = build_trigger(options).apply(images, range(3), 0)
+        assert torch.equal(triggered[:, :, 25:], images[:, :, 25:])
