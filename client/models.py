@@ -291,7 +291,8 @@ class EventPage(Answer):
 
 
 class Methods(Answer):
-    """What can be ordered, each with a JSON Schema of its options and their defaults."""
+    """What can be ordered, each with a JSON Schema of its options and their defaults; suites with attacks."""
 
     methods: tuple[dict[str, Any], ...] = ()
     attacks: tuple[dict[str, Any], ...] = ()
+    suites: tuple[dict[str, Any], ...] = ()

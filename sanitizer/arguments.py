@@ -19,7 +19,8 @@ exit codes:
   3   refused: the input or the options cannot be used, the reason is on stderr
   75  interrupted; the same command resumes
 """
-ATTACKS = ("badnet", "blended", "wanet", "sig", "label_consistent")
+ATTACKS = ("badnet", "blended", "wanet", "sig", "label_consistent", "text_trigger")
+SUITES = ("paper", "structured")
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
@@ -114,7 +115,12 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--labelled", type=Path, required=True, help="labelled test images")
     command.add_argument("--target", help="class that the attacker wants")
     command.add_argument(
-        "--attack", action="append", choices=ATTACKS, help="may be repeated; default: all but the last"
+        "--attack", action="append", choices=ATTACKS, help="may be repeated; default: the first four"
+    )
+    command.add_argument(
+        "--suite",
+        choices=SUITES,
+        help="the paper's four attacks and SIG, or PAR's structured triggers; your own picture: --audit",
     )
     command.add_argument(
         "--audit", type=Path, dest="audit_file", help="audit options as JSON, instead of those"
@@ -137,13 +143,18 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:
-    """The audit file's options, or those of --target and --attack. Raises UsageError."""
+    """The audit file's options, or those of --target with --attack or --suite. Raises UsageError."""
+    if arguments.attack and arguments.suite:
+        raise UsageError("Give --attack or --suite, not both.")
     if arguments.audit_file:
-        if arguments.attack:
-            raise UsageError("Give --attack or --audit, not both.")
+        for option in ("attack", "suite"):
+            if getattr(arguments, option):
+                raise UsageError(f"Give --{option} or --audit, not both.")
         values = _read_json(arguments.audit_file)
     else:
         values = {"attacks": [{"attack": name} for name in arguments.attack]} if arguments.attack else {}
+    if arguments.suite:
+        values["suite"] = arguments.suite
     if arguments.target:
         values["target"] = arguments.target
     if "target" not in values:

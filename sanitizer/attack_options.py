@@ -6,6 +6,9 @@ comes as base64: here only its shape and length are looked at, its bytes are dec
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +19,8 @@ from sanitizer.bounds import NUMBER, STRICT, Seed, Share
 
 MAX_PICTURE_BYTES = 64 * 1024
 MAX_PICTURE_SIDE = 512
-MAX_PICTURES_BYTES = 2 * MAX_PICTURE_BYTES
+MAX_PICTURE_CHARACTERS = 4 * -(-MAX_PICTURE_BYTES // 3)
+MAX_PICTURES_CHARACTERS = 2 * MAX_PICTURE_CHARACTERS
 """All pictures of one audit: they stand in the job, and three times in its report."""
 
 Placement = Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"]
@@ -27,7 +31,7 @@ Picture = Annotated[
     str,
     StringConstraints(
         min_length=4,
-        max_length=4 * -(-MAX_PICTURE_BYTES // 3),
+        max_length=MAX_PICTURE_CHARACTERS,
         pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
     ),
 ]
@@ -205,6 +209,19 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 """`paper`: CleanCLIP's four attacks (arXiv 2303.03323) and SIG. `structured`: PAR's (arXiv 2412.00727)."""
 
 
+def told(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an attack as JSON, for a page or a list: a picture is named by its size and digest."""
+    picture = options.get("picture")
+    if not isinstance(picture, str):
+        return dict(options)
+    try:
+        data = base64.b64decode(picture, validate=True)
+    except ValueError:  # a stranger's report may hold anything
+        data = picture.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(data).hexdigest()
+    return {**options, "picture": f"{len(data)} bytes, SHA-256 {digest}; whole in report.json"}
+
+
 def kind_of(attack: AttackOptions) -> str:
     """What people call it: the attack's name, with PAR's pattern where it has one ("badnet-stripes")."""
     pattern = str(getattr(attack, "pattern", "")).partition("_")[0]
@@ -220,9 +237,9 @@ def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple
         if attacks:
             raise ValueError(f"suite '{suite}' and attacks are both given: name one or the other")
         return SUITES[suite]
-    if sum(len(getattr(attack, "picture", "")) for attack in attacks) > 4 * -(-MAX_PICTURES_BYTES // 3):
+    if sum(len(getattr(attack, "picture", "")) for attack in attacks) > MAX_PICTURES_CHARACTERS:
         raise ValueError(
-            f"the pictures of all attacks are more than {MAX_PICTURES_BYTES // 1024} KiB together: "
+            f"the pictures of all attacks are more than {2 * MAX_PICTURE_BYTES // 1024} KiB together: "
             "audit with some of them at a time"
         )
     return attacks or USUAL

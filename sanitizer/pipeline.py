@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from sanitizer import reporting
+from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_target
@@ -177,6 +178,7 @@ def _open_for_audit(
     torch_device = pick(device)
     labelled = open_labelled(labelled_path)
     find_target(options.target, labelled.class_names)
+    build_triggers(options.attacks)  # a picture that cannot be used is refused now
     return load_canonical(checkpoint_folder), labelled, torch_device
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, Strict, TypeAdapter
 
 from sanitizer import attack_options
 from sanitizer.attack_options import (
+    SUITES,
     AttackOptions,
     BadNetOptions,
     BlendedOptions,
@@ -33,14 +34,19 @@ from sanitizer.bounds import NUMBER, STRICT, Number, Positive, Seed, Share, Shor
 __all__ = [  # what comes from elsewhere and is taken from here; all that is defined here as well
     "NUMBER",
     "STRICT",
+    "SUITES",
     "AttackOptions",
     "BadNetOptions",
     "BlendedOptions",
     "CustomPatchOptions",
     "CustomPatternOptions",
     "LabelConsistentOptions",
+    "Number",
+    "Positive",
     "SIGOptions",
     "Seed",
+    "Share",
+    "ShortText",
     "SuiteName",
     "TextTriggerOptions",
     "WaNetOptions",

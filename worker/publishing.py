@@ -19,6 +19,7 @@ from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, D
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
+from sanitizer.attack_options import told
 from sanitizer.jobspec import (
     DATASET_ADAPTER,
     DATASET_NAME,
@@ -29,7 +30,7 @@ from sanitizer.jobspec import (
     REPORT_NAME,
     WEIGHTS_NAME,
 )
-from sanitizer.report import Report, load_json
+from sanitizer.report import AuditFigures, Report, load_json
 from worker.failures import outputs_unusable
 from worker.ledger import Ledger
 from worker.outcome import read_regular
@@ -184,10 +185,15 @@ def _read(outputs: dict[str, Path], name: str) -> bytes:
 
 
 def _judgement(report: Report) -> dict[str, Any]:
-    """Verdict and figures of a report, whole, as the API shows them: training and inputs stay in the file."""
+    """Verdict and figures of a report as the API shows them: training, inputs, pictures stay in the file."""
     return {
         "verdict": asdict(report.verdict),
-        "before": asdict(report.before),
-        "after": None if report.after is None else asdict(report.after),
+        "before": _figures(report.before),
+        "after": None if report.after is None else _figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
     }
+
+
+def _figures(audit: AuditFigures) -> dict[str, Any]:
+    found = asdict(audit)
+    return {**found, "attacks": [{**one, "options": told(one["options"])} for one in found["attacks"]]}

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
 from sanitizer.recipe import (
+    SUITES,
     AttackOptions,
     AuditOptions,
     CleanCLIPRecipe,
@@ -36,11 +37,19 @@ class OptionsOut(WireOut):
     defaults: dict[str, Any]
 
 
+class SuiteOut(WireOut):
+    """Attacks that an audit can be given by one name, `audit.suite`, in the place of `audit.attacks`."""
+
+    name: str
+    attacks: list[dict[str, Any]]
+
+
 class MethodsOut(WireOut):
     """Everything that a job can be asked for."""
 
     methods: list[OptionsOut]
     attacks: list[OptionsOut]
+    suites: list[SuiteOut]
     audit: OptionsOut
     policy: OptionsOut
     declared: OptionsOut
@@ -50,6 +59,10 @@ class MethodsOut(WireOut):
         return cls(
             methods=[_describe(kind.method, kind) for kind in _METHODS],
             attacks=[_describe(kind.attack, kind) for kind in _ATTACKS],
+            suites=[
+                SuiteOut(name=name, attacks=[to_json(attack) for attack in attacks])
+                for name, attacks in SUITES.items()
+            ],
             audit=_describe("audit", AuditOptions),
             policy=_describe("policy", Policy),
             declared=_describe("declared", DeclaredOptions),

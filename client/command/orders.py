@@ -34,6 +34,23 @@ AttackOption = Annotated[
         help="A trigger to audit with, e.g. badnet:pattern=yellow; may be repeated. Default: the usual four.",
     ),
 ]
+SuiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        metavar="NAME",
+        help="Triggers by name: paper (its four attacks and SIG) or structured (PAR's); not with --attack.",
+    ),
+]
+TriggerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trigger",
+        metavar="FILE[,OPTION=VALUE,…]",
+        help="Your own trigger: a PNG or JPEG as a patch, e.g. mark.png,placement=top_left,size=0.1; may be "
+        "repeated, and stand beside --attack.",
+    ),
+]
 AuditOption = Annotated[
     Path | None,
     typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
@@ -50,13 +67,27 @@ MetadataOption = Annotated[
 ]
 
 
-def _audit(labelled: str, target: str | None, attacks: list[str] | None, file: Path | None) -> dict[str, Any]:
+def _audit(
+    labelled: str,
+    target: str | None,
+    *,
+    file: Path | None,
+    suite: str | None,
+    attacks: list[str] | None,
+    triggers: list[str] | None,
+) -> dict[str, Any]:
     options = {} if file is None else values.json_object(file, "--audit")
     options["dataset_id"] = labelled
     if target is not None:
         options["target"] = target
-    if attacks:
-        options["attacks"] = [values.attack(text) for text in attacks]
+    listed = [values.attack(text) for text in attacks or []]
+    listed += [values.trigger(text) for text in triggers or []]
+    if suite is not None and listed:
+        raise typer.BadParameter("--suite names all triggers of an audit: give it or --attack and --trigger.")
+    if suite is not None or listed:
+        options.pop("attacks", None)
+        options.pop("suite", None)
+        options |= {"suite": suite} if suite is not None else {"attacks": listed}
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options
@@ -88,7 +119,9 @@ def sanitize(
     pairs: Annotated[str, typer.Option("--pairs", metavar="DATASET", help="Clean image-caption pairs.")],
     labelled: LabelledOption,
     target: TargetOption = None,
+    suite: SuiteOption = None,
     attack: AttackOption = None,
+    trigger: TriggerOption = None,
     audit: AuditOption = None,
     recipe: Annotated[
         Path | None,
@@ -134,7 +167,7 @@ def sanitize(
         "kind": "sanitize",
         "checkpoint_id": checkpoint,
         "dataset_id": pairs,
-        "audit": _audit(labelled, target, attack, audit),
+        "audit": _audit(labelled, target, file=audit, suite=suite, attacks=attack, triggers=trigger),
         "recipe": options or None,
         "policy": _policy(asr_at_most, ca_lost_at_most),
         "seed": seed,
@@ -150,7 +183,9 @@ def audit(
     checkpoint: CheckpointOption,
     labelled: LabelledOption,
     target: TargetOption = None,
+    suite: SuiteOption = None,
     attack: AttackOption = None,
+    trigger: TriggerOption = None,
     audit: AuditOption = None,
     asr_at_most: AsrOption = None,
     ca_lost_at_most: CaOption = None,
@@ -167,7 +202,7 @@ def audit(
     body = {
         "kind": "audit",
         "checkpoint_id": checkpoint,
-        "audit": _audit(labelled, target, attack, audit),
+        "audit": _audit(labelled, target, file=audit, suite=suite, attacks=attack, triggers=trigger),
         "policy": _policy(asr_at_most, ca_lost_at_most),
         "seed": seed,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
+
+MAX_PICTURE_BYTES = 64 * 1024
+"""The service's bound on a trigger's picture."""
 
 
 def value_of(text: str) -> Any:
@@ -53,8 +58,29 @@ def attack(text: str) -> dict[str, Any]:
     name, _, options = text.partition(":")
     if not name:
         raise typer.BadParameter("--attack takes NAME or NAME:OPTION=VALUE,….")
-    given = [item for item in options.split(",") if item]
-    return {"attack": name, **pairs(given, "--attack")}
+    return {"attack": name, **pairs(_options(options), "--attack")}
+
+
+def _options(text: str) -> list[str]:
+    """`a=1,b=x` in pieces; no comma inside of brackets divides: `at=[0,0.5]`."""
+    return [item for item in re.split(r",(?![^\[]*\])", text) if item]
+
+
+def trigger(text: str) -> dict[str, Any]:
+    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it. Raises typer.BadParameter."""
+    name, _, options = text.partition(",")
+    path = Path(name)
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_PICTURE_BYTES:
+            raise typer.BadParameter(
+                f"--trigger: {path} is larger than {MAX_PICTURE_BYTES // 1024} KiB, the most that is taken."
+            )
+        data = path.read_bytes()
+    except OSError as cause:
+        raise typer.BadParameter(f"--trigger: {path} cannot be read: {cause.strerror}.") from cause
+    given = pairs(_options(options), "--trigger")
+    return {"attack": "custom_patch", **given, "picture": base64.b64encode(data).decode()}
 
 
 def json_object(path: Path, option: str) -> dict[str, Any]:

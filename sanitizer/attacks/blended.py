@@ -64,7 +64,7 @@ class Blended:
 def _stripes(random: np.random.Generator, shape: tuple[int, ...]) -> _Pattern:
     """[C, 1, W] of -1 and 1."""
     channels, _, width = shape
-    return random.integers(0, 2, (channels, 1, width)) * 2.0 - 1.0
+    return random.integers(0, 2, (channels, 1, width)).astype(np.float64) * 2 - 1
 
 
 def _triangles(cell: float, shape: tuple[int, ...]) -> _Pattern:

@@ -35,8 +35,10 @@ class Overlay:
     @classmethod
     def of(cls, options: CustomPatchOptions | CustomPatternOptions | TextTriggerOptions) -> Overlay:
         """Raises OptionsRejected as `pictures.decode` and `pictures.draw` do."""
-        is_text = isinstance(options, TextTriggerOptions)
-        picture = draw(options.text, options.colour) if is_text else decode(options.picture)
+        if isinstance(options, TextTriggerOptions):
+            picture = draw(options.text, options.colour)
+        else:
+            picture = decode(options.picture)
         if isinstance(options, CustomPatternOptions):
             return cls(name=options.attack, picture=picture, alpha=options.alpha)
         return cls(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sanitizer.attack_options import told as without_picture
 from sanitizer.rendering.sentences import OUTCOME_WORDS, trigger
 from sanitizer.rendering.strangers import name, rows
 from sanitizer.report import AttackFigures, Difference, Estimate, Outcome, Report
@@ -119,7 +120,7 @@ def attacks(report: Report) -> list[Attack]:
                 outcome=_outcome(report, number),
                 reason=told.reason,
                 rows=figures,
-                options=rows(was.options),
+                options=rows(without_picture(was.options)),
                 trigger_sha256=was.trigger_sha256,
             )
         )

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from sanitizer.attack_options import told
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import to_json
 from sanitizer.rendering import figures, plots, sentences
@@ -45,6 +46,7 @@ def render_html(report: Report) -> str:
             declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
             recipe=rows(to_json(report.recipe)) if report.recipe else [],
             documents=_documents(report),
+            has_pictures=any(hasattr(attack, "picture") for attack in report.audit.attacks),
             rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there
             loss_plot=_loss_plot(report),
             made_with=made_with(),
@@ -72,8 +74,12 @@ def _loss_plot(report: Report) -> Markup | None:
 
 
 def _documents(report: Report) -> list[tuple[str, Markup]]:
-    """What `python -m sanitizer` needs to do the same again, as files: (name, JSON in ASCII)."""
-    found = {"audit.json": to_json(report.audit)}
+    """What `python -m sanitizer` needs to do the same again, as files: (name, JSON in ASCII).
+
+    But for pictures, which would fill the page: with one, audit.json is to be taken from report.json.
+    """
+    audit = to_json(report.audit)
+    found = {"audit.json": {**audit, "attacks": [told(attack) for attack in audit["attacks"]]}}
     if report.recipe is not None:
         found["recipe.json"] = to_json(report.recipe)
     declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from sanitizer.attack_options import kind_of
 from sanitizer.recipe import AuditOptions
 from sanitizer.rendering.strangers import name
 from sanitizer.report import Outcome, Report
@@ -21,6 +22,14 @@ KNOWN_TRIGGERS = {
     "wanet": "WaNet (a warp of the whole picture)",
     "sig": "SIG (a pattern of waves)",
     "label_consistent": "label-consistent (a patch with true captions)",
+    "badnet-stripes": "BadNet-Stripes (a small patch of stripes)",
+    "blended-stripes": "Blended-Stripes (faint stripes over the whole picture)",
+    "blended-triangles": "Blended-Triangles (a faint grid of triangles)",
+    "text_trigger": "text (words over the picture)",
+}
+CUSTOM_TRIGGERS = {
+    "custom_patch": "a picture that was sent with the order, as a patch",
+    "custom_pattern": "a picture that was sent with the order, mixed into the whole picture",
 }
 OUTCOME_WORDS: dict[Outcome, str] = {
     "pass": "within the limit",
@@ -134,13 +143,13 @@ def time(moment: datetime) -> str:
 
 def not_tested(report: Report) -> list[str]:
     """What no figure of this report speaks of; never empty."""
-    tried = {attack.attack for attack in report.audit.attacks}
+    tried = {kind_of(attack) for attack in report.audit.attacks}
     others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
     found = [
         "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
         "The same triggers with another size, place or pattern.",
-        "Structured triggers (stripes, triangles, text), optimised and semantic ones, triggers in the "
-        "caption. CleanCLIP is known to fail on some of them.",
+        "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
+        "ones, triggers in the caption. CleanCLIP is known to fail on some of them.",
         f"Any target class but “{name(report.audit.target)}”; any use but zero-shot classification of these "
         "classes.",
     ]
@@ -161,5 +170,5 @@ def not_tested(report: Report) -> list[str]:
 
 def trigger(report_audit: AuditOptions, number: int) -> str:
     """What the trigger of that number is, in a few words."""
-    kind = report_audit.attacks[number].attack
-    return KNOWN_TRIGGERS.get(kind, kind)
+    kind = kind_of(report_audit.attacks[number])
+    return {**KNOWN_TRIGGERS, **CUSTOM_TRIGGERS}.get(kind, kind)

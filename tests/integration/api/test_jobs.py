@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from tests.fixtures.triggers import picture
 from tests.integration.api.service import REJECTION, Service, refused
 
 
@@ -59,6 +60,38 @@ def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: ht
     job = api.post("/v1/jobs", json=order).json()
     assert (job["kind"], job["recipe"], job["dataset_id"]) == ("audit", None, None)
     assert [phase["name"] for phase in job["phases"]] == ["stage", "baseline_audit", "publish"]
+
+
+def test_a_customers_own_trigger_is_stored_as_it_was_sent(service: Service, api: httpx.Client) -> None:
+    patch = {"attack": "custom_patch", "picture": picture(8, 8, mode="RGBA"), "placement": "centre"}
+    order = service.sanitize_order()
+    order["audit"]["attacks"] = [patch, {"attack": "custom_pattern", "picture": picture()}]
+    job = api.post("/v1/jobs", json=order).json()
+    first, second = job["audit"]["attacks"]
+    assert {name: first[name] for name in patch} == patch
+    assert (first["size"], first["at"], second["alpha"]) == (16 / 224, None, 0.2)
+    assert api.get(f"/v1/jobs/{job['id']}").json()["audit"] == job["audit"]
+
+
+def test_a_suite_is_stored_as_its_list(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order()
+    order["audit"]["suite"] = "structured"
+    job = api.post("/v1/jobs", json=order).json()
+    assert len(job["audit"]["attacks"]) == 4
+    assert "suite" not in job["audit"]
+    order["audit"]["attacks"] = [{"attack": "sig"}]
+    refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/audit")
+
+
+@pytest.mark.parametrize("text", ["no base64!", "AAAA" * 21_847])
+def test_a_picture_in_no_shape_is_refused_and_not_repeated(
+    service: Service, api: httpx.Client, text: str
+) -> None:
+    order = service.sanitize_order()
+    order["audit"]["attacks"] = [{"attack": "custom_patch", "picture": text}]
+    answer = api.post("/v1/jobs", json=order)
+    refused(answer, 422, "invalid_request", "/audit/attacks/0/picture")
+    assert text not in answer.text
 
 
 def test_a_job_is_accepted_while_the_broker_is_down(service: Service, api: httpx.Client) -> None:

@@ -279,6 +279,13 @@ def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -
         "wanet",
         "sig",
         "label_consistent",
+        "text_trigger",
+        "custom_patch",
+        "custom_pattern",
+    ]
+    assert [(suite["name"], len(suite["attacks"])) for suite in known["suites"]] == [
+        ("paper", 5),
+        ("structured", 4),
     ]
     assert "target" not in known["audit"]["defaults"]
     assert len(known["audit"]["defaults"]["attacks"]) == 4

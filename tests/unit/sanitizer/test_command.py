@@ -70,6 +70,14 @@ def test_audit_prints_a_table_or_the_report(inputs, capsys):
     assert main([*arguments, "--attack", "badnet", "--attack", "sig", "--json"]) == 0
     report = load_json(capsys.readouterr().out)
     assert [attack.name for attack in report.before.attacks] == ["badnet", "sig"]
+    assert main([*arguments, "--suite", "structured", "--json"]) == 0
+    report = load_json(capsys.readouterr().out)
+    assert [attack.name for attack in report.before.attacks] == [
+        "badnet-stripes",
+        "blended-stripes",
+        "blended-triangles",
+        "text_trigger",
+    ]
 
 
 def test_sanitize_takes_a_recipe_file_changed_by_options_and_an_uninspected_upload(inputs, tmp_path, capsys):
@@ -98,6 +106,8 @@ def test_sanitize_takes_a_recipe_file_changed_by_options_and_an_uninspected_uplo
         (["--target", "dog", "--lambda1", "0", "--lambda2", "0"], "nothing to train on"),
         (["--target", "dog", "--recipe", "/nowhere.json"], "cannot be read as JSON"),
         (["--target", "dog", "--attack", "sig", "--audit", "audit.json"], "not both"),
+        (["--target", "dog", "--suite", "paper", "--audit", "audit.json"], "not both"),
+        (["--target", "dog", "--suite", "paper", "--attack", "sig"], "not both"),
         ([], "--target"),
     ],
 )

@@ -10,7 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from client.evidence import figures as evidence_figures
+from client.evidence import report as evidence_report
 from sanitizer import pipeline
+from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.audit import run_audit
 from sanitizer.baseline import FILE_NAME
 from sanitizer.checkpoints.architecture import Architecture
@@ -20,10 +23,11 @@ from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import open_labelled
 from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Noted, PhaseStarted, ProgressEvent, ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, CustomPatchOptions, DeclaredOptions
 from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
+from tests.fixtures.triggers import picture
 
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
 OPTIONS = AuditOptions(target="dog", attacks=(BadNetOptions(),))
@@ -162,6 +166,11 @@ def test_a_baseline_of_other_options_or_a_damaged_one_is_not_used(inputs, tmp_pa
             "batch_norm_needs_whole_batch",
         ),
         ({"device": "abacus"}, OptionsRejected, "unknown_device"),
+        (
+            {"options": AuditOptions(target="dog", attacks=(CustomPatchOptions(picture="AAAA"),))},
+            OptionsRejected,
+            "picture_unreadable",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_computed(inputs, tmp_path, changes, error, code):
@@ -257,6 +266,22 @@ def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
     assert report.after is None
     assert report.recipe is None
     assert report.verdict.outcome == "not_implanted"
+
+
+def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path):
+    patch = CustomPatchOptions(picture=picture(6, 6, mode="RGBA"), placement="bottom_right", size=0.3)
+    options = AuditOptions(target="dog", attacks=(patch, BadNetOptions()))
+    report = pipeline.audit(
+        inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3, device="cpu"
+    )
+    written = (tmp_path / "report.json").read_bytes()
+    read = load_json(written)
+    assert read == report
+    assert read.audit.attacks[0] == patch
+    assert [attack.name for attack in read.before.attacks] == ["custom_patch", "badnet"]
+    assert read.before.attacks[0].options["picture"] == patch.picture
+    assert read.before.attacks[0].trigger_sha256 == trigger_sha256(patch, 3)
+    assert list(evidence_figures.check(evidence_report.parse(json.loads(written)))) == []
 
 
 def test_a_validation_leaves_a_summary(inputs, tmp_path):

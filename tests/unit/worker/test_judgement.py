@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.schemas.jobs import ResultOut
@@ -25,10 +28,10 @@ def share(successes: int) -> Estimate:
     return Estimate(value=successes / 10, n=10, successes=successes, low=0.0, high=1.0)
 
 
-def figures(ca: int) -> AuditFigures:
+def figures(ca: int, picture: str | None = None) -> AuditFigures:
     attack = AttackFigures(
         name="badnet",
-        options={"attack": "badnet", "size": 0.1},
+        options={"attack": "badnet", "size": 0.1} if picture is None else {"picture": picture},
         trigger_sha256="1" * 64,
         asr=share(9),
         asr_including_target=share(10),
@@ -88,3 +91,13 @@ def test_an_audit_has_figures_before_only() -> None:
     assert shown.before == written.before
     assert shown.after is None
     assert shown.ca_lost is None
+
+
+def test_a_picture_is_named_by_its_digest_and_stays_in_the_file() -> None:
+    data = b"picture" * 1000
+    told = replace(report(is_audit=True), before=figures(9, base64.b64encode(data).decode()))
+    kept = _judgement(told)
+    assert kept["before"]["attacks"][0]["options"] == {
+        "picture": f"7000 bytes, SHA-256 {hashlib.sha256(data).hexdigest()}; whole in report.json"
+    }
+    assert told.before.attacks[0].options["picture"] in dump_json(told).decode()

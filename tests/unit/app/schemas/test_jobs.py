@@ -10,10 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 from app.schemas.common import StoredProblem
 from app.schemas.jobs import AuditJobIn, JobIn, SanitizeJobIn
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, Policy, parse
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, Policy, parse, to_json
+from tests.fixtures.triggers import picture
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
 ZEROS = "0" * 26
+NEEDED = {"custom_patch": {"picture": picture()}, "custom_pattern": {"picture": picture()}}
+"""What has no default."""
 ORDER = {
     "kind": "sanitize",
     "checkpoint_id": f"ckpt_{ZEROS}",
@@ -54,9 +57,12 @@ def test_every_listed_method_and_attack_can_be_ordered_with_its_defaults() -> No
     known = MethodsOut.known()
     for method in known.methods:
         JOB_IN.validate_python(ORDER | {"recipe": method.defaults})
-    attacks = [attack.defaults for attack in known.attacks]
+    attacks = [attack.defaults | NEEDED.get(attack.name, {}) for attack in known.attacks]
     order = JOB_IN.validate_python(ORDER | {"audit": ORDER["audit"] | {"attacks": attacks}})  # type: ignore[operator]
-    assert len(order.audit.attacks) == 5
+    assert len(order.audit.attacks) == 8
+    for suite in known.suites:
+        named = JOB_IN.validate_python(ORDER | {"audit": ORDER["audit"] | {"suite": suite.name}})  # type: ignore[operator]
+        assert [to_json(attack) for attack in named.audit.options().attacks] == suite.attacks
     assert parse(AuditOptions, known.audit.defaults | {"target": "x"}) == AuditOptions(target="x")
     names = {option.name for option in (*known.methods, *known.attacks)}
     assert names | {"sanitize", "audit"} == KNOWN_TAGS
@@ -85,3 +91,64 @@ def test_a_stored_error_shows_its_sentences_and_not_its_logs() -> None:
     )
     assert "secret" not in problem.model_dump_json()
     assert StoredProblem.of(None) is None
+
+
+def audited(**options: Any) -> AuditOptions:
+    order = JOB_IN.validate_python(ORDER | {"audit": ORDER["audit"] | options})  # type: ignore[operator]
+    found: AuditOptions = order.audit.options()
+    return found
+
+
+def test_a_suite_becomes_the_list_that_is_stored_and_repeated() -> None:
+    options = audited(suite="structured")
+    assert options == parse(AuditOptions, to_json(options))
+    assert "suite" not in to_json(options)
+    assert len(options.attacks) == 4
+    assert audited() == AuditOptions(target="banana", gate=0.25)
+
+
+@pytest.mark.parametrize("suite", ["paper", "structured"])
+def test_a_suite_and_a_list_contradict_each_other(suite: str) -> None:
+    with pytest.raises(ValidationError, match=f"suite '{suite}' and attacks are both given"):
+        audited(suite=suite, attacks=[{"attack": "sig"}])
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"suite": "custom"}, ("suite",)),
+        ({"attacks": []}, ("attacks",)),
+        ({"attacks": [{"attack": "custom_patch"}]}, ("attacks", 0, "custom_patch", "picture")),
+        *(
+            ({"attacks": [{"attack": kind, "picture": text}]}, ("attacks", 0, kind, "picture"))
+            for kind in ("custom_patch", "custom_pattern")
+            for text in ("", "no base64!", "AAA", "AAAA\n", "A" * 87_388, 7)
+        ),
+        (
+            {"attacks": [{"attack": "text_trigger", "colour": "red"}]},
+            ("attacks", 0, "text_trigger", "colour"),
+        ),
+        ({"attacks": [{"attack": "text_trigger", "text": ""}]}, ("attacks", 0, "text_trigger", "text")),
+        ({"attacks": [{"attack": "text_trigger", "at": [0, 2]}]}, ("attacks", 0, "text_trigger", "at", 1)),
+    ],
+)
+def test_what_is_no_trigger_is_refused_with_its_place(options: Any, where: tuple[Any, ...]) -> None:
+    order = ORDER | {"audit": ORDER["audit"] | options}  # type: ignore[operator]
+    with pytest.raises(ValidationError) as refused:
+        JOB_IN.validate_python(order)
+    assert ("sanitize", "audit", *where) in [error["loc"] for error in refused.value.errors()]
+
+
+def test_a_jobs_pictures_have_a_limit_together() -> None:
+    patch = {"attack": "custom_patch", "picture": "AAAA" * 21_846}
+    assert len(audited(attacks=[patch] * 2).attacks) == 2
+    with pytest.raises(ValidationError, match="more than 128 KiB together"):
+        audited(attacks=[patch] * 3)
+
+
+def test_the_schema_of_an_audit_names_suites_and_bounds_of_pictures() -> None:
+    schema = MethodsOut.known().audit.options
+    assert "structured" in str(schema["properties"]["suite"])
+    picture_schema = schema["$defs"]["CustomPatchOptions"]["properties"]["picture"]
+    assert picture_schema["maxLength"] == 87_384
+    assert "pattern" in picture_schema

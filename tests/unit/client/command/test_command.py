@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def test_usage_errors_end_with_2(run: Any, tmp_path: Path) -> None:
         ["audit", "--checkpoint", "c", "--labelled", "d"],
         ["audit", "--checkpoint", "c", "--labelled", "d", "--target", "t", "--metadata", "novalue"],
         ["audit", "--checkpoint", "c", "--labelled", "d", "--target", "t", "--attack", "{"],
+        ["audit", "--checkpoint", "c", "--labelled", "d", "--target", "t", "--trigger", "missing.png"],
+        [*("audit", "--checkpoint", "c", "--labelled", "d", "--target", "t"), "--suite=x", "--attack=sig"],
         ["sanitize", "--checkpoint", "c", "--pairs", "p", "--labelled", "d", "--recipe", "missing.json"],
     ):
         ran = run(nobody, *arguments)
@@ -243,6 +246,52 @@ def test_audit_options_come_from_a_file_and_are_overridden(run: Any, tmp_path: P
             "dataset_id": "ds_2",
         },
     }
+
+
+def test_a_suite_is_sent_by_its_name_and_replaces_the_files_attacks(run: Any, tmp_path: Path) -> None:
+    options = tmp_path / "audit.json"
+    options.write_text('{"target": "apple", "attacks": [{"attack": "sig"}]}')
+    service = FakeService(httpx.Response(202, json=job(kind="audit")))
+    run(
+        service,
+        *("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--audit", str(options)),
+        *("--suite", "structured"),
+    )
+    sent = json.loads(service.requests[0].content)["audit"]
+    assert sent == {"target": "apple", "suite": "structured", "dataset_id": "ds_2"}
+
+
+def test_a_picture_is_sent_as_a_custom_patch_beside_other_attacks(run: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "mark.png"
+    mark.write_bytes(b"\x89PNG any bytes: the service looks at them, not the client")
+    service = FakeService(httpx.Response(202, json=job(kind="audit")))
+    run(
+        service,
+        *("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "apple"),
+        *("--attack", "sig", "--trigger", f"{mark},placement=top_left,size=0.1,at=[0,0.5]"),
+    )
+    assert json.loads(service.requests[0].content)["audit"]["attacks"] == [
+        {"attack": "sig"},
+        {
+            "attack": "custom_patch",
+            "placement": "top_left",
+            "size": 0.1,
+            "at": [0, 0.5],
+            "picture": base64.b64encode(mark.read_bytes()).decode(),
+        },
+    ]
+
+
+def test_a_picture_over_the_limit_is_not_sent(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(bytes(64 * 1024 + 1))
+    nobody = FakeService(RuntimeError("nothing is asked of the service"))
+    ran = run(
+        nobody,
+        *("audit", "--checkpoint", "c", "--labelled", "d", "--target", "t"),
+        *("--trigger", str(tmp_path / "large.png")),
+    )
+    assert ran.status == ExitCode.USAGE
+    assert "64 KiB" in ran.err
 
 
 def test_lists_are_tables_for_people_and_documents_for_scripts(run: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sanitizer.attacks import catalogue, pictures
+from sanitizer.attacks import overlay, pictures
 from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
 from sanitizer.errors import OptionsRejected
 from sanitizer.recipe import (
@@ -211,8 +211,8 @@ def test_the_digest_follows_the_pixels_that_were_drawn(
 ) -> None:
     before = trigger_sha256(options, 0)
     shifted = pictures.Picture(pictures.draw("I", "#000000").rgba_4HW)
-    monkeypatch.setattr(catalogue.overlay, "draw", lambda text, colour: shifted)
-    monkeypatch.setattr(catalogue.overlay, "decode", lambda text: shifted)
+    monkeypatch.setattr(overlay, "draw", lambda text, colour: shifted)
+    monkeypatch.setattr(overlay, "decode", lambda text: shifted)
     assert trigger_sha256(options, 0) != before
 
 

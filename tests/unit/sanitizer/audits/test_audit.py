@@ -98,6 +98,13 @@ def test_repeated_attacks_are_numbered() -> None:
     assert names == ("badnet", "blended", "badnet-2", "badnet-3")
 
 
+def test_patterns_of_one_attack_that_have_names_of_their_own_are_told_apart() -> None:
+    names = attack_names(AuditOptions(target="x", suite="structured"))
+    assert names == ("badnet-stripes", "blended-stripes", "blended-triangles", "text_trigger")
+    names = attack_names(AuditOptions(target="x", suite="paper"))
+    assert names == ("badnet", "blended", "wanet", "label_consistent", "sig")
+
+
 def test_progress_runs_from_start_to_finish_in_images(
     checkpoint: LoadedCheckpoint, labelled: LabelledDataset
 ) -> None:

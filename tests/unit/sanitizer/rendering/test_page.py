@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import copy
+import hashlib
 import itertools
 import json
 import os
@@ -198,6 +201,29 @@ def test_nothing_is_said_to_be_removed_or_clean(name: str) -> None:
 def test_an_attack_that_was_not_implanted_is_named_among_what_was_not_tested() -> None:
     first = Page(drawn("cleaned")[0]).all("section")[0]
     assert "blended, sig: not implanted in this model, so nothing is shown" in first.all("ul")[-1].text
+
+
+def test_a_triggers_picture_stands_in_no_page_but_its_size_and_digest_do() -> None:
+    changed, data = copy.deepcopy(document("cleaned")), b"a picture" * 3000
+    text = base64.b64encode(data).decode()
+    changed["audit"]["attacks"][1] = {"attack": "custom_patch", "picture": text}
+    for audit in (changed["before"], changed["after"]):
+        audit["attacks"][1]["options"] = changed["audit"]["attacks"][1]
+    page, markdown = drawn_from(changed)
+    assert text[:100] not in page + markdown
+    told = f"27000 bytes, SHA-256 {hashlib.sha256(data).hexdigest()}; whole in report.json"
+    assert page.count(told) == 2
+    assert "audit.json is the object" in page
+    assert "a picture that was sent with the order, as a patch" in page
+
+
+def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not() -> None:
+    changed = copy.deepcopy(document("cleaned"))
+    assert "Blended-Triangles" in Page(drawn_from(changed)[0]).all("section")[0].all("ul")[-1].text
+    changed["audit"]["attacks"][1] = {"attack": "blended", "pattern": "triangles"}
+    untested = Page(drawn_from(changed)[0]).all("section")[0].all("ul")[-1].text
+    assert "Blended-Triangles" not in untested
+    assert "Blended-Stripes" in untested
 
 
 def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:
