@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from torch import Tensor
-from torch.nn import functional
 
 from sanitizer.attack_options import MAX_PICTURE_BYTES, MAX_PICTURE_SIDE
 from sanitizer.errors import OptionsRejected
@@ -52,12 +51,21 @@ class Picture:
         return self.rgba_4HW.shape[1], self.rgba_4HW.shape[2]
 
     def resized(self, height: int, width: int) -> Tensor:
-        """float64 [4, height, width]: triangle filter, as wide as a pixel of the coarser of both grids."""
-        if (height, width) == self.size:
-            return self.rgba_4HW
-        return functional.interpolate(
-            self.rgba_4HW[None], size=(height, width), mode="bilinear", align_corners=False, antialias=True
-        )[0]
+        """float64 [4, height, width]: a triangle filter, as wide as a pixel of the coarser of both grids.
+
+        Written out: torch 2.13 (bilinear, antialias) enlarges a picture one column wide to its first pixel.
+        """
+        rows, columns = self.size
+        return _weights(rows, height) @ self.rgba_4HW @ _weights(columns, width).T
+
+
+def _weights(num_old: int, num_new: int) -> Tensor:
+    """float64 [new, old]: of which old pixels each new one is made, and by how much."""
+    step = num_old / num_new
+    centre_N1 = (torch.arange(num_new, dtype=torch.float64)[:, None] + 0.5) * step
+    distance_NO = (torch.arange(num_old, dtype=torch.float64) + 0.5 - centre_N1).abs()
+    height_NO = (1 - distance_NO / max(step, 1.0)).clamp(min=0)
+    return height_NO / height_NO.sum(dim=1, keepdim=True)
 
 
 def decode(text: str) -> Picture:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,18 @@ from hypothesis import strategies as st
 
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.wanet import warp_grid
-from sanitizer.recipe import AttackOptions, BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions, to_json
-from tests.fixtures.triggers import EVERY_ATTACK, random_images
+from sanitizer.recipe import (
+    AttackOptions,
+    BadNetOptions,
+    BlendedOptions,
+    CustomPatchOptions,
+    CustomPatternOptions,
+    SIGOptions,
+    TextTriggerOptions,
+    WaNetOptions,
+    to_json,
+)
+from tests.fixtures.triggers import EVERY_ATTACK, picture, random_images
 from tests.numerics import reference
 
 TOLERANCE = 1e-7
@@ -52,6 +64,74 @@ def test_any_patch_is_the_references(
 @settings(max_examples=20, deadline=None)
 def test_any_blend_is_the_references(index: int, seed: int, alpha: float) -> None:
     assert_agree(BlendedOptions(alpha=alpha), random_images(1, 10), [index], seed)
+
+
+@given(
+    index=st.integers(0, 2**32),
+    seed=st.integers(0, 2**31 - 1),
+    size=st.floats(0.02, 1),
+    placement=st.sampled_from(["random", "top_left", "centre", "four_corners"]),
+    secret=st.none() | st.integers(0, 2**31 - 1),
+)
+@settings(max_examples=20, deadline=None)
+def test_any_striped_patch_is_the_references(
+    index: int, seed: int, size: float, placement: str, secret: int | None
+) -> None:
+    options = BadNetOptions(
+        pattern="stripes_redrawn" if secret is None else "stripes_fixed",
+        placement=placement,  # type: ignore[arg-type]
+        size=size,
+        pattern_seed=secret or 0,
+    )
+    assert_agree(options, random_images(1, 12), [index], seed)
+
+
+@given(
+    pattern=st.sampled_from(["stripes_redrawn", "stripes_fixed", "triangles"]),
+    alpha=st.floats(0.01, 1),
+    cell=st.floats(0.01, 1),
+    seed=st.integers(0, 2**31 - 1),
+)
+@settings(max_examples=20, deadline=None)
+def test_any_blended_structure_is_the_references(pattern: str, alpha: float, cell: float, seed: int) -> None:
+    options = BlendedOptions(pattern=pattern, alpha=alpha, cell=cell, pattern_seed=seed)  # type: ignore[arg-type]
+    assert_agree(options, random_images(2, 9, 13), [3, 2**20], seed)
+
+
+@given(
+    text=st.builds(
+        picture, st.integers(1, 14), st.integers(1, 14), mode=st.sampled_from(["L", "RGB", "RGBA"])
+    ),
+    placement=st.sampled_from(["random", "bottom_left", "centre", "four_corners"]),
+    size=st.floats(0.02, 1),
+    alpha=st.floats(0.01, 1),
+    seed=st.integers(0, 2**31 - 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_customers_picture_is_the_references(
+    text: str, placement: str, size: float, alpha: float, seed: int
+) -> None:
+    patch = CustomPatchOptions(
+        picture=text,
+        placement=placement,  # type: ignore[arg-type]
+        size=size,
+        alpha=alpha,
+    )
+    placed = replace(patch, at=(size, alpha))
+    for options in (patch, placed, CustomPatternOptions(picture=text, alpha=alpha)):
+        assert_agree(options, random_images(2, 10, 12), [0, 77], seed)
+
+
+@given(
+    text=st.text("abcXYZ019 .!", min_size=1, max_size=12).filter(str.strip),
+    colour=st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True),
+    size=st.floats(0.1, 1),
+    alpha=st.floats(0.01, 1),
+)
+@settings(max_examples=10, deadline=None)
+def test_any_words_are_the_references(text: str, colour: str, size: float, alpha: float) -> None:
+    options = TextTriggerOptions(text=text, colour=colour, size=size, alpha=alpha, placement="random")
+    assert_agree(options, random_images(1, 20, 16), [5], 1)
 
 
 @given(amplitude=st.floats(0.01, 1), frequency=st.integers(1, 40), blend=st.none() | st.floats(0.01, 1))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
-from tests.fixtures.triggers import picture
+from tests.fixtures.tiny_png import RED_SQUARE
 from tests.integration.api.service import REJECTION, Service, refused
 
 
@@ -63,9 +63,9 @@ def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: ht
 
 
 def test_a_customers_own_trigger_is_stored_as_it_was_sent(service: Service, api: httpx.Client) -> None:
-    patch = {"attack": "custom_patch", "picture": picture(8, 8, mode="RGBA"), "placement": "centre"}
+    patch = {"attack": "custom_patch", "picture": RED_SQUARE, "placement": "centre"}
     order = service.sanitize_order()
-    order["audit"]["attacks"] = [patch, {"attack": "custom_pattern", "picture": picture()}]
+    order["audit"]["attacks"] = [patch, {"attack": "custom_pattern", "picture": RED_SQUARE}]
     job = api.post("/v1/jobs", json=order).json()
     first, second = job["audit"]["attacks"]
     assert {name: first[name] for name in patch} == patch

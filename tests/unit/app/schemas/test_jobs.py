@@ -11,11 +11,11 @@ from app.schemas.common import StoredProblem
 from app.schemas.jobs import AuditJobIn, JobIn, SanitizeJobIn
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
 from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, Policy, parse, to_json
-from tests.fixtures.triggers import picture
+from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
 ZEROS = "0" * 26
-NEEDED = {"custom_patch": {"picture": picture()}, "custom_pattern": {"picture": picture()}}
+NEEDED = {"custom_patch": {"picture": RED_SQUARE}, "custom_pattern": {"picture": RED_SQUARE}}
 """What has no default."""
 ORDER = {
     "kind": "sanitize",

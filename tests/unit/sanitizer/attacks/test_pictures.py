@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -22,18 +20,8 @@ from sanitizer.recipe import (
     CustomPatternOptions,
     TextTriggerOptions,
 )
+from tests.fixtures.tiny_png import RED_SQUARE, png
 from tests.fixtures.triggers import encoded, picture, random_images
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A PNG whose header says so; its one chunk of pixels is a few bytes long."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * 100)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def as_text(data: bytes) -> str:
@@ -78,8 +66,12 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     ),
     "a JPEG of many scans": (many_scans(), "picture_unreadable", "more than 100 scans"),
     "too wide": (encoded(Image.new("RGB", (513, 2))), "picture_too_large", "513 x 2 pixels"),
-    "a bomb": (as_text(png_of(512, 60_000)), "picture_too_large", "512 x 60000 pixels"),
-    "a great bomb": (as_text(png_of(2**31 - 1, 2**31 - 1)), "picture_too_large", "far too many pixels"),
+    "a bomb": (as_text(png(512, 60_000, bytes(100))), "picture_too_large", "512 x 60000 pixels"),
+    "a great bomb": (
+        as_text(png(2**31 - 1, 2**31 - 1, bytes(100))),
+        "picture_too_large",
+        "far too many pixels",
+    ),
     "too many bytes": (encoded(noise(200)), "picture_too_large", "more than 64 KiB"),
     "animated": (animated(), "picture_animated", "several frames"),
     "transparent": (
@@ -109,7 +101,7 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", explode)
     with pytest.raises(OptionsRejected, match="pixels"):
-        pictures.decode(as_text(png_of(512, 60_000)))
+        pictures.decode(as_text(png(512, 60_000, bytes(100))))
 
 
 @pytest.mark.parametrize("text", ["   ", "漢字", "a\nb", "zero\u200bwidth", "€"])
@@ -140,6 +132,11 @@ def test_every_kind_of_png_with_eight_bits_is_taken(image: Image.Image) -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_every_kind_of_jpeg_is_taken(mode: str) -> None:
     assert pictures.decode(encoded(Image.new(mode, (5, 4)), "JPEG")).size == (4, 5)
+
+
+def test_the_picture_of_the_services_tests_is_one() -> None:
+    red = pictures.decode(RED_SQUARE).rgba_4HW
+    assert red[:, 1, 1].tolist() == [1, 0, 0, 1]
 
 
 def test_a_picture_at_its_own_size_is_pasted_pixel_for_pixel() -> None:
