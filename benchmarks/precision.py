@@ -15,6 +15,7 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from sanitizer.data.batches import PairBatch
+from sanitizer.methods.catalogue import build_method
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training import device, optimizer, towers
 from sanitizer.training.distributed import World
@@ -66,8 +67,7 @@ def measure(name: str, num_pairs: int, num_steps: int, where: torch.device) -> s
         for dtype, so_far in fastest.items():
             options = StepOptions(
                 to_input=to_input,
-                lambda1=1.0,
-                lambda2=1.0,
+                method=build_method(CleanCLIPRecipe()),
                 chunk_size=None,
                 max_grad_norm=1.0,
                 towers_dtype=dtype,

@@ -44,7 +44,7 @@ from app.settings import Settings
 from app.storage.s3 import S3Store
 from drills import ledger, subject
 from drills.records import ROOT
-from sanitizer.recipe import AuditOptions, Policy, Recipe, parse
+from sanitizer.recipe import AuditOptions, Policy, parse, parse_recipe
 from worker.sweeper import SweepOptions, sweep_once
 
 DATA_BUCKET = "customer-data"
@@ -166,7 +166,7 @@ class Scene:
             checkpoint_id=checkpoint_id or self.checkpoint_id,
             dataset_id=self.pairs_id if is_sanitize else None,
             labelled_dataset_id=self.labelled_id,
-            recipe=parse(Recipe, subject.RECIPE | dict(recipe or {})) if is_sanitize else None,
+            recipe=parse_recipe(subject.RECIPE | dict(recipe or {})) if is_sanitize else None,
             audit=parse(AuditOptions, subject.AUDIT),
             policy=_POLICY.validate_python({}),
             seed=seed,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, DeclaredOptions, Recipe, parse
+from sanitizer.recipe import AuditOptions, DeclaredOptions, Recipe, parse, parse_recipe
 
 EPILOGUE = """\
 exit codes:
@@ -22,8 +24,10 @@ exit codes:
 ATTACKS = ("badnet", "blended", "wanet", "sig", "label_consistent", "text_trigger")
 SUITES = ("paper", "structured")
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
+    ("method", str, "cleanclip or par"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
+    ("threshold", float, "par: how far from the model that came in, 0 to 4"),
     ("epochs", int, "passes over the pairs"),
     ("batch_size", int, "pairs of one update"),
     ("chunk_size", int, "pairs in memory at once, where a batch does not fit; the result stays the same"),
@@ -67,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _add_audit(audit)
     audit.add_argument("--out", type=Path, help="folder for report.json and its pages")
 
-    sanitize = commands.add_parser("sanitize", help="audit, clean with CleanCLIP, audit again")
+    sanitize = commands.add_parser("sanitize", help="audit, clean, audit again")
     _add_checkpoint(sanitize)
     _add_audit(sanitize)
     sanitize.add_argument("--pairs", type=Path, required=True, help="clean image-caption pairs")
@@ -139,7 +143,7 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
     """The recipe file's values, changed by the options given. Raises UsageError."""
     values = _read_json(arguments.recipe) if arguments.recipe else {}
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
-    return _parse(CleanCLIPRecipe, {**values, **{k: v for k, v in typed.items() if v is not None}}, "recipe")
+    return _parse(parse_recipe, {**values, **{k: v for k, v in typed.items() if v is not None}}, "recipe")
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:
@@ -159,13 +163,13 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["target"] = arguments.target
     if "target" not in values:
         raise UsageError("Name the class that the attacker wants with --target.")
-    return _parse(AuditOptions, values, "audit options")
+    return _parse(partial(parse, AuditOptions), values, "audit options")
 
 
 def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:
     """The declared options of --declare. Raises UsageError."""
     values = _read_json(arguments.declare) if arguments.declare else {}
-    return _parse(DeclaredOptions, values, "declared options")
+    return _parse(partial(parse, DeclaredOptions), values, "declared options")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -178,9 +182,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _parse(kind: type[T], values: dict[str, Any], what: str) -> T:
+def _parse(read: Callable[[object], T], values: dict[str, Any], what: str) -> T:
     try:
-        return parse(kind, values)
+        return read(values)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or what}: {problem['msg']}"

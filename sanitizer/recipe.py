@@ -13,7 +13,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from annotated_types import Gt, Interval, Le, Len, Lt
-from pydantic import Field, Strict, TypeAdapter
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 
 from sanitizer import attack_options
 from sanitizer.attack_options import (
@@ -97,19 +97,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanCLIPRecipe:
-    """CleanCLIP fine-tuning (arXiv 2303.03323): L = lambda1 * L_CLIP + lambda2 * (L_II~ + L_TT~) / 2.
+class FinetuningOptions:
+    """What every method's fine-tuning can be told: AdamW, linear warm-up, cosine to zero."""
 
-    Defaults are the paper's fine-tuning recipe: 10 epochs, batch 64, AdamW, 50 warm-up steps, cosine.
-    lambda2 = 0 is multimodal-only fine-tuning, lambda1 = 0 self-supervised-only; both zero is refused.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    method: Literal["cleanclip"] = "cleanclip"
-    version: Literal[1] = 1
-    lambda1: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
-    lambda2: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
     epochs: Annotated[int, Interval(ge=1, le=100), NUMBER] = 10
     batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 64
     chunk_size: Annotated[int, Interval(ge=1, le=32768), NUMBER] | None = None
@@ -122,16 +112,68 @@ class CleanCLIPRecipe:
     epsilon: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] = 1e-8
     max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = 1.0
     freeze_batch_norm_statistics: Annotated[bool, Strict()] = True
-    eda_alpha: Share = 0.1
     precision: Precision = "auto"
     max_skipped_share: Share = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanCLIPRecipe(FinetuningOptions):
+    """CleanCLIP fine-tuning (arXiv 2303.03323): L = lambda1 * L_CLIP + lambda2 * (L_II~ + L_TT~) / 2.
+
+    Defaults are the paper's fine-tuning recipe: 10 epochs, batch 64, AdamW, 50 warm-up steps, cosine.
+    lambda2 = 0 is multimodal-only fine-tuning, lambda1 = 0 self-supervised-only; both zero is refused.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    method: Literal["cleanclip"] = "cleanclip"
+    version: Literal[1] = 1
+    lambda1: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
+    lambda2: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
+    eda_alpha: Share = 0.1
 
     def __post_init__(self) -> None:
         if self.lambda1 == 0 and self.lambda2 == 0:
             raise ValueError("lambda1 and lambda2 are both 0, which leaves nothing to train on")
 
 
-Recipe = CleanCLIPRecipe
+@dataclass(frozen=True, kw_only=True)
+class PARRecipe(FinetuningOptions):
+    """PAR, "Perturb and Recover" (arXiv 2412.00727): by CLIP's loss, kept away from the model that came in.
+
+    L = L_CLIP - (S_I [S_I <= threshold] + S_T [S_T <= threshold]) / 2, S the batch's mean squared distance of
+    unit embeddings to those of the input model. Published against structured triggers that CleanCLIP leaves.
+    Needs the same clean pairs. Defaults are the published ones, whose batch is 256 on each of four GPUs.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    method: Literal["par"] = "par"
+    version: Literal[1] = 1
+    threshold: Annotated[float, Interval(ge=0, le=4), NUMBER] = 2.15
+    """2: the distance of two unrelated directions; 4: of opposite ones. 0 is fine-tuning by CLIP alone."""
+    initial_learning_rate: Annotated[float, Interval(ge=0, le=1), NUMBER] = 3e-5
+    """Where the warm-up starts; over learning_rate: large steps first, to move away from the input model."""
+    noise_std: Annotated[float, Interval(ge=0, le=1), NUMBER] = 0.2
+    """Gaussian noise on pixels in [0, 1], on the images that noise_probability draws."""
+    noise_probability: Share = 0.5
+    erase_probability: Share = 0.5
+    """Of a square of 0.5 to 1 % of the image's area, set to the model's mean colour."""
+    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 256
+    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 3e-6
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 122
+    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 1e-4
+    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.98
+
+
+def _cleanclip_unless_named(value: Any) -> Any:
+    """Recipes were of one method once: without a name they still are."""
+    return {"method": "cleanclip", **value} if isinstance(value, dict) and "method" not in value else value
+
+
+Recipe = Annotated[
+    CleanCLIPRecipe | PARRecipe, Field(discriminator="method"), BeforeValidator(_cleanclip_unless_named)
+]
 """The union of all methods' recipes, told apart by `method`."""
 
 # ---------------------------------------------------------------- audits
@@ -190,6 +232,13 @@ def parse(kind: type[T], value: object) -> T:
     """Read `value` (from JSON) as `kind`, with all bounds. Raises pydantic.ValidationError."""
     hashable: Any = kind
     read: T = _adapter(hashable).validate_python(value)
+    return read
+
+
+def parse_recipe(value: object) -> Recipe:
+    """A recipe of any method, from JSON, with all bounds. Raises pydantic.ValidationError."""
+    union: Any = Recipe
+    read: Recipe = _adapter(union).validate_python(value)
     return read
 
 

@@ -143,11 +143,20 @@ class DataInput:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
+    """Means over the steps since the point before. A part that the method does not have is None.
+
+    `loss_push` is what PAR subtracts from `loss_clip`; `distance_*` the batch's mean squared distances to
+    the unit embeddings of the model that came in, 0 to 4.
+    """
+
     step: int
     epoch: float
     loss: float
-    loss_clip: float
-    loss_self_supervised: float
+    loss_clip: float | None = None
+    loss_self_supervised: float | None = None
+    loss_push: float | None = None
+    distance_image: float | None = None
+    distance_text: float | None = None
     learning_rate: float
     logit_scale: float
 

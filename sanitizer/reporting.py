@@ -13,7 +13,7 @@ import torch
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
-from sanitizer.recipe import DeclaredOptions, Recipe, parse
+from sanitizer.recipe import CleanCLIPRecipe, DeclaredOptions, PARRecipe, Recipe, parse
 from sanitizer.report import CheckpointInput, DataInput, Environment, ScannerEvidence
 
 MIN_PAIRS_PER_CLASS = 75
@@ -110,15 +110,34 @@ def recipe_warnings(recipe: Recipe, *, num_pairs: int, num_classes: int) -> list
             f"The warm-up of {recipe.warmup_steps} steps does not end within the {num_steps} of the run, "
             "so the learning rate never reaches its full value."
         )
+    if not recipe.freeze_batch_norm_statistics:
+        warnings.append("BatchNorm statistics follow the augmented images, which can cost clean accuracy.")
+    match recipe:
+        case CleanCLIPRecipe():
+            warnings += _cleanclip_warnings(recipe)
+        case PARRecipe():
+            warnings += _par_warnings(recipe)
+    return warnings
+
+
+def _cleanclip_warnings(recipe: CleanCLIPRecipe) -> list[str]:
+    warnings = []
     if recipe.lambda2 == 0:
         warnings.append(
             "lambda2 is 0: without the self-supervised terms fine-tuning often leaves the backdoor in place."
         )
     if recipe.lambda1 == 0:
         warnings.append("lambda1 is 0: without CLIP's own loss clean accuracy is usually lost.")
-    if not recipe.freeze_batch_norm_statistics:
-        warnings.append("BatchNorm statistics follow the augmented views, which can cost clean accuracy.")
     return warnings
+
+
+def _par_warnings(recipe: PARRecipe) -> list[str]:
+    if recipe.threshold > 0:
+        return []
+    return [
+        "threshold is 0: nothing pushes the model away from what came in, so this is fine-tuning by CLIP's "
+        "own loss, which often leaves the backdoor in place."
+    ]
 
 
 def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:

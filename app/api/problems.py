@@ -223,7 +223,7 @@ def pointer_of(path: Sequence[int | str], body: Any) -> str:
 def _is_tag(step: int | str, body: Any) -> bool:
     if step not in KNOWN_TAGS or not isinstance(body, dict):
         return False
-    return any(body.get(name) == step for name in TAG_FIELDS)
+    return any(body.get(name, default) == step for name, default in TAG_FIELDS.items())
 
 
 def _child(body: Any, step: int | str) -> Any:

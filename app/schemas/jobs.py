@@ -16,7 +16,7 @@ from app.domain.limits import (
     MAX_METADATA_VALUE_CHARACTERS,
 )
 from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
-from sanitizer.recipe import NUMBER, AuditOptions, OutputLayout, Policy, Recipe, Seed
+from sanitizer.recipe import NUMBER, AuditOptions, CleanCLIPRecipe, OutputLayout, Policy, Recipe, Seed
 from sanitizer.report import AuditFigures, Difference, Verdict
 
 KindName = Literal["sanitize", "audit"]
@@ -57,7 +57,7 @@ class SanitizeJobIn(JobInBase):
 
     kind: Literal["sanitize"]
     dataset_id: DatasetId
-    recipe: Recipe = Field(default_factory=Recipe)
+    recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
 
 

@@ -127,10 +127,14 @@ def sanitize(
         Path | None,
         typer.Option(metavar="FILE", help="Recipe as JSON; the options below override it."),
     ] = None,
+    method: Annotated[str | None, typer.Option(help="cleanclip, or par.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     lambda1: Annotated[float | None, typer.Option(min=0, help="Weight of the image-caption loss.")] = None,
     lambda2: Annotated[float | None, typer.Option(min=0, help="Weight of the self-supervised loss.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=4, help="par: how far from the model that came in.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2)] = None,
     warmup_steps: Annotated[int | None, typer.Option(min=0)] = None,
     recipe_option: Annotated[
@@ -148,16 +152,18 @@ def sanitize(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Audit a checkpoint, clean it with CleanCLIP, audit it again. Prints the job's id.
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id.
 
     Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
     """
     options = {} if recipe is None else values.json_object(recipe, "--recipe")
     named = {
+        "method": method,
         "epochs": epochs,
         "learning_rate": lr,
         "lambda1": lambda1,
         "lambda2": lambda2,
+        "threshold": threshold,
         "batch_size": batch_size,
         "warmup_steps": warmup_steps,
     }

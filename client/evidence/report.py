@@ -98,8 +98,10 @@ class Audit(_Part):
 
 
 class Recipe(_Part):
-    lambda1: float
-    lambda2: float
+    method: Literal["cleanclip", "par"] = "cleanclip"
+    lambda1: float = 1.0
+    lambda2: float = 1.0
+    initial_learning_rate: float = 0.0
     epochs: Annotated[int, Field(ge=1, le=2**53)]
     batch_size: Annotated[int, Field(ge=1, le=2**53)]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -116,7 +118,8 @@ class CurvePoint(_Part):
     epoch: float
     loss: float
     loss_clip: float
-    loss_self_supervised: float
+    loss_self_supervised: float | None = None
+    loss_push: float | None = None
     learning_rate: float
     logit_scale: float
 

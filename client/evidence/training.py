@@ -50,11 +50,11 @@ def _point(
 ) -> Iterator[Finding]:
     if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
         yield misfit(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
-    loss = recipe.lambda1 * point.loss_clip + recipe.lambda2 * point.loss_self_supervised
+    loss = _loss_of_parts(point, recipe)
     # The sum was taken in single precision, step by step.
     if abs(loss - point.loss) > 1e-4 * max(1.0, abs(loss)):
         yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
-    rate = recipe.learning_rate * _rate_factor(point.step - 1, recipe.warmup_steps, num_steps)
+    rate = _rate(point.step - 1, recipe, num_steps)
     if not close(point.learning_rate / recipe.learning_rate, rate / recipe.learning_rate):
         yield misfit(
             f"{where}.learning_rate", f"is {point.learning_rate:.6g}, but the recipe's is {rate:.6g}"
@@ -63,11 +63,19 @@ def _point(
         yield misfit(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
 
 
-def _rate_factor(step: int, warmup_steps: int, num_steps: int) -> float:
-    """Linear warm-up, then half a cosine to zero; `step` from 0."""
+def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
+    if recipe.method == "par":
+        return point.loss_clip - (point.loss_push or 0.0)
+    return recipe.lambda1 * point.loss_clip + recipe.lambda2 * (point.loss_self_supervised or 0.0)
+
+
+def _rate(step: int, recipe: Recipe, num_steps: int) -> float:
+    """Linear warm-up (for PAR from its own rate), then half a cosine to zero; `step` from 0."""
+    base, warmup_steps = recipe.learning_rate, recipe.warmup_steps
     if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, num_steps - warmup_steps)))
+        start = recipe.initial_learning_rate if recipe.method == "par" else 0.0
+        return start + (base - start) * (step + 1) / warmup_steps
+    return base * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, num_steps - warmup_steps)))
 
 
 def compare_curve(curve: Any, document: Mapping[str, Any]) -> Iterator[Finding]:

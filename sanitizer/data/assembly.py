@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment
+from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.images import resize_and_crop
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.skipping import BadSample, Skipped
@@ -59,10 +60,10 @@ class PairAssembler:
         image_size: int,
         batch_size: int,
         seed: int,
-        eda_alpha: float,
+        eda_alpha: float | None,
         rank: int,
         world_size: int,
-        augment: bool,
+        perturbation: Perturbation | None,
         num_processes: int,
     ) -> None:
         self._dataset = dataset
@@ -73,7 +74,7 @@ class PairAssembler:
         self._eda_alpha = eda_alpha
         self._rank = rank
         self._world_size = world_size
-        self._augment = augment
+        self._perturbation = perturbation
         self._order_epoch = -1
         self._order = np.zeros(0, dtype=np.int64)
         self._bad: dict[int, BadSample] = {}
@@ -141,9 +142,9 @@ class PairAssembler:
     def _views(self, chosen: list[tuple[int, Pixels, str]], epoch: int) -> BuiltViews:
         indices = [index for index, _, _ in chosen]
         captions = [caption for _, _, caption in chosen]
-        image = _stack([pixels for _, pixels, _ in chosen])
+        image = _stack([self._perturbed(pixels, epoch, index) for index, pixels, _ in chosen])
         tokens = self._tokens.of(indices, captions)
-        if not self._augment:
+        if self._eda_alpha is None:
             return BuiltViews(image=image, image_view=image, tokens=tokens, tokens_view=tokens)
         image_view = _stack(
             [
@@ -162,6 +163,11 @@ class PairAssembler:
         if places:
             tokens_view[places] = self._tokenize([changed[place] for place in places])
         return BuiltViews(image=image, image_view=image_view, tokens=tokens, tokens_view=tokens_view)
+
+    def _perturbed(self, pixels: Pixels, epoch: int, index: int) -> Pixels:
+        if self._perturbation is None:
+            return pixels
+        return self._perturbation.apply(pixels, generator(self._seed, "perturbation", epoch, index))
 
 
 def _stack(images: list[Pixels]) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.assembly import BuiltBatch, PairAssembler
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.loader_processes import end_them_with_the_program, leave_signals_to_the_parent
@@ -33,7 +34,7 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch:
-    """The two views of N pairs: as they are, and augmented."""
+    """N pairs, and their augmented views; without views these are the pairs again."""
 
     image_NCHW: Tensor
     """uint8"""
@@ -60,14 +61,14 @@ class PairBatches:
         image_size: int,
         batch_size: int,
         seed: int,
-        eda_alpha: float,
+        eda_alpha: float | None,
         max_skipped_share: float,
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
-        augment: bool = True,
+        perturbation: Perturbation | None = None,
     ) -> None:
-        """`batch_size` is that of this rank. With `augment` False the second view equals the first.
+        """`batch_size` is that of this rank; `eda_alpha` None: no views. A perturbation changes the images.
 
         Raises OptionsRejected `batch_larger_than_data` if the data do not fill one batch on each rank.
         """
@@ -88,7 +89,7 @@ class PairBatches:
             eda_alpha=eda_alpha,
             rank=rank,
             world_size=world_size,
-            augment=augment,
+            perturbation=perturbation,
             num_processes=max(1, num_workers),
         )
         self._ledger = SkipLedger(len(dataset), max_skipped_share)

@@ -10,13 +10,16 @@ Legend: N pairs of the whole batch, D embedding width; `view` is the augmented o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sanitizer.methods.losses import contrastive, matching
+from sanitizer.methods.method import Losses, Method
+from sanitizer.recipe import CleanCLIPRecipe
 
 
 class Embeddings(NamedTuple):
@@ -28,24 +31,30 @@ class Embeddings(NamedTuple):
     text_view_ND: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Scalars. `clip` and `self_supervised` are unweighted; `self_supervised` is 0 where lambda2 is 0."""
+def method(recipe: CleanCLIPRecipe) -> Method:
+    """The method with the weights of `recipe`."""
 
-    total: Tensor
-    clip: Tensor
-    self_supervised: Tensor
+    def weighed(embeddings: Sequence[Tensor], logit_scale: Tensor) -> Losses:
+        return objective(Embeddings(*embeddings), logit_scale, lambda1=recipe.lambda1, lambda2=recipe.lambda2)
+
+    return Method(
+        objective=weighed,
+        parts=("loss_clip", "loss_self_supervised"),
+        chance_loss=lambda batch_size: (recipe.lambda1 + recipe.lambda2) * math.log(batch_size),
+        has_views=recipe.lambda2 > 0,
+    )
 
 
 def objective(embeddings: Embeddings, logit_scale: Tensor, *, lambda1: float, lambda2: float) -> Losses:
     """The loss of one batch; `logit_scale` is the multiplier (1/tau), shared by all terms.
 
-    A term whose weight is 0 sends no gradient. Raises ValueError if lambda2 > 0 and the views are missing.
+    The parts are unweighted; `loss_self_supervised` is 0 where lambda2 is 0. A term whose weight is 0 sends
+    no gradient. Raises ValueError if lambda2 > 0 and the views are missing.
     """
     with torch.set_grad_enabled(torch.is_grad_enabled() and lambda1 > 0):
         clip = contrastive(embeddings.image_ND, embeddings.text_ND, logit_scale)
     if lambda2 == 0:
-        return Losses(total=lambda1 * clip, clip=clip, self_supervised=torch.zeros_like(clip))
+        return _losses(lambda1 * clip, clip, torch.zeros_like(clip))
     if embeddings.image_view_ND is None or embeddings.text_view_ND is None:
         raise ValueError("lambda2 > 0 needs the embeddings of the augmented views")
     image_term = matching(embeddings.image_ND, embeddings.image_view_ND, logit_scale)
@@ -54,4 +63,8 @@ def objective(embeddings: Embeddings, logit_scale: Tensor, *, lambda1: float, la
     total = lambda2 * self_supervised
     if lambda1 > 0:
         total = total + lambda1 * clip
-    return Losses(total=total, clip=clip, self_supervised=self_supervised)
+    return _losses(total, clip, self_supervised)
+
+
+def _losses(total: Tensor, clip: Tensor, self_supervised: Tensor) -> Losses:
+    return Losses(total, {"loss_clip": clip, "loss_self_supervised": self_supervised})

@@ -35,3 +35,8 @@ def contrastive(a_ND: Tensor, b_ND: Tensor, logit_scale: Tensor) -> Tensor:
     """CLIP's symmetric loss (Radford et al. 2021, fig. 3): the mean of `matching` in both directions."""
     logits_NN = _logits(a_ND, b_ND, logit_scale)
     return (_match_on_diagonal(logits_NN) + _match_on_diagonal(logits_NN.T)) / 2
+
+
+def mean_squared_distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
+    """1/N sum_j |a_j - b_j|^2, not divided by D: in [0, 4] between unit rows. A scalar."""
+    return (_at_least_float32(a_ND) - _at_least_float32(b_ND)).square().sum(dim=1).mean()

@@ -45,6 +45,7 @@ def render_html(report: Report) -> str:
             architecture=rows(report.checkpoint.architecture),
             declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
             recipe=rows(to_json(report.recipe)) if report.recipe else [],
+            method_name=sentences.METHODS[report.recipe.method] if report.recipe else None,
             documents=_documents(report),
             has_pictures=any(hasattr(attack, "picture") for attack in report.audit.attacks),
             rates_plot=Markup(plots.success_rates(report)),  # noqa: S704 - our own SVG; names in it are escaped there

@@ -90,34 +90,37 @@ def success_rates(report: Report) -> str:
         return _svg(figure, "asr", _alt_of_rates(report))
 
 
+_PARTS_OF_LOSS = (
+    ("loss", "whole", _INK, "-"),
+    ("loss_clip", "CLIP", _AFTER, "--"),
+    ("loss_self_supervised", "self-supervised", _BEFORE, ":"),
+    ("loss_push", "push away from the input model", _BEFORE, ":"),
+)
+
+
 def training_loss(points: Sequence[CurvePoint]) -> str:
-    """The loss and its two parts against the step."""
+    """The loss and the parts that the method has against the step."""
     with _style():
         figure = Figure(figsize=(_WIDTH_IN, 2.9))
         axes = figure.add_axes((0.12, 0.17, 0.84, 0.68))
         kept = _thinned(points)
         steps = [point.step for point in kept]
-        lines = (
-            ("whole", [point.loss for point in kept], _INK, "-"),
-            ("CLIP", [point.loss_clip for point in kept], _AFTER, "--"),
-            ("self-supervised", [point.loss_self_supervised for point in kept], _BEFORE, ":"),
-        )
         marker = "o" if len(kept) == 1 else None
-        for label, values, colour, dashes in lines:
+        told = []
+        for name, label, colour, dashes in _PARTS_OF_LOSS:
+            values = [getattr(point, name) for point in kept]
+            if None in values:  # another method's
+                continue
             axes.plot(
                 steps, values, color=colour, linestyle=dashes, linewidth=1.0, label=label, marker=marker
             )
+            told.append(f"{label}: {values[0]:.3g} at first, {values[-1]:.3g} at last")
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
         axes.grid(visible=True, linewidth=0.5)
         _plain_spines(axes)
         _legend(figure, axes, num_last=0)
-        first, last = kept[0], kept[-1]
-        alt = (
-            f"Loss against step. The whole loss is {first.loss:.3g} at step {first.step} and {last.loss:.3g} "
-            f"at step {last.step}; CLIP's part goes from {first.loss_clip:.3g} to {last.loss_clip:.3g}, the "
-            f"self-supervised part from {first.loss_self_supervised:.3g} to {last.loss_self_supervised:.3g}."
-        )
+        alt = f"Loss against step, from step {steps[0]} to step {steps[-1]}. " + "; ".join(told) + "."
         return _svg(figure, "loss", ("Loss while training", alt))
 
 

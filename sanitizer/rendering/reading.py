@@ -109,7 +109,9 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
 def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
     if any(not 0 <= point.step <= _MAX_COUNT for point in points):
         yield "training.curve", "counts steps that cannot be"
-    elif not all(abs(value) < _MAX_MEASURE for point in points for value in asdict(point).values()):
+    elif not all(
+        value is None or abs(value) < _MAX_MEASURE for point in points for value in asdict(point).values()
+    ):
         yield "training.curve", "holds a value that is no number"
     elif any(one.step >= other.step for one, other in itertools.pairwise(points)):
         yield "training.curve", "does not go forward"

@@ -38,6 +38,7 @@ OUTCOME_WORDS: dict[Outcome, str] = {
     "not_implanted": "not implanted",
 }
 KINDS = {"pairs": "clean pairs", "labelled": "test pictures"}
+METHODS = {"cleanclip": "CleanCLIP", "par": "PAR"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ updates as one that was not, bit for bit on a CPU.
 
 from __future__ import annotations
 
-import math
+import copy
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
+from open_clip.model import CLIP
 from torch import Tensor
 
+from sanitizer.augment.perturbation import Perturbation
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.pixels import normalise
 from sanitizer.errors import Interrupted
+from sanitizer.methods.catalogue import build_method
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from sanitizer.recipe import Recipe
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
 from sanitizer.report import Training
 from sanitizer.training import distributed, optimizer, state, towers
 from sanitizer.training.abandoning import StepAbandoned, abandoning
@@ -83,12 +86,12 @@ def finetune(
         image_size=checkpoint.architecture.image_size,
         batch_size=recipe.batch_size,
         seed=seed,
-        eda_alpha=recipe.eda_alpha,
         max_skipped_share=recipe.max_skipped_share,
         rank=world.rank,
         world_size=world.size,
         num_workers=num_workers,
-        augment=recipe.lambda2 > 0,
+        eda_alpha=_eda_alpha(recipe),
+        perturbation=_perturbation(recipe, checkpoint),
     )
     run = _Run(
         checkpoint=checkpoint,
@@ -135,19 +138,21 @@ class _Run:
         self._state_folder, self._save_every_s = state_folder, save_every_s
         self._progress, self._stop = progress, stop
         self._optimizer = optimizer.build(self._model, recipe)
+        self._method = build_method(recipe)
         self._total_steps = recipe.epochs * batches.steps_per_epoch
         self._batch_size = recipe.batch_size * world.size
         self._record = Record(
             total_steps=self._total_steps,
             steps_per_epoch=batches.steps_per_epoch,
-            chance_loss=(recipe.lambda1 + recipe.lambda2) * math.log(self._batch_size),
+            parts=self._method.parts,
+            chance_loss=self._method.chance_loss(self._batch_size),
         )
         self._position = Position(run_sha256=run_sha256, step=0, epoch=0, step_in_epoch=0)
         self._dtype = towers_dtype(recipe.precision, self._device, self._model)
         self._options = StepOptions(
             to_input=_to_input(checkpoint),
-            lambda1=recipe.lambda1,
-            lambda2=recipe.lambda2,
+            method=self._method,
+            input_model=_frozen_copy(self._model) if self._method.has_input_model else None,
             chunk_size=recipe.chunk_size,
             max_grad_norm=recipe.max_grad_norm,
             towers_dtype=self._dtype,
@@ -197,7 +202,12 @@ class _Run:
     def _step(self, batch: PairBatch) -> StepResult:
         """One update, taken down in the record and the position."""
         step = self._position.step
-        factor = rate_factor(step, warmup_steps=self._recipe.warmup_steps, total_steps=self._total_steps)
+        factor = rate_factor(
+            step,
+            warmup_steps=self._recipe.warmup_steps,
+            total_steps=self._total_steps,
+            initial=self._method.initial_rate,
+        )
         learning_rate = self._recipe.learning_rate * factor
         optimizer.set_rate(self._optimizer, learning_rate)
         try:
@@ -308,3 +318,27 @@ def _to_input(checkpoint: LoadedCheckpoint) -> Callable[[Tensor], Tensor]:
         return normalise(image_NCHW, mean, std).contiguous(memory_format=torch.channels_last)
 
     return to_input
+
+
+def _frozen_copy(model: CLIP) -> CLIP:
+    """Of the model as it stands, which is before any update and before a state is taken up."""
+    frozen = copy.deepcopy(model).eval()
+    frozen.requires_grad_(False)
+    return frozen
+
+
+def _eda_alpha(recipe: Recipe) -> float | None:
+    """None: no views are made."""
+    return recipe.eda_alpha if isinstance(recipe, CleanCLIPRecipe) and recipe.lambda2 > 0 else None
+
+
+def _perturbation(recipe: Recipe, checkpoint: LoadedCheckpoint) -> Perturbation | None:
+    if not isinstance(recipe, PARRecipe):
+        return None
+    red, green, blue = (round(255 * channel) for channel in checkpoint.architecture.image_mean)
+    return Perturbation(
+        noise_std=recipe.noise_std,
+        noise_probability=recipe.noise_probability,
+        erase_probability=recipe.erase_probability,
+        fill=(red, green, blue),
+    )

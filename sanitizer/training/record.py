@@ -7,6 +7,7 @@ curve and stops at the same step as one that was never cut.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from sanitizer.errors import TrainingDiverged
 from sanitizer.report import CurvePoint
@@ -24,15 +25,18 @@ _REMEDY = "Try a lower learning rate or more warm-up steps, and look at the data
 class Record:
     """At most `MAX_CURVE_POINTS` points of the curve, each the mean over the steps since the one before."""
 
-    def __init__(self, *, total_steps: int, steps_per_epoch: int, chance_loss: float) -> None:
-        """`chance_loss`: the objective where all embeddings are alike, (lambda1 + lambda2) ln N."""
+    def __init__(
+        self, *, total_steps: int, steps_per_epoch: int, parts: Sequence[str], chance_loss: float
+    ) -> None:
+        """`parts` and `chance_loss` are the method's (`Method`), the latter for this run's batch."""
+        self._parts = tuple(parts)
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._chance_loss = chance_loss
         self._stride = math.ceil(total_steps / MAX_CURVE_POINTS)
         self.curve: list[CurvePoint] = []
         self.interval_steps = 0
-        self.interval_sums = (0.0, 0.0, 0.0)
+        self.interval_sums = self._nothing
         self.watch_first_sum = 0.0
         self.watch_average: float | None = None
 
@@ -40,36 +44,35 @@ class Record:
         """Continue where `position` was taken."""
         self.curve = list(position.curve)
         self.interval_steps = position.interval_steps
-        self.interval_sums = position.interval_sums
+        self.interval_sums = position.interval_sums or self._nothing
         self.watch_first_sum = position.watch_first_sum
         self.watch_average = position.watch_average
 
     def add(self, step: int, result: StepResult, *, learning_rate: float, logit_scale: float) -> None:
         """Take down update number `step` (from 0). Raises TrainingDiverged if the loss is not sound."""
         self._check_finite(step, result)
-        loss, clip, self_supervised = self.interval_sums
-        self.interval_sums = (
-            loss + result.loss,
-            clip + result.loss_clip,
-            self_supervised + result.loss_self_supervised,
-        )
+        losses = (result.loss, *(result.parts[name] for name in self._parts))
+        self.interval_sums = tuple(map(sum, zip(self.interval_sums, losses, strict=True)))
         self.interval_steps += 1
         num_done = step + 1
         if num_done % self._stride == 0 or num_done == self._total_steps:
-            means = [total / self.interval_steps for total in self.interval_sums]
+            mean, *means = [total / self.interval_steps for total in self.interval_sums]
             self.curve.append(
                 CurvePoint(
                     step=num_done,
                     epoch=num_done / self._steps_per_epoch,
-                    loss=means[0],
-                    loss_clip=means[1],
-                    loss_self_supervised=means[2],
+                    loss=mean,
                     learning_rate=learning_rate,
                     logit_scale=logit_scale,
+                    **dict(zip(self._parts, means, strict=True)),
                 )
             )
-            self.interval_steps, self.interval_sums = 0, (0.0, 0.0, 0.0)
+            self.interval_steps, self.interval_sums = 0, self._nothing
         self._watch(step, result.loss)
+
+    @property
+    def _nothing(self) -> tuple[float, ...]:
+        return (0.0,) * (1 + len(self._parts))
 
     def _check_finite(self, step: int, result: StepResult) -> None:
         if not result.is_finite:

@@ -49,8 +49,9 @@ _RNG_PREFIX = "rng:"
 class Position:
     """Where a run stands. `run_sha256` identifies recipe, seed and inputs: a state fits one run only.
 
-    `step` updates are done; the next batch is number `step_in_epoch` of `epoch`. The `interval_*` sums
-    are of the steps since the last point of the curve, `watch_*` those of the divergence watch.
+    `step` updates are done; the next batch is number `step_in_epoch` of `epoch`. The `interval_*` sums,
+    of the loss and of its parts, are of the steps since the last point of the curve, `watch_*` those of the
+    divergence watch.
     """
 
     run_sha256: str
@@ -59,7 +60,7 @@ class Position:
     step_in_epoch: int
     curve: tuple[CurvePoint, ...] = ()
     interval_steps: int = 0
-    interval_sums: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    interval_sums: tuple[float, ...] = ()
     watch_first_sum: float = 0.0
     watch_average: float | None = None
     skipped: tuple[Skipped, ...] = ()

@@ -14,9 +14,9 @@ Legend: N pairs of this rank's batch (or of a chunk), C H W an image, L places f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from open_clip.model import CLIP
@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 from torch.optim import AdamW
 
 from sanitizer.data.batches import PairBatch
-from sanitizer.methods.cleanclip import Embeddings, Losses, objective
+from sanitizer.methods.method import Losses, Method
 from sanitizer.training.device import autocast
 from sanitizer.training.distributed import World
 from sanitizer.training.towers import cut_padding, encode_image, encode_text
@@ -36,11 +36,12 @@ MAX_LOG_SCALE = math.log(100.0)
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """What one step obeys. `to_input` makes model input (float, normalised) from uint8 pixels."""
+    """What one step obeys. `to_input` makes model input (float, normalised) from uint8 pixels;
+    `input_model` is the frozen model that came in, where the method has one."""
 
     to_input: Callable[[Tensor], Tensor]
-    lambda1: float
-    lambda2: float
+    method: Method
+    input_model: CLIP | None = None
     chunk_size: int | None
     max_grad_norm: float | None
     towers_dtype: torch.dtype
@@ -48,11 +49,10 @@ class StepOptions:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Losses of the whole gathered batch (unweighted but for `loss`); the gradient norm before clipping."""
+    """The loss of the whole gathered batch, its parts (`Method.parts`), the gradient norm before clipping."""
 
     loss: float
-    loss_clip: float
-    loss_self_supervised: float
+    parts: Mapping[str, float]
     grad_norm: float
 
     @property
@@ -73,8 +73,7 @@ def take_step(
     norm = nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
     result = StepResult(
         loss=float(losses.total),
-        loss_clip=float(losses.clip),
-        loss_self_supervised=float(losses.self_supervised),
+        parts={name: float(losses.parts[name]) for name in options.method.parts},
         grad_norm=float(norm),
     )
     if result.is_finite:
@@ -96,7 +95,8 @@ def accumulate_gradients(model: CLIP, batch: PairBatch, options: StepOptions, wo
     with torch.no_grad() if is_cached else nullcontext():
         parts = [_embed(model, batch, rows, options) for rows in chunks]
     local = [torch.cat(column) for column in zip(*parts, strict=True)] if is_cached else parts[0]
-    losses, gradients, scale_gradient = _loss_at_embeddings(model, local, options, world)
+    before = [] if options.input_model is None else _embed_before(options.input_model, batch, chunks, options)
+    losses, gradients, scale_gradient = _loss_at_embeddings(model, local, before, options, world)
     own = [world.own(gradient) for gradient in gradients]
     if is_cached:
         for rows in chunks:
@@ -106,7 +106,7 @@ def accumulate_gradients(model: CLIP, batch: PairBatch, options: StepOptions, wo
     log_scale = _log_scale(model)
     world.sum_gradients(p for p in model.parameters() if p is not log_scale)
     log_scale.grad = scale_gradient  # of the whole loss already, on every rank
-    return Losses(losses.total.detach(), losses.clip.detach(), losses.self_supervised.detach())
+    return Losses(losses.total.detach(), {name: part.detach() for name, part in losses.parts.items()})
 
 
 def _chunks(num_rows: int, chunk_size: int | None) -> Iterator[slice]:
@@ -116,10 +116,10 @@ def _chunks(num_rows: int, chunk_size: int | None) -> Iterator[slice]:
 
 
 def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> list[Tensor]:
-    """Unit embeddings of some pairs in the order of `Embeddings`' fields: two, or four where lambda2 > 0."""
+    """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views."""
     device = _log_scale(model).device
     images, texts = [batch.image_NCHW[rows]], [batch.tokens_NL[rows]]
-    if options.lambda2 > 0:
+    if options.method.has_views:
         images.append(batch.image_view_NCHW[rows])
         texts.append(batch.tokens_view_NL[rows])
     pixels = options.to_input(torch.cat(images).to(device, non_blocking=True))
@@ -131,6 +131,16 @@ def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> 
     return [part for both in zip(image_parts, text_parts, strict=True) for part in both]
 
 
+def _embed_before(
+    input_model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions
+) -> list[Tensor]:
+    """What the model that came in makes of the same images and captions: two, without gradient."""
+    originals = replace(options, method=replace(options.method, has_views=False))
+    with torch.no_grad():
+        parts = [_embed(input_model, batch, rows, originals) for rows in chunks]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
 def _unit(features_ND: Tensor) -> Tensor:
     if features_ND.dtype in (torch.float16, torch.bfloat16):
         features_ND = features_ND.float()
@@ -138,13 +148,15 @@ def _unit(features_ND: Tensor) -> Tensor:
 
 
 def _loss_at_embeddings(
-    model: CLIP, local: list[Tensor], options: StepOptions, world: World
-) -> tuple[Losses, list[Tensor], Tensor]:
-    """The loss over all ranks' rows, its gradient at every embedding, and at the logit scale's logarithm."""
+    model: CLIP, local: list[Tensor], before: list[Tensor], options: StepOptions, world: World
+) -> tuple[Losses, list[Tensor], Tensor | None]:
+    """The loss over all ranks' rows, its gradient at every embedding, and at the logit scale's logarithm,
+    which is None where the method does not train it."""
     leaves = [world.gather(tensor).requires_grad_() for tensor in local]
     log_scale = _log_scale(model)
-    losses = objective(Embeddings(*leaves), log_scale.exp(), lambda1=options.lambda1, lambda2=options.lambda2)
-    *gradients, scale_gradient = torch.autograd.grad(losses.total, [*leaves, log_scale])
+    fixed = [world.gather(tensor) for tensor in before]
+    losses = options.method.objective([*leaves, *fixed], log_scale.exp())
+    *gradients, scale_gradient = torch.autograd.grad(losses.total, [*leaves, log_scale], allow_unused=True)
     return losses, gradients, scale_gradient
 
 

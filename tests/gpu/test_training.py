@@ -8,6 +8,7 @@ import torch
 from sanitizer.data.pairs import open_pairs
 from sanitizer.errors import Interrupted
 from sanitizer.progress import Advanced
+from sanitizer.methods.catalogue import build_method
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
@@ -22,8 +23,7 @@ RECIPE = CleanCLIPRecipe(epochs=3, batch_size=4, learning_rate=1e-3, warmup_step
 def options(dtype: torch.dtype, towers_dtype: torch.dtype = torch.float32, **changes) -> StepOptions:
     values = {
         "to_input": lambda image: (image.to(dtype) / 255 - 0.45) / 0.27,
-        "lambda1": 1.0,
-        "lambda2": 1.0,
+        "method": build_method(CleanCLIPRecipe()),
         "chunk_size": None,
         "max_grad_norm": None,
         "towers_dtype": towers_dtype,

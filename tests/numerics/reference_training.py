@@ -44,13 +44,34 @@ def cleanclip(
     return lambda1 * contrastive(images, texts, scale) + lambda2 * within
 
 
-def learning_rates(base: float, warmup_steps: int, total_steps: int) -> list[float]:
-    """Every update's rate: warm-up in equal parts that ends at `base`, then half a cosine wave down."""
+def learning_rates(base: float, warmup_steps: int, total_steps: int, initial: float = 0.0) -> list[float]:
+    """Every update's rate: from `initial` in equal parts to `base`, then half a cosine wave down."""
     rates = []
     for step in range(total_steps):
         if step < warmup_steps:
-            rates.append(base * (step + 1) / warmup_steps)
+            rates.append(initial + (base - initial) / warmup_steps * (step + 1))
         else:
             angle = math.pi * (step - warmup_steps) / (total_steps - warmup_steps)
             rates.append(base * (1 + math.cos(angle)) / 2)
     return rates
+
+
+def distance(rows: Rows, before: Rows) -> float:
+    """The mean squared Euclidean distance of unit rows."""
+    total = 0.0
+    for row, was in zip(rows, before, strict=True):
+        length = math.sqrt(math.fsum(x * x for x in row))
+        length_before = math.sqrt(math.fsum(y * y for y in was))
+        total += math.fsum((x / length - y / length_before) ** 2 for x, y in zip(row, was, strict=True))
+    return total / len(rows)
+
+
+def par(
+    images: Rows, texts: Rows, images_before: Rows, texts_before: Rows, *, scale: float, threshold: float
+) -> float:
+    """L_CLIP less half of each mean distance that is not over the threshold (arXiv 2412.00727)."""
+    loss = contrastive(images, texts, scale)
+    for rows, before in ((images, images_before), (texts, texts_before)):
+        if distance(rows, before) <= threshold:
+            loss -= distance(rows, before) / 2
+    return loss

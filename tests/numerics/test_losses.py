@@ -44,7 +44,9 @@ def test_the_objective_of_cleanclip_equals_the_loops(lambda1, lambda2):
     assert losses.total.item() == pytest.approx(
         reference.cleanclip(*rows, scale=33.0, lambda1=lambda1, lambda2=lambda2), rel=1e-12, abs=1e-12
     )
-    assert losses.clip.item() == pytest.approx(reference.contrastive(rows[0], rows[1], 33.0), rel=1e-12)
+    assert losses.parts["loss_clip"].item() == pytest.approx(
+        reference.contrastive(rows[0], rows[1], 33.0), rel=1e-12
+    )
 
 
 def test_half_precision_embeddings_are_compared_in_float32():
@@ -70,7 +72,10 @@ def test_gradients_reach_negatives_and_views_and_scale_as_finite_differences_say
 def test_views_may_be_missing_only_without_self_supervision():
     images, texts = unit_rows(1), unit_rows(2)
     scale = torch.tensor(5.0, dtype=torch.float64)
-    assert objective(Embeddings(images, texts), scale, lambda1=1, lambda2=0).self_supervised.item() == 0
+    assert (
+        objective(Embeddings(images, texts), scale, lambda1=1, lambda2=0).parts["loss_self_supervised"].item()
+        == 0
+    )
     with pytest.raises(ValueError, match="views"):
         objective(Embeddings(images, texts), scale, lambda1=1, lambda2=1)
 
@@ -79,8 +84,8 @@ def test_a_term_without_weight_sends_no_gradient():
     images, texts, image_views, text_views = (unit_rows(seed).requires_grad_() for seed in range(4))
     scale = torch.tensor(5.0, dtype=torch.float64)
     losses = objective(Embeddings(images, texts, image_views, text_views), scale, lambda1=0, lambda2=1)
-    assert not losses.clip.requires_grad
+    assert not losses.parts["loss_clip"].requires_grad
     losses.total.backward()
     expected = matching(images.detach().requires_grad_(), image_views.detach(), scale) / 2
-    assert losses.self_supervised.item() > expected.item() > 0
+    assert losses.parts["loss_self_supervised"].item() > expected.item() > 0
     assert images.grad is not None

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from sanitizer.methods.catalogue import build_method
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training import optimizer, towers
 from sanitizer.training.distributed import World
@@ -17,11 +18,10 @@ from tests.numerics import reference_training as reference
 MEAN, STD = 0.45, 0.27
 
 
-def options(**changes) -> StepOptions:
+def options(*, lambda1: float = 1.0, lambda2: float = 1.0, **changes) -> StepOptions:
     values = {
         "to_input": lambda image: (image.to(torch.float64) / 255 - MEAN) / STD,
-        "lambda1": 1.0,
-        "lambda2": 1.0,
+        "method": build_method(CleanCLIPRecipe(lambda1=lambda1, lambda2=lambda2)),
         "chunk_size": None,
         "max_grad_norm": None,
         "towers_dtype": torch.float32,
@@ -110,15 +110,15 @@ def test_without_self_supervision_the_views_are_never_looked_at():
         images, texts, scale = open_clip_embeddings(model, batch.image_NCHW, batch.tokens_NL)
     expected = reference.contrastive(images.tolist(), texts.tolist(), scale.item())
     assert losses.total.item() == pytest.approx(expected, rel=1e-10)
-    assert losses.self_supervised.item() == 0
+    assert losses.parts["loss_self_supervised"].item() == 0
 
 
 def test_without_the_clip_term_the_step_still_trains_both_towers():
     model = prepared("resnet")
     losses = accumulate_gradients(model, tiny_batch(6), options(lambda1=0.0), World())
     gradients = gradients_of(model)
-    assert losses.total.item() == pytest.approx(losses.self_supervised.item())
-    assert losses.clip.item() > 0
+    assert losses.total.item() == pytest.approx(losses.parts["loss_self_supervised"].item())
+    assert losses.parts["loss_clip"].item() > 0
     assert gradients["visual.conv1.weight"].abs().max() > 0
     assert gradients["text_projection"].abs().max() > 0
 

@@ -132,6 +132,7 @@ def changed(order: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
         ("/recipe/warmup_steps", -1),
         ("/recipe/method", "magic"),
         ("/recipe/momentum", 0.9),
+        ("/recipe/threshold", 2.0),
         ("/audit/target", ""),
         ("/audit/target", "x" * 201),
         ("/audit/gate", 1),
@@ -190,6 +191,18 @@ def test_both_lambdas_zero_leave_nothing_to_train_on(service: Service, api: http
     assert problem["errors"][0]["detail"].startswith("lambda1 and lambda2 are both 0")
     order["recipe"] = {"lambda1": 0, "lambda2": 1}
     assert api.post("/v1/jobs", json=order).status_code == 202
+
+
+def test_another_method_is_ordered_by_its_name_and_takes_its_own_options_only(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(recipe={"method": "par", "threshold": 1.5})
+    recipe = api.post("/v1/jobs", json=order).json()["recipe"]
+    assert (recipe["method"], recipe["threshold"], recipe["learning_rate"]) == ("par", 1.5, 3e-6)
+    assert "lambda1" not in recipe
+    for option in ({"lambda1": 1}, {"threshold": 4.1}, {"noise_std": "0.2"}):
+        order["recipe"] = {"method": "par", **option}
+        refused(api.post("/v1/jobs", json=order), 422, "invalid_request", f"/recipe/{next(iter(option))}")
 
 
 def test_missing_fields_are_named_all_at_once(api: httpx.Client) -> None:

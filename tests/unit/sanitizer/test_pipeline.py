@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from client.evidence import figures as evidence_figures
 from client.evidence import report as evidence_report
+from client.evidence import training as evidence_training
 from sanitizer import pipeline
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.audit import run_audit
@@ -23,7 +24,14 @@ from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import open_labelled
 from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Noted, PhaseStarted, ProgressEvent, ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, CustomPatchOptions, DeclaredOptions
+from sanitizer.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    CustomPatchOptions,
+    DeclaredOptions,
+    PARRecipe,
+)
 from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
@@ -108,6 +116,25 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
     assert report.before.attacks[0].asr.value < OPTIONS.gate
     assert report.verdict.attacks[0].outcome == "not_implanted"
     assert report.training.num_steps == 3
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, warmup_steps=2),
+    ],
+    ids=lambda recipe: recipe.method,
+)
+def test_what_a_report_tells_of_its_training_fits_the_recipe(inputs, tmp_path, recipe):
+    sanitize(inputs, tmp_path, recipe=recipe)
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["recipe"]["method"] == recipe.method
+    assert list(evidence_training.check(evidence_report.parse(document))) == []
+    document["training"]["curve"][0]["loss"] += 0.1
+    document["training"]["curve"][1]["learning_rate"] *= 0.9
+    found = list(evidence_training.check(evidence_report.parse(document)))
+    assert [one.where for one in found] == ["training.curve[0]", "training.curve[1].learning_rate"]
 
 
 def test_the_report_warns_of_too_little_data(done):

@@ -148,7 +148,7 @@ def test_the_views_of_a_pair_do_not_depend_on_batch_size_or_rank(pairs_folder: P
 
 
 def test_without_augmentation_both_views_are_the_original(pairs_folder: Path) -> None:
-    for batch in batches(pairs_folder, augment=False).epoch(0):
+    for batch in batches(pairs_folder, eda_alpha=None).epoch(0):
         assert torch.equal(batch.image_NCHW, batch.image_view_NCHW)
         assert torch.equal(batch.tokens_NL, batch.tokens_view_NL)
 

@@ -11,7 +11,8 @@ import torch.multiprocessing as mp
 
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
-from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.methods.catalogue import build_method
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.training import distributed, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.loop import finetune
@@ -24,11 +25,15 @@ PAIRS_A_RANK = 5
 RECIPE = CleanCLIPRecipe(epochs=2, batch_size=3, learning_rate=1e-3, warmup_steps=2)
 
 
-def step_options(chunk_size: int | None) -> StepOptions:
+METHODS = {"cleanclip": CleanCLIPRecipe(lambda1=0.9, lambda2=1.4), "par": PARRecipe(threshold=4.0)}
+
+
+def step_options(method: str, chunk_size: int | None) -> StepOptions:
+    before = tiny_clip(seed=1).double().eval().requires_grad_(False)
     return StepOptions(
         to_input=lambda image: (image.double() / 255 - 0.45) / 0.27,
-        lambda1=0.9,
-        lambda2=1.4,
+        method=build_method(METHODS[method]),
+        input_model=before if method == "par" else None,
         chunk_size=chunk_size,
         max_grad_norm=None,
         towers_dtype=torch.float32,
@@ -44,12 +49,13 @@ def rows(batch: PairBatch, chosen: slice) -> PairBatch:
     )
 
 
-def gradients(batch: PairBatch, world: World, chunk_size: int | None) -> dict[str, torch.Tensor]:
-    """Of every parameter, and the loss beside them."""
+def gradients(method: str, batch: PairBatch, world: World, chunk_size: int | None) -> dict[str, torch.Tensor]:
+    """Of every parameter that the method trains, and the loss beside them."""
     model = tiny_clip().double()
     towers.prepare(model, freeze_batch_norm_statistics=True)
-    losses = accumulate_gradients(model, batch, step_options(chunk_size), world)
-    return {"loss": losses.total} | {name: p.grad for name, p in model.named_parameters()}
+    losses = accumulate_gradients(model, batch, step_options(method, chunk_size), world)
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {"loss": losses.total} | found
 
 
 def rank_main(rank: int, folder: Path) -> None:
@@ -59,8 +65,10 @@ def rank_main(rank: int, folder: Path) -> None:
     )
     world = distributed.current()
     own = rows(tiny_batch(NUM_RANKS * PAIRS_A_RANK), slice(rank * PAIRS_A_RANK, (rank + 1) * PAIRS_A_RANK))
-    found = {f"whole:{k}": v for k, v in gradients(own, world, None).items()}
-    found |= {f"chunked:{k}": v for k, v in gradients(own, world, 2).items()}
+    found = {}
+    for method in METHODS:
+        found |= {f"{method}:whole:{k}": v for k, v in gradients(method, own, world, None).items()}
+        found |= {f"{method}:chunked:{k}": v for k, v in gradients(method, own, world, 2).items()}
     found["any"] = torch.tensor(
         [world.any(rank == 1, own.image_NCHW.device), world.any(False, torch.device("cpu"))]
     )
@@ -94,11 +102,12 @@ def ranks(folder):
 
 
 @pytest.mark.parametrize("way", ["whole", "chunked"])
-def test_two_ranks_give_the_loss_and_the_gradients_of_the_joined_batch(ranks, way):
-    expected = gradients(tiny_batch(NUM_RANKS * PAIRS_A_RANK), World(), None)
+@pytest.mark.parametrize("method", list(METHODS))
+def test_two_ranks_give_the_loss_and_the_gradients_of_the_joined_batch(ranks, method, way):
+    expected = gradients(method, tiny_batch(NUM_RANKS * PAIRS_A_RANK), World(), None)
     for found in ranks:
         for name, gradient in expected.items():
-            torch.testing.assert_close(found[f"{way}:{name}"], gradient, rtol=1e-9, atol=1e-13)
+            torch.testing.assert_close(found[f"{method}:{way}:{name}"], gradient, rtol=1e-9, atol=1e-13)
 
 
 def test_two_ranks_train_the_same_model_as_one_process_with_twice_the_batch(ranks, folder):

@@ -12,7 +12,7 @@ from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.errors import Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
-from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.training import loop, state
 from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.fits import check_fits
@@ -76,6 +76,23 @@ def test_a_run_cut_by_a_stop_and_resumed_ends_with_the_same_weights(pairs, uncut
     resumed = run(pairs, folder=tmp_path)
     assert_same_run(resumed, uncut)
     assert resumed[1].training.resumed_from_steps == (step,)
+
+
+def test_a_run_of_par_that_is_cut_still_knows_the_model_that_came_in(pairs, tmp_path):
+    """The distance is to the input model, and not to what a state had made of it when the run was resumed."""
+    recipe = PARRecipe(epochs=3, batch_size=4, learning_rate=1e-3, initial_learning_rate=3e-3, warmup_steps=2)
+    uncut = run(pairs, recipe=recipe)
+    with pytest.raises(Interrupted):
+        run(pairs, recipe=recipe, folder=tmp_path, **stop_at(7))
+    resumed = run(pairs, recipe=recipe, folder=tmp_path)
+    assert_same_run(resumed, uncut)
+    assert resumed[1].training.resumed_from_steps == (7,)
+    first, *_, last = uncut[1].training.curve
+    assert first.distance_image == first.distance_text == 0
+    assert last.distance_image > 0.1
+    assert last.loss == pytest.approx(last.loss_clip - last.loss_push, abs=1e-6)
+    assert last.loss_self_supervised is None
+    assert uncut[0].model.logit_scale.item() == tiny_checkpoint().model.logit_scale.item()
 
 
 def test_a_run_cut_twice_ends_with_the_same_weights_and_remembers_both(pairs, uncut, tmp_path):

@@ -12,9 +12,11 @@ from sanitizer.training.record import MAX_CURVE_POINTS, WATCH_STEPS, Record
 from sanitizer.training.state import Position
 from sanitizer.training.step import StepResult
 
+PARTS = ("loss_clip", "loss_push")
+
 
 def result(loss: float, grad_norm: float = 1.0) -> StepResult:
-    return StepResult(loss=loss, loss_clip=loss / 2, loss_self_supervised=loss / 4, grad_norm=grad_norm)
+    return StepResult(loss=loss, parts={"loss_clip": loss / 2, "loss_push": loss / 4}, grad_norm=grad_norm)
 
 
 def feed(record: Record, losses: list[float], start: int = 0) -> None:
@@ -23,7 +25,7 @@ def feed(record: Record, losses: list[float], start: int = 0) -> None:
 
 
 def test_a_point_is_the_mean_of_the_steps_since_the_one_before():
-    record = Record(total_steps=1001, steps_per_epoch=100, chance_loss=1000.0)
+    record = Record(total_steps=1001, steps_per_epoch=100, parts=PARTS, chance_loss=1000.0)
     feed(record, [float(step) for step in range(1001)])
     assert len(record.curve) <= MAX_CURVE_POINTS
     assert [point.step for point in record.curve[:2]] == [3, 6]
@@ -34,39 +36,39 @@ def test_a_point_is_the_mean_of_the_steps_since_the_one_before():
 
 
 def test_a_short_run_keeps_every_step():
-    record = Record(total_steps=7, steps_per_epoch=7, chance_loss=100.0)
+    record = Record(total_steps=7, steps_per_epoch=7, parts=PARTS, chance_loss=100.0)
     feed(record, [1.0] * 7)
     assert [point.step for point in record.curve] == [1, 2, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan)])
 def test_a_loss_or_gradient_that_is_not_finite_ends_the_run(loss, norm):
-    record = Record(total_steps=7, steps_per_epoch=7, chance_loss=100.0)
+    record = Record(total_steps=7, steps_per_epoch=7, parts=PARTS, chance_loss=100.0)
     with pytest.raises(TrainingDiverged) as caught:
         record.add(0, result(loss, norm), learning_rate=1e-5, logit_scale=20.0)
     assert caught.value.code == "loss_not_finite"
 
 
 def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
-    calm = Record(total_steps=1000, steps_per_epoch=10, chance_loss=4.0)
+    calm = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=4.0)
     feed(calm, [3.0] * WATCH_STEPS + ([40.0] + [3.0] * 49) * 10)
-    wild = Record(total_steps=1000, steps_per_epoch=10, chance_loss=4.0)
+    wild = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=4.0)
     with pytest.raises(TrainingDiverged) as caught:
         feed(wild, [3.0] * WATCH_STEPS + [12.0] * 200)
     assert caught.value.code == "loss_diverged"
 
 
 def test_a_loss_that_starts_high_and_stays_is_not_called_diverged():
-    record = Record(total_steps=1000, steps_per_epoch=10, chance_loss=4.0)
+    record = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=4.0)
     feed(record, [30.0] * 400)
 
 
 def test_a_restored_record_goes_on_as_if_never_cut():
     losses = [2.0 + math.sin(step) for step in range(1300)]
-    whole = Record(total_steps=1300, steps_per_epoch=100, chance_loss=4.0)
+    whole = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
     feed(whole, losses)
     for cut in (1, 40, 73, 901):
-        first = Record(total_steps=1300, steps_per_epoch=100, chance_loss=4.0)
+        first = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
         feed(first, losses[:cut])
         position = replace(
             Position(run_sha256="", step=cut, epoch=0, step_in_epoch=cut),
@@ -76,7 +78,7 @@ def test_a_restored_record_goes_on_as_if_never_cut():
             watch_first_sum=first.watch_first_sum,
             watch_average=first.watch_average,
         )
-        second = Record(total_steps=1300, steps_per_epoch=100, chance_loss=4.0)
+        second = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
         second.restore(position)
         feed(second, losses[cut:], start=cut)
         assert second.curve == whole.curve

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sanitizer.data.skipping import Skipped
+from sanitizer.methods.catalogue import build_method
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.report import CurvePoint
 from sanitizer.training import optimizer, state, towers
@@ -19,8 +20,7 @@ from tests.fixtures.tiny_clips import tiny_batch, tiny_clip
 
 OPTIONS = StepOptions(
     to_input=lambda image: (image.float() / 255 - 0.45) / 0.27,
-    lambda1=1.0,
-    lambda2=1.0,
+    method=build_method(CleanCLIPRecipe()),
     chunk_size=None,
     max_grad_norm=1.0,
     towers_dtype=torch.float32,

@@ -1,0 +1,19 @@
+"""From a recipe to its method. Knows no model and no data."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from sanitizer.methods import cleanclip, par
+from sanitizer.methods.method import Method
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
+
+
+def build_method(recipe: Recipe) -> Method:
+    """The method that a recipe describes."""
+    match recipe:
+        case CleanCLIPRecipe():
+            return cleanclip.method(recipe)
+        case PARRecipe():
+            return par.method(recipe)
+    assert_never(recipe)
