@@ -27,6 +27,7 @@ class _Kept:
 
     key: str
     figures: AuditFigures
+    labels: tuple[int, ...]
     correct: str
     num_skipped: int
     skipped_examples: tuple[str, ...]
@@ -67,6 +68,7 @@ def audit_once(
     kept = _Kept(
         key=key,
         figures=result.figures,
+        labels=tuple(result.label_N.tolist()),
         correct="".join("1" if correct else "0" for correct in result.correct_N.tolist()),
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
@@ -86,6 +88,7 @@ def _read(path: Path, key: str) -> AuditResult | None:
         return None
     return AuditResult(
         figures=kept.figures,
+        label_N=torch.tensor(kept.labels),
         correct_N=torch.tensor([character == "1" for character in kept.correct]),
         num_skipped=kept.num_skipped,
         skipped_examples=kept.skipped_examples,
@@ -94,7 +97,7 @@ def _read(path: Path, key: str) -> AuditResult | None:
 
 def _key(checkpoint: LoadedCheckpoint, labelled: LabelledDataset, options: AuditOptions, seed: int) -> str:
     parts = {
-        "version": 1,
+        "version": 2,
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,

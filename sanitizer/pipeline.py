@@ -19,6 +19,7 @@ import torch
 
 from sanitizer import reporting
 from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_target
@@ -214,6 +215,7 @@ def _cleaning_report(
         before=before.figures,
         after=after.figures,
         ca_lost=ca_lost,
+        classes_lost=classes_lost(before.correct_N, after.correct_N, after.label_N, labelled.class_names),
         verdict=judge(
             before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
         ),

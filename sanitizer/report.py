@@ -52,6 +52,14 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopK:
+    """The share of images of other classes that have the target among their first `k` classes."""
+
+    k: int
+    share: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackFigures:
     """One trigger on the whole test set. `trigger_sha256` identifies the trigger's code, options and seed."""
 
@@ -61,6 +69,9 @@ class AttackFigures:
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
+    asr_top_k: tuple[TopK, ...] = ()
+    """How near the target still is: cleaning may move it from the first place to the second only. A k for
+    which there are not enough classes is left out; all are in reports from before it was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +84,19 @@ class AuditFigures:
     ca_top5: Estimate
     untriggered_target_rate: Estimate
     """How often a clean image of another class is called the target: the floor under ASR."""
+    untriggered_target_top_k: tuple[TopK, ...] = ()
+    """The floor under `asr_top_k`."""
     attacks: tuple[AttackFigures, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """What one class lost, on the same images before and after."""
+
+    class_name: str
+    before: Estimate
+    after: Estimate
+    lost: Difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +223,9 @@ class Report:
     before: AuditFigures
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
+    classes_lost: tuple[ClassChange, ...] = ()
+    """The ten classes that lost the most, worst first, of those that lost anything. Each interval stands by
+    itself: the worst of many classes looks bad by chance too."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 
 from client.evidence.findings import Finding, misfit
-from client.evidence.report import AttackFigures, AuditFigures, Difference, Estimate, Report
+from client.evidence.report import AttackFigures, AuditFigures, Difference, Estimate, Report, TopK
 from client.evidence.shares import newcombe, wilson
 
 _TOLERANCE = 1e-9
@@ -32,7 +32,8 @@ def check(report: Report) -> Iterator[Finding]:
     if (report.after is None) != (report.ca_lost is None):
         yield misfit("ca_lost", "belongs to an audit after cleaning")
     elif report.after is not None and report.ca_lost is not None:
-        yield from _difference(report.ca_lost, report.before.ca, report.after.ca)
+        yield from _difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
+        yield from _classes_lost(report, report.ca_lost)
 
 
 def close(one: float, other: float) -> bool:
@@ -47,6 +48,7 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     yield from _estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
     floor = figures.untriggered_target_rate
     yield from _estimate(f"{where}.untriggered_target_rate", floor, floor.n)
+    yield from _top_k(f"{where}.untriggered_target_top_k", figures.untriggered_target_top_k, floor)
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
     for data in report.data:
@@ -55,7 +57,10 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     options = [attack.options for attack in figures.attacks]
     yield from _same(f"{where}.attacks", options, report.audit.attacks)
     for index, attack in enumerate(figures.attacks):
-        yield from _attack(f"{where}.attacks[{index}]", attack, num_images=num_images, num_others=floor.n)
+        where_attack = f"{where}.attacks[{index}]"
+        yield from _attack(where_attack, attack, num_images=num_images, num_others=floor.n)
+        ks = [one.k for one in attack.asr_top_k]
+        yield from _same(f"{where_attack}.asr_top_k", ks, [one.k for one in figures.untriggered_target_top_k])
 
 
 def _skipped(report: Report) -> Iterator[Finding]:
@@ -73,12 +78,25 @@ def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: i
     yield from _estimate(f"{where}.asr", asr, num_others)
     yield from _estimate(f"{where}.asr_including_target", inclusive, num_images)
     yield from _estimate(f"{where}.pa", pa, num_images)
+    yield from _top_k(f"{where}.asr_top_k", attack.asr_top_k, asr)
     # Images of the target class that are called the target: right answers too.
     right_targets = inclusive.successes - asr.successes
     if not 0 <= right_targets <= num_images - num_others:
         yield misfit(f"{where}.asr_including_target.successes", "does not fit that of asr")
     elif not right_targets <= pa.successes <= num_images - asr.successes:
         yield misfit(f"{where}.pa.successes", "does not fit the attack's successes")
+
+
+def _top_k(where: str, shares: list[TopK], first: Estimate) -> Iterator[Finding]:
+    """Each k with its share, which only grows; `first` is that of k = 1."""
+    k, successes = 1, first.successes
+    for index, one in enumerate(shares):
+        yield from _estimate(f"{where}[{index}].share", one.share, first.n)
+        if one.k <= k:
+            yield misfit(f"{where}[{index}].k", f"is {one.k}, after {k}")
+        if one.share.successes < successes:
+            yield misfit(f"{where}[{index}].share.successes", "is smaller than that of a smaller k")
+        k, successes = one.k, one.share.successes
 
 
 def _estimate(where: str, estimate: Estimate, n: int) -> Iterator[Finding]:
@@ -107,20 +125,35 @@ def _recomputed(
         yield misfit(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
 
 
-def _difference(lost: Difference, before: Estimate, after: Estimate) -> Iterator[Finding]:
-    yield from _same("ca_lost.n", lost.n, before.n)
-    yield from _same("ca_lost.confidence", lost.confidence, 0.95)
+def _classes_lost(report: Report, ca_lost: Difference) -> Iterator[Finding]:
+    """Each class by itself, worst first, and together no more than all images."""
+    changes = report.classes_lost
+    for index, change in enumerate(changes):
+        where = f"classes_lost[{index}]"
+        yield from _estimate(f"{where}.before", change.before, change.lost.n)
+        yield from _estimate(f"{where}.after", change.after, change.lost.n)
+        yield from _difference(f"{where}.lost", change.lost, change.before, change.after)
+        if index and change.lost.value > changes[index - 1].lost.value:
+            yield misfit(f"{where}.lost", "is more than what the class before it lost")
+    for name in ("n", "lost", "gained"):
+        if sum(getattr(change.lost, name) for change in changes) > getattr(ca_lost, name):
+            yield misfit("classes_lost", f"makes a larger {name} than ca_lost has")
+
+
+def _difference(where: str, lost: Difference, before: Estimate, after: Estimate) -> Iterator[Finding]:
+    yield from _same(f"{where}.n", lost.n, before.n)
+    yield from _same(f"{where}.confidence", lost.confidence, 0.95)
     if before.successes - lost.lost + lost.gained != after.successes:
-        yield misfit("ca_lost", "does not lead from the successes of before.ca to those of after.ca")
+        yield misfit(where, "does not lead from the successes before to those after")
         return
     both = before.successes - lost.lost
     neither = lost.n - both - lost.lost - lost.gained
     if min(both, neither) < 0 or lost.n == 0:
-        yield misfit("ca_lost", "counts more images than there are")
+        yield misfit(where, "counts more images than there are")
         return
     expected = newcombe(both=both, lost=lost.lost, gained=lost.gained, neither=neither)
     counts = f"lost {lost.lost} and gained {lost.gained} of n {lost.n}"
-    yield from _recomputed("ca_lost", (lost.value, lost.low, lost.high), expected, counts)
+    yield from _recomputed(where, (lost.value, lost.low, lost.high), expected, counts)
 
 
 def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]:

@@ -41,6 +41,11 @@ class Difference(_Part):
     method: Literal["newcombe_paired"]
 
 
+class TopK(_Part):
+    k: Annotated[int, Field(ge=2, le=2**31)]
+    share: Estimate
+
+
 class AttackFigures(_Part):
     name: str
     options: dict[str, Any]
@@ -48,6 +53,7 @@ class AttackFigures(_Part):
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
+    asr_top_k: Annotated[list[TopK], Field(max_length=100)] = []
 
 
 class AuditFigures(_Part):
@@ -56,7 +62,15 @@ class AuditFigures(_Part):
     ca: Estimate
     ca_top5: Estimate
     untriggered_target_rate: Estimate
+    untriggered_target_top_k: Annotated[list[TopK], Field(max_length=100)] = []
     attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
+
+
+class ClassChange(_Part):
+    class_name: str
+    before: Estimate
+    after: Estimate
+    lost: Difference
 
 
 class PartVerdict(_Part):
@@ -145,6 +159,7 @@ class Report(_Part):
     before: AuditFigures
     after: AuditFigures | None
     ca_lost: Difference | None
+    classes_lost: Annotated[list[ClassChange], Field(max_length=1000)] = []
     verdict: Verdict
     training: Training | None
     warnings: list[str]

@@ -5,10 +5,14 @@ Shapes: N images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from sanitizer.audits.statistics import wilson
-from sanitizer.report import Estimate
+from sanitizer.audits.statistics import paired_difference, wilson
+from sanitizer.report import ClassChange, Estimate
+
+MOST_CLASSES_TOLD = 10
 
 
 def top_k(label_rank_N: Tensor, k: int) -> Estimate:
@@ -17,3 +21,28 @@ def top_k(label_rank_N: Tensor, k: int) -> Estimate:
     `label_rank_N` counts the classes that come before the true one (`zero_shot.rank_of_label`).
     """
     return wilson(int((label_rank_N < k).sum()), len(label_rank_N))
+
+
+def classes_lost(
+    correct_before_N: Tensor, correct_after_N: Tensor, label_N: Tensor, class_names: Sequence[str]
+) -> tuple[ClassChange, ...]:
+    """The classes that lost the most accuracy, worst first; a class that lost none is left out.
+
+    The two are booleans for the same images in the same order.
+    """
+    changes = []
+    for label in label_N.unique().tolist():
+        is_of_class_N = label_N == label
+        before_M, after_M = correct_before_N[is_of_class_N], correct_after_N[is_of_class_N]
+        lost = paired_difference(before_M.tolist(), after_M.tolist())
+        if lost.value > 0:
+            changes.append(
+                ClassChange(
+                    class_name=class_names[label],
+                    before=wilson(int(before_M.sum()), len(before_M)),
+                    after=wilson(int(after_M.sum()), len(after_M)),
+                    lost=lost,
+                )
+            )
+    changes.sort(key=lambda change: -change.lost.value)  # stable: among equals the first class
+    return tuple(changes[:MOST_CLASSES_TOLD])

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from sanitizer.audits.statistics import wilson
 from sanitizer.errors import DatasetRejected
-from sanitizer.report import Estimate
+from sanitizer.report import Estimate, TopK
+
+TOP_KS = (2, 3, 5, 10, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +27,32 @@ class AttackSuccess:
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
+    top_k: tuple[TopK, ...]
 
 
-def attack_success(predicted_N: Tensor, label_N: Tensor, target: int) -> AttackSuccess:
-    """Count the predictions on triggered images; `target` is a class number."""
+def attack_success(
+    predicted_N: Tensor, target_rank_N: Tensor, label_N: Tensor, target: int, *, num_classes: int
+) -> AttackSuccess:
+    """Count the predictions on triggered images; `target` is a class number, `target_rank_N` how many classes
+    come before it (`zero_shot.rank_of_label`)."""
     return AttackSuccess(
         asr=target_rate(predicted_N, label_N, target),
         asr_including_target=wilson(int((predicted_N == target).sum()), len(label_N)),
         pa=wilson(int((predicted_N == label_N).sum()), len(label_N)),
+        top_k=target_top_k(target_rank_N, label_N, target, num_classes=num_classes),
+    )
+
+
+def target_top_k(
+    target_rank_N: Tensor, label_N: Tensor, target: int, *, num_classes: int
+) -> tuple[TopK, ...]:
+    """The share of images of other classes that have the target among the first k, for every k of `TOP_KS`
+    under the number of classes. There must be an image of another class (`target_rate`)."""
+    other_rank_M = target_rank_N[label_N != target]
+    return tuple(
+        TopK(k=k, share=wilson(int((other_rank_M < k).sum()), len(other_rank_M)))
+        for k in TOP_KS
+        if k < num_classes
     )
 
 

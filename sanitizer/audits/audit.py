@@ -23,7 +23,7 @@ from sanitizer.attack_options import kind_of
 from sanitizer.attacks.catalogue import build_triggers, trigger_sha256
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
-from sanitizer.audits.attack_success import attack_success, target_rate
+from sanitizer.audits.attack_success import attack_success, target_rate, target_top_k
 from sanitizer.audits.targets import find_target
 from sanitizer.audits.zero_shot import class_embeddings, classify, rank_of_label
 from sanitizer.data.batches import LabelledBatches
@@ -41,22 +41,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """`correct_N`: whether each measured image, in the set's order, was classified right without trigger."""
+    """`correct_N`: whether each measured image, in the set's order, was classified right without trigger;
+    `label_N` its class."""
 
     figures: AuditFigures
+    label_N: Tensor
     correct_N: Tensor
     num_skipped: int
     skipped_examples: tuple[str, ...]
 
 
 @dataclass
-class _Counts:
-    """Predictions so far, one chunk per batch."""
+class _Answers:
+    """What the model said of all images with one trigger, or without: one chunk per batch."""
 
-    label: list[Tensor] = field(default_factory=list)
     predicted: list[Tensor] = field(default_factory=list)
+    target_rank: list[Tensor] = field(default_factory=list)
+
+    def add(self, predicted_N: Tensor, logits_NC: Tensor, target: int) -> None:
+        self.predicted.append(predicted_N.cpu())
+        self.target_rank.append(rank_of_label(logits_NC, torch.full_like(predicted_N, target)).cpu())
+
+
+@dataclass
+class _Counts:
+    """Answers so far; `triggered` holds one `_Answers` a trigger."""
+
+    num_classes: int
+    triggered: list[_Answers]
+    label: list[Tensor] = field(default_factory=list)
     label_rank: list[Tensor] = field(default_factory=list)
-    triggered: list[list[Tensor]] = field(default_factory=list)
+    untriggered: _Answers = field(default_factory=_Answers)
 
 
 def run_audit(
@@ -96,7 +111,7 @@ def run_audit(
         class_CD = class_embeddings(
             checkpoint, labelled.class_names, templates, device, after_classes=watch.classes_done
         )
-        counts = _count(checkpoint, batches, class_CD, triggers, seed=seed, watch=watch)
+        counts = _count(checkpoint, batches, class_CD, triggers, target=target, seed=seed, watch=watch)
     progress(PhaseFinished(phase=phase))
     return _result(checkpoint, options, target=target, seed=seed, counts=counts, batches=batches)
 
@@ -119,10 +134,11 @@ def _count(
     class_CD: Tensor,
     triggers: Sequence[Trigger],
     *,
+    target: int,
     seed: int,
     watch: _Watch,
 ) -> _Counts:
-    counts = _Counts(triggered=[[] for _ in triggers])
+    counts = _Counts(num_classes=len(class_CD), triggered=[_Answers() for _ in triggers])
     architecture, device = checkpoint.architecture, class_CD.device
 
     def predict(image_NCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,11 +152,11 @@ def _count(
         label_N = batch.label_N.to(device)
         predicted_N, logits_NC = predict(image_NCHW)
         counts.label.append(label_N.cpu())
-        counts.predicted.append(predicted_N.cpu())
+        counts.untriggered.add(predicted_N, logits_NC, target)
         counts.label_rank.append(rank_of_label(logits_NC, label_N).cpu())
-        for trigger, predictions in zip(triggers, counts.triggered, strict=True):
+        for trigger, answers in zip(triggers, counts.triggered, strict=True):
             watch.check()
-            predictions.append(predict(trigger.apply(image_NCHW, batch.index_N, seed))[0].cpu())
+            answers.add(*predict(trigger.apply(image_NCHW, batch.index_N, seed)), target)
         watch.images_done(batch.index_N[-1] + 1)
     return counts
 
@@ -156,8 +172,14 @@ def _result(
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
     attacks = []
-    for attack, name, chunks in zip(options.attacks, attack_names(options), counts.triggered, strict=True):
-        success = attack_success(torch.cat(chunks), label_N, target)
+    for attack, name, answers in zip(options.attacks, attack_names(options), counts.triggered, strict=True):
+        success = attack_success(
+            torch.cat(answers.predicted),
+            torch.cat(answers.target_rank),
+            label_N,
+            target,
+            num_classes=counts.num_classes,
+        )
         attacks.append(
             AttackFigures(
                 name=name,
@@ -166,6 +188,7 @@ def _result(
                 asr=success.asr,
                 asr_including_target=success.asr_including_target,
                 pa=success.pa,
+                asr_top_k=success.top_k,
             )
         )
     figures = AuditFigures(
@@ -173,11 +196,15 @@ def _result(
         seed=seed,
         ca=top_k(label_rank_N, 1),
         ca_top5=top_k(label_rank_N, 5),
-        untriggered_target_rate=target_rate(torch.cat(counts.predicted), label_N, target),
+        untriggered_target_rate=target_rate(torch.cat(counts.untriggered.predicted), label_N, target),
+        untriggered_target_top_k=target_top_k(
+            torch.cat(counts.untriggered.target_rank), label_N, target, num_classes=counts.num_classes
+        ),
         attacks=tuple(attacks),
     )
     return AuditResult(
         figures=figures,
+        label_N=label_N,
         correct_N=label_rank_N == 0,
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),

@@ -13,7 +13,7 @@ from typing import Any
 from sanitizer.attack_options import told as without_picture
 from sanitizer.rendering.sentences import OUTCOME_WORDS, trigger
 from sanitizer.rendering.strangers import name, rows
-from sanitizer.report import AttackFigures, Difference, Estimate, Outcome, Report
+from sanitizer.report import AttackFigures, AuditFigures, Difference, Estimate, Outcome, Report, TopK
 
 MAX_ATTACKS_IN_FRONT = 3
 """So many on the first page, the worst of them, which leaves it one page of paper."""
@@ -99,7 +99,37 @@ def without_trigger(report: Report) -> list[Row]:
         _row(
             report, "Target without trigger", "of other classes, called the target", "untriggered_target_rate"
         ),
+        *_top_k_rows(
+            "Target without trigger",
+            "of other classes, the target",
+            [
+                (f"{side}.untriggered_target_top_k", audit.untriggered_target_top_k)
+                for side, audit in _audits(report)
+            ],
+        ),
     ]
+
+
+def _top_k_rows(title: str, meaning: str, sides: list[tuple[str, tuple[TopK, ...]]]) -> list[Row]:
+    """A row for every k that was measured on all sides."""
+    ks = [one.k for one in sides[0][1]]
+    if any([one.k for one in top_k] != ks for _, top_k in sides):
+        return []
+    return [
+        Row(
+            title=f"{title}, top {k}",
+            meaning=f"{meaning} among the first {k}",
+            shares=tuple(
+                Share(path=f"{path}.{index}.share", estimate=top_k[index].share) for path, top_k in sides
+            ),
+        )
+        for index, k in enumerate(ks)
+    ]
+
+
+def _audits(report: Report) -> list[tuple[str, AuditFigures]]:
+    sides = (("before", report.before), ("after", report.after))
+    return [(side, audit) for side, audit in sides if audit is not None]
 
 
 def attacks(report: Report) -> list[Attack]:
@@ -110,6 +140,14 @@ def attacks(report: Report) -> list[Attack]:
             _of_attack(report, number, "ASR", "not of the target, called the target", "asr"),
             _of_attack(
                 report, number, "ASR, target class included", "all, called the target", "asr_including_target"
+            ),
+            *_top_k_rows(
+                "ASR",
+                "not of the target, which is",
+                [
+                    (f"{side}.attacks.{number}.asr_top_k", audit.attacks[number].asr_top_k)
+                    for side, audit in _audits(report)
+                ],
             ),
             _of_attack(report, number, "PA", "all, given their true class", "pa"),
         )

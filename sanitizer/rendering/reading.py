@@ -26,6 +26,7 @@ from sanitizer.report import (
     Estimate,
     Outcome,
     Report,
+    TopK,
     Verdict,
     load_json,
 )
@@ -100,7 +101,11 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     ):
         yield "after", "and ca_lost belong to a cleaning, and to nothing else"
     if report.ca_lost is not None:
-        yield from _difference(report.ca_lost)
+        yield from _difference("ca_lost", report.ca_lost)
+    for index, change in enumerate(report.classes_lost):
+        yield from _difference(f"classes_lost[{index}].lost", change.lost)
+        if not (_follows(change.before) and _follows(change.after)):
+            yield f"classes_lost[{index}]", "does not follow from its counts"
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
@@ -125,9 +130,15 @@ def _audit(name: str, audit: AuditFigures, num_attacks: int) -> Iterator[tuple[s
         estimates[f"attacks[{number}].asr"] = attack.asr
         estimates[f"attacks[{number}].asr_including_target"] = attack.asr_including_target
         estimates[f"attacks[{number}].pa"] = attack.pa
+        estimates |= _top_k(f"attacks[{number}].asr_top_k", attack.asr_top_k)
+    estimates |= _top_k("untriggered_target_top_k", audit.untriggered_target_top_k)
     for figure, estimate in estimates.items():
         if not _follows(estimate):
             yield f"{name}.{figure}", "does not follow from its counts"
+
+
+def _top_k(where: str, shares: Sequence[TopK]) -> dict[str, Estimate]:
+    return {f"{where}[{index}]": one.share for index, one in enumerate(shares)}
 
 
 def _follows(estimate: Estimate) -> bool:
@@ -139,14 +150,14 @@ def _follows(estimate: Estimate) -> bool:
     return all(abs(one - other) <= _TOLERANCE for one, other in zip(told, expected, strict=True))
 
 
-def _difference(lost: Difference) -> Iterator[tuple[str, str]]:
+def _difference(where: str, lost: Difference) -> Iterator[tuple[str, str]]:
     is_sound = (
         0 < lost.n <= _MAX_COUNT and min(lost.lost, lost.gained) >= 0 and lost.lost + lost.gained <= lost.n
     )
     if not is_sound or abs(lost.value - (lost.lost - lost.gained) / lost.n) > _TOLERANCE:
-        yield "ca_lost", "does not follow from its counts"
+        yield where, "does not follow from its counts"
     elif not -1 <= lost.low <= lost.value <= lost.high <= 1:
-        yield "ca_lost", "lies outside of its interval"
+        yield where, "lies outside of its interval"
 
 
 def _verdict(report: Report) -> Iterator[tuple[str, str]]:

@@ -10,31 +10,44 @@ from hypothesis import strategies as st
 from sanitizer.audits.attack_success import attack_success, target_rate
 from sanitizer.errors import DatasetRejected
 
+ANSWERS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60
+)
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60), st.integers(0, 3))
+
+@given(ANSWERS, st.integers(0, 3))
 def test_the_target_class_is_left_out_of_asr_and_kept_in_the_rest(
-    predictions: list[tuple[int, int]], target: int
+    answers: list[tuple[int, int, int]], target: int
 ) -> None:
-    predictions.append((0, (target + 1) % 4))
+    answers.append((0, (target + 1) % 4, 2))
     success = attack_success(
-        torch.tensor([predicted for predicted, _ in predictions]),
-        torch.tensor([label for _, label in predictions]),
+        torch.tensor([predicted for predicted, _, _ in answers]),
+        torch.tensor([rank for _, _, rank in answers]),
+        torch.tensor([label for _, label, _ in answers]),
         target,
+        num_classes=4,
     )
+    predictions = [(predicted, label) for predicted, label, _ in answers]
     others = [(predicted, label) for predicted, label in predictions if label != target]
     assert success.asr.n == len(others)
     assert success.asr.successes == sum(predicted == target for predicted, _ in others)
     assert success.asr_including_target.n == success.pa.n == len(predictions)
     assert success.asr_including_target.successes == sum(predicted == target for predicted, _ in predictions)
     assert success.pa.successes == sum(predicted == label for predicted, label in predictions)
+    assert [one.k for one in success.top_k] == [2, 3]
+    for one in success.top_k:
+        assert one.share.n == len(others)
+        among_first = sum(rank < one.k for _, label, rank in answers if label != target)
+        assert one.share.successes == among_first
 
 
 def test_a_perfect_model_has_no_attack_success_though_it_calls_target_images_the_target() -> None:
     label = torch.tensor([0, 1, 2, 2])
-    success = attack_success(label, label, target=2)
+    success = attack_success(label, torch.tensor([3, 3, 0, 0]), label, target=2, num_classes=4)
     assert success.asr.value == 0
     assert success.asr_including_target.value == 0.5
     assert success.pa.value == 1
+    assert [(one.k, one.share.value) for one in success.top_k] == [(2, 0), (3, 0)]
 
 
 def test_a_set_of_target_images_only_is_refused() -> None:
