@@ -31,7 +31,7 @@ def classes_lost(
     The two are booleans for the same images in the same order.
     """
     changes = []
-    for label in label_N.unique().tolist():
+    for label in sorted(set(label_N.tolist())):
         is_of_class_N = label_N == label
         before_M, after_M = correct_before_N[is_of_class_N], correct_after_N[is_of_class_N]
         lost = paired_difference(before_M.tolist(), after_M.tolist())

@@ -7,9 +7,9 @@ import torch
 
 from sanitizer.data.pairs import open_pairs
 from sanitizer.errors import Interrupted
-from sanitizer.progress import Advanced
 from sanitizer.methods.catalogue import build_method
-from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.progress import Advanced
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
 from sanitizer.training.distributed import World
@@ -34,7 +34,16 @@ def options(dtype: torch.dtype, towers_dtype: torch.dtype = torch.float32, **cha
 def loss_and_gradients(model, step_options):
     towers.prepare(model, freeze_batch_norm_statistics=True)
     losses = accumulate_gradients(model, tiny_batch(8), step_options, World())
-    return losses.total.item(), {name: p.grad.double().cpu() for name, p in model.named_parameters()}
+    trained = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return losses.total.item(), {name: gradient.double().cpu() for name, gradient in trained.items()}
+
+
+def pushed(model, input_model, dtype: torch.dtype):
+    """By PAR, away from `input_model`."""
+    frozen = input_model.eval().requires_grad_(False)
+    return loss_and_gradients(
+        model, options(dtype, method=build_method(PARRecipe(threshold=4.0)), input_model=frozen)
+    )
 
 
 @pytest.mark.parametrize("tower", ["resnet", "vit"])
@@ -42,6 +51,20 @@ def test_the_gradient_on_cuda_equals_that_of_the_cpu_in_float64(cuda, tower):
     loss, gradients = loss_and_gradients(tiny_clip(tower).double().to(cuda), options(torch.float64))
     expected_loss, expected = loss_and_gradients(tiny_clip(tower).double(), options(torch.float64))
     assert loss == pytest.approx(expected_loss, rel=1e-10)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-7, atol=1e-11)
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_pars_gradient_on_cuda_equals_that_of_the_cpu_in_float64(cuda, tower):
+    on_cuda = [tiny_clip(tower, seed=seed).double().to(cuda) for seed in (0, 1)]
+    loss, gradients = pushed(*on_cuda, torch.float64)
+    expected_loss, expected = pushed(
+        *(tiny_clip(tower, seed=seed).double() for seed in (0, 1)), torch.float64
+    )
+    assert loss == pytest.approx(expected_loss, rel=1e-10)
+    assert gradients.keys() == expected.keys()
+    assert "logit_scale" not in gradients
     for name, gradient in expected.items():
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-7, atol=1e-11)
 
