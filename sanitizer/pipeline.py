@@ -28,7 +28,7 @@ from sanitizer.baseline import audit_once
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.pairs import PairDataset, open_pairs
+from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.inspecting import inspect
 from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
@@ -113,6 +113,7 @@ def sanitize(
     """
     checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
     pairs = open_pairs(pairs_path)
+    refuse_equal_captions(pairs)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = reporting.recipe_warnings(recipe, num_pairs=len(pairs), num_classes=len(labelled.class_names))

@@ -13,6 +13,7 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
     too_many_members        more than two million members in one shard
     too_many_samples        more than fifty million samples
     bad_manifest            a CSV that cannot be parsed, or without an image column
+    captions_all_equal      every pair has the same caption
     no_captions             pairs without a single caption, or mostly without
     no_images               mostly samples without an image
     no_class_names          a labelled set in shards without classnames.txt
@@ -35,7 +36,7 @@ from sanitizer.data.digests import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.shards import ShardSource
-from sanitizer.data.skipping import printable
+from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Source
 from sanitizer.data.texts import caption_of
 from sanitizer.errors import DatasetRejected
@@ -72,11 +73,40 @@ class PairDataset:
         """The name of the sample, for messages."""
         return printable(self._source.key(index))
 
+    def caption(self, index: int) -> str:
+        """The caption of pair `index`; its image is not decoded. Raises BadSample."""
+        return caption_of(self._source.read(index).texts)
+
     def read(self, index: int) -> Pair:
         """Read and decode pair `index`. Raises BadSample."""
         raw = self._source.read(index)
         caption = caption_of(raw.texts)
         return Pair(key=self.key(index), image=decode(raw.image), caption=caption)
+
+
+def refuse_equal_captions(pairs: PairDataset) -> None:
+    """Raises DatasetRejected where all captions are the same: a contrastive loss can tell nothing apart then.
+
+    Decodes no image, and as a rule reads two samples.
+    """
+    first: str | None = None
+    num_equal = 0
+    for index in range(len(pairs)):
+        try:
+            caption = pairs.caption(index)
+        except BadSample:
+            continue
+        if first is not None and caption != first:
+            return
+        first = caption
+        num_equal += 1
+    if num_equal > 1:
+        raise DatasetRejected(
+            "captions_all_equal",
+            f"All {num_equal} pairs have the same caption.",
+            "Give captions of what each image shows; a contrastive loss learns nothing from equal ones.",
+            where=pairs.key(0),
+        )
 
 
 def open_pairs(path: Path) -> PairDataset:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from sanitizer.data.labelled import Labelled, LabelledDataset, open_labelled
-from sanitizer.data.pairs import PairDataset, open_pairs
+from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
 from sanitizer.errors import Interrupted
 from sanitizer.jobspec import DatasetSummary
@@ -37,6 +37,8 @@ def summarise(
     per_label = _read_all(dataset, ledger, progress, stop)
     if ledger.num_skipped == len(dataset):
         raise ledger.rejection()
+    if isinstance(dataset, PairDataset):
+        refuse_equal_captions(dataset)
     summary = DatasetSummary(
         kind=kind,
         sha256=dataset.sha256,

@@ -48,6 +48,12 @@ def without_captions(folder: Path) -> dict[str, bytes]:
     return contents(folder)
 
 
+def one_caption_for_all(folder: Path) -> dict[str, bytes]:
+    members = [member for seed in range(6) for member in good_pair(f"{seed:04d}", seed, "a picture")]
+    write_tar(folder / "a.tar", members)
+    return contents(folder)
+
+
 def half_corrupt(folder: Path) -> dict[str, bytes]:
     members = []
     for seed in range(20):
@@ -69,6 +75,7 @@ def no_tar(folder: Path) -> dict[str, bytes]:
 
 BAD_DATA: dict[str, tuple[Callable[[Path], dict[str, bytes]], str, str]] = {
     "without_captions": (without_captions, "pairs", "no_captions"),
+    "one_caption_for_all": (one_caption_for_all, "pairs", "captions_all_equal"),
     "corrupt_over_the_share": (half_corrupt, "pairs", "too_many_bad_samples"),
     "without_class_names": (without_class_names, "labelled", "no_class_names"),
     "no_tar": (no_tar, "pairs", "not_a_shard"),

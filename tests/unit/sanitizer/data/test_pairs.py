@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sanitizer.data.pairs import open_pairs
+from sanitizer.data.pairs import open_pairs, refuse_equal_captions
 from sanitizer.data.skipping import BadSample
 from sanitizer.errors import DatasetRejected
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, pair_samples, write_tar
@@ -68,6 +68,16 @@ def test_what_cannot_be_opened_is_refused_with_its_code(tmp_path: Path) -> None:
         (tmp_path / name[-3:]).mkdir()
         (tmp_path / name[-3:] / name).write_bytes(b"x")
         assert code(tmp_path / name[-3:]) == "compressed_shard"
+
+
+def test_pairs_with_one_caption_for_all_are_refused_and_one_other_is_enough(tmp_path: Path) -> None:
+    same = [member for seed in range(5) for member in good_pair(f"{seed}", seed, "a dog")]
+    broken = [("x.png", b"no picture"), ("x.txt", b" ")]
+    with pytest.raises(DatasetRejected, match="All 5 pairs have the same caption") as caught:
+        refuse_equal_captions(open_pairs(write_tar(tmp_path / "same.tar", [*same, *broken])))
+    assert caught.value.code == "captions_all_equal"
+    refuse_equal_captions(open_pairs(write_tar(tmp_path / "x.tar", [*same, *good_pair("z", 9, "a cat")])))
+    refuse_equal_captions(open_pairs(write_tar(tmp_path / "one.tar", good_pair("z"))))
 
 
 def test_labelled_shards_given_as_pairs_have_no_captions(tmp_path: Path) -> None:

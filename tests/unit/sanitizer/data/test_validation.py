@@ -54,6 +54,15 @@ def test_a_set_without_one_good_sample_is_refused_whatever_the_share(tmp_path: P
         summarise(pairs_with_bad(tmp_path, 0, 3), "pairs", 1.0)
 
 
+def test_pairs_with_one_caption_for_all_are_refused_before_anything_is_trained_on_them(
+    tmp_path: Path,
+) -> None:
+    members = [member for seed in range(5) for member in good_pair(f"{seed}", seed, "a dog")]
+    with pytest.raises(DatasetRejected) as caught:
+        summarise(write_tar(tmp_path / "s.tar", members), "pairs", 0.0)
+    assert caught.value.code == "captions_all_equal"
+
+
 def test_progress_starts_advances_to_the_total_and_finishes(tmp_path: Path) -> None:
     events: list[ProgressEvent] = []
     summarise(make_pairs(tmp_path, 12), "pairs", 0.0, events.append)
