@@ -24,7 +24,7 @@ exit codes:
 ATTACKS = ("badnet", "blended", "wanet", "sig", "label_consistent", "text_trigger")
 SUITES = ("paper", "structured")
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "cleanclip or par"),
+    ("method", str, "cleanclip, par or supervised"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
     ("threshold", float, "par: how far from the model that came in, 0 to 4"),
@@ -74,7 +74,14 @@ def parser() -> argparse.ArgumentParser:
     sanitize = commands.add_parser("sanitize", help="audit, clean, audit again")
     _add_checkpoint(sanitize)
     _add_audit(sanitize)
-    sanitize.add_argument("--pairs", type=Path, required=True, help="clean image-caption pairs")
+    sanitize.add_argument(
+        "--pairs",
+        "--training",
+        dest="training",
+        type=Path,
+        required=True,
+        help="clean image-caption pairs; for --method supervised labelled images, not those of --labelled",
+    )
     sanitize.add_argument(
         "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
     )

@@ -87,7 +87,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     with Bars(err) as bars, StopFlag() as stop:
         report = pipeline.sanitize(
             _canonical(arguments, arguments.out, bars),
-            arguments.pairs,
+            arguments.training,
             arguments.labelled,
             recipe=recipe,
             options=options,

@@ -4,7 +4,7 @@
       spec.json              a `JobSpec`
       inputs/upload          bytes as uploaded (inspect only)
       inputs/checkpoint/     model.safetensors + config.json (canonical, written by an earlier inspect)
-      inputs/pairs/          shards (*.tar)
+      inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
       state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
@@ -44,7 +44,10 @@ OUTCOME_NAME = "outcome.json"
 UPLOAD_PATH = "inputs/upload"
 CHECKPOINT_PATH = "inputs/checkpoint"
 PAIRS_PATH = "inputs/pairs"
+TRAINING_PATH = "inputs/training"
 LABELLED_PATH = "inputs/labelled"
+PATH_OF_ROLE = {"pairs": PAIRS_PATH, "training": TRAINING_PATH, "labelled": LABELLED_PATH}
+"""Where a data set lies in a job's folder, by what it is used as."""
 STATE_PATH = "state"
 OUTPUTS_PATH = "outputs"
 

@@ -24,11 +24,15 @@ from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_target
 from sanitizer.audits.verdict import judge
+from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
+from sanitizer.data.pairs import open_pairs, refuse_equal_captions
+from sanitizer.data.templates import IMAGENET_80
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.errors import DatasetRejected
 from sanitizer.inspecting import inspect
 from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
@@ -89,7 +93,7 @@ def audit(
 
 def sanitize(
     checkpoint_folder: Path,
-    pairs_path: Path,
+    training_path: Path,
     labelled_path: Path,
     *,
     recipe: Recipe,
@@ -107,13 +111,13 @@ def sanitize(
 ) -> Report:
     """Audit canonical weights, clean them, audit the cleaned file.
 
+    `training_path` holds clean pairs, or labelled images where the recipe's method wants them.
     Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     Raises every SanitizerError.
     """
     checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
-    pairs = open_pairs(pairs_path)
-    refuse_equal_captions(pairs)
+    pairs = _open_training(training_path, recipe, labelled)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = reporting.recipe_warnings(recipe, num_pairs=len(pairs), num_classes=len(labelled.class_names))
@@ -140,6 +144,7 @@ def sanitize(
         progress=progress,
         stop=stop,
         num_workers=num_workers,
+        class_CD=_class_embeddings(checkpoint, pairs, torch_device),
     )
     findings = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
@@ -184,11 +189,39 @@ def _open_for_audit(
     return load_canonical(checkpoint_folder), labelled, torch_device
 
 
+def _open_training(path: Path, recipe: Recipe, test: LabelledDataset) -> TrainingData:
+    """Raises DatasetRejected, also where the images to train on are those of the audit."""
+    if recipe.training_data == "pairs":
+        pairs = open_pairs(path)
+        refuse_equal_captions(pairs)
+        return pairs
+    labelled = open_labelled(path)
+    if labelled.sha256 == test.sha256:
+        raise DatasetRejected(
+            "trained_on_the_test",
+            "The labelled images to train on are those of the audit, which would measure nothing then.",
+            "Give other images for training.",
+        )
+    return LabelsAsCaptions(labelled)
+
+
+def _class_embeddings(
+    checkpoint: LoadedCheckpoint, data: TrainingData, device: torch.device
+) -> torch.Tensor | None:
+    """By the model that came in, whose text encoder a method of labels leaves as it is. None for pairs."""
+    if not isinstance(data, LabelsAsCaptions):
+        return None
+    checkpoint.model.to(device).eval()
+    templates = data.labelled.templates or IMAGENET_80
+    with torch.no_grad():
+        return class_embeddings(checkpoint, data.labelled.class_names, templates, device)
+
+
 def _cleaning_report(
     *,
     checkpoint: LoadedCheckpoint,
     upload_sha256: str | None,
-    pairs: PairDataset,
+    pairs: TrainingData,
     labelled: LabelledDataset,
     recipe: Recipe,
     options: AuditOptions,
@@ -207,7 +240,7 @@ def _cleaning_report(
         seed=seed,
         checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
         data=(
-            reporting.pairs_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
+            reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
             reporting.labelled_input(labelled, after.num_skipped, after.skipped_examples),
         ),
         audit=options,
@@ -224,7 +257,9 @@ def _cleaning_report(
         environment=reporting.environment(device, finetuned.precision),
         warnings=(
             *warnings,
-            *reporting.skipped_warning("pair", finetuned.num_skipped, len(pairs)),
+            *reporting.skipped_warning(
+                "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
+            ),
             *reporting.skipped_warning("labelled", after.num_skipped, len(labelled)),
         ),
     )

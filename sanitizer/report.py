@@ -155,7 +155,9 @@ class CheckpointInput:
 
 @dataclass(frozen=True, kw_only=True)
 class DataInput:
-    kind: Literal["pairs", "labelled"]
+    """`training`: labelled images that a model was trained on; `labelled`: those that it was measured on."""
+
+    kind: Literal["pairs", "training", "labelled"]
     sha256: str
     """Digest over the names and digests of its files, in order."""
     num_samples: int

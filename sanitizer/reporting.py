@@ -12,7 +12,7 @@ import torch
 
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
-from sanitizer.data.pairs import PairDataset
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.recipe import CleanCLIPRecipe, DeclaredOptions, PARRecipe, Recipe, parse
 from sanitizer.report import CheckpointInput, DataInput, Environment, ScannerEvidence
 
@@ -68,12 +68,14 @@ def checkpoint_input(checkpoint: LoadedCheckpoint, upload_sha256: str | None) ->
     )
 
 
-def pairs_input(pairs: PairDataset, num_skipped: int, skipped_examples: Sequence[str]) -> DataInput:
-    """The clean pairs. `num_samples` counts all, the skipped included."""
+def training_input(data: TrainingData, num_skipped: int, skipped_examples: Sequence[str]) -> DataInput:
+    """What the model was trained on. `num_samples` counts all, the skipped included."""
+    labelled = data.labelled if isinstance(data, LabelsAsCaptions) else None
     return DataInput(
-        kind="pairs",
-        sha256=pairs.sha256,
-        num_samples=len(pairs),
+        kind="pairs" if labelled is None else "training",
+        num_classes=None if labelled is None else len(labelled.class_names),
+        sha256=data.sha256,
+        num_samples=len(data),
         num_skipped=num_skipped,
         skipped_examples=tuple(skipped_examples),
     )
@@ -95,15 +97,16 @@ def recipe_warnings(recipe: Recipe, *, num_pairs: int, num_classes: int) -> list
     """Sentences on choices that may disappoint, known before any training."""
     warnings = []
     num_steps = recipe.epochs * (num_pairs // recipe.batch_size)
+    what = "pairs" if recipe.training_data == "pairs" else "labelled images"
     if num_pairs < MIN_PAIRS_PER_CLASS * num_classes:
         warnings.append(
-            f"{num_pairs} clean pairs for {num_classes} classes are fewer than {MIN_PAIRS_PER_CLASS} "
-            "a class: expect clean accuracy to fall. Give more pairs."
+            f"{num_pairs} clean {what} for {num_classes} classes are fewer than {MIN_PAIRS_PER_CLASS} "
+            f"a class: expect clean accuracy to fall. Give more {what}."
         )
     if num_steps < MIN_STEPS:
         warnings.append(
             f"The recipe makes {num_steps} updates, fewer than {MIN_STEPS}: too few for a low learning rate "
-            "to act. Give more pairs or more epochs."
+            f"to act. Give more {what} or more epochs."
         )
     if recipe.warmup_steps >= num_steps:
         warnings.append(

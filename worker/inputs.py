@@ -22,8 +22,7 @@ from sanitizer.jobspec import (
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,
-    LABELLED_PATH,
-    PAIRS_PATH,
+    PATH_OF_ROLE,
     TEMPLATES_NAME,
     UPLOAD_PATH,
     WEIGHTS_NAME,
@@ -74,12 +73,13 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     files, checkpoint = _canonical_checkpoint(unit, job)
     texts: dict[str, str] = {}
     datasets = []
-    for dataset_id, folder in ((job.dataset_id, PAIRS_PATH), (job.labelled_dataset_id, LABELLED_PATH)):
+    for dataset_id, use in ((job.dataset_id, "training"), (job.labelled_dataset_id, "labelled")):
         if dataset_id is not None:
             dataset = unit.datasets.get(job.project_id, dataset_id)
-            files += _pinned(dataset, folder)
-            texts |= override_texts(dataset, folder)
-            datasets.append(_described(dataset))
+            role = "pairs" if dataset.kind is DatasetKind.PAIRS else use
+            files += _pinned(dataset, PATH_OF_ROLE[role])
+            texts |= override_texts(dataset, PATH_OF_ROLE[role])
+            datasets.append(_described(dataset, role))
     inputs = Inputs(
         files=tuple(files),
         texts=texts,
@@ -141,10 +141,10 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     ]
 
 
-def _described(dataset: Dataset) -> dict[str, Any]:
+def _described(dataset: Dataset, role: str) -> dict[str, Any]:
     summary = dataset.summary or {}
     return {
-        "role": dataset.kind.value,
+        "role": role,
         "id": dataset.id,
         "reference": dataset.uri or dataset.upload_id,
         "num_samples": summary.get("num_samples"),
@@ -166,11 +166,6 @@ def override_texts(dataset: Dataset, folder: str) -> dict[str, str]:
     return texts
 
 
-def folder_of(kind: DatasetKind) -> str:
-    """Where a data set of that kind lies in the job's folder."""
-    return PAIRS_PATH if kind is DatasetKind.PAIRS else LABELLED_PATH
-
-
 def list_dataset(
     store: ObjectStore, dataset: Dataset, filename: str | None, limits: DatasetSettings
 ) -> list[Wanted]:
@@ -178,7 +173,7 @@ def list_dataset(
 
     Raises AttemptFailed, InvalidInput, StorageError.
     """
-    folder = folder_of(dataset.kind)
+    folder = PATH_OF_ROLE[dataset.kind.value]
     if filename is not None:
         found = store.head(upload_key(dataset.project_id, str(dataset.upload_id)))
         name = filename if is_safe_name(filename) else "data.tar"

@@ -18,9 +18,9 @@ from app.db.session import Database
 from app.domain.states import JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, JobSpec
+from sanitizer.jobspec import PATH_OF_ROLE, SPEC_ADAPTER, SPEC_NAME, JobSpec
 from worker.failures import AttemptFailed, disk_full
-from worker.inputs import Inputs, Wanted, folder_of, list_dataset, override_texts, plan
+from worker.inputs import Inputs, Wanted, list_dataset, override_texts, plan
 from worker.ledger import patient_with_database
 from worker.tracker import Tracker
 from worker.transfer import fetch, patiently
@@ -117,7 +117,7 @@ def _listed(
     files = patiently(lambda: list_dataset(store, dataset, filename, limits), check)
     return Inputs(
         files=tuple(files),
-        texts=override_texts(dataset, folder_of(dataset.kind)),
+        texts=override_texts(dataset, PATH_OF_ROLE[dataset.kind.value]),
         facts={"data_kind": dataset.kind.value, "max_skipped_share": dataset.max_skipped_share},
     )
 

@@ -23,8 +23,7 @@ from typing import Any
 from app.db.repositories.attempt_values import ClaimedJob
 from sanitizer.jobspec import (
     CHECKPOINT_PATH,
-    LABELLED_PATH,
-    PAIRS_PATH,
+    PATH_OF_ROLE,
     REPORT_NAME,
     SPEC_ADAPTER,
 )
@@ -108,8 +107,7 @@ def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
 
 
 def _data(dataset: Mapping[str, Any], received: Sequence[Received]) -> dict[str, Any]:
-    folder = PAIRS_PATH if dataset["role"] == "pairs" else LABELLED_PATH
-    return dict(dataset) | {"files": _files(received, folder)}
+    return dict(dataset) | {"files": _files(received, PATH_OF_ROLE[dataset["role"]])}
 
 
 def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:

@@ -53,7 +53,10 @@ class JobInBase(WireIn):
 
 
 class SanitizeJobIn(JobInBase):
-    """Audit, clean with the recipe on the pairs of `dataset_id`, audit again."""
+    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
+
+    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
+    """
 
     kind: Literal["sanitize"]
     dataset_id: DatasetId

@@ -48,8 +48,10 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     check_accepted(checkpoint)
     if order.dataset_id is not None:
         with _naming("/dataset_id"):
-            pairs = unit.datasets.get(caller.project_id, order.dataset_id, for_update=True)
-        check_usable(pairs, DatasetKind.PAIRS, "/dataset_id")
+            training = unit.datasets.get(caller.project_id, order.dataset_id, for_update=True)
+        wanted = order.recipe.training_data if order.recipe else "pairs"
+        check_usable(training, DatasetKind(wanted), "/dataset_id")
+        _check_apart(order)
     with _naming("/audit/dataset_id"):
         labelled = unit.datasets.get(caller.project_id, order.labelled_dataset_id, for_update=True)
     check_usable(labelled, DatasetKind.LABELLED, "/audit/dataset_id")
@@ -70,6 +72,17 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     )
     note(unit, caller, "job.create", job.id)
     return job
+
+
+def _check_apart(order: Order) -> None:
+    """Raises InvalidInput where a model would be measured on the images that it was trained on."""
+    if order.dataset_id == order.labelled_dataset_id:
+        raise InvalidInput(
+            "trained_on_the_test",
+            "The images to train on are those of the audit, which would measure nothing then.",
+            "Register another data set for training.",
+            pointer="/dataset_id",
+        )
 
 
 def _spec(order: Order) -> dict[str, object]:

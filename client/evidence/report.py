@@ -100,7 +100,7 @@ class CheckpointInput(_Part):
 
 
 class DataInput(_Part):
-    kind: Literal["pairs", "labelled"]
+    kind: Literal["pairs", "training", "labelled"]
     sha256: str
     num_samples: Count
     num_skipped: Count
@@ -112,7 +112,7 @@ class Audit(_Part):
 
 
 class Recipe(_Part):
-    method: Literal["cleanclip", "par"] = "cleanclip"
+    method: Literal["cleanclip", "par", "supervised"] = "cleanclip"
     lambda1: float = 1.0
     lambda2: float = 1.0
     initial_learning_rate: float = 0.0
@@ -131,7 +131,7 @@ class CurvePoint(_Part):
     step: Count
     epoch: float
     loss: float
-    loss_clip: float
+    loss_clip: float | None = None
     loss_self_supervised: float | None = None
     loss_push: float | None = None
     learning_rate: float

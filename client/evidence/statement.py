@@ -80,7 +80,7 @@ class CheckpointFacts(_Part):
 
 
 class DataFacts(_Part):
-    role: Literal["pairs", "labelled"]
+    role: Literal["pairs", "training", "labelled"]
     id: str
     reference: str | None
     num_samples: int | None
@@ -90,7 +90,7 @@ class DataFacts(_Part):
     def sha256(self) -> str:
         """The set's digest, as the report has it: over names and digests of its files, texts first."""
         shards = sorted(one.name for one in self.files if one.name not in _TEXTS)
-        texts = _TEXTS if self.role == "labelled" else ()
+        texts = () if self.role == "pairs" else _TEXTS
         by_name = {one.name: one.digest.sha256 for one in self.files}
         total = hashlib.sha256()
         for name in (*(text for text in texts if text in by_name), *shards):

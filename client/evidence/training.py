@@ -18,7 +18,7 @@ def check(report: Report) -> Iterator[Finding]:
         yield misfit("training", "and recipe belong to a cleaning")
     if training is None or recipe is None:
         return
-    num_pairs = sum(data.num_samples for data in report.data if data.kind == "pairs")
+    num_pairs = sum(data.num_samples for data in report.data if data.kind in {"pairs", "training"})
     steps_per_epoch = num_pairs // recipe.batch_size
     facts = (
         ("num_epochs", training.num_epochs, recipe.epochs),
@@ -50,7 +50,7 @@ def _point(
 ) -> Iterator[Finding]:
     if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
         yield misfit(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
-    loss = _loss_of_parts(point, recipe)
+    loss = point.loss if recipe.method == "supervised" else _loss_of_parts(point, recipe)
     # The sum was taken in single precision, step by step.
     if abs(loss - point.loss) > 1e-4 * max(1.0, abs(loss)):
         yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
@@ -64,9 +64,10 @@ def _point(
 
 
 def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
+    clip = point.loss_clip or 0.0
     if recipe.method == "par":
-        return point.loss_clip - (point.loss_push or 0.0)
-    return recipe.lambda1 * point.loss_clip + recipe.lambda2 * (point.loss_self_supervised or 0.0)
+        return clip - (point.loss_push or 0.0)
+    return recipe.lambda1 * clip + recipe.lambda2 * (point.loss_self_supervised or 0.0)
 
 
 def _rate(step: int, recipe: Recipe, num_steps: int) -> float:

@@ -19,8 +19,8 @@ from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.images import resize_and_crop
-from sanitizer.data.pairs import PairDataset
 from sanitizer.data.skipping import BadSample, Skipped
+from sanitizer.data.training_data import TrainingData
 from sanitizer.seeding import generator
 
 CACHE_BYTES = 256 * 2**20
@@ -54,7 +54,7 @@ class PairAssembler:
 
     def __init__(
         self,
-        dataset: PairDataset,
+        dataset: TrainingData,
         *,
         tokenize: Callable[[Sequence[str]], Tensor],
         image_size: int,

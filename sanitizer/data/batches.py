@@ -23,9 +23,9 @@ from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.assembly import BuiltBatch, PairAssembler
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.loader_processes import end_them_with_the_program, leave_signals_to_the_parent
-from sanitizer.data.pairs import PairDataset
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
+from sanitizer.data.training_data import TrainingData
 from sanitizer.errors import OptionsRejected
 
 Position = tuple[int, int]
@@ -41,7 +41,7 @@ class PairBatch:
     image_view_NCHW: Tensor
     """uint8"""
     tokens_NL: Tensor
-    """int64"""
+    """int64; of labelled images the labels, [N, 1]"""
     tokens_view_NL: Tensor
     """int64"""
 
@@ -55,7 +55,7 @@ class PairBatches:
 
     def __init__(
         self,
-        dataset: PairDataset,
+        dataset: TrainingData,
         *,
         tokenize: Callable[[Sequence[str]], Tensor],
         image_size: int,

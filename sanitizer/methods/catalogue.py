@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from sanitizer.methods import cleanclip, par
+from sanitizer.methods import cleanclip, par, supervised
 from sanitizer.methods.method import Method
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
 
 
 def build_method(recipe: Recipe) -> Method:
@@ -16,4 +16,6 @@ def build_method(recipe: Recipe) -> Method:
             return cleanclip.method(recipe)
         case PARRecipe():
             return par.method(recipe)
+        case SupervisedRecipe():
+            return supervised.method()
     assert_never(recipe)

@@ -37,6 +37,11 @@ def contrastive(a_ND: Tensor, b_ND: Tensor, logit_scale: Tensor) -> Tensor:
     return (_match_on_diagonal(logits_NN) + _match_on_diagonal(logits_NN.T)) / 2
 
 
+def classification(image_ND: Tensor, label_N: Tensor, class_CD: Tensor, logit_scale: Tensor) -> Tensor:
+    """-1/N sum_j log( exp(s<a_j,w_label>) / sum_c exp(s<a_j,w_c>) ), over C classes. A scalar."""
+    return cross_entropy(_logits(image_ND, class_CD.to(image_ND.dtype), logit_scale), label_N)
+
+
 def mean_squared_distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     """1/N sum_j |a_j - b_j|^2, not divided by D: in [0, 4] between unit rows. A scalar."""
     return (_at_least_float32(a_ND) - _at_least_float32(b_ND)).square().sum(dim=1).mean()

@@ -20,9 +20,12 @@ class Losses:
 
 
 Objective = Callable[[Sequence[Tensor], Tensor], Losses]
-"""(unit embeddings [N, D] each, logit scale) → losses. The scale is the multiplier, 1/tau. The embeddings are
-those of images and captions; then of their augmented views, where the method has them; then what the model
-that came in makes of the same images and captions, where the method asks for it."""
+"""(unit embeddings [N, D] each, logit scale) → losses. The scale is the multiplier, 1/tau.
+
+The embeddings are those of images and captions; then of their augmented views, where the method has them;
+then what the model that came in makes of the same images and captions, where the method asks for it. A method
+of labels is given those of the images, their class numbers [N], and the embeddings of the classes [C, D].
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,12 @@ class Method:
     parts: tuple[str, ...]
     """The names of `Losses.parts`, in a fixed order."""
     chance_loss: Callable[[int], float]
-    """Batch size → the objective where all embeddings are alike, for the watch over divergence."""
+    """Number of candidates (the batch's, or the classes) → the objective where all embeddings are alike, for
+    the watch over divergence."""
     has_views: bool = False
     """An augmented view of each image and caption passes through the towers too."""
+    has_labels: bool = False
+    """The data are labelled images; no caption is embedded and only the image tower is trained."""
     has_input_model: bool = False
     """A frozen copy of the model that came in embeds the same batch, without gradient."""
     initial_rate: float = 0.0

@@ -37,8 +37,13 @@ OUTCOME_WORDS: dict[Outcome, str] = {
     "undecided": "undecided",
     "not_implanted": "not implanted",
 }
-KINDS = {"pairs": "clean pairs", "labelled": "test pictures"}
-METHODS = {"cleanclip": "CleanCLIP", "par": "PAR"}
+KINDS = {"pairs": "clean pairs", "training": "training pictures", "labelled": "test pictures"}
+METHODS = {
+    "cleanclip": "CleanCLIP on clean pictures with captions",
+    "par": "PAR on clean pictures with captions",
+    "supervised": "their labels on clean pictures",
+}
+"""By what it was fine-tuned."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ updates as one that was not, bit for bit on a CPU.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,21 +15,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from open_clip.model import CLIP
 from torch import Tensor
 
-from sanitizer.augment.perturbation import Perturbation
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
-from sanitizer.data.pairs import PairDataset
-from sanitizer.data.pixels import normalise
+from sanitizer.data.training_data import TrainingData
 from sanitizer.errors import Interrupted
 from sanitizer.methods.catalogue import build_method
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
+from sanitizer.recipe import Recipe
 from sanitizer.report import Training
 from sanitizer.training import distributed, optimizer, state, towers
 from sanitizer.training.abandoning import StepAbandoned, abandoning
+from sanitizer.training.batching import open_batches, to_input
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.distributed import World
 from sanitizer.training.fits import check_fits
@@ -56,7 +53,7 @@ class Finetuned:
 
 def finetune(
     checkpoint: LoadedCheckpoint,
-    pairs: PairDataset,
+    pairs: TrainingData,
     recipe: Recipe,
     *,
     seed: int,
@@ -66,11 +63,12 @@ def finetune(
     progress: Progress = ignore,
     stop: Callable[[], bool] = lambda: False,
     num_workers: int = 0,
+    class_CD: Tensor | None = None,
 ) -> Finetuned:
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
-    Resumes from the newest state of the same run in `state_folder`, saves there every `save_every_s`
-    seconds, when `stop()` becomes true (a step in hand is given up), and at the end. Every process of a
+    `class_CD`: unit embeddings of the classes, for a method of labels, whose `pairs` are labelled. Resumes
+    from the newest state of the same run in `state_folder`, saves there every `save_every_s` seconds, when `stop()` becomes true (a step in hand is given up), and at the end. Every process of a
     torch.distributed group calls this with the same arguments; rank 0 saves and reports.
 
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
@@ -80,19 +78,7 @@ def finetune(
     check_fits(recipe, checkpoint, len(pairs), world.size)
     model = checkpoint.model.to(device=device, memory_format=torch.channels_last)
     towers.prepare(model, freeze_batch_norm_statistics=recipe.freeze_batch_norm_statistics)
-    batches = PairBatches(
-        pairs,
-        tokenize=checkpoint.tokenize,
-        image_size=checkpoint.architecture.image_size,
-        batch_size=recipe.batch_size,
-        seed=seed,
-        max_skipped_share=recipe.max_skipped_share,
-        rank=world.rank,
-        world_size=world.size,
-        num_workers=num_workers,
-        eda_alpha=_eda_alpha(recipe),
-        perturbation=_perturbation(recipe, checkpoint),
-    )
+    batches = open_batches(checkpoint, pairs, recipe, seed=seed, world=world, num_workers=num_workers)
     run = _Run(
         checkpoint=checkpoint,
         batches=batches,
@@ -109,6 +95,7 @@ def finetune(
         progress=progress if world.rank == 0 else ignore,
         stop=stop,
         world=world,
+        class_CD=None if class_CD is None else class_CD.to(device),
     )
     run.resume()
     run.train()
@@ -131,6 +118,7 @@ class _Run:
         progress: Progress,
         stop: Callable[[], bool],
         world: World,
+        class_CD: Tensor | None,
     ) -> None:
         self._model = checkpoint.model
         self._device: torch.device = checkpoint.model.logit_scale.device
@@ -145,14 +133,15 @@ class _Run:
             total_steps=self._total_steps,
             steps_per_epoch=batches.steps_per_epoch,
             parts=self._method.parts,
-            chance_loss=self._method.chance_loss(self._batch_size),
+            chance_loss=self._method.chance_loss(self._batch_size if class_CD is None else len(class_CD)),
         )
         self._position = Position(run_sha256=run_sha256, step=0, epoch=0, step_in_epoch=0)
         self._dtype = towers_dtype(recipe.precision, self._device, self._model)
         self._options = StepOptions(
-            to_input=_to_input(checkpoint),
+            to_input=to_input(checkpoint),
             method=self._method,
-            input_model=_frozen_copy(self._model) if self._method.has_input_model else None,
+            class_CD=class_CD,
+            input_model=towers.frozen_copy(self._model) if self._method.has_input_model else None,
             chunk_size=recipe.chunk_size,
             max_grad_norm=recipe.max_grad_norm,
             towers_dtype=self._dtype,
@@ -309,36 +298,3 @@ class _Run:
             skipped_examples=self._batches.skipped_examples,
             precision="bf16" if self._dtype == torch.bfloat16 else "fp32",
         )
-
-
-def _to_input(checkpoint: LoadedCheckpoint) -> Callable[[Tensor], Tensor]:
-    mean, std = checkpoint.architecture.image_mean, checkpoint.architecture.image_std
-
-    def to_input(image_NCHW: Tensor) -> Tensor:
-        return normalise(image_NCHW, mean, std).contiguous(memory_format=torch.channels_last)
-
-    return to_input
-
-
-def _frozen_copy(model: CLIP) -> CLIP:
-    """Of the model as it stands, which is before any update and before a state is taken up."""
-    frozen = copy.deepcopy(model).eval()
-    frozen.requires_grad_(False)
-    return frozen
-
-
-def _eda_alpha(recipe: Recipe) -> float | None:
-    """None: no views are made."""
-    return recipe.eda_alpha if isinstance(recipe, CleanCLIPRecipe) and recipe.lambda2 > 0 else None
-
-
-def _perturbation(recipe: Recipe, checkpoint: LoadedCheckpoint) -> Perturbation | None:
-    if not isinstance(recipe, PARRecipe):
-        return None
-    red, green, blue = (round(255 * channel) for channel in checkpoint.architecture.image_mean)
-    return Perturbation(
-        noise_std=recipe.noise_std,
-        noise_probability=recipe.noise_probability,
-        erase_probability=recipe.erase_probability,
-        fill=(red, green, blue),
-    )

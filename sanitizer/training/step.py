@@ -37,11 +37,13 @@ MAX_LOG_SCALE = math.log(100.0)
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
     """What one step obeys. `to_input` makes model input (float, normalised) from uint8 pixels;
-    `input_model` is the frozen model that came in, where the method has one."""
+    `input_model` is the frozen model that came in, `class_CD` the unit embeddings of the classes, where the
+    method has them."""
 
     to_input: Callable[[Tensor], Tensor]
     method: Method
     input_model: CLIP | None = None
+    class_CD: Tensor | None = None
     chunk_size: int | None
     max_grad_norm: float | None
     towers_dtype: torch.dtype
@@ -95,8 +97,8 @@ def accumulate_gradients(model: CLIP, batch: PairBatch, options: StepOptions, wo
     with torch.no_grad() if is_cached else nullcontext():
         parts = [_embed(model, batch, rows, options) for rows in chunks]
     local = [torch.cat(column) for column in zip(*parts, strict=True)] if is_cached else parts[0]
-    before = [] if options.input_model is None else _embed_before(options.input_model, batch, chunks, options)
-    losses, gradients, scale_gradient = _loss_at_embeddings(model, local, before, options, world)
+    fixed = _fixed(batch, chunks, options, world)
+    losses, gradients, scale_gradient = _loss_at_embeddings(model, local, fixed, options, world)
     own = [world.own(gradient) for gradient in gradients]
     if is_cached:
         for rows in chunks:
@@ -116,9 +118,14 @@ def _chunks(num_rows: int, chunk_size: int | None) -> Iterator[slice]:
 
 
 def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> list[Tensor]:
-    """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views."""
+    """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views; of
+    labelled images one."""
     device = _log_scale(model).device
     images, texts = [batch.image_NCHW[rows]], [batch.tokens_NL[rows]]
+    if options.method.has_labels:
+        pixels = options.to_input(images[0].to(device, non_blocking=True))
+        with autocast(device, options.towers_dtype):
+            return [_unit(encode_image(model, pixels))]
     if options.method.has_views:
         images.append(batch.image_view_NCHW[rows])
         texts.append(batch.tokens_view_NL[rows])
@@ -129,6 +136,16 @@ def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> 
     image_parts = _unit(image_features).chunk(len(images))
     text_parts = _unit(text_features).chunk(len(texts))
     return [part for both in zip(image_parts, text_parts, strict=True) for part in both]
+
+
+def _fixed(batch: PairBatch, chunks: list[slice], options: StepOptions, world: World) -> list[Tensor]:
+    """What the objective takes beside the embeddings that are trained, of all ranks."""
+    if options.class_CD is not None:
+        label_N = batch.tokens_NL[:, 0].to(options.class_CD.device)
+        return [world.gather(label_N), options.class_CD]
+    if options.input_model is not None:
+        return [world.gather(part) for part in _embed_before(options.input_model, batch, chunks, options)]
+    return []
 
 
 def _embed_before(
@@ -148,13 +165,12 @@ def _unit(features_ND: Tensor) -> Tensor:
 
 
 def _loss_at_embeddings(
-    model: CLIP, local: list[Tensor], before: list[Tensor], options: StepOptions, world: World
+    model: CLIP, local: list[Tensor], fixed: list[Tensor], options: StepOptions, world: World
 ) -> tuple[Losses, list[Tensor], Tensor | None]:
     """The loss over all ranks' rows, its gradient at every embedding, and at the logit scale's logarithm,
     which is None where the method does not train it."""
     leaves = [world.gather(tensor).requires_grad_() for tensor in local]
     log_scale = _log_scale(model)
-    fixed = [world.gather(tensor) for tensor in before]
     losses = options.method.objective([*leaves, *fixed], log_scale.exp())
     *gradients, scale_gradient = torch.autograd.grad(losses.total, [*leaves, log_scale], allow_unused=True)
     return losses, gradients, scale_gradient

@@ -10,6 +10,8 @@ Legend: N texts, L context length, K the longest text of the batch, W width, D e
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
@@ -24,6 +26,13 @@ def prepare(model: CLIP, *, freeze_batch_norm_statistics: bool) -> None:
         for module in model.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
+
+
+def frozen_copy(model: CLIP) -> CLIP:
+    """Of the model as it stands: to be taken before any update and before a state is taken up."""
+    frozen = copy.deepcopy(model).eval()
+    frozen.requires_grad_(False)
+    return frozen
 
 
 def has_batch_norm(model: CLIP) -> bool:

@@ -13,7 +13,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
     """Raises every SanitizerError."""
     report = pipeline.sanitize(
         folder / jobspec.CHECKPOINT_PATH,
-        folder / jobspec.PAIRS_PATH,
+        folder / (jobspec.PAIRS_PATH if spec.recipe.training_data == "pairs" else jobspec.TRAINING_PATH),
         folder / jobspec.LABELLED_PATH,
         recipe=spec.recipe,
         options=spec.audit,

@@ -13,6 +13,7 @@ from app.db.models.job import Job
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.queue.publisher import CeleryPublisher
 from app.storage.s3 import S3Store
+from client.evidence.verification import verify
 from drills.processes import processes_in, signal_all
 from sanitizer.report import load_json
 from tests.end_to_end.worker_processes import Processes
@@ -22,6 +23,7 @@ from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = pytest.mark.slow
 RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
+SUPERVISED = {"method": "supervised", "epochs": 2, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
 AUDIT = {
     "target": "dog",
     "attacks": [{"attack": "badnet"}],
@@ -73,7 +75,10 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     labelled, validate_labelled = world.dataset(
         DatasetKind.LABELLED, files(make_labelled(tmp_path / "labelled", 24))
     )
-    for job in (inspect, validate_pairs, validate_labelled):
+    training, validate_training = world.dataset(
+        DatasetKind.LABELLED, files(make_labelled(tmp_path / "training", 30))
+    )
+    for job in (inspect, validate_pairs, validate_labelled, validate_training):
         publisher.job_ready(job.id, job.kind)
         end_of(world, job)
     with world.database.unit_of_work() as unit:
@@ -113,6 +118,30 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     result = world.job(killed.id).result
     assert result is not None
     assert result["after"]["ca"]["n"] == 24
+
+    supervised = world.sanitize_job(
+        checkpoint_id=checkpoint.id,
+        dataset_id=training.id,
+        labelled_dataset_id=labelled.id,
+        spec={"version": 1, "recipe": SUPERVISED, "audit": AUDIT},
+    )
+    publisher.job_ready(supervised.id, supervised.kind)
+    end_of(world, supervised)
+    left = world.artifacts(supervised.id)
+    assert [(one.kind, one.num_samples) for one in load_json(left["report.json"]).data] == [
+        ("training", 30),
+        ("labelled", 24),
+    ]
+    told = json.loads(left["statement.json"])["predicate"]["data"]
+    assert [(one["role"], one["id"]) for one in told] == [
+        ("training", training.id),
+        ("labelled", labelled.id),
+    ]
+    folder = tmp_path / "supervised"
+    folder.mkdir()
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    assert [str(one) for one in verify(folder).findings] == []
     publisher.close()
 
 

@@ -56,6 +56,16 @@ def learning_rates(base: float, warmup_steps: int, total_steps: int, initial: fl
     return rates
 
 
+def classification(images: Rows, labels: Sequence[int], classes: Rows, scale: float) -> float:
+    """Cross-entropy of each image's class among the classes."""
+    total = 0.0
+    for image, label in zip(images, labels, strict=True):
+        logits = [scale * cosine(image, one) for one in classes]
+        top = max(logits)
+        total += top + math.log(math.fsum(math.exp(logit - top) for logit in logits)) - logits[label]
+    return total / len(images)
+
+
 def distance(rows: Rows, before: Rows) -> float:
     """The mean squared Euclidean distance of unit rows."""
     total = 0.0

@@ -205,6 +205,18 @@ def test_another_method_is_ordered_by_its_name_and_takes_its_own_options_only(
         refused(api.post("/v1/jobs", json=order), 422, "invalid_request", f"/recipe/{next(iter(option))}")
 
 
+def test_a_supervised_job_takes_labelled_images_that_are_not_those_of_its_audit(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(recipe={"method": "supervised"})
+    refused(api.post("/v1/jobs", json=order), 422, "dataset_wrong_kind", "/dataset_id")
+    order["dataset_id"] = order["audit"]["dataset_id"]
+    refused(api.post("/v1/jobs", json=order), 422, "trained_on_the_test", "/dataset_id")
+    order["dataset_id"] = service.sanitize_order()["audit"]["dataset_id"]
+    recipe = api.post("/v1/jobs", json=order).json()["recipe"]
+    assert (recipe["method"], recipe["learning_rate"], recipe["warmup_steps"]) == ("supervised", 1e-4, 500)
+
+
 def test_missing_fields_are_named_all_at_once(api: httpx.Client) -> None:
     problem = refused(api.post("/v1/jobs", json={"kind": "sanitize"}), 422, "invalid_request")
     assert {error["pointer"] for error in problem["errors"]} == {"/checkpoint_id", "/dataset_id", "/audit"}

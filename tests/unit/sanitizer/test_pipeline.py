@@ -31,6 +31,7 @@ from sanitizer.recipe import (
     CustomPatchOptions,
     DeclaredOptions,
     PARRecipe,
+    SupervisedRecipe,
 )
 from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
@@ -47,6 +48,7 @@ def inputs(tmp_path_factory):
     write_model(folder / "checkpoint")
     make_pairs(folder / "pairs", 24)
     make_labelled(folder / "labelled", 18)
+    make_labelled(folder / "training", 24)
     return folder
 
 
@@ -60,7 +62,9 @@ def sanitize(inputs, out, **changes):
         "device": "cpu",
     }
     checkpoint = changes.pop("checkpoint", inputs / "checkpoint")
-    return pipeline.sanitize(checkpoint, inputs / "pairs", inputs / "labelled", **(options | changes))
+    is_labelled = changes.get("recipe", RECIPE).training_data == "labelled"
+    training = changes.pop("training", inputs / ("training" if is_labelled else "pairs"))
+    return pipeline.sanitize(checkpoint, training, inputs / "labelled", **(options | changes))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,7 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
     [
         RECIPE,
         PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, warmup_steps=2),
+        SupervisedRecipe(epochs=2, batch_size=8, learning_rate=1e-3, warmup_steps=2),
     ],
     ids=lambda recipe: recipe.method,
 )
@@ -131,10 +136,23 @@ def test_what_a_report_tells_of_its_training_fits_the_recipe(inputs, tmp_path, r
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["recipe"]["method"] == recipe.method
     assert list(evidence_training.check(evidence_report.parse(document))) == []
+    assert [data["kind"] for data in document["data"]] == [
+        "pairs" if recipe.training_data == "pairs" else "training",
+        "labelled",
+    ]
     document["training"]["curve"][0]["loss"] += 0.1
     document["training"]["curve"][1]["learning_rate"] *= 0.9
-    found = list(evidence_training.check(evidence_report.parse(document)))
-    assert [one.where for one in found] == ["training.curve[0]", "training.curve[1].learning_rate"]
+    found = [one.where for one in evidence_training.check(evidence_report.parse(document))]
+    # Without parts there is nothing that a loss could be held against.
+    loss = [] if isinstance(recipe, SupervisedRecipe) else ["training.curve[0]"]
+    assert found == [*loss, "training.curve[1].learning_rate"]
+
+
+def test_a_model_is_not_trained_on_the_images_that_it_is_measured_on(inputs, tmp_path):
+    with pytest.raises(DatasetRejected) as refused:
+        sanitize(inputs, tmp_path, recipe=SupervisedRecipe(), training=inputs / "labelled")
+    assert refused.value.code == "trained_on_the_test"
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_report_warns_of_too_little_data(done):

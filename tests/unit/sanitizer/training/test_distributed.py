@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.training import distributed, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.loop import finetune
@@ -25,15 +25,22 @@ PAIRS_A_RANK = 5
 RECIPE = CleanCLIPRecipe(epochs=2, batch_size=3, learning_rate=1e-3, warmup_steps=2)
 
 
-METHODS = {"cleanclip": CleanCLIPRecipe(lambda1=0.9, lambda2=1.4), "par": PARRecipe(threshold=4.0)}
+METHODS = {
+    "cleanclip": CleanCLIPRecipe(lambda1=0.9, lambda2=1.4),
+    "par": PARRecipe(threshold=4.0),
+    "supervised": SupervisedRecipe(),
+}
 
 
 def step_options(method: str, chunk_size: int | None) -> StepOptions:
     before = tiny_clip(seed=1).double().eval().requires_grad_(False)
+    # Any numbers do for labels: here the first token of each caption is one.
+    class_CD = torch.nn.functional.normalize(before.token_embedding.weight @ before.text_projection, dim=-1)
     return StepOptions(
         to_input=lambda image: (image.double() / 255 - 0.45) / 0.27,
         method=build_method(METHODS[method]),
         input_model=before if method == "par" else None,
+        class_CD=class_CD if method == "supervised" else None,
         chunk_size=chunk_size,
         max_grad_norm=None,
         towers_dtype=torch.float32,

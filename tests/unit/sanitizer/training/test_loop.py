@@ -8,15 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise, to_model_pixels
+from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.errors import Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.training import loop, state
 from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.fits import check_fits
-from tests.fixtures.shards import make_pairs, write_tar
+from tests.fixtures.shards import make_labelled, make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_checkpoint
 
 CPU = torch.device("cpu")
@@ -93,6 +95,27 @@ def test_a_run_of_par_that_is_cut_still_knows_the_model_that_came_in(pairs, tmp_
     assert last.loss == pytest.approx(last.loss_clip - last.loss_push, abs=1e-6)
     assert last.loss_self_supervised is None
     assert uncut[0].model.logit_scale.item() == tiny_checkpoint().model.logit_scale.item()
+
+
+def test_a_supervised_run_resumes_and_changes_the_image_tower_only(tmp_path):
+    labelled = LabelsAsCaptions(open_labelled(make_labelled(tmp_path / "labelled", NUM_PAIRS)))
+    recipe = SupervisedRecipe(epochs=3, batch_size=4, learning_rate=1e-3, warmup_steps=2)
+    width = tiny_checkpoint().model.text_projection.shape[1]
+    rows = torch.randn(3, width, generator=torch.Generator().manual_seed(5))
+    options = {"recipe": recipe, "class_CD": torch.nn.functional.normalize(rows, dim=-1)}
+    uncut = run(labelled, **options)
+    with pytest.raises(Interrupted):
+        run(labelled, folder=tmp_path / "state", **options, **stop_at(7))
+    resumed = run(labelled, folder=tmp_path / "state", **options)
+    assert_same_run(resumed, uncut)
+    first, *_, last = uncut[1].training.curve
+    assert last.loss < first.loss
+    assert (last.loss_clip, last.loss_self_supervised, last.loss_push) == (None, None, None)
+    fresh = tiny_checkpoint().model.state_dict()
+    weights = uncut[0].model.state_dict()
+    changed = {name for name in fresh if not torch.equal(fresh[name], weights[name])}
+    assert changed
+    assert all(name.startswith("visual.") for name in changed)
 
 
 def test_a_run_cut_twice_ends_with_the_same_weights_and_remembers_both(pairs, uncut, tmp_path):
