@@ -68,8 +68,9 @@ def finetune(
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
     `class_CD`: unit embeddings of the classes, for a method of labels, whose `pairs` are labelled. Resumes
-    from the newest state of the same run in `state_folder`, saves there every `save_every_s` seconds, when `stop()` becomes true (a step in hand is given up), and at the end. Every process of a
-    torch.distributed group calls this with the same arguments; rank 0 saves and reports.
+    from the newest state of the same run in `state_folder`, saves there every `save_every_s` seconds, when
+    `stop()` becomes true (a step in hand is given up), and at the end. Every process of a torch.distributed
+    group calls this with the same arguments; rank 0 saves and reports.
 
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
     Interrupted after saving if `stop()`.

@@ -269,8 +269,10 @@ def test_a_waiting_job_has_no_report_yet_and_a_failed_one_never(service: Service
 
 def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -> None:
     known = api.get("/v1/methods").json()
-    (method,) = known["methods"]
-    assert method["name"] == "cleanclip"
+    method, *others = known["methods"]
+    assert [one["name"] for one in (method, *others)] == ["cleanclip", "par", "supervised"]
+    assert {"threshold", "noise_std"} <= set(others[0]["options"]["properties"])
+    assert others[1]["defaults"]["warmup_steps"] == 500
     assert method["options"]["properties"]["epochs"]["maximum"] == 100
     assert method["defaults"]["learning_rate"] == 1e-5
     assert [attack["name"] for attack in known["attacks"]] == [
