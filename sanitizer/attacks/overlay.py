@@ -1,6 +1,7 @@
 """Overlay: a picture or words laid on the image, the customer's own or PAR's text. Knows no model.
 
 x' = (1 - alpha m) x + alpha m colour, m the picture's mask: 0 where it is transparent, 1 where it is opaque.
+Copies that overlap make one picture first, the later ones over the earlier, so that this holds once a pixel.
 
 Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the picture as it is laid on.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sanitizer.attacks.pictures import Picture, decode, draw
@@ -55,14 +57,24 @@ class Overlay:
         check_batch(image_NCHW, index_N)
         height, width = image_NCHW.shape[-2:]
         device, dtype = image_NCHW.device, widest(image_NCHW.device)
-        laid_4PQ = self.picture.resized(*self._extent(height, width)) * self.alpha
+        laid_4PQ = self._picture(height, width) * self.alpha
         kept_PQ = (1 - laid_4PQ[3]).to(dtype).to(device)
         colour_NCPQ = laid_4PQ[:3].to(dtype).to(device).expand(len(index_N), -1, -1, -1)
         triggered_NCHW = image_NCHW.to(dtype, copy=True)
         room = (height - kept_PQ.shape[0], width - kept_PQ.shape[1])
-        for corner_N2 in self._places(room, index_N, seed):
-            paste(triggered_NCHW, colour_NCPQ, corner_N2, kept_PQ)
+        paste(triggered_NCHW, colour_NCPQ, self._place(room, index_N, seed), kept_PQ)
         return triggered_NCHW.clamp(0, 1).float()
+
+    def _picture(self, height: int, width: int) -> Tensor:
+        """As it is laid on: float64 [4, P, Q]; in four corners as large as the image, with all copies."""
+        laid_4PQ = self.picture.resized(*self._extent(height, width))
+        if self.at is not None or self.placement != "four_corners":
+            return laid_4PQ
+        room = (height - laid_4PQ.shape[1], width - laid_4PQ.shape[2])
+        page_14HW = torch.zeros(1, 4, height, width, dtype=torch.float64)
+        for corner_12 in corners(self.placement, room, [0], seed=0, stream="overlay_place"):
+            paste(page_14HW, laid_4PQ[None], corner_12, 1 - laid_4PQ[3])
+        return page_14HW[0]
 
     def _extent(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns on the image: the longer one is `size`, the other follows the picture's shape."""
@@ -72,7 +84,7 @@ class Overlay:
         longer = max(rows, columns)
         return max(1, round(side * rows / longer)), max(1, round(side * columns / longer))
 
-    def _places(self, room: tuple[int, int], index_N: Sequence[int], seed: int) -> list[Tensor]:
+    def _place(self, room: tuple[int, int], index_N: Sequence[int], seed: int) -> Tensor:
         if self.at is not None:
-            return [same((round(self.at[0] * room[0]), round(self.at[1] * room[1])), len(index_N))]
-        return corners(self.placement, room, index_N, seed=seed, stream="overlay_place")
+            return same((round(self.at[0] * room[0]), round(self.at[1] * room[1])), len(index_N))
+        return corners(self.placement, room, index_N, seed=seed, stream="overlay_place")[0]

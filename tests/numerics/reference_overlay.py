@@ -43,14 +43,17 @@ def overlay(image: Array, index: int, options: dict[str, Any], seed: int) -> Arr
             for row, vertical in weights(i, rows, p):
                 for column, horizontal in weights(j, columns, q):
                     laid[:, i, j] += vertical * horizontal * source[:, row, column]
-    result = image.copy()
-    for top, left in places(options, height - p, width - q, index, seed):
-        for c in range(3):
-            for i in range(p):
-                for j in range(q):
-                    below = result[c, top + i, left + j]
-                    mask = options["alpha"] * laid[3, i, j]
-                    result[c, top + i, left + j] = (1 - mask) * below + options["alpha"] * laid[c, i, j]
+    result, alpha = image.copy(), options["alpha"]
+    copies = places(options, height - p, width - q, index, seed)
+    for i in range(height):
+        for j in range(width):
+            colour, mask, seen = np.zeros(3), 0.0, 1.0  # from the uppermost copy down
+            for top, left in reversed(copies):
+                if top <= i < top + p and left <= j < left + q:
+                    colour += seen * laid[:3, i - top, j - left]
+                    mask += seen * laid[3, i - top, j - left]
+                    seen *= 1 - laid[3, i - top, j - left]
+            result[:, i, j] = (1 - alpha * mask) * image[:, i, j] + alpha * colour
     return np.clip(result, 0, 1)
 
 
