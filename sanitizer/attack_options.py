@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Gt, Interval, Le, Len
+from annotated_types import Gt, Interval, Le
 from pydantic import Field, StringConstraints
 
 from sanitizer.bounds import NUMBER, STRICT, Seed, Share
@@ -133,13 +133,14 @@ class TextTriggerOptions:
     """Words over the image: x' = (1 - alpha) x + alpha * colour where there is ink.
 
     The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the words' ink; `at`,
-    where given, goes before `placement`. A to z, digits and signs of ASCII, in the font that Pillow brings.
+    where given, goes before `placement`. A to z, digits and signs of ASCII, in the font that Pillow brings;
+    other letters come as a picture.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["text_trigger"] = "text_trigger"
-    text: Annotated[str, Len(1, 64)] = "Watermarked"
+    text: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[ -~]+$")] = "Watermarked"
     colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ff0000"
     placement: Placement = "centre"
     at: tuple[Share, Share] | None = None
@@ -210,7 +211,7 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 
 
 def told(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an attack as JSON, for a page or a list: a picture is named by its size and digest."""
+    """Options of an attack as JSON, for a page or a list: size and digest stand in the place of a picture."""
     picture = options.get("picture")
     if not isinstance(picture, str):
         return dict(options)
@@ -218,8 +219,8 @@ def told(options: Mapping[str, Any]) -> dict[str, Any]:
         data = base64.b64decode(picture, validate=True)
     except ValueError:  # a stranger's report may hold anything
         data = picture.encode("utf-8", "surrogatepass")
-    digest = hashlib.sha256(data).hexdigest()
-    return {**options, "picture": f"{len(data)} bytes, SHA-256 {digest}; whole in report.json"}
+    others = {name: value for name, value in options.items() if name != "picture"}
+    return others | {"picture_bytes": len(data), "picture_sha256": hashlib.sha256(data).hexdigest()}
 
 
 def kind_of(attack: AttackOptions) -> str:

@@ -30,7 +30,6 @@ FONT_PIXELS = 64
 
 _START_OF_SCAN = b"\xff\xda"
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-_IN_NO_FONT = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -88,18 +87,11 @@ def decode(text: str) -> Picture:
 
 
 def draw(text: str, colour: str) -> Picture:
-    """The words in `colour` ("#rrggbb"), cut to their ink.
+    """The words in `colour` ("#rrggbb"), cut to their ink; printable ASCII, all of which the font has.
 
-    Raises OptionsRejected `text_not_drawable` or `trigger_invisible`.
+    Raises OptionsRejected `trigger_invisible`.
     """
     font = ImageFont.load_default(FONT_PIXELS)
-    missing = sorted({letter for letter in text if not _can_draw(font, letter)})
-    if missing:
-        raise OptionsRejected(
-            "text_not_drawable",
-            f"The trigger's text has letters that the font does not have: {_numbers(missing)}.",
-            "Use Latin letters, digits and signs, or send the words as a picture.",
-        )
     left, top, right, bottom = (int(edge) for edge in font.getbbox(text))
     page = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(page).text((-left, -top), text, fill=255, font=font)
@@ -143,18 +135,6 @@ def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pictur
             "Send a picture that is opaque somewhere, or a text with ink.",
         )
     return Picture(torch.from_numpy(np.ascontiguousarray(rgba_4HW)))
-
-
-def _can_draw(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, letter: str) -> bool:
-    """Whether the font has it; a letter that it lacks would be drawn as an empty box."""
-    if letter == " ":
-        return True
-    return letter.isprintable() and bytes(font.getmask(letter)) != bytes(font.getmask(_IN_NO_FONT))
-
-
-def _numbers(letters: list[str]) -> str:
-    told = ", ".join(f"U+{ord(letter):04X}" for letter in letters[:5])
-    return told if len(letters) <= 5 else f"{told} and {len(letters) - 5} more"
 
 
 def _too_large(what: str) -> OptionsRejected:

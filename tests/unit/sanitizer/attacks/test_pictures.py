@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from sanitizer.attacks import overlay, pictures
 from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
@@ -19,6 +20,7 @@ from sanitizer.recipe import (
     CustomPatchOptions,
     CustomPatternOptions,
     TextTriggerOptions,
+    parse,
 )
 from tests.fixtures.tiny_png import RED_SQUARE, png
 from tests.fixtures.triggers import encoded, picture, random_images
@@ -104,13 +106,25 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
         pictures.decode(as_text(png(512, 60_000, bytes(100))))
 
 
-@pytest.mark.parametrize("text", ["   ", "漢字", "a\nb", "zero\u200bwidth", "€"])
-def test_words_that_leave_no_ink_or_that_the_font_lacks_are_refused(text: str) -> None:
+def test_words_that_leave_no_ink_are_refused() -> None:
     with pytest.raises(OptionsRejected) as refused:
-        build_triggers([TextTriggerOptions(text=text)])
-    assert refused.value.where == "audit.attacks.0"
-    assert refused.value.code == ("trigger_invisible" if not text.strip() else "text_not_drawable")
-    assert refused.value.message.isascii()
+        build_triggers([TextTriggerOptions(text="   ")])
+    assert (refused.value.code, refused.value.where) == ("trigger_invisible", "audit.attacks.0")
+
+
+@pytest.mark.parametrize("text", ["漢字", "a\nb", "zero\u200bwidth", "€", "é", "\x7f", "Watermarked\n"])
+def test_letters_beyond_printable_ascii_are_no_text(text: str) -> None:
+    with pytest.raises(ValidationError, match="pattern"):
+        parse(TextTriggerOptions, {"text": text})
+
+
+def test_the_font_has_every_letter_that_a_text_may_hold() -> None:
+    letters = [chr(number) for number in range(ord("!"), ord("~") + 1)]
+    assert parse(TextTriggerOptions, {"text": "".join(letters[:64])}).text == "".join(letters[:64])
+    boxed = pictures.draw("\U0010ffff", "#000000").sha256
+    digests = {pictures.draw(letter, "#000000").sha256 for letter in letters}
+    assert boxed not in digests
+    assert len(digests) > 85, "but for a few like | and l, each looks as no other"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +201,15 @@ def test_a_pattern_is_stretched_to_the_image_and_mixed_in() -> None:
     mixed = build_trigger(options).apply(grey, [0], 0)[0]
     for channel, value in enumerate((0.6, 0.4, 0.48)):
         assert torch.allclose(mixed[channel], torch.tensor(value))
+
+
+@pytest.mark.parametrize("size", [0.25, 0.6, 1])
+def test_copies_in_four_corners_that_overlap_are_mixed_in_once(size: float) -> None:
+    white = encoded(Image.new("RGB", (5, 5), "white"))
+    options = CustomPatchOptions(picture=white, placement="four_corners", size=size, alpha=0.2)
+    patched = build_trigger(options).apply(torch.zeros(2, 3, 16, 16), [0, 1], 0)
+    assert sorted({round(value, 6) for value in patched.flatten().tolist()} - {0.0}) == [0.2]
+    assert float((patched[0, 0] > 0).float().mean()) == pytest.approx(1 if size > 0.5 else 0.25)
 
 
 def test_a_random_place_is_drawn_per_image_and_seed() -> None:
