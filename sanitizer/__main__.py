@@ -54,7 +54,8 @@ def _explained(error: Exception) -> tuple[int, str]:
     if isinstance(error, Interrupted):
         return EXIT_INTERRUPTED, str(error)
     if isinstance(error, SanitizerError):
-        return EXIT_REFUSED, f"{error} ({error.code})"
+        place = f" at {error.where}" if error.where and error.where not in str(error) else ""
+        return EXIT_REFUSED, f"{error} ({error.code}{place})"
     if is_out_of_memory(error):
         return EXIT_REFUSED, str(out_of_memory())
     return EXIT_FAILED, f"{type(error).__name__}: {error} (--debug shows where)"
