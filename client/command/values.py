@@ -58,7 +58,16 @@ def attack(text: str) -> dict[str, Any]:
     name, _, options = text.partition(":")
     if not name:
         raise typer.BadParameter("--attack takes NAME or NAME:OPTION=VALUE,….")
-    return {"attack": name, **pairs(_options(options), "--attack")}
+    return {"attack": name, **_attack_options(options, "--attack")}
+
+
+def _attack_options(text: str, option: str) -> dict[str, Any]:
+    """As `pairs`, but `text`, a trigger's words, is text also where it looks like a number or `true`."""
+    typed = text_pairs(_options(text), option)
+    read = {name: value_of(value) for name, value in typed.items()}
+    if "text" in read and not isinstance(read["text"], str):
+        read["text"] = typed["text"]
+    return read
 
 
 def _options(text: str) -> list[str]:
@@ -67,8 +76,11 @@ def _options(text: str) -> list[str]:
 
 
 def trigger(text: str) -> dict[str, Any]:
-    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it. Raises typer.BadParameter."""
-    name, _, options = text.partition(",")
+    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it. Raises typer.BadParameter.
+
+    Only before OPTION= does a comma end the file's name.
+    """
+    name, *options = re.split(r",(?=\w+=)", text, maxsplit=1)
     path = Path(name)
     try:
         size_bytes = path.stat().st_size
@@ -79,7 +91,9 @@ def trigger(text: str) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as cause:
         raise typer.BadParameter(f"--trigger: {path} cannot be read: {cause.strerror}.") from cause
-    given = pairs(_options(options), "--trigger")
+    if not data:
+        raise typer.BadParameter(f"--trigger: {path} is empty.")
+    given = _attack_options("".join(options), "--trigger")
     return {"attack": "custom_patch", **given, "picture": base64.b64encode(data).decode()}
 
 

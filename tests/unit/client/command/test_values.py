@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from client.command.formats import rate, size, span, table
-from client.command.values import attack, pairs, text_pairs, value_of
+from client.command.values import attack, pairs, text_pairs, trigger, value_of
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,29 @@ def test_an_attack_is_a_name_with_options() -> None:
     }
     with pytest.raises(typer.BadParameter):
         attack(":size=1")
+
+
+@pytest.mark.parametrize("words", ["123", "true", "null", "1e5", "0.5", "[1, 2]", "Watermarked"])
+def test_a_triggers_words_stay_words(words: str) -> None:
+    given = attack(f"text_trigger:text={words},size=1")
+    assert given == {"attack": "text_trigger", "text": words, "size": 1}
+    assert attack('text_trigger:text="123"')["text"] == "123"
+
+
+@pytest.mark.parametrize("name", ["mark.png", "my,mark.png", "a,b,c", ",", "a=b,c.png"])
+def test_a_comma_in_a_files_name_is_part_of_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"picture")
+    patch = {"attack": "custom_patch", "picture": base64.b64encode(b"picture").decode()}
+    assert trigger(f"{tmp_path / name}") == patch
+    assert trigger(f"{tmp_path / name},size=0.1,at=[0,1]") == patch | {"size": 0.1, "at": [0, 1]}
+
+
+def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(typer.BadParameter, match="is empty"):
+        trigger(f"{tmp_path / 'empty.png'},size=0.1")
+    with pytest.raises(typer.BadParameter, match="cannot be read"):
+        trigger(str(tmp_path))
 
 
 def test_numbers_are_shown_short() -> None:
