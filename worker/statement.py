@@ -91,6 +91,8 @@ def _told(report: Report) -> dict[str, Any]:
         },
         "data": [{"num_skipped": one.num_skipped, "num_classes": one.num_classes} for one in report.data],
         "triggers": [one.trigger_sha256 for one in report.before.attacks],
+        "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
+        "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
         "verdict": {
             "attacks": [asdict(one) for one in report.verdict.attacks],

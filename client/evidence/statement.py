@@ -29,7 +29,7 @@ _ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY
 
 
 class _Part(BaseModel):
-    """Later versions of the service may add fields; none may be missing."""
+    """Later versions of the service may add fields; none may be missing but those that came later."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -112,6 +112,9 @@ class ToldFacts(_Part):
     resumed_from_steps: list[int] | None
     verdict: dict[str, Any]
     warnings: list[str]
+    target_top_k: list[int] | None = None
+    classes_lost: list[str] | None = None
+    """Both came later: None where the statement does not tell."""
 
 
 class Predicate(_Part):
@@ -200,6 +203,12 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
         ("training.resumed_from_steps", training.get("resumed_from_steps"), facts.resumed_from_steps),
         ("warnings", report.warnings, facts.warnings),
     )
+    if facts.target_top_k is not None:
+        ks = [one.k for one in report.before.untriggered_target_top_k]
+        yield from _differing(("before.untriggered_target_top_k", ks, facts.target_top_k))
+    if facts.classes_lost is not None:
+        names = [one.class_name for one in report.classes_lost]
+        yield from _differing(("classes_lost", names, facts.classes_lost))
 
 
 def _weights(checkpoint: CheckpointFacts) -> str | None:

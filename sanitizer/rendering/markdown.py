@@ -30,6 +30,12 @@ def render_markdown(report: Report) -> str:
         parts.append(f"{num_left_out} more triggers: see report.html.")
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {figures.points(report.ca_lost)}.")
+    if report.classes_lost:
+        worst = report.classes_lost[0]
+        parts.append(
+            f"The class that lost the most: {code(worst.class_name)}, {figures.points(worst.lost)}. "
+            "The worst of many looks bad by chance too."
+        )
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(

@@ -36,6 +36,9 @@ _MAX_COUNT = 2**53
 _MAX_MEASURE = 1e100
 """Of a loss or a rate; training is stopped long before. What is not a number is not below it either."""
 _TOLERANCE = 1e-9
+_FARTHEST = 4 + 1e-4
+"""Between unit rows, summed in single precision."""
+_MOST_CLASSES_TOLD = 10
 
 
 def read_report(path: Path) -> Report:
@@ -102,13 +105,49 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
         yield "after", "and ca_lost belong to a cleaning, and to nothing else"
     if report.ca_lost is not None:
         yield from _difference("ca_lost", report.ca_lost)
-    for index, change in enumerate(report.classes_lost):
-        yield from _difference(f"classes_lost[{index}].lost", change.lost)
-        if not (_follows(change.before) and _follows(change.after)):
-            yield f"classes_lost[{index}]", "does not follow from its counts"
+    yield from _classes_lost(report)
+    yield from _places(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
+
+
+def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
+    changes = report.classes_lost
+    if changes and report.ca_lost is None:
+        yield "classes_lost", "belongs to a cleaning"
+    if len(changes) > _MOST_CLASSES_TOLD:
+        yield "classes_lost", f"holds more than {_MOST_CLASSES_TOLD} classes"
+    for index, change in enumerate(changes):
+        yield from _difference(f"classes_lost[{index}].lost", change.lost)
+        if not (_follows(change.before) and _follows(change.after)):
+            yield f"classes_lost[{index}]", "does not follow from its counts"
+        if change.lost.value <= 0:
+            yield f"classes_lost[{index}]", "lost nothing"
+    lost = report.ca_lost
+    if changes and lost is not None:
+        if sum(change.lost.n for change in changes) > lost.n:
+            yield "classes_lost", "counts more pictures than were measured"
+        net = sum(change.lost.lost - change.lost.gained for change in changes)
+        if len(changes) < _MOST_CLASSES_TOLD and net < lost.lost - lost.gained:
+            yield "classes_lost", "leaves out classes that lost"
+
+
+def _places(report: Report) -> Iterator[tuple[str, str]]:
+    """The same k for each of the target's places, before and after, with a trigger and without."""
+    audits = [audit for audit in (report.before, report.after) if audit is not None]
+    ks = [one.k for one in report.before.untriggered_target_top_k]
+    told = [top_k for audit in audits for top_k in _all_top_k(audit)]
+    if any([one.k for one in top_k] != ks for top_k in told):
+        yield "asr_top_k", "and untriggered_target_top_k are not of the same k throughout"
+    nums = [data.num_classes for data in report.data if data.kind == "labelled"]
+    limit = min((num for num in nums if num is not None), default=_MAX_COUNT)
+    if ks != sorted(set(ks)) or (ks and not 2 <= ks[0] <= ks[-1] < limit):
+        yield "untriggered_target_top_k", "holds a k out of order, under 2 or not under the number of classes"
+
+
+def _all_top_k(audit: AuditFigures) -> list[Sequence[TopK]]:
+    return [audit.untriggered_target_top_k, *(attack.asr_top_k for attack in audit.attacks)]
 
 
 def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
@@ -118,6 +157,12 @@ def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
         value is None or abs(value) < _MAX_MEASURE for point in points for value in asdict(point).values()
     ):
         yield "training.curve", "holds a value that is no number"
+    elif any(
+        distance is not None and not 0 <= distance <= _FARTHEST
+        for point in points
+        for distance in (point.distance_image, point.distance_text)
+    ):
+        yield "training.curve", "holds a distance that cannot be between unit embeddings"
     elif any(one.step >= other.step for one, other in itertools.pairwise(points)):
         yield "training.curve", "does not go forward"
 

@@ -87,10 +87,17 @@ def train(folder: Path, seed: int, pace_s: float) -> str:
     return digest
 
 
-NUM_IMAGES, NUM_OTHERS, NUM_PAIRS = 300, 200, 192
+NUM_IMAGES, NUM_OTHERS, NUM_PAIRS, NUM_CLASSES = 300, 200, 192, 6
 
 
-def figures(options: AuditOptions, weights_sha256: str, seed: int, *, num_attacked: int) -> dict[str, Any]:
+def top_k(num_first: int) -> list[dict[str, Any]]:
+    """`num_first` of the 200 have the target in the first place; each further place adds one."""
+    return [{"k": k, "share": asdict(wilson(num_first + k - 1, NUM_OTHERS))} for k in (2, 3, 5)]
+
+
+def figures(
+    options: AuditOptions, weights_sha256: str, seed: int, *, num_right: int, num_attacked: int
+) -> dict[str, Any]:
     """Of 300 images, 100 of the target class; `num_attacked` of the other 200 are called the target."""
     attacks = [
         {
@@ -100,17 +107,32 @@ def figures(options: AuditOptions, weights_sha256: str, seed: int, *, num_attack
             "asr": asdict(wilson(num_attacked, NUM_OTHERS)),
             "asr_including_target": asdict(wilson(num_attacked + 90, NUM_IMAGES)),
             "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
+            "asr_top_k": top_k(num_attacked),
         }
         for attack in options.attacks
     ]
     return {
         "weights_sha256": weights_sha256,
         "seed": seed,
-        "ca": asdict(wilson(250, NUM_IMAGES)),
+        "ca": asdict(wilson(num_right, NUM_IMAGES)),
         "ca_top5": asdict(wilson(290, NUM_IMAGES)),
         "untriggered_target_rate": asdict(wilson(1, NUM_OTHERS)),
+        "untriggered_target_top_k": top_k(1),
         "attacks": attacks,
     }
+
+
+def classes_lost() -> list[dict[str, Any]]:
+    """All that the 300 images lost: net 1 image of 40 in one class, and 1 of 50 in another."""
+    return [
+        {
+            "class_name": name,
+            "before": asdict(wilson(both + lost, n)),
+            "after": asdict(wilson(both + gained, n)),
+            "lost": asdict(newcombe(both=both, lost=lost, gained=gained, neither=n - both - lost - gained)),
+        }
+        for name, n, both, lost, gained in (("apple", 40, 30, 1, 0), ("cherry", 50, 40, 2, 1))
+    ]
 
 
 def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -122,6 +144,7 @@ def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
             )
             digest = dataset_sha256((path.name, path) for path in files)
             found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0})
+    found[-1]["num_classes"] = NUM_CLASSES
     return found
 
 
@@ -155,15 +178,17 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
     options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
-    before = parse(report.AuditFigures, figures(options, came_in, spec["seed"], num_attacked=190))
+    seed = spec["seed"]
+    before = parse(report.AuditFigures, figures(options, came_in, seed, num_right=250, num_attacked=190))
     after = lost = None
     if cleaned_sha256 is not None:
-        after = parse(report.AuditFigures, figures(options, cleaned_sha256, spec["seed"], num_attacked=2))
-        lost = newcombe(both=248, lost=2, gained=2, neither=48)
+        told = figures(options, cleaned_sha256, seed, num_right=248, num_attacked=2)
+        after = parse(report.AuditFigures, told)
+        lost = newcombe(both=247, lost=3, gained=1, neither=49)
     document = {
         "kind": spec["kind"],
         "created_at": datetime.now(UTC).isoformat(),
-        "seed": spec["seed"],
+        "seed": seed,
         "checkpoint": {
             "upload_sha256": spec.get("upload_sha256"),
             "weights_sha256": came_in,
@@ -178,6 +203,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "before": before,
         "after": after,
         "ca_lost": lost,
+        "classes_lost": [] if lost is None else classes_lost(),
         "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {

@@ -15,6 +15,11 @@ from sanitizer.progress import Noted, ProgressEvent
 from sanitizer.report import load_json
 from tests.fixtures.kept_reports import FOLDER, document, drawn
 
+WORST = document("par")["classes_lost"][0]
+LOST_NOTHING = {
+    "after": WORST["before"],
+    "lost": {"value": 0, "n": WORST["lost"]["n"], "lost": 0, "gained": 0, "low": -0.1, "high": 0.1},
+}
 KEPT = str(FOLDER / "audit.json")
 
 
@@ -49,6 +54,24 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ("cleaned", put("schema_version", to=2), "Its schema is newer than this program"),
         ("cleaned", put("seed", to="many"), "'seed'"),
         ("cleaned", put("audit", "gate", to=7), "'audit.gate'"),
+        ("par", put("classes_lost", to=[WORST] * 11), "classes_lost holds more than 10 classes"),
+        ("par", put("classes_lost", to=[WORST]), "classes_lost leaves out classes that lost"),
+        ("par", put("classes_lost", to=[WORST | LOST_NOTHING]), "classes_lost[0] lost nothing"),
+        ("audit", put("classes_lost", to=[WORST]), "classes_lost belongs to a cleaning"),
+        ("par", put("after", "attacks", 0, "asr_top_k", to=[]), "are not of the same k throughout"),
+        ("par", put("after", "untriggered_target_top_k", to=[]), "are not of the same k throughout"),
+        ("par", put("data", 1, "num_classes", to=10), "a k out of order, under 2 or not under the number"),
+        (
+            "par",
+            put("training", "curve", 3, "distance_text", to=77),
+            "training.curve holds a distance that cannot be",
+        ),
+        (
+            "par",
+            put("training", "curve", 3, "distance_image", to=-0.1),
+            "training.curve holds a distance that cannot be",
+        ),
+        ("par", put("training", "curve", 3, "distance_image", to="far"), "training.curve.3.distance_image"),
     ],
 )
 def test_a_report_that_contradicts_itself_is_refused_with_the_place(

@@ -79,6 +79,7 @@ def hostile(payload: str) -> dict[str, Any]:
             attack = changed[side]["attacks"][number]
             attack |= {"name": f"{payload}{number}", "trigger_sha256": payload, "options": {payload: payload}}
     changed["verdict"]["clean_accuracy"]["reason"] = payload
+    changed["classes_lost"] = [document("par")["classes_lost"][0] | {"class_name": payload}] * 10
     return changed
 
 
