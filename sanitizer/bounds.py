@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sized
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Gt, Interval, Len
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
@@ -20,6 +21,20 @@ def _not_text_or_truth(value: Any) -> Any:
 NUMBER = BeforeValidator(_not_text_or_truth)
 """On every number: "3" and true are mistakes, not ways to write 3 and 1. Behind the bounds, which do
 not become minimum and maximum in the JSON schema otherwise."""
+
+
+S = TypeVar("S", bound=Sized)
+
+
+def _some(value: S) -> S:
+    if not value:
+        raise PydanticCustomError("too_short", "At least one is expected.")
+    return value
+
+
+NOT_EMPTY = (AfterValidator(_some), Field(json_schema_extra={"minItems": 1}))
+"""On tuples, in the place of MinLen: pydantic holds that to the items that are right, and so tells of a
+single wrong one a second time, as of a tuple without any."""
 
 Number = Annotated[float, NUMBER]
 Positive = Annotated[float, Gt(0), NUMBER]

@@ -12,7 +12,7 @@ from dataclasses import InitVar, dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from annotated_types import Gt, Interval, Le, Len, Lt
+from annotated_types import Gt, Interval, Le, Len, Lt, MaxLen
 from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 
 from sanitizer import attack_options
@@ -29,9 +29,9 @@ from sanitizer.attack_options import (
     TextTriggerOptions,
     WaNetOptions,
 )
-from sanitizer.bounds import NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
+from sanitizer.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 
-__all__ = [  # what comes from elsewhere and is taken from here; all that is defined here as well
+__all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
     "NUMBER",
     "STRICT",
     "SUITES",
@@ -217,8 +217,8 @@ class AuditOptions:
 
     target: ShortText
     suite: InitVar[SuiteName | None] = None
-    attacks: Annotated[tuple[AttackOptions, ...], Len(1, 32)] = field(default_factory=tuple)
-    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], Len(1, 200)] | None = None
+    attacks: Annotated[tuple[AttackOptions, ...], MaxLen(32), *NOT_EMPTY] = field(default_factory=tuple)
+    templates: Annotated[tuple[Annotated[str, Len(1, 300)], ...], MaxLen(200), *NOT_EMPTY] | None = None
     gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
     batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256
     max_skipped_share: Share = 0.01

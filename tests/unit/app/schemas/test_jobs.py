@@ -118,6 +118,10 @@ def test_a_suite_and_a_list_contradict_each_other(suite: str) -> None:
     [
         ({"suite": "custom"}, ("suite",)),
         ({"attacks": []}, ("attacks",)),
+        ({"attacks": [{"attack": "sig"}] * 33}, ("attacks",)),
+        ({"attacks": [{"attack": "fog"}]}, ("attacks", 0)),
+        ({"templates": []}, ("templates",)),
+        ({"templates": [3]}, ("templates", 0)),
         ({"attacks": [{"attack": "custom_patch"}]}, ("attacks", 0, "custom_patch", "picture")),
         *(
             ({"attacks": [{"attack": kind, "picture": text}]}, ("attacks", 0, kind, "picture"))
@@ -128,15 +132,18 @@ def test_a_suite_and_a_list_contradict_each_other(suite: str) -> None:
             {"attacks": [{"attack": "text_trigger", "colour": "red"}]},
             ("attacks", 0, "text_trigger", "colour"),
         ),
-        ({"attacks": [{"attack": "text_trigger", "text": ""}]}, ("attacks", 0, "text_trigger", "text")),
+        *(
+            ({"attacks": [{"attack": "text_trigger", "text": text}]}, ("attacks", 0, "text_trigger", "text"))
+            for text in ("", "x" * 65, "漢字", "\u202eabc", "a\nb", 123)
+        ),
         ({"attacks": [{"attack": "text_trigger", "at": [0, 2]}]}, ("attacks", 0, "text_trigger", "at", 1)),
     ],
 )
-def test_what_is_no_trigger_is_refused_with_its_place(options: Any, where: tuple[Any, ...]) -> None:
+def test_what_is_no_trigger_is_refused_once_and_with_its_place(options: Any, where: tuple[Any, ...]) -> None:
     order = ORDER | {"audit": ORDER["audit"] | options}  # type: ignore[operator]
     with pytest.raises(ValidationError) as refused:
         JOB_IN.validate_python(order)
-    assert ("sanitize", "audit", *where) in [error["loc"] for error in refused.value.errors()]
+    assert [error["loc"] for error in refused.value.errors()] == [("sanitize", "audit", *where)]
 
 
 def test_a_jobs_pictures_have_a_limit_together() -> None:
@@ -152,3 +159,6 @@ def test_the_schema_of_an_audit_names_suites_and_bounds_of_pictures() -> None:
     picture_schema = schema["$defs"]["CustomPatchOptions"]["properties"]["picture"]
     assert picture_schema["maxLength"] == 87_384
     assert "pattern" in picture_schema
+    assert schema["$defs"]["TextTriggerOptions"]["properties"]["text"]["pattern"] == "^[ -~]+$"
+    attacks = schema["properties"]["attacks"]
+    assert (attacks["minItems"], attacks["maxItems"]) == (1, 32)
