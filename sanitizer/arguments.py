@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Recipe, parse, parse_recipe
 
 EPILOGUE = """\
@@ -21,8 +22,6 @@ exit codes:
   3   refused: the input or the options cannot be used, the reason is on stderr
   75  interrupted; the same command resumes
 """
-ATTACKS = ("badnet", "blended", "wanet", "sig", "label_consistent", "text_trigger")
-SUITES = ("paper", "structured")
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("method", str, "cleanclip, par or supervised"),
     ("lambda1", float, "weight of CLIP's own loss"),
@@ -126,15 +125,15 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--labelled", type=Path, required=True, help="labelled test images")
     command.add_argument("--target", help="class that the attacker wants")
     command.add_argument(
-        "--attack", action="append", choices=ATTACKS, help="may be repeated; default: the first four"
+        "--attack", action="append", choices=ATTACKS_BY_NAME, help="may be repeated; default: the first four"
     )
     command.add_argument(
         "--suite",
-        choices=SUITES,
+        choices=tuple(SUITES),
         help="the paper's four attacks and SIG, or PAR's structured triggers; your own picture: --audit",
     )
     command.add_argument(
-        "--audit", type=Path, dest="audit_file", help="audit options as JSON, instead of those"
+        "--audit", type=Path, dest="audit_file", help="audit options as JSON; the options above change them"
     )
     command.add_argument("--seed", type=_seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -154,16 +153,14 @@ def recipe_from(arguments: argparse.Namespace) -> Recipe:
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:
-    """The audit file's options, or those of --target with --attack or --suite. Raises UsageError."""
+    """The audit file's options, changed by --target and by --attack or --suite. Raises UsageError."""
     if arguments.attack and arguments.suite:
         raise UsageError("Give --attack or --suite, not both.")
-    if arguments.audit_file:
-        for option in ("attack", "suite"):
-            if getattr(arguments, option):
-                raise UsageError(f"Give --{option} or --audit, not both.")
-        values = _read_json(arguments.audit_file)
-    else:
-        values = {"attacks": [{"attack": name} for name in arguments.attack]} if arguments.attack else {}
+    values = _read_json(arguments.audit_file) if arguments.audit_file else {}
+    if arguments.attack or arguments.suite:
+        values = {name: value for name, value in values.items() if name not in ("attacks", "suite")}
+    if arguments.attack:
+        values["attacks"] = [{"attack": name} for name in arguments.attack]
     if arguments.suite:
         values["suite"] = arguments.suite
     if arguments.target:

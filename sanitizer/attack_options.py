@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Gt, Interval, Le
 from pydantic import Field, StringConstraints
@@ -193,6 +193,13 @@ AttackOptions = Annotated[
     | CustomPatternOptions,
     Field(discriminator="attack"),
 ]
+
+ATTACKS_BY_NAME: tuple[str, ...] = tuple(
+    kind.attack
+    for kind in get_args(get_args(AttackOptions)[0])
+    if all(option.default is not MISSING for option in fields(kind))
+)
+"""Those whose options all have defaults, so that a name says enough."""
 
 USUAL: tuple[AttackOptions, ...] = (BadNetOptions(), BlendedOptions(), WaNetOptions(), SIGOptions())
 """What an audit tries where it names nothing."""

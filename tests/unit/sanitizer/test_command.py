@@ -7,6 +7,9 @@ import json
 import pytest
 
 from sanitizer.__main__ import main
+from sanitizer.arguments import audit_from, parser
+from sanitizer.attack_options import SUITES
+from sanitizer.recipe import BadNetOptions, SIGOptions
 from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
@@ -114,8 +117,6 @@ def test_sanitize_takes_a_recipe_file_changed_by_options_and_an_uninspected_uplo
         (["--target", "dog", "--epochs", "0"], "epochs"),
         (["--target", "dog", "--lambda1", "0", "--lambda2", "0"], "nothing to train on"),
         (["--target", "dog", "--recipe", "/nowhere.json"], "cannot be read as JSON"),
-        (["--target", "dog", "--attack", "sig", "--audit", "audit.json"], "not both"),
-        (["--target", "dog", "--suite", "paper", "--audit", "audit.json"], "not both"),
         (["--target", "dog", "--suite", "paper", "--attack", "sig"], "not both"),
         ([], "--target"),
     ],
@@ -131,6 +132,30 @@ def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, cap
     assert code == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def options_of(*typed):
+    return audit_from(parser().parse_args(["audit", "x", "--labelled", "y", *typed]))
+
+
+def test_an_audit_file_is_changed_by_what_is_typed(tmp_path):
+    (tmp_path / "audit.json").write_text('{"target": "apple", "gate": 0.4, "attacks": [{"attack": "sig"}]}')
+    file = ("--audit", str(tmp_path / "audit.json"))
+    assert options_of(*file).attacks == (SIGOptions(),)
+    changed = options_of(*file, "--target", "dog", "--attack", "badnet")
+    assert (changed.target, changed.gate, changed.attacks) == ("dog", 0.4, (BadNetOptions(),))
+    assert options_of(*file, "--suite", "structured").attacks == SUITES["structured"]
+
+
+def test_every_suite_and_every_attack_but_those_with_a_picture_can_be_typed(capsys):
+    for suite, attacks in SUITES.items():
+        assert options_of("--target", "dog", "--suite", suite).attacks == attacks
+    names = ("badnet", "blended", "wanet", "sig", "label_consistent", "text_trigger")
+    typed = options_of("--target", "dog", *(part for name in names for part in ("--attack", name)))
+    assert tuple(attack.attack for attack in typed.attacks) == names
+    with pytest.raises(SystemExit):
+        options_of("--target", "dog", "--attack", "custom_patch")
+    assert "text_trigger" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", str(2**31)])
