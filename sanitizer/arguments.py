@@ -30,8 +30,10 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("epochs", int, "passes over the pairs"),
     ("batch_size", int, "pairs of one update"),
     ("chunk_size", int, "pairs in memory at once, where a batch does not fit; the result stays the same"),
-    ("learning_rate", float, "highest learning rate"),
-    ("warmup_steps", int, "updates until it is reached"),
+    ("learning_rate", float, "learning rate before its cosine to zero"),
+    ("initial_learning_rate", float, "par: the first rate, which comes down to that"),
+    ("push_share", float, "par: over so much of the run, 0 to 1"),
+    ("warmup_steps", int, "updates until it is reached; par has none"),
     ("weight_decay", float, "of matrices and kernels"),
     ("precision", str, "auto, fp32 or bf16"),
 )

@@ -172,7 +172,7 @@ def sanitize(
         after=after,
         finetuned=finetuned,
         device=torch_device,
-        warnings=(*warnings, *findings),
+        warnings=(*warnings, *reporting.training_warnings(recipe, finetuned.training), *findings),
     )
     (out_dir / CURVE_NAME).write_text(_curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))

@@ -98,7 +98,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningOptions:
-    """What every method's fine-tuning can be told: AdamW, linear warm-up, cosine to zero."""
+    """What every method's fine-tuning can be told: AdamW; the learning rate ends by a cosine to zero."""
 
     training_data: ClassVar[Literal["pairs", "labelled"]] = "pairs"
 
@@ -107,7 +107,6 @@ class FinetuningOptions:
     chunk_size: Annotated[int, Interval(ge=1, le=32768), NUMBER] | None = None
     """Pairs that pass through the towers at once; smaller than batch_size: gradients by cached embeddings."""
     learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1e-5
-    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 50
     weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.1
     beta1: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.9
     beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.999
@@ -132,11 +131,16 @@ class CleanCLIPRecipe(FinetuningOptions):
     version: Literal[1] = 1
     lambda1: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
     lambda2: Annotated[float, Interval(ge=0, le=100), NUMBER] = 1.0
+    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 50
     eda_alpha: Share = 0.1
 
     def __post_init__(self) -> None:
         if self.lambda1 == 0 and self.lambda2 == 0:
             raise ValueError("lambda1 and lambda2 are both 0, which leaves nothing to train on")
+
+
+NAMED: dict[str, Any] = {"json_schema_extra": {"required": ["method"]}}
+"""Of every method but CleanCLIP, which is meant where a recipe names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,17 +149,20 @@ class PARRecipe(FinetuningOptions):
 
     L = L_CLIP - (S_I [S_I <= threshold] + S_T [S_T <= threshold]) / 2, S the batch's mean squared distance of
     unit embeddings to those of the input model. Published against structured triggers that CleanCLIP leaves.
-    Needs the same clean pairs. Defaults are the published ones, whose batch is 256 on each of four GPUs.
+    Needs the same clean pairs. The rate comes down from initial_learning_rate to learning_rate, then goes by
+    a cosine to zero. Defaults are those of the published code, but for its batch of 256 on each of four GPUs.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
 
     method: Literal["par"] = "par"
     version: Literal[1] = 1
     threshold: Annotated[float, Interval(ge=0, le=4), NUMBER] = 2.15
     """2: the distance of two unrelated directions; 4: of opposite ones. 0 is fine-tuning by CLIP alone."""
     initial_learning_rate: Annotated[float, Interval(ge=0, le=1), NUMBER] = 3e-5
-    """Where the warm-up starts; over learning_rate: large steps first, to move away from the input model."""
+    """The first rate; over learning_rate: large steps first, to move away from the input model."""
+    push_share: Share = 0.5
+    """The share of the updates over which the rate comes down to learning_rate."""
     noise_std: Annotated[float, Interval(ge=0, le=1), NUMBER] = 0.2
     """Gaussian noise on pixels in [0, 1], on the images that noise_probability draws."""
     noise_probability: Share = 0.5
@@ -163,9 +170,9 @@ class PARRecipe(FinetuningOptions):
     """Of a square of 0.5 to 1 % of the image's area, set to the model's mean colour."""
     batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 256
     learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 3e-6
-    warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 122
     weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 1e-4
     beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.98
+    max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +184,7 @@ class SupervisedRecipe(FinetuningOptions):
     warm-up and decay are the published ones, for 50,000 images of ImageNet.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
     training_data: ClassVar[Literal["pairs", "labelled"]] = "labelled"
 
     method: Literal["supervised"] = "supervised"

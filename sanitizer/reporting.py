@@ -14,7 +14,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.recipe import CleanCLIPRecipe, DeclaredOptions, PARRecipe, Recipe, parse
-from sanitizer.report import CheckpointInput, DataInput, Environment, ScannerEvidence
+from sanitizer.report import CheckpointInput, DataInput, Environment, ScannerEvidence, Training
 
 MIN_PAIRS_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -108,7 +108,7 @@ def recipe_warnings(recipe: Recipe, *, num_pairs: int, num_classes: int) -> list
             f"The recipe makes {num_steps} updates, fewer than {MIN_STEPS}: too few for a low learning rate "
             f"to act. Give more {what} or more epochs."
         )
-    if recipe.warmup_steps >= num_steps:
+    if not isinstance(recipe, PARRecipe) and recipe.warmup_steps >= num_steps:
         warnings.append(
             f"The warm-up of {recipe.warmup_steps} steps does not end within the {num_steps} of the run, "
             "so the learning rate never reaches its full value."
@@ -135,12 +135,33 @@ def _cleanclip_warnings(recipe: CleanCLIPRecipe) -> list[str]:
 
 
 def _par_warnings(recipe: PARRecipe) -> list[str]:
-    if recipe.threshold > 0:
+    if recipe.threshold == 0:
+        return [
+            "threshold is 0: nothing pushes the model away from what came in, so this is fine-tuning by "
+            "CLIP's own loss, which often leaves the backdoor in place."
+        ]
+    if recipe.push_share == 0 or recipe.initial_learning_rate <= recipe.learning_rate:
+        return [
+            "The learning rate does not come down to learning_rate from a higher one: PAR moves away from "
+            "the model that came in by large steps first. Raise initial_learning_rate, or push_share from 0."
+        ]
+    return []
+
+
+def training_warnings(recipe: Recipe, training: Training) -> list[str]:
+    """Sentences on how the training went."""
+    if not isinstance(recipe, PARRecipe):
         return []
-    return [
-        "threshold is 0: nothing pushes the model away from what came in, so this is fine-tuning by CLIP's "
-        "own loss, which often leaves the backdoor in place."
-    ]
+    warnings = []
+    for side, name in (("image", "distance_image"), ("caption", "distance_text")):
+        farthest = max((getattr(point, name) or 0.0 for point in training.curve), default=0.0)
+        if farthest <= recipe.threshold:
+            warnings.append(
+                f"The {side} embeddings moved to a distance of {farthest:.2f} from the model that came in, "
+                f"and never over the threshold of {recipe.threshold:g}: they were pushed to the last update. "
+                "Raise initial_learning_rate or push_share, or lower the threshold."
+            )
+    return warnings
 
 
 def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:

@@ -19,7 +19,7 @@ from app.api.error_codes import ERROR_CODES, STATUS_OF
 from app.domain.errors import DomainError, QuotaExceeded, Unavailable
 from app.logs import get_logger
 from app.schemas.common import ErrorItem, Problem, QuotaOut
-from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS
+from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS, TAG_LEFT_OUT
 from app.storage.errors import StorageError
 
 MEDIA_TYPE = "application/problem+json"
@@ -210,7 +210,7 @@ def pointer_of(path: Sequence[int | str], body: Any) -> str:
     pointer = ""
     may_be_tag = True
     for step in path:
-        if step == "[key]" or (may_be_tag and _is_tag(step, body)):
+        if step == "[key]" or (may_be_tag and _is_tag(step, body, pointer)):
             may_be_tag = False
             continue
         text = str(step).encode("utf-8", "backslashreplace").decode()
@@ -220,10 +220,13 @@ def pointer_of(path: Sequence[int | str], body: Any) -> str:
     return pointer
 
 
-def _is_tag(step: int | str, body: Any) -> bool:
+def _is_tag(step: int | str, body: Any, pointer: str) -> bool:
     if step not in KNOWN_TAGS or not isinstance(body, dict):
         return False
-    return any(body.get(name, default) == step for name, default in TAG_FIELDS.items())
+    name_left_out, meant = TAG_LEFT_OUT.get(pointer, (None, None))
+    if name_left_out not in body and step == meant:
+        return True
+    return any(body.get(name) == step for name in TAG_FIELDS)
 
 
 def _child(body: Any, step: int | str) -> Any:

@@ -22,8 +22,10 @@ from sanitizer.recipe import (
 _METHODS = get_args(get_args(Recipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])
 
-TAG_FIELDS = {"kind": None, "attack": None, "method": CleanCLIPRecipe.method}
-"""The fields that tell the members of a union apart on the wire, and what is meant where one is left out."""
+TAG_FIELDS = ("kind", "attack", "method")
+"""The fields by which the members of a union are told apart on the wire."""
+TAG_LEFT_OUT = {"/recipe": ("method", CleanCLIPRecipe.method)}
+"""Where such a field may be left out, and what is meant then."""
 KNOWN_TAGS = frozenset(
     {"sanitize", "audit"} | {kind.method for kind in _METHODS} | {kind.attack for kind in _ATTACKS}
 )

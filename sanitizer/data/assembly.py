@@ -36,9 +36,9 @@ class BuiltViews:
     """Images uint8 [N, C, H, W], tokens int64 [N, L]."""
 
     image: Tensor
-    image_view: Tensor
     tokens: Tensor
-    tokens_view: Tensor
+    image_view: Tensor | None = None
+    tokens_view: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class PairAssembler:
         image = _stack([self._perturbed(pixels, epoch, index) for index, pixels, _ in chosen])
         tokens = self._tokens.of(indices, captions)
         if self._eda_alpha is None:
-            return BuiltViews(image=image, image_view=image, tokens=tokens, tokens_view=tokens)
+            return BuiltViews(image=image, tokens=tokens)
         image_view = _stack(
             [
                 np.asarray(

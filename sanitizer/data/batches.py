@@ -34,15 +34,15 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch:
-    """N pairs, and their augmented views; without views these are the pairs again."""
+    """N pairs, and their augmented views where there are any."""
 
     image_NCHW: Tensor
     """uint8"""
-    image_view_NCHW: Tensor
-    """uint8"""
     tokens_NL: Tensor
     """int64; of labelled images the labels, [N, 1]"""
-    tokens_view_NL: Tensor
+    image_view_NCHW: Tensor | None = None
+    """uint8"""
+    tokens_view_NL: Tensor | None = None
     """int64"""
 
 

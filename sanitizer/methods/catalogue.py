@@ -17,5 +17,5 @@ def build_method(recipe: Recipe) -> Method:
         case PARRecipe():
             return par.method(recipe)
         case SupervisedRecipe():
-            return supervised.method()
+            return supervised.method(recipe)
     assert_never(recipe)

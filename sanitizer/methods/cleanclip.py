@@ -42,6 +42,7 @@ def method(recipe: CleanCLIPRecipe) -> Method:
         parts=("loss_clip", "loss_self_supervised"),
         chance_loss=lambda batch_size: (recipe.lambda1 + recipe.lambda2) * math.log(batch_size),
         has_views=recipe.lambda2 > 0,
+        warmup_steps=lambda _: recipe.warmup_steps,
     )
 
 

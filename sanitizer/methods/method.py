@@ -44,5 +44,7 @@ class Method:
     """The data are labelled images; no caption is embedded and only the image tower is trained."""
     has_input_model: bool = False
     """A frozen copy of the model that came in embeds the same batch, without gradient."""
+    warmup_steps: Callable[[int], int]
+    """Number of the run's updates → those of its warm-up."""
     initial_rate: float = 0.0
-    """Where the warm-up starts, as a multiple of the learning rate that it ends at."""
+    """The learning rate at which the warm-up starts."""

@@ -46,7 +46,8 @@ def method(recipe: PARRecipe) -> Method:
         parts=("loss_clip", "loss_push", "distance_image", "distance_text"),
         chance_loss=math.log,
         has_input_model=True,
-        initial_rate=recipe.initial_learning_rate / recipe.learning_rate,
+        warmup_steps=lambda num_steps: round(recipe.push_share * num_steps),
+        initial_rate=recipe.initial_learning_rate,
     )
 
 

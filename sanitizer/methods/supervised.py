@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sanitizer.methods.losses import classification
 from sanitizer.methods.method import Losses, Method
+from sanitizer.recipe import SupervisedRecipe
 
 
 class Embeddings(NamedTuple):
@@ -28,13 +29,19 @@ class Embeddings(NamedTuple):
     class_CD: Tensor
 
 
-def method() -> Method:
+def method(recipe: SupervisedRecipe) -> Method:
     """The method; its recipe has no weights."""
 
     def of_batch(embeddings: Sequence[Tensor], logit_scale: Tensor) -> Losses:
         return objective(Embeddings(*embeddings), logit_scale)
 
-    return Method(objective=of_batch, parts=(), chance_loss=math.log, has_labels=True)
+    return Method(
+        objective=of_batch,
+        parts=(),
+        chance_loss=math.log,
+        has_labels=True,
+        warmup_steps=lambda _: recipe.warmup_steps,
+    )
 
 
 def objective(embeddings: Embeddings, logit_scale: Tensor) -> Losses:

@@ -94,7 +94,9 @@ _PARTS_OF_LOSS = (
     ("loss", "whole", _INK, "-"),
     ("loss_clip", "CLIP", _AFTER, "--"),
     ("loss_self_supervised", "self-supervised", _BEFORE, ":"),
-    ("loss_push", "push away from the input model", _BEFORE, ":"),
+    ("loss_push", "push", _BEFORE, ":"),
+    ("distance_image", "image distance", _AFTER, "-."),
+    ("distance_text", "caption distance", _BEFORE, "-."),
 )
 
 

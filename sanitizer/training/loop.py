@@ -33,7 +33,7 @@ from sanitizer.training.distributed import World
 from sanitizer.training.fits import check_fits
 from sanitizer.training.pace import Pace
 from sanitizer.training.record import Record
-from sanitizer.training.schedule import rate_factor
+from sanitizer.training.schedule import rate
 from sanitizer.training.state import Position
 from sanitizer.training.step import StepOptions, StepResult, clamp_logit_scale, take_step
 
@@ -192,13 +192,13 @@ class _Run:
     def _step(self, batch: PairBatch) -> StepResult:
         """One update, taken down in the record and the position."""
         step = self._position.step
-        factor = rate_factor(
+        learning_rate = rate(
             step,
-            warmup_steps=self._recipe.warmup_steps,
-            total_steps=self._total_steps,
+            self._recipe.learning_rate,
             initial=self._method.initial_rate,
+            warmup_steps=self._method.warmup_steps(self._total_steps),
+            total_steps=self._total_steps,
         )
-        learning_rate = self._recipe.learning_rate * factor
         optimizer.set_rate(self._optimizer, learning_rate)
         try:
             result = take_step(self._model, self._optimizer, batch, self._options, self._world)

@@ -19,7 +19,7 @@ WATCH_STEPS = 50
 WATCH_DECAY = 0.98
 WATCH_BOUND = 2.0
 
-_REMEDY = "Try a lower learning rate or more warm-up steps, and look at the data for broken captions."
+_REMEDY = "Try a lower learning rate, and look at the data for broken captions."
 
 
 class Record:

@@ -9,16 +9,22 @@ from __future__ import annotations
 import math
 
 
-def rate_factor(step: int, *, warmup_steps: int, total_steps: int, initial: float = 0.0) -> float:
+def rate_factor(step: int, *, warmup_steps: int, total_steps: int) -> float:
     """Share of the base rate for update number `step` (0 ≤ step < total_steps).
 
-    From `initial` to 1 in equal steps while step < warmup_steps, the first of them taken already, so that no
-    update is wasted at rate 0 (PAR starts over 1 and comes down, arXiv 2412.00727); then
+    (step + 1) / warmup_steps while step < warmup_steps, so that no update is wasted at rate 0; then
     (1 + cos(pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2. Both pieces are 1 where
     they meet. With warmup_steps >= total_steps the run ends inside its warm-up.
     """
     if not 0 <= step < total_steps:
         raise ValueError(f"step {step} is outside a run of {total_steps} steps")
     if step < warmup_steps:
-        return initial + (1 - initial) * (step + 1) / warmup_steps
+        return (step + 1) / warmup_steps
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
+
+
+def rate(step: int, base: float, *, initial: float, warmup_steps: int, total_steps: int) -> float:
+    """The learning rate of update number `step`: `base` times `rate_factor`, but that the warm-up goes in
+    equal parts from `initial` to `base` (PAR comes down from a higher one, arXiv 2412.00727)."""
+    factor = rate_factor(step, warmup_steps=warmup_steps, total_steps=total_steps)
+    return initial + (base - initial) * factor if step < warmup_steps else base * factor

@@ -127,6 +127,8 @@ def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> 
         with autocast(device, options.towers_dtype):
             return [_unit(encode_image(model, pixels))]
     if options.method.has_views:
+        assert batch.image_view_NCHW is not None
+        assert batch.tokens_view_NL is not None
         images.append(batch.image_view_NCHW[rows])
         texts.append(batch.tokens_view_NL[rows])
     pixels = options.to_input(torch.cat(images).to(device, non_blocking=True))

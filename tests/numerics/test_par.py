@@ -16,7 +16,7 @@ from sanitizer.recipe import PARRecipe
 from sanitizer.seeding import generator
 from sanitizer.training import optimizer, towers
 from sanitizer.training.distributed import World
-from sanitizer.training.schedule import rate_factor
+from sanitizer.training.schedule import rate
 from sanitizer.training.step import StepOptions, accumulate_gradients, take_step
 from tests.fixtures.tiny_clips import tiny_batch, tiny_clip
 from tests.numerics import reference_training as reference
@@ -158,15 +158,22 @@ def test_an_update_changes_neither_the_input_model_nor_the_logit_scale():
 
 
 def test_the_rate_comes_down_from_the_initial_one_before_it_follows_the_cosine():
-    recipe = PARRecipe(learning_rate=2e-6, initial_learning_rate=3e-5, warmup_steps=5)
+    recipe = PARRecipe(learning_rate=2e-6, initial_learning_rate=3e-5, push_share=0.25)
+    method = build_method(recipe)
     expected = reference.learning_rates(2e-6, 5, 20, initial=3e-5)
-    initial = build_method(recipe).initial_rate
     ours = [
-        recipe.learning_rate * rate_factor(step, warmup_steps=5, total_steps=20, initial=initial)
+        rate(
+            step,
+            recipe.learning_rate,
+            initial=method.initial_rate,
+            warmup_steps=method.warmup_steps(20),
+            total_steps=20,
+        )
         for step in range(20)
     ]
     assert ours == pytest.approx(expected, rel=1e-12)
     assert ours[0] > ours[3] > ours[4] == pytest.approx(2e-6)
+    assert build_method(PARRecipe()).warmup_steps(2450) == 1225, "half of the run, as published"
 
 
 def test_a_perturbation_equals_the_loops():

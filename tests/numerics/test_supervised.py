@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sanitizer.data.batches import PairBatch
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.supervised import Embeddings, objective
 from sanitizer.recipe import SupervisedRecipe
@@ -25,13 +26,7 @@ def to_input(image: torch.Tensor) -> torch.Tensor:
 def labelled_batch(num_images: int):
     """The tiny batch with labels where captions were."""
     batch = tiny_batch(num_images)
-    labels = torch.tensor([LABELS[:num_images]]).T
-    return type(batch)(
-        image_NCHW=batch.image_NCHW,
-        image_view_NCHW=batch.image_view_NCHW,
-        tokens_NL=labels,
-        tokens_view_NL=labels,
-    )
+    return PairBatch(image_NCHW=batch.image_NCHW, tokens_NL=torch.tensor([LABELS[:num_images]]).T)
 
 
 def options(class_CD: torch.Tensor, **changes) -> StepOptions:

@@ -193,6 +193,15 @@ def test_both_lambdas_zero_leave_nothing_to_train_on(service: Service, api: http
     assert api.post("/v1/jobs", json=order).status_code == 202
 
 
+@pytest.mark.parametrize("field", ["policy", "metadata", "audit"])
+def test_a_field_that_is_called_like_a_method_keeps_its_pointer(
+    service: Service, api: httpx.Client, field: str
+) -> None:
+    order = service.sanitize_order()
+    order[field] = {**order.get(field, {}), "cleanclip": {}}
+    refused(api.post("/v1/jobs", json=order), 422, "invalid_request", f"/{field}/cleanclip")
+
+
 def test_another_method_is_ordered_by_its_name_and_takes_its_own_options_only(
     service: Service, api: httpx.Client
 ) -> None:

@@ -273,6 +273,11 @@ def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -
     assert [one["name"] for one in (method, *others)] == ["cleanclip", "par", "supervised"]
     assert {"threshold", "noise_std"} <= set(others[0]["options"]["properties"])
     assert others[1]["defaults"]["warmup_steps"] == 500
+    assert ["method" in one["options"].get("required", []) for one in (method, *others)] == [
+        False,
+        True,
+        True,
+    ]
     assert method["options"]["properties"]["epochs"]["maximum"] == 100
     assert method["defaults"]["learning_rate"] == 1e-5
     assert [attack["name"] for attack in known["attacks"]] == [

@@ -34,6 +34,7 @@ from sanitizer.recipe import (
     SupervisedRecipe,
 )
 from sanitizer.report import load_json
+from sanitizer.reporting import recipe_warnings
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.fixtures.triggers import picture
@@ -126,7 +127,7 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
     "recipe",
     [
         RECIPE,
-        PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, warmup_steps=2),
+        PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, push_share=0.5),
         SupervisedRecipe(epochs=2, batch_size=8, learning_rate=1e-3, warmup_steps=2),
     ],
     ids=lambda recipe: recipe.method,
@@ -146,6 +147,24 @@ def test_what_a_report_tells_of_its_training_fits_the_recipe(inputs, tmp_path, r
     # Without parts there is nothing that a loss could be held against.
     loss = [] if isinstance(recipe, SupervisedRecipe) else ["training.curve[0]"]
     assert found == [*loss, "training.curve[1].learning_rate"]
+
+
+def test_a_push_that_did_not_reach_its_threshold_is_told_in_the_report(inputs, tmp_path):
+    recipe = PARRecipe(epochs=1, batch_size=8, learning_rate=1e-5, initial_learning_rate=2e-5)
+    report = sanitize(inputs, tmp_path, recipe=recipe)
+    told = [warning for warning in report.warnings if "never over the threshold of 2.15" in warning]
+    assert [warning.split()[1] for warning in told] == ["image", "caption"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"push_share": 0.0}, {"learning_rate": 1e-4}, {"threshold": 0.0}],
+    ids=lambda one: next(iter(one)),
+)
+def test_a_recipe_of_par_that_pushes_nowhere_is_warned_of(changes):
+    found = recipe_warnings(PARRecipe(batch_size=8, **changes), num_pairs=8000, num_classes=3)
+    assert len(found) == 1
+    assert recipe_warnings(PARRecipe(batch_size=8), num_pairs=8000, num_classes=3) == []
 
 
 def test_a_model_is_not_trained_on_the_images_that_it_is_measured_on(inputs, tmp_path):

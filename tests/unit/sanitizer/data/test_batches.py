@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment
+from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data import assembly
 from sanitizer.data.batches import LabelledBatches, PairBatch, PairBatches
 from sanitizer.data.labelled import open_labelled
@@ -147,10 +148,28 @@ def test_the_views_of_a_pair_do_not_depend_on_batch_size_or_rank(pairs_folder: P
     assert part == {pair: whole[pair] for pair in part}
 
 
-def test_without_augmentation_both_views_are_the_original(pairs_folder: Path) -> None:
-    for batch in batches(pairs_folder, eda_alpha=None).epoch(0):
-        assert torch.equal(batch.image_NCHW, batch.image_view_NCHW)
-        assert torch.equal(batch.tokens_NL, batch.tokens_view_NL)
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_without_augmentation_no_views_are_made_or_sent(pairs_folder: Path, num_workers: int) -> None:
+    for batch in batches(pairs_folder, eda_alpha=None, num_workers=num_workers).epoch(0):
+        assert batch.image_view_NCHW is None
+        assert batch.tokens_view_NL is None
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_perturbation_changes_the_images_by_seed_epoch_and_pair_and_nothing_else(
+    pairs_folder: Path, num_workers: int
+) -> None:
+    perturbation = Perturbation(noise_std=0.2, noise_probability=1.0, erase_probability=1.0, fill=(1, 2, 3))
+    plain = batches(pairs_folder, eda_alpha=None)
+    feed = batches(pairs_folder, eda_alpha=None, perturbation=perturbation, num_workers=num_workers)
+    for epoch in (0, 3):
+        order = generator(5, "pair_order", epoch).permutation(NUM_PAIRS).tolist()
+        for step, (batch, clean) in enumerate(zip(feed.epoch(epoch), plain.epoch(epoch), strict=True)):
+            assert torch.equal(batch.tokens_NL, clean.tokens_NL)
+            for place, index in enumerate(order[8 * step : 8 * step + 8]):
+                pixels = clean.image_NCHW[place].permute(1, 2, 0).numpy()
+                expected = perturbation.apply(pixels, generator(5, "perturbation", epoch, index))
+                assert np.array_equal(batch.image_NCHW[place].permute(1, 2, 0).numpy(), expected)
 
 
 def test_both_views_come_from_one_decode_and_small_data_are_decoded_once(pairs_folder: Path) -> None:

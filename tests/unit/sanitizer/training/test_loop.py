@@ -82,7 +82,7 @@ def test_a_run_cut_by_a_stop_and_resumed_ends_with_the_same_weights(pairs, uncut
 
 def test_a_run_of_par_that_is_cut_still_knows_the_model_that_came_in(pairs, tmp_path):
     """The distance is to the input model, and not to what a state had made of it when the run was resumed."""
-    recipe = PARRecipe(epochs=3, batch_size=4, learning_rate=1e-3, initial_learning_rate=3e-3, warmup_steps=2)
+    recipe = PARRecipe(epochs=3, batch_size=4, learning_rate=1e-3, initial_learning_rate=3e-3, push_share=0.2)
     uncut = run(pairs, recipe=recipe)
     with pytest.raises(Interrupted):
         run(pairs, recipe=recipe, folder=tmp_path, **stop_at(7))
