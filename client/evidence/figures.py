@@ -2,9 +2,9 @@
 
 One figure changed by hand does not fit the rest, and is named, even where nothing is signed and every sum was
 made anew: here, or by what else is checked (verdicts, training, scanners, and the statement, which has copies
-of what stands alone in a report: inputs, order, trigger digests, scanners, warnings). Who changes all that
-hangs together, copies in the statement included, passes: only a signature tells that. Held against nothing:
-`created_at`, `skipped_examples` and `vouched_for`, which are no figures.
+of what stands alone in a report: inputs, order, trigger digests, scanners, names of classes, warnings). Who
+changes all that hangs together, copies in the statement included, passes: only a signature tells that. Held
+against nothing: `created_at`, `skipped_examples` and `vouched_for`, which are no figures.
 """
 
 from __future__ import annotations
@@ -13,10 +13,20 @@ import math
 from collections.abc import Iterator
 
 from client.evidence.findings import Finding, misfit
-from client.evidence.report import AttackFigures, AuditFigures, Difference, Estimate, Report, TopK
+from client.evidence.report import (
+    AttackFigures,
+    AuditFigures,
+    DataInput,
+    Difference,
+    Estimate,
+    Report,
+    TopK,
+)
 from client.evidence.shares import newcombe, wilson
 
 _TOLERANCE = 1e-9
+MOST_CLASSES_TOLD = 10
+"""Of those that lost accuracy the worst are told. Fewer: these are all that lost any."""
 
 
 def check(report: Report) -> Iterator[Finding]:
@@ -33,7 +43,9 @@ def check(report: Report) -> Iterator[Finding]:
         yield misfit("ca_lost", "belongs to an audit after cleaning")
     elif report.after is not None and report.ca_lost is not None:
         yield from _difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
-        yield from _classes_lost(report, report.ca_lost)
+        yield from _classes_lost(report, report.before.ca, report.after.ca, report.ca_lost)
+    if report.after is None and report.classes_lost:
+        yield misfit("classes_lost", "belongs to an audit after cleaning")
 
 
 def close(one: float, other: float) -> bool:
@@ -51,16 +63,18 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     yield from _top_k(f"{where}.untriggered_target_top_k", figures.untriggered_target_top_k, floor)
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
-    for data in report.data:
-        if data.kind == "labelled":
-            yield from _same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
+    ks = [one.k for one in figures.untriggered_target_top_k]
+    for data in _labelled(report):
+        yield from _same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
+        if data.num_classes is not None and ks and max(ks) >= data.num_classes:
+            told = f"goes up to {max(ks)}, of {data.num_classes} classes"
+            yield misfit(f"{where}.untriggered_target_top_k", told)
     options = [attack.options for attack in figures.attacks]
     yield from _same(f"{where}.attacks", options, report.audit.attacks)
     for index, attack in enumerate(figures.attacks):
         where_attack = f"{where}.attacks[{index}]"
         yield from _attack(where_attack, attack, num_images=num_images, num_others=floor.n)
-        ks = [one.k for one in attack.asr_top_k]
-        yield from _same(f"{where_attack}.asr_top_k", ks, [one.k for one in figures.untriggered_target_top_k])
+        yield from _same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
 
 
 def _skipped(report: Report) -> Iterator[Finding]:
@@ -125,19 +139,46 @@ def _recomputed(
         yield misfit(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
 
 
-def _classes_lost(report: Report, ca_lost: Difference) -> Iterator[Finding]:
-    """Each class by itself, worst first, and together no more than all images."""
+def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Difference) -> Iterator[Finding]:
+    """Each class by itself, worst first, and all together with what is left for the classes not told."""
     changes = report.classes_lost
+    if "classes_lost" not in report.model_fields_set:
+        # A report from before classes were told has no k either.
+        if "untriggered_target_top_k" in report.before.model_fields_set:
+            yield misfit("classes_lost", "is missing, though what came with it is there")
+        return
     for index, change in enumerate(changes):
         where = f"classes_lost[{index}]"
         yield from _estimate(f"{where}.before", change.before, change.lost.n)
         yield from _estimate(f"{where}.after", change.after, change.lost.n)
         yield from _difference(f"{where}.lost", change.lost, change.before, change.after)
+        if change.lost.lost <= change.lost.gained:
+            yield misfit(f"{where}.lost", "is no loss")
         if index and change.lost.value > changes[index - 1].lost.value:
             yield misfit(f"{where}.lost", "is more than what the class before it lost")
-    for name in ("n", "lost", "gained"):
-        if sum(getattr(change.lost, name) for change in changes) > getattr(ca_lost, name):
-            yield misfit("classes_lost", f"makes a larger {name} than ca_lost has")
+    if len(changes) > MOST_CLASSES_TOLD:
+        yield misfit("classes_lost", f"are {len(changes)}, more than {MOST_CLASSES_TOLD}")
+    if any(data.num_classes is not None and len(changes) > data.num_classes for data in _labelled(report)):
+        yield misfit("classes_lost", "are more than there are classes")
+    left = {
+        "n": ca_lost.n - sum(change.lost.n for change in changes),
+        "lost": ca_lost.lost - sum(change.lost.lost for change in changes),
+        "gained": ca_lost.gained - sum(change.lost.gained for change in changes),
+        "before.successes": was.successes - sum(change.before.successes for change in changes),
+        "after.successes": now.successes - sum(change.after.successes for change in changes),
+    }
+    for name, rest in left.items():
+        if rest < 0:
+            yield misfit("classes_lost", f"makes a larger {name} than all images have")
+        elif rest > left["n"] >= 0:
+            yield misfit("classes_lost", f"leaves a larger {name} to the other classes than they have images")
+    # A class that is not told lost at most as much as the last that is; nothing, where all losers are told.
+    net = left["lost"] - left["gained"]
+    if len(changes) < MOST_CLASSES_TOLD:
+        if net > 0:
+            yield misfit("classes_lost", f"leaves out classes: {net} more images were lost than it tells of")
+    elif net * changes[-1].lost.n > left["n"] * (changes[-1].lost.lost - changes[-1].lost.gained):
+        yield misfit("classes_lost", "leaves out classes that lost more than the last that is told")
 
 
 def _difference(where: str, lost: Difference, before: Estimate, after: Estimate) -> Iterator[Finding]:
@@ -161,8 +202,15 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
     yield from _same(
         "after.untriggered_target_rate.n", after.untriggered_target_rate.n, before.untriggered_target_rate.n
     )
+    ks = [[one.k for one in audit.untriggered_target_top_k] for audit in (after, before)]
+    yield from _same("after.untriggered_target_top_k", *ks)
     triggers = [(one.name, one.trigger_sha256) for one in after.attacks]
     yield from _same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
+
+
+def _labelled(report: Report) -> list[DataInput]:
+    """The images that were measured on: one set, if the report is whole."""
+    return [data for data in report.data if data.kind == "labelled"]
 
 
 def _same(where: str, told: object, expected: object) -> Iterator[Finding]:

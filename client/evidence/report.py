@@ -104,6 +104,7 @@ class DataInput(_Part):
     sha256: str
     num_samples: Count
     num_skipped: Count
+    num_classes: Annotated[int, Field(ge=1, le=2**53)] | None = None
 
 
 class Audit(_Part):
@@ -119,7 +120,8 @@ class Recipe(_Part):
     epochs: Annotated[int, Field(ge=1, le=2**53)]
     batch_size: Annotated[int, Field(ge=1, le=2**53)]
     learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Count
+    warmup_steps: Count = 0
+    push_share: float = 0.0
 
 
 class Policy(_Part):
@@ -134,6 +136,8 @@ class CurvePoint(_Part):
     loss_clip: float | None = None
     loss_self_supervised: float | None = None
     loss_push: float | None = None
+    distance_image: float | None = None
+    distance_text: float | None = None
     learning_rate: float
     logit_scale: float
 

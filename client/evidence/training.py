@@ -10,6 +10,9 @@ from client.evidence.figures import close
 from client.evidence.findings import CURVE_NAME, Finding, misfit
 from client.evidence.report import CurvePoint, Recipe, Report, Training
 
+_SINGLE = 1e-4
+"""Losses and distances are summed in single precision, step by step."""
+
 
 def check(report: Report) -> Iterator[Finding]:
     """Counts by the recipe, rates by counts and times, losses by their parts."""
@@ -51,9 +54,9 @@ def _point(
     if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
         yield misfit(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
     loss = point.loss if recipe.method == "supervised" else _loss_of_parts(point, recipe)
-    # The sum was taken in single precision, step by step.
-    if abs(loss - point.loss) > 1e-4 * max(1.0, abs(loss)):
+    if abs(loss - point.loss) > _SINGLE * max(1.0, abs(loss)):
         yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
+    yield from _distances(where, point, recipe)
     rate = _rate(point.step - 1, recipe, num_steps)
     if not close(point.learning_rate / recipe.learning_rate, rate / recipe.learning_rate):
         yield misfit(
@@ -61,6 +64,22 @@ def _point(
         )
     if not 1 - 1e-6 <= point.logit_scale <= 100 + 1e-3:
         yield misfit(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
+
+
+def _distances(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Finding]:
+    """Of unit embeddings to those of the model that came in; PAR's push is their mean as far as it is on."""
+    told = {name: getattr(point, name) for name in ("loss_push", "distance_image", "distance_text")}
+    for name, value in told.items():
+        if (value is None) == (recipe.method == "par"):
+            yield misfit(f"{where}.{name}", "belongs to each point of PAR's curve, and to no other")
+    if any(value is None for value in told.values()):
+        return
+    for name in ("distance_image", "distance_text"):
+        if not 0 <= told[name] <= 4 + _SINGLE:
+            yield misfit(f"{where}.{name}", f"is {told[name]:.6g}, out of 0 to 4")
+    mean = (told["distance_image"] + told["distance_text"]) / 2
+    if not 0 <= told["loss_push"] <= mean + _SINGLE:
+        yield misfit(f"{where}.loss_push", f"is {told['loss_push']:.6g}, out of 0 to {mean:.6g}")
 
 
 def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
@@ -71,11 +90,12 @@ def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
 
 
 def _rate(step: int, recipe: Recipe, num_steps: int) -> float:
-    """Linear warm-up (for PAR from its own rate), then half a cosine to zero; `step` from 0."""
-    base, warmup_steps = recipe.learning_rate, recipe.warmup_steps
+    """Linear warm-up (for PAR down from its first rate), then half a cosine to zero; `step` from 0."""
+    base, initial, warmup_steps = recipe.learning_rate, 0.0, recipe.warmup_steps
+    if recipe.method == "par":
+        initial, warmup_steps = recipe.initial_learning_rate, round(recipe.push_share * num_steps)
     if step < warmup_steps:
-        start = recipe.initial_learning_rate if recipe.method == "par" else 0.0
-        return start + (base - start) * (step + 1) / warmup_steps
+        return initial + (base - initial) * (step + 1) / warmup_steps
     return base * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, num_steps - warmup_steps)))
 
 

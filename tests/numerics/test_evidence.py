@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from dataclasses import asdict
 from typing import Any
 
 import pytest
+import torch
 
+from client.evidence import figures as checks
 from client.evidence import report as checked
-from client.evidence import shares, verdicts
-from sanitizer.audits.statistics import newcombe, wilson
+from client.evidence import shares, training, verdicts
+from client.evidence.reading import Malformed
+from sanitizer.audits.accuracy import MOST_CLASSES_TOLD, classes_lost
+from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.recipe import Policy, parse
 from sanitizer.report import AuditFigures, Verdict
+from tests.fixtures.kept_reports import NAMES
+from tests.fixtures.kept_reports import document as kept
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 100, 50_000])
@@ -106,3 +113,106 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
         told["verdict"]["outcome"] = random_.choice(sorted(others))
         assert [one.where for one in verdicts.check(checked.parse(told))] == ["verdict.outcome"]
     assert outcomes == {"pass", "fail", "undecided", "not_implanted"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_no_report_that_was_kept_is_anything_found(name: str) -> None:
+    told = checked.parse(kept(name))
+    assert [str(one) for check in (checks, training) for one in check.check(told)] == []
+
+
+def of_classes(named: list[str]) -> list[str]:
+    return [one for one in named if one.startswith("classes_lost")]
+
+
+def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out() -> None:
+    assert checks.MOST_CLASSES_TOLD == MOST_CLASSES_TOLD
+    generator, lengths = torch.Generator().manual_seed(3), set()
+    for num_classes in (1, 2, 5, 9, 10, 11, 30, 60):
+        for share_after in (0.3, 0.6, 0.7, 0.8):
+            label_N = torch.randint(num_classes, (400,), generator=generator)
+            before_N = torch.rand(400, generator=generator) < 0.7
+            after_N = torch.rand(400, generator=generator) < share_after
+            names = [f"class {number // 2}" for number in range(num_classes)]  # as a data set may have them
+            told = kept("par")
+            for side, correct_N in (("before", before_N), ("after", after_N)):
+                told[side]["ca"] = asdict(wilson(int(correct_N.sum()), 400))
+            told["data"][-1]["num_classes"] = num_classes
+            told["ca_lost"] = asdict(paired_difference(before_N.tolist(), after_N.tolist()))
+            changes = [asdict(one) for one in classes_lost(before_N, after_N, label_N, names)]
+            assert named_of(told | {"classes_lost": changes}) == []
+            lengths.add(len(changes))
+            net = told["ca_lost"]["lost"] - told["ca_lost"]["gained"]
+            sum_of_nets = sum(one["lost"]["lost"] - one["lost"]["gained"] for one in changes)
+            for index, one in enumerate(changes):
+                without = changes[:index] + changes[index + 1 :]
+                rest = sum_of_nets - one["lost"]["lost"] + one["lost"]["gained"]
+                assert bool(named_of(told | {"classes_lost": without})) == (rest < net)
+    assert {0, MOST_CLASSES_TOLD} < lengths
+
+
+def named_of(told: dict[str, Any]) -> list[str]:
+    return of_classes([str(one.where) for one in checks.check(checked.parse(told))])
+
+
+@pytest.mark.parametrize(
+    "left_out", [[0], [9], range(1, 10), range(10)], ids=["worst", "last", "nine", "all"]
+)
+def test_of_a_real_reports_ten_classes_none_can_be_left_out(left_out: list[int]) -> None:
+    told = kept("par")
+    assert len(told["classes_lost"]) == MOST_CLASSES_TOLD
+    told["classes_lost"] = [one for index, one in enumerate(told["classes_lost"]) if index not in left_out]
+    assert named_of(told) == ["classes_lost"]
+
+
+def test_ten_classes_that_lost_little_do_not_hide_what_the_others_lost() -> None:
+    told = kept("par")
+    least = {
+        "class_name": "white six",
+        "before": asdict(wilson(100, 100)),
+        "after": asdict(wilson(99, 100)),
+        "lost": asdict(newcombe(both=99, lost=1, gained=0, neither=0)),
+    }
+    told["classes_lost"] = [copy.deepcopy(least) for _ in range(MOST_CLASSES_TOLD)]
+    assert named_of(told) == ["classes_lost"]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"distance_image": 77.0}, "distance_image"),
+        ({"distance_text": 4.01}, "distance_text"),
+        ({"distance_text": -0.01, "loss_push": 0.0}, "distance_text"),
+        ({"distance_image": None}, "distance_image"),
+        ({"loss_push": None}, "loss_push"),
+        ({"loss_push": -5.0, "loss_clip": -5.0}, "loss_push"),
+        ({"loss_push": 5.0, "loss_clip": 5.0}, "loss_push"),
+    ],
+)
+def test_a_distance_or_a_push_that_cannot_be_is_named(values: dict[str, float | None], name: str) -> None:
+    told = kept("par")
+    point = told["training"]["curve"][1]
+    point |= values
+    point["loss"] = point["loss_clip"] - (point["loss_push"] or 0)
+    named = [one.where for one in training.check(checked.parse(told))]
+    assert named == [f"training.curve[1].{name}"]
+
+
+def test_what_is_no_number_is_no_distance() -> None:
+    for odd in ("far", True, [2.0], float("nan"), float("inf")):
+        told = kept("par")
+        told["training"]["curve"][1]["distance_image"] = odd
+        with pytest.raises(Malformed):
+            checked.parse(told)
+
+
+@pytest.mark.parametrize("name", ["loss_push", "distance_image", "distance_text"])
+def test_only_par_pushes(name: str) -> None:
+    told = kept("cleaned")
+    told["training"]["curve"][3][name] = 0.0
+    assert [one.where for one in training.check(checked.parse(told))] == [f"training.curve[3].{name}"]
+    supervised = kept("not_cleaned")
+    supervised["recipe"]["method"] = "supervised"
+    for point in supervised["training"]["curve"]:
+        point |= {"loss_clip": None, "loss_self_supervised": None}
+    assert list(training.check(checked.parse(supervised))) == []

@@ -1,0 +1,149 @@
+"""What a report tells beside its shares, the classes that lost and the places of the target, is held too."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.evidence.verification import Verification, verify
+from tests.fixtures.evidence import edit_json, packed, sum_again
+
+Change = Callable[[Any], None]
+
+
+def forged(folder: Path, change: Change) -> Verification:
+    edit_json(folder / "report.json", change)
+    sum_again(folder)
+    return verify(folder)
+
+
+def places(report: Any) -> list[Any]:
+    """Every list of the target's places: before and after, without a trigger and with each."""
+    audits = [report["before"], *([report["after"]] if report["after"] else [])]
+    floors = [audit["untriggered_target_top_k"] for audit in audits]
+    return floors + [attack["asr_top_k"] for audit in audits for attack in audit["attacks"]]
+
+
+def dropped(index: int) -> Change:
+    return lambda report: report["classes_lost"].pop(index)
+
+
+def renamed(report: Any) -> None:
+    report["classes_lost"][0]["class_name"] = "banana"
+
+
+def names_swapped(report: Any) -> None:
+    one, other = report["classes_lost"]
+    one["class_name"], other["class_name"] = other["class_name"], one["class_name"]
+
+
+def told_twice(report: Any) -> None:
+    report["classes_lost"].insert(0, copy.deepcopy(report["classes_lost"][0]))
+
+
+def none_told(report: Any) -> None:
+    report["classes_lost"] = []
+
+
+def not_told_of(report: Any) -> None:
+    del report["classes_lost"]
+
+
+def one_that_gained(report: Any) -> None:
+    gainer = copy.deepcopy(report["classes_lost"][1])
+    gainer["class_name"] = "fig"
+    gainer["lost"] |= {"lost": 0, "gained": 0, "value": 0.0}
+    report["classes_lost"].append(gainer)
+
+
+def too_many(report: Any) -> None:
+    report["classes_lost"] += [report["classes_lost"][1]] * 9
+
+
+def last_place_dropped_after(report: Any) -> None:
+    for told in (report["after"]["untriggered_target_top_k"], report["after"]["attacks"][0]["asr_top_k"]):
+        told.pop()
+
+
+def last_place_dropped_of_one_trigger(report: Any) -> None:
+    report["before"]["attacks"][0]["asr_top_k"].pop()
+
+
+def last_place_dropped_everywhere(report: Any) -> None:
+    for told in places(report):
+        told.pop()
+
+
+def places_emptied_everywhere(report: Any) -> None:
+    for told in places(report):
+        told.clear()
+
+
+def last_place_raised_to(k: int) -> Change:
+    def change(report: Any) -> None:
+        for told in places(report):
+            told[-1]["k"] = k
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        (dropped(0), "classes_lost", "leaves out classes: 1 more"),
+        (dropped(1), "classes_lost", "leaves out classes: 1 more"),
+        (dropped(0), "classes_lost", "is not what statement.json says"),
+        (renamed, "classes_lost", "is not what statement.json says"),
+        (names_swapped, "classes_lost", "is not what statement.json says"),
+        (told_twice, "classes_lost", "is not what statement.json says"),
+        (none_told, "classes_lost", "leaves out classes: 2 more"),
+        (not_told_of, "classes_lost", "is missing"),
+        (one_that_gained, "classes_lost[2].lost", "is no loss"),
+        (too_many, "classes_lost", "are 11, more than 10"),
+        (too_many, "classes_lost", "are more than there are classes"),
+        (too_many, "classes_lost", "makes a larger n than all"),
+        (last_place_dropped_after, "after.untriggered_target_top_k", "not that of the rest"),
+        (last_place_dropped_of_one_trigger, "before.attacks[0].asr_top_k", "not that of the rest"),
+        (last_place_dropped_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
+        (places_emptied_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
+        (last_place_raised_to(6), "before.untriggered_target_top_k", "goes up to 6, of 6 classes"),
+        (last_place_raised_to(2000), "after.untriggered_target_top_k", "goes up to 2000, of 6 classes"),
+    ],
+)
+def test_what_was_left_out_renamed_or_added_is_named(
+    unsigned: Path, change: Change, where: str, words: str
+) -> None:
+    found = forged(unsigned, change).findings
+    assert any(one.where == where and words in one.message for one in found), [str(one) for one in found]
+
+
+def test_an_audit_tells_of_no_class_that_lost(unsigned: Path, tmp_path: Path) -> None:
+    told = json.loads((unsigned / "report.json").read_bytes())["classes_lost"]
+    audit = packed(tmp_path / "audit", kind="audit")
+    assert verify(audit).holds
+    found = forged(audit, lambda report: report.update(classes_lost=told)).findings
+    assert "report.json: classes_lost belongs to an audit after cleaning" in [str(one) for one in found]
+
+
+def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
+    def as_it_was(report: Any) -> None:
+        del report["classes_lost"]
+        for audit in (report["before"], report["after"]):
+            del audit["untriggered_target_top_k"]
+            for attack in audit["attacks"]:
+                del attack["asr_top_k"]
+
+    def unstated(statement: Any) -> None:
+        told = statement["predicate"]["told_by_the_process"]
+        assert told.pop("classes_lost") == ["apple", "cherry"]
+        assert told.pop("target_top_k") == [2, 3, 5]
+
+    assert not forged(unsigned, as_it_was).holds, "a statement that tells of them holds them"
+    edit_json(unsigned / "statement.json", unstated)
+    sum_again(unsigned)
+    assert [str(one) for one in verify(unsigned).findings] == []
