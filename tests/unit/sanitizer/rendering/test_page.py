@@ -249,6 +249,10 @@ def test_the_markdown_holds_verdict_figures_digests_and_what_was_not_tested() ->
     written = document("cleaned")
     for digest in (written["checkpoint"]["upload_sha256"], written["after"]["weights_sha256"]):
         assert f"`{digest}`" in markdown
+    assert "The class that lost" not in markdown
+    worst = document("par")["classes_lost"][0]
+    told = f"`{worst['class_name']}`, {100 * worst['lost']['value']:.2f} points (95 % interval"
+    assert f"The class that lost the most: {told}" in drawn("par")[1]
 
 
 def test_another_process_draws_the_same_bytes_without_torch_whatever_its_matplotlibrc_says(
@@ -276,7 +280,7 @@ def test_another_process_draws_the_same_bytes_without_torch_whatever_its_matplot
 def test_the_example_in_the_documentation_is_what_the_command_draws() -> None:
     """Not the plots: another version of matplotlib may draw other lines."""
     kept = Page((ROOT / "docs/example-report.html").read_text())
-    now = Page(drawn("cleaned")[0])
+    now = Page(drawn("par")[0])
     for tag in ("section", "title", "style"):
         assert [one.text for one in kept.all(tag) if not one.all("svg")] == [
             one.text for one in now.all(tag) if not one.all("svg")
