@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from open_clip.model import CLIP
@@ -154,9 +154,8 @@ def _embed_before(
     input_model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions
 ) -> list[Tensor]:
     """What the model that came in makes of the same images and captions: two, without gradient."""
-    originals = replace(options, method=replace(options.method, has_views=False))
     with torch.no_grad():
-        parts = [_embed(input_model, batch, rows, originals) for rows in chunks]
+        parts = [_embed(input_model, batch, rows, options) for rows in chunks]
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 
