@@ -89,6 +89,10 @@ class AuditFigures:
     attacks: tuple[AttackFigures, ...]
 
 
+MOST_CLASSES_TOLD = 10
+"""Of the classes that lost accuracy a report tells the worst. Fewer: these are all that lost any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassChange:
     """What one class lost, on the same images before and after."""
@@ -226,8 +230,8 @@ class Report:
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     classes_lost: tuple[ClassChange, ...] = ()
-    """The ten classes that lost the most, worst first, of those that lost anything. Each interval stands by
-    itself: the worst of many classes looks bad by chance too."""
+    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval stands by itself:
+    the worst of many classes looks bad by chance too."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sanitizer.audits.statistics import paired_difference, wilson
-from sanitizer.report import ClassChange, Estimate
-
-MOST_CLASSES_TOLD = 10
+from sanitizer.report import MOST_CLASSES_TOLD, ClassChange, Estimate
 
 
 def top_k(label_rank_N: Tensor, k: int) -> Estimate:

@@ -111,19 +111,16 @@ def without_trigger(report: Report) -> list[Row]:
 
 
 def _top_k_rows(title: str, meaning: str, sides: list[tuple[str, tuple[TopK, ...]]]) -> list[Row]:
-    """A row for every k that was measured on all sides."""
-    ks = [one.k for one in sides[0][1]]
-    if any([one.k for one in top_k] != ks for _, top_k in sides):
-        return []
+    """A row for every k, which are the same on all sides (`reading.check`)."""
     return [
         Row(
-            title=f"{title}, top {k}",
-            meaning=f"{meaning} among the first {k}",
+            title=f"{title}, top {one.k}",
+            meaning=f"{meaning} among the first {one.k}",
             shares=tuple(
                 Share(path=f"{path}.{index}.share", estimate=top_k[index].share) for path, top_k in sides
             ),
         )
-        for index, k in enumerate(ks)
+        for index, one in enumerate(sides[0][1])
     ]
 
 

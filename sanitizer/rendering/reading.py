@@ -20,6 +20,7 @@ from sanitizer.audits.statistics import wilson_bounds
 from sanitizer.audits.verdict import judge
 from sanitizer.errors import ReportRejected
 from sanitizer.report import (
+    MOST_CLASSES_TOLD,
     AuditFigures,
     CurvePoint,
     Difference,
@@ -38,7 +39,6 @@ _MAX_MEASURE = 1e100
 _TOLERANCE = 1e-9
 _FARTHEST = 4 + 1e-4
 """Between unit rows, summed in single precision."""
-_MOST_CLASSES_TOLD = 10
 
 
 def read_report(path: Path) -> Report:
@@ -116,8 +116,8 @@ def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
     changes = report.classes_lost
     if changes and report.ca_lost is None:
         yield "classes_lost", "belongs to a cleaning"
-    if len(changes) > _MOST_CLASSES_TOLD:
-        yield "classes_lost", f"holds more than {_MOST_CLASSES_TOLD} classes"
+    if len(changes) > MOST_CLASSES_TOLD:
+        yield "classes_lost", f"holds more than {MOST_CLASSES_TOLD} classes"
     for index, change in enumerate(changes):
         yield from _difference(f"classes_lost[{index}].lost", change.lost)
         if not (_follows(change.before) and _follows(change.after)):
@@ -129,7 +129,7 @@ def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
         if sum(change.lost.n for change in changes) > lost.n:
             yield "classes_lost", "counts more pictures than were measured"
         net = sum(change.lost.lost - change.lost.gained for change in changes)
-        if len(changes) < _MOST_CLASSES_TOLD and net < lost.lost - lost.gained:
+        if len(changes) < MOST_CLASSES_TOLD and net < lost.lost - lost.gained:
             yield "classes_lost", "leaves out classes that lost"
 
 

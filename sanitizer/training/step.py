@@ -95,8 +95,7 @@ def accumulate_gradients(model: CLIP, batch: PairBatch, options: StepOptions, wo
     chunks = list(_chunks(len(batch.image_NCHW), options.chunk_size))
     is_cached = len(chunks) > 1
     with torch.no_grad() if is_cached else nullcontext():
-        parts = [_embed(model, batch, rows, options) for rows in chunks]
-    local = [torch.cat(column) for column in zip(*parts, strict=True)] if is_cached else parts[0]
+        local = _embed_all(model, batch, chunks, options)
     fixed = _fixed(batch, chunks, options, world)
     losses, gradients, scale_gradient = _loss_at_embeddings(model, local, fixed, options, world)
     own = [world.own(gradient) for gradient in gradients]
@@ -115,6 +114,12 @@ def _chunks(num_rows: int, chunk_size: int | None) -> Iterator[slice]:
     size = min(chunk_size or num_rows, num_rows)
     for start in range(0, num_rows, size):
         yield slice(start, start + size)
+
+
+def _embed_all(model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions) -> list[Tensor]:
+    """`_embed` of the whole batch, chunk by chunk."""
+    parts = [_embed(model, batch, rows, options) for rows in chunks]
+    return [torch.cat(column) for column in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
 
 
 def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> list[Tensor]:
@@ -146,17 +151,10 @@ def _fixed(batch: PairBatch, chunks: list[slice], options: StepOptions, world: W
         label_N = batch.tokens_NL[:, 0].to(options.class_CD.device)
         return [world.gather(label_N), options.class_CD]
     if options.input_model is not None:
-        return [world.gather(part) for part in _embed_before(options.input_model, batch, chunks, options)]
+        with torch.no_grad():
+            before = _embed_all(options.input_model, batch, chunks, options)
+        return [world.gather(part) for part in before]
     return []
-
-
-def _embed_before(
-    input_model: CLIP, batch: PairBatch, chunks: list[slice], options: StepOptions
-) -> list[Tensor]:
-    """What the model that came in makes of the same images and captions: two, without gradient."""
-    with torch.no_grad():
-        parts = [_embed(input_model, batch, rows, options) for rows in chunks]
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 
 def _unit(features_ND: Tensor) -> Tensor:

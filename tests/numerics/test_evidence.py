@@ -15,11 +15,11 @@ from client.evidence import figures as checks
 from client.evidence import report as checked
 from client.evidence import shares, training, verdicts
 from client.evidence.reading import Malformed
-from sanitizer.audits.accuracy import MOST_CLASSES_TOLD, classes_lost
+from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.recipe import Policy, parse
-from sanitizer.report import AuditFigures, Verdict
+from sanitizer.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
 
