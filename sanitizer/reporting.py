@@ -114,7 +114,7 @@ def recipe_warnings(recipe: Recipe, *, num_pairs: int, num_classes: int) -> list
             "so the learning rate never reaches its full value."
         )
     if not recipe.freeze_batch_norm_statistics:
-        warnings.append("BatchNorm statistics follow the augmented images, which can cost clean accuracy.")
+        warnings.append("BatchNorm statistics follow the images trained on, which can cost clean accuracy.")
     match recipe:
         case CleanCLIPRecipe():
             warnings += _cleanclip_warnings(recipe)

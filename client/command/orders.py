@@ -137,7 +137,7 @@ def sanitize(
     ] = None,
     method: Annotated[str | None, typer.Option(help="cleanclip, par or supervised.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate before its cosine to zero.")] = None,
     lambda1: Annotated[float | None, typer.Option(min=0, help="Weight of the image-caption loss.")] = None,
     lambda2: Annotated[float | None, typer.Option(min=0, help="Weight of the self-supervised loss.")] = None,
     threshold: Annotated[

@@ -53,7 +53,7 @@ def _point(
 ) -> Iterator[Finding]:
     if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
         yield misfit(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
-    loss = point.loss if recipe.method == "supervised" else _loss_of_parts(point, recipe)
+    loss = _loss_of_parts(point, recipe)
     if abs(loss - point.loss) > _SINGLE * max(1.0, abs(loss)):
         yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
     yield from _distances(where, point, recipe)
@@ -83,6 +83,8 @@ def _distances(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Findin
 
 
 def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
+    if recipe.method == "supervised":
+        return point.loss  # it has no parts
     clip = point.loss_clip or 0.0
     if recipe.method == "par":
         return clip - (point.loss_push or 0.0)
