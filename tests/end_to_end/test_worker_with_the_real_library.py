@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,13 @@ from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = pytest.mark.slow
 RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
+PAR = {
+    "method": "par",
+    "epochs": 12,
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "initial_learning_rate": 3e-3,
+}
 SUPERVISED = {"method": "supervised", "epochs": 2, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
 AUDIT = {
     "target": "dog",
@@ -87,37 +95,42 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         assert unit.datasets.get(world.project_id, pairs.id).state is DatasetState.READY
         assert unit.datasets.get(world.project_id, labelled.id).state is DatasetState.READY
 
-    def sanitize() -> Job:
+    def sanitize(recipe: dict[str, Any]) -> Job:
         return world.sanitize_job(
             checkpoint_id=checkpoint.id,
             dataset_id=pairs.id,
             labelled_dataset_id=labelled.id,
-            spec={"version": 1, "recipe": RECIPE, "audit": AUDIT},
+            spec={"version": 1, "recipe": recipe, "audit": AUDIT},
         )
 
-    undisturbed = sanitize()
-    publisher.job_ready(undisturbed.id, undisturbed.kind)
-    end_of(world, undisturbed)
-    killed = sanitize()
-    publisher.job_ready(killed.id, killed.kind)
-    wait_until(lambda: world.job(killed.id).resume_state is not None, 120)
-    signal_all(processes_in(tmp_path / "worker-work"), signal.SIGKILL)
-    end_of(world, killed)
+    for recipe in (RECIPE, PAR):
+        undisturbed = sanitize(recipe)
+        publisher.job_ready(undisturbed.id, undisturbed.kind)
+        end_of(world, undisturbed)
+        killed = sanitize(recipe)
+        publisher.job_ready(killed.id, killed.kind)
+        wait_until(lambda job_id=killed.id: world.job(job_id).resume_state is not None, 120)
+        signal_all(processes_in(tmp_path / "worker-work"), signal.SIGKILL)
+        end_of(world, killed)
 
-    first, second = world.artifacts(undisturbed.id), world.artifacts(killed.id)
-    assert {"model.safetensors", "config.json", "report.json", "training_curve.json", "SHA256SUMS"} <= set(
-        first
-    )
-    assert first["model.safetensors"] == second["model.safetensors"]
-    resumed = load_json(second["report.json"])
-    assert resumed.training is not None
-    assert resumed.training.resumed_from_steps, "the second attempt went on from a saved state"
-    assert resumed.before == load_json(first["report.json"]).before
-    assert resumed.after == load_json(first["report.json"]).after
-    assert world.job(killed.id).attempts_used == 2
-    result = world.job(killed.id).result
-    assert result is not None
-    assert result["after"]["ca"]["n"] == 24
+        first, second = world.artifacts(undisturbed.id), world.artifacts(killed.id)
+        assert {
+            "model.safetensors",
+            "config.json",
+            "report.json",
+            "training_curve.json",
+            "SHA256SUMS",
+        } <= set(first)
+        assert first["model.safetensors"] == second["model.safetensors"]
+        resumed = load_json(second["report.json"])
+        assert resumed.training is not None
+        assert resumed.training.resumed_from_steps, "the second attempt went on from a saved state"
+        assert resumed.before == load_json(first["report.json"]).before
+        assert resumed.after == load_json(first["report.json"]).after
+        assert world.job(killed.id).attempts_used == 2
+        result = world.job(killed.id).result
+        assert result is not None
+        assert result["after"]["ca"]["n"] == 24
 
     supervised = world.sanitize_job(
         checkpoint_id=checkpoint.id,

@@ -1,0 +1,39 @@
+"""A trigger's hostile picture in the real child, as a worker starts it: refused before it measures."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from sanitizer.jobspec import CHECKPOINT_PATH, EXIT_REFUSED, LABELLED_PATH, AuditSpec
+from sanitizer.progress import PhaseStarted
+from sanitizer.recipe import AuditOptions, BadNetOptions, CustomPatchOptions
+from tests.fixtures.audited import write_model
+from tests.fixtures.hostile_images import IMAGES
+from tests.fixtures.real_child import run_child
+from tests.fixtures.shards import make_labelled
+
+MAX_WALL_S = 20.0
+MAX_PEAK_BYTES = 10**9
+CASES = {
+    "jpeg_that_claims_to_be_enormous": "picture_too_large",
+    "webp_that_claims_to_be_enormous": "picture_unreadable",
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_job_with_a_hostile_picture_ends_with_its_reason_and_its_place(name: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "job" / CHECKPOINT_PATH)
+    make_labelled(tmp_path / "job" / LABELLED_PATH, 6)
+    attacks = (BadNetOptions(), CustomPatchOptions(picture=b64encode(IMAGES[name].make()).decode()))
+    ran = run_child(tmp_path, AuditSpec(audit=AuditOptions(target="dog", attacks=attacks)))
+    assert ran.status == EXIT_REFUSED, ran.log
+    assert ran.outcome is not None
+    assert ran.outcome.failure is not None
+    assert ran.outcome.failure.code == CASES[name]
+    assert ran.outcome.failure.where == "audit.attacks.1"
+    assert not any(isinstance(event, PhaseStarted) for event in ran.events)
+    assert ran.wall_s < MAX_WALL_S
+    assert ran.peak_bytes < MAX_PEAK_BYTES
