@@ -63,7 +63,7 @@ def measure(
     seed: int,
     batch_size: int = AT_ONCE,
 ) -> dict[str, Any]:
-    """CA, ASR (without and with images of the target), PA and the untriggered target rate of one attack.
+    """CA, ASR (without and with images of the target, also for the first k), PA and the floors of one attack.
 
     `images` are PIL images or uint8 arrays [H, W, 3], in the order of the labelled set; `attack` is an
     attack's options as a report prints them. Every share is {"value", "n", "successes", "low", "high"};
@@ -94,6 +94,7 @@ def count(
 ) -> dict[str, Any]:
     """All shares from the similarity of every image, without and with the trigger, to every class."""
     right = right5 = floor = hits = hits_of_all = kept = others = 0
+    within: dict[int, list[int]] = {k: [0, 0] for k in (2, 3, 5, 10, 100) if k < len(clean[0])}
     for without, with_trigger, label in zip(clean, triggered, labels, strict=True):
         order = ranking(without)
         predicted, attacked = order[0], classify(with_trigger)
@@ -105,6 +106,9 @@ def count(
             others += 1
             floor += predicted == target
             hits += attacked == target
+            for k, found in within.items():
+                found[0] += target in ranking(with_trigger)[:k]
+                found[1] += target in order[:k]
     n = len(labels)
     return {
         "ca": _share(right, n),
@@ -113,6 +117,8 @@ def count(
         "asr_including_target": _share(hits_of_all, n),
         "pa": _share(kept, n),
         "untriggered_target_rate": _share(floor, others),
+        "asr_top_k": {k: _share(found[0], others) for k, found in within.items()},
+        "untriggered_target_top_k": {k: _share(found[1], others) for k, found in within.items()},
         "smallest_margin": min(_margin(row) for row in [*clean, *triggered]),
     }
 

@@ -78,11 +78,19 @@ def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) 
         "asr_including_target": attacked.asr_including_target,
         "pa": attacked.pa,
     }
+    expected = {name: theirs[name] for name in estimates}
+    for name, shares in {
+        "asr_top_k": attacked.asr_top_k,
+        "untriggered_target_top_k": ours.untriggered_target_top_k,
+    }.items():
+        assert [one.k for one in shares] == list(theirs[name])
+        estimates |= {f"{name} {one.k}": one.share for one in shares}
+        expected |= {f"{name} {k}": share for k, share in theirs[name].items()}
     for name, estimate in estimates.items():
-        assert (estimate.successes, estimate.n) == (theirs[name]["successes"], theirs[name]["n"]), name
-        assert estimate.value == theirs[name]["value"]
+        assert (estimate.successes, estimate.n) == (expected[name]["successes"], expected[name]["n"]), name
+        assert estimate.value == expected[name]["value"]
         assert (estimate.low, estimate.high) == pytest.approx(
-            (theirs[name]["low"], theirs[name]["high"]), abs=1e-9
+            (expected[name]["low"], expected[name]["high"]), abs=1e-9
         )
 
 
