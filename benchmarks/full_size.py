@@ -26,8 +26,11 @@ import psutil
 import torch
 
 from client.client import Client
-from demo import digits, shards
+from demo import shards
 from demo.serving import service
+from testbed.glyphs import digits
+from testbed.pictures import compose
+from testbed.shards import write_labelled, write_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "full-size"
@@ -155,8 +158,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=80)
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    shards.write_pairs(digits.compose("cleaning", options.pairs, seed=0), FOLDER / "pairs")
-    shards.write_labelled(digits.compose("test", options.images, seed=0), FOLDER / "labelled")
+    write_pairs(compose(digits(), "cleaning", options.pairs, seed=0), FOLDER / "pairs")
+    write_labelled(digits(), compose(digits(), "test", options.images, seed=0), FOLDER / "labelled")
     with service(ROOT, FOLDER / "serve") as running, Client(running.url, running.key) as client:
         ids = []
         for kind in ("pairs", "labelled"):

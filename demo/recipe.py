@@ -5,38 +5,15 @@ How these values were found, and on which pictures, is told in docs/demo.md. Fre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe
+from testbed.options import BADNET, SubjectOptions
 
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+ATTACK = BADNET
 
-TARGET = "yellow seven"
+POISONING = SubjectOptions()
+"""Digits, a small ModifiedResNet, a 5×5 patch on 3 % of 24,000 pairs."""
 
-ATTACK = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=7)
-"""A 5×5 patch on 32×32 pictures, the same pattern every time, at a place drawn for every picture."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoisoningOptions:
-    """How the test subject is trained; `poison_share` of the pairs carry trigger and target caption."""
-
-    num_pairs: int = 24_000
-    poison_share: float = 0.03
-    epochs: int = 13
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    text_rate: float = 0.3
-    """Learning rate of the text tower as a share of the image tower's."""
-    weight_decay: float = 0.1
-    warmup_steps: int = 100
-    vision_width: int = 16
-    vision_layers: tuple[int, int, int, int] = (1, 1, 1, 1)
-    embed_dim: int = 64
-    text_width: int = 64
-    text_layers: int = 2
-    context_length: int = 16
-
-
-POISONING = PoisoningOptions()
+TARGET = POISONING.target
 
 DECLARED = {"quick_gelu": False}
 """What the file's tensors cannot tell: files of this layout mostly hold OpenAI's QuickGELU, ours does not."""

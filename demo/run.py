@@ -20,12 +20,14 @@ from rich.console import Console
 from client.client import Client
 from client.models import Job
 from demo import independent, screen, shards
-from demo.digits import Pictures, compose
-from demo.recipe import AUDIT, CLEANING, DECLARED, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
+from demo.recipe import ATTACK, AUDIT, CLEANING, DECLARED, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
 from demo.serving import Service, service
-from demo.subject import Subject, find_or_train
 from demo.verdict import Figures, Outcome
 from sanitizer.recipe import to_json
+from testbed.glyphs import digits
+from testbed.pictures import Pictures, compose
+from testbed.shards import write_labelled, write_pairs
+from testbed.subject import Subject, find_or_train, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_THREADS = 1
@@ -90,7 +92,9 @@ def _poison(options: DemoOptions, console: Console) -> Subject:
     folder = options.folder / f"poisoned-seed{options.seed}"
     with screen.bars(console) as progress:
         bar = screen.PoisonBar(progress, POISONING.batch_size)
-        subject = find_or_train(folder, POISONING, seed=options.seed, on_step=bar.step, on_epoch=bar.epoch)
+        subject = find_or_train(
+            folder, POISONING, ATTACK, seed=options.seed, on_step=bar.step, on_epoch=bar.epoch
+        )
     last = subject.epochs[-1]
     how = "trained now" if subject.is_new else "kept from an earlier run"
     console.print(f"  {subject.path} ({how}): CA {last.ca:.1%}, ASR {last.asr:.1%}", highlight=False)
@@ -101,10 +105,10 @@ def _publish_data(
     options: DemoOptions, running: Service, console: Console
 ) -> tuple[Pictures, dict[str, str]]:
     """The test pictures, and the s3:// addresses of clean pairs and labelled test set."""
-    test = compose("test", NUM_TEST_IMAGES, seed=options.seed)
+    test = compose(digits(), "test", NUM_TEST_IMAGES, seed=options.seed)
     folder = options.folder / f"data-seed{options.seed}"
-    shards.write_pairs(compose("cleaning", NUM_CLEAN_PAIRS, seed=options.seed), folder / "pairs")
-    shards.write_labelled(test, folder / "labelled")
+    write_pairs(compose(digits(), "cleaning", NUM_CLEAN_PAIRS, seed=options.seed), folder / "pairs")
+    write_labelled(digits(), test, folder / "labelled")
     addresses = {
         kind: shards.put(folder / kind, running.storage, running.data_bucket, f"seed{options.seed}/{kind}")
         for kind in ("pairs", "labelled")
@@ -161,7 +165,7 @@ def _download(client: Client, job: Job, folder: Path, console: Console) -> Path:
 def _outcome(
     report: dict[str, Any], subject: Subject, cleaned: Path, test: Pictures, options: DemoOptions
 ) -> Outcome:
-    poisoned = independent.unpack(subject.path, POISONING, options.folder / "independent")
+    poisoned = unpack(subject.path, POISONING, options.folder / "independent")
     *_, last_but_one, last = subject.epochs
     return Outcome(
         before=_of_service(report["before"]),

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from client.models import Job, Phase
 from client.transfer import TransferProgress
-from demo.poison import EpochFigures
+from testbed.training import EpochFigures
 
 PHASES = {
     "stage": "data to the worker",

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from client.models import Job, Phase, Progress
 from demo import screen
-from demo.poison import EpochFigures
+from testbed.training import EpochFigures
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -1,9 +1,8 @@
-"""The demo's data as files: the service reads what was composed, the reference reads the subject."""
+"""Test subjects and their data as files: what was composed comes back, and so do the weights."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,19 @@ import open_clip
 import torch
 from safetensors.torch import load_file
 
-from demo import independent, shards
-from demo.digits import CLASS_NAMES, ZERO_SHOT_TEMPLATES, compose
-from demo.poison import Poisoned, build_model
-from demo.recipe import POISONING
-from demo.subject import save
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
+from testbed import shards
+from testbed.glyphs import digits
+from testbed.models import build_model
+from testbed.options import BADNET, SubjectOptions
+from testbed.pictures import class_names, compose
+from testbed.subject import save, unpack
+from testbed.training import Poisoned
 
 
 def test_pairs_come_back_pixel_for_pixel_with_their_captions(tmp_path: Path) -> None:
-    pictures = compose("cleaning", 12, seed=1)
+    pictures = compose(digits(), "cleaning", 12, seed=1)
     shards.write_pairs(pictures, tmp_path)
     dataset = open_pairs(tmp_path)
     assert len(dataset) == 12
@@ -32,21 +33,21 @@ def test_pairs_come_back_pixel_for_pixel_with_their_captions(tmp_path: Path) -> 
 
 
 def test_the_test_set_comes_back_with_labels_class_names_and_templates(tmp_path: Path) -> None:
-    pictures = compose("test", 12, seed=1)
-    shards.write_labelled(pictures, tmp_path)
+    pictures = compose(digits(), "test", 12, seed=1)
+    shards.write_labelled(digits(), pictures, tmp_path)
     dataset = open_labelled(tmp_path)
-    assert dataset.class_names == CLASS_NAMES
-    assert dataset.templates == ZERO_SHOT_TEMPLATES
+    assert dataset.class_names == class_names(digits())
+    assert dataset.templates == digits().zero_shot_templates
     assert [dataset.read(index).label for index in range(12)] == pictures.label_N.tolist()
 
 
 def test_the_unpacked_subject_is_the_trained_model(tmp_path: Path) -> None:
-    options = replace(POISONING, vision_width=8)
+    options = SubjectOptions(vision_width=8)
     model = build_model(options, 1)
     subject = save(
-        tmp_path, Poisoned(model=model, optimizer_state={"param_groups": []}, epochs=()), options, 1
+        tmp_path, Poisoned(model=model, optimizer_state={"param_groups": []}, epochs=()), options, BADNET, 1
     )
-    folder = independent.unpack(subject.path, options, tmp_path / "unpacked")
+    folder = unpack(subject.path, options, tmp_path / "unpacked")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     again = open_clip.CLIP(**config["model_cfg"])
     again.load_state_dict(load_file(folder / "model.safetensors"))

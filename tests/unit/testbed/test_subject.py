@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from demo import poison
-from demo.recipe import POISONING
-from demo.subject import MANIFEST_NAME, Subject, find_or_train
 from sanitizer import pipeline
 from sanitizer.recipe import DeclaredOptions
+from testbed import training
+from testbed.options import BADNET, SubjectOptions
+from testbed.subject import MANIFEST_NAME, Subject, find_or_train
 
-TINY = replace(POISONING, num_pairs=96, epochs=1, batch_size=32, vision_width=8, warmup_steps=2)
+TINY = SubjectOptions(num_pairs=96, epochs=1, batch_size=32, vision_width=8, warmup_steps=2)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Subject]:
     folder = tmp_path_factory.mktemp("subject")
-    return folder, find_or_train(folder, TINY, seed=1)
+    return folder, find_or_train(folder, TINY, BADNET, seed=1)
 
 
 def test_a_second_run_finds_the_subject_and_does_not_train(
@@ -32,9 +32,9 @@ def test_a_second_run_finds_the_subject_and_does_not_train(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("it trained again")
 
-    monkeypatch.setattr(poison, "train", refuse)
+    monkeypatch.setattr(training, "train", refuse)
     folder, subject = made
-    assert find_or_train(folder, TINY, seed=1) == replace(subject, is_new=False)
+    assert find_or_train(folder, TINY, BADNET, seed=1) == replace(subject, is_new=False)
 
 
 @pytest.mark.parametrize("change", ["seed", "options", "damaged file", "no manifest"])
@@ -49,7 +49,7 @@ def test_it_trains_again_when_anything_is_not_as_recorded(
         with (tmp_path / subject.path.name).open("r+b") as file:
             file.write(b"damaged")
     options = replace(TINY, learning_rate=2e-3) if change == "options" else TINY
-    assert find_or_train(tmp_path, options, seed=2 if change == "seed" else 1).is_new
+    assert find_or_train(tmp_path, options, BADNET, seed=2 if change == "seed" else 1).is_new
 
 
 def test_the_library_reads_the_file_that_safe_torch_load_refuses(
@@ -75,5 +75,5 @@ def test_the_manifest_says_how_the_subject_was_made(made: tuple[Path, Subject]) 
     assert manifest["sha256"] == subject.sha256
     assert manifest["seed"] == 1
     assert manifest["options"]["num_pairs"] == TINY.num_pairs
-    assert manifest["attack"]["pattern"] == "gaussian_fixed"
+    assert manifest["options"]["attack"]["pattern"] == "gaussian_fixed"
     assert len(manifest["epochs"]) == 1

@@ -1,4 +1,4 @@
-"""Keeps the demo's test subject on disk, so that it is trained once: a research checkpoint and its manifest.
+"""Keeps a test subject on disk, so that it is trained once: a research checkpoint and its manifest.
 
 The file has the layout that research code writes: `{"state_dict": {"module.…": …}, "epoch", "name",
 "optimizer"}`, learning rates as NumPy scalars included. Knows no service.
@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
-from demo import digits, poison, recipe
-from demo.poison import EpochFigures, Poisoned
-from demo.recipe import ATTACK, TARGET, PoisoningOptions
 from sanitizer.attacks.catalogue import trigger_sha256
-from sanitizer.recipe import to_json
+from sanitizer.recipe import AttackOptions
+from testbed import glyphs, models, pictures, poisoned_pairs, texts, training, views
+from testbed.models import model_config
+from testbed.options import PaperColour, SubjectOptions
+from testbed.training import EpochFigures, Poisoned
 
 WEIGHTS_NAME = "poisoned.pt"
 MANIFEST_NAME = "poisoned.json"
@@ -38,27 +40,37 @@ class Subject:
 
 def find_or_train(
     folder: Path,
-    options: PoisoningOptions,
+    options: SubjectOptions,
+    attack: AttackOptions | PaperColour | None,
     *,
     seed: int,
     on_step: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
 ) -> Subject:
-    """The subject in `folder`, if made with the same options, seed, attack and code; else a new one."""
-    identity = options_sha256(options, seed)
+    """The subject in `folder`, if made with the same options, seed, attack and code; else a new one.
+
+    `attack` is that of the options, an optimised patch by now a trigger. Raises GlyphsMissing.
+    """
+    identity = options_sha256(options, attack, seed)
     kept = _find(folder, identity)
     if kept is not None:
         return kept
-    poisoned = poison.train(options, seed=seed, on_step=on_step, on_epoch=on_epoch)
-    return save(folder, poisoned, options, seed)
+    poisoned = training.train(options, attack, seed=seed, on_step=on_step, on_epoch=on_epoch)
+    return save(folder, poisoned, options, attack, seed)
 
 
-def save(folder: Path, poisoned: Poisoned, options: PoisoningOptions, seed: int) -> Subject:
+def save(
+    folder: Path,
+    poisoned: Poisoned,
+    options: SubjectOptions,
+    attack: AttackOptions | PaperColour | None,
+    seed: int,
+) -> Subject:
     """Write the checkpoint, then the manifest that vouches for it, each by rename."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "epoch": len(poisoned.epochs),
-        "name": f"digits-badnet-seed{seed}",
+        "name": f"{options.glyphs}-{options.tower}-seed{seed}",
         "state_dict": {f"module.{name}": tensor for name, tensor in poisoned.model.state_dict().items()},
         "optimizer": _as_research_code_saves_it(poisoned.optimizer_state),
     }
@@ -68,12 +80,10 @@ def save(folder: Path, poisoned: Poisoned, options: PoisoningOptions, seed: int)
     half_written.replace(path)
     sha256 = _sha256(path)
     manifest = {
-        "options_sha256": options_sha256(options, seed),
+        "options_sha256": options_sha256(options, attack, seed),
         "sha256": sha256,
         "seed": seed,
         "options": asdict(options),
-        "attack": to_json(ATTACK),
-        "target": TARGET,
         "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
         "epochs": [asdict(figures) for figures in poisoned.epochs],
@@ -84,17 +94,30 @@ def save(folder: Path, poisoned: Poisoned, options: PoisoningOptions, seed: int)
     return Subject(path=path, sha256=sha256, epochs=poisoned.epochs, is_new=True)
 
 
-def options_sha256(options: PoisoningOptions, seed: int) -> str:
-    """Digest of all that decides the weights: options, seed, attack, target and the code that trains."""
-    code = [
-        hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in (digits, poison)
-    ]
+def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
+    """A research checkpoint as model.safetensors and config.json in `folder`; torch alone reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Our own file, just written by us: the one kind of pickle that may be loaded.
+    content = torch.load(path, weights_only=False)
+    tensors = {
+        name.removeprefix("module."): tensor.contiguous() for name, tensor in content["state_dict"].items()
+    }
+    save_file(tensors, folder / "model.safetensors")
+    config = {"model_cfg": model_config(options), "preprocess_cfg": {}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def options_sha256(options: SubjectOptions, attack: AttackOptions | PaperColour | None, seed: int) -> str:
+    """Of all that decides the weights: options, seed, trigger and the code that composes and trains."""
+    modules = (glyphs, models, pictures, poisoned_pairs, texts, training, views)
     identity = {
         "options": asdict(options),
         "seed": seed,
-        "trigger": trigger_sha256(ATTACK, seed),
-        "target": recipe.TARGET,
-        "code": code,
+        "trigger": None
+        if attack is None or isinstance(attack, PaperColour)
+        else trigger_sha256(attack, seed),
+        "code": [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in modules],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 

@@ -1,0 +1,104 @@
+"""What is measured: cells, their identity, and what each of them needs first. Free of torch; knows no grid.
+
+A cell is one run. Its name is a digest of everything that decides its figures but the machine: options, seeds
+and `RESULTS`. Poison, order of cleaning and test are seeded apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+
+from sanitizer.recipe import AttackOptions, CleanCLIPRecipe, Recipe
+from testbed.options import OptimisedPatch, PaperColour, SubjectOptions
+
+RESULTS = 1
+"""Raised whenever a change of code changes what a run gives: all cells are then run anew."""
+
+NUM_TEST, NUM_VALIDATION = 3_000, 2_000
+ORDER_SEED, TEST_SEED, VALIDATION_SEED = 1_000, 2_000, 3_000
+"""Added to the seed of the subject."""
+
+SURROGATE_CLEANING = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model trained from nothing, poisoned or not, and measured as it is."""
+
+    options: SubjectOptions
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaning:
+    """A subject fine-tuned by `recipe` on `num_samples` clean pairs or labelled images, and measured again.
+
+    `num_poisons` of the pairs, for an attacker who reaches the clean set too, carry his trigger and caption.
+    """
+
+    subject: Subject
+    recipe: Recipe
+    num_samples: int = 8_000
+    num_poisons: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A clean subject measured with the trigger of `attacked`, which it never saw in training."""
+
+    subject: Subject
+    attacked: SubjectOptions
+
+
+Cell = Subject | Cleaning | Control
+
+
+def subject_of(cell: Cell) -> Subject:
+    """The subject that a cell starts from, or is."""
+    return cell if isinstance(cell, Subject) else cell.subject
+
+
+def attack_of(cell: Cell) -> AttackOptions | PaperColour | OptimisedPatch | None:
+    """What the cell is measured with."""
+    options = cell.attacked if isinstance(cell, Control) else subject_of(cell).options
+    return options.attack
+
+
+def spec(cell: Cell) -> dict[str, object]:
+    """The cell as JSON, for its file and its name."""
+    return {"kind": type(cell).__name__.lower(), **asdict(cell)}
+
+
+def cell_id(cell: Cell) -> str:
+    """16 hexadecimal digits."""
+    identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": spec(cell)}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def surrogates(attack: OptimisedPatch, options: SubjectOptions) -> tuple[Subject, Cleaning]:
+    """The models that an adaptive attacker trains his patch on: a clean one, and the same after CleanCLIP."""
+    clean = Subject(options=replace(options, attack=None), seed=attack.surrogate_seed)
+    return clean, Cleaning(subject=clean, recipe=SURROGATE_CLEANING)
+
+
+def needs(cell: Cell) -> tuple[Cell, ...]:
+    """The cells whose weights this one starts from."""
+    first: tuple[Cell, ...] = () if isinstance(cell, Subject) else (cell.subject,)
+    attack = attack_of(cell)
+    if isinstance(attack, OptimisedPatch) and not isinstance(cell, Cleaning):
+        options = cell.attacked if isinstance(cell, Control) else subject_of(cell).options
+        return (*first, *surrogates(attack, options))
+    return first
+
+
+def describe(cell: Cell) -> str:
+    """A line for people."""
+    options = subject_of(cell).options
+    attack = attack_of(cell)
+    where = f"{options.glyphs} {options.tower} seed {subject_of(cell).seed}"
+    what = "clean" if attack is None else attack.attack
+    if isinstance(cell, Cleaning):
+        return f"{where}, {what}: {cell.recipe.method} {cell.num_samples:,}"
+    return f"{where}, {what}: {'control' if isinstance(cell, Control) else 'train'}"

@@ -1,0 +1,213 @@
+"""Every cell of the reproduction, in the order in which they are worth running. Free of torch.
+
+A question is a list of cells with a name; tables and plots draw those of its cells that were run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
+from sanitizer.recipe import (
+    BadNetOptions,
+    BlendedOptions,
+    CleanCLIPRecipe,
+    LabelConsistentOptions,
+    PARRecipe,
+    Recipe,
+    SupervisedRecipe,
+    TextTriggerOptions,
+    WaNetOptions,
+)
+from testbed.options import BADNET, Implanted, OptimisedPatch, PaperColour, SubjectOptions
+
+SEEDS = (1, 2, 3)
+GLYPHS: tuple[Literal["digits", "fashion_mnist"], ...] = ("digits", "fashion_mnist")
+TOWERS: tuple[Literal["resnet", "vit"], ...] = ("resnet", "vit")
+
+PAPER_ATTACKS: dict[str, Implanted] = {
+    "BadNet": BADNET,
+    "Blended": BlendedOptions(pattern="uniform_fixed", alpha=0.2, pattern_seed=7),
+    "WaNet": WaNetOptions(pattern_seed=7),
+    "Label-consistent": LabelConsistentOptions(pattern="gaussian_fixed", size=5 / 32, pattern_seed=7),
+}
+STRUCTURED_ATTACKS: dict[str, Implanted] = {
+    "Stripes": BadNetOptions(pattern="stripes_fixed", size=8 / 32, pattern_seed=7),
+    "Triangles": BlendedOptions(pattern="triangles", alpha=0.15, cell=4 / 32),
+    "Text": TextTriggerOptions(text="Watermarked"),
+}
+OTHER_ATTACKS: dict[str, Implanted] = {
+    "Adaptive patch": OptimisedPatch(),
+    "Semantic (paper)": PaperColour(),
+}
+ATTACKS = PAPER_ATTACKS | STRUCTURED_ATTACKS | OTHER_ATTACKS
+
+_RATE = 2e-4
+CLEANCLIP = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=_RATE, warmup_steps=50)
+DEFENCES: dict[str, Recipe] = {
+    "MMCL only (λ2 = 0)": replace(CLEANCLIP, lambda2=0.0),
+    "Self-supervised only (λ1 = 0)": replace(CLEANCLIP, lambda1=0.0),
+    "CleanCLIP (1, 1)": CLEANCLIP,
+    "Supervised": SupervisedRecipe(epochs=12, batch_size=64, learning_rate=1e-3, warmup_steps=50),
+}
+PAR = PARRecipe(epochs=6, batch_size=64, initial_learning_rate=1e-3, learning_rate=3e-4)
+
+LAMBDAS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+PAIRS = (1_000, 2_000, 4_000, 8_000)
+POISON_SHARES = (0.003, 0.01, 0.03)
+RATES = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+EPOCHS = (2, 4, 8)
+CLEAN_SET_POISONS = (0, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """`cells` in the order in which they are run, without what they need first."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+def subject(
+    attack: Implanted | None,
+    seed: int,
+    *,
+    glyphs: Literal["digits", "fashion_mnist"] = "digits",
+    tower: Literal["resnet", "vit"] = "resnet",
+    poison_share: float = 0.03,
+    ssl_weight: float = 0.0,
+) -> Subject:
+    """The test subject of these properties; the target is a yellow seven or a yellow sandal."""
+    options = SubjectOptions(
+        glyphs=glyphs,
+        tower=tower,
+        attack=attack,
+        target_noun="seven" if glyphs == "digits" else "sandal",
+        poison_share=poison_share,
+        ssl_weight=ssl_weight,
+    )
+    return Subject(options=options, seed=seed)
+
+
+def paper_cells(
+    glyphs: Literal["digits", "fashion_mnist"], tower: Literal["resnet", "vit"], seed: int
+) -> Iterator[Cell]:
+    """The paper's table for one data set, architecture and seed."""
+    for attack in PAPER_ATTACKS.values():
+        poisoned = subject(attack, seed, glyphs=glyphs, tower=tower)
+        yield poisoned
+        for recipe in DEFENCES.values():
+            yield Cleaning(subject=poisoned, recipe=recipe)
+
+
+def lambda_cells(seed: int) -> Iterator[Cell]:
+    """λ2 for each of the paper's attacks."""
+    for attack in PAPER_ATTACKS.values():
+        for weight in LAMBDAS:
+            yield Cleaning(subject=subject(attack, seed), recipe=replace(CLEANCLIP, lambda2=weight))
+
+
+def pairs_cells(seed: int) -> Iterator[Cell]:
+    """Fewer pairs, the same number of updates."""
+    for num_pairs in PAIRS:
+        epochs = CLEANCLIP.epochs * PAIRS[-1] // num_pairs
+        yield Cleaning(
+            subject=subject(BADNET, seed), recipe=replace(CLEANCLIP, epochs=epochs), num_samples=num_pairs
+        )
+
+
+def poison_share_cells(seed: int) -> Iterator[Cell]:
+    """Fewer poisons in the pre-training."""
+    for share in POISON_SHARES:
+        poisoned = subject(BADNET, seed, poison_share=share)
+        yield from (poisoned, Cleaning(subject=poisoned, recipe=CLEANCLIP))
+
+
+def front_cells(seed: int) -> Iterator[Cell]:
+    """Learning rate by epochs."""
+    for rate in RATES:
+        for epochs in EPOCHS:
+            recipe = replace(CLEANCLIP, learning_rate=rate, epochs=epochs)
+            yield Cleaning(subject=subject(BADNET, seed), recipe=recipe)
+
+
+def structured_cells(tower: Literal["resnet", "vit"], seed: int) -> Iterator[Cell]:
+    """PAR's triggers against CleanCLIP and against PAR."""
+    for attack in STRUCTURED_ATTACKS.values():
+        yield from attacked_cells(subject(attack, seed, tower=tower))
+
+
+def attacked_cells(poisoned: Subject) -> Iterator[Cell]:
+    """One subject as it is, after CleanCLIP and after PAR."""
+    yield poisoned
+    yield Cleaning(subject=poisoned, recipe=CLEANCLIP)
+    yield Cleaning(subject=poisoned, recipe=PAR)
+
+
+def other_cells(seed: int) -> Iterator[Cell]:
+    """The adaptive and the semantic attack; the adaptive patch on a clean model, too."""
+    for attack in OTHER_ATTACKS.values():
+        yield from attacked_cells(subject(attack, seed))
+    yield Control(subject=subject(None, seed), attacked=subject(OptimisedPatch(), seed).options)
+
+
+def pretraining_cells(seed: int) -> Iterator[Cell]:
+    """A model pre-trained with self-supervision added."""
+    yield from attacked_cells(subject(BADNET, seed, ssl_weight=1.0))
+
+
+def clean_set_cells(seed: int) -> Iterator[Cell]:
+    """Poisons among the clean pairs."""
+    for num_poisons in CLEAN_SET_POISONS:
+        yield Cleaning(subject=subject(BADNET, seed), recipe=CLEANCLIP, num_poisons=num_poisons)
+
+
+def questions() -> tuple[Question, ...]:
+    """All of them, the most telling first; a cell may belong to several."""
+    listed: list[Question] = []
+
+    def ask(name: str, *cells: Iterator[Cell]) -> None:
+        listed.append(Question(name=name, cells=tuple(cell for some in cells for cell in some)))
+
+    ask("paper digits resnet", *(paper_cells("digits", "resnet", seed) for seed in SEEDS))
+    ask("structured resnet", *(structured_cells("resnet", seed) for seed in SEEDS))
+    ask("other attacks", *(other_cells(seed) for seed in SEEDS))
+    ask("poisons in the clean set", *(clean_set_cells(seed) for seed in SEEDS))
+    ask("pre-training with self-supervision", *(pretraining_cells(seed) for seed in SEEDS))
+    ask("lambda", *(lambda_cells(seed) for seed in SEEDS))
+    ask("paper fashion_mnist resnet", *(paper_cells("fashion_mnist", "resnet", seed) for seed in SEEDS))
+    ask("paper digits vit", *(paper_cells("digits", "vit", seed) for seed in SEEDS))
+    ask("number of pairs", *(pairs_cells(seed) for seed in SEEDS))
+    ask("number of poisons", *(poison_share_cells(seed) for seed in SEEDS))
+    ask("rate by epochs", *(front_cells(seed) for seed in SEEDS))
+    ask("structured vit", *(structured_cells("vit", seed) for seed in SEEDS))
+    ask("paper fashion_mnist vit", *(paper_cells("fashion_mnist", "vit", seed) for seed in SEEDS))
+    return tuple(listed)
+
+
+def quick() -> tuple[Question, ...]:
+    """One model of one seed, the demo's attack, and what each defence makes of it."""
+    poisoned = subject(BADNET, SEEDS[0])
+    cells: tuple[Cell, ...] = (
+        poisoned,
+        *(Cleaning(subject=poisoned, recipe=recipe) for recipe in DEFENCES.values()),
+    )
+    return (Question(name="quick", cells=cells),)
+
+
+def in_order(questions: tuple[Question, ...]) -> tuple[Cell, ...]:
+    """Every cell once, each after those that it needs."""
+    found: dict[str, Cell] = {}
+
+    def add(cell: Cell) -> None:
+        if cell_id(cell) not in found:
+            for first in needs(cell):
+                add(first)
+            found[cell_id(cell)] = cell
+
+    for question in questions:
+        for cell in question.cells:
+            add(cell)
+    return tuple(found.values())

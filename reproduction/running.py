@@ -1,0 +1,183 @@
+"""Runs one cell: trains or fine-tunes, measures, writes weights and cell.json. Knows no grid and no table.
+
+Fine-tuning and audit are those of the library that the service runs. One thread, so that a cell does not
+depend on how many others run beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reproduction import measured
+from reproduction.cells import (
+    ORDER_SEED,
+    Cell,
+    Cleaning,
+    Control,
+    Subject,
+    attack_of,
+    cell_id,
+    needs,
+    spec,
+    subject_of,
+)
+from reproduction.data import Sets
+from reproduction.measured import CELL_NAME, Measured
+from reproduction.measuring import Judged, made_with, measure, packed, unpacked
+from sanitizer.audits.statistics import paired_difference
+from sanitizer.audits.zero_shot import class_embeddings
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.cleaned import write_cleaned
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.pairs import open_pairs
+from sanitizer.data.training_data import LabelsAsCaptions
+from sanitizer.recipe import AttackOptions, CustomPatchOptions, LabelConsistentOptions
+from sanitizer.training.loop import finetune
+from testbed import glyphs as glyph_sets
+from testbed.adaptive import optimise_patch
+from testbed.options import OptimisedPatch, PaperColour, SubjectOptions
+from testbed.pictures import IMAGE_SIZE
+from testbed.poisoned_pairs import poisoned_set
+from testbed.subject import find_or_train, unpack
+
+Attack = AttackOptions | PaperColour | None
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where cells and their pictures lie."""
+
+    root: Path
+
+    def of(self, cell: Cell) -> Path:
+        """The cell's weights and cell.json."""
+        return self.root / "cells" / cell_id(cell)
+
+    @property
+    def sets(self) -> Sets:
+        """The pictures."""
+        return Sets(self.root / "data")
+
+    def measured(self, cell: Cell) -> Measured | None:
+        """What the cell gave, if it was run to its end."""
+        path = self.of(cell) / CELL_NAME
+        return measured.read(path.read_bytes()) if path.is_file() else None
+
+
+def run_cell(cell: Cell, root: Path) -> Measured:
+    """Run `cell`, whose `needs` must have been run; or read what it gave before. Raises GlyphsMissing."""
+    folders = Folders(root)
+    known = folders.measured(cell)
+    if known is not None:
+        return known
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    folder = folders.of(cell)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    attack = _resolved(cell, folders)
+    ca_by_epoch: tuple[float, ...] = ()
+    match cell:
+        case Subject():
+            ca_by_epoch = _train(cell, attack, folder)
+        case Cleaning():
+            _clean(cell, attack, folders, folder)
+        case Control():
+            for name in ("model.safetensors", "config.json"):
+                os.link(folders.of(cell.subject) / name, folder / name)
+    found = _measure(cell, attack, folders, ca_by_epoch=ca_by_epoch, started=started)
+    measured.write(found, folder)
+    return found
+
+
+def _resolved(cell: Cell, folders: Folders) -> Attack:
+    """The cell's attack; an optimised patch as the picture that it came to."""
+    attack = attack_of(cell)
+    if not isinstance(attack, OptimisedPatch):
+        return attack
+    if isinstance(cell, Cleaning):
+        before = folders.measured(cell.subject)
+        if before is None or before.picture is None:
+            raise ValueError(f"{cell_id(cell.subject)} was not run, or has no picture")
+        picture = before.picture
+    else:
+        options = cell.attacked if isinstance(cell, Control) else cell.options
+        models = [load_canonical(folders.of(surrogate)) for surrogate in needs(cell)[-2:]]
+        picture = optimise_patch(models, options, attack)
+    return CustomPatchOptions(picture=picture, placement="random", size=attack.side / IMAGE_SIZE)
+
+
+def _train(cell: Subject, attack: Attack, folder: Path) -> tuple[float, ...]:
+    found = find_or_train(folder, cell.options, attack, seed=cell.seed)
+    unpack(found.path, cell.options, folder)
+    found.path.unlink()  # it holds the optimizer's moments too: three times the weights
+    return tuple(figures.ca for figures in found.epochs)
+
+
+def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> None:
+    source, options, seed = folders.of(cell.subject), cell.subject.options, cell.subject.seed
+    checkpoint = load_canonical(source)
+    if cell.recipe.training_data == "labelled":
+        labelled = open_labelled(folders.sets.labelled(options, seed, cell.num_samples))
+        checkpoint.model.eval()
+        with torch.no_grad():
+            class_CD = class_embeddings(checkpoint, labelled.class_names, labelled.templates or (), _CPU)
+        data = LabelsAsCaptions(labelled)
+        finetune(checkpoint, data, cell.recipe, seed=ORDER_SEED + seed, device=_CPU, class_CD=class_CD)
+    else:
+        pairs = folders.sets.pairs(options, attack, seed, cell.num_samples, cell.num_poisons)
+        finetune(checkpoint, open_pairs(pairs), cell.recipe, seed=ORDER_SEED + seed, device=_CPU)
+    write_cleaned(
+        folder, checkpoint, source, recipe=cell.recipe, seed=ORDER_SEED + seed, output_layout="open_clip"
+    )
+
+
+def _measure(
+    cell: Cell, attack: Attack, folders: Folders, *, ca_by_epoch: tuple[float, ...], started: float
+) -> Measured:
+    checkpoint = load_canonical(folders.of(cell))
+    options, seed = subject_of(cell).options, subject_of(cell).seed
+    judged = Judged(sets=folders.sets, options=options, seed=seed)
+    test, correct = measure(checkpoint, judged, attack, "test")
+    validation, _ = measure(checkpoint, judged, attack, "validation")
+    before = None if isinstance(cell, Subject) else folders.measured(cell.subject)
+    return Measured(
+        id=cell_id(cell),
+        spec=spec(cell),
+        test=test,
+        validation=validation,
+        ca_lost=paired_difference(unpacked(before.correct, len(correct)), correct) if before else None,
+        correct=packed(correct),
+        weights_sha256=checkpoint.weights_sha256,
+        poisons=_num_poisons(options, attack, seed) if isinstance(cell, Subject) else 0,
+        ca_by_epoch=ca_by_epoch,
+        picture=attack.picture if isinstance(attack, CustomPatchOptions) else None,
+        wall_s=round(time.monotonic() - started, 1),
+        made_with=made_with(),
+    )
+
+
+def _num_poisons(options: SubjectOptions, attack: Attack, seed: int) -> int:
+    asked = round(options.num_pairs * options.poison_share)
+    if attack is None:
+        return 0
+    if not isinstance(attack, LabelConsistentOptions):
+        return asked
+    glyphs = glyph_sets.load(options.glyphs)
+    pairs = poisoned_set(
+        glyphs,
+        "poisoning",
+        options.num_pairs,
+        attack=attack,
+        target=options.target,
+        num_poisons=asked,
+        seed=seed,
+    )
+    return len(pairs.rows)
