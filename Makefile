@@ -4,6 +4,7 @@
 #   PORT=8000            make serve: this port instead of any free one
 #   KEEP=1              make demo: leave the service up afterwards
 #   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
+#   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again
 #   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest
 
 SHELL := /bin/sh
@@ -13,6 +14,8 @@ PORT ?= 0
 DRILLS ?=
 QUICK ?=
 MINUTES ?=
+RAW ?=
+CHECK ?=
 TESTS ?=
 ARGS ?=
 
@@ -21,7 +24,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test drills check format install install-dev clean
+.PHONY: help demo serve test drills reproduce check format install install-dev clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +37,10 @@ serve: install  ## Run the whole service on this machine until Ctrl-C
 
 test: install-dev  ## Run every test
 	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
+	@$(BIN)/python -m reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK))
 
 drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
 	@$(BIN)/python -m drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from sanitizer.recipe import AttackOptions, CleanCLIPRecipe, Recipe
 from testbed.options import OptimisedPatch, PaperColour, SubjectOptions
@@ -66,9 +67,10 @@ def attack_of(cell: Cell) -> AttackOptions | PaperColour | OptimisedPatch | None
     return options.attack
 
 
-def spec(cell: Cell) -> dict[str, object]:
+def spec(cell: Cell) -> dict[str, Any]:
     """The cell as JSON, for its file and its name."""
-    return {"kind": type(cell).__name__.lower(), **asdict(cell)}
+    told: dict[str, Any] = json.loads(json.dumps({"kind": type(cell).__name__.lower(), **asdict(cell)}))
+    return told
 
 
 def cell_id(cell: Cell) -> str:

@@ -155,6 +155,7 @@ def other_cells(seed: int) -> Iterator[Cell]:
 
 def pretraining_cells(seed: int) -> Iterator[Cell]:
     """A model pre-trained with self-supervision added."""
+    yield Cleaning(subject=subject(BADNET, seed), recipe=PAR)
     yield from attacked_cells(subject(BADNET, seed, ssl_weight=1.0))
 
 

@@ -9,9 +9,8 @@ import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from reproduction.cells import Cell, Cleaning, Subject, cell_id, describe, needs
@@ -22,21 +21,23 @@ _GUESSED_S = {"subject": 240.0, "cleaning": 75.0, "control": 20.0}
 """Before any cell of a kind was timed."""
 
 
-@dataclass
-class Progress:
-    """What is done, and how long the rest may take."""
+class Timing:
+    """How long cells take, from those that were timed."""
 
-    total: int
-    jobs: int
-    timed: dict[str, list[float]] = field(default_factory=dict)
-    waiting: dict[str, int] = field(default_factory=dict)
+    def __init__(self, *, jobs: int) -> None:
+        self._jobs = jobs
+        self._timed: dict[str, list[float]] = {}
 
-    def left_s(self) -> float:
-        """The time that the waiting cells take, by the mean of those of their kind."""
-        return sum(self._mean_s(kind) * number for kind, number in self.waiting.items()) / self.jobs
+    def add(self, kind: str, seconds: float) -> None:
+        """One cell of this kind took so long."""
+        self._timed.setdefault(kind, []).append(seconds)
+
+    def left_s(self, kinds: Iterable[str]) -> float:
+        """For cells of these kinds, `jobs` at a time: the mean of their kind each."""
+        return sum(self._mean_s(kind) for kind in kinds) / self._jobs
 
     def _mean_s(self, kind: str) -> float:
-        times = self.timed.get(kind)
+        times = self._timed.get(kind)
         return sum(times) / len(times) if times else _GUESSED_S[kind]
 
 
@@ -51,61 +52,92 @@ def run_all(
     *,
     jobs: int,
     stop_after_s: float | None = None,
+    known: Set[str] = frozenset(),
     say: Callable[[str], None],
 ) -> list[Cell]:
     """Run the cells of `cells` that were not run; returns those that failed, or need one that did.
 
-    `stop_after_s`: begin no cell after so long.
+    `stop_after_s`: begin no cell after so long. `known`: cells whose figures are known from elsewhere; they
+    are run only where another one starts from their weights.
     """
     folders = Folders(root)
     done = {cell_id(cell) for cell in cells if folders.measured(cell) is not None}
-    waiting = [cell for cell in cells if cell_id(cell) not in done]
-    progress = Progress(total=len(cells), jobs=jobs)
-    failed: list[Cell] = []
-    running: dict[Future[Measured], Cell] = {}
+    run = _Run(root=root, jobs=jobs, say=say, done=done, waiting=_to_run(cells, done, known))
+    say(f"{len(cells) - run.total} of {len(cells)} cells are there already")
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_ignore_stop)
     started = time.monotonic()
-    say(f"{len(done)} of {len(cells)} cells are there already")
-    pool = ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_stop
-    )
     try:
-        while waiting or running:
+        while run.start(pool):
+            run.take(wait(run.running, return_when=FIRST_COMPLETED).done)
             if stop_after_s is not None and time.monotonic() - started > stop_after_s:
-                waiting.clear()
-            lost = [cell for cell in waiting if any(first in failed for first in needs(cell))]
-            failed += lost
-            waiting = [cell for cell in waiting if cell not in lost]
-            for cell in [cell for cell in waiting if all(cell_id(first) in done for first in needs(cell))]:
-                if len(running) == jobs:
-                    break
-                waiting.remove(cell)
-                running[pool.submit(run_cell, cell, root)] = cell
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell = running.pop(future)
-                error = future.exception()
-                if error is not None:
-                    failed.append(cell)
-                    say(f"failed: {describe(cell)}\n{''.join(traceback.format_exception(error))}")
-                    continue
-                done.add(cell_id(cell))
-                result = future.result()
-                progress.timed.setdefault(kind_of(cell), []).append(result.wall_s)
-                progress.waiting = _count(waiting + list(running.values()))
-                say(f"{len(done)} of {len(cells)}  {_line(cell, result)}  {_left(progress.left_s())}")
+                run.waiting.clear()
     except BaseException:
         for process in multiprocessing.active_children():
             process.kill()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return failed
+    return run.failed
 
 
-def _count(cells: Sequence[Cell]) -> dict[str, int]:
-    kinds = [kind_of(cell) for cell in cells]
-    return {kind: kinds.count(kind) for kind in set(kinds)}
+class _Run:
+    """What waits, runs, is done and has failed."""
+
+    def __init__(
+        self, *, root: Path, jobs: int, say: Callable[[str], None], done: set[str], waiting: list[Cell]
+    ) -> None:
+        self._root, self._jobs, self._say, self._done = root, jobs, say, done
+        self.waiting, self.total = waiting, len(waiting)
+        self.running: dict[Future[Measured | str], Cell] = {}
+        self.failed: list[Cell] = []
+        self._timing = Timing(jobs=jobs)
+
+    def start(self, pool: ProcessPoolExecutor) -> bool:
+        """Give the pool cells that can be run, in order; whether anything runs then."""
+        lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
+        self.failed += lost
+        self.waiting = [cell for cell in self.waiting if cell not in lost]
+        ready = [c for c in self.waiting if all(cell_id(first) in self._done for first in needs(c))]
+        for cell in ready[: self._jobs - len(self.running)]:
+            self.waiting.remove(cell)
+            self.running[pool.submit(_attempt, cell, self._root)] = cell
+        return bool(self.running)
+
+    def take(self, finished: Iterable[Future[Measured | str]]) -> None:
+        """Note what finished cells gave."""
+        for future in finished:
+            cell = self.running.pop(future)
+            result = future.result()
+            if isinstance(result, str):
+                self.failed.append(cell)
+                self._say(f"failed: {describe(cell)}\n{result}")
+                continue
+            self._done.add(cell_id(cell))
+            self._timing.add(kind_of(cell), result.wall_s)
+            left = [*self.waiting, *self.running.values()]
+            number = f"{self.total - len(left)} of {self.total}"
+            left_s = self._timing.left_s([kind_of(waiting) for waiting in left])
+            self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
+
+
+def _attempt(cell: Cell, root: Path) -> Measured | str:
+    """The cell's figures, or why there are none: not every error can be sent from one process to another."""
+    try:
+        return run_cell(cell, root)
+    except Exception:  # noqa: BLE001 - told by the parent, with its traceback
+        return traceback.format_exc()
+
+
+def _to_run(cells: Sequence[Cell], done: Set[str], known: Set[str]) -> list[Cell]:
+    """The cells that are neither there nor known, and those whose weights they start from, in order."""
+    wanted: set[str] = set()
+    for cell in reversed(cells):  # those that start from a cell come after it
+        name = cell_id(cell)
+        if name not in done and (name not in known or name in wanted):
+            wanted.add(name)
+            wanted.update(cell_id(first) for first in needs(cell))
+    return [cell for cell in cells if cell_id(cell) in wanted - done]
 
 
 def _line(cell: Cell, result: Measured) -> str:

@@ -1,0 +1,90 @@
+"""A third person's check: cells drawn at random, measured again from their weights by the plain reference.
+
+Loads no audit of the library: pictures are composed anew; triggers, classes and counts are those of the
+tests' reference, in float64 and loops. Knows no grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduction.cells import NUM_TEST, TEST_SEED, Cell, describe, subject_of
+from reproduction.measured import Measured
+from reproduction.running import Folders
+from sanitizer.recipe import AttackOptions, CustomPatchOptions, to_json
+from sanitizer.report import Estimate
+from sanitizer.seeding import generator
+from testbed import glyphs as glyph_sets
+from testbed.options import OptimisedPatch, PaperColour
+from testbed.pictures import IMAGE_SIZE, class_names, compose
+from testbed.shards import images
+from tests.numerics.reference import measure
+
+SHARES = ("ca", "asr", "pa")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """`differing` names what the two measurements counted differently; empty where they agree."""
+
+    cell: Cell
+    told: Measured
+    differing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{name.upper()} {_count(self.told, name)}" for name in SHARES)
+        verdict = f"differs: {'; '.join(self.differing)}" if self.differing else "agrees"
+        return f"{self.told.id} ({describe(self.cell)}): {shares}; the reference {verdict}"
+
+
+def draw(cells: Sequence[Cell], root: Path, number: int, *, seed: int) -> list[Cell]:
+    """`number` of the cells whose weights lie below `root` and whose attack is a trigger."""
+    folders = Folders(root)
+    usable = [cell for cell in cells if folders.measured(cell) and _trigger(folders, cell) is not None]
+    rows = generator(seed, "reproduction_check").permutation(len(usable))[:number]
+    return [usable[row] for row in rows]
+
+
+def check(cell: Cell, root: Path) -> Check:
+    """Measure one cell's weights again."""
+    folders = Folders(root)
+    told, trigger = folders.measured(cell), _trigger(folders, cell)
+    if told is None or trigger is None:
+        raise ValueError(f"{describe(cell)} was not run, or has no trigger")
+    subject = subject_of(cell)
+    glyphs = glyph_sets.load(subject.options.glyphs)
+    seed = TEST_SEED + subject.seed
+    pictures = compose(glyphs, "test", NUM_TEST, seed=seed)
+    found = measure(
+        folders.of(cell),
+        images=list(images(pictures)),
+        labels=pictures.label_N.tolist(),
+        class_names=class_names(glyphs),
+        templates=glyphs.zero_shot_templates,
+        target=subject.options.target,
+        attack=to_json(trigger),
+        seed=seed,
+    )
+    differing = [
+        f"{name.upper()} {_count(told, name)} against {found[name]['successes']} of {found[name]['n']}"
+        for name in SHARES
+        if _count(told, name) != f"{found[name]['successes']} of {found[name]['n']}"
+    ]
+    return Check(cell=cell, told=told, differing=tuple(differing))
+
+
+def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
+    attack = subject_of(cell).options.attack
+    if isinstance(attack, OptimisedPatch):
+        told = folders.measured(subject_of(cell))
+        if told is None or told.picture is None:
+            return None
+        return CustomPatchOptions(picture=told.picture, placement="random", size=attack.side / IMAGE_SIZE)
+    return None if isinstance(attack, PaperColour) else attack
+
+
+def _count(told: Measured, name: str) -> str:
+    share: Estimate = getattr(told.test, name)
+    return f"{share.successes} of {share.n}"

@@ -1,0 +1,252 @@
+"""What the paper claims and asks, and what was seen: sentences whose figures and judgements are computed.
+
+No figure of ours is typed here. Where a cell was not run the sentence says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from reproduction import grid
+from reproduction.cells import Control, Subject
+from reproduction.summary import GATE, Group, Pooled, Results
+from reproduction.tables import MakeSubject, cleaned, pairs_cleaned, subject
+from sanitizer.recipe import Recipe
+from testbed.options import BADNET, OptimisedPatch
+
+SMALL_ASR, SMALL_LOSS = 0.05, 0.03
+"""The service's usual policy: at most 5 % ASR, judged on the upper bound, at most three points of CA lost."""
+
+_NOT_RUN = "Not run yet."
+_BEDS = tuple((glyphs, tower) for glyphs in grid.GLYPHS for tower in grid.TOWERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """`says` is the paper's; `seen` what the cells answer."""
+
+    says: str
+    seen: Callable[[Results], str]
+
+
+def claims() -> tuple[Claim, ...]:
+    """The paper's claims, in its order."""
+    return (
+        Claim(says="CleanCLIP brings down the ASR of all four attacks.", seen=_removes),
+        Claim(says="CleanCLIP keeps clean accuracy.", seen=_keeps),
+        Claim(says="Fine-tuning by the multimodal loss alone (λ2 = 0) leaves the backdoor.", seen=_mmcl),
+        Claim(says="Self-supervision alone (λ1 = 0) costs clean accuracy.", seen=_ssl),
+        Claim(says="Supervised fine-tuning removes the trigger from the image tower.", seen=_supervised),
+        Claim(says="A larger λ2 lowers ASR monotonically and hardly costs accuracy.", seen=_monotone),
+        Claim(says="A few poisons are enough to implant a backdoor.", seen=_few_poisons),
+        Claim(
+            says="The mechanism is that each modality is aligned by itself, which breaks a spurious link"
+            " between"
+            " trigger and caption; where the link is no spurious one, it should fail.",
+            seen=_mechanism,
+        ),
+    )
+
+
+def questions() -> tuple[Claim, ...]:
+    """The paper's three open questions."""
+    return (
+        Claim(says="Does it hold at web scale (400 million pairs)?", seen=_scale),
+        Claim(says="Can a trigger be made that stays?", seen=_stays),
+        Claim(says="What is the best balance of the two losses?", seen=_balance),
+    )
+
+
+def _removes(results: Results) -> str:
+    return _by_bed(results, "CleanCLIP (1, 1)", _asr_line)
+
+
+def _keeps(results: Results) -> str:
+    return _by_bed(results, "CleanCLIP (1, 1)", _loss_line)
+
+
+def _mmcl(results: Results) -> str:
+    return _by_bed(results, "MMCL only (λ2 = 0)", _asr_line)
+
+
+def _ssl(results: Results) -> str:
+    return _by_bed(results, "Self-supervised only (λ1 = 0)", _loss_line)
+
+
+def _supervised(results: Results) -> str:
+    return _by_bed(results, "Supervised", _asr_line)
+
+
+def _by_bed(results: Results, defence: str, line: Callable[[str, Group, Group], str]) -> str:
+    """A sentence for each data set and architecture; attacks that were not implanted are named as such."""
+    sentences = []
+    for glyphs, tower in _BEDS:
+        parts = []
+        for name, attack in grid.PAPER_ATTACKS.items():
+            poisoned = subject(attack, glyphs, tower)
+            before = results.over_seeds(poisoned)
+            after = results.over_seeds(cleaned(poisoned, grid.DEFENCES[defence]))
+            asr = before.share("asr")
+            if asr is None or (asr.value >= GATE and not after.runs):
+                continue
+            parts.append(
+                line(name, before, after) if asr.value >= GATE else f"{name} was not implanted ({asr})"
+            )
+        if parts:
+            sentences.append(f"{glyphs}, {tower}: {'; '.join(parts)}.")
+    return " ".join(sentences) or _NOT_RUN
+
+
+def _asr_line(name: str, before: Group, after: Group) -> str:
+    was, now = _needed(before.share("asr")), _needed(after.share("asr"))
+    return f"{name} {was} → {now} % ASR, {_judged(now, SMALL_ASR)} {100 * SMALL_ASR:g} %"
+
+
+def _loss_line(name: str, before: Group, after: Group) -> str:
+    was, lost = _needed(before.share("ca")), _needed(after.ca_lost())
+    return f"{name} loses {lost} points of {was} %, {_judged(lost, SMALL_LOSS)} {100 * SMALL_LOSS:g}"
+
+
+def _judged(share: Pooled, limit: float) -> str:
+    if share.high <= limit:
+        return "at most"
+    return "more than" if share.low > limit else "undecided against"
+
+
+def _needed(share: Pooled | None) -> Pooled:
+    if share is None:
+        raise ValueError("a run without the share that its question is about")
+    return share
+
+
+def _monotone(results: Results) -> str:
+    sentences = []
+    for name, attack in grid.PAPER_ATTACKS.items():
+        groups = _lambda_groups(results, attack_of=subject(attack))
+        if len(groups) < len(grid.LAMBDAS):
+            continue
+        asr = [_needed(group.share("asr")) for group in groups.values()]
+        rises = [
+            f"{low:g} → {high:g}"
+            for low, high, one, other in zip(grid.LAMBDAS, grid.LAMBDAS[1:], asr, asr[1:], strict=False)
+            if other.value > one.value
+        ]
+        lost = {weight: _needed(group.ca_lost()) for weight, group in groups.items()}
+        falls = "falls at every step" if not rises else f"rises from λ2 = {', '.join(rises)}"
+        sentences.append(
+            f"{name}: ASR {falls} ({asr[0]} at λ2 = 0, {asr[-1]} at {grid.LAMBDAS[-1]:g}); CA lost is"
+            f" {lost[1.0]} points at 1, {lost[8.0]} at 8, {lost[16.0]} at 16."
+        )
+    return " ".join(sentences) or _NOT_RUN
+
+
+def _lambda_groups(results: Results, *, attack_of: MakeSubject) -> dict[float, Group]:
+    found = {}
+    for weight in grid.LAMBDAS:
+        group = results.over_seeds(cleaned(attack_of, replace(grid.CLEANCLIP, lambda2=weight)))
+        if group.runs:
+            found[weight] = group
+    return found
+
+
+def _few_poisons(results: Results) -> str:
+    parts = []
+    for share in grid.POISON_SHARES:
+
+        def poisoned(seed: int, share: float = share) -> Subject:
+            return grid.subject(BADNET, seed, poison_share=share)
+
+        asr = results.over_seeds(poisoned).share("asr")
+        if asr is not None:
+            parts.append(f"{round(24_000 * share)} of 24,000: {asr} % ASR")
+    small = "Our pre-training sees 24,000 pairs and not millions, so the share and not the number compares."
+    return f"BadNet, {'; '.join(parts)}. {small}" if parts else _NOT_RUN
+
+
+def _mechanism(results: Results) -> str:
+    made = subject(grid.OTHER_ATTACKS["Semantic (paper)"])
+    text = _before_after(results, {"Semantic (turquoise paper)": made}, {"CleanCLIP": grid.CLEANCLIP})
+    if text == _NOT_RUN:
+        return _NOT_RUN
+    return (
+        f"{text} The link between a colour of paper and the target is spurious as well, but the feature"
+        " fills the"
+        " picture. What happens inside the towers was not measured here."
+    )
+
+
+def _scale(results: Results) -> str:
+    groups = [results.over_seeds(pairs_cleaned(place)).share("asr") for place in range(len(grid.PAIRS))]
+    parts = [f"{n:,} pairs: {asr} %" for n, asr in zip(grid.PAIRS, groups, strict=True) if asr is not None]
+    seen = f"With the same number of updates BadNet's ASR is left at {'; '.join(parts)}. " if parts else ""
+    return (
+        f"{seen}Our scale cannot speak of this: 24,000 pairs, towers of a few hundred thousand parameters,"
+        " pictures"
+        " of 32 pixels. Published runs on a CLIP of 400 million pairs pay 5 to 7.5 points of ImageNet"
+        " accuracy for"
+        " an ASR under 5 % (Verma et al., arXiv 2311.14948, figures of their repository, read by eye)."
+    )
+
+
+def _stays(results: Results) -> str:
+    attacks = grid.STRUCTURED_ATTACKS | grid.OTHER_ATTACKS
+    recipes: dict[str, Recipe] = {"CleanCLIP": grid.CLEANCLIP, "PAR": grid.PAR}
+    beds = {f"{name} (resnet)": subject(attack) for name, attack in attacks.items()}
+    beds |= {
+        f"{name} (vit)": subject(attack, "digits", "vit") for name, attack in grid.STRUCTURED_ATTACKS.items()
+    }
+    text = _before_after(results, beds, recipes)
+    patch, clean = grid.subject(OptimisedPatch(), 1).options, subject(None)
+    control = results.over_seeds(lambda seed: Control(subject=clean(seed), attacked=patch)).share("asr")
+    if control is not None:
+        text += f" On a model that never saw it, the adaptive patch reaches {control} % ASR by itself."
+    return text
+
+
+def _before_after(results: Results, beds: dict[str, MakeSubject], recipes: dict[str, Recipe]) -> str:
+    sentences = []
+    for name, poisoned in beds.items():
+        asr = results.over_seeds(poisoned).share("asr")
+        if asr is None:
+            continue
+        if asr.value < GATE:
+            sentences.append(f"{name} was not implanted ({asr} % ASR).")
+            continue
+        parts = [f"{asr} % ASR before"]
+        for defence, recipe in recipes.items():
+            after = results.over_seeds(cleaned(poisoned, recipe))
+            if after.runs:
+                parts.append(
+                    f"{_needed(after.share('asr'))} after {defence} ({_needed(after.ca_lost())} points of CA"
+                    " lost)"
+                )
+        sentences.append(f"{name}: {', '.join(parts)}.")
+    return " ".join(sentences) or _NOT_RUN
+
+
+def _balance(results: Results) -> str:
+    """Chosen on validation pictures, told on test pictures."""
+    sentences = []
+    for name, attack in grid.PAPER_ATTACKS.items():
+        groups = _lambda_groups(results, attack_of=subject(attack))
+        if len(groups) < len(grid.LAMBDAS):
+            continue
+        best = max(groups, key=lambda weight: _merit(groups[weight]))
+        test = groups[best]
+        sentences.append(
+            f"{name}: λ2 = {best:g} (test: CA {_needed(test.share('ca'))}, ASR {_needed(test.share('asr'))}"
+            " %)."
+        )
+    if not sentences:
+        return _NOT_RUN
+    return f"By CA minus ASR on validation pictures, over all seeds: {' '.join(sentences)}"
+
+
+def _merit(group: Group) -> float:
+    return _needed(group.share("ca", "validation")).value - _needed(group.share("asr", "validation")).value
+
+
+def paragraphs(claims: Iterable[Claim], results: Results) -> str:
+    """One paragraph a claim."""
+    return "\n".join(f"**{claim.says}** {claim.seen(results)}\n" for claim in claims)

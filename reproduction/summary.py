@@ -1,0 +1,126 @@
+"""From cells to what a table says: the runs of several seeds together. Free of torch; draws nothing.
+
+Counts of all seeds are added for the interval over images; beside it stands the range of the seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reproduction.cells import Cell, cell_id, subject_of
+from reproduction.grid import SEEDS
+from reproduction.measured import Measured, Shares
+from sanitizer.audits.statistics import newcombe, wilson_bounds
+from sanitizer.report import Estimate
+
+GATE = 0.5
+"""An ASR under it before cleaning is an attack that was not implanted."""
+PLATEAU_EPOCHS = 3
+
+ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """A share over all seeds' pictures; `seeds` are the shares of each."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    seeds: tuple[float, ...]
+
+    def __str__(self) -> str:
+        text = f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        if len(self.seeds) > 1:
+            text += f" ({100 * min(self.seeds):.1f}–{100 * max(self.seeds):.1f})"
+        return text
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one cell with several seeds."""
+
+    runs: tuple[Measured, ...]
+
+    def share(self, name: ShareName, part: Literal["test", "validation"] = "test") -> Pooled | None:
+        """None where no run has it."""
+        found = [share for run in self.runs if (share := _share_of(run, name, part)) is not None]
+        return pool(found)
+
+    def ca_lost(self) -> Pooled | None:
+        """Paired, over all seeds' pictures."""
+        found = [(run.ca_lost, run.test.ca) for run in self.runs if run.ca_lost is not None]
+        if not found:
+            return None
+        total = newcombe(
+            both=sum(ca.successes - lost.gained for lost, ca in found),
+            lost=sum(lost.lost for lost, _ in found),
+            gained=sum(lost.gained for lost, _ in found),
+            neither=sum(ca.n - ca.successes - lost.lost for lost, ca in found),
+        )
+        return Pooled(
+            value=total.value,
+            low=total.low,
+            high=total.high,
+            n=total.n,
+            seeds=tuple(lost.value for lost, _ in found),
+        )
+
+
+class Results:
+    """Every cell that was run, by its name."""
+
+    def __init__(self, measured: Iterable[Measured]) -> None:
+        self._by_id = {run.id: run for run in measured}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def of(self, cell: Cell) -> Measured | None:
+        """What the cell gave; None if it was not run."""
+        return self._by_id.get(cell_id(cell))
+
+    def over_seeds(self, make: Callable[[int], Cell]) -> Group:
+        """The runs of `make(seed)` for every seed of the grid that was run."""
+        found = [self.of(make(seed)) for seed in SEEDS]
+        return Group(tuple(run for run in found if run is not None))
+
+    def implanted(self, make: Callable[[int], Cell]) -> Callable[[int], Cell] | None:
+        """`make`, unless the subjects that it starts from fail the gate or were not run."""
+        before = self.over_seeds(lambda seed: subject_of(make(seed))).share("asr")
+        return make if before is not None and before.value >= GATE else None
+
+    @property
+    def code(self) -> set[str]:
+        """The versions of the code that the cells were made with."""
+        return {run.made_with["code_sha256"] for run in self._by_id.values()}
+
+    @property
+    def hours(self) -> float:
+        """Core hours of all cells."""
+        return sum(run.wall_s for run in self._by_id.values()) / 3600
+
+
+def pool(shares: Sequence[Estimate]) -> Pooled | None:
+    """Counts added; None of none."""
+    if not shares:
+        return None
+    successes, n = sum(share.successes for share in shares), sum(share.n for share in shares)
+    low, high = wilson_bounds(successes, n)
+    return Pooled(value=successes / n, low=low, high=high, n=n, seeds=tuple(share.value for share in shares))
+
+
+def gain_at_end(run: Measured) -> float:
+    """CA on validation pictures in the last epoch, over the mean of those just before: growth at the end."""
+    *_, last = run.ca_by_epoch
+    before = run.ca_by_epoch[-1 - PLATEAU_EPOCHS : -1]
+    return last - sum(before) / len(before)
+
+
+def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:
+    shares: Shares = getattr(run, part)
+    found: Estimate | None = getattr(shares, name)
+    return found

@@ -1,0 +1,184 @@
+"""Markdown tables of what was run. Knows the grid and the results; says nothing about them.
+
+A row is a group of runs that differ in their seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from reproduction import grid
+from reproduction.cells import Cell, Cleaning, Control, Subject
+from reproduction.summary import GATE, Group, Pooled, Results, gain_at_end
+from sanitizer.recipe import Recipe
+from testbed.options import BADNET, Implanted, OptimisedPatch
+
+NOT_RUN = "not run"
+
+Glyphs = Literal["digits", "fashion_mnist"]
+Tower = Literal["resnet", "vit"]
+Make = Callable[[int], Cell]
+"""Seed → cell."""
+MakeSubject = Callable[[int], Subject]
+AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """One table; the first column is text, the others are figures."""
+    ruler = ["---", *("---:" for _ in headings[1:])]
+    return "".join("| " + " | ".join(line) + " |\n" for line in (headings, ruler, *rows))
+
+
+def figures(named: Mapping[str, Group]) -> str:
+    """A row a group: CA, CA lost, ASR, top-5 ASR and PA."""
+    headings = ("", "seeds", "n", "CA %", "CA lost, points", "ASR %", "top-5 ASR %", "PA %")
+    return table(headings, (_row(name, group) for name, group in named.items()))
+
+
+def _row(name: str, group: Group) -> list[str]:
+    ca = group.share("ca")
+    if ca is None:
+        return [name, "0", NOT_RUN, "", "", "", "", ""]
+    shares = [ca, group.ca_lost(), group.share("asr"), group.share("asr_top5"), group.share("pa")]
+    return [name, str(len(group.runs)), f"{ca.n:,}", *map(_text, shares)]
+
+
+def _text(share: Pooled | None) -> str:
+    return "" if share is None else str(share)
+
+
+def attacked(
+    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe]
+) -> dict[str, Group]:
+    """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend."""
+    before = results.over_seeds(poisoned)
+    asr = before.share("asr")
+    if asr is not None and asr.value < GATE:
+        return {f"{name}: **not implanted**, no defence is judged": before}
+    rows = {f"{name}: no defence": before}
+    for defence, recipe in recipes.items():
+        rows[f"{name}: {defence}"] = results.over_seeds(cleaned(poisoned, recipe))
+    return rows
+
+
+def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make:
+    """The cleaning of `poisoned` with a recipe."""
+    return lambda seed: Cleaning(subject=poisoned(seed), recipe=recipe, num_poisons=num_poisons)
+
+
+def subject(attack: Implanted | None, glyphs: Glyphs = "digits", tower: Tower = "resnet") -> MakeSubject:
+    """The grid's subject of any seed."""
+    return lambda seed: grid.subject(attack, seed, glyphs=glyphs, tower=tower)
+
+
+def pairs_cleaned(place: int) -> Make:
+    """With the number of pairs at `place` of the grid's."""
+    return lambda seed: list(grid.pairs_cells(seed))[place]
+
+
+def paper(results: Results, glyphs: Glyphs, tower: Tower) -> str:
+    """The paper's table for one data set and one architecture."""
+    rows: dict[str, Group] = {}
+    for name, attack in grid.PAPER_ATTACKS.items():
+        rows |= attacked(results, name, subject(attack, glyphs, tower), grid.DEFENCES)
+    return figures(rows)
+
+
+def quick(results: Results) -> str:
+    """What `QUICK=1` runs."""
+    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES))
+
+
+def lambdas(results: Results) -> str:
+    """λ2 by attack."""
+    rows: dict[str, Group] = {}
+    for name, attack in grid.PAPER_ATTACKS.items():
+        for weight in grid.LAMBDAS:
+            recipe = replace(grid.CLEANCLIP, lambda2=weight)
+            rows[f"{name}, λ2 = {weight:g}"] = results.over_seeds(cleaned(subject(attack), recipe))
+    return figures(rows)
+
+
+def pairs(results: Results) -> str:
+    """Number of clean pairs."""
+    numbers = enumerate(grid.PAIRS)
+    return figures({f"{n:,} clean pairs": results.over_seeds(pairs_cleaned(place)) for place, n in numbers})
+
+
+def poison_shares(results: Results) -> str:
+    """Number of poisons in the pre-training."""
+    rows: dict[str, Group] = {}
+    for share in grid.POISON_SHARES:
+
+        def poisoned(seed: int, share: float = share) -> Subject:
+            return grid.subject(BADNET, seed, poison_share=share)
+
+        name = f"{round(poisoned(1).options.num_pairs * share)} poisons of 24,000 pairs"
+        rows |= attacked(results, name, poisoned, {"CleanCLIP (1, 1)": grid.CLEANCLIP})
+    return figures(rows)
+
+
+def front(results: Results) -> str:
+    """Learning rate by epochs."""
+    rows = {}
+    for rate in grid.RATES:
+        for epochs in grid.EPOCHS:
+            recipe = replace(grid.CLEANCLIP, learning_rate=rate, epochs=epochs)
+            rows[f"rate {rate:g}, {epochs} epochs"] = results.over_seeds(cleaned(subject(BADNET), recipe))
+    return figures(rows)
+
+
+def failures(results: Results, attacks: Mapping[str, Implanted], tower: Tower) -> str:
+    """Attacks against CleanCLIP and PAR."""
+    rows: dict[str, Group] = {}
+    for name, attack in attacks.items():
+        rows |= attacked(results, name, subject(attack, "digits", tower), AGAINST_FAILURES)
+    return figures(rows)
+
+
+def control(results: Results) -> str:
+    """The adaptive patch on models that never saw it in training."""
+    patch, clean = grid.subject(OptimisedPatch(), 1).options, subject(None)
+    group = results.over_seeds(lambda seed: Control(subject=clean(seed), attacked=patch))
+    return figures({"clean model, the patch as trigger": group})
+
+
+def self_supervised(results: Results) -> str:
+    """Pre-training with self-supervision added."""
+
+    def poisoned(seed: int) -> Subject:
+        return grid.subject(BADNET, seed, ssl_weight=1.0)
+
+    rows = attacked(results, "CLIP alone", subject(BADNET), AGAINST_FAILURES)
+    return figures(rows | attacked(results, "CLIP and SSL", poisoned, AGAINST_FAILURES))
+
+
+def clean_set(results: Results) -> str:
+    """Poisons among the clean pairs."""
+    rows = {}
+    for number in grid.CLEAN_SET_POISONS:
+        make = cleaned(subject(BADNET), grid.CLEANCLIP, number)
+        rows[f"{number} poisons in 8,000 clean pairs"] = results.over_seeds(make)
+    return figures(rows)
+
+
+def plateaus(results: Results) -> str:
+    """Whether the poisoned models had stopped learning: CA on validation pictures, last epochs."""
+    rows: dict[tuple[str, ...], None] = {}
+    for cell in grid.in_order(grid.questions()):
+        run = results.of(cell)
+        if run is None or not isinstance(cell, Subject):
+            continue
+        options = cell.options
+        attack = "clean" if options.attack is None else kind_of(options.attack)
+        name = f"{options.glyphs}, {options.tower}, {attack}, seed {cell.seed}"
+        curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-4:])
+        rows[name, f"{run.poisons:,}", curve, f"{100 * gain_at_end(run):+.1f}"] = None
+    return table(("model", "poisons", "CA of the last four epochs", "last over the three before"), rows)
+
+
+def kind_of(attack: Implanted) -> str:
+    """The attack's name in the options."""
+    return attack.attack

@@ -1,0 +1,56 @@
+"""`make reproduce QUICK=1` as a user runs it: a model is really poisoned and every defence is tried."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reproduction import document
+from reproduction.grid import DEFENCES, in_order, quick
+from reproduction.measured import Measured
+from reproduction.running import Folders
+from reproduction.summary import GATE
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reproduction", "--quick", "--folder", str(folder), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_small_subset_shows_the_papers_order_and_is_not_computed_twice(tmp_path: Path) -> None:
+    first = reproduce(tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    poisoned, *cleaned = (_told(tmp_path, number) for number in range(1 + len(DEFENCES)))
+    mmcl, self_supervised, cleanclip, supervised = cleaned
+    asr = {run.id: run.test.asr.value for run in (poisoned, *cleaned) if run.test.asr is not None}
+    assert asr[poisoned.id] > 0.95 > GATE
+    assert poisoned.test.ca.value > 0.9
+    assert asr[cleanclip.id] < 0.05 < 0.5 < asr[mmcl.id]
+    assert cleanclip.test.ca.value > 0.87 > 0.7 > self_supervised.test.ca.value
+    assert asr[supervised.id] < asr[mmcl.id]
+    text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
+    assert f"| {100 * poisoned.test.ca.value:.1f} [" in text
+
+    started = time.monotonic()
+    second = reproduce(tmp_path)
+    assert second.returncode == 0
+    assert "5 of 5 cells are there already" in second.stdout
+    assert time.monotonic() - started < 60
+
+    checked = reproduce(tmp_path, "--check", "3")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("the reference agrees") == 3
+
+
+def _told(folder: Path, number: int) -> Measured:
+    measured = Folders(folder).measured(in_order(quick())[number])
+    assert measured is not None
+    return measured

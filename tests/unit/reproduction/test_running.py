@@ -1,0 +1,133 @@
+"""Cells really run: tiny models, every kind of cell, in processes; a second call recomputes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reproduction import cells, checking
+from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
+from reproduction.measured import CELL_NAME, Measured
+from reproduction.running import Folders
+from reproduction.scheduling import run_all
+from sanitizer.checkpoints.digests import file_sha256
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from testbed.options import BADNET, OptimisedPatch, PaperColour, SubjectOptions
+
+TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
+POISONED = Subject(options=TINY, seed=1)
+PAPER = Subject(options=replace(TINY, attack=PaperColour()), seed=1)
+CLEANED = Cleaning(
+    subject=POISONED, recipe=CleanCLIPRecipe(epochs=1, batch_size=32), num_samples=64, num_poisons=2
+)
+SUPERVISED = Cleaning(
+    subject=PAPER, recipe=SupervisedRecipe(epochs=1, batch_size=32, warmup_steps=1), num_samples=64
+)
+PAR = Cleaning(subject=POISONED, recipe=PARRecipe(epochs=1, batch_size=32), num_samples=64)
+CONTROL = Control(subject=Subject(options=replace(TINY, attack=None), seed=2), attacked=TINY)
+BROKEN = Cleaning(subject=POISONED, recipe=CleanCLIPRecipe(batch_size=128), num_samples=64)
+ALL: tuple[Cell, ...] = (POISONED, PAPER, CLEANED, SUPERVISED, PAR, CONTROL.subject, CONTROL)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reproduction")
+    assert run_all(ALL, folder, jobs=2, say=lambda _: None) == []
+    return folder
+
+
+def told(root: Path, cell: Cell) -> Measured:
+    measured = Folders(root).measured(cell)
+    assert measured is not None
+    return measured
+
+
+def test_every_cell_leaves_its_weights_and_figures_with_counts(root: Path) -> None:
+    for cell in ALL:
+        run = told(root, cell)
+        assert run.id == cell_id(cell)
+        assert run.weights_sha256 == file_sha256(Folders(root).of(cell) / "model.safetensors")
+        assert run.test.ca.n == cells.NUM_TEST
+        assert run.validation.ca.n == cells.NUM_VALIDATION
+        assert (run.test.asr is None) == (cell == CONTROL.subject)
+        if run.test.asr is not None:
+            assert run.test.asr.low <= run.test.asr.value <= run.test.asr.high
+    assert told(root, POISONED).poisons == round(160 * 0.03)
+    assert len(told(root, POISONED).ca_by_epoch) == 5
+
+
+def test_a_cleaning_changes_the_weights_and_compares_the_same_pictures(root: Path) -> None:
+    before, after = told(root, POISONED), told(root, CLEANED)
+    assert after.weights_sha256 != before.weights_sha256
+    assert after.ca_lost is not None
+    assert after.ca_lost.lost - after.ca_lost.gained == before.test.ca.successes - after.test.ca.successes
+    assert told(root, CONTROL).weights_sha256 == told(root, CONTROL.subject).weights_sha256
+
+
+def test_a_second_call_runs_nothing_and_a_cut_cell_is_run_anew(root: Path) -> None:
+    said: list[str] = []
+    started = time.monotonic()
+    assert run_all(ALL, root, jobs=1, say=said.append) == []
+    assert said == [f"{len(ALL)} of {len(ALL)} cells are there already"]
+    assert time.monotonic() - started < 60
+    whole = told(root, CONTROL)
+    (Folders(root).of(CONTROL) / CELL_NAME).unlink()
+    assert run_all(ALL, root, jobs=1, say=said.append) == []
+    again = told(root, CONTROL)
+    assert (again.test, again.weights_sha256) == (whole.test, whole.weights_sha256)
+
+
+def test_what_is_known_from_elsewhere_is_run_only_for_its_weights(tmp_path: Path, root: Path) -> None:
+    said: list[str] = []
+    clean = CONTROL.subject
+    known = {cell_id(cell) for cell in ALL}
+    assert run_all(ALL, tmp_path, jobs=1, known=known, say=said.append) == []
+    assert said == [f"{len(ALL)} of {len(ALL)} cells are there already"]
+    assert run_all((clean, CONTROL), tmp_path, jobs=1, known={cell_id(clean)}, say=said.append) == []
+    assert told(tmp_path, CONTROL).test == told(root, CONTROL).test
+
+
+def test_a_cell_that_fails_fails_no_other_and_is_told_with_its_reason(root: Path) -> None:
+    said: list[str] = []
+    assert run_all((*ALL, BROKEN), root, jobs=1, say=said.append) == [BROKEN]
+    assert "batch_size" in "".join(said)
+
+
+def test_an_adaptive_patch_is_optimised_on_both_surrogates_and_kept_with_the_cell(tmp_path: Path) -> None:
+    attack = OptimisedPatch(num_steps=2)
+    subject = Subject(options=replace(TINY, epochs=1, attack=attack), seed=1)
+    clean, cleaned = needs(subject)
+    first = (clean, cleaned, subject)
+    assert run_all(first, tmp_path, jobs=2, say=lambda _: None) == []
+    run = told(tmp_path, subject)
+    assert run.picture is not None
+    assert run.test.asr is not None
+
+
+def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Path) -> None:
+    drawn = checking.draw(ALL, root, 2, seed=1)
+    assert len(drawn) == 2
+    assert PAPER not in checking.draw(ALL, root, len(ALL), seed=1)
+    check = checking.check(CLEANED, root)
+    assert check.differing == ()
+    path = Folders(root).of(CLEANED) / CELL_NAME
+    kept = path.read_bytes()
+    wrong = told(root, CLEANED).test.ca.successes
+    path.write_bytes(
+        kept.replace(f'"successes": {wrong},'.encode(), f'"successes": {wrong + 1},'.encode(), 1)
+    )
+    try:
+        assert checking.check(CLEANED, root).differing
+    finally:
+        path.write_bytes(kept)
+
+
+def test_tiny_options_are_those_of_the_cells_here() -> None:
+    """Each cell is another one: none of the tests above passes by looking at a cell twice."""
+    names = [cell_id(cell) for cell in (*ALL, BROKEN)]
+    assert all(one != other for one, other in itertools.combinations(names, 2))
+    assert TINY.attack == BADNET
