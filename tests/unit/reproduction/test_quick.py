@@ -33,8 +33,10 @@ def test_the_small_subset_shows_the_papers_order_and_is_not_computed_twice(tmp_p
     asr = {run.id: run.test.asr.value for run in (poisoned, *cleaned) if run.test.asr is not None}
     assert asr[poisoned.id] > 0.95 > GATE
     assert poisoned.test.ca.value > 0.9
-    assert asr[cleanclip.id] < 0.05 < 0.5 < asr[mmcl.id]
-    assert cleanclip.test.ca.value > 0.87 > 0.7 > self_supervised.test.ca.value
+    assert asr[mmcl.id] > 0.5
+    assert asr[cleanclip.id] < 0.05
+    assert cleanclip.test.ca.value > 0.87
+    assert self_supervised.test.ca.value < 0.7
     assert asr[supervised.id] < asr[mmcl.id]
     text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
     assert f"| {100 * poisoned.test.ca.value:.1f} [" in text
