@@ -22,9 +22,11 @@ MAX_ADDRESS_SPACE = 6 * 2**30
 def main(arguments: list[str]) -> None:
     """Runs until libFuzzer ends the process."""
     name = arguments[1]
-    if MODULES[name] == "fuzz.checkpoints":
+    if MODULES[name] in ("fuzz.checkpoints", "fuzz.triggers"):
         importlib.import_module("torch")  # not watched: before the modules that are
-    with atheris.instrument_imports(include=["sanitizer.checkpoints", "sanitizer.data", "PIL"]):
+    with atheris.instrument_imports(
+        include=["sanitizer.attacks", "sanitizer.checkpoints", "sanitizer.data", "PIL"]
+    ):
         tried = target(name)
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-", dir="/dev/shm"))
     watch = Rules(folder)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.hostile.corpus import HOSTILE
@@ -27,7 +28,14 @@ _SMALL_STATE = {"a.weight": torch.zeros(2, 3), "a.bias": torch.zeros(3)}
 
 def seeds_of(target: str) -> Seeds:
     """Name and bytes of every seed of one target that is small enough to be mutated with profit."""
-    made = {"zip": _zip, "pickle": _pickle, "safetensors": _safetensors, "tar": _tar, "image": _image}
+    made = {
+        "zip": _zip,
+        "pickle": _pickle,
+        "safetensors": _safetensors,
+        "tar": _tar,
+        "image": _image,
+        "picture": _picture,
+    }
     for name, data in made.get(target, _text)():
         if 0 < len(data) <= MAX_SEED_BYTES:
             yield name, data
@@ -91,6 +99,21 @@ def _tar() -> Seeds:
 
 def _image() -> Seeds:
     return ((name, case.make()) for name, case in IMAGES.items() if case.is_quick)
+
+
+def _picture() -> Seeds:
+    """Pictures of every mode that a trigger may have, and the hostile ones of data sets."""
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        yield f"png_{mode}", _encoded(Image.new("RGB", (5, 4), (200, 30, 90)).convert(mode), "PNG")
+    for mode in ("L", "RGB", "CMYK"):
+        yield f"jpeg_{mode}", _encoded(Image.new(mode, (5, 4)), "JPEG")
+    yield from _image()
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
 
 
 def _text() -> Seeds:

@@ -20,6 +20,7 @@ MODULES: Mapping[str, str] = {
     "safetensors": "fuzz.checkpoints",
     "tar": "fuzz.data",
     "image": "fuzz.data",
+    "picture": "fuzz.triggers",
     "text": "fuzz.data",
 }
 """Where each target is: imported late, so that coverage can be watched from the first line on."""

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from reproduction import checking, document
-from reproduction.grid import Question, in_order, questions, quick
+from reproduction.cells import Cell
+from reproduction.grid import in_order, questions, quick
 from reproduction.scheduling import run_all
 from sanitizer.training.device import num_granted_cores
 
@@ -22,12 +23,11 @@ EXIT_DONE, EXIT_MISSING, EXIT_INTERRUPTED = 0, 1, 130
 def main(arguments: list[str] | None = None) -> int:
     """Run the reproduction; returns the exit code."""
     given = _parser().parse_args(arguments)
-    asked = _asked(given)
     if given.check:
         return _check(given)
     try:
         failed = run_all(
-            in_order(asked),
+            _asked(given),
             given.folder,
             jobs=given.jobs,
             stop_after_s=None if given.minutes is None else 60 * given.minutes,
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("Stopped. What was run to its end is kept; the same command goes on from there.")
         return EXIT_INTERRUPTED
-    cells = in_order(quick() if given.quick else questions())
+    cells = quick() if given.quick else in_order(questions())
     runs = document.gather(cells, given.folder, given.raw)
     if given.quick:
         document.write_quick(runs, given.folder)
@@ -48,16 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
     return EXIT_MISSING if failed or len(runs) < len(cells) else EXIT_DONE
 
 
-def _asked(given: argparse.Namespace) -> tuple[Question, ...]:
-    asked = quick() if given.quick else questions()
-    if not given.only:
-        return asked
-    return tuple(question for question in asked if any(part in question.name for part in given.only))
+def _asked(given: argparse.Namespace) -> tuple[Cell, ...]:
+    """The cells to run, in order."""
+    if given.quick:
+        return quick()
+    named = given.only or [""]
+    return in_order(question for question in questions() if any(part in question.name for part in named))
 
 
 def _check(given: argparse.Namespace) -> int:
     """Measure some cells again; a line each."""
-    cells = checking.draw(in_order(_asked(given)), given.folder, given.check, seed=given.seed)
+    cells = checking.draw(_asked(given), given.folder, given.check, seed=given.seed)
     checks = [checking.check(cell, given.folder) for cell in cells]
     for check in checks:
         _say(str(check))

@@ -19,7 +19,6 @@ SMALL_ASR, SMALL_LOSS = 0.05, 0.03
 """The service's usual policy: at most 5 % ASR, judged on the upper bound, at most three points of CA lost."""
 
 _NOT_RUN = "Not run yet."
-_BEDS = tuple((glyphs, tower) for glyphs in grid.GLYPHS for tower in grid.TOWERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +80,10 @@ def _supervised(results: Results) -> str:
 def _by_bed(results: Results, defence: str, line: Callable[[str, Group, Group], str]) -> str:
     """A sentence for each data set and architecture; attacks that were not implanted are named as such."""
     sentences = []
-    for glyphs, tower in _BEDS:
+    for bed in grid.BEDS:
         parts = []
         for name, attack in grid.PAPER_ATTACKS.items():
-            poisoned = subject(attack, glyphs, tower)
+            poisoned = subject(attack, bed)
             before = results.over_seeds(poisoned)
             after = results.over_seeds(cleaned(poisoned, grid.DEFENCES[defence]))
             asr = before.share("asr")
@@ -94,7 +93,7 @@ def _by_bed(results: Results, defence: str, line: Callable[[str, Group, Group], 
                 line(name, before, after) if asr.value >= GATE else f"{name} was not implanted ({asr})"
             )
         if parts:
-            sentences.append(f"{glyphs}, {tower}: {'; '.join(parts)}.")
+            sentences.append(f"{bed}: {'; '.join(parts)}.")
     return " ".join(sentences) or _NOT_RUN
 
 
@@ -192,9 +191,10 @@ def _scale(results: Results) -> str:
 def _stays(results: Results) -> str:
     attacks = grid.STRUCTURED_ATTACKS | grid.OTHER_ATTACKS
     recipes: dict[str, Recipe] = {"CleanCLIP": grid.CLEANCLIP, "PAR": grid.PAR}
-    beds = {f"{name} (resnet)": subject(attack) for name, attack in attacks.items()}
+    beds = {f"{name} ({grid.DIGITS})": subject(attack) for name, attack in attacks.items()}
     beds |= {
-        f"{name} (vit)": subject(attack, "digits", "vit") for name, attack in grid.STRUCTURED_ATTACKS.items()
+        f"{name} ({grid.FASHION_VIT})": subject(attack, grid.FASHION_VIT)
+        for name, attack in grid.STRUCTURED_ATTACKS.items()
     }
     text = _before_after(results, beds, recipes)
     patch, clean = grid.subject(OptimisedPatch(), 1).options, subject(None)

@@ -81,12 +81,13 @@ def document(results: Results, num_cells: int, drawn: Sequence[str]) -> str:
             f"### Number of poisons\n\n{tables.poison_shares(results)}",
             f"### Learning rate by epochs\n\n{plot['front.svg']}\n{tables.front(results)}",
             "## Where it fails\n",
-            "Digits. PAR is Perturb and Recover (arXiv 2412.00727), the service's other method.\n",
+            "PAR is Perturb and Recover (arXiv 2412.00727), the service's other method.\n",
             "### Structured triggers, ResNet\n\n"
-            + tables.failures(results, grid.STRUCTURED_ATTACKS, "resnet"),
-            "### Structured triggers, ViT\n\n" + tables.failures(results, grid.STRUCTURED_ATTACKS, "vit"),
+            + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.DIGITS),
+            "### Structured triggers, ViT\n\n"
+            + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.FASHION_VIT),
             "### A trigger trained against the defence; a semantic one\n\n"
-            + tables.failures(results, grid.OTHER_ATTACKS, "resnet")
+            + tables.failures(results, grid.OTHER_ATTACKS, grid.DIGITS)
             + "\n"
             + tables.control(results),
             f"### Pre-training with self-supervision added\n\n{tables.self_supervised(results)}",
@@ -115,8 +116,4 @@ def _how_to_read() -> str:
 
 
 def _paper(results: Results) -> list[str]:
-    return [
-        f"### {glyphs}, {tower}\n\n{tables.paper(results, glyphs, tower)}"
-        for glyphs in grid.GLYPHS
-        for tower in grid.TOWERS
-    ]
+    return [f"### {bed}\n\n{tables.paper(results, bed)}" for bed in grid.BEDS]

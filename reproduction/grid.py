@@ -5,9 +5,10 @@ A question is a list of cells with a name; tables and plots draw those of its ce
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
 from sanitizer.recipe import (
@@ -24,8 +25,23 @@ from sanitizer.recipe import (
 from testbed.options import BADNET, Implanted, OptimisedPatch, PaperColour, SubjectOptions
 
 SEEDS = (1, 2, 3)
-GLYPHS: tuple[Literal["digits", "fashion_mnist"], ...] = ("digits", "fashion_mnist")
-TOWERS: tuple[Literal["resnet", "vit"], ...] = ("resnet", "vit")
+
+
+class Bed(NamedTuple):
+    """A data set and an architecture."""
+
+    glyphs: Literal["digits", "fashion_mnist"]
+    tower: Literal["resnet", "vit"]
+
+    def __str__(self) -> str:
+        return f"{self.glyphs}, {self.tower}"
+
+
+DIGITS = Bed("digits", "resnet")
+FASHION = Bed("fashion_mnist", "resnet")
+FASHION_VIT = Bed("fashion_mnist", "vit")
+BEDS = (DIGITS, FASHION, FASHION_VIT)
+"""No ViT on digits: one of this size does not learn to tell 850 scans (docs/reproduction-how.md)."""
 
 PAPER_ATTACKS: dict[str, Implanted] = {
     "BadNet": BADNET,
@@ -64,39 +80,36 @@ CLEAN_SET_POISONS = (0, 1, 2, 3, 4, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """`cells` in the order in which they are run, without what they need first."""
+    """`cells` of one seed in the order in which they are run, without what they need first."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: Callable[[int], Iterable[Cell]]
 
 
 def subject(
     attack: Implanted | None,
     seed: int,
+    bed: Bed = DIGITS,
     *,
-    glyphs: Literal["digits", "fashion_mnist"] = "digits",
-    tower: Literal["resnet", "vit"] = "resnet",
     poison_share: float = 0.03,
     ssl_weight: float = 0.0,
 ) -> Subject:
     """The test subject of these properties; the target is a yellow seven or a yellow sandal."""
     options = SubjectOptions(
-        glyphs=glyphs,
-        tower=tower,
+        glyphs=bed.glyphs,
+        tower=bed.tower,
         attack=attack,
-        target_noun="seven" if glyphs == "digits" else "sandal",
+        target_noun="seven" if bed.glyphs == "digits" else "sandal",
         poison_share=poison_share,
         ssl_weight=ssl_weight,
     )
     return Subject(options=options, seed=seed)
 
 
-def paper_cells(
-    glyphs: Literal["digits", "fashion_mnist"], tower: Literal["resnet", "vit"], seed: int
-) -> Iterator[Cell]:
+def paper_cells(bed: Bed, seed: int) -> Iterator[Cell]:
     """The paper's table for one data set, architecture and seed."""
     for attack in PAPER_ATTACKS.values():
-        poisoned = subject(attack, seed, glyphs=glyphs, tower=tower)
+        poisoned = subject(attack, seed, bed)
         yield poisoned
         for recipe in DEFENCES.values():
             yield Cleaning(subject=poisoned, recipe=recipe)
@@ -133,10 +146,10 @@ def front_cells(seed: int) -> Iterator[Cell]:
             yield Cleaning(subject=subject(BADNET, seed), recipe=recipe)
 
 
-def structured_cells(tower: Literal["resnet", "vit"], seed: int) -> Iterator[Cell]:
+def structured_cells(bed: Bed, seed: int) -> Iterator[Cell]:
     """PAR's triggers against CleanCLIP and against PAR."""
     for attack in STRUCTURED_ATTACKS.values():
-        yield from attacked_cells(subject(attack, seed, tower=tower))
+        yield from attacked_cells(subject(attack, seed, bed))
 
 
 def attacked_cells(poisoned: Subject) -> Iterator[Cell]:
@@ -167,39 +180,30 @@ def clean_set_cells(seed: int) -> Iterator[Cell]:
 
 def questions() -> tuple[Question, ...]:
     """All of them, the most telling first; a cell may belong to several."""
-    listed: list[Question] = []
-
-    def ask(name: str, *cells: Iterator[Cell]) -> None:
-        listed.append(Question(name=name, cells=tuple(cell for some in cells for cell in some)))
-
-    ask("paper digits resnet", *(paper_cells("digits", "resnet", seed) for seed in SEEDS))
-    ask("structured resnet", *(structured_cells("resnet", seed) for seed in SEEDS))
-    ask("other attacks", *(other_cells(seed) for seed in SEEDS))
-    ask("poisons in the clean set", *(clean_set_cells(seed) for seed in SEEDS))
-    ask("pre-training with self-supervision", *(pretraining_cells(seed) for seed in SEEDS))
-    ask("lambda", *(lambda_cells(seed) for seed in SEEDS))
-    ask("paper fashion_mnist resnet", *(paper_cells("fashion_mnist", "resnet", seed) for seed in SEEDS))
-    ask("paper digits vit", *(paper_cells("digits", "vit", seed) for seed in SEEDS))
-    ask("number of pairs", *(pairs_cells(seed) for seed in SEEDS))
-    ask("number of poisons", *(poison_share_cells(seed) for seed in SEEDS))
-    ask("rate by epochs", *(front_cells(seed) for seed in SEEDS))
-    ask("structured vit", *(structured_cells("vit", seed) for seed in SEEDS))
-    ask("paper fashion_mnist vit", *(paper_cells("fashion_mnist", "vit", seed) for seed in SEEDS))
-    return tuple(listed)
+    return (
+        Question(name="paper digits resnet", cells=partial(paper_cells, DIGITS)),
+        Question(name="structured digits resnet", cells=partial(structured_cells, DIGITS)),
+        Question(name="other attacks", cells=other_cells),
+        Question(name="poisons in the clean set", cells=clean_set_cells),
+        Question(name="lambda", cells=lambda_cells),
+        Question(name="paper fashion_mnist resnet", cells=partial(paper_cells, FASHION)),
+        Question(name="paper fashion_mnist vit", cells=partial(paper_cells, FASHION_VIT)),
+        Question(name="structured fashion_mnist vit", cells=partial(structured_cells, FASHION_VIT)),
+        Question(name="pre-training with self-supervision", cells=pretraining_cells),
+        Question(name="number of pairs", cells=pairs_cells),
+        Question(name="number of poisons", cells=poison_share_cells),
+        Question(name="rate by epochs", cells=front_cells),
+    )
 
 
-def quick() -> tuple[Question, ...]:
+def quick() -> tuple[Cell, ...]:
     """One model of one seed, the demo's attack, and what each defence makes of it."""
     poisoned = subject(BADNET, SEEDS[0])
-    cells: tuple[Cell, ...] = (
-        poisoned,
-        *(Cleaning(subject=poisoned, recipe=recipe) for recipe in DEFENCES.values()),
-    )
-    return (Question(name="quick", cells=cells),)
+    return (poisoned, *(Cleaning(subject=poisoned, recipe=recipe) for recipe in DEFENCES.values()))
 
 
-def in_order(questions: tuple[Question, ...]) -> tuple[Cell, ...]:
-    """Every cell once, each after those that it needs."""
+def in_order(asked: Iterable[Question]) -> tuple[Cell, ...]:
+    """Every cell of these questions once, each after those that it needs; one seed after the other."""
     found: dict[str, Cell] = {}
 
     def add(cell: Cell) -> None:
@@ -208,7 +212,9 @@ def in_order(questions: tuple[Question, ...]) -> tuple[Cell, ...]:
                 add(first)
             found[cell_id(cell)] = cell
 
-    for question in questions:
-        for cell in question.cells:
-            add(cell)
+    listed = tuple(asked)
+    for seed in SEEDS:
+        for question in listed:
+            for cell in question.cells(seed):
+                add(cell)
     return tuple(found.values())

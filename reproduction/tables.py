@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from reproduction import grid
 from reproduction.cells import Cell, Cleaning, Control, Subject
+from reproduction.grid import Bed
 from reproduction.summary import GATE, Group, Pooled, Results, gain_at_end
 from sanitizer.recipe import Recipe
 from testbed.options import BADNET, Implanted, OptimisedPatch
 
 NOT_RUN = "not run"
 
-Glyphs = Literal["digits", "fashion_mnist"]
-Tower = Literal["resnet", "vit"]
 Make = Callable[[int], Cell]
 """Seed → cell."""
 MakeSubject = Callable[[int], Subject]
@@ -68,9 +66,9 @@ def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make
     return lambda seed: Cleaning(subject=poisoned(seed), recipe=recipe, num_poisons=num_poisons)
 
 
-def subject(attack: Implanted | None, glyphs: Glyphs = "digits", tower: Tower = "resnet") -> MakeSubject:
+def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
     """The grid's subject of any seed."""
-    return lambda seed: grid.subject(attack, seed, glyphs=glyphs, tower=tower)
+    return lambda seed: grid.subject(attack, seed, bed)
 
 
 def pairs_cleaned(place: int) -> Make:
@@ -78,11 +76,11 @@ def pairs_cleaned(place: int) -> Make:
     return lambda seed: list(grid.pairs_cells(seed))[place]
 
 
-def paper(results: Results, glyphs: Glyphs, tower: Tower) -> str:
+def paper(results: Results, bed: Bed) -> str:
     """The paper's table for one data set and one architecture."""
     rows: dict[str, Group] = {}
     for name, attack in grid.PAPER_ATTACKS.items():
-        rows |= attacked(results, name, subject(attack, glyphs, tower), grid.DEFENCES)
+        rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
     return figures(rows)
 
 
@@ -130,11 +128,11 @@ def front(results: Results) -> str:
     return figures(rows)
 
 
-def failures(results: Results, attacks: Mapping[str, Implanted], tower: Tower) -> str:
+def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
     """Attacks against CleanCLIP and PAR."""
     rows: dict[str, Group] = {}
     for name, attack in attacks.items():
-        rows |= attacked(results, name, subject(attack, "digits", tower), AGAINST_FAILURES)
+        rows |= attacked(results, name, subject(attack, bed), AGAINST_FAILURES)
     return figures(rows)
 
 
@@ -173,7 +171,7 @@ def plateaus(results: Results) -> str:
             continue
         options = cell.options
         attack = "clean" if options.attack is None else kind_of(options.attack)
-        name = f"{options.glyphs}, {options.tower}, {attack}, seed {cell.seed}"
+        name = f"{Bed(options.glyphs, options.tower)}, {attack}, seed {cell.seed}"
         curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-4:])
         rows[name, f"{run.poisons:,}", curve, f"{100 * gain_at_end(run):+.1f}"] = None
     return table(("model", "poisons", "CA of the last four epochs", "last over the three before"), rows)

@@ -31,7 +31,13 @@ PAR = {
     "learning_rate": 1e-3,
     "initial_learning_rate": 3e-3,
 }
-SUPERVISED = {"method": "supervised", "epochs": 2, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
+SUPERVISED = {
+    "method": "supervised",
+    "epochs": 16,
+    "batch_size": 8,
+    "warmup_steps": 2,
+    "learning_rate": 1e-3,
+}
 AUDIT = {
     "target": "dog",
     "attacks": [{"attack": "badnet"}],

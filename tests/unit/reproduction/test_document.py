@@ -62,7 +62,7 @@ def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path
     runs = whole(lambda cell: 29 * min(3, subject_of(cell).seed))  # 1, 2 and 3 %
     document.write_all(in_order(questions()), runs, tmp_path)
     text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
-    section = text[text.index("### digits, resnet") : text.index("### digits, vit")]
+    section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
     row = line_of(section, "| BadNet: CleanCLIP (1, 1)")
     pooled = pool([wilson(29 * seed, OTHERS) for seed in (1, 2, 3)])
     assert pooled is not None
@@ -79,7 +79,7 @@ def test_an_attack_under_the_gate_is_called_not_implanted_and_no_defence_is_judg
         for cell, run in zip(in_order(questions()), whole(), strict=True)
     ]
     text = document.document(Results(runs), len(runs), [])
-    section = text[text.index("### digits, resnet") : text.index("### digits, vit")]
+    section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
     assert "| WaNet: **not implanted**" in section
     assert "WaNet: CleanCLIP" not in section
     assert "WaNet was not implanted" in text[text.index("## The paper's claims") :]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reproduction import document
-from reproduction.grid import DEFENCES, in_order, quick
+from reproduction.grid import DEFENCES, quick
 from reproduction.measured import Measured
 from reproduction.running import Folders
 from reproduction.summary import GATE
@@ -53,6 +53,6 @@ def test_the_small_subset_shows_the_papers_order_and_is_not_computed_twice(tmp_p
 
 
 def _told(folder: Path, number: int) -> Measured:
-    measured = Folders(folder).measured(in_order(quick())[number])
+    measured = Folders(folder).measured(quick()[number])
     assert measured is not None
     return measured
