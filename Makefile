@@ -5,7 +5,7 @@
 #   KEEP=1              make demo: leave the service up afterwards
 #   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
 #   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again
-#   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest
+#   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest; PROCESSES=0 in one process
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -17,6 +17,7 @@ MINUTES ?=
 RAW ?=
 CHECK ?=
 TESTS ?=
+PROCESSES ?= 2
 ARGS ?=
 
 VENV := .venv
@@ -36,7 +37,7 @@ serve: install  ## Run the whole service on this machine until Ctrl-C
 	@$(BIN)/python -m app.cli serve --port $(PORT)
 
 test: install-dev  ## Run every test
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(TESTS) $(ARGS)
 
 reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
 	@$(BIN)/python -m reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \

@@ -1,7 +1,7 @@
 """`python -m sanitizer`: the library on local files. Messages and bars on stderr, results on stdout.
 
 `run`, a worker's child, must start quickly and load little, so the other commands are loaded by name; so must
-`report`, which needs no torch.
+`report` and `schema`, which need no torch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sanitizer.arguments import UsageError, parser
 from sanitizer.errors import Interrupted, SanitizerError
 from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
 from sanitizer.running import is_out_of_memory, out_of_memory, run
+from sanitizer.schemas import schema
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -41,6 +42,9 @@ def _do(arguments: argparse.Namespace, err: Console) -> int:
         return run(arguments.folder)
     if arguments.command == "report":
         importlib.import_module("sanitizer.drawing").draw(arguments, err)
+        return EXIT_SUCCEEDED
+    if arguments.command == "schema":
+        sys.stdout.write(schema(arguments.name))
         return EXIT_SUCCEEDED
     commands = importlib.import_module("sanitizer.commands")
     code: int = commands.COMMANDS[arguments.command](arguments, Console(), err)

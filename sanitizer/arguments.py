@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sanitizer import schemas
 from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Recipe, parse, parse_recipe
 
@@ -101,12 +102,15 @@ def parser() -> argparse.ArgumentParser:
         "--markdown", metavar="FILE", help="… report.md, beside the report, where none differs"
     )
 
+    schema = commands.add_parser("schema", help="JSON Schema of a report, or of options")
+    schema.add_argument("name", choices=schemas.NAMES)
+
     run = commands.add_parser("run", help="one job folder, as a worker does: events on stdout")
     run.add_argument("folder", type=Path)
 
     for command in (inspect, validate, audit, sanitize):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
-    for command in (inspect, validate, audit, sanitize, report, run):
+    for command in (inspect, validate, audit, sanitize, report, schema, run):
         command.add_argument("--debug", action="store_true", help="show tracebacks")
     return top
 

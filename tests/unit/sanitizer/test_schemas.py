@@ -1,0 +1,67 @@
+"""The published schemas are those of the code, and they say of real documents what the code says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from sanitizer import schemas
+from sanitizer.__main__ import main
+from sanitizer.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
+from sanitizer.report import dump_json, load_json
+
+ROOT = Path(__file__).resolve().parents[3]
+KEPT = sorted((ROOT / "tests" / "fixtures" / "reports").glob("*.json"))
+
+
+def validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(json.loads(schemas.schema(name)))
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_the_file_in_the_docs_is_what_the_command_prints(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", name]) == 0
+    printed = capsys.readouterr().out
+    assert printed == (ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"), (
+        f"Write it anew: python -m sanitizer schema {name} > docs/schemas/{name}.schema.json"
+    )
+
+
+def test_no_other_file_lies_there() -> None:
+    names = {path.name for path in (ROOT / "docs" / "schemas").iterdir()}
+    assert names == {f"{name}.schema.json" for name in schemas.NAMES}
+
+
+@pytest.mark.parametrize("path", KEPT, ids=[path.stem for path in KEPT])
+def test_a_report_that_is_written_today_fits_its_schema(path: Path) -> None:
+    written = json.loads(dump_json(load_json(path.read_bytes())))
+    assert [error.message for error in validator("report").iter_errors(written)] == []
+    del written["verdict"]
+    assert not validator("report").is_valid(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("recipe", to_json(SupervisedRecipe()), {"method": "prayer"}),
+        ("audit", to_json(AuditOptions(target="banana")), {"target": ""}),
+        ("policy", to_json(Policy()), {"asr_at_most": 2}),
+        ("declared", {"quick_gelu": False}, {"image_size": 0}),
+    ],
+)
+def test_options_are_judged_as_the_library_judges_them(name: str, good: Any, bad: Any) -> None:
+    assert validator(name).is_valid(good)
+    assert not validator(name).is_valid(bad)
+
+
+def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["schema", "banana"])
+    assert refused.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err
