@@ -1,5 +1,7 @@
 """AutoAugment's ImageNet policy on one image, drawn from a given generator. Knows no batch and no model.
 
+`sanitizer.augment.tensors` does the same to a whole batch.
+
 Shapes: C256 is one row of 256 levels for each of the three channels.
 
 The policy is Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data" (arXiv 1805.09501),
@@ -22,10 +24,12 @@ _LEVELS = np.arange(256, dtype=np.uint8)
 _INVERT = bytes(range(255, -1, -1))
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Counts = np.ndarray[Any, np.dtype[np.int64]]
-_Operation = tuple[str, float, int | None]
+_Drawable = tuple[str, float, int | None]
+Operation = tuple[str, float]
+"""A name and a magnitude in torchvision's units (degrees, levels, bits, factor - 1), sign included."""
 
 # (operation, probability, magnitude index) twice: a sub-policy.
-IMAGENET_POLICY: tuple[tuple[_Operation, _Operation], ...] = (
+IMAGENET_POLICY: tuple[tuple[_Drawable, _Drawable], ...] = (
     (("posterize", 0.4, 8), ("rotate", 0.6, 9)),
     (("solarize", 0.6, 5), ("auto_contrast", 0.6, None)),
     (("equalize", 0.8, None), ("equalize", 0.6, None)),
@@ -66,25 +70,37 @@ _MAGNITUDES: dict[str, tuple[float, ...]] = {
 
 def auto_augment(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """One view of an RGB image, of the same size: a sub-policy at random, each half with its probability."""
-    draws = rng.random(5).tolist()
-    policy = IMAGENET_POLICY[int(draws[0] * len(IMAGENET_POLICY))]
-    for (name, probability, level), chance, sign in zip(policy, draws[1:3], draws[3:5], strict=True):
-        if chance > probability:
-            continue
-        magnitude = 0.0 if level is None else _MAGNITUDES[name][level]
-        if name in _SIGNED and sign < 0.5:
-            magnitude = -magnitude
+    for name, magnitude in draw_operations(rng):
         image = apply_operation(image, name, magnitude)
     return image
 
 
+def draw_operations(rng: np.random.Generator) -> list[Operation]:
+    """What one view is made of: at most two operations, in order."""
+    draws = rng.random(5).tolist()
+    policy = IMAGENET_POLICY[int(draws[0] * len(IMAGENET_POLICY))]
+    drawn = []
+    for (name, probability, level), chance, sign in zip(policy, draws[1:3], draws[3:5], strict=True):
+        if chance <= probability:
+            choices = magnitudes(name, level)
+            drawn.append((name, choices[-1] if sign < 0.5 else choices[0]))
+    return drawn
+
+
+@lru_cache(maxsize=256)
+def magnitudes(name: str, level: int | None) -> tuple[float, ...]:
+    """The magnitude at a level, and with the other sign after it where the operation has one."""
+    magnitude = 0.0 if level is None else float(_MAGNITUDES[name][level])
+    return (magnitude, -magnitude) if name in _SIGNED else (magnitude,)
+
+
 def apply_operation(image: Image.Image, name: str, magnitude: float) -> Image.Image:
-    """One operation at a magnitude in torchvision's units (degrees, levels, bits, factor - 1). New image."""
+    """One operation on an RGB image; rotation and shear move the pixels of any mode. New image."""
     match name:
         case "posterize":
-            return _by_table(image, _posterize_table(int(magnitude)))
+            return _by_table(image, posterize_table(int(magnitude)))
         case "solarize":
-            return _by_table(image, _solarize_table(magnitude))
+            return _by_table(image, solarize_table(magnitude))
         case "invert":
             return _by_table(image, _INVERT)
         case "auto_contrast":
@@ -92,7 +108,7 @@ def apply_operation(image: Image.Image, name: str, magnitude: float) -> Image.Im
         case "equalize":
             return _by_tables(image, _equalize_tables(_histogram(image)))
         case "rotate":
-            return image.rotate(magnitude, Image.Resampling.NEAREST, fillcolor=(0, 0, 0))
+            return image.rotate(magnitude, Image.Resampling.NEAREST)
         case "shear_x":
             return _shear_x(image, magnitude)
         case "color":
@@ -129,13 +145,13 @@ def _histogram(image: Image.Image) -> Counts:
 
 
 @lru_cache(maxsize=8)
-def _posterize_table(num_bits: int) -> bytes:
+def posterize_table(num_bits: int) -> bytes:
     """Keeps the upper `num_bits` of a level."""
     return bytes(level & ~(2 ** (8 - num_bits) - 1) for level in range(256))
 
 
 @lru_cache(maxsize=_NUM_BINS)
-def _solarize_table(threshold: float) -> bytes:
+def solarize_table(threshold: float) -> bytes:
     """Inverts levels from the threshold on."""
     return bytes(level if level < threshold else 255 - level for level in range(256))
 
@@ -174,6 +190,4 @@ def _shear_x(image: Image.Image, level: float) -> Image.Image:
     """Shear about the upper left corner; the tangent goes through degrees and back, as in torchvision."""
     tangent = math.tan(math.radians(math.degrees(math.atan(level))))
     matrix = (1.0, tangent, 0.0, 0.0, 1.0, 0.0)
-    return image.transform(
-        image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=(0, 0, 0)
-    )
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST)

@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
-from sanitizer.augment.images import auto_augment
+from sanitizer.augment.images import Operation, apply_operation, draw_operations
 from sanitizer.augment.perturbation import Perturbation
+from sanitizer.augment.tensors import augment_batch, encode
 from sanitizer.data.images import resize_and_crop
 from sanitizer.data.skipping import BadSample, Skipped
 from sanitizer.data.training_data import TrainingData
@@ -25,6 +26,9 @@ from sanitizer.seeding import generator
 
 CACHE_BYTES = 256 * 2**20
 """For pixels, and again for tokens, over all processes. Larger data are decoded again in every epoch."""
+MAX_PIXELS_AT_ONCE = 64 * 64
+"""Views of images up to this size are made for a whole batch at once, of larger ones image by image: the
+pixels are the same, and this is where the times cross on a CPU (docs/performance.md)."""
 TRIES_WITHOUT_REPEATS = 64
 MAX_TRIES = 1024
 
@@ -33,11 +37,13 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltViews:
-    """Images uint8 [N, C, H, W], tokens int64 [N, L]."""
+    """Images uint8 [N, C, H, W], tokens int64 [N, L]; `operations` int64 [N, 2] where the device makes the
+    images' views (`augment_batch`)."""
 
     image: Tensor
     tokens: Tensor
     image_view: Tensor | None = None
+    operations: Tensor | None = None
     tokens_view: Tensor | None = None
 
 
@@ -65,7 +71,9 @@ class PairAssembler:
         world_size: int,
         perturbation: Perturbation | None,
         num_processes: int,
+        draws_views_only: bool,
     ) -> None:
+        self._draws_views_only = draws_views_only
         self._dataset = dataset
         self._tokenize = tokenize
         self._image_size = image_size
@@ -146,14 +154,16 @@ class PairAssembler:
         tokens = self._tokens.of(indices, captions)
         if self._eda_alpha is None:
             return BuiltViews(image=image, tokens=tokens)
-        image_view = _stack(
-            [
-                np.asarray(
-                    auto_augment(Image.fromarray(pixels), generator(self._seed, "image_view", epoch, index))
-                )
-                for index, pixels, _ in chosen
-            ]
-        )
+        drawn = [draw_operations(generator(self._seed, "image_view", epoch, index)) for index in indices]
+        image_view, operations = None, None
+        if self._draws_views_only:
+            operations = encode(drawn)
+        elif self._image_size**2 <= MAX_PIXELS_AT_ONCE:
+            image_view = augment_batch(image, encode(drawn))
+        else:
+            image_view = _stack(
+                [_view(pixels, operations) for (_, pixels, _), operations in zip(chosen, drawn, strict=True)]
+            )
         changed = [
             augment_caption(caption, self._eda_alpha, generator(self._seed, "caption_view", epoch, index))
             for index, _, caption in chosen
@@ -162,12 +172,25 @@ class PairAssembler:
         places = [place for place, caption in enumerate(captions) if changed[place] != caption]
         if places:
             tokens_view[places] = self._tokenize([changed[place] for place in places])
-        return BuiltViews(image=image, image_view=image_view, tokens=tokens, tokens_view=tokens_view)
+        return BuiltViews(
+            image=image,
+            image_view=image_view,
+            operations=operations,
+            tokens=tokens,
+            tokens_view=tokens_view,
+        )
 
     def _perturbed(self, pixels: Pixels, epoch: int, index: int) -> Pixels:
         if self._perturbation is None:
             return pixels
         return self._perturbation.apply(pixels, generator(self._seed, "perturbation", epoch, index))
+
+
+def _view(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
+    image = Image.fromarray(pixels)
+    for name, magnitude in operations:
+        image = apply_operation(image, name, magnitude)
+    return np.asarray(image)
 
 
 def _stack(images: list[Pixels]) -> Tensor:

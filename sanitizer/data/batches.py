@@ -42,6 +42,8 @@ class PairBatch:
     """int64; of labelled images the labels, [N, 1]"""
     image_view_NCHW: Tensor | None = None
     """uint8"""
+    operation_N2: Tensor | None = None
+    """int64; in the place of `image_view_NCHW` where the device is to make the views, by `augment_batch`"""
     tokens_view_NL: Tensor | None = None
     """int64"""
 
@@ -67,8 +69,10 @@ class PairBatches:
         world_size: int = 1,
         num_workers: int = 0,
         perturbation: Perturbation | None = None,
+        draws_views_only: bool = False,
     ) -> None:
         """`batch_size` is that of this rank; `eda_alpha` None: no views. A perturbation changes the images.
+        `draws_views_only`: of the images' views only what they are made of (`PairBatch.operation_N2`).
 
         Raises OptionsRejected `batch_larger_than_data` if the data do not fill one batch on each rank.
         """
@@ -91,6 +95,7 @@ class PairBatches:
             world_size=world_size,
             perturbation=perturbation,
             num_processes=max(1, num_workers),
+            draws_views_only=draws_views_only,
         )
         self._ledger = SkipLedger(len(dataset), max_skipped_share)
         self._positions = _Positions(self.steps_per_epoch)
@@ -132,6 +137,7 @@ class PairBatches:
             yield PairBatch(
                 image_NCHW=views.image,
                 image_view_NCHW=views.image_view,
+                operation_N2=views.operations,
                 tokens_NL=views.tokens,
                 tokens_view_NL=views.tokens_view,
             )

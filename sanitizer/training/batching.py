@@ -24,8 +24,12 @@ def open_batches(
     seed: int,
     world: World,
     num_workers: int,
+    device: torch.device,
 ) -> PairBatches:
-    """This rank's batches. Raises OptionsRejected `batch_larger_than_data`."""
+    """This rank's batches; on CUDA the images' views are left to the device.
+
+    Raises OptionsRejected `batch_larger_than_data`.
+    """
     return PairBatches(
         data,
         tokenize=data.tokenize if isinstance(data, LabelsAsCaptions) else checkpoint.tokenize,
@@ -38,6 +42,7 @@ def open_batches(
         rank=world.rank,
         world_size=world.size,
         num_workers=num_workers,
+        draws_views_only=device.type == "cuda",
     )
 
 

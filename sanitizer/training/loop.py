@@ -30,6 +30,7 @@ from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.batching import open_batches, to_input
 from sanitizer.training.device import towers_dtype
 from sanitizer.training.distributed import World
+from sanitizer.training.feeding import feed
 from sanitizer.training.fits import check_fits
 from sanitizer.training.pace import Pace
 from sanitizer.training.record import Record
@@ -79,7 +80,9 @@ def finetune(
     check_fits(recipe, checkpoint, len(pairs), world.size)
     model = checkpoint.model.to(device=device, memory_format=torch.channels_last)
     towers.prepare(model, freeze_batch_norm_statistics=recipe.freeze_batch_norm_statistics)
-    batches = open_batches(checkpoint, pairs, recipe, seed=seed, world=world, num_workers=num_workers)
+    batches = open_batches(
+        checkpoint, pairs, recipe, seed=seed, world=world, num_workers=num_workers, device=device
+    )
     run = _Run(
         checkpoint=checkpoint,
         batches=batches,
@@ -182,7 +185,8 @@ class _Run:
 
     def _train_epoch(self, pace: Pace) -> None:
         start = self._position
-        for batch in self._batches.epoch(start.epoch, start.step_in_epoch):
+        batches = self._batches.epoch(start.epoch, start.step_in_epoch)
+        for batch in feed(batches, self._device, copies=self._recipe.chunk_size is None):
             self._stop_if_asked()
             result = self._step(batch)
             pace.mark(self._position.step)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
+from sanitizer.augment.tensors import augment_batch
 from sanitizer.data.batches import PairBatch
 from sanitizer.methods.method import Losses, Method
 from sanitizer.training.device import autocast
@@ -126,23 +127,29 @@ def _embed(model: CLIP, batch: PairBatch, rows: slice, options: StepOptions) -> 
     """Unit embeddings of some pairs in the order of `Objective`: two, or four where the method has views; of
     labelled images one."""
     device = _log_scale(model).device
-    images, texts = [batch.image_NCHW[rows]], [batch.tokens_NL[rows]]
+    images, texts = [batch.image_NCHW[rows].to(device, non_blocking=True)], [batch.tokens_NL[rows]]
     if options.method.has_labels:
-        pixels = options.to_input(images[0].to(device, non_blocking=True))
         with autocast(device, options.towers_dtype):
-            return [_unit(encode_image(model, pixels))]
+            return [_unit(encode_image(model, options.to_input(images[0])))]
     if options.method.has_views:
-        assert batch.image_view_NCHW is not None
         assert batch.tokens_view_NL is not None
-        images.append(batch.image_view_NCHW[rows])
+        images.append(_image_view(batch, rows, images[0]))
         texts.append(batch.tokens_view_NL[rows])
-    pixels = options.to_input(torch.cat(images).to(device, non_blocking=True))
+    pixels = options.to_input(torch.cat(images))
     tokens = cut_padding(model, torch.cat(texts)).to(device, non_blocking=True)
     with autocast(device, options.towers_dtype):
         image_features, text_features = encode_image(model, pixels), encode_text(model, tokens)
     image_parts = _unit(image_features).chunk(len(images))
     text_parts = _unit(text_features).chunk(len(texts))
     return [part for both in zip(image_parts, text_parts, strict=True) for part in both]
+
+
+def _image_view(batch: PairBatch, rows: slice, image_NCHW: Tensor) -> Tensor:
+    """The augmented view of the rows' images, which are `image_NCHW` already; on their device."""
+    if batch.operation_N2 is not None:
+        return augment_batch(image_NCHW, batch.operation_N2[rows])
+    assert batch.image_view_NCHW is not None
+    return batch.image_view_NCHW[rows].to(image_NCHW.device, non_blocking=True)
 
 
 def _fixed(batch: PairBatch, chunks: list[slice], options: StepOptions, world: World) -> list[Tensor]:

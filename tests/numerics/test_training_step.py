@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from sanitizer.augment.images import draw_operations
+from sanitizer.augment.tensors import augment_batch, encode
 from sanitizer.methods.catalogue import build_method
 from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.seeding import generator
 from sanitizer.training import optimizer, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.step import StepOptions, accumulate_gradients, take_step
@@ -98,6 +102,19 @@ def test_chunks_with_cached_embeddings_give_the_gradient_of_the_whole_batch(towe
     torch.testing.assert_close(chunked_loss, whole_loss, rtol=1e-12, atol=0)
     for name, gradient in gradients_of(model).items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_views_made_from_operations_are_those_that_come_as_pixels(chunk_size):
+    drawn = encode([draw_operations(generator(1, "image_view", 0, number)) for number in range(6)])
+    batch = tiny_batch(6)
+    pixels = replace(batch, image_view_NCHW=augment_batch(batch.image_NCHW, drawn))
+    operations = replace(batch, image_view_NCHW=None, operation_N2=drawn)
+    one, other = (
+        accumulate_gradients(prepared("resnet"), given, options(chunk_size=chunk_size), World())
+        for given in (pixels, operations)
+    )
+    assert torch.equal(one.total, other.total)
 
 
 def test_without_self_supervision_the_views_are_never_looked_at():

@@ -19,6 +19,7 @@ from torch import Tensor
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment
 from sanitizer.augment.perturbation import Perturbation
+from sanitizer.augment.tensors import augment_batch
 from sanitizer.data import assembly
 from sanitizer.data.batches import LabelledBatches, PairBatch, PairBatches
 from sanitizer.data.labelled import open_labelled
@@ -56,9 +57,9 @@ def batches(path: Path, **options: Any) -> PairBatches:
 
 def equal(first: Iterable[PairBatch], second: Iterable[PairBatch]) -> bool:
     return all(
-        torch.equal(vars(one)[name], vars(other)[name])
+        torch.equal(tensor, vars(other)[name]) if tensor is not None else vars(other)[name] is None
         for one, other in zip(first, second, strict=True)
-        for name in vars(one)
+        for name, tensor in vars(one).items()
     )
 
 
@@ -146,6 +147,23 @@ def test_the_views_of_a_pair_do_not_depend_on_batch_size_or_rank(pairs_folder: P
     whole = views(batches(pairs_folder))
     part = views(batches(pairs_folder, batch_size=5, rank=1, world_size=2))
     assert part == {pair: whole[pair] for pair in part}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_views_that_the_device_makes_are_those_that_come_with_the_batch(
+    pairs_folder: Path, num_workers: int
+) -> None:
+    left = batches(pairs_folder, draws_views_only=True, num_workers=num_workers)
+    for batch, whole in zip(left.epoch(2), batches(pairs_folder).epoch(2), strict=True):
+        assert batch.image_view_NCHW is None
+        assert torch.equal(augment_batch(batch.image_NCHW, batch.operation_N2), whole.image_view_NCHW)
+        assert torch.equal(batch.tokens_view_NL, whole.tokens_view_NL)
+
+
+def test_views_made_one_by_one_are_those_of_the_batch(pairs_folder: Path) -> None:
+    together = list(batches(pairs_folder).epoch(0))
+    with patch.object(assembly, "MAX_PIXELS_AT_ONCE", 0):
+        assert equal(batches(pairs_folder).epoch(0), together)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
