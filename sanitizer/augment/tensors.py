@@ -3,9 +3,10 @@
 Shapes: N images, R of them, C = 3 channels, H rows, W columns, P = H * W pixels.
 
 Gives the pixels of `sanitizer.augment.images`, bit for bit, on every device with float64. Levels are looked
-up in integer tables; rotation and shear take the pixels that Pillow takes, which is asked once for each angle;
-stretching is float64 and blending float32 in Pillow's order, where each operation is rounded by itself, as
-IEEE 754 wants it (a compiler that fuses Pillow's own multiply and add, as on ARM, may change a level by one).
+up in integer tables; rotation and shear take the pixels that Pillow takes, which is asked once for each
+angle; stretching is float64 and blending float32 in Pillow's order, where each operation is rounded by
+itself, as IEEE 754 wants it (a compiler that fuses Pillow's own multiply and add, as on ARM, may change a
+level by one).
 
 What is done to an image is a row of two numbers into `OPERATIONS`, so that it can be drawn in one process and
 done in another.

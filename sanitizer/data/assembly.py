@@ -1,11 +1,13 @@
 """Builds one batch of both views from (epoch, step), in any process. Knows no loader and no model.
 
 Shapes: N samples of a batch, H = W = the model's image size, C = 3, L = the model's context length.
-Decodes a pair once for both views; where all pixels fit into `CACHE_BYTES`, once for all epochs.
+Decodes a pair once for both views, a large JPEG at a reduced scale; where all pixels fit into `CACHE_BYTES`,
+once for all epochs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,9 @@ from sanitizer.seeding import generator
 
 CACHE_BYTES = 256 * 2**20
 """For pixels, and again for tokens, over all processes. Larger data are decoded again in every epoch."""
+JPEG_MARGIN = 1.5
+"""A JPEG is decoded at the smallest scale that leaves its shorter side so many times the model's image;
+its pixels are then within a level of the whole picture's on average, at 1.07 times three levels off."""
 MAX_PIXELS_AT_ONCE = 64 * 64
 """Views of images up to this size are made for a whole batch at once, of larger ones image by image: the
 pixels are the same, and this is where the times cross on a CPU (docs/performance.md)."""
@@ -135,7 +140,7 @@ class PairAssembler:
             return cached
         if index not in self._bad:
             try:
-                pair = self._dataset.read(index)
+                pair = self._dataset.read(index, at_least=math.ceil(JPEG_MARGIN * self._image_size))
             except BadSample as bad:
                 self._bad[index] = bad
             else:

@@ -25,11 +25,13 @@ Image.MAX_IMAGE_PIXELS = MAX_IMAGE_PIXELS
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, at_least: int | None = None) -> Image.Image:
     """The first frame as mode RGB. Raises BadSample `image_damaged` or `image_too_large`.
 
     Only JPEG, PNG and WEBP are tried. The size is checked from the header, before any pixel is decoded.
-    Like open_clip, ignores EXIF orientation and drops an alpha channel.
+    Like open_clip, ignores EXIF orientation and drops an alpha channel. `at_least`: a JPEG may come at a half,
+    a quarter or an eighth of its size, its shorter side at least so long, which costs less; its pixels then
+    differ a little from those of the whole picture.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise BadSample("image_too_large", f"more than {MAX_IMAGE_BYTES} bytes")
@@ -42,6 +44,8 @@ def decode(data: bytes) -> Image.Image:
             raise BadSample("image_too_large", f"{width}x{height} is too elongated")
         if image.format in _JPEG_FAMILY and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
             raise BadSample("image_damaged", f"more than {MAX_JPEG_SCANS} scans")
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
         image.load()
         return image if image.mode == "RGB" else _to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

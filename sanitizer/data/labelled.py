@@ -83,11 +83,11 @@ class LabelledDataset:
         """The name of the sample, for messages."""
         return printable(self._source.key(index))
 
-    def read(self, index: int) -> Labelled:
-        """Read and decode image `index`. Raises BadSample."""
+    def read(self, index: int, at_least: int | None = None) -> Labelled:
+        """Read and decode image `index`, for `at_least` see `decode`. Raises BadSample."""
         raw = self._source.read(index)
         label = self._label(raw.texts)
-        return Labelled(key=self.key(index), image=decode(raw.image), label=label)
+        return Labelled(key=self.key(index), image=decode(raw.image, at_least), label=label)
 
     def _files(self) -> Iterator[tuple[str, Path | None]]:
         for listing in self._listings:

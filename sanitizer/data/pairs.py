@@ -77,11 +77,11 @@ class PairDataset:
         """The caption of pair `index`; its image is not decoded. Raises BadSample."""
         return caption_of(self._source.read(index).texts)
 
-    def read(self, index: int) -> Pair:
-        """Read and decode pair `index`. Raises BadSample."""
+    def read(self, index: int, at_least: int | None = None) -> Pair:
+        """Read and decode pair `index`, for `at_least` see `decode`. Raises BadSample."""
         raw = self._source.read(index)
         caption = caption_of(raw.texts)
-        return Pair(key=self.key(index), image=decode(raw.image), caption=caption)
+        return Pair(key=self.key(index), image=decode(raw.image, at_least), caption=caption)
 
 
 def refuse_equal_captions(pairs: PairDataset) -> None:

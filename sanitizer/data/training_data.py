@@ -24,8 +24,8 @@ class TrainingData(Protocol):
         """The name of the sample, for messages."""
         ...
 
-    def read(self, index: int) -> Pair:
-        """Read and decode sample `index`. Raises BadSample."""
+    def read(self, index: int, at_least: int | None = None) -> Pair:
+        """Read and decode sample `index`, for `at_least` see `decode`. Raises BadSample."""
         ...
 
 
@@ -49,9 +49,9 @@ class LabelsAsCaptions:
         """The name of the sample, for messages."""
         return self.labelled.key(index)
 
-    def read(self, index: int) -> Pair:
-        """Read and decode image `index`. Raises BadSample."""
-        sample = self.labelled.read(index)
+    def read(self, index: int, at_least: int | None = None) -> Pair:
+        """Read and decode image `index`, for `at_least` see `decode`. Raises BadSample."""
+        sample = self.labelled.read(index, at_least)
         return Pair(key=sample.key, image=sample.image, caption=str(sample.label))
 
     @staticmethod

@@ -27,7 +27,7 @@ from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.errors import DatasetRejected, OptionsRejected
 from sanitizer.seeding import generator
-from tests.fixtures.shards import good_pair, make_labelled, make_pairs, pair_samples, write_tar
+from tests.fixtures.shards import encoded, good_pair, make_labelled, make_pairs, pair_samples, write_tar
 
 NUM_PAIRS = 40
 
@@ -208,6 +208,19 @@ def test_data_too_large_for_the_cache_give_the_same_batches(pairs_folder: Path) 
         for epoch in range(2):
             assert equal(uncached.epoch(epoch), cached.epoch(epoch))
     assert opened.call_count == 3 * NUM_PAIRS  # the cached one decodes in its first epoch only
+
+
+def test_a_large_jpeg_is_trained_on_from_a_reduced_scale_and_audited_from_its_whole(tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.linspace(0, 255, 160)[:, None, None], (160, 200, 3)).astype(np.uint8)
+    picture = encoded(Image.fromarray(ramp), "JPEG")
+    write_tar(tmp_path / "s.tar", [("a.jpg", picture), ("a.txt", b"a ramp"), ("a.cls", b"0")])
+    (tmp_path / "classnames.txt").write_text("ramp\n")
+    with patch("PIL.JpegImagePlugin.JpegImageFile.draft", autospec=True) as draft:
+        list(batches(tmp_path, batch_size=1, eda_alpha=None).epoch(0))
+        assert [call.args[2] for call in draft.call_args_list] == [(24, 24)]
+        draft.reset_mock()
+        list(labelled_batches(tmp_path))
+        assert not draft.called
 
 
 def spoiled(folder: Path, num_good: int, num_bad: int) -> Path:

@@ -137,3 +137,34 @@ def test_normalise_takes_bytes_and_unit_floats_alike_and_changes_nothing_in_plac
         assert abs(float(ours[n, c, y, x]) - expected) < 1e-6
     assert torch.equal(normalise(unit_NCHW, mean, std), ours)
     assert torch.equal(unit_NCHW, before)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((500, 375), (500, 375)),
+        ((1024, 768), (512, 384)),
+        ((1536, 2048), (384, 512)),
+        ((200, 100), (200, 100)),
+    ],
+)
+def test_a_jpeg_may_be_decoded_smaller_but_never_under_the_side_that_is_asked_for(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    data = jpeg(smooth(size))
+    assert decode(data).size == size
+    small = decode(data, 336)
+    assert small.size == expected
+    whole = np.asarray(resize_and_crop(decode(data), 224)).astype(float)
+    assert np.abs(np.asarray(resize_and_crop(small, 224)) - whole).mean() < 1
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    assert decode(png(smooth((800, 600))), 16).size == (800, 600)
+
+
+def smooth(size: tuple[int, int]) -> Image.Image:
+    """Coarse fields with soft edges, as most of a photograph is."""
+    rng = np.random.default_rng(2)
+    field = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(field).resize(size, Image.Resampling.BICUBIC)
