@@ -24,11 +24,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim import AdamW
 
+from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.methods.cleanclip import Embeddings, objective
 from sanitizer.recipe import AttackOptions
 from sanitizer.seeding import generator
 from sanitizer.training.schedule import rate_factor
-from sanitizer.training.towers import encode_text
 from testbed import glyphs as glyph_sets
 from testbed.models import build_model
 from testbed.options import PaperColour, SubjectOptions

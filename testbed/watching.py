@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.statistics import wilson
+from sanitizer.checkpoints.text_tower import encode_text
 from sanitizer.recipe import AttackOptions
 from sanitizer.report import Estimate
-from sanitizer.training.towers import encode_text
 from testbed.glyphs import Glyphs
 from testbed.options import PaperColour
 from testbed.pictures import TURQUOISE, Pictures, all_class_captions, class_names, compose

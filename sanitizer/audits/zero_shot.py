@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sanitizer.attacks.trigger import widest
+from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.templates import render
 from sanitizer.errors import CheckpointRejected
 
@@ -87,8 +88,8 @@ def rank_of_label(logits_NC: Tensor, label_N: Tensor) -> Tensor:
 
 
 def _encode_texts(checkpoint: LoadedCheckpoint, texts: Sequence[str], device: torch.device) -> Tensor:
-    token_NL = checkpoint.tokenize(texts).to(device)
-    return _normalised(checkpoint.model.encode_text(token_NL), "a text")
+    token_NK = cut_padding(checkpoint.model, checkpoint.tokenize(texts)).to(device)
+    return _normalised(encode_text(checkpoint.model, token_NK), "a text")
 
 
 def _normalised(embedding_ND: Tensor, whose: str) -> Tensor:

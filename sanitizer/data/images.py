@@ -29,9 +29,9 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
     """The first frame as mode RGB. Raises BadSample `image_damaged` or `image_too_large`.
 
     Only JPEG, PNG and WEBP are tried. The size is checked from the header, before any pixel is decoded.
-    Like open_clip, ignores EXIF orientation and drops an alpha channel. `at_least`: a JPEG may come at a half,
-    a quarter or an eighth of its size, its shorter side at least so long, which costs less; its pixels then
-    differ a little from those of the whole picture.
+    Like open_clip, ignores EXIF orientation and drops an alpha channel. `at_least`: a JPEG may come at a
+    half, a quarter or an eighth of its size, its shorter side at least so long, which costs less; its pixels
+    then differ a little from those of the whole picture.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise BadSample("image_too_large", f"more than {MAX_IMAGE_BYTES} bytes")

@@ -25,11 +25,12 @@ from torch.nn.functional import normalize
 from torch.optim import AdamW
 
 from sanitizer.augment.tensors import augment_batch
+from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.batches import PairBatch
 from sanitizer.methods.method import Losses, Method
 from sanitizer.training.device import autocast
 from sanitizer.training.distributed import World
-from sanitizer.training.towers import cut_padding, encode_image, encode_text
+from sanitizer.training.towers import encode_image
 
 MAX_LOG_SCALE = math.log(100.0)
 """CLIP's bound on its logit scale (Radford et al. 2021, section 2.5)."""

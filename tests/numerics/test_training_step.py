@@ -10,6 +10,7 @@ import torch
 
 from sanitizer.augment.images import draw_operations
 from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.checkpoints import text_tower
 from sanitizer.methods.catalogue import build_method
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.seeding import generator
@@ -229,15 +230,15 @@ def test_bf16_towers_stay_near_float32_and_keep_float32_embeddings_and_gradients
 @pytest.mark.parametrize("tower", ["resnet", "vit"])
 def test_cutting_the_padding_changes_nothing(tower):
     model, tokens = prepared(tower), tiny_batch(9).tokens_NL
-    cut = towers.cut_padding(model, tokens)
+    cut = text_tower.cut_padding(model, tokens)
     assert cut.shape[1] < tokens.shape[1]
     with torch.no_grad():
         torch.testing.assert_close(
-            towers.encode_text(model, cut), model.encode_text(tokens), rtol=1e-12, atol=1e-12
+            text_tower.encode_text(model, cut), model.encode_text(tokens), rtol=1e-12, atol=1e-12
         )
 
 
 def test_the_padding_stays_where_the_tower_is_not_causal():
     model, tokens = prepared("vit"), tiny_batch(9).tokens_NL
     model.attn_mask = None
-    assert towers.cut_padding(model, tokens) is tokens
+    assert text_tower.cut_padding(model, tokens) is tokens
