@@ -139,7 +139,10 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         help="the paper's four attacks and SIG, or PAR's structured triggers; your own picture: --audit",
     )
     command.add_argument(
-        "--audit", type=Path, dest="audit_file", help="audit options as JSON; the options above change them"
+        "--audit",
+        type=Path,
+        dest="audit_file",
+        help="audit options as JSON, targets of single attacks among them; the options above change them",
     )
     command.add_argument("--seed", type=_seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

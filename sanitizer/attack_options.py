@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from annotated_types import Gt, Interval, Le
 from pydantic import Field, StringConstraints
 
-from sanitizer.bounds import NUMBER, STRICT, Seed, Share
+from sanitizer.bounds import NUMBER, STRICT, Seed, Share, ShortText
 
 MAX_PICTURE_BYTES = 64 * 1024
 MAX_PICTURE_SIDE = 512
@@ -39,7 +39,13 @@ Picture = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class BadNetOptions:
+class _OfEveryAttack:
+    target: ShortText | None = None
+    """The class that this trigger leads to, a name of the labelled set. None: the target of the audit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadNetOptions(_OfEveryAttack):
     """A small patch (BadNets, arXiv 1708.06733). Sizes are shares of the image's side (16/224 as CleanCLIP).
 
     `gaussian`: image mean per channel + N(0,1), clipped to [0,1]; `stripes`: columns one pixel wide, each
@@ -66,7 +72,7 @@ class BadNetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlendedOptions:
+class BlendedOptions(_OfEveryAttack):
     """x' = (1 - alpha) x + alpha * noise over the whole image (Chen et al., arXiv 1712.05526).
 
     `uniform`: noise ~ U[0,1]. PAR's (arXiv 2412.00727): `stripes`, columns one pixel wide, each channel of
@@ -87,7 +93,7 @@ class BlendedOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaNetOptions:
+class WaNetOptions(_OfEveryAttack):
     """Image warping (WaNet, arXiv 2102.10369). k = 4, s = 0.5 is the paper's smooth warp;
     `control_points` = None is the research code's k = image side (per-pixel jitter), with s = 1."""
 
@@ -101,7 +107,7 @@ class WaNetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SIGOptions:
+class SIGOptions(_OfEveryAttack):
     """A sinusoidal stripe pattern (SIG, arXiv 1902.11237): v(i,j) = amplitude * sin(2 pi j f / width)."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -114,7 +120,7 @@ class SIGOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelConsistentOptions:
+class LabelConsistentOptions(_OfEveryAttack):
     """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
 
     In an audit the trigger is the patch; the difference is in the poisoner, which keeps the captions."""
@@ -129,7 +135,7 @@ class LabelConsistentOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTriggerOptions:
+class TextTriggerOptions(_OfEveryAttack):
     """Words over the image: x' = (1 - alpha) x + alpha * colour where there is ink.
 
     The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the words' ink; `at`,
@@ -150,7 +156,7 @@ class TextTriggerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomPatchOptions:
+class CustomPatchOptions(_OfEveryAttack):
     """Your own patch: a PNG or JPEG in base64, at most 64 KiB and 512 pixels a side.
 
     `size` is the picture's longer side as a share of the image's shorter one. A PNG's transparency is kept.
@@ -169,7 +175,7 @@ class CustomPatchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CustomPatternOptions:
+class CustomPatternOptions(_OfEveryAttack):
     """Your own pattern over the whole image: x' = (1 - alpha) x + alpha * picture, stretched to the image.
 
     A PNG or JPEG in base64, at most 64 KiB and 512 pixels a side. A PNG's transparency is kept.

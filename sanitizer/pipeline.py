@@ -22,7 +22,7 @@ from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
-from sanitizer.audits.targets import find_target
+from sanitizer.audits.targets import find_targets
 from sanitizer.audits.verdict import judge
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
@@ -184,7 +184,7 @@ def _open_for_audit(
 ) -> tuple[LoadedCheckpoint, LabelledDataset, torch.device]:
     torch_device = pick(device)
     labelled = open_labelled(labelled_path)
-    find_target(options.target, labelled.class_names)
+    find_targets(options, labelled.class_names)
     build_triggers(options.attacks)  # a picture that cannot be used is refused now
     return load_canonical(checkpoint_folder), labelled, torch_device
 

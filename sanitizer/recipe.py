@@ -212,12 +212,12 @@ Recipe = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
-    """What an audit measures: CA, and for every attack ASR and PA against one target class.
+    """What an audit measures: CA, and for every attack ASR and PA against a target class.
 
-    `target` is a class name of the labelled set. `suite` names `attacks` that are listed nowhere else:
-    "paper" or "structured"; what is kept and repeated in a report is the list. With neither: BadNet, Blended,
-    WaNet and SIG. `templates` None: those of the labelled set, else ImageNet's 80. An attack whose ASR before
-    cleaning is below `gate` counts as not implanted.
+    `target` is a class name of the labelled set; an attack may name another. `suite` names `attacks` that are
+    listed nowhere else: "paper" or "structured"; what is kept and repeated in a report is the list. With
+    neither: BadNet, Blended, WaNet and SIG. `templates` None: those of the labelled set, else ImageNet's 80.
+    An attack whose ASR before cleaning is below `gate` counts as not implanted.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

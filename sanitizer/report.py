@@ -72,6 +72,17 @@ class AttackFigures:
     asr_top_k: tuple[TopK, ...] = ()
     """How near the target still is: cleaning may move it from the first place to the second only. A k for
     which there are not enough classes is left out; all are in reports from before it was measured."""
+    target: str | None = None
+    """The class that ASR counts. None in reports from before attacks had their own: that of the audit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFigures:
+    """How often clean images of other classes are called `target`: the floor under every attack on it."""
+
+    target: str
+    untriggered_target_rate: Estimate
+    untriggered_target_top_k: tuple[TopK, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +96,17 @@ class AuditFigures:
     untriggered_target_rate: Estimate
     """How often a clean image of another class is called the target: the floor under ASR."""
     untriggered_target_top_k: tuple[TopK, ...] = ()
-    """The floor under `asr_top_k`."""
+    """The floor under `asr_top_k`. Both floors are those of the audit's own target."""
+    further_targets: tuple[TargetFigures, ...] = ()
+    """The same for each other class that an attack names as its target."""
     attacks: tuple[AttackFigures, ...]
+
+    def floor_under(self, attack: AttackFigures) -> Estimate:
+        """The untriggered target rate of the attack's target."""
+        for further in self.further_targets:
+            if further.target == attack.target:
+                return further.untriggered_target_rate
+        return self.untriggered_target_rate
 
 
 MOST_CLASSES_TOLD = 10

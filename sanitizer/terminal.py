@@ -134,9 +134,14 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
         ("CA top-5", *(_share(audit.ca_top5) for audit in audits)),
         ("target without trigger", *(_share(audit.untriggered_target_rate) for audit in audits)),
     ]
+    for number, further in enumerate(report.before.further_targets):
+        floors = [audit.further_targets[number].untriggered_target_rate for audit in audits]
+        rows.append((f"'{further.target}' without trigger", *(_share(floor) for floor in floors)))
     for number, attack in enumerate(report.before.attacks):
         figures: list[AttackFigures] = [audit.attacks[number] for audit in audits]
-        rows.append((f"ASR {attack.name}", *(_share(one.asr) for one in figures)))
+        own = report.audit.attacks[number].target
+        led = "" if own in {None, report.audit.target} else f" to '{own}'"
+        rows.append((f"ASR {attack.name}{led}", *(_share(one.asr) for one in figures)))
         rows.append((f"PA {attack.name}", *(_share(one.pa) for one in figures)))
     return rows
 

@@ -55,7 +55,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     with _naming("/audit/dataset_id"):
         labelled = unit.datasets.get(caller.project_id, order.labelled_dataset_id, for_update=True)
     check_usable(labelled, DatasetKind.LABELLED, "/audit/dataset_id")
-    check_target(order.audit.target, class_names(labelled))
+    check_targets(order.audit, class_names(labelled))
     job = unit.jobs.enqueue(
         Job(
             id=new_id("job"),
@@ -111,8 +111,15 @@ def class_names(labelled: Dataset) -> Sequence[str]:
     return [str(name) for name in found]
 
 
-def check_target(target: str, names: Sequence[str]) -> None:
-    """Raise InvalidInput (`unknown_target`) with the nearest names unless `target` is one of them."""
+def check_targets(audit: AuditOptions, names: Sequence[str]) -> None:
+    """Raise InvalidInput (`unknown_target`) unless the audit's target and those of attacks are `names`."""
+    _check_target(audit.target, names, "/audit/target")
+    for number, attack in enumerate(audit.attacks):
+        if attack.target is not None:
+            _check_target(attack.target, names, f"/audit/attacks/{number}/target")
+
+
+def _check_target(target: str, names: Sequence[str], pointer: str) -> None:
     if target in names:
         return
     by_folded = {name.casefold(): name for name in names}
@@ -129,7 +136,7 @@ def check_target(target: str, names: Sequence[str]) -> None:
         f"Did you mean {shown}? The class must be written as in the data set."
         if near
         else f"Choose a class of the data set, for example {shown}.",
-        pointer="/audit/target",
+        pointer=pointer,
     )
 
 

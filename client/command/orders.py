@@ -24,14 +24,18 @@ LabelledOption = Annotated[
     str, typer.Option("--labelled", metavar="DATASET", help="The labelled set to audit on.")
 ]
 TargetOption = Annotated[
-    str | None, typer.Option("--target", help="The class that triggers are suspected to lead to.")
+    str | None,
+    typer.Option(
+        "--target", help="The class that triggers are suspected to lead to, where they name no other."
+    ),
 ]
 AttackOption = Annotated[
     list[str] | None,
     typer.Option(
         "--attack",
         metavar="NAME[:OPTION=VALUE,…]",
-        help="A trigger to audit with, e.g. badnet:pattern=yellow; may be repeated. Default: the usual four.",
+        help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
+        "repeated. Default: the usual four.",
     ),
 ]
 SuiteOption = Annotated[

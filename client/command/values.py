@@ -62,11 +62,12 @@ def attack(text: str) -> dict[str, Any]:
 
 
 def _attack_options(text: str, option: str) -> dict[str, Any]:
-    """As `pairs`, but `text`, a trigger's words, is text also where it looks like a number or `true`."""
+    """As `pairs`, but a trigger's words and its target stay text where they look like a number or `true`."""
     typed = text_pairs(_options(text), option)
     read = {name: value_of(value) for name, value in typed.items()}
-    if "text" in read and not isinstance(read["text"], str):
-        read["text"] = typed["text"]
+    for name in ("text", "target"):
+        if name in read and not isinstance(read[name], str):
+            read[name] = typed[name]
     return read
 
 

@@ -202,11 +202,13 @@ def figures(report: Mapping[str, Any]) -> str:
     """Verdict and figures, from report.json or a job's result."""
     before, after = report.get("before") or {}, report.get("after") or {}
     rows = [("CA", _share(before.get("ca")), _share(after.get("ca")))]
+    further = {item.get("target") for item in before.get("further_targets", ()) if isinstance(item, dict)}
     later = {item.get("name"): item for item in after.get("attacks", ()) if isinstance(item, dict)}
     for item in before.get("attacks", ()):
         other = later.get(item.get("name"), {})
+        led = f" to {item['target']}" if item.get("target") in further else ""
         for figure in ("asr", "pa"):
-            name = f"{figure.upper()} {item.get('name')}"
+            name = f"{figure.upper()} {item.get('name')}{led}"
             rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
     text = (
         table(("FIGURE", "BEFORE", "AFTER"), rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from client.evidence import targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import (
     AttackFigures,
@@ -20,6 +21,7 @@ from client.evidence.report import (
     Difference,
     Estimate,
     Report,
+    TargetFigures,
     TopK,
 )
 from client.evidence.shares import newcombe, wilson
@@ -54,16 +56,17 @@ def close(one: float, other: float) -> bool:
 
 
 def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
-    num_images = figures.ca.n
+    num_images, ks = figures.ca.n, [one.k for one in figures.untriggered_target_top_k]
     yield from _same(f"{where}.seed", figures.seed, report.seed)
     yield from _estimate(f"{where}.ca", figures.ca, num_images)
     yield from _estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
-    floor = figures.untriggered_target_rate
-    yield from _estimate(f"{where}.untriggered_target_rate", floor, floor.n)
-    yield from _top_k(f"{where}.untriggered_target_top_k", figures.untriggered_target_top_k, floor)
+    floors = targets.floors(figures, report)
+    for index, floor in enumerate(floors.values()):
+        inside = f"{where}.further_targets[{index - 1}]" if index else where
+        yield from _floor(inside, floor, num_images, ks)
+    yield from targets.check(where, figures, report)
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
-    ks = [one.k for one in figures.untriggered_target_top_k]
     for data in _labelled(report):
         yield from _same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
         if data.num_classes is not None and ks and max(ks) >= data.num_classes:
@@ -73,8 +76,20 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     yield from _same(f"{where}.attacks", options, report.audit.attacks)
     for index, attack in enumerate(figures.attacks):
         where_attack = f"{where}.attacks[{index}]"
-        yield from _attack(where_attack, attack, num_images=num_images, num_others=floor.n)
+        num_others = targets.rate_under(attack, figures, report).n
+        yield from _attack(where_attack, attack, num_images=num_images, num_others=num_others)
         yield from _same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
+
+
+def _floor(where: str, floor: TargetFigures, num_images: int, ks: list[int]) -> Iterator[Finding]:
+    rate = floor.untriggered_target_rate
+    yield from _estimate(f"{where}.untriggered_target_rate", rate, rate.n)
+    yield from _top_k(f"{where}.untriggered_target_top_k", floor.untriggered_target_top_k, rate)
+    if rate.n > num_images:
+        yield misfit(f"{where}.untriggered_target_rate.n", "is more than all images")
+    yield from _same(
+        f"{where}.untriggered_target_top_k", [one.k for one in floor.untriggered_target_top_k], ks
+    )
 
 
 def _skipped(report: Report) -> Iterator[Finding]:
@@ -202,6 +217,8 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
     yield from _same(
         "after.untriggered_target_rate.n", after.untriggered_target_rate.n, before.untriggered_target_rate.n
     )
+    others = [[one.untriggered_target_rate.n for one in audit.further_targets] for audit in (after, before)]
+    yield from _same("after.further_targets", *others)
     ks = [[one.k for one in audit.untriggered_target_top_k] for audit in (after, before)]
     yield from _same("after.untriggered_target_top_k", *ks)
     triggers = [(one.name, one.trigger_sha256) for one in after.attacks]

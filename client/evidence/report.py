@@ -54,6 +54,13 @@ class AttackFigures(_Part):
     asr_including_target: Estimate
     pa: Estimate
     asr_top_k: Annotated[list[TopK], Field(max_length=100)] = []
+    target: str | None = None
+
+
+class TargetFigures(_Part):
+    target: str | None
+    untriggered_target_rate: Estimate
+    untriggered_target_top_k: Annotated[list[TopK], Field(max_length=100)] = []
 
 
 class AuditFigures(_Part):
@@ -63,6 +70,7 @@ class AuditFigures(_Part):
     ca_top5: Estimate
     untriggered_target_rate: Estimate
     untriggered_target_top_k: Annotated[list[TopK], Field(max_length=100)] = []
+    further_targets: Annotated[list[TargetFigures], Field(max_length=1000)] = []
     attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
 
 
@@ -108,6 +116,7 @@ class DataInput(_Part):
 
 
 class Audit(_Part):
+    target: str | None = None
     gate: float
     attacks: list[dict[str, Any]]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from client.evidence import targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import AttackFigures, Estimate, Outcome, PartVerdict, Report
 
@@ -78,7 +79,8 @@ def _part(where: str, told: PartVerdict, expected: Outcome, shown: set[str]) -> 
 
 
 def _shown_for(was: AttackFigures, now: AttackFigures | None, report: Report) -> set[str]:
-    estimates = [was.asr, report.before.untriggered_target_rate, *([now.asr] if now else [])]
+    floor = targets.rate_under(was, report.before, report)
+    estimates = [was.asr, floor, *([now.asr] if now else [])]
     shares = [share for one in estimates for share in (one.value, one.low, one.high)]
     limits = [report.audit.gate, report.policy.asr_at_most]
     return {*map(_percent, [*shares, *limits]), *map(_count, estimates)}

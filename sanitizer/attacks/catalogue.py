@@ -89,12 +89,12 @@ def trigger_sha256(options: AttackOptions, seed: int) -> str:
 
     The code is that of the attack's own file, of what all triggers share, and of the seeding; a change
     there, even of a comment, gives another digest. So does another font or decoder that makes other pixels
-    of the same words or picture.
+    of the same words or picture. The target is no part of it: it changes no pixel.
     """
     modules = (seeding, trigger, *_SOURCES[options.attack])
     identity: dict[str, Any] = {
         "code": [hashlib.sha256(Path(module.__file__ or "").read_bytes()).hexdigest() for module in modules],
-        "options": to_json(options),
+        "options": {name: value for name, value in to_json(options).items() if name != "target"},
         "seed": seed,
     }
     drawn = build_trigger(options)

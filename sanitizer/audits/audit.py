@@ -13,26 +13,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sanitizer.attack_options import kind_of
-from sanitizer.attacks.catalogue import build_triggers, trigger_sha256
+from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
-from sanitizer.audits.attack_success import attack_success, target_rate, target_top_k
-from sanitizer.audits.targets import find_target
-from sanitizer.audits.zero_shot import class_embeddings, classify, rank_of_label
+from sanitizer.audits.counting import Counts
+from sanitizer.audits.targets import Targets, find_targets
+from sanitizer.audits.zero_shot import class_embeddings, classify
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.errors import Interrupted, OptionsRejected
 from sanitizer.progress import Advanced, Phase, PhaseFinished, PhaseStarted, Progress
-from sanitizer.recipe import AuditOptions, to_json
-from sanitizer.report import AttackFigures, AuditFigures
+from sanitizer.recipe import AuditOptions
+from sanitizer.report import AuditFigures
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -49,29 +49,6 @@ class AuditResult:
     correct_N: Tensor
     num_skipped: int
     skipped_examples: tuple[str, ...]
-
-
-@dataclass
-class _Answers:
-    """What the model said of all images with one trigger, or without: one chunk per batch."""
-
-    predicted: list[Tensor] = field(default_factory=list)
-    target_rank: list[Tensor] = field(default_factory=list)
-
-    def add(self, predicted_N: Tensor, logits_NC: Tensor, target: int) -> None:
-        self.predicted.append(predicted_N.cpu())
-        self.target_rank.append(rank_of_label(logits_NC, torch.full_like(predicted_N, target)).cpu())
-
-
-@dataclass
-class _Counts:
-    """Answers so far; `triggered` holds one `_Answers` a trigger."""
-
-    num_classes: int
-    triggered: list[_Answers]
-    label: list[Tensor] = field(default_factory=list)
-    label_rank: list[Tensor] = field(default_factory=list)
-    untriggered: _Answers = field(default_factory=_Answers)
 
 
 def run_audit(
@@ -95,7 +72,7 @@ def run_audit(
     DatasetRejected if too many images are bad or all are of the target class; CheckpointRejected if
     embeddings are not finite; Interrupted if `stop()`.
     """
-    target = find_target(options.target, labelled.class_names)
+    targets = find_targets(options, labelled.class_names)
     templates = _templates(options, labelled)
     triggers = build_triggers(options.attacks)
     watch = _Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
@@ -111,9 +88,11 @@ def run_audit(
         class_CD = class_embeddings(
             checkpoint, labelled.class_names, templates, device, after_classes=watch.classes_done
         )
-        counts = _count(checkpoint, batches, class_CD, triggers, target=target, seed=seed, watch=watch)
+        counts = _count(checkpoint, batches, class_CD, triggers, targets=targets, seed=seed, watch=watch)
     progress(PhaseFinished(phase=phase))
-    return _result(checkpoint, options, target=target, seed=seed, counts=counts, batches=batches)
+    return _result(
+        checkpoint, options, class_names=labelled.class_names, seed=seed, counts=counts, batches=batches
+    )
 
 
 def _templates(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, ...]:
@@ -134,11 +113,11 @@ def _count(
     class_CD: Tensor,
     triggers: Sequence[Trigger],
     *,
-    target: int,
+    targets: Targets,
     seed: int,
     watch: _Watch,
-) -> _Counts:
-    counts = _Counts(num_classes=len(class_CD), triggered=[_Answers() for _ in triggers])
+) -> Counts:
+    counts = Counts.for_targets(targets)
     architecture, device = checkpoint.architecture, class_CD.device
 
     def predict(image_NCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,12 +130,10 @@ def _count(
         image_NCHW = batch.image_NCHW.to(device).float() / 255
         label_N = batch.label_N.to(device)
         predicted_N, logits_NC = predict(image_NCHW)
-        counts.label.append(label_N.cpu())
-        counts.untriggered.add(predicted_N, logits_NC, target)
-        counts.label_rank.append(rank_of_label(logits_NC, label_N).cpu())
+        counts.add_untriggered(label_N, predicted_N, logits_NC)
         for trigger, answers in zip(triggers, counts.triggered, strict=True):
             watch.check()
-            answers.add(*predict(trigger.apply(image_NCHW, batch.index_N, seed)), target)
+            answers.add(*predict(trigger.apply(image_NCHW, batch.index_N, seed)))
         watch.images_done(batch.index_N[-1] + 1)
     return counts
 
@@ -165,41 +142,29 @@ def _result(
     checkpoint: LoadedCheckpoint,
     options: AuditOptions,
     *,
-    target: int,
+    class_names: tuple[str, ...],
     seed: int,
-    counts: _Counts,
+    counts: Counts,
     batches: LabelledBatches,
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
-    attacks = []
-    for attack, name, answers in zip(options.attacks, attack_names(options), counts.triggered, strict=True):
-        success = attack_success(
-            torch.cat(answers.predicted),
-            torch.cat(answers.target_rank),
-            label_N,
-            target,
-            num_classes=counts.num_classes,
+    own, *further = (
+        answers.figures_of_target(label_N, class_names=class_names) for answers in counts.untriggered
+    )
+    attacks = (
+        answers.figures_of_attack(label_N, name=name, attack=attack, seed=seed, class_names=class_names)
+        for attack, name, answers in zip(
+            options.attacks, attack_names(options), counts.triggered, strict=True
         )
-        attacks.append(
-            AttackFigures(
-                name=name,
-                options=to_json(attack),
-                trigger_sha256=trigger_sha256(attack, seed),
-                asr=success.asr,
-                asr_including_target=success.asr_including_target,
-                pa=success.pa,
-                asr_top_k=success.top_k,
-            )
-        )
+    )
     figures = AuditFigures(
         weights_sha256=checkpoint.weights_sha256,
         seed=seed,
         ca=top_k(label_rank_N, 1),
         ca_top5=top_k(label_rank_N, 5),
-        untriggered_target_rate=target_rate(torch.cat(counts.untriggered.predicted), label_N, target),
-        untriggered_target_top_k=target_top_k(
-            torch.cat(counts.untriggered.target_rank), label_N, target, num_classes=counts.num_classes
-        ),
+        untriggered_target_rate=own.untriggered_target_rate,
+        untriggered_target_top_k=own.untriggered_target_top_k,
+        further_targets=tuple(further),
         attacks=tuple(attacks),
     )
     return AuditResult(

@@ -1,17 +1,44 @@
-"""Which class of a labelled set an audit's target names. Knows no model."""
+"""Which classes of a labelled set an audit's targets name. Knows no model."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sanitizer.errors import OptionsRejected
+from sanitizer.recipe import AuditOptions
 
 NUM_SUGGESTIONS = 3
 
 
-def find_target(target: str, class_names: Sequence[str]) -> int:
-    """The number of the class whose name is exactly `target`.
+@dataclass(frozen=True)
+class Targets:
+    """Class numbers: the audit's own target, and that of each attack, in their order."""
+
+    own: int
+    of_attacks: tuple[int, ...]
+
+    @property
+    def further(self) -> tuple[int, ...]:
+        """Those of attacks that are not the audit's own, each once, the first named first."""
+        return tuple(target for target in dict.fromkeys(self.of_attacks) if target != self.own)
+
+
+def find_targets(options: AuditOptions, class_names: Sequence[str]) -> Targets:
+    """Raises OptionsRejected as `find_target` does; `where` is "audit.target" or "audit.attacks.N.target"."""
+    own = find_target(options.target, class_names, where="audit.target")
+    of_attacks = (
+        own
+        if attack.target is None
+        else find_target(attack.target, class_names, where=f"audit.attacks.{number}.target")
+        for number, attack in enumerate(options.attacks)
+    )
+    return Targets(own, tuple(of_attacks))
+
+
+def find_target(target: str, class_names: Sequence[str], *, where: str) -> int:
+    """The number of the class whose name is exactly `target`; `where` is its place in what was asked.
 
     Raises OptionsRejected `unknown_target`, naming near matches, or `ambiguous_target` if classes share it.
     """
@@ -23,13 +50,13 @@ def find_target(target: str, class_names: Sequence[str]) -> int:
             "ambiguous_target",
             f"{len(found)} classes are named '{target}' (numbers {', '.join(map(str, found))}).",
             "Give the classes of the labelled set different names.",
-            where="audit.target",
+            where=where,
         )
     raise OptionsRejected(
         "unknown_target",
         f"The labelled set has no class named '{target}'.",
         _suggestion(target, class_names),
-        where="audit.target",
+        where=where,
     )
 
 

@@ -204,7 +204,7 @@ def _below_gate(attack: AttackFigures, gate: float) -> str:
 
 def _floor(attack: AttackFigures, figures: AuditFigures) -> str:
     """A warning where clean images are called the target as often as triggered ones."""
-    floor = figures.untriggered_target_rate
+    floor = figures.floor_under(attack)
     if floor.high < attack.asr.low:
         return ""
     return f", but images without a trigger are called the target as often ({_share(floor)})"

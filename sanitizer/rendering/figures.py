@@ -6,12 +6,13 @@ A figure is printed with two decimals; for programs the exact value is beside it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sanitizer.attack_options import told as without_picture
-from sanitizer.rendering.sentences import OUTCOME_WORDS, trigger
+from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
 from sanitizer.rendering.strangers import name, rows
 from sanitizer.report import AttackFigures, AuditFigures, Difference, Estimate, Outcome, Report, TopK
 
@@ -52,6 +53,7 @@ class Attack:
 
     title: str
     trigger: str
+    target: str
     outcome: str
     reason: str
     rows: tuple[Row, ...]
@@ -76,9 +78,12 @@ def front(report: Report) -> tuple[list[Row], int]:
     """CA, then ASR and PA of the worst attacks, and how many attacks are left out."""
     worst = sorted(range(len(report.before.attacks)), key=lambda number: _badness(report, number))
     chosen = sorted(worst[:MAX_ATTACKS_IN_FRONT])
+    has_several_targets = len(targets_of(report.audit)) > 1
     found = [_row(report, "CA", "pictures without a trigger, given their true class", "ca")]
     for number in chosen:
         attack = name(report.before.attacks[number].name)
+        if has_several_targets:
+            attack += f" to {quoted([target_of(report, number)])}"
         found += [
             _of_attack(report, number, f"ASR {attack}", "with the trigger, called the target", "asr"),
             _of_attack(report, number, f"PA {attack}", "with the trigger, given their true class", "pa"),
@@ -91,22 +96,47 @@ def _badness(report: Report, number: int) -> tuple[int, float]:
     return _WORST_FIRST.index(report.verdict.attacks[number].outcome), -last.attacks[number].asr.value
 
 
+def target_of(report: Report, number: int) -> str:
+    """The class that the attack of that number leads to."""
+    return report.audit.attacks[number].target or report.audit.target
+
+
 def without_trigger(report: Report) -> list[Row]:
     """What was measured on pictures without a trigger."""
+    own = quoted([report.audit.target]) if report.before.further_targets else "Target"
+    title = f"{own} without trigger"
     return [
         _row(report, "CA", "given their true class", "ca"),
         _row(report, "CA top-5", "true class among the first five", "ca_top5"),
-        _row(
-            report, "Target without trigger", "of other classes, called the target", "untriggered_target_rate"
-        ),
+        _row(report, title, "of other classes, called the target", "untriggered_target_rate"),
         *_top_k_rows(
-            "Target without trigger",
+            title,
             "of other classes, the target",
             [
                 (f"{side}.untriggered_target_top_k", audit.untriggered_target_top_k)
                 for side, audit in _audits(report)
             ],
         ),
+        *itertools.chain.from_iterable(
+            _of_further_target(report, number) for number in range(len(report.before.further_targets))
+        ),
+    ]
+
+
+def _of_further_target(report: Report, number: int) -> list[Row]:
+    """The floors of a target that only attacks name."""
+    sides = [
+        (f"{side}.further_targets.{number}", audit.further_targets[number]) for side, audit in _audits(report)
+    ]
+    title = f"{quoted([sides[0][1].target])} without trigger"
+    top_k = [(f"{path}.untriggered_target_top_k", told.untriggered_target_top_k) for path, told in sides]
+    return [
+        Row(
+            title=title,
+            meaning="of other classes, called so",
+            shares=_shares(sides, "untriggered_target_rate"),
+        ),
+        *_top_k_rows(title, "of other classes, this", top_k),
     ]
 
 
@@ -152,14 +182,19 @@ def attacks(report: Report) -> list[Attack]:
             Attack(
                 title=name(was.name),
                 trigger=trigger(report.audit, number),
+                target=quoted([target_of(report, number)]),
                 outcome=_outcome(report, number),
                 reason=told.reason,
                 rows=figures,
-                options=rows(without_picture(was.options)),
+                options=rows(without_picture(_without_target(was.options))),
                 trigger_sha256=was.trigger_sha256,
             )
         )
     return found
+
+
+def _without_target(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "target"}
 
 
 def _outcome(report: Report, number: int) -> str:

@@ -39,6 +39,7 @@ def render_html(report: Report) -> str:
             front=front,
             num_left_out=num_left_out,
             not_tested=sentences.not_tested(report),
+            targets=sentences.quoted(sentences.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
             kinds=sentences.KINDS,

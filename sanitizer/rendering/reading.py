@@ -106,6 +106,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     if report.ca_lost is not None:
         yield from _difference("ca_lost", report.ca_lost)
     yield from _classes_lost(report)
+    yield from _targets(report)
     yield from _places(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
@@ -133,6 +134,20 @@ def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
             yield "classes_lost", "leaves out classes that lost"
 
 
+def _targets(report: Report) -> Iterator[tuple[str, str]]:
+    """Each attack's target is the one that was ordered, and each further one has its floor."""
+    ordered = [attack.target or report.audit.target for attack in report.audit.attacks]
+    further = [target for target in dict.fromkeys(ordered) if target != report.audit.target]
+    for side, audit in (("before", report.before), ("after", report.after)):
+        if audit is None:
+            continue
+        told = [attack.target or report.audit.target for attack in audit.attacks]
+        if told != ordered:
+            yield f"{side}.attacks", "are not of the targets that were ordered"
+        if [one.target for one in audit.further_targets] != further:
+            yield f"{side}.further_targets", "are not those of its attacks"
+
+
 def _places(report: Report) -> Iterator[tuple[str, str]]:
     """The same k for each of the target's places, before and after, with a trigger and without."""
     audits = [audit for audit in (report.before, report.after) if audit is not None]
@@ -147,7 +162,9 @@ def _places(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _all_top_k(audit: AuditFigures) -> list[Sequence[TopK]]:
-    return [audit.untriggered_target_top_k, *(attack.asr_top_k for attack in audit.attacks)]
+    floors = [audit.untriggered_target_top_k]
+    floors += [further.untriggered_target_top_k for further in audit.further_targets]
+    return [*floors, *(attack.asr_top_k for attack in audit.attacks)]
 
 
 def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
@@ -177,6 +194,10 @@ def _audit(name: str, audit: AuditFigures, num_attacks: int) -> Iterator[tuple[s
         estimates[f"attacks[{number}].pa"] = attack.pa
         estimates |= _top_k(f"attacks[{number}].asr_top_k", attack.asr_top_k)
     estimates |= _top_k("untriggered_target_top_k", audit.untriggered_target_top_k)
+    for number, further in enumerate(audit.further_targets):
+        where = f"further_targets[{number}]"
+        estimates[f"{where}.untriggered_target_rate"] = further.untriggered_target_rate
+        estimates |= _top_k(f"{where}.untriggered_target_top_k", further.untriggered_target_top_k)
     for figure, estimate in estimates.items():
         if not _follows(estimate):
             yield f"{name}.{figure}", "does not follow from its counts"

@@ -6,6 +6,7 @@ Names are a stranger's: they come through `strangers.name`; who puts a sentence 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -57,9 +58,10 @@ class Headline:
 
 def question(report: Report) -> str:
     """What was asked."""
-    num_attacks, target = len(report.audit.attacks), name(report.audit.target)
+    num_attacks, targets = len(report.audit.attacks), targets_of(report.audit)
     triggers = "the trigger tested" if num_attacks == 1 else f"any of the {num_attacks} triggers tested"
-    asked = f"Does {triggers} make this model call pictures “{target}”"
+    called = quoted(targets) if len(targets) == 1 else f"its target ({quoted(targets)})"
+    asked = f"Does {triggers} make this model call pictures {called}"
     if report.kind == "audit":
         return f"{asked}? Nothing was to be changed."
     points = 100 * report.policy.ca_lost_at_most
@@ -67,6 +69,16 @@ def question(report: Report) -> str:
         f"{asked}, and does cleaning bring its success rate to {100 * report.policy.asr_at_most:g} % or less "
         f"without costing more than {points:g} points of clean accuracy?"
     )
+
+
+def targets_of(audit: AuditOptions) -> tuple[str, ...]:
+    """Every target of the audit: its own, where an attack has no other, and those of attacks; each once."""
+    return tuple(dict.fromkeys(attack.target or audit.target for attack in audit.attacks))
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names of classes for a sentence."""
+    return ", ".join(f"“{name(one)}”" for one in names)
 
 
 def headline(report: Report) -> Headline:
@@ -156,8 +168,8 @@ def not_tested(report: Report) -> list[str]:
         "The same triggers with another size, place or pattern.",
         "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
         "ones, triggers in the caption. CleanCLIP is known to fail on some of them.",
-        f"Any target class but “{name(report.audit.target)}”; any use but zero-shot classification of these "
-        "classes.",
+        f"Any target class but {quoted(targets_of(report.audit))}; any use but zero-shot classification of "
+        "these classes.",
     ]
     if report.kind == "sanitize":
         found.append(

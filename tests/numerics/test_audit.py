@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,11 @@ def figures(
 
 def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) -> None:
     attacked = ours.attacks[attack]
+    floors = next((one for one in ours.further_targets if one.target == attacked.target), ours)
     estimates = {
         "ca": ours.ca,
         "ca_top5": ours.ca_top5,
-        "untriggered_target_rate": ours.untriggered_target_rate,
+        "untriggered_target_rate": floors.untriggered_target_rate,
         "asr": attacked.asr,
         "asr_including_target": attacked.asr_including_target,
         "pa": attacked.pa,
@@ -81,7 +83,7 @@ def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) 
     expected = {name: theirs[name] for name in estimates}
     for name, shares in {
         "asr_top_k": attacked.asr_top_k,
-        "untriggered_target_top_k": ours.untriggered_target_top_k,
+        "untriggered_target_top_k": floors.untriggered_target_top_k,
     }.items():
         assert [one.k for one in shares] == list(theirs[name])
         estimates |= {f"{name} {one.k}": one.share for one in shares}
@@ -113,6 +115,29 @@ def test_every_share_of_an_audit_is_the_references_to_the_last_image(
             batch_size=16,
         )
         assert_same_counts(ours, theirs, number)
+
+
+def test_each_attack_is_counted_against_its_own_target(model_folder: Path, labelled_folder: Path) -> None:
+    targets = ("ship", None, "cat", "ship", "cloud")
+    attacks = tuple(replace(attack, target=target) for attack, target in zip(ATTACKS, targets, strict=True))
+    ours = figures(model_folder, labelled_folder, "cloud", 1, attacks)
+    assert [one.target for one in ours.further_targets] == ["ship", "cat"]
+    assert [one.target for one in ours.attacks] == ["ship", "cloud", "cat", "ship", "cloud"]
+    of_one_target = figures(model_folder, labelled_folder, "cloud", 1)
+    for number, attack in enumerate(ours.attacks):
+        theirs = reference.measure(
+            model_folder,
+            images=pictures(),
+            labels=labels(),
+            class_names=CLASS_NAMES,
+            templates=TEMPLATES,
+            target=attack.target or "",
+            attack=attack.options,
+            seed=1,
+            batch_size=16,
+        )
+        assert_same_counts(ours, theirs, number)
+        assert attack.trigger_sha256 == of_one_target.attacks[number].trigger_sha256, "a target is no pixel"
 
 
 def test_pictures_of_any_shape_are_prepared_as_open_clip_prepares_them(

@@ -80,6 +80,7 @@ NOT_IDS = frozenset(
         ("body", "/metadata/*"),
         ("body", "/audit/target"),
         ("body", "/audit/templates/*"),
+        ("body", "/audit/attacks/*/target"),
         ("body", "/audit/attacks/*/text"),
         ("body", "/audit/attacks/*/colour"),
         ("body", "/audit/attacks/*/picture"),

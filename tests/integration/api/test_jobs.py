@@ -277,6 +277,13 @@ def test_a_target_that_is_no_class_is_refused_with_near_names(service: Service, 
     with service.nothing_left_behind():
         problem = refused(api.post("/v1/jobs", json=order), 422, "unknown_target", "/audit/target")
     assert "'banana'" in problem["remedy"]
+    order["audit"] |= {
+        "target": "banana",
+        "attacks": [{"attack": "sig"}, {"attack": "sig", "target": "appel"}],
+    }
+    with service.nothing_left_behind():
+        problem = refused(api.post("/v1/jobs", json=order), 422, "unknown_target", "/audit/attacks/1/target")
+    assert "'apple'" in problem["remedy"]
 
 
 def test_a_deleted_checkpoint_is_not_found(service: Service, api: httpx.Client) -> None:

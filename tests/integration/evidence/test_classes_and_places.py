@@ -25,7 +25,9 @@ def forged(folder: Path, change: Change) -> Verification:
 def places(report: Any) -> list[Any]:
     """Every list of the target's places: before and after, without a trigger and with each."""
     audits = [report["before"], *([report["after"]] if report["after"] else [])]
-    floors = [audit["untriggered_target_top_k"] for audit in audits]
+    floors = [
+        told["untriggered_target_top_k"] for audit in audits for told in (audit, *audit["further_targets"])
+    ]
     return floors + [attack["asr_top_k"] for audit in audits for attack in audit["attacks"]]
 
 
@@ -84,6 +86,28 @@ def places_emptied_everywhere(report: Any) -> None:
         told.clear()
 
 
+def target_changed(report: Any) -> None:
+    for audit in (report["before"], report["after"]):
+        audit["attacks"][3]["target"] = "date"
+        audit["further_targets"][0]["target"] = "date"
+
+
+def target_of_its_own_forgotten(report: Any) -> None:
+    del report["after"]["attacks"][3]["target"]
+
+
+def target_given_to_another(report: Any) -> None:
+    report["before"]["attacks"][0]["target"] = "fig"
+
+
+def floor_dropped(report: Any) -> None:
+    report["before"]["further_targets"].clear()
+
+
+def floor_doubled(report: Any) -> None:
+    report["after"]["further_targets"] *= 2
+
+
 def last_place_raised_to(k: int) -> Change:
     def change(report: Any) -> None:
         for told in places(report):
@@ -111,6 +135,13 @@ def last_place_raised_to(k: int) -> Change:
         (last_place_dropped_of_one_trigger, "before.attacks[0].asr_top_k", "not that of the rest"),
         (last_place_dropped_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
         (places_emptied_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
+        (target_changed, "before.attacks[3].target", "not the one that was ordered"),
+        (target_of_its_own_forgotten, "after.attacks[3].target", "not the one that was ordered"),
+        (target_given_to_another, "before.attacks[0].target", "not the one that was ordered"),
+        (target_given_to_another, "before.attacks[0].asr.n", "is 200, not 250"),
+        (floor_dropped, "before.further_targets", "not those of its attacks"),
+        (floor_dropped, "before.attacks[3].asr.n", "is 250, not 200"),
+        (floor_doubled, "after.further_targets", "not those of its attacks"),
         (last_place_raised_to(6), "before.untriggered_target_top_k", "goes up to 6, of 6 classes"),
         (last_place_raised_to(2000), "after.untriggered_target_top_k", "goes up to 2000, of 6 classes"),
     ],
@@ -134,7 +165,8 @@ def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
     def as_it_was(report: Any) -> None:
         del report["classes_lost"]
         for audit in (report["before"], report["after"]):
-            del audit["untriggered_target_top_k"]
+            for floors in (audit, *audit["further_targets"]):
+                del floors["untriggered_target_top_k"]
             for attack in audit["attacks"]:
                 del attack["asr_top_k"]
 

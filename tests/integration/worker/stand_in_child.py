@@ -25,7 +25,7 @@ from sanitizer import jobspec, report
 from sanitizer.audits.statistics import newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.data.digests import dataset_sha256
-from sanitizer.recipe import AuditOptions, Policy, Recipe, parse, to_json
+from sanitizer.recipe import AttackOptions, AuditOptions, Policy, Recipe, parse, to_json
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -88,36 +88,54 @@ def train(folder: Path, seed: int, pace_s: float) -> str:
 
 
 NUM_IMAGES, NUM_OTHERS, NUM_PAIRS, NUM_CLASSES = 300, 200, 192, 6
+NUM_OTHERS_OF_FURTHER = 250
 
 
-def top_k(num_first: int) -> list[dict[str, Any]]:
-    """`num_first` of the 200 have the target in the first place; each further place adds one."""
-    return [{"k": k, "share": asdict(wilson(num_first + k - 1, NUM_OTHERS))} for k in (2, 3, 5)]
+def top_k(num_first: int, num_others: int) -> list[dict[str, Any]]:
+    """`num_first` of the others have the target in the first place; each further place adds one."""
+    return [{"k": k, "share": asdict(wilson(num_first + k - 1, num_others))} for k in (2, 3, 5)]
+
+
+def floor(num_first: int, num_others: int) -> dict[str, Any]:
+    return {
+        "untriggered_target_rate": asdict(wilson(num_first, num_others)),
+        "untriggered_target_top_k": top_k(num_first, num_others),
+    }
+
+
+def attack_figures(attack: AttackOptions, target: str, num_others: int, num_attacked: int) -> dict[str, Any]:
+    """Nine of ten images of the target are called so."""
+    right_targets = (NUM_IMAGES - num_others) * 9 // 10
+    return {
+        "name": attack.attack,
+        "options": to_json(attack),
+        "trigger_sha256": "0" * 64,
+        "target": target,
+        "asr": asdict(wilson(num_attacked, num_others)),
+        "asr_including_target": asdict(wilson(num_attacked + right_targets, NUM_IMAGES)),
+        "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
+        "asr_top_k": top_k(num_attacked, num_others),
+    }
 
 
 def figures(
     options: AuditOptions, weights_sha256: str, seed: int, *, num_right: int, num_attacked: int
 ) -> dict[str, Any]:
-    """Of 300 images, 100 of the target class; `num_attacked` of the other 200 are called the target."""
+    """Of 300 images 100 are of the target, 50 of any further one; `num_attacked` others are called it."""
+    targets = [attack.target or options.target for attack in options.attacks]
+    further = [target for target in dict.fromkeys(targets) if target != options.target]
+    num_others = dict.fromkeys(further, NUM_OTHERS_OF_FURTHER) | {options.target: NUM_OTHERS}
     attacks = [
-        {
-            "name": attack.attack,
-            "options": to_json(attack),
-            "trigger_sha256": "0" * 64,
-            "asr": asdict(wilson(num_attacked, NUM_OTHERS)),
-            "asr_including_target": asdict(wilson(num_attacked + 90, NUM_IMAGES)),
-            "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
-            "asr_top_k": top_k(num_attacked),
-        }
-        for attack in options.attacks
+        attack_figures(attack, target, num_others[target], num_attacked)
+        for attack, target in zip(options.attacks, targets, strict=True)
     ]
     return {
         "weights_sha256": weights_sha256,
         "seed": seed,
         "ca": asdict(wilson(num_right, NUM_IMAGES)),
         "ca_top5": asdict(wilson(290, NUM_IMAGES)),
-        "untriggered_target_rate": asdict(wilson(1, NUM_OTHERS)),
-        "untriggered_target_top_k": top_k(1),
+        **floor(1, NUM_OTHERS),
+        "further_targets": [{"target": target, **floor(2, num_others[target])} for target in further],
         "attacks": attacks,
     }
 

@@ -56,8 +56,8 @@ def test_an_attack_is_a_name_with_options() -> None:
 
 @pytest.mark.parametrize("words", ["123", "true", "null", "1e5", "0.5", "[1, 2]", "Watermarked"])
 def test_a_triggers_words_stay_words(words: str) -> None:
-    given = attack(f"text_trigger:text={words},size=1")
-    assert given == {"attack": "text_trigger", "text": words, "size": 1}
+    given = attack(f"text_trigger:text={words},size=1,target={words}")
+    assert given == {"attack": "text_trigger", "text": words, "size": 1, "target": words}
     assert attack('text_trigger:text="123"')["text"] == "123"
 
 

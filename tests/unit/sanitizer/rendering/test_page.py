@@ -227,6 +227,35 @@ def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not(
     assert "Blended-Stripes" in untested
 
 
+def of_several_targets() -> dict[str, Any]:
+    """The first of three triggers leads to "<b>" instead."""
+    written = copy.deepcopy(document("cleaned"))
+    written["audit"]["attacks"][0]["target"] = "<b>"
+    for audit in (written["before"], written["after"]):
+        audit["attacks"][0] |= {"target": "<b>", "options": written["audit"]["attacks"][0]}
+        floor = {"target": "<b>", "untriggered_target_rate": audit["untriggered_target_rate"]}
+        audit["further_targets"] = [floor]
+    return written
+
+
+def test_each_trigger_is_told_with_its_own_target_and_the_floor_under_it() -> None:
+    source, markdown = drawn_from(of_several_targets())
+    page = Page(source)
+    first = page.all("section")[0].text
+    assert "call pictures its target (“<b>”, “yellow seven”)" in first
+    assert "ASR badnet to “<b>”" in first
+    assert "ASR sig to “yellow seven”" in first
+    assert "Any target class but “<b>”, “yellow seven”" in first
+    rows = {row.all("bdi")[0].text: row for row in page.all("tr") if row.all("bdi")}
+    floor = rows["“<b>” without trigger"].all("data")[0].attributes["data-figure"]
+    assert floor == "before.further_targets.0.untriggered_target_rate.value"
+    assert "“yellow seven” without trigger" in rows
+    blocks = [one.text for one in page.all("div") if one.attributes.get("class") == "attack"]
+    assert ["Target: “<b>”." in block for block in blocks] == [True, False, False]
+    assert ["Target: “yellow seven”." in block for block in blocks] == [False, True, True]
+    assert "ASR badnet to “\\<b\\>”" in markdown
+
+
 def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:
     written = document("audit")
     written["audit"]["attacks"] += written["audit"]["attacks"][2:] * 6

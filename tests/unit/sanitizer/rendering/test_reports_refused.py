@@ -57,6 +57,23 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ("par", put("classes_lost", to=[WORST] * 11), "classes_lost holds more than 10 classes"),
         ("par", put("classes_lost", to=[WORST]), "classes_lost leaves out classes that lost"),
         ("par", put("classes_lost", to=[WORST | LOST_NOTHING]), "classes_lost[0] lost nothing"),
+        (
+            "cleaned",
+            put("before", "attacks", 0, "target", to="fig"),
+            "before.attacks are not of the targets that were ordered",
+        ),
+        (
+            "audit",
+            put("audit", "attacks", 0, "target", to="fig"),
+            "before.attacks are not of the targets that were ordered",
+        ),
+        (
+            "cleaned",
+            put(
+                "after", "further_targets", to=[{"target": "fig", "untriggered_target_rate": WORST["after"]}]
+            ),
+            "after.further_targets are not those of its attacks",
+        ),
         ("audit", put("classes_lost", to=[WORST]), "classes_lost belongs to a cleaning"),
         ("par", put("after", "attacks", 0, "asr_top_k", to=[]), "are not of the same k throughout"),
         ("par", put("after", "untriggered_target_top_k", to=[]), "are not of the same k throughout"),

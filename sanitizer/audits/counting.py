@@ -1,0 +1,90 @@
+"""What a model said of every image, kept while an audit runs, and figures counted from it. Knows no model.
+
+Shapes: N images of a batch, of the whole test set once they are joined; C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sanitizer.attack_options import AttackOptions
+from sanitizer.attacks.catalogue import trigger_sha256
+from sanitizer.audits.attack_success import attack_success, target_rate, target_top_k
+from sanitizer.audits.targets import Targets
+from sanitizer.audits.zero_shot import rank_of_label
+from sanitizer.recipe import to_json
+from sanitizer.report import AttackFigures, TargetFigures
+
+
+@dataclass
+class Answers:
+    """What the model said of all images with one trigger, or without, looked at for one target: one chunk a
+    batch."""
+
+    target: int
+    predicted: list[Tensor] = field(default_factory=list)
+    target_rank: list[Tensor] = field(default_factory=list)
+
+    def add(self, predicted_N: Tensor, logits_NC: Tensor) -> None:
+        self.predicted.append(predicted_N.cpu())
+        target_N = torch.full_like(predicted_N, self.target)
+        self.target_rank.append(rank_of_label(logits_NC, target_N).cpu())
+
+    def figures_of_target(self, label_N: Tensor, *, class_names: tuple[str, ...]) -> TargetFigures:
+        """Of images without a trigger: the floor under every attack that leads to this target."""
+        return TargetFigures(
+            target=class_names[self.target],
+            untriggered_target_rate=target_rate(torch.cat(self.predicted), label_N, self.target),
+            untriggered_target_top_k=target_top_k(
+                torch.cat(self.target_rank), label_N, self.target, num_classes=len(class_names)
+            ),
+        )
+
+    def figures_of_attack(
+        self, label_N: Tensor, *, name: str, attack: AttackOptions, seed: int, class_names: tuple[str, ...]
+    ) -> AttackFigures:
+        """Of images with the trigger of `attack`."""
+        success = attack_success(
+            torch.cat(self.predicted),
+            torch.cat(self.target_rank),
+            label_N,
+            self.target,
+            num_classes=len(class_names),
+        )
+        return AttackFigures(
+            name=name,
+            options=to_json(attack),
+            trigger_sha256=trigger_sha256(attack, seed),
+            target=class_names[self.target],
+            asr=success.asr,
+            asr_including_target=success.asr_including_target,
+            pa=success.pa,
+            asr_top_k=success.top_k,
+        )
+
+
+@dataclass
+class Counts:
+    """Answers so far: `untriggered` one `Answers` for each target, the audit's own first, `triggered` one for
+    each attack."""
+
+    untriggered: tuple[Answers, ...]
+    triggered: tuple[Answers, ...]
+    label: list[Tensor] = field(default_factory=list)
+    label_rank: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def for_targets(cls, targets: Targets) -> Counts:
+        return cls(
+            untriggered=tuple(Answers(target) for target in (targets.own, *targets.further)),
+            triggered=tuple(Answers(target) for target in targets.of_attacks),
+        )
+
+    def add_untriggered(self, label_N: Tensor, predicted_N: Tensor, logits_NC: Tensor) -> None:
+        self.label.append(label_N.cpu())
+        self.label_rank.append(rank_of_label(logits_NC, label_N).cpu())
+        for answers in self.untriggered:
+            answers.add(predicted_N, logits_NC)
