@@ -13,7 +13,15 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from sanitizer.measures import Difference, Estimate, RankDistribution, TopK
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+
+__all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
+    "Difference",
+    "Estimate",
+    "RankDistribution",
+    "TopK",
+]
 
 Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
 
@@ -22,41 +30,6 @@ WHO_VOUCHES = (
     "what was handed out; model.sig, if there is one, binds both to an operator's key. Without it: unsigned. "
     "Check the folder with: cleanclip verify FOLDER"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """`successes` of `n`; `value` is their ratio; `low`, `high` bound it with 95 % (Wilson score)."""
-
-    value: float
-    n: int
-    successes: int
-    low: float
-    high: float
-    confidence: float = 0.95
-    method: Literal["wilson"] = "wilson"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse."""
-
-    value: float
-    n: int
-    lost: int
-    gained: int
-    low: float
-    high: float
-    confidence: float = 0.95
-    method: Literal["newcombe_paired"] = "newcombe_paired"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TopK:
-    """The share of images of other classes that have the target among their first `k` classes."""
-
-    k: int
-    share: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +47,8 @@ class AttackFigures:
     which there are not enough classes is left out; all are in reports from before it was measured."""
     target: str | None = None
     """The class that ASR counts. None in reports from before attacks had their own: that of the audit."""
+    target_rank: RankDistribution | None = None
+    """Of triggered images. None, and that without trigger too, in reports from before it was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +58,7 @@ class TargetFigures:
     target: str
     untriggered_target_rate: Estimate
     untriggered_target_top_k: tuple[TopK, ...] = ()
+    untriggered_target_rank: RankDistribution | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +72,9 @@ class AuditFigures:
     untriggered_target_rate: Estimate
     """How often a clean image of another class is called the target: the floor under ASR."""
     untriggered_target_top_k: tuple[TopK, ...] = ()
-    """The floor under `asr_top_k`. Both floors are those of the audit's own target."""
+    """The floor under `asr_top_k`."""
+    untriggered_target_rank: RankDistribution | None = None
+    """The place of the target for the same images without a trigger. All three are of the audit's target."""
     further_targets: tuple[TargetFigures, ...] = ()
     """The same for each other class that an attack names as its target."""
     attacks: tuple[AttackFigures, ...]

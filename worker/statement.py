@@ -27,7 +27,7 @@ from sanitizer.jobspec import (
     REPORT_NAME,
     SPEC_ADAPTER,
 )
-from sanitizer.report import Report
+from sanitizer.report import AuditFigures, Report
 from worker.staging import Received, Staged
 
 STATEMENT_NAME = "statement.json"
@@ -92,6 +92,7 @@ def _told(report: Report) -> dict[str, Any]:
         "data": [{"num_skipped": one.num_skipped, "num_classes": one.num_classes} for one in report.data],
         "triggers": [one.trigger_sha256 for one in report.before.attacks],
         "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
+        "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
         "verdict": {
@@ -102,6 +103,20 @@ def _told(report: Report) -> dict[str, Any]:
         },
         "warnings": list(report.warnings),
     }
+
+
+def _ranks(audit: AuditFigures | None) -> list[list[int]]:
+    """Places that no share fixes: of targets without a trigger, the audit's own first, then of attacks."""
+    if audit is None:
+        return []
+    told = [audit.untriggered_target_rank]
+    told += [further.untriggered_target_rank for further in audit.further_targets]
+    told += [attack.target_rank for attack in audit.attacks]
+    return [
+        [one.low, one.first_quartile, one.median, one.third_quartile, one.high]
+        for one in told
+        if one is not None
+    ]
 
 
 def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:

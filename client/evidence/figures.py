@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from client.evidence import targets
+from client.evidence import ranks, targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import (
     AttackFigures,
@@ -60,11 +60,11 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     yield from _same(f"{where}.seed", figures.seed, report.seed)
     yield from _estimate(f"{where}.ca", figures.ca, num_images)
     yield from _estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
-    floors = targets.floors(figures, report)
-    for index, floor in enumerate(floors.values()):
+    for index, floor in enumerate(_floors(figures, report)):
         inside = f"{where}.further_targets[{index - 1}]" if index else where
         yield from _floor(inside, floor, num_images, ks)
     yield from targets.check(where, figures, report)
+    yield from _ranks(where, figures, report)
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
     for data in _labelled(report):
@@ -90,6 +90,25 @@ def _floor(where: str, floor: TargetFigures, num_images: int, ks: list[int]) -> 
     yield from _same(
         f"{where}.untriggered_target_top_k", [one.k for one in floor.untriggered_target_top_k], ks
     )
+
+
+def _ranks(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
+    """The places of the targets, which are told of all or, before they were measured, of none."""
+    told = [rank for _, rank in ranks.of_audit(figures, report)]
+    if any(rank is None for rank in told):
+        if any(told):
+            yield misfit(f"{where}.untriggered_target_rank", "is missing, or that of an attack is")
+        return
+    shares = [(one.untriggered_target_rate, one.untriggered_target_top_k) for one in _floors(figures, report)]
+    shares += [(attack.asr, attack.asr_top_k) for attack in figures.attacks]
+    num_classes = min((data.num_classes for data in _labelled(report) if data.num_classes), default=None)
+    for (place, rank), (first, top_k) in zip(ranks.of_audit(figures, report), shares, strict=True):
+        if rank is not None:
+            yield from ranks.check(f"{where}.{place}", rank, first, top_k, num_classes)
+
+
+def _floors(figures: AuditFigures, report: Report) -> list[TargetFigures]:
+    return list(targets.floors(figures, report).values())
 
 
 def _skipped(report: Report) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from client.evidence.reading import Malformed, first_problem
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Place = Annotated[int, Field(ge=1, le=2**31)]
 Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
 
 
@@ -46,6 +47,17 @@ class TopK(_Part):
     share: Estimate
 
 
+class RankDistribution(_Part):
+    n: Count
+    median: Place
+    low: Place
+    high: Place
+    first_quartile: Place
+    third_quartile: Place
+    confidence: float
+    method: Literal["order_statistics"]
+
+
 class AttackFigures(_Part):
     name: str
     options: dict[str, Any]
@@ -55,12 +67,14 @@ class AttackFigures(_Part):
     pa: Estimate
     asr_top_k: Annotated[list[TopK], Field(max_length=100)] = []
     target: str | None = None
+    target_rank: RankDistribution | None = None
 
 
 class TargetFigures(_Part):
     target: str | None
     untriggered_target_rate: Estimate
     untriggered_target_top_k: Annotated[list[TopK], Field(max_length=100)] = []
+    untriggered_target_rank: RankDistribution | None = None
 
 
 class AuditFigures(_Part):
@@ -70,6 +84,7 @@ class AuditFigures(_Part):
     ca_top5: Estimate
     untriggered_target_rate: Estimate
     untriggered_target_top_k: Annotated[list[TopK], Field(max_length=100)] = []
+    untriggered_target_rank: RankDistribution | None = None
     further_targets: Annotated[list[TargetFigures], Field(max_length=1000)] = []
     attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from client.evidence import ranks
 from client.evidence.findings import (
     PUBLIC_KEY_NAME,
     REPORT_NAME,
@@ -114,7 +115,8 @@ class ToldFacts(_Part):
     warnings: list[str]
     target_top_k: list[int] | None = None
     classes_lost: list[str] | None = None
-    """Both came later: None where the statement does not tell."""
+    target_ranks: dict[str, list[list[int]]] | None = None
+    """These came later: None where the statement does not tell."""
 
 
 class Predicate(_Part):
@@ -206,6 +208,12 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
     if facts.target_top_k is not None:
         ks = [one.k for one in report.before.untriggered_target_top_k]
         yield from _differing(("before.untriggered_target_top_k", ks, facts.target_top_k))
+    if facts.target_ranks is not None:
+        for side, audit in (("before", report.before), ("after", report.after)):
+            found = [] if audit is None else [rank for _, rank in ranks.of_audit(audit, report) if rank]
+            told_ranks = [ranks.in_order(rank) for rank in found]
+            place = f"{side}.untriggered_target_rank"
+            yield from _differing((place, told_ranks, facts.target_ranks.get(side)))
     if facts.classes_lost is not None:
         names = [one.class_name for one in report.classes_lost]
         yield from _differing(("classes_lost", names, facts.classes_lost))

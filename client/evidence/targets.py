@@ -18,6 +18,7 @@ def floors(figures: AuditFigures, report: Report) -> dict[str | None, TargetFigu
         target=report.audit.target,
         untriggered_target_rate=figures.untriggered_target_rate,
         untriggered_target_top_k=figures.untriggered_target_top_k,
+        untriggered_target_rank=figures.untriggered_target_rank,
     )
     return {one.target: one for one in (own, *figures.further_targets)}
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import wilson
 from sanitizer.errors import DatasetRejected
-from sanitizer.report import Estimate, TopK
+from sanitizer.report import Estimate, RankDistribution, TopK
 
 TOP_KS = (2, 3, 5, 10, 100)
 
@@ -28,6 +29,7 @@ class AttackSuccess:
     asr_including_target: Estimate
     pa: Estimate
     top_k: tuple[TopK, ...]
+    rank: RankDistribution
 
 
 def attack_success(
@@ -40,6 +42,7 @@ def attack_success(
         asr_including_target=wilson(int((predicted_N == target).sum()), len(label_N)),
         pa=wilson(int((predicted_N == label_N).sum()), len(label_N)),
         top_k=target_top_k(target_rank_N, label_N, target, num_classes=num_classes),
+        rank=target_rank(target_rank_N, label_N, target, num_classes=num_classes),
     )
 
 
@@ -54,6 +57,11 @@ def target_top_k(
         for k in TOP_KS
         if k < num_classes
     )
+
+
+def target_rank(target_rank_N: Tensor, label_N: Tensor, target: int, *, num_classes: int) -> RankDistribution:
+    """The place of the target for images of other classes, of which there must be one (`target_rate`)."""
+    return rank_distribution(target_rank_N[label_N != target].tolist(), num_classes=num_classes)
 
 
 def target_rate(predicted_N: Tensor, label_N: Tensor, target: int) -> Estimate:

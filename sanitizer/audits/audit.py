@@ -164,6 +164,7 @@ def _result(
         ca_top5=top_k(label_rank_N, 5),
         untriggered_target_rate=own.untriggered_target_rate,
         untriggered_target_top_k=own.untriggered_target_top_k,
+        untriggered_target_rank=own.untriggered_target_rank,
         further_targets=tuple(further),
         attacks=tuple(attacks),
     )

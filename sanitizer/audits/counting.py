@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sanitizer.attack_options import AttackOptions
 from sanitizer.attacks.catalogue import trigger_sha256
-from sanitizer.audits.attack_success import attack_success, target_rate, target_top_k
+from sanitizer.audits.attack_success import attack_success, target_rank, target_rate, target_top_k
 from sanitizer.audits.targets import Targets
 from sanitizer.audits.zero_shot import rank_of_label
 from sanitizer.recipe import to_json
@@ -35,12 +35,12 @@ class Answers:
 
     def figures_of_target(self, label_N: Tensor, *, class_names: tuple[str, ...]) -> TargetFigures:
         """Of images without a trigger: the floor under every attack that leads to this target."""
+        rank_N, num_classes = torch.cat(self.target_rank), len(class_names)
         return TargetFigures(
             target=class_names[self.target],
             untriggered_target_rate=target_rate(torch.cat(self.predicted), label_N, self.target),
-            untriggered_target_top_k=target_top_k(
-                torch.cat(self.target_rank), label_N, self.target, num_classes=len(class_names)
-            ),
+            untriggered_target_top_k=target_top_k(rank_N, label_N, self.target, num_classes=num_classes),
+            untriggered_target_rank=target_rank(rank_N, label_N, self.target, num_classes=num_classes),
         )
 
     def figures_of_attack(
@@ -63,6 +63,7 @@ class Answers:
             asr_including_target=success.asr_including_target,
             pa=success.pa,
             asr_top_k=success.top_k,
+            target_rank=success.rank,
         )
 
 

@@ -14,7 +14,16 @@ from typing import Any
 from sanitizer.attack_options import told as without_picture
 from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
 from sanitizer.rendering.strangers import name, rows
-from sanitizer.report import AttackFigures, AuditFigures, Difference, Estimate, Outcome, Report, TopK
+from sanitizer.report import (
+    AttackFigures,
+    AuditFigures,
+    Difference,
+    Estimate,
+    Outcome,
+    RankDistribution,
+    Report,
+    TopK,
+)
 
 MAX_ATTACKS_IN_FRONT = 3
 """So many on the first page, the worst of them, which leaves it one page of paper."""
@@ -39,12 +48,21 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rank:
+    """The place of a target; `path` leads to it in report.json."""
+
+    path: str
+    told: RankDistribution
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One figure before and, where there was a cleaning, after."""
+    """One figure before and, where there was a cleaning, after: shares, or ranks."""
 
     title: str
     meaning: str
-    shares: tuple[Share, ...]
+    shares: tuple[Share, ...] = ()
+    ranks: tuple[Rank, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +94,29 @@ def points(lost: Difference) -> str:
 
 def front(report: Report) -> tuple[list[Row], int]:
     """CA, then ASR and PA of the worst attacks, and how many attacks are left out."""
-    worst = sorted(range(len(report.before.attacks)), key=lambda number: _badness(report, number))
-    chosen = sorted(worst[:MAX_ATTACKS_IN_FRONT])
-    has_several_targets = len(targets_of(report.audit)) > 1
+    chosen = _worst(report)
     found = [_row(report, "CA", "pictures without a trigger, given their true class", "ca")]
     for number in chosen:
-        attack = name(report.before.attacks[number].name)
-        if has_several_targets:
-            attack += f" to {quoted([target_of(report, number)])}"
+        attack = _led(report, number)
         found += [
             _of_attack(report, number, f"ASR {attack}", "with the trigger, called the target", "asr"),
             _of_attack(report, number, f"PA {attack}", "with the trigger, given their true class", "pa"),
         ]
-    return found, len(worst) - len(chosen)
+    return found, len(report.before.attacks) - len(chosen)
+
+
+def _worst(report: Report) -> list[int]:
+    """The numbers of the attacks that the first page shows, in their order."""
+    worst = sorted(range(len(report.before.attacks)), key=lambda number: _badness(report, number))
+    return sorted(worst[:MAX_ATTACKS_IN_FRONT])
+
+
+def _led(report: Report, number: int) -> str:
+    """The attack's name, and where it leads if not all lead to one class."""
+    attack = name(report.before.attacks[number].name)
+    if len(targets_of(report.audit)) == 1:
+        return attack
+    return f"{attack} to {quoted([target_of(report, number)])}"
 
 
 def _badness(report: Report, number: int) -> tuple[int, float]:
@@ -99,6 +127,16 @@ def _badness(report: Report, number: int) -> tuple[int, float]:
 def target_of(report: Report, number: int) -> str:
     """The class that the attack of that number leads to."""
     return report.audit.attacks[number].target or report.audit.target
+
+
+def front_ranks(report: Report) -> list[Row]:
+    """The place of the target, without a trigger and with the worst attacks."""
+    chosen = _worst(report)
+    floors = [row for row in without_trigger(report) if row.ranks]
+    return [
+        *floors,
+        *(row for number in chosen for row in _rank_of_attack(report, number, _led(report, number))),
+    ]
 
 
 def without_trigger(report: Report) -> list[Row]:
@@ -114,6 +152,14 @@ def without_trigger(report: Report) -> list[Row]:
             "of other classes, the target",
             [
                 (f"{side}.untriggered_target_top_k", audit.untriggered_target_top_k)
+                for side, audit in _audits(report)
+            ],
+        ),
+        *_rank_row(
+            title,
+            "of other classes, place of the target: 1 is the first",
+            [
+                (f"{side}.untriggered_target_rank", audit.untriggered_target_rank)
                 for side, audit in _audits(report)
             ],
         ),
@@ -137,7 +183,26 @@ def _of_further_target(report: Report, number: int) -> list[Row]:
             shares=_shares(sides, "untriggered_target_rate"),
         ),
         *_top_k_rows(title, "of other classes, this", top_k),
+        *_rank_row(
+            title,
+            "of other classes, place of this: 1 is the first",
+            [(f"{path}.untriggered_target_rank", told.untriggered_target_rank) for path, told in sides],
+        ),
     ]
+
+
+def _rank_row(title: str, meaning: str, sides: Sequence[tuple[str, RankDistribution | None]]) -> list[Row]:
+    """One row; none where it was not measured yet."""
+    ranks = tuple(Rank(path=path, told=told) for path, told in sides if told is not None)
+    return [Row(title=f"{title}, rank", meaning=meaning, ranks=ranks)] if ranks else []
+
+
+def _rank_of_attack(report: Report, number: int, title: str) -> list[Row]:
+    sides = [
+        (f"{side}.attacks.{number}.target_rank", audit.attacks[number].target_rank)
+        for side, audit in _audits(report)
+    ]
+    return _rank_row(title, "not of the target, place of the target: 1 is the first", sides)
 
 
 def _top_k_rows(title: str, meaning: str, sides: list[tuple[str, tuple[TopK, ...]]]) -> list[Row]:
@@ -176,6 +241,7 @@ def attacks(report: Report) -> list[Attack]:
                     for side, audit in _audits(report)
                 ],
             ),
+            *_rank_of_attack(report, number, "Target"),
             _of_attack(report, number, "PA", "all, given their true class", "pa"),
         )
         found.append(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from sanitizer.rendering import figures, sentences
-from sanitizer.rendering.figures import Row
+from sanitizer.rendering.figures import Row, Share
 from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
-from sanitizer.report import Report
+from sanitizer.report import RankDistribution, Report
 
 _BREAK = "<!-- -->"
 
@@ -28,6 +28,10 @@ def render_markdown(report: Report) -> str:
     ]
     if num_left_out:
         parts.append(f"{num_left_out} more triggers: see report.html.")
+    ranks = figures.front_ranks(report)
+    if ranks:
+        told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
+        parts.append(f"{told_as}\n\n{_table(report, ranks)}")
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {figures.points(report.ca_lost)}.")
     if report.classes_lost:
@@ -49,12 +53,20 @@ def _table(report: Report, rows: list[Row]) -> str:
     sides = ["before", *(["after"] if report.after else [])]
     lines = [f"| | {' | '.join(sides)} |", f"|---|{'---|' * len(sides)}"]
     for row in rows:
-        cells = " | ".join(
-            f"{share.percent} (95 % interval {share.interval}, n = {share.estimate.n})"
-            for share in row.shares
-        )
+        cells = " | ".join([*map(_share, row.shares), *(_rank(rank.told) for rank in row.ranks)])
         lines.append(f"| {text(row.title)} | {cells} |")
     return "\n".join(lines)
+
+
+def _share(share: Share) -> str:
+    return f"{share.percent} (95 % interval {share.interval}, n = {share.estimate.n})"
+
+
+def _rank(told: RankDistribution) -> str:
+    return (
+        f"{told.median} ({told.low} to {told.high}; {told.first_quartile} and {told.third_quartile}; "
+        f"n = {told.n})"
+    )
 
 
 def _digests(report: Report) -> str:

@@ -26,7 +26,9 @@ from sanitizer.report import (
     Difference,
     Estimate,
     Outcome,
+    RankDistribution,
     Report,
+    TargetFigures,
     TopK,
     Verdict,
     load_json,
@@ -108,6 +110,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     yield from _classes_lost(report)
     yield from _targets(report)
     yield from _places(report)
+    yield from _ranks(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
@@ -159,6 +162,31 @@ def _places(report: Report) -> Iterator[tuple[str, str]]:
     limit = min((num for num in nums if num is not None), default=_MAX_COUNT)
     if ks != sorted(set(ks)) or (ks and not 2 <= ks[0] <= ks[-1] < limit):
         yield "untriggered_target_top_k", "holds a k out of order, under 2 or not under the number of classes"
+
+
+def _ranks(report: Report) -> Iterator[tuple[str, str]]:
+    """Told of every target or of none; each in order, of as many images as the share beside it."""
+    nums = [data.num_classes for data in report.data if data.kind == "labelled"]
+    last = min((num for num in nums if num is not None), default=_MAX_COUNT)
+    audits = [audit for audit in (report.before, report.after) if audit is not None]
+    told = [pair for audit in audits for pair in _all_ranks(audit)]
+    if len({rank is None for rank, _ in told}) > 1:
+        yield "target_rank", "is told of some targets only"
+    for rank, share in told:
+        if rank is None:
+            continue
+        is_in_order = 1 <= rank.low <= rank.median <= rank.high <= last
+        has_quartiles = 1 <= rank.first_quartile <= rank.median <= rank.third_quartile <= last
+        if rank.n != share.n or not (is_in_order and has_quartiles):
+            yield "target_rank", "holds places that cannot be those of the images"
+
+
+def _all_ranks(audit: AuditFigures) -> list[tuple[RankDistribution | None, Estimate]]:
+    floors: list[AuditFigures | TargetFigures] = [audit, *audit.further_targets]
+    return [
+        *((one.untriggered_target_rank, one.untriggered_target_rate) for one in floors),
+        *((attack.target_rank, attack.asr) for attack in audit.attacks),
+    ]
 
 
 def _all_top_k(audit: AuditFigures) -> list[Sequence[TopK]]:

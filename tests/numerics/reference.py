@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.numerics.reference_overlay import trigger
-from tests.numerics.reference_statistics import newcombe, wilson
+from tests.numerics.reference_statistics import newcombe, rank_figures, wilson
 from tests.numerics.reference_training import cleanclip, contrastive, cosine, learning_rates, one_way
 from tests.numerics.reference_triggers import Array, badnet, blended, sig, stream, wanet, wanet_grid
 
@@ -40,6 +40,7 @@ __all__ = [
     "measure",
     "newcombe",
     "one_way",
+    "rank_figures",
     "sig",
     "stream",
     "trigger",
@@ -63,7 +64,8 @@ def measure(
     seed: int,
     batch_size: int = AT_ONCE,
 ) -> dict[str, Any]:
-    """CA, ASR (without and with images of the target, also for the first k), PA and the floors of one attack.
+    """CA, ASR (without and with images of the target, also for the first k), PA, places of the target and the
+    floors of one attack.
 
     `images` are PIL images or uint8 arrays [H, W, 3], in the order of the labelled set; `attack` is an
     attack's options as a report prints them. Every share is {"value", "n", "successes", "low", "high"};
@@ -95,6 +97,8 @@ def count(
     """All shares from the similarity of every image, without and with the trigger, to every class."""
     right = right5 = floor = hits = hits_of_all = kept = others = 0
     within: dict[int, list[int]] = {k: [0, 0] for k in (2, 3, 5, 10, 100) if k < len(clean[0])}
+    places_with: list[int] = []
+    places_without: list[int] = []
     for without, with_trigger, label in zip(clean, triggered, labels, strict=True):
         order = ranking(without)
         predicted, attacked = order[0], classify(with_trigger)
@@ -106,6 +110,8 @@ def count(
             others += 1
             floor += predicted == target
             hits += attacked == target
+            places_with.append(ranking(with_trigger).index(target) + 1)
+            places_without.append(order.index(target) + 1)
             for k, found in within.items():
                 found[0] += target in ranking(with_trigger)[:k]
                 found[1] += target in order[:k]
@@ -119,6 +125,8 @@ def count(
         "untriggered_target_rate": _share(floor, others),
         "asr_top_k": {k: _share(found[0], others) for k, found in within.items()},
         "untriggered_target_top_k": {k: _share(found[1], others) for k, found in within.items()},
+        "target_rank": rank_figures(places_with, len(clean[0])),
+        "untriggered_target_rank": rank_figures(places_without, len(clean[0])),
         "smallest_margin": min(_margin(row) for row in [*clean, *triggered]),
     }
 

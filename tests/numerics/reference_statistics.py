@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any
 
@@ -63,3 +65,33 @@ def newcombe(before: list[bool], after: list[bool]) -> tuple[float, float, float
     delta = ((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2) ** 0.5
     epsilon = ((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2) ** 0.5
     return p1 - p2, p1 - p2 - delta, p1 - p2 + epsilon
+
+
+def rank_figures(places: list[int], num_classes: int) -> dict[str, int]:
+    """Quartiles and the median with its interval, all in fractions.
+
+    The p-quantile is the first place that at least the share p of all places does not pass.
+    """
+    n = len(places)
+
+    def quantile(share: Fraction) -> int:
+        return next(
+            place
+            for place in range(1, num_classes + 1)
+            if Fraction(sum(one <= place for one in places), n) >= share
+        )
+
+    low, high = 1, num_classes
+    in_order = sorted(places)
+    for j in range(1, n // 2 + 1):
+        fewer_than_j_heads = Fraction(sum(math.comb(n, heads) for heads in range(j)), 2**n)
+        if fewer_than_j_heads <= Fraction(25, 1000):
+            low, high = in_order[j - 1], in_order[-j]
+    return {
+        "n": n,
+        "median": quantile(Fraction(1, 2)),
+        "low": low,
+        "high": high,
+        "first_quartile": quantile(Fraction(1, 4)),
+        "third_quartile": quantile(Fraction(3, 4)),
+    }

@@ -81,6 +81,10 @@ def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) 
         "pa": attacked.pa,
     }
     expected = {name: theirs[name] for name in estimates}
+    ranks = {"target_rank": attacked.target_rank, "untriggered_target_rank": floors.untriggered_target_rank}
+    for name, rank in ranks.items():
+        assert rank is not None
+        assert {part: getattr(rank, part) for part in theirs[name]} == theirs[name], name
     for name, shares in {
         "asr_top_k": attacked.asr_top_k,
         "untriggered_target_top_k": floors.untriggered_target_top_k,

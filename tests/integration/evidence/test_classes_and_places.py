@@ -108,6 +108,22 @@ def floor_doubled(report: Any) -> None:
     report["after"]["further_targets"] *= 2
 
 
+def rank_put(**parts: int) -> Change:
+    """In the rank of the first trigger after cleaning: most images have the target in the last place."""
+    return lambda report: report["after"]["attacks"][0]["target_rank"].update(parts)
+
+
+def rank_forgotten(report: Any) -> None:
+    report["after"]["attacks"][0]["target_rank"] = None
+
+
+def ranks_forgotten(report: Any) -> None:
+    for floors in (report["before"], *report["before"]["further_targets"]):
+        floors["untriggered_target_rank"] = None
+    for attack in report["before"]["attacks"]:
+        attack["target_rank"] = None
+
+
 def last_place_raised_to(k: int) -> Change:
     def change(report: Any) -> None:
         for told in places(report):
@@ -142,6 +158,16 @@ def last_place_raised_to(k: int) -> Change:
         (floor_dropped, "before.further_targets", "not those of its attacks"),
         (floor_dropped, "before.attacks[3].asr.n", "is 250, not 200"),
         (floor_doubled, "after.further_targets", "not those of its attacks"),
+        (rank_put(n=199), "after.attacks[0].target_rank.n", "is 199, not 200"),
+        (rank_put(median=5), "after.attacks[0].target_rank.median", "is 5, which the counts"),
+        (rank_put(low=3), "after.attacks[0].target_rank.low", "is 3, which the counts"),
+        (rank_put(high=7), "after.attacks[0].target_rank.high", "is 7, which the counts"),
+        (rank_put(first_quartile=2), "after.attacks[0].target_rank.first_quartile", "is 2, which the counts"),
+        (rank_put(third_quartile=1), "after.attacks[0].target_rank", "outside of the quartiles"),
+        (rank_put(low=6, high=5), "after.attacks[0].target_rank", "outside of the interval"),
+        (rank_put(first_quartile=5), "after.untriggered_target_rank", "not what statement.json says"),
+        (rank_forgotten, "after.untriggered_target_rank", "is missing, or that of an attack is"),
+        (ranks_forgotten, "before.untriggered_target_rank", "not what statement.json says"),
         (last_place_raised_to(6), "before.untriggered_target_top_k", "goes up to 6, of 6 classes"),
         (last_place_raised_to(2000), "after.untriggered_target_top_k", "goes up to 2000, of 6 classes"),
     ],
@@ -166,14 +192,15 @@ def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
         del report["classes_lost"]
         for audit in (report["before"], report["after"]):
             for floors in (audit, *audit["further_targets"]):
-                del floors["untriggered_target_top_k"]
+                del floors["untriggered_target_top_k"], floors["untriggered_target_rank"]
             for attack in audit["attacks"]:
-                del attack["asr_top_k"]
+                del attack["asr_top_k"], attack["target_rank"]
 
     def unstated(statement: Any) -> None:
         told = statement["predicate"]["told_by_the_process"]
         assert told.pop("classes_lost") == ["apple", "cherry"]
         assert told.pop("target_top_k") == [2, 3, 5]
+        assert len(told.pop("target_ranks")["before"]) == 6
 
     assert not forged(unsigned, as_it_was).holds, "a statement that tells of them holds them"
     edit_json(unsigned / "statement.json", unstated)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sanitizer import jobspec, report
+from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.data.digests import dataset_sha256
@@ -96,10 +97,18 @@ def top_k(num_first: int, num_others: int) -> list[dict[str, Any]]:
     return [{"k": k, "share": asdict(wilson(num_first + k - 1, num_others))} for k in (2, 3, 5)]
 
 
+def rank(num_first: int, num_others: int) -> dict[str, Any]:
+    """The same as places; all that `top_k` does not place are in the last, the sixth."""
+    placed = [0] * num_first + [1, 2, 3, 4]
+    rest = [NUM_CLASSES - 1] * (num_others - len(placed))
+    return asdict(rank_distribution([*placed, *rest], num_classes=NUM_CLASSES))
+
+
 def floor(num_first: int, num_others: int) -> dict[str, Any]:
     return {
         "untriggered_target_rate": asdict(wilson(num_first, num_others)),
         "untriggered_target_top_k": top_k(num_first, num_others),
+        "untriggered_target_rank": rank(num_first, num_others),
     }
 
 
@@ -115,6 +124,7 @@ def attack_figures(attack: AttackOptions, target: str, num_others: int, num_atta
         "asr_including_target": asdict(wilson(num_attacked + right_targets, NUM_IMAGES)),
         "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
         "asr_top_k": top_k(num_attacked, num_others),
+        "target_rank": rank(num_attacked, num_others),
     }
 
 

@@ -35,6 +35,7 @@ def test_the_target_class_is_left_out_of_asr_and_kept_in_the_rest(
     assert success.asr_including_target.successes == sum(predicted == target for predicted, _ in predictions)
     assert success.pa.successes == sum(predicted == label for predicted, label in predictions)
     assert [one.k for one in success.top_k] == [2, 3]
+    assert success.rank.n == len(others)
     for one in success.top_k:
         assert one.share.n == len(others)
         among_first = sum(rank < one.k for _, label, rank in answers if label != target)

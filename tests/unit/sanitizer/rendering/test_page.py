@@ -12,11 +12,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sanitizer.audits.ranks import rank_distribution
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
@@ -109,7 +111,7 @@ def test_print_is_light_on_any_screen() -> None:
 def estimates(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every measured share and difference of a report, with its path."""
     if isinstance(value, dict):
-        if value.get("method") in {"wilson", "newcombe_paired"}:
+        if value.get("method") in {"wilson", "newcombe_paired", "order_statistics"}:
             yield path, value
         else:
             for key, inner in value.items():
@@ -135,7 +137,7 @@ def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> Non
     for path, value in expected.items():
         for element in shown[path]:
             assert json.loads(element.attributes["value"]) == value
-            is_share = path.endswith((".value", ".low", ".high"))
+            is_share = path.endswith((".value", ".low", ".high")) and "target_rank" not in path
             told = float(element.text.removesuffix(" %"))
             assert told == (round(100 * value, 2) if is_share else value)
 
@@ -145,7 +147,7 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
     page = Page(drawn(name)[0])
     for one in page.all("data"):
         path, _, part = one.attributes["data-figure"].rpartition(".")
-        if part == "value":
+        if part in {"value", "median"}:
             cell = one.parent
             while cell is not None and cell.tag not in {"td", "p"}:
                 cell = cell.parent
@@ -236,6 +238,40 @@ def of_several_targets() -> dict[str, Any]:
         floor = {"target": "<b>", "untriggered_target_rate": audit["untriggered_target_rate"]}
         audit["further_targets"] = [floor]
     return written
+
+
+def with_ranks() -> dict[str, Any]:
+    """The places of its targets told, too."""
+    written = of_several_targets()
+    for audit in (written["before"], written["after"]):
+        for floor in (audit, *audit["further_targets"]):
+            floor["untriggered_target_rank"] = rank(floor["untriggered_target_rate"]["n"], 3)
+        for attack in audit["attacks"]:
+            attack["target_rank"] = rank(attack["asr"]["n"], 1)
+    return written
+
+
+def rank(n: int, median: int) -> dict[str, Any]:
+    few = rank_distribution([median - 1] * 7 + [5], num_classes=6)
+    return asdict(few) | {"n": n, "high": 4}
+
+
+def test_the_place_of_each_target_stands_in_both_pages_with_interval_quartiles_and_n() -> None:
+    written = with_ranks()
+    source, markdown = drawn_from(written)
+    page = Page(source)
+    shown = {one.attributes["data-figure"]: one for one in page.all("data")}
+    expected = {path: value for path, value in estimates(written) if "median" in value}
+    assert len(expected) == 2 * (2 + 3)
+    for path, told in expected.items():
+        for part in ("median", "low", "high", "first_quartile", "third_quartile", "n"):
+            assert shown[f"{path}.{part}"].text == str(told[part])
+    n = written["before"]["attacks"][2]["asr"]["n"]
+    assert (
+        f"| sig to “yellow seven”, rank | 1 (1 to 4; 1 and 1; n = {n}) | 1 (1 to 4; 1 and 1; n = {n}) |"
+        in markdown
+    )
+    assert "| “yellow seven” without trigger, rank | 3 (3 to 4; 3 and 3; n = " in markdown
 
 
 def test_each_trigger_is_told_with_its_own_target_and_the_floor_under_it() -> None:

@@ -1,0 +1,63 @@
+"""The forms of a measured figure: each carries its count and its 95 % interval, and how that was made.
+
+`sanitizer.report` gives these names to the rest; `sanitizer.audits` works them out. Free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """`successes` of `n`; `value` is their ratio; `low`, `high` bound it with 95 % (Wilson score)."""
+
+    value: float
+    n: int
+    successes: int
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["wilson"] = "wilson"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse."""
+
+    value: float
+    n: int
+    lost: int
+    gained: int
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["newcombe_paired"] = "newcombe_paired"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK:
+    """The share of images of other classes that have the target among their first `k` classes."""
+
+    k: int
+    share: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankDistribution:
+    """The place of the target among all classes, for images of other classes: 1 is the first, the class that
+    the image is called.
+
+    `low`, `high` bound the median with 95 % or more by order statistics, whatever the distribution; of fewer
+    than 6 images they are the first and the last place.
+    """
+
+    n: int
+    median: int
+    low: int
+    high: int
+    first_quartile: int
+    third_quartile: int
+    confidence: float = 0.95
+    method: Literal["order_statistics"] = "order_statistics"
