@@ -61,3 +61,19 @@ class RankDistribution:
     third_quartile: int
     confidence: float = 0.95
     method: Literal["order_statistics"] = "order_statistics"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDistance:
+    """The mean cosine distance (1 - cosine, 0 to 2) of `n` embeddings to their counterparts.
+
+    `std` is their standard deviation (n - 1); `low`, `high` bound the mean with 95 % (Student's t).
+    """
+
+    mean: float
+    n: int
+    std: float
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["student_t"] = "student_t"

@@ -158,6 +158,7 @@ def sanitize(
         progress=progress,
         phase="final_audit",
         stop=stop,
+        came_in=load_canonical(checkpoint_folder),
     )
     report = _cleaning_report(
         checkpoint=checkpoint,
@@ -250,6 +251,7 @@ def _cleaning_report(
         after=after.figures,
         ca_lost=ca_lost,
         classes_lost=classes_lost(before.correct_N, after.correct_N, after.label_N, labelled.class_names),
+        drift=after.drift,
         verdict=judge(
             before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
         ),

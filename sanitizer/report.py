@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from sanitizer.measures import Difference, Estimate, RankDistribution, TopK
+from sanitizer.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "Difference",
     "Estimate",
+    "MeanDistance",
     "RankDistribution",
     "TopK",
 ]
@@ -85,6 +86,16 @@ class AuditFigures:
             if further.target == attack.target:
                 return further.untriggered_target_rate
         return self.untriggered_target_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingDrift:
+    """How far the embeddings moved from those of the model that came in."""
+
+    images: MeanDistance
+    """Of the same images, without a trigger."""
+    classes: MeanDistance
+    """Of the classes, each the mean of its templates."""
 
 
 MOST_CLASSES_TOLD = 10
@@ -230,6 +241,8 @@ class Report:
     classes_lost: tuple[ClassChange, ...] = ()
     """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval stands by itself:
     the worst of many classes looks bad by chance too."""
+    drift: EmbeddingDrift | None = None
+    """None where nothing was cleaned, and in reports from before it was measured."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

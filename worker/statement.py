@@ -93,6 +93,7 @@ def _told(report: Report) -> dict[str, Any]:
         "triggers": [one.trigger_sha256 for one in report.before.attacks],
         "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
         "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
+        "drift": _drift(report),
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
         "verdict": {
@@ -117,6 +118,14 @@ def _ranks(audit: AuditFigures | None) -> list[list[int]]:
         for one in told
         if one is not None
     ]
+
+
+def _drift(report: Report) -> dict[str, list[float]] | None:
+    """What the intervals of the drift follow from."""
+    if report.drift is None:
+        return None
+    sides = {"images": report.drift.images, "classes": report.drift.classes}
+    return {name: [told.mean, told.std] for name, told in sides.items()}
 
 
 def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:

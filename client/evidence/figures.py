@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from client.evidence import ranks, targets
+from client.evidence import drift, ranks, targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import (
     AttackFigures,
@@ -39,6 +39,7 @@ def check(report: Report) -> Iterator[Finding]:
         yield from _same_images(report.before, report.after)
     yield from _same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
     yield from _skipped(report)
+    yield from drift.check(report, report.before.ca.n, _num_classes(report))
     if (report.kind == "sanitize") != (report.after is not None):
         yield misfit("after", "is there for a cleaning and for nothing else")
     if (report.after is None) != (report.ca_lost is None):
@@ -101,7 +102,7 @@ def _ranks(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
         return
     shares = [(one.untriggered_target_rate, one.untriggered_target_top_k) for one in _floors(figures, report)]
     shares += [(attack.asr, attack.asr_top_k) for attack in figures.attacks]
-    num_classes = min((data.num_classes for data in _labelled(report) if data.num_classes), default=None)
+    num_classes = _num_classes(report)
     for (place, rank), (first, top_k) in zip(ranks.of_audit(figures, report), shares, strict=True):
         if rank is not None:
             yield from ranks.check(f"{where}.{place}", rank, first, top_k, num_classes)
@@ -242,6 +243,10 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
     yield from _same("after.untriggered_target_top_k", *ks)
     triggers = [(one.name, one.trigger_sha256) for one in after.attacks]
     yield from _same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
+
+
+def _num_classes(report: Report) -> int | None:
+    return min((data.num_classes for data in _labelled(report) if data.num_classes), default=None)
 
 
 def _labelled(report: Report) -> list[DataInput]:

@@ -89,6 +89,21 @@ class AuditFigures(_Part):
     attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
 
 
+class MeanDistance(_Part):
+    mean: float
+    n: Count
+    std: float
+    low: float
+    high: float
+    confidence: float
+    method: Literal["student_t"]
+
+
+class EmbeddingDrift(_Part):
+    images: MeanDistance
+    classes: MeanDistance
+
+
 class ClassChange(_Part):
     class_name: str
     before: Estimate
@@ -188,6 +203,7 @@ class Report(_Part):
     after: AuditFigures | None
     ca_lost: Difference | None
     classes_lost: Annotated[list[ClassChange], Field(max_length=1000)] = []
+    drift: EmbeddingDrift | None = None
     verdict: Verdict
     training: Training | None
     warnings: list[str]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from client.evidence import ranks
+from client.evidence import drift, ranks
 from client.evidence.findings import (
     PUBLIC_KEY_NAME,
     REPORT_NAME,
@@ -116,6 +116,7 @@ class ToldFacts(_Part):
     target_top_k: list[int] | None = None
     classes_lost: list[str] | None = None
     target_ranks: dict[str, list[list[int]]] | None = None
+    drift: dict[str, list[float]] | None = None
     """These came later: None where the statement does not tell."""
 
 
@@ -214,6 +215,9 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
             told_ranks = [ranks.in_order(rank) for rank in found]
             place = f"{side}.untriggered_target_rank"
             yield from _differing((place, told_ranks, facts.target_ranks.get(side)))
+    if facts.drift is not None:
+        moved = None if report.drift is None else drift.in_order(report.drift)
+        yield from _differing(("drift", moved, facts.drift))
     if facts.classes_lost is not None:
         names = [one.class_name for one in report.classes_lost]
         yield from _differing(("classes_lost", names, facts.classes_lost))

@@ -10,9 +10,8 @@ it counted.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,15 +23,18 @@ from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.counting import Counts
+from sanitizer.audits.drift import Drift
+from sanitizer.audits.measuring import measuring
 from sanitizer.audits.targets import Targets, find_targets
-from sanitizer.audits.zero_shot import class_embeddings, classify
+from sanitizer.audits.watch import Watch
+from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
-from sanitizer.errors import Interrupted, OptionsRejected
-from sanitizer.progress import Advanced, Phase, PhaseFinished, PhaseStarted, Progress
+from sanitizer.errors import OptionsRejected
+from sanitizer.progress import Phase, PhaseFinished, PhaseStarted, Progress
 from sanitizer.recipe import AuditOptions
-from sanitizer.report import AuditFigures
+from sanitizer.report import AuditFigures, EmbeddingDrift
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -42,13 +44,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
     """`correct_N`: whether each measured image, in the set's order, was classified right without trigger;
-    `label_N` its class."""
+    `label_N` its class; `drift` from the model that came in, where that was given."""
 
     figures: AuditFigures
     label_N: Tensor
     correct_N: Tensor
     num_skipped: int
     skipped_examples: tuple[str, ...]
+    drift: EmbeddingDrift | None = None
 
 
 def run_audit(
@@ -62,12 +65,14 @@ def run_audit(
     phase: Phase,
     stop: Callable[[], bool],
     num_workers: int = 0,
+    came_in: LoadedCheckpoint | None = None,
 ) -> AuditResult:
     """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
     before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
+    With `came_in`, the model before it was changed, drift is measured too, for one more pass of every image.
     Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template` or as `build_triggers` does;
     DatasetRejected if too many images are bad or all are of the target class; CheckpointRejected if
     embeddings are not finite; Interrupted if `stop()`.
@@ -75,7 +80,7 @@ def run_audit(
     targets = find_targets(options, labelled.class_names)
     templates = _templates(options, labelled)
     triggers = build_triggers(options.attacks)
-    watch = _Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
+    watch = Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
     progress(PhaseStarted(phase=phase, total=len(labelled), unit="images"))
     batches = LabelledBatches(
         labelled,
@@ -84,14 +89,30 @@ def run_audit(
         max_skipped_share=options.max_skipped_share,
         num_workers=num_workers,
     )
-    with _measuring(checkpoint, device):
+    with ExitStack() as models:
+        models.enter_context(measuring(checkpoint, device))
         class_CD = class_embeddings(
             checkpoint, labelled.class_names, templates, device, after_classes=watch.classes_done
         )
-        counts = _count(checkpoint, batches, class_CD, triggers, targets=targets, seed=seed, watch=watch)
+        drift = None
+        if came_in is not None:
+            models.enter_context(measuring(came_in, device))
+            classes_before_CD = class_embeddings(
+                came_in, labelled.class_names, templates, device, after_classes=lambda _: watch.check()
+            )
+            drift = Drift(came_in, class_CD, classes_before_CD)
+        counts = _count(
+            checkpoint, batches, class_CD, triggers, targets=targets, seed=seed, watch=watch, drift=drift
+        )
     progress(PhaseFinished(phase=phase))
     return _result(
-        checkpoint, options, class_names=labelled.class_names, seed=seed, counts=counts, batches=batches
+        checkpoint,
+        options,
+        class_names=labelled.class_names,
+        seed=seed,
+        counts=counts,
+        batches=batches,
+        drift=drift,
     )
 
 
@@ -115,25 +136,30 @@ def _count(
     *,
     targets: Targets,
     seed: int,
-    watch: _Watch,
+    watch: Watch,
+    drift: Drift | None,
 ) -> Counts:
     counts = Counts.for_targets(targets)
     architecture, device = checkpoint.architecture, class_CD.device
 
-    def predict(image_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        pixels_NCHW = normalise(image_NCHW, architecture.image_mean, architecture.image_std)
-        return classify(checkpoint, pixels_NCHW, class_CD)
+    def to_pixels(image_NCHW: Tensor) -> Tensor:
+        return normalise(image_NCHW, architecture.image_mean, architecture.image_std)
 
     watch.start_images()
     for batch in batches:
         watch.check()
         image_NCHW = batch.image_NCHW.to(device).float() / 255
         label_N = batch.label_N.to(device)
-        predicted_N, logits_NC = predict(image_NCHW)
-        counts.add_untriggered(label_N, predicted_N, logits_NC)
+        pixels_NCHW = to_pixels(image_NCHW)
+        image_ND = image_embeddings(checkpoint, pixels_NCHW)
+        counts.add_untriggered(label_N, *nearest(image_ND, class_CD))
+        if drift is not None:
+            watch.check()
+            drift.add(pixels_NCHW, image_ND)
         for trigger, answers in zip(triggers, counts.triggered, strict=True):
             watch.check()
-            answers.add(*predict(trigger.apply(image_NCHW, batch.index_N, seed)))
+            triggered_NCHW = trigger.apply(image_NCHW, batch.index_N, seed)
+            answers.add(*nearest(image_embeddings(checkpoint, to_pixels(triggered_NCHW)), class_CD))
         watch.images_done(batch.index_N[-1] + 1)
     return counts
 
@@ -146,6 +172,7 @@ def _result(
     seed: int,
     counts: Counts,
     batches: LabelledBatches,
+    drift: Drift | None,
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
     own, *further = (
@@ -174,6 +201,7 @@ def _result(
         correct_N=label_rank_N == 0,
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),
+        drift=None if drift is None else drift.measured(),
     )
 
 
@@ -186,56 +214,3 @@ def attack_names(options: AuditOptions) -> tuple[str, ...]:
         seen[kind] = seen.get(kind, 0) + 1
         names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
     return tuple(names)
-
-
-@contextmanager
-def _measuring(checkpoint: LoadedCheckpoint, device: torch.device) -> Iterator[None]:
-    """The model on `device` in eval mode, full float32 everywhere, no gradients."""
-    model = checkpoint.model
-    was_training, matmul_precision = model.training, torch.get_float32_matmul_precision()
-    model.to(device).eval()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(matmul_precision)
-        model.train(was_training)
-
-
-@dataclass
-class _Watch:
-    """Tells how far the audit is, and stops it between two batches."""
-
-    progress: Progress
-    phase: Phase
-    total: int
-    stop: Callable[[], bool]
-    started: float = 0.0
-
-    def check(self) -> None:
-        if self.stop():
-            raise Interrupted(
-                "stopped", "The audit was asked to stop.", "Run it again; an audit starts from its beginning."
-            )
-
-    def classes_done(self, num_classes: int) -> None:
-        self.check()
-        message = f"embedded {num_classes} class names"
-        self.progress(Advanced(phase=self.phase, done=0, total=self.total, message=message))
-
-    def start_images(self) -> None:
-        self.started = time.monotonic()
-
-    def images_done(self, done: int) -> None:
-        rate = done / max(time.monotonic() - self.started, 1e-9)
-        self.progress(
-            Advanced(
-                phase=self.phase,
-                done=done,
-                total=self.total,
-                rate=rate,
-                rate_unit="images",
-                eta_s=(self.total - done) / rate,
-            )
-        )

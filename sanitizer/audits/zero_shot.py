@@ -59,14 +59,18 @@ def class_embeddings(
     return torch.cat(embedding_chunks)
 
 
-def classify(checkpoint: LoadedCheckpoint, image_NCHW: Tensor, class_CD: Tensor) -> tuple[Tensor, Tensor]:
-    """(predicted_N, logits_NC): the nearest class by cosine, the first among equals, and all cosines.
+def image_embeddings(checkpoint: LoadedCheckpoint, image_NCHW: Tensor) -> Tensor:
+    """[N, D] as the model gives them, of any length, float64 (float32 on MPS).
 
     `image_NCHW` is normalised for the model, float32, on the model's device.
     Raises CheckpointRejected `embeddings_not_finite` if an image embedding is NaN or infinite.
     """
-    image_ND = checkpoint.model.encode_image(image_NCHW)
-    logits_NC = _normalised(image_ND, "an image") @ class_CD.T
+    return _finite(checkpoint.model.encode_image(image_NCHW), "an image")
+
+
+def nearest(image_ND: Tensor, class_CD: Tensor) -> tuple[Tensor, Tensor]:
+    """(predicted_N, logits_NC): the nearest class by cosine, the first among equals, and all cosines."""
+    logits_NC = functional.normalize(image_ND, dim=-1) @ class_CD.T
     return first_argmax(logits_NC), logits_NC
 
 
@@ -89,10 +93,10 @@ def rank_of_label(logits_NC: Tensor, label_N: Tensor) -> Tensor:
 
 def _encode_texts(checkpoint: LoadedCheckpoint, texts: Sequence[str], device: torch.device) -> Tensor:
     token_NK = cut_padding(checkpoint.model, checkpoint.tokenize(texts)).to(device)
-    return _normalised(encode_text(checkpoint.model, token_NK), "a text")
+    return functional.normalize(_finite(encode_text(checkpoint.model, token_NK), "a text"), dim=-1)
 
 
-def _normalised(embedding_ND: Tensor, whose: str) -> Tensor:
+def _finite(embedding_ND: Tensor, whose: str) -> Tensor:
     embedding_ND = embedding_ND.to(widest(embedding_ND.device))
     if not bool(torch.isfinite(embedding_ND).all()):
         raise CheckpointRejected(
@@ -100,4 +104,4 @@ def _normalised(embedding_ND: Tensor, whose: str) -> Tensor:
             f"The model gives {whose} an embedding with NaN or infinite numbers.",
             "Check the weights; a model that was trained to divergence cannot be audited.",
         )
-    return functional.normalize(embedding_ND, dim=-1)
+    return embedding_ND

@@ -1,68 +1,27 @@
-"""Figures as they stand in a page: each share with its n and interval, and where in report.json it stands.
-
-A figure is printed with two decimals; for programs the exact value is beside it, in a `data` element whose
-`data-figure` is its path in report.json. Computes nothing but "100 times".
-"""
+"""A report's figures in the order in which they stand in a page: first page, clean pictures, each trigger."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sanitizer.attack_options import told as without_picture
 from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
 from sanitizer.rendering.strangers import name, rows
+from sanitizer.rendering.table_rows import Row, rank_row, shares, top_k_rows
 from sanitizer.report import (
     AttackFigures,
     AuditFigures,
-    Difference,
-    Estimate,
     Outcome,
-    RankDistribution,
     Report,
-    TopK,
 )
 
 MAX_ATTACKS_IN_FRONT = 3
 """So many on the first page, the worst of them, which leaves it one page of paper."""
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "pass", "not_implanted")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """One measured share; `path` leads to it in report.json."""
-
-    path: str
-    estimate: Estimate
-
-    @property
-    def percent(self) -> str:
-        return percent(self.estimate.value)
-
-    @property
-    def interval(self) -> str:
-        return f"{100 * self.estimate.low:.2f} to {percent(self.estimate.high)}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rank:
-    """The place of a target; `path` leads to it in report.json."""
-
-    path: str
-    told: RankDistribution
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One figure before and, where there was a cleaning, after: shares, or ranks."""
-
-    title: str
-    meaning: str
-    shares: tuple[Share, ...] = ()
-    ranks: tuple[Rank, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +36,6 @@ class Attack:
     rows: tuple[Row, ...]
     options: list[tuple[str, str]]
     trigger_sha256: str
-
-
-def percent(share: float) -> str:
-    """0.125 is "12.50 %"."""
-    return f"{100 * share:.2f} %"
-
-
-def points(lost: Difference) -> str:
-    """Clean accuracy lost, in points, with its interval and n."""
-    return (
-        f"{100 * lost.value:.2f} points (95 % interval {100 * lost.low:.2f} to {100 * lost.high:.2f}, "
-        f"n = {lost.n} pictures, the same before and after)"
-    )
 
 
 def front(report: Report) -> tuple[list[Row], int]:
@@ -147,7 +93,7 @@ def without_trigger(report: Report) -> list[Row]:
         _row(report, "CA", "given their true class", "ca"),
         _row(report, "CA top-5", "true class among the first five", "ca_top5"),
         _row(report, title, "of other classes, called the target", "untriggered_target_rate"),
-        *_top_k_rows(
+        *top_k_rows(
             title,
             "of other classes, the target",
             [
@@ -155,7 +101,7 @@ def without_trigger(report: Report) -> list[Row]:
                 for side, audit in _audits(report)
             ],
         ),
-        *_rank_row(
+        *rank_row(
             title,
             "of other classes, place of the target: 1 is the first",
             [
@@ -180,10 +126,10 @@ def _of_further_target(report: Report, number: int) -> list[Row]:
         Row(
             title=title,
             meaning="of other classes, called so",
-            shares=_shares(sides, "untriggered_target_rate"),
+            shares=shares(sides, "untriggered_target_rate"),
         ),
-        *_top_k_rows(title, "of other classes, this", top_k),
-        *_rank_row(
+        *top_k_rows(title, "of other classes, this", top_k),
+        *rank_row(
             title,
             "of other classes, place of this: 1 is the first",
             [(f"{path}.untriggered_target_rank", told.untriggered_target_rank) for path, told in sides],
@@ -191,32 +137,12 @@ def _of_further_target(report: Report, number: int) -> list[Row]:
     ]
 
 
-def _rank_row(title: str, meaning: str, sides: Sequence[tuple[str, RankDistribution | None]]) -> list[Row]:
-    """One row; none where it was not measured yet."""
-    ranks = tuple(Rank(path=path, told=told) for path, told in sides if told is not None)
-    return [Row(title=f"{title}, rank", meaning=meaning, ranks=ranks)] if ranks else []
-
-
 def _rank_of_attack(report: Report, number: int, title: str) -> list[Row]:
     sides = [
         (f"{side}.attacks.{number}.target_rank", audit.attacks[number].target_rank)
         for side, audit in _audits(report)
     ]
-    return _rank_row(title, "not of the target, place of the target: 1 is the first", sides)
-
-
-def _top_k_rows(title: str, meaning: str, sides: list[tuple[str, tuple[TopK, ...]]]) -> list[Row]:
-    """A row for every k, which are the same on all sides (`reading.check`)."""
-    return [
-        Row(
-            title=f"{title}, top {one.k}",
-            meaning=f"{meaning} among the first {one.k}",
-            shares=tuple(
-                Share(path=f"{path}.{index}.share", estimate=top_k[index].share) for path, top_k in sides
-            ),
-        )
-        for index, one in enumerate(sides[0][1])
-    ]
+    return rank_row(title, "not of the target, place of the target: 1 is the first", sides)
 
 
 def _audits(report: Report) -> list[tuple[str, AuditFigures]]:
@@ -233,7 +159,7 @@ def attacks(report: Report) -> list[Attack]:
             _of_attack(
                 report, number, "ASR, target class included", "all, called the target", "asr_including_target"
             ),
-            *_top_k_rows(
+            *top_k_rows(
                 "ASR",
                 "not of the target, which is",
                 [
@@ -272,7 +198,7 @@ def _row(report: Report, title: str, meaning: str, figure: str) -> Row:
     return Row(
         title=title,
         meaning=meaning,
-        shares=_shares([("before", report.before), ("after", report.after)], figure),
+        shares=shares([("before", report.before), ("after", report.after)], figure),
     )
 
 
@@ -281,12 +207,4 @@ def _of_attack(report: Report, number: int, title: str, meaning: str, figure: st
         (f"before.attacks.{number}", report.before.attacks[number]),
         (f"after.attacks.{number}", report.after.attacks[number] if report.after else None),
     ]
-    return Row(title=title, meaning=meaning, shares=_shares(sides, figure))
-
-
-def _shares(sides: Sequence[tuple[str, Any]], figure: str) -> tuple[Share, ...]:
-    return tuple(
-        Share(path=f"{path}.{figure}", estimate=getattr(measured, figure))
-        for path, measured in sides
-        if measured is not None
-    )
+    return Row(title=title, meaning=meaning, shares=shares(sides, figure))

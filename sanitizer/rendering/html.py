@@ -19,6 +19,7 @@ from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import to_json
 from sanitizer.rendering import figures, plots, sentences
 from sanitizer.rendering.strangers import name, rows, shown
+from sanitizer.rendering.table_rows import percent, points
 from sanitizer.report import Report
 
 _MAX_LISTED = 50
@@ -107,9 +108,9 @@ def _environment() -> Environment:
         finalize=_finalized,
     )
     environment.filters["name"] = name
-    environment.filters["percent"] = figures.percent
+    environment.filters["percent"] = percent
     environment.filters["listed"] = _listed
-    environment.globals["points"] = figures.points
+    environment.globals["points"] = points
     return environment
 
 

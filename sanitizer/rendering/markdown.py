@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from sanitizer.rendering import figures, sentences
-from sanitizer.rendering.figures import Row, Share
 from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
+from sanitizer.rendering.table_rows import Row, Share, distance, points
 from sanitizer.report import RankDistribution, Report
 
 _BREAK = "<!-- -->"
@@ -33,11 +33,14 @@ def render_markdown(report: Report) -> str:
         told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
         parts.append(f"{told_as}\n\n{_table(report, ranks)}")
     if report.ca_lost is not None:
-        parts.append(f"Clean accuracy lost: {figures.points(report.ca_lost)}.")
+        parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
+    if report.drift is not None:
+        images, classes = distance(report.drift.images), distance(report.drift.classes)
+        parts.append(f"Embeddings moved (cosine distance, mean): of pictures {images}; of classes {classes}.")
     if report.classes_lost:
         worst = report.classes_lost[0]
         parts.append(
-            f"The class that lost the most: {code(worst.class_name)}, {figures.points(worst.lost)}. "
+            f"The class that lost the most: {code(worst.class_name)}, {points(worst.lost)}. "
             "The worst of many looks bad by chance too."
         )
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))

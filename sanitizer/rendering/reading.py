@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sanitizer.audits.statistics import wilson_bounds
 from sanitizer.audits.verdict import judge
 from sanitizer.errors import ReportRejected
+from sanitizer.rendering import fitting
 from sanitizer.report import (
     MOST_CLASSES_TOLD,
     AuditFigures,
@@ -26,9 +27,7 @@ from sanitizer.report import (
     Difference,
     Estimate,
     Outcome,
-    RankDistribution,
     Report,
-    TargetFigures,
     TopK,
     Verdict,
     load_json,
@@ -108,9 +107,10 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     if report.ca_lost is not None:
         yield from _difference("ca_lost", report.ca_lost)
     yield from _classes_lost(report)
-    yield from _targets(report)
+    yield from fitting.targets(report)
     yield from _places(report)
-    yield from _ranks(report)
+    yield from fitting.ranks(report)
+    yield from fitting.drift(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
@@ -137,20 +137,6 @@ def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
             yield "classes_lost", "leaves out classes that lost"
 
 
-def _targets(report: Report) -> Iterator[tuple[str, str]]:
-    """Each attack's target is the one that was ordered, and each further one has its floor."""
-    ordered = [attack.target or report.audit.target for attack in report.audit.attacks]
-    further = [target for target in dict.fromkeys(ordered) if target != report.audit.target]
-    for side, audit in (("before", report.before), ("after", report.after)):
-        if audit is None:
-            continue
-        told = [attack.target or report.audit.target for attack in audit.attacks]
-        if told != ordered:
-            yield f"{side}.attacks", "are not of the targets that were ordered"
-        if [one.target for one in audit.further_targets] != further:
-            yield f"{side}.further_targets", "are not those of its attacks"
-
-
 def _places(report: Report) -> Iterator[tuple[str, str]]:
     """The same k for each of the target's places, before and after, with a trigger and without."""
     audits = [audit for audit in (report.before, report.after) if audit is not None]
@@ -162,31 +148,6 @@ def _places(report: Report) -> Iterator[tuple[str, str]]:
     limit = min((num for num in nums if num is not None), default=_MAX_COUNT)
     if ks != sorted(set(ks)) or (ks and not 2 <= ks[0] <= ks[-1] < limit):
         yield "untriggered_target_top_k", "holds a k out of order, under 2 or not under the number of classes"
-
-
-def _ranks(report: Report) -> Iterator[tuple[str, str]]:
-    """Told of every target or of none; each in order, of as many images as the share beside it."""
-    nums = [data.num_classes for data in report.data if data.kind == "labelled"]
-    last = min((num for num in nums if num is not None), default=_MAX_COUNT)
-    audits = [audit for audit in (report.before, report.after) if audit is not None]
-    told = [pair for audit in audits for pair in _all_ranks(audit)]
-    if len({rank is None for rank, _ in told}) > 1:
-        yield "target_rank", "is told of some targets only"
-    for rank, share in told:
-        if rank is None:
-            continue
-        is_in_order = 1 <= rank.low <= rank.median <= rank.high <= last
-        has_quartiles = 1 <= rank.first_quartile <= rank.median <= rank.third_quartile <= last
-        if rank.n != share.n or not (is_in_order and has_quartiles):
-            yield "target_rank", "holds places that cannot be those of the images"
-
-
-def _all_ranks(audit: AuditFigures) -> list[tuple[RankDistribution | None, Estimate]]:
-    floors: list[AuditFigures | TargetFigures] = [audit, *audit.further_targets]
-    return [
-        *((one.untriggered_target_rank, one.untriggered_target_rate) for one in floors),
-        *((attack.target_rank, attack.asr) for attack in audit.attacks),
-    ]
 
 
 def _all_top_k(audit: AuditFigures) -> list[Sequence[TopK]]:

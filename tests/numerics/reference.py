@@ -35,6 +35,7 @@ __all__ = [
     "contrastive",
     "cosine",
     "count",
+    "drift",
     "learning_rates",
     "mean_direction",
     "measure",
@@ -71,10 +72,7 @@ def measure(
     attack's options as a report prints them. Every share is {"value", "n", "successes", "low", "high"};
     "smallest_margin" is the least distance, in cosine, between the best and the second class of any image.
     """
-    config = json.loads((Path(model_folder) / "config.json").read_text())
-    model = open_clip.CLIP(**config["model_cfg"])
-    model.load_state_dict(load_file(Path(model_folder) / "model.safetensors"))
-    model.eval()
+    model, config = _load(model_folder)
     classes = _class_directions(model, config, class_names, templates)
     size = config["model_cfg"]["vision_cfg"]["image_size"]
     to_pixels = image_transform(size, is_train=False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -89,6 +87,41 @@ def measure(
         stamped = [trigger(image, start + offset, attack, seed) for offset, image in enumerate(pixels)]
         triggered += _similarities(model, config, stamped, classes)
     return count(clean, triggered, labels, list(class_names).index(target))
+
+
+def drift(
+    before_folder: Path | str,
+    after_folder: Path | str,
+    *,
+    images: Sequence[Any],
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    batch_size: int = AT_ONCE,
+) -> dict[str, list[float]]:
+    """1 - cosine between the embeddings of two files, of every image and of every class."""
+    found: dict[str, list[list[Array]]] = {"images": [], "classes": []}
+    for folder in (before_folder, after_folder):
+        model, config = _load(folder)
+        size = config["model_cfg"]["vision_cfg"]["image_size"]
+        to_pixels = image_transform(size, is_train=False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        pixels = [np.asarray(to_pixels(_picture(image)), dtype=np.float64) for image in images]
+        rows = []
+        for start in range(0, len(pixels), batch_size):
+            rows += image_embeddings(model, config, pixels[start : start + batch_size])
+        found["images"].append([np.array(unit(row)) for row in rows])
+        found["classes"].append(_class_directions(model, config, class_names, templates))
+    return {
+        name: [1 - float(np.dot(was, now)) for was, now in zip(*sides, strict=True)]
+        for name, sides in found.items()
+    }
+
+
+def _load(model_folder: Path | str) -> tuple[Any, dict[str, Any]]:
+    config = json.loads((Path(model_folder) / "config.json").read_text())
+    model = open_clip.CLIP(**config["model_cfg"])
+    model.load_state_dict(load_file(Path(model_folder) / "model.safetensors"))
+    model.eval()
+    return model, config
 
 
 def count(
@@ -181,16 +214,21 @@ def _similarities(
     model: Any, config: dict[str, Any], pixels: Sequence[Array], classes: Sequence[Array]
 ) -> list[list[float]]:
     """Cosine of every image to every class."""
+    rows = []
+    for embedding in image_embeddings(model, config, pixels):
+        direction = np.array(unit(embedding))
+        rows.append([float(np.dot(direction, of_class)) for of_class in classes])
+    return rows
+
+
+def image_embeddings(model: Any, config: dict[str, Any], pixels: Sequence[Array]) -> list[list[float]]:
+    """As the image tower gives them; `pixels` are in [0, 1]."""
     preprocess = config.get("preprocess_cfg", {})
     mean = np.array(preprocess.get("mean", open_clip.OPENAI_DATASET_MEAN), dtype=np.float32)[:, None, None]
     std = np.array(preprocess.get("std", open_clip.OPENAI_DATASET_STD), dtype=np.float32)[:, None, None]
     batch = torch.from_numpy(np.stack([(image.astype(np.float32) - mean) / std for image in pixels]))
     with torch.no_grad():
-        embeddings = model.encode_image(batch).double().tolist()
-    rows = []
-    for embedding in embeddings:
-        direction = np.array(unit(embedding))
-        rows.append([float(np.dot(direction, of_class)) for of_class in classes])
+        rows: list[list[float]] = model.encode_image(batch).double().tolist()
     return rows
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.writing import write_labelled_shards
 from sanitizer.progress import ignore
@@ -26,7 +27,15 @@ from sanitizer.recipe import (
     WaNetOptions,
 )
 from sanitizer.report import AuditFigures
-from tests.fixtures.audited import CLASS_NAMES, TEMPLATES, labels, pictures, write_labelled, write_model
+from tests.fixtures.audited import (
+    ARCHITECTURE,
+    CLASS_NAMES,
+    TEMPLATES,
+    labels,
+    pictures,
+    write_labelled,
+    write_model,
+)
 from tests.numerics import reference
 
 CPU = torch.device("cpu")
@@ -166,6 +175,55 @@ def test_pictures_of_any_shape_are_prepared_as_open_clip_prepares_them(
         batch_size=16,
     )
     assert_same_counts(ours, theirs, 0)
+
+
+def test_the_drift_of_every_image_and_class_is_the_references(
+    model_folder: Path, labelled_folder: Path, tmp_path: Path
+) -> None:
+    moved = load_canonical(model_folder)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(1)
+        for weight in (moved.model.visual.attnpool.c_proj.weight, moved.model.text_projection):
+            weight.add_(0.3 * weight.std() * torch.randn(weight.shape))
+    write_canonical(tmp_path, moved.model.state_dict(), ARCHITECTURE, {"layout": "open_clip"})
+    options = AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16)
+    found = run_audit(
+        load_canonical(tmp_path),
+        open_labelled(labelled_folder),
+        options,
+        seed=1,
+        device=CPU,
+        progress=ignore,
+        phase="final_audit",
+        stop=lambda: False,
+        came_in=load_canonical(model_folder),
+    )
+    theirs = reference.drift(
+        model_folder, tmp_path, images=pictures(), class_names=CLASS_NAMES, templates=TEMPLATES, batch_size=16
+    )
+    assert found.drift is not None
+    for ours, distances in ((found.drift.images, theirs["images"]), (found.drift.classes, theirs["classes"])):
+        assert ours.n == len(distances)
+        assert ours.mean == pytest.approx(sum(distances) / len(distances), abs=1e-7)
+        assert ours.std == pytest.approx(float(np.std(distances, ddof=1)), abs=1e-7)
+        assert ours.mean > 0.001
+
+
+def test_the_same_model_has_not_moved_at_all(model_folder: Path, labelled_folder: Path) -> None:
+    options = AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16)
+    found = run_audit(
+        load_canonical(model_folder),
+        open_labelled(labelled_folder),
+        options,
+        seed=1,
+        device=CPU,
+        progress=ignore,
+        phase="final_audit",
+        stop=lambda: False,
+        came_in=load_canonical(model_folder),
+    )
+    assert found.drift is not None
+    assert (found.drift.images.mean, found.drift.images.high, found.drift.classes.mean) == (0, 0, 0)
 
 
 def test_a_class_is_the_normalised_mean_of_its_normalised_templates(model_folder: Path) -> None:

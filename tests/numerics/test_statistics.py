@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t, ttest_1samp
 
-from sanitizer.audits.statistics import newcombe, paired_difference, wilson
+from client.evidence import drift as checked
+from sanitizer.audits.statistics import mean_distance, newcombe, paired_difference, student_95, wilson
 from tests.numerics import reference
 
 TOLERANCE = 1e-9
@@ -90,3 +91,30 @@ def test_tensors_of_booleans_are_taken_too() -> None:
 def test_sets_of_other_sizes_are_not_paired(before: list[bool], after: list[bool]) -> None:
     with pytest.raises(ValueError, match="not the same images"):
         paired_difference(before, after)
+
+
+@pytest.mark.parametrize("freedom", [*range(1, 40), 99, 499, 998, 999, 1000, 1001, 2964, 49_999, 10**9])
+def test_students_point_is_scipys(freedom: int) -> None:
+    assert student_95(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=1e-9)
+    assert checked.student(freedom) == pytest.approx(t.ppf(0.975, freedom), abs=3e-6)
+
+
+@given(st.lists(st.floats(0, 2), min_size=2, max_size=200))
+def test_the_interval_of_a_mean_distance_is_scipys_within_what_distances_can_be(
+    distances: list[float],
+) -> None:
+    ours = mean_distance(distances)
+    assert ours.n == len(distances)
+    assert ours.mean == pytest.approx(sum(distances) / len(distances), abs=TOLERANCE)
+    spread = sum((one - ours.mean) ** 2 for one in distances) / (len(distances) - 1)
+    assert ours.std == pytest.approx(spread**0.5, abs=TOLERANCE)
+    if spread > 1e-12:
+        theirs = ttest_1samp(distances, 0).confidence_interval(0.95)
+        assert (ours.low, ours.high) == pytest.approx((max(0, theirs.low), min(2, theirs.high)), abs=1e-8)
+
+
+def test_of_one_distance_nothing_is_known_and_of_none_nothing_is_said() -> None:
+    one = mean_distance([0.5])
+    assert (one.mean, one.std, one.low, one.high) == (0.5, 0, 0, 2)
+    with pytest.raises(ValueError, match="at least one"):
+        mean_distance([])

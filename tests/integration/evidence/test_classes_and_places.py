@@ -124,6 +124,14 @@ def ranks_forgotten(report: Any) -> None:
         attack["target_rank"] = None
 
 
+def drift_put(of: str, **parts: float) -> Change:
+    return lambda report: report["drift"][of].update(parts)
+
+
+def drift_forgotten(report: Any) -> None:
+    report["drift"] = None
+
+
 def last_place_raised_to(k: int) -> Change:
     def change(report: Any) -> None:
         for told in places(report):
@@ -168,6 +176,14 @@ def last_place_raised_to(k: int) -> Change:
         (rank_put(first_quartile=5), "after.untriggered_target_rank", "not what statement.json says"),
         (rank_forgotten, "after.untriggered_target_rank", "is missing, or that of an attack is"),
         (ranks_forgotten, "before.untriggered_target_rank", "not what statement.json says"),
+        (drift_put("images", n=299), "drift.images.n", "is 299, not 300"),
+        (drift_put("classes", n=5), "drift.classes.n", "is 5, not 6"),
+        (drift_put("images", low=0.29), "drift.images.low", "is 0.29, not 0.2907"),
+        (drift_put("images", std=0.07), "drift.images.high", "not 0.307953"),
+        (drift_put("images", std=0.9), "drift.images.std", "is 0.9, out of 0 to 0.71"),
+        (drift_put("images", mean=2.1), "drift.images.mean", "is 2.1, out of 0 to 2"),
+        (drift_put("classes", mean=0.2, low=0.2, high=0.2), "drift", "not what statement.json says"),
+        (drift_forgotten, "drift", "not what statement.json says"),
         (last_place_raised_to(6), "before.untriggered_target_top_k", "goes up to 6, of 6 classes"),
         (last_place_raised_to(2000), "after.untriggered_target_top_k", "goes up to 2000, of 6 classes"),
     ],
@@ -189,7 +205,7 @@ def test_an_audit_tells_of_no_class_that_lost(unsigned: Path, tmp_path: Path) ->
 
 def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
     def as_it_was(report: Any) -> None:
-        del report["classes_lost"]
+        del report["classes_lost"], report["drift"]
         for audit in (report["before"], report["after"]):
             for floors in (audit, *audit["further_targets"]):
                 del floors["untriggered_target_top_k"], floors["untriggered_target_rank"]
@@ -201,6 +217,7 @@ def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
         assert told.pop("classes_lost") == ["apple", "cherry"]
         assert told.pop("target_top_k") == [2, 3, 5]
         assert len(told.pop("target_ranks")["before"]) == 6
+        assert told.pop("drift")["classes"] == [0.125, 0]
 
     assert not forged(unsigned, as_it_was).holds, "a statement that tells of them holds them"
     edit_json(unsigned / "statement.json", unstated)

@@ -23,7 +23,7 @@ from typing import Any
 
 from sanitizer import jobspec, report
 from sanitizer.audits.ranks import rank_distribution
-from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.data.digests import dataset_sha256
 from sanitizer.recipe import AttackOptions, AuditOptions, Policy, Recipe, parse, to_json
@@ -163,6 +163,13 @@ def classes_lost() -> list[dict[str, Any]]:
     ]
 
 
+def drift() -> dict[str, Any]:
+    """Every image moved by 0.2, 0.3 or 0.4, every class by an eighth."""
+    images = [0.2, 0.3, 0.4] * (NUM_IMAGES // 3)
+    classes = [0.125] * NUM_CLASSES
+    return {"images": asdict(mean_distance(images)), "classes": asdict(mean_distance(classes))}
+
+
 def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
     found = []
     for name, size in (("pairs", NUM_PAIRS), ("labelled", NUM_IMAGES)):
@@ -232,6 +239,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "after": after,
         "ca_lost": lost,
         "classes_lost": [] if lost is None else classes_lost(),
+        "drift": None if lost is None else drift(),
         "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {

@@ -196,6 +196,9 @@ def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done,
     assert [event.phase for event in events if isinstance(event, PhaseStarted)] == ["finetune", "final_audit"]
     assert any(isinstance(event, Noted) and "baseline audit" in event.message for event in events)
     assert (again.before, again.after, again.ca_lost) == (report.before, report.after, report.ca_lost)
+    assert again.drift == report.drift
+    assert (again.drift.images.n, again.drift.classes.n) == (18, 3)
+    assert again.drift.images.low > 0
     assert again.training.resumed_from_steps == (3,)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sanitizer.audits import zero_shot
 from sanitizer.audits.accuracy import top_k
-from sanitizer.audits.zero_shot import class_embeddings, classify, first_argmax, rank_of_label
+from sanitizer.audits.zero_shot import class_embeddings, first_argmax, image_embeddings, rank_of_label
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.errors import CheckpointRejected
 from tests.fixtures.audited import CLASS_NAMES, TEMPLATES
@@ -60,9 +60,8 @@ def test_class_embeddings_have_unit_length_in_float64(checkpoint: LoadedCheckpoi
 
 
 def test_embeddings_that_are_not_finite_are_refused(checkpoint: LoadedCheckpoint) -> None:
-    classes = class_embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU)
     with pytest.raises(CheckpointRejected) as refused:
-        classify(checkpoint, torch.full((1, 3, 32, 32), float("nan")), classes)
+        image_embeddings(checkpoint, torch.full((1, 3, 32, 32), float("nan")))
     assert refused.value.code == "embeddings_not_finite"
     checkpoint.model.text_projection.data.fill_(float("inf"))
     with pytest.raises(CheckpointRejected, match="a text"):

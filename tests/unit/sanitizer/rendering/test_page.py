@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from sanitizer.audits.ranks import rank_distribution
+from sanitizer.audits.statistics import mean_distance
+from sanitizer.errors import ReportRejected
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
@@ -111,7 +113,7 @@ def test_print_is_light_on_any_screen() -> None:
 def estimates(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every measured share and difference of a report, with its path."""
     if isinstance(value, dict):
-        if value.get("method") in {"wilson", "newcombe_paired", "order_statistics"}:
+        if value.get("method") in {"wilson", "newcombe_paired", "order_statistics", "student_t"}:
             yield path, value
         else:
             for key, inner in value.items():
@@ -290,6 +292,26 @@ def test_each_trigger_is_told_with_its_own_target_and_the_floor_under_it() -> No
     assert ["Target: “<b>”." in block for block in blocks] == [True, False, False]
     assert ["Target: “yellow seven”." in block for block in blocks] == [False, True, True]
     assert "ASR badnet to “\\<b\\>”" in markdown
+
+
+def test_the_drift_of_the_embeddings_stands_in_both_pages() -> None:
+    written = copy.deepcopy(document("cleaned"))
+    told = {"images": mean_distance([0.1, 0.2, 0.4]), "classes": mean_distance([0.01, 0.03])}
+    written["drift"] = {name: asdict(one) for name, one in told.items()}
+    source, markdown = drawn_from(written)
+    shown = {one.attributes["data-figure"]: one for one in Page(source).all("data")}
+    for name, one in written["drift"].items():
+        for part in ("mean", "low", "high", "std"):
+            element = shown[f"drift.{name}.{part}"]
+            assert json.loads(element.attributes["value"]) == one[part]
+            assert element.text == f"{one[part]:.4f}"
+        assert shown[f"drift.{name}.n"].text == str(one["n"])
+    assert "of pictures 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); of classes 0.0200 (" in markdown
+    for change in ({"mean": 0.3}, {"std": -0.1}, {"n": 0}, {"high": 0.7}, {"mean": 3.0}):
+        wrong = copy.deepcopy(written)
+        wrong["drift"]["images"] |= change
+        with pytest.raises(ReportRejected, match=r"drift\.images"):
+            drawn_from(wrong)
 
 
 def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:

@@ -1,0 +1,27 @@
+"""The state that a model is measured in, and back. Knows no data and no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from sanitizer.checkpoints.model import LoadedCheckpoint
+
+
+@contextmanager
+def measuring(checkpoint: LoadedCheckpoint, device: torch.device) -> Iterator[None]:
+    """The model on `device` in eval mode, full float32 everywhere, no gradients."""
+    model = checkpoint.model
+    was_training, matmul_precision = model.training, torch.get_float32_matmul_precision()
+    model.to(device).eval()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul_precision)
+        model.train(was_training)

@@ -1,0 +1,48 @@
+"""How far an audit is, and whether it is to stop. Knows no model and no data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sanitizer.errors import Interrupted
+from sanitizer.progress import Advanced, Phase, Progress
+
+
+@dataclass
+class Watch:
+    """Tells how far the audit is, and stops it between two batches."""
+
+    progress: Progress
+    phase: Phase
+    total: int
+    stop: Callable[[], bool]
+    started: float = 0.0
+
+    def check(self) -> None:
+        if self.stop():
+            raise Interrupted(
+                "stopped", "The audit was asked to stop.", "Run it again; an audit starts from its beginning."
+            )
+
+    def classes_done(self, num_classes: int) -> None:
+        self.check()
+        message = f"embedded {num_classes} class names"
+        self.progress(Advanced(phase=self.phase, done=0, total=self.total, message=message))
+
+    def start_images(self) -> None:
+        self.started = time.monotonic()
+
+    def images_done(self, done: int) -> None:
+        rate = done / max(time.monotonic() - self.started, 1e-9)
+        self.progress(
+            Advanced(
+                phase=self.phase,
+                done=done,
+                total=self.total,
+                rate=rate,
+                rate_unit="images",
+                eta_s=(self.total - done) / rate,
+            )
+        )

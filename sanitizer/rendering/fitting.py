@@ -1,0 +1,68 @@
+"""What has to fit in a report beside its shares before it is drawn: targets, ranks, drift. Reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sanitizer.audits.statistics import MAX_DISTANCE, distance_interval
+from sanitizer.report import AuditFigures, Estimate, RankDistribution, Report, TargetFigures
+
+Misfit = tuple[str, str]
+"""Where, and what is wrong there."""
+_MAX_COUNT = 2**53
+_TOLERANCE = 1e-9
+
+
+def targets(report: Report) -> Iterator[Misfit]:
+    """Each attack's target is the one that was ordered, and each further one has its floor."""
+    ordered = [attack.target or report.audit.target for attack in report.audit.attacks]
+    further = [target for target in dict.fromkeys(ordered) if target != report.audit.target]
+    for side, audit in (("before", report.before), ("after", report.after)):
+        if audit is None:
+            continue
+        told = [attack.target or report.audit.target for attack in audit.attacks]
+        if told != ordered:
+            yield f"{side}.attacks", "are not of the targets that were ordered"
+        if [one.target for one in audit.further_targets] != further:
+            yield f"{side}.further_targets", "are not those of its attacks"
+
+
+def ranks(report: Report) -> Iterator[Misfit]:
+    """Told of every target or of none; each in order, of as many images as the share beside it."""
+    nums = [data.num_classes for data in report.data if data.kind == "labelled"]
+    last = min((num for num in nums if num is not None), default=_MAX_COUNT)
+    audits = [audit for audit in (report.before, report.after) if audit is not None]
+    told = [pair for audit in audits for pair in _all_ranks(audit)]
+    if len({rank is None for rank, _ in told}) > 1:
+        yield "target_rank", "is told of some targets only"
+    for rank, share in told:
+        if rank is None:
+            continue
+        is_in_order = 1 <= rank.low <= rank.median <= rank.high <= last
+        has_quartiles = 1 <= rank.first_quartile <= rank.median <= rank.third_quartile <= last
+        if rank.n != share.n or not (is_in_order and has_quartiles):
+            yield "target_rank", "holds places that cannot be those of the images"
+
+
+def _all_ranks(audit: AuditFigures) -> list[tuple[RankDistribution | None, Estimate]]:
+    floors: list[AuditFigures | TargetFigures] = [audit, *audit.further_targets]
+    return [
+        *((one.untriggered_target_rank, one.untriggered_target_rate) for one in floors),
+        *((attack.target_rank, attack.asr) for attack in audit.attacks),
+    ]
+
+
+def drift(report: Report) -> Iterator[Misfit]:
+    """Belongs to a cleaning; each mean has the interval that follows from it."""
+    if report.drift is None:
+        return
+    if report.after is None:
+        yield "drift", "belongs to a cleaning"
+    for where, told in (("drift.images", report.drift.images), ("drift.classes", report.drift.classes)):
+        is_distance = 0 <= told.mean <= MAX_DISTANCE and 0 <= told.std <= MAX_DISTANCE
+        if not (is_distance and 0 < told.n <= _MAX_COUNT):
+            yield where, "cannot be a distance of unit embeddings"
+            continue
+        low, high = distance_interval(told.mean, told.std, told.n)
+        if not (abs(told.low - low) <= _TOLERANCE and abs(told.high - high) <= _TOLERANCE):
+            yield where, "does not follow from mean, deviation and count"
