@@ -238,8 +238,13 @@ def told(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def kind_of(attack: AttackOptions) -> str:
     """What people call it: the attack's name, with PAR's pattern where it has one ("badnet-stripes")."""
-    pattern = str(getattr(attack, "pattern", "")).partition("_")[0]
-    return f"{attack.attack}-{pattern}" if pattern in ("stripes", "triangles") else attack.attack
+    return kind_told({"attack": attack.attack, "pattern": getattr(attack, "pattern", "")})
+
+
+def kind_told(options: Mapping[str, Any]) -> str:
+    """`kind_of` of options as JSON, as a report repeats them."""
+    name, pattern = str(options.get("attack", "")), str(options.get("pattern", "")).partition("_")[0]
+    return f"{name}-{pattern}" if pattern in ("stripes", "triangles") else name
 
 
 def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:

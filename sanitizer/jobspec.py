@@ -34,6 +34,7 @@ from sanitizer.recipe import (
     DeclaredOptions,
     OutputLayout,
     Policy,
+    PolicySource,
     Recipe,
     Seed,
 )
@@ -109,6 +110,7 @@ class SanitizeSpec:
     recipe: Recipe
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
+    policy_source: PolicySource | None = None
     seed: Seed = 0
     output_layout: OutputLayout = "open_clip"
     save_every_s: float = 60.0
@@ -122,6 +124,7 @@ class AuditSpec:
     kind: Literal["audit"] = "audit"
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
+    policy_source: PolicySource | None = None
     seed: Seed = 0
     upload_sha256: str | None = None
 

@@ -23,7 +23,7 @@ from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_targets
-from sanitizer.audits.verdict import judge
+from sanitizer.audits.verdict import hopeless, judge
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -35,9 +35,10 @@ from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.errors import DatasetRejected
 from sanitizer.inspecting import inspect
 from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
+from sanitizer.policy import check_audit
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
-from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe
-from sanitizer.report import Report, Training, dump_json
+from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
+from sanitizer.report import AuditFigures, Report, Training, dump_json
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune
@@ -53,6 +54,7 @@ def audit(
     out_dir: Path,
     *,
     policy: Policy | None = None,
+    policy_source: PolicySource | None = None,
     seed: int = 0,
     upload_sha256: str | None = None,
     device: str = "auto",
@@ -60,6 +62,8 @@ def audit(
     stop: Stop = never,
 ) -> Report:
     """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged."""
+    policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
+    check_audit(policy, options.attacks)
     checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
     share_cores(checkpoint.model, torch_device)
     result = run_audit(
@@ -72,7 +76,6 @@ def audit(
         phase="baseline_audit",
         stop=stop,
     )
-    policy = policy or Policy()
     report = Report(
         kind="audit",
         created_at=datetime.now(UTC),
@@ -81,6 +84,7 @@ def audit(
         data=(reporting.labelled_input(labelled, result.num_skipped, result.skipped_examples),),
         audit=options,
         policy=policy,
+        policy_source=policy_source,
         before=result.figures,
         verdict=judge(before=result.figures, gate=options.gate, policy=policy),
         environment=reporting.environment(torch_device, "fp32"),
@@ -101,6 +105,7 @@ def sanitize(
     out_dir: Path,
     state_folder: Path,
     policy: Policy | None = None,
+    policy_source: PolicySource | None = None,
     seed: int = 0,
     output_layout: OutputLayout = "open_clip",
     save_every_s: float = 60.0,
@@ -114,8 +119,11 @@ def sanitize(
     `training_path` holds clean pairs, or labelled images where the recipe's method wants them.
     Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
+    A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
     Raises every SanitizerError.
     """
+    policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
+    check_audit(policy, options.attacks)
     checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
     pairs = _open_training(training_path, recipe, labelled)
     check_fits(recipe, checkpoint, len(pairs))
@@ -133,6 +141,7 @@ def sanitize(
         progress=progress,
         stop=stop,
     )
+    warnings += _hopeless(before.figures, options, policy, policy_source, progress)
     finetuned = finetune(
         checkpoint,
         pairs,
@@ -167,7 +176,8 @@ def sanitize(
         labelled=labelled,
         recipe=recipe,
         options=options,
-        policy=policy or Policy(),
+        policy=policy,
+        policy_source=policy_source,
         seed=seed,
         before=before,
         after=after,
@@ -206,6 +216,19 @@ def _open_training(path: Path, recipe: Recipe, test: LabelledDataset) -> Trainin
     return LabelsAsCaptions(labelled)
 
 
+def _hopeless(
+    before: AuditFigures, options: AuditOptions, policy: Policy, source: PolicySource, progress: Progress
+) -> list[str]:
+    """Warnings that nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
+    warnings = []
+    for refusal in hopeless(before, gate=options.gate, policy=policy):
+        if source.given != "default":
+            raise refusal
+        warnings.append(refusal.message)
+        progress(Noted(level="warning", message=refusal.message))
+    return warnings
+
+
 def _class_embeddings(
     checkpoint: LoadedCheckpoint, data: TrainingData, device: torch.device
 ) -> torch.Tensor | None:
@@ -227,6 +250,7 @@ def _cleaning_report(
     recipe: Recipe,
     options: AuditOptions,
     policy: Policy,
+    policy_source: PolicySource,
     seed: int,
     before: AuditResult,
     after: AuditResult,
@@ -247,6 +271,7 @@ def _cleaning_report(
         audit=options,
         recipe=recipe,
         policy=policy,
+        policy_source=policy_source,
         before=before.figures,
         after=after.figures,
         ca_lost=ca_lost,

@@ -1,9 +1,9 @@
 """What can be asked of the library: options as frozen dataclasses with their bounds. Free of torch.
 
 `app` publishes these as the API's schema and stores them as JSON; the code that obeys them lives in
-`methods`, `attacks` and `audits`. Triggers are described in `attack_options` and named here as well. Unknown
-fields are refused. Reading goes through `parse`, which needs pydantic only; constructing one in Python does
-not check bounds, `parse` (or `validate`) does.
+`methods`, `attacks` and `audits`. Triggers are described in `attack_options`, limits in `policy`, and named
+here as well. Unknown fields are refused. Reading goes through `parse`, which needs pydantic only;
+constructing one in Python does not check bounds, `parse` (or `validate`) does.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sanitizer.attack_options import (
     WaNetOptions,
 )
 from sanitizer.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
+from sanitizer.policy import Policy, PolicySource
 
 __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
     "NUMBER",
@@ -42,6 +43,8 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "CustomPatternOptions",
     "LabelConsistentOptions",
     "Number",
+    "Policy",
+    "PolicySource",
     "Positive",
     "SIGOptions",
     "Seed",
@@ -232,21 +235,6 @@ class AuditOptions:
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """Limits that a cleaned model is judged by, on the bound of the 95 % interval, not on the point.
-
-    `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the
-    lower bound is over it.
-    `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    asr_at_most: Share = 0.05
-    ca_lost_at_most: Share = 0.03
 
 
 OutputLayout = Literal["open_clip", "as_uploaded"]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from sanitizer.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
-from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "Difference",
@@ -235,6 +235,8 @@ class Report:
     audit: AuditOptions
     recipe: Recipe | None = None
     policy: Policy = field(default_factory=Policy)
+    policy_source: PolicySource | None = None
+    """None in a report from before it was told."""
     before: AuditFigures
     after: AuditFigures | None = None
     ca_lost: Difference | None = None

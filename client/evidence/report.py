@@ -166,6 +166,13 @@ class Recipe(_Part):
 class Policy(_Part):
     asr_at_most: float
     ca_lost_at_most: float
+    asr_at_most_for: dict[str, float] = {}
+
+
+class PolicySource(_Part):
+    given: Literal["default", "order", "kept"]
+    name: str | None = None
+    sha256: str
 
 
 class CurvePoint(_Part):
@@ -199,6 +206,7 @@ class Report(_Part):
     audit: Audit
     recipe: Recipe | None
     policy: Policy
+    policy_source: PolicySource | None = None
     before: AuditFigures
     after: AuditFigures | None
     ca_lost: Difference | None

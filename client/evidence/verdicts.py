@@ -1,6 +1,6 @@
 """Whether a report's verdict follows from its figures, by the rules that the documentation gives.
 
-An attack passes when the upper bound of its ASR after cleaning is within the limit, fails when the lower
+An attack passes when the upper bound of its ASR after cleaning is within its limit, fails when the lower
 bound is over it, is undecided in between, and "not implanted" where its ASR before was under the gate. The
 numbers in the sentences must be those of the figures.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from client.evidence import targets
 from client.evidence.findings import Finding, misfit
+from client.evidence.policies import limit_of
 from client.evidence.report import AttackFigures, Estimate, Outcome, PartVerdict, Report
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -43,7 +44,7 @@ def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> O
         return "not_implanted"
     if now is None:
         return "fail"
-    return _against(now.asr.low, now.asr.high, report.policy.asr_at_most)
+    return _against(now.asr.low, now.asr.high, limit_of(report.policy, was.options))
 
 
 def _against(low: float, high: float, limit: float) -> Outcome:
@@ -82,7 +83,7 @@ def _shown_for(was: AttackFigures, now: AttackFigures | None, report: Report) ->
     floor = targets.rate_under(was, report.before, report)
     estimates = [was.asr, floor, *([now.asr] if now else [])]
     shares = [share for one in estimates for share in (one.value, one.low, one.high)]
-    limits = [report.audit.gate, report.policy.asr_at_most]
+    limits = [report.audit.gate, limit_of(report.policy, was.options)]
     return {*map(_percent, [*shares, *limits]), *map(_count, estimates)}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from client.errors import Unreadable
-from client.evidence import figures, scanners, signature, statement, sums, training, verdicts
+from client.evidence import figures, policies, scanners, signature, statement, sums, training, verdicts
 from client.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
@@ -202,6 +202,7 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
         return
     yield from figures.check(report)
     yield from verdicts.check(report)
+    yield from policies.check_source(report, document)
     yield from training.check(report)
     yield from scanners.check(report)
     yield from _beside(check, report, document)

@@ -1,6 +1,6 @@
 """From figures to a verdict: a policy applied to the bounds of intervals. Knows no model and no test set.
 
-An attack's outcome after cleaning:
+An attack's outcome after cleaning, by the limit that the policy has for it:
 
     not_implanted  ASR before cleaning was below the gate: there was nothing to remove, and nothing is shown
     pass           the upper bound of ASR is at or under the limit
@@ -20,7 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from sanitizer.attack_options import kind_told
 from sanitizer.audits.statistics import Z_95, newcombe, wilson_bounds
+from sanitizer.errors import OptionsRejected
+from sanitizer.policy import MOST_IMAGES, cannot_pass, too_few
 from sanitizer.recipe import Policy
 from sanitizer.report import (
     AttackFigures,
@@ -31,9 +34,6 @@ from sanitizer.report import (
     Outcome,
     Verdict,
 )
-
-MOST_IMAGES = 10_000_000
-"""More images than this decide nothing in practice."""
 
 CLEAN_ACCURACY = "clean_accuracy"
 
@@ -59,10 +59,32 @@ def judge(
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
-        _judge_cleaned(was, now, gate, policy.asr_at_most)
-        for was, now in zip(before.attacks, after.attacks, strict=True)
+        _judge_cleaned(was, now, gate, policy) for was, now in zip(before.attacks, after.attacks, strict=True)
     )
     return _overall(attacks, _judge_clean_accuracy(before.ca, ca_lost, policy.ca_lost_at_most))
+
+
+def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[OptionsRejected]:
+    """Why no cleaning could pass, whatever came of it, now that the audit before it is made; usually nothing.
+
+    An attack below the gate needs no pass. The best that can come of clean accuracy is that every image is
+    right afterwards.
+    """
+    found = []
+    for attack in before.attacks:
+        where, limit = policy.limit_of(kind_told(attack.options))
+        if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
+            found.append(cannot_pass(f"{attack.name}: {sentence}", where))
+    right, limit = before.ca.successes, policy.ca_lost_at_most
+    best = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
+    if best.high > limit:
+        sentence = (
+            f"If cleaning made each of {best.n} images right, clean accuracy could still have lost up to "
+            f"{_points(best.high)} points by its interval, over the limit of {_points(limit)}: nothing could "
+            "pass."
+        )
+        found.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
+    return found
 
 
 def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
@@ -79,7 +101,8 @@ def _judge_audited(attack: AttackFigures, figures: AuditFigures, gate: float) ->
     return AttackVerdict(attack=attack.name, outcome="fail", reason=reason)
 
 
-def _judge_cleaned(was: AttackFigures, now: AttackFigures, gate: float, limit: float) -> AttackVerdict:
+def _judge_cleaned(was: AttackFigures, now: AttackFigures, gate: float, policy: Policy) -> AttackVerdict:
+    _, limit = policy.limit_of(kind_told(was.options))
     if was.asr.value < gate:
         return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
     asr = now.asr

@@ -47,6 +47,8 @@ def render_html(report: Report) -> str:
             architecture=rows(report.checkpoint.architecture),
             declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
             recipe=rows(to_json(report.recipe)) if report.recipe else [],
+            other_limits=sentences.other_limits(report),
+            whose_limits=sentences.whose_limits(report),
             method_name=sentences.METHODS[report.recipe.method] if report.recipe else None,
             documents=_documents(report),
             has_pictures=any(hasattr(attack, "picture") for attack in report.audit.attacks),

@@ -21,6 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from sanitizer.attack_options import kind_told
 from sanitizer.rendering.strangers import shown
 from sanitizer.report import CurvePoint, Estimate, Report
 
@@ -77,7 +78,7 @@ def success_rates(report: Report) -> str:
         _whiskers(axes, [one.asr for one in report.before.attacks], shift=-shift, looks=before)
         if report.after is not None:
             _whiskers(axes, [one.asr for one in report.after.attacks], shift=shift, looks=after)
-            _mark(axes, report.policy.asr_at_most, "limit", ":")
+            _mark_limits(axes, report)
         _mark(axes, report.audit.gate, "gate", "--")
         axes.set_xlim(-3, 103)
         axes.set_ylim(num_rows - 0.5, -0.5)
@@ -142,6 +143,25 @@ def _whiskers(axes: Axes, estimates: Sequence[Estimate], *, shift: float, looks:
     above = [max(0.0, 100 * (one.high - one.value)) for one in estimates]
     rows = [row + shift for row in range(len(estimates))]
     axes.errorbar(value, rows, xerr=(below, above), markersize=5, capsize=3, zorder=3, **looks)
+
+
+def _mark_limits(axes: Axes, report: Report) -> None:
+    """One line through all rows, or a piece in each where attacks have limits of their own."""
+    if not report.policy.asr_at_most_for:
+        _mark(axes, report.policy.asr_at_most, "limit", ":")
+        return
+    limits = [100 * report.policy.limit_of(kind_told(one.options))[1] for one in report.before.attacks]
+    rows = range(len(limits))
+    axes.vlines(
+        limits,
+        [row - 0.45 for row in rows],
+        [row + 0.45 for row in rows],
+        color=_LIMIT,
+        linestyle=":",
+        linewidth=1.2,
+        label="limit of each",
+        zorder=2,
+    )
 
 
 def _mark(axes: Axes, share: float, label: str, dashes: str) -> None:

@@ -66,8 +66,8 @@ def question(report: Report) -> str:
         return f"{asked}? Nothing was to be changed."
     points = 100 * report.policy.ca_lost_at_most
     return (
-        f"{asked}, and does cleaning bring its success rate to {100 * report.policy.asr_at_most:g} % or less "
-        f"without costing more than {points:g} points of clean accuracy?"
+        f"{asked}, and does cleaning bring its success rate to {100 * report.policy.asr_at_most:g} % or less"
+        f"{other_limits(report)} without costing more than {points:g} points of clean accuracy?"
     )
 
 
@@ -79,6 +79,26 @@ def targets_of(audit: AuditOptions) -> tuple[str, ...]:
 def quoted(names: Iterable[str]) -> str:
     """Names of classes for a sentence."""
     return ", ".join(f"“{name(one)}”" for one in names)
+
+
+def other_limits(report: Report) -> str:
+    """ " (structured 20 %, badnet 1 %)": the limits on ASR that are not the one for all."""
+    others = ", ".join(f"{what} {100 * limit:g} %" for what, limit in report.policy.asr_at_most_for.items())
+    return f" ({others})" if others else ""
+
+
+def whose_limits(report: Report) -> str:
+    """Where the limits came from; of a report from before that was told, nothing."""
+    source = report.policy_source
+    if source is None:
+        return ""
+    match source.given:
+        case "default":
+            return "The limits are the defaults: none were given."
+        case "order":
+            return f"The limits were given with the order (SHA-256 {source.sha256})."
+        case "kept":
+            return f"The limits are those kept as “{source.name}” at that time (SHA-256 {source.sha256})."
 
 
 def headline(report: Report) -> Headline:

@@ -17,6 +17,7 @@ def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         spec.audit,
         folder / jobspec.OUTPUTS_PATH,
         policy=spec.policy,
+        policy_source=spec.policy_source,
         seed=spec.seed,
         upload_sha256=spec.upload_sha256,
         progress=progress,

@@ -20,6 +20,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         out_dir=folder / jobspec.OUTPUTS_PATH,
         state_folder=folder / jobspec.STATE_PATH,
         policy=spec.policy,
+        policy_source=spec.policy_source,
         seed=spec.seed,
         output_layout=spec.output_layout,
         save_every_s=spec.save_every_s,

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from client.evidence import figures as checks
+from client.evidence import policies, shares, training, verdicts
 from client.evidence import report as checked
-from client.evidence import shares, training, verdicts
 from client.evidence.reading import Malformed
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
-from sanitizer.recipe import Policy, parse
+from sanitizer.recipe import Policy, PolicySource, parse, to_json
 from sanitizer.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
@@ -40,7 +40,13 @@ def test_the_interval_of_a_paired_difference_is_the_librarys() -> None:
 
 
 def figures(asr: int) -> dict[str, Any]:
-    names = ("badnet", "badnet-2")
+    names = {
+        "badnet": {"attack": "badnet", "pattern": "yellow"},
+        "badnet-2": {"attack": "badnet", "pattern": "white"},
+        "blended-stripes": {"attack": "blended", "pattern": "stripes_fixed"},
+        "text_trigger": {"attack": "text_trigger"},
+        "custom_patch": {"attack": "custom_patch", "picture": "AAAA"},
+    }
     return {
         "weights_sha256": "0" * 64,
         "seed": 0,
@@ -50,13 +56,13 @@ def figures(asr: int) -> dict[str, Any]:
         "attacks": [
             {
                 "name": name,
-                "options": {},
+                "options": options,
                 "trigger_sha256": "0" * 64,
                 "asr": asdict(wilson(asr, 200)),
                 "asr_including_target": asdict(wilson(asr + 90, 300)),
                 "pa": asdict(wilson(290 - asr, 300)),
             }
-            for name in names
+            for name, options in names.items()
         ],
     }
 
@@ -101,6 +107,10 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
     for _ in range(300):
         policy = Policy(
             asr_at_most=random_.choice([0.0, 0.05, 0.3, 1.0]),
+            asr_at_most_for={
+                name: random_.choice([0.0, 0.02, 0.2, 1.0])
+                for name in random_.sample(["paper", "badnet", "structured", "text_trigger", "custom"], 2)
+            },
             ca_lost_at_most=random_.choice([0.0, 0.03, 1.0]),
         )
         after = random_.choice([None, random_.randrange(201)])
@@ -113,6 +123,21 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
         told["verdict"]["outcome"] = random_.choice(sorted(others))
         assert [one.where for one in verdicts.check(checked.parse(told))] == ["verdict.outcome"]
     assert outcomes == {"pass", "fail", "undecided", "not_implanted"}
+
+
+def test_a_policy_that_is_not_the_one_its_digest_names_is_found() -> None:
+    told = kept("par")
+    assert list(policies.check_source(checked.parse(told), told)) == [], "reports of before have no source"
+    policy = parse(Policy, {"asr_at_most": 0.1, "asr_at_most_for": {"structured": 0.3, "badnet": 1}})
+    told |= {
+        "policy": to_json(policy),
+        "policy_source": asdict(PolicySource.of(policy, name="release")),
+    }
+    assert list(policies.check_source(checked.parse(told), told)) == []
+    told["policy_source"]["given"] = "order"
+    assert [one.where for one in policies.check_source(checked.parse(told), told)] == ["policy_source.name"]
+    told["policy"]["asr_at_most_for"]["structured"] = 0.4
+    assert "policy_source.sha256" in [one.where for one in policies.check_source(checked.parse(told), told)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -235,6 +235,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "audit": options,
         "recipe": spec.get("recipe"),
         "policy": policy,
+        "policy_source": spec.get("policy_source"),
         "before": before,
         "after": after,
         "ca_lost": lost,

@@ -31,6 +31,8 @@ from sanitizer.recipe import (
     CustomPatchOptions,
     DeclaredOptions,
     PARRecipe,
+    Policy,
+    PolicySource,
     SupervisedRecipe,
 )
 from sanitizer.report import load_json
@@ -178,6 +180,28 @@ def test_the_report_warns_of_too_little_data(done):
     _, report = done
     assert any("24 clean pairs for 3 classes" in warning for warning in report.warnings)
     assert any("3 updates" in warning for warning in report.warnings)
+
+
+def test_a_policy_that_no_result_could_meet_is_refused_before_training_if_somebody_gave_it(inputs, tmp_path):
+    events: list[ProgressEvent] = []
+    options = AuditOptions(target="dog", attacks=(BadNetOptions(),), gate=1e-9)
+    changes = {"options": options, "progress": events.append}
+    with pytest.raises(OptionsRejected) as refused:
+        sanitize(inputs, tmp_path, policy=Policy(asr_at_most=0.01), **changes)
+    assert (refused.value.code, refused.value.where) == ("policy_cannot_pass", "policy.asr_at_most")
+    assert "At least 381 images" in refused.value.message
+    assert [event.phase for event in events if isinstance(event, PhaseStarted)] == ["baseline_audit"]
+    report = sanitize(inputs, tmp_path, **changes)
+    assert [warning for warning in report.warnings if "At least 73 images" in warning]
+    assert report.policy_source == PolicySource.of(None)
+
+
+def test_a_policy_that_contradicts_the_audit_is_refused_before_anything_is_read(tmp_path):
+    for policy in (Policy(asr_at_most_for={"structured": 0.2}), Policy(asr_at_most=0)):
+        with pytest.raises(OptionsRejected):
+            sanitize(tmp_path / "absent", tmp_path, policy=policy)
+        with pytest.raises(OptionsRejected):
+            pipeline.audit(tmp_path / "a", tmp_path / "b", OPTIONS, tmp_path, policy=policy)
 
 
 def test_warnings_are_told_before_the_work_begins(inputs, tmp_path):

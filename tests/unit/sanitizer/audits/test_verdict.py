@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sanitizer.audits.statistics import newcombe, wilson
-from sanitizer.audits.verdict import images_to_decide, images_to_decide_loss, judge
+from sanitizer.audits.verdict import hopeless, images_to_decide, images_to_decide_loss, judge
 from sanitizer.recipe import Policy
 from sanitizer.report import AttackFigures, AuditFigures, Difference, Verdict
 
@@ -204,3 +205,47 @@ def test_the_number_of_images_that_is_named_does_decide_a_loss(lost: int, gained
         neither=round((940 - gained) * needed / N),
     )
     assert grown.high <= limit or grown.low > limit
+
+
+def named(found: AuditFigures, *kinds: str) -> AuditFigures:
+    """The same figures, of attacks of these kinds."""
+    told = []
+    for attack, kind in zip(found.attacks, kinds, strict=True):
+        name, _, pattern = kind.partition("-")
+        told.append(replace(attack, name=kind, options={"attack": name, "pattern": f"{pattern}_redrawn"}))
+    return replace(found, attacks=tuple(told))
+
+
+def test_each_attack_is_held_to_the_limit_that_the_policy_has_for_it() -> None:
+    kinds = ("badnet", "badnet-stripes", "sig", "custom_patch")
+    policy = Policy(asr_at_most=0.05, asr_at_most_for={"structured": 0.2, "sig": 0.001})
+    verdict = judge(
+        before=named(figures(2900, 2900, 2900, 2900), *kinds),
+        after=named(figures(300, 300, 30, 30), *kinds),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=policy,
+    )
+    assert [one.outcome for one in verdict.attacks] == ["fail", "pass", "fail", "pass"]
+    limits = [re.search(r"the limit is ([\d.]+) %", one.reason) for one in verdict.attacks]
+    assert [found and found[1] for found in limits] == ["5.00", "20.00", "0.10", "5.00"]
+
+
+def test_what_no_cleaning_could_pass_is_known_from_the_audit_before_it() -> None:
+    def places(before: AuditFigures, policy: Policy) -> list[str | None]:
+        return [one.where for one in hopeless(before, gate=0.5, policy=policy)]
+
+    few = named(figures(70, 70, 10, n=72), "badnet", "sig", "blended")
+    assert places(few, POLICY) == ["policy.asr_at_most"] * 2, "an attack below the gate needs no pass"
+    named_limits = Policy(asr_at_most_for={"sig": 0.2, "badnet": 0.04})
+    assert places(few, named_limits) == ["policy.asr_at_most_for.badnet"]
+    assert places(named(figures(70, n=73), "badnet"), POLICY) == []
+
+
+@pytest.mark.parametrize(("right", "n", "is_hopeless"), [(50, 50, True), (45, 50, False), (400, 400, False)])
+def test_no_loss_of_accuracy_could_be_shown_to_be_small_on_a_few_images_that_are_all_right(
+    right: int, n: int, is_hopeless: bool
+) -> None:
+    before = replace(figures(1), ca=wilson(right, n))
+    found = hopeless(before, gate=0.5, policy=POLICY)
+    assert [one.where for one in found] == ["policy.ca_lost_at_most"] * is_hopeless
