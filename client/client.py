@@ -36,6 +36,7 @@ from client.datasets import Datasets
 from client.jobs import Jobs
 from client.keys import Keys
 from client.models import Answer, Methods
+from client.policies import Policies
 from client.retries import SYSTEM_CLOCK, Clock, Retries
 from client.shares import Audit, Deletions, Usage
 from client.store import Store
@@ -91,6 +92,7 @@ class Client:
         self.audit = Audit(wire)
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
+        self.policies = Policies(wire)
 
     @property
     def base_url(self) -> str:

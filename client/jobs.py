@@ -29,6 +29,7 @@ class Jobs:
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
+        policy_name: str | None = None,
         seed: int | None = None,
         output_layout: str | None = None,
         max_attempts: int | None = None,
@@ -39,7 +40,8 @@ class Jobs:
 
         `audit` names the labelled data set and the target, {"dataset_id": "ds_…", "target": "banana"}, and
         may hold attacks and more; options that are left out have the service's defaults
-        (`client.methods()` tells them). Give an `idempotency_key` of your own where a whole program may be
+        (`client.methods()` tells them). Limits are `policy`, or `policy_name` of those that the project
+        keeps (`client.policies`). Give an `idempotency_key` of your own where a whole program may be
         run twice.
         """
         body: dict[str, Any] = {
@@ -49,6 +51,7 @@ class Jobs:
             "audit": dict(audit),
             "recipe": None if recipe is None else dict(recipe),
             "policy": None if policy is None else dict(policy),
+            "policy_name": policy_name,
             "seed": seed,
             "output_layout": output_layout,
             "max_attempts": max_attempts,

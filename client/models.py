@@ -201,6 +201,7 @@ class Job(Answer):
     recipe: dict[str, Any] | None = None
     audit: dict[str, Any] = {}
     policy: dict[str, Any] = {}
+    policy_source: dict[str, Any] | None = None
     seed: int = 0
     output_layout: str | None = None
     attempt: int = 0
@@ -267,6 +268,17 @@ class IssuedKey(Key):
     """A key that was just made; `key` is its text, which is sent this once."""
 
     key: str | None = Field(default=None, repr=False)
+
+
+class Policy(Answer):
+    """Limits that the project keeps under a name; `sha256` is what reports repeat of them."""
+
+    id: str
+    name: str
+    policy: dict[str, Any]
+    sha256: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 T = TypeVar("T", bound=Answer)

@@ -72,6 +72,12 @@ class Wire:
         content = json.dumps(body).encode()
         return self.read(kind, self.send("POST", path, headers=headers, body=lambda: [content]))
 
+    def put(self, kind: type[A], path: str, body: Mapping[str, Any]) -> A:
+        """PUT JSON and read the answer; the same however often. Raises ApiError, TransportError."""
+        content = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        return self.read(kind, self.send("PUT", path, headers=headers, body=lambda: [content]))
+
     def delete(self, path: str) -> httpx.Response:
         """DELETE. Not found after a lost answer means that it was done, and is returned. Raises as `get`."""
         return self.send("DELETE", path, missing_after_retry_is_done=True)

@@ -49,7 +49,7 @@ SUITE_OF_KIND: Mapping[str, str] = {
 }
 """Every attack belongs to one suite, whatever its other options are."""
 
-PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
 """Has neither dot nor slash: no file's name is one by mistake, and no id either (they have a "_")."""
 
 

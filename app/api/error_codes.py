@@ -82,6 +82,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "project_name_invalid": ErrorCode(422, "No project can have that name"),
     "project_exists": ErrorCode(409, "There is such a project already"),
     "project_not_found": ErrorCode(404, "There is no such project"),
+    "policy_not_found": ErrorCode(404, "There is no such policy"),
     "report_not_found": ErrorCode(404, "The job has no report"),
     # uploads
     "upload_too_large": ErrorCode(413, "The file is larger than the service takes"),
@@ -109,6 +110,10 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a data set"),
     "dataset_in_use": ErrorCode(409, "Jobs still use the data set"),
     "dataset_state_conflict": ErrorCode(409, "The state of the data set does not allow it"),
+    # policies
+    "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
+    "policy_limits_untried": ErrorCode(422, "The policy limits what the audit does not try"),
+    "too_many_policies": ErrorCode(409, "The project keeps as many policies as it may"),
     # jobs
     "unknown_target": ErrorCode(422, "The target is no class of the labelled set"),
     "job_state_conflict": ErrorCode(409, "The state of the job does not allow it"),

@@ -76,6 +76,7 @@ def _order(body: JobIn, ports: Ports) -> Order:
         recipe=body.recipe if isinstance(body, SanitizeJobIn) else None,
         audit=body.audit.options(),
         policy=body.policy,
+        policy_name=body.policy_name,
         seed=body.seed,
         output_layout=body.output_layout if is_sanitize and isinstance(body, SanitizeJobIn) else None,
         max_attempts=body.max_attempts or ports.settings.jobs.max_attempts,

@@ -5,6 +5,7 @@ An id of the wrong form is simply not found; it never reaches the database.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import Path, Query
@@ -38,6 +39,20 @@ ArtifactPath = Annotated[str, Path(examples=["art_01k0000000000000000000000f"]),
 KeyPath = Annotated[str, Path(examples=["key_01k0000000000000000000000g"]), _id_of("key", "key")]
 DeletionPath = Annotated[str, Path(examples=["del_01k0000000000000000000000h"]), _id_of("del", "deletion")]
 
+
+def _policy_name(text: str) -> str:
+    if not _POLICY_NAME.fullmatch(text):
+        raise NotFound(
+            "policy_not_found",
+            "There is no policy with this name.",
+            "Names have 2 to 63 characters: small letters, digits and dashes, a letter first.",
+        )
+    return text
+
+
+_POLICY_NAME = re.compile(r"[a-z][a-z0-9-]{1,62}")
+PolicyPath = Annotated[str, Path(examples=["release"]), AfterValidator(_policy_name)]
+
 After = Annotated[
     str | None,
     Query(
@@ -57,5 +72,6 @@ __all__ = [
     "JobPath",
     "KeyPath",
     "Limit",
+    "PolicyPath",
     "UploadPath",
 ]

@@ -13,6 +13,7 @@ from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import OutboxMessage
+from app.db.models.policy import Policy
 from app.db.models.project import Project
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.queue_turn import QueueTurn
@@ -33,6 +34,7 @@ TABLES: tuple[type[Base], ...] = (
     ProjectQuota,
     QueueTurn,
     Deletion,
+    Policy,
 )
 
 metadata = Base.metadata

@@ -18,6 +18,7 @@ from app.db.repositories.events import EventRepository
 from app.db.repositories.idempotency import IdempotencyRepository
 from app.db.repositories.jobs import JobRepository
 from app.db.repositories.outbox import OutboxRepository
+from app.db.repositories.policies import PolicyRepository
 from app.db.repositories.projects import ProjectRepository
 from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.retention import RetentionRepository
@@ -39,6 +40,7 @@ class UnitOfWork:
         self.attempts = AttemptRepository(session)
         self.sweeping = SweepRepository(session)
         self.events = EventRepository(session)
+        self.policies = PolicyRepository(session)
         self.outbox = OutboxRepository(session)
         self.artifacts = ArtifactRepository(session)
         self.idempotency = IdempotencyRepository(session)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
@@ -16,7 +17,17 @@ from app.domain.limits import (
     MAX_METADATA_VALUE_CHARACTERS,
 )
 from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
-from sanitizer.recipe import NUMBER, AuditOptions, CleanCLIPRecipe, OutputLayout, Policy, Recipe, Seed
+from sanitizer.policy import PolicyName
+from sanitizer.recipe import (
+    NUMBER,
+    AuditOptions,
+    CleanCLIPRecipe,
+    OutputLayout,
+    Policy,
+    PolicySource,
+    Recipe,
+    Seed,
+)
 from sanitizer.report import AuditFigures, Difference, Verdict
 
 KindName = Literal["sanitize", "audit"]
@@ -42,14 +53,23 @@ class JobAudit(AuditOptions):
 
 
 class JobInBase(WireIn):
-    """What every kind of job is asked with."""
+    """What every kind of job is asked with. `policy_name` is that of a policy kept in the project."""
 
     checkpoint_id: CheckpointId
     audit: JobAudit
-    policy: Policy = Field(default_factory=Policy)
+    policy: Policy | None = None
+    policy_name: PolicyName | None = None
     seed: Seed = 0
     max_attempts: Annotated[int, Field(ge=1, le=MAX_MAX_ATTEMPTS), NUMBER] | None = None
     metadata: Metadata = Field(default_factory=dict, examples=[{"ticket": "ML-42"}])
+
+    @model_validator(mode="after")
+    def _has_one_policy(self) -> Self:
+        if self.policy is not None and self.policy_name is not None:
+            raise PydanticCustomError(
+                "two_policies", "Give policy or policy_name, not both.", {"pointer": "/policy_name"}
+            )
+        return self
 
 
 class SanitizeJobIn(JobInBase):
@@ -145,6 +165,9 @@ class JobOut(WireOut):
     recipe: Recipe | None
     audit: JobAudit
     policy: Policy
+    policy_source: PolicySource | None = Field(
+        description="Where the policy came from. Null in jobs from before this was kept."
+    )
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker took it up, pauses and hand-backs included.")
@@ -177,6 +200,7 @@ class JobOut(WireOut):
                 "recipe": spec.get("recipe"),
                 "audit": {**spec["audit"], "dataset_id": row.labelled_dataset_id},
                 "policy": spec["policy"],
+                "policy_source": spec.get("policy_source"),
                 "seed": row.seed,
                 "output_layout": spec.get("output_layout"),
                 "attempt": row.attempt,

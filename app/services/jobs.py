@@ -13,11 +13,12 @@ from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput, NotFound
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, DatasetKind, JobKind
+from app.services import policies
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
-from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe, to_json
+from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe, to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class Order:
     labelled_dataset_id: str
     recipe: Recipe | None
     audit: AuditOptions
-    policy: Policy
+    policy: Policy | None
+    policy_name: str | None = None
     seed: int
     output_layout: OutputLayout | None
     max_attempts: int
@@ -41,7 +43,8 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     """Enqueue the job, its event and its outbox row in this transaction.
 
     Raises NotFound for ids of other projects (with the pointer of the field), Conflict
-    (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`).
+    (`checkpoint_not_accepted`, `dataset_not_ready`), InvalidInput (`dataset_wrong_kind`, `unknown_target`,
+    and what is wrong with the policy).
     """
     with _naming("/checkpoint_id"):
         checkpoint = unit.checkpoints.get(caller.project_id, order.checkpoint_id, for_update=True)
@@ -56,6 +59,15 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
         labelled = unit.datasets.get(caller.project_id, order.labelled_dataset_id, for_update=True)
     check_usable(labelled, DatasetKind.LABELLED, "/audit/dataset_id")
     check_targets(order.audit, class_names(labelled))
+    with _naming("/policy_name"):
+        policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
+    policies.check_order(
+        policy,
+        source,
+        order.audit.attacks,
+        target=order.audit.target,
+        summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
+    )
     job = unit.jobs.enqueue(
         Job(
             id=new_id("job"),
@@ -64,7 +76,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             checkpoint_id=order.checkpoint_id,
             dataset_id=order.dataset_id,
             labelled_dataset_id=order.labelled_dataset_id,
-            spec=_spec(order),
+            spec=_spec(order, policy, source),
             seed=order.seed,
             job_metadata=order.metadata,
             max_attempts=order.max_attempts,
@@ -85,12 +97,13 @@ def _check_apart(order: Order) -> None:
         )
 
 
-def _spec(order: Order) -> dict[str, object]:
+def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, object]:
     return {
         "version": 1,
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "audit": to_json(order.audit),
-        "policy": to_json(order.policy),
+        "policy": to_json(policy),
+        "policy_source": to_json(source),
         "output_layout": order.output_layout,
     }
 

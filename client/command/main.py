@@ -19,6 +19,7 @@ from client.command.exit_codes import HELP, ExitCode, exit_code_of
 from client.command.jobs import jobs
 from client.command.keys import keys
 from client.command.output import Output
+from client.command.policies import policies
 from client.command.session import Session
 from client.command.settings import NotConfigured
 from client.errors import ApiError, CleanClipError
@@ -66,6 +67,7 @@ app.command()(orders.sanitize)
 app.command()(orders.audit)
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
+app.add_typer(policies, name="policies")
 app.command()(shares.usage)
 app.command()(shares.trail)
 app.add_typer(shares.deletions, name="deletions")

@@ -59,6 +59,14 @@ AuditOption = Annotated[
     Path | None,
     typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
 ]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="NAME|FILE",
+        help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
+    ),
+]
 AsrOption = Annotated[
     float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
 ]
@@ -97,9 +105,24 @@ def _audit(
     return options
 
 
-def _policy(asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any] | None:
-    given = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
-    return {name: value for name, value in given.items() if value is not None} or None
+def _policy(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
+    """The fields `policy` and `policy_name` of a job: one of them, or neither."""
+    limits = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if named is not None and not _is_file(named):
+        if given:
+            raise typer.BadParameter(
+                "--policy names limits that are kept: give it, or --asr-at-most and --ca-lost-at-most."
+            )
+        return {"policy_name": named}
+    if named is not None:
+        given = values.json_object(Path(named), "--policy") | given
+    return {"policy": given or None}
+
+
+def _is_file(named: str) -> bool:
+    """Whatever lies in the folder: no policy's name has a dot or a slash."""
+    return "." in named or "/" in named
 
 
 def _order(
@@ -156,6 +179,7 @@ def sanitize(
     output_layout: Annotated[
         str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout that came in.")
     ] = None,
+    policy: PolicyOption = None,
     asr_at_most: AsrOption = None,
     ca_lost_at_most: CaOption = None,
     seed: SeedOption = None,
@@ -187,7 +211,7 @@ def sanitize(
         "dataset_id": training,
         "audit": _audit(labelled, target, file=audit, suite=suite, attacks=attack, triggers=trigger),
         "recipe": options or None,
-        "policy": _policy(asr_at_most, ca_lost_at_most),
+        **_policy(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
         "output_layout": output_layout,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,
@@ -205,6 +229,7 @@ def audit(
     attack: AttackOption = None,
     trigger: TriggerOption = None,
     audit: AuditOption = None,
+    policy: PolicyOption = None,
     asr_at_most: AsrOption = None,
     ca_lost_at_most: CaOption = None,
     seed: SeedOption = None,
@@ -221,7 +246,7 @@ def audit(
         "kind": "audit",
         "checkpoint_id": checkpoint,
         "audit": _audit(labelled, target, file=audit, suite=suite, attacks=attack, triggers=trigger),
-        "policy": _policy(asr_at_most, ca_lost_at_most),
+        **_policy(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,
     }

@@ -56,7 +56,7 @@ class Job(Base):
     """The pairs of a sanitize job; the data set itself of a validate job."""
     labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     spec: Mapped[JsonObject]
-    """{"version": 1, "recipe", "audit", "policy", "output_layout"}; internal jobs: the version only."""
+    """{"version": 1, "recipe", "audit", "policy", "policy_source", "output_layout"}; or the version only."""
     seed: Mapped[int] = mapped_column(default=0)
     job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
     """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""

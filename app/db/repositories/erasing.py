@@ -19,13 +19,25 @@ from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import OutboxMessage
+from app.db.models.policy import Policy
 from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
 from app.db.repositories.deletion_plans import PlanRepository
 from app.db.repositories.job_changes import record
 from app.domain.deletions import DeletionSubject
 
-_OF_PROJECT = (Artifact, JobEvent, Job, Checkpoint, Dataset, Upload, OutboxMessage, IdempotencyKey, QueueTurn)
+_OF_PROJECT = (
+    Artifact,
+    JobEvent,
+    Job,
+    Checkpoint,
+    Dataset,
+    Upload,
+    OutboxMessage,
+    IdempotencyKey,
+    QueueTurn,
+    Policy,
+)
 """In the order in which foreign keys let them go."""
 
 

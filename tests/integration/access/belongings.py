@@ -38,18 +38,24 @@ def audit_report() -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Belongings:
-    """`ids`: prefix → ids of the project's rows of that kind, in every state that routes tell apart."""
+    """`ids`: prefix → ids of the project's rows of that kind, in every state that routes tell apart; `names`:
+    the same of what a path names otherwise, by the path's parameter."""
 
     tenant: Tenant
     mark: str
     ids: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, ...]]
     data_uri: str
     idempotency_key: str
     """Of the request that made the first queued job, whose body is `order`."""
     order: Mapping[str, object]
 
     def first(self, prefix: str) -> str:
-        return self.ids[prefix][0]
+        return self.of(prefix)[0]
+
+    def of(self, prefix: str) -> tuple[str, ...]:
+        """The ids of that prefix, or the names that stand in the path under that name."""
+        return self.names[prefix] if prefix in self.names else self.ids[prefix]
 
 
 def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
@@ -84,10 +90,13 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
         "del": (_deletion(service, tenant),),
         "prj": (tenant.project_id,),
     }
+    policy = api.put(f"/v1/policies/limits-{mark}", json={"asr_at_most": 0.2})
+    ids["pol"] = (_checked(policy),)
     _written_by_operators_and_workers(service, tenant)
     return Belongings(
         tenant=tenant,
         mark=mark,
+        names={"policy_name": (policy.json()["name"],)},
         ids=ids | {"aud": (_newest_entry(service, tenant),)},
         data_uri=f"s3://{service.store.bucket}/allowed/{mark}/",
         idempotency_key=headers["Idempotency-Key"],

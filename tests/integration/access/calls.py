@@ -18,6 +18,7 @@ from tests.integration.access.watching import Work
 VOLATILE_HEADERS = {"date", "x-request-id", "ratelimit", "ratelimit-policy", "ratelimit-remaining"}
 _REQUEST_ID = re.compile(r"req_[0-9a-z]{26}")
 _LAST_USED = re.compile(r'("last_used_at":)("[^"]*"|null)')
+_JUST_MADE = re.compile(r'pol_[0-9a-z]{26}|(?<="(?:created|updated)_at":)"[^"]*"')
 MUST_HAVE = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer"}
 
 
@@ -56,6 +57,7 @@ class Answer:
             if name not in VOLATILE_HEADERS
         }
         body = _REQUEST_ID.sub("REQUEST", self.text).replace(sent, "ID")
+        body = _JUST_MADE.sub("NEW", body) if self.status < 300 else body
         return self.status, headers, _LAST_USED.sub(r"\1TIME", body), self.work
 
 

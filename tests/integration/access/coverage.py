@@ -43,6 +43,10 @@ SCOPES: Mapping[str, str] = {
     "get_artifact": "read",
     "get_artifact_content": "read",
     "list_methods": "read",
+    "list_policies": "read",
+    "get_policy": "read",
+    "put_policy": "admin",
+    "delete_policy": "admin",
     "create_key": "admin",
     "list_keys": "admin",
     "get_key": "admin",
@@ -67,7 +71,12 @@ PREFIX_OF_PATH_ID: Mapping[str, str] = {
     "artifact_id": "art",
     "key_id": "key",
     "deletion_id": "del",
+    "policy_name": "policy_name",
 }
+"""A policy is reached by its name, which another project may have too: see `Belongings.names`."""
+
+MADE_BY_NAME = frozenset({"put_policy"})
+"""Operations that make what the path names: whoever else has the name, the answer is the same."""
 
 NOT_IDS = frozenset(
     {
@@ -78,6 +87,7 @@ NOT_IDS = frozenset(
         ("body", "/class_names/*"),
         ("body", "/templates/*"),
         ("body", "/metadata/*"),
+        ("body", "/policy_name"),  # test_policies: another project's is not found
         ("body", "/audit/target"),
         ("body", "/audit/templates/*"),
         ("body", "/audit/attacks/*/target"),
@@ -117,6 +127,7 @@ BODIES: Mapping[str, Callable[[Belongings], Sequence[Body]]] = {
     "complete_upload": lambda _: [{}],
     "create_dataset": _datasets,
     "create_job": _jobs,
+    "put_policy": lambda _: [{"asr_at_most": 0.1}],
     "create_key": lambda _: [{"name": "another", "scopes": ["read"]}],
     "rotate_key": lambda _: [{}],
 }

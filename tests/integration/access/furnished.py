@@ -65,7 +65,7 @@ def seeds(own: Belongings) -> Seeds:
     """Real values for every id of a path, and for what bodies refer to."""
     pairs, labelled = own.ids["ds"]
     return Seeds(
-        path_ids={name: own.ids[prefix] for name, prefix in PREFIX_OF_PATH_ID.items()},
+        path_ids={name: own.of(prefix) for name, prefix in PREFIX_OF_PATH_ID.items()},
         body={
             "/checkpoint_id": own.ids["ckpt"],
             "/dataset_id": (pairs,),

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.schemas.common import StoredProblem
 from app.schemas.jobs import AuditJobIn, JobIn, SanitizeJobIn
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, Policy, parse, to_json
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
 from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)
@@ -32,7 +32,7 @@ def test_the_audit_of_an_order_is_the_librarys_options_and_nothing_more() -> Non
     assert type(options) is AuditOptions
     assert options == AuditOptions(target="banana", gate=0.25)
     assert order.recipe == CleanCLIPRecipe()
-    assert order.policy == Policy()
+    assert (order.policy, order.policy_name) == (None, None)
 
 
 def test_kinds_are_told_apart() -> None:

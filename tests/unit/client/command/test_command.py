@@ -227,6 +227,48 @@ def test_an_order_sends_what_was_said_and_nothing_else(run: Any, tmp_path: Path)
     }
 
 
+AUDIT = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "banana")
+
+
+def test_a_policy_is_a_kept_one_or_a_file_that_other_options_change(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "limits.json").write_text('{"asr_at_most": 0.2, "asr_at_most_for": {"sig": 0.5}}')
+
+    def sent(*options: str) -> dict[str, Any]:
+        service = FakeService(httpx.Response(202, json=job(kind="audit")))
+        assert run(service, *AUDIT, *options).status == ExitCode.OK
+        body = json.loads(service.requests[0].content)
+        return {name: value for name, value in body.items() if name.startswith("policy")}
+
+    assert sent() == {}
+    assert sent("--policy", "release") == {"policy_name": "release"}
+    file = str(tmp_path / "limits.json")
+    assert sent("--policy", file) == {"policy": {"asr_at_most": 0.2, "asr_at_most_for": {"sig": 0.5}}}
+    assert sent("--policy", file, "--asr-at-most", "0.1") == {
+        "policy": {"asr_at_most": 0.1, "asr_at_most_for": {"sig": 0.5}}
+    }
+    service = FakeService(httpx.Response(202, json=job(kind="audit")))
+    for options in (("release", "--asr-at-most", "0.1"), (str(tmp_path / "absent.json"),)):
+        assert run(service, *AUDIT, "--policy", *options).status == ExitCode.USAGE
+    assert service.requests == []
+
+
+def test_policies_are_put_shown_listed_and_removed(run: Any, tmp_path: Path) -> None:
+    kept = {"id": "pol_1", "name": "release", "policy": {"asr_at_most": 0.2}, "sha256": "ab"}
+    (tmp_path / "limits.json").write_text('{"asr_at_most": 0.2}')
+    service = FakeService(httpx.Response(201, json=kept))
+    ran = run(service, "policies", "put", "release", str(tmp_path / "limits.json"))
+    assert "asr_at_most  0.2" in ran.out
+    [request] = service.requests
+    assert (request.method, request.url.path) == ("PUT", "/v1/policies/release")
+    assert json.loads(request.content) == {"asr_at_most": 0.2}
+    assert "release" in run(FakeService(httpx.Response(200, json=kept)), "policies", "show", "release").out
+    page = {"data": [kept], "has_more": False, "first_id": "pol_1", "last_id": "pol_1"}
+    assert "release" in run(FakeService(httpx.Response(200, json=page)), "policies", "ls").out
+    service = FakeService(httpx.Response(204))
+    assert run(service, "policies", "rm", "release", "--json").document == {"deleted": "release"}
+    assert (service.requests[0].method, service.requests[0].url.path) == ("DELETE", "/v1/policies/release")
+
+
 def test_audit_options_come_from_a_file_and_are_overridden(run: Any, tmp_path: Path) -> None:
     options = tmp_path / "audit.json"
     options.write_text('{"target": "apple", "gate": 0.4, "attacks": [{"attack": "sig"}]}')

@@ -1,0 +1,45 @@
+"""Policies on the wire. What comes in is the library's `Policy` itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from app.db.models import policy as rows
+from app.schemas.common import Page, Time, WireOut
+from sanitizer.policy import policy_sha256
+from sanitizer.recipe import Policy, parse
+
+
+class PolicyLinks(WireOut):
+    self: str
+
+
+class PolicyOut(WireOut):
+    """Limits under a name. `sha256` is that of the policy's JSON, keys sorted and without spaces; reports of
+    jobs that were ordered with the name repeat it."""
+
+    object: Literal["policy"] = "policy"
+    id: str
+    name: str
+    policy: Policy
+    sha256: str
+    created_at: Time
+    updated_at: Time
+    links: PolicyLinks
+
+    @classmethod
+    def of(cls, row: rows.Policy) -> PolicyOut:
+        policy = parse(Policy, row.content)
+        return cls(
+            id=row.id,
+            name=row.name,
+            policy=policy,
+            sha256=policy_sha256(policy),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            links=PolicyLinks(self=f"/v1/policies/{row.name}"),
+        )
+
+
+class PolicyPage(Page[PolicyOut]):
+    """Policies, newest first."""

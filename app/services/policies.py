@@ -1,0 +1,103 @@
+"""Policies kept by name, and what is wrong with a policy for an order. A job copies the policy it is given.
+
+Whoever may order a job may send any limits with it; a name stands for limits that others rely on, so only a
+key with scope admin writes what it means (the routes see to that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from app.db.models import policy as rows
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import Conflict, InvalidInput
+from app.domain.ids import new_id
+from app.domain.limits import MAX_POLICIES
+from app.services.api_keys import Caller
+from app.services.audit_log import note
+from sanitizer.errors import OptionsRejected
+from sanitizer.policy import check_audit, check_images, check_itself
+from sanitizer.recipe import AttackOptions, Policy, PolicySource, parse, to_json
+
+
+def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:
+    """Keep the policy under the name, in the place of what was there; and whether the name is new.
+
+    Raises InvalidInput (`policy_cannot_pass`), Conflict (`too_many_policies`).
+    """
+    with _placed(""):
+        check_itself(policy)
+    unit.quotas.hold(caller.project_id)
+    row = unit.policies.find(caller.project_id, name, for_update=True)
+    is_new = row is None
+    if row is not None:
+        row = unit.policies.change(row, to_json(policy))
+    elif unit.policies.count(caller.project_id) >= MAX_POLICIES:
+        raise Conflict(
+            "too_many_policies",
+            f"The project keeps {MAX_POLICIES} policies already, the most that there may be.",
+            "Delete one that is not needed any more; jobs keep what they were ordered with.",
+        )
+    else:
+        row = unit.policies.add(
+            rows.Policy(id=new_id("pol"), project_id=caller.project_id, name=name, content=to_json(policy))
+        )
+    note(unit, caller, "policy.put", row.id)
+    return row, is_new
+
+
+def delete(unit: UnitOfWork, caller: Caller, name: str) -> None:
+    """At once and for good; jobs keep their copies. Raises NotFound."""
+    row = unit.policies.get(caller.project_id, name, for_update=True)
+    unit.policies.remove(row)
+    note(unit, caller, "policy.delete", row.id)
+
+
+def resolve(
+    unit: UnitOfWork, project_id: str, given: Policy | None, name: str | None
+) -> tuple[Policy, PolicySource]:
+    """The policy of an order, and where it came from. Raises NotFound."""
+    if name is not None:
+        given = parse(Policy, unit.policies.get(project_id, name).content)
+    return given or Policy(), PolicySource.of(given, name=name)
+
+
+def check_order(
+    policy: Policy,
+    source: PolicySource,
+    attacks: Sequence[AttackOptions],
+    *,
+    target: str,
+    summary: dict[str, Any] | None,
+) -> None:
+    """`summary` is the labelled set's; None for an order whose policy nothing has to pass.
+
+    Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`). Limits that nobody gave are held
+    against the number of images by the job itself, which warns.
+    """
+    with _placed("/policy_name" if source.given == "kept" else "/policy"):
+        check_audit(policy, attacks)
+        num_images = _num_other_images(summary, target)
+        if num_images is not None and source.given != "default":
+            check_images(policy, attacks, num_images)
+
+
+def _num_other_images(summary: dict[str, Any] | None, target: str) -> int | None:
+    """Images of other classes than the target, where the validation counted them."""
+    names, counts = ((summary or {}).get(key) or [] for key in ("class_names", "images_per_class"))
+    if len(names) != len(counts) or target not in names:
+        return None
+    return sum(int(count) for name, count in zip(names, counts, strict=True) if name != target)
+
+
+@contextmanager
+def _placed(pointer: str) -> Iterator[None]:
+    """The library's refusal of a policy as one of this request; `pointer`: where the policy stands in it."""
+    try:
+        yield
+    except OptionsRejected as error:
+        where = (error.where or "").removeprefix("policy").replace(".", "/")
+        place = pointer if pointer == "/policy_name" else pointer + where
+        raise InvalidInput(error.code, error.message, error.remedy, pointer=place) from error
