@@ -75,8 +75,9 @@ PREFIX_OF_PATH_ID: Mapping[str, str] = {
 }
 """A policy is reached by its name, which another project may have too: see `Belongings.names`."""
 
-MADE_BY_NAME = frozenset({"put_policy"})
-"""Operations that make what the path names: whoever else has the name, the answer is the same."""
+MADE_BY_NAME = frozenset({"put_policy", "delete_policy"})
+"""Operations by a name that the caller may give a thing of its own, and after the first has: whoever else has
+the name, the answer is the same, and the victim's rows are compared in the end."""
 
 NOT_IDS = frozenset(
     {
