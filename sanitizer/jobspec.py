@@ -116,6 +116,9 @@ class SanitizeSpec:
     save_every_s: float = 60.0
     upload_sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSpec:
@@ -127,6 +130,14 @@ class AuditSpec:
     policy_source: PolicySource | None = None
     seed: Seed = 0
     upload_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
+
+
+def _source(policy: Policy) -> PolicySource:
+    """Of an order from before it was kept: limits that are the defaults were hardly given."""
+    return PolicySource.of(None if policy == Policy() else policy)
 
 
 JobSpec = Annotated[InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec, Field(discriminator="kind")]

@@ -26,6 +26,7 @@ from worker.cleanup import delete_needless_checkpoints
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
 from worker.heartbeat import Pulse
+from worker.kept_audit import figures_before
 from worker.ledger import Ledger
 from worker.outcome import interpret
 from worker.packing import Signer
@@ -124,7 +125,12 @@ class Attempt:
             check=check,
         )
         self._bring_back_state(place)
-        outputs = self._run_child(place, worker_environment)
+        try:
+            outputs = self._run_child(place, worker_environment)
+        except AttemptFailed as failure:
+            if job.kind is JobKind.SANITIZE:
+                failure.figures_before = figures_before(place.job)
+            raise
         pulse.flush()
         return publish(
             self._store,
@@ -206,7 +212,8 @@ class Attempt:
         num_said = len(failure.log_tail or "")
         _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_characters=num_said)
         error = failure.as_row(phase.value if phase else None)
-        state = self._ledger.fail(error, retry_in_s=failure.retry_in_s)
+        result = None if failure.figures_before is None else {"before": failure.figures_before}
+        state = self._ledger.fail(error, retry_in_s=failure.retry_in_s, result=result)
         self._delete_rejected_upload(state)
         return state
 

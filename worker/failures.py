@@ -39,6 +39,8 @@ class AttemptFailed(Exception):
         self.retry_in_s = retry_in_s
         self.where = where
         self.log_tail = log_tail
+        self.figures_before: dict[str, Any] | None = None
+        """Of the audit before cleaning, where the job had got so far: they outlive the failure."""
 
     def as_row(self, phase: str | None) -> dict[str, Any]:
         """The form kept on the job's row."""

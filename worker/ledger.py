@@ -115,10 +115,14 @@ class Ledger:
             )
         )
 
-    def fail(self, error: dict[str, Any], *, retry_in_s: float | None) -> JobState:
+    def fail(
+        self, error: dict[str, Any], *, retry_in_s: float | None, result: dict[str, Any] | None = None
+    ) -> JobState:
         return self._own(
             self._write(
-                lambda a: a.finish_failed(self._job.id, self._job.attempt, error=error, retry_in_s=retry_in_s)
+                lambda a: a.finish_failed(
+                    self._job.id, self._job.attempt, error=error, retry_in_s=retry_in_s, result=result
+                )
             )
         )
 

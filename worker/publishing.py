@@ -188,12 +188,13 @@ def _judgement(report: Report) -> dict[str, Any]:
     """Verdict and figures of a report as the API shows them: training, inputs, pictures stay in the file."""
     return {
         "verdict": asdict(report.verdict),
-        "before": _figures(report.before),
-        "after": None if report.after is None else _figures(report.after),
+        "before": shown_figures(report.before),
+        "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
     }
 
 
-def _figures(audit: AuditFigures) -> dict[str, Any]:
+def shown_figures(audit: AuditFigures) -> dict[str, Any]:
+    """As the API shows them: without the bytes of pictures."""
     found = asdict(audit)
     return {**found, "attacks": [{**one, "options": told(one["options"])} for one in found["attacks"]]}

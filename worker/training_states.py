@@ -36,7 +36,7 @@ _PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_FILES = 64
 _MAX_BESIDE_BYTES = 64 * 1024 * 1024
 _MAX_COMPLAINTS = 20
-_BESIDE = "baseline_audit.json"
+BESIDE = "baseline_audit.json"
 """Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
 cleaning is made once per job, not once per attempt."""
 
@@ -164,8 +164,8 @@ def restore(
             shutil.rmtree(target)
             complaints.append(f"The training state of step {state['step']} cannot be used: {error}.")
             continue
-        if (target / _BESIDE).exists():
-            (target / _BESIDE).replace(target.parent / _BESIDE)
+        if (target / BESIDE).exists():
+            (target / BESIDE).replace(target.parent / BESIDE)
         return state, complaints
     return None, complaints
 
@@ -189,7 +189,7 @@ def _take_over(source: Path, name: str, target: Path, *, max_bytes: int) -> None
         states = _opened(stack, STATE_PATH, job)
         state = _opened(stack, name, states)
         names = os.listdir(state)
-        if not names or len(names) > _MAX_FILES or _BESIDE in names or not all(map(is_safe_name, names)):
+        if not names or len(names) > _MAX_FILES or BESIDE in names or not all(map(is_safe_name, names)):
             raise ValueError("a state has a few files with plain names")
         remove_tree(target)
         target.mkdir(mode=0o700)
@@ -209,11 +209,11 @@ def _opened(stack: ExitStack, name: str, parent: int | None) -> int:
 
 def _copy_beside(parent: int, target: int) -> None:
     """Copied, not linked: it goes with several states, and a file with more than one name is not taken."""
-    with os.fdopen(os.open(_BESIDE, _PLAIN, dir_fd=parent), "rb") as file:
+    with os.fdopen(os.open(BESIDE, _PLAIN, dir_fd=parent), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BESIDE_BYTES or status.st_nlink != 1:
             raise ValueError("the audit beside the states is no small plain file")
-        copy = os.open(_BESIDE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        copy = os.open(BESIDE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
         with os.fdopen(copy, "wb") as written:
             written.write(file.read(_MAX_BESIDE_BYTES))
 

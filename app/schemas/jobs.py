@@ -132,7 +132,10 @@ class SignatureOut(WireOut):
 
 
 class ResultOut(WireOut):
-    """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json."""
+    """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json.
+
+    A job that failed after the audit before cleaning has `before` alone: no verdict, and no file of it.
+    """
 
     verdict: Verdict | None = None
     before: AuditFigures | None = None

@@ -180,7 +180,11 @@ def job(found: Job) -> str:
     pairs += [(f"metadata {name}", value) for name, value in found.metadata.items()]
     text = fields(pairs)
     if result is not None and result.before is not None:
-        text += "\n\n" + figures(result.to_json()) + f"\n\nsignature: {signature(found.signature)}"
+        text += "\n\n" + figures(result.to_json())
+        if found.state == "succeeded":
+            text += f"\n\nsignature: {signature(found.signature)}"
+        else:
+            text += "\n\nOf the model as it came; the job did not get further."
     return text
 
 

@@ -19,7 +19,10 @@ WATCH_STEPS = 50
 WATCH_DECAY = 0.98
 WATCH_BOUND = 2.0
 
-_REMEDY = "Try a lower learning rate, and look at the data for broken captions."
+_REMEDY = (
+    "Order it again with a lower learning rate, and look at the data for broken captions. The weights that "
+    "came in are as they were, and so is what was measured of them."
+)
 
 
 class Record:
@@ -50,7 +53,7 @@ class Record:
 
     def add(self, step: int, result: StepResult, *, learning_rate: float, logit_scale: float) -> None:
         """Take down update number `step` (from 0). Raises TrainingDiverged if the loss is not sound."""
-        self._check_finite(step, result)
+        self._check_finite(step, result, learning_rate)
         losses = (result.loss, *(result.parts[name] for name in self._parts))
         self.interval_sums = tuple(map(sum, zip(self.interval_sums, losses, strict=True)))
         self.interval_steps += 1
@@ -74,11 +77,12 @@ class Record:
     def _nothing(self) -> tuple[float, ...]:
         return (0.0,) * (1 + len(self._parts))
 
-    def _check_finite(self, step: int, result: StepResult) -> None:
+    def _check_finite(self, step: int, result: StepResult, learning_rate: float) -> None:
         if not result.is_finite:
             raise TrainingDiverged(
                 "loss_not_finite",
-                f"At step {step} the loss is {result.loss} and the gradient norm {result.grad_norm}.",
+                f"At update {step + 1} of {self._total_steps}, with a learning rate of {learning_rate:.3g}, "
+                f"the loss is {result.loss:.6g} and the norm of its gradient {result.grad_norm:.6g}.",
                 _REMEDY,
             )
 
@@ -94,7 +98,8 @@ class Record:
         if self.watch_average > bound:
             raise TrainingDiverged(
                 "loss_diverged",
-                f"At step {step} the running mean of the loss is {self.watch_average:.3g},"
-                f" over its bound of {bound:.3g}.",
+                f"At update {step + 1} of {self._total_steps} the running mean of the loss is "
+                f"{self.watch_average:.3g}, over its bound of {bound:.3g}: {WATCH_BOUND:g} times the mean of "
+                f"the first {WATCH_STEPS} updates, or of chance where that is more.",
                 _REMEDY,
             )

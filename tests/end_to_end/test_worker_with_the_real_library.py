@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ SUPERVISED = {
     "warmup_steps": 2,
     "learning_rate": 1e-3,
 }
+EXPLODING = RECIPE | {"learning_rate": 1.0}
 AUDIT = {
     "target": "dog",
     "attacks": [{"attack": "badnet"}],
@@ -137,6 +139,16 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         result = world.job(killed.id).result
         assert result is not None
         assert result["after"]["ca"]["n"] == 24
+
+    exploding = sanitize(EXPLODING)
+    publisher.job_ready(exploding.id, exploding.kind)
+    wait_until(lambda: world.job(exploding.id).state is JobState.FAILED, 120)
+    failed = world.job(exploding.id)
+    assert failed.error is not None
+    assert (failed.error["code"], failed.error["phase"]) == ("loss_not_finite", "finetune")
+    assert failed.result is not None
+    before = json.loads(json.dumps(asdict(load_json(first["report.json"]).before)))
+    assert failed.result == {"before": before}, "as another job measured it"
 
     left = second  # of the supervised job that was killed
     assert [(one.kind, one.num_samples) for one in load_json(left["report.json"]).data] == [

@@ -156,8 +156,10 @@ class AttemptRepository(ClaimRepository):
         *,
         error: dict[str, Any],
         retry_in_s: float | None = None,
+        result: dict[str, Any] | None = None,
     ) -> JobState | None:
-        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
+        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed, and `result`
+        is what it found out before.
 
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
         """
@@ -167,7 +169,7 @@ class AttemptRepository(ClaimRepository):
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
         elif retry_in_s is None or job.attempts_used >= job.max_attempts:
-            fail(self._session, job, error)
+            fail(self._session, job, error, result=result)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}

@@ -340,6 +340,29 @@ def validate(folder: Path, spec: dict[str, Any], out: Path) -> None:
 # ---------------------------------------------------------------- misbehaviour
 
 
+def diverge(folder: Path) -> None:
+    """After the audit before cleaning and a saved state, as a loss that explodes."""
+    spec = json.loads((folder / "spec.json").read_text())
+    told = figures(
+        parse(AuditOptions, spec["audit"]), "0" * 64, spec["seed"], num_right=250, num_attacked=190
+    )
+    say(type="phase_started", phase="baseline_audit", total=2, unit="images")
+    (folder / "state").mkdir(exist_ok=True)
+    kept = {"key": "0" * 64, "figures": told, "labels": [0, 1], "correct": "11"}
+    (folder / "state/baseline_audit.json").write_text(json.dumps(kept))
+    say(type="phase_finished", phase="baseline_audit")
+    say(type="phase_started", phase="finetune", total=9, unit="steps")
+    failure = {"code": "loss_not_finite", "message": "m", "remedy": "r", "phase": "finetune"}
+    finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
+
+
+def diverge_and_lie(folder: Path) -> None:
+    """The same with an audit that is a link to something else."""
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "state/baseline_audit.json").symlink_to("/etc/passwd")
+    finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
+
+
 def say_that_it_waits() -> None:
     say(type="phase_started", phase="baseline_audit", total=None, unit="images")
 
@@ -433,6 +456,8 @@ BEHAVIOURS = {
     **{
         function.__name__: function
         for function in (
+            diverge,
+            diverge_and_lie,
             wait_for_ever,
             ignore_terminate,
             flood_events,

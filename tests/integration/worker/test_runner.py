@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from app.schemas.jobs import ResultOut
 from tests.integration.worker.world import World
 
 REPORTS = {
@@ -39,6 +40,25 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
         assert hashlib.sha256(files[name]).hexdigest() == digest
     assert list(world.work_dir.iterdir()) == []
     assert row.lease_owner is None
+
+
+def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) -> None:
+    job = world.sanitize_job()
+    assert world.runner("diverge").run(job.id) is JobState.FAILED
+    row = world.job(job.id)
+    assert row.error is not None
+    assert (row.error["code"], row.error["phase"], row.attempts_used) == ("loss_not_finite", "finetune", 1)
+    told = ResultOut.model_validate(row.result)
+    assert told.before is not None
+    assert (told.before.ca.n, len(told.before.attacks)) == (300, 4)
+    assert (told.verdict, told.after, told.artifact_ids) == (None, None, [])
+    assert world.artifacts(job.id) == {}
+
+
+def test_an_audit_that_a_childs_link_points_to_is_not_believed(world: World) -> None:
+    job = world.sanitize_job()
+    assert world.runner("diverge_and_lie").run(job.id) is JobState.FAILED
+    assert world.job(job.id).result is None
 
 
 def test_events_tell_the_story_without_a_gap(world: World) -> None:

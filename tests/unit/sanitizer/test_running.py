@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
+from safetensors.torch import load_file
 
+from sanitizer.baseline import FILE_NAME
 from sanitizer.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
@@ -183,6 +187,29 @@ def test_a_refusal_says_what_where_and_in_which_phase(tmp_path, inputs, quiet_st
     assert ended.outputs == ()
     assert (ended.failure.code, ended.failure.where) == ("unknown_target", "audit.target")
     assert not ended.failure.retryable
+
+
+EXPLODING = CleanCLIPRecipe(epochs=40, batch_size=8, learning_rate=1.0, warmup_steps=20, max_grad_norm=None)
+
+
+@pytest.mark.slow
+def test_a_loss_that_explodes_ends_a_real_child_and_keeps_states_and_the_audit_before(tmp_path, inputs):
+    spec = replace(SANITIZE, recipe=EXPLODING)
+    folder = job(tmp_path / "job", inputs, spec)
+    child = start(folder)
+    events = finish(child)
+    assert child.returncode == EXIT_REFUSED
+    failure = outcome(folder).failure
+    assert (failure.code, failure.phase, failure.retryable) == ("loss_not_finite", "finetune", False)
+    assert failure.remedy.startswith("Order it again with a lower learning rate")
+    update = int(re.search(r"At update (\d+) of 120", failure.message)[1])
+    saved = [event for event in events if isinstance(event, StateSaved)]
+    assert 0 < saved[-1].step < update, "the update that could not be made left no state"
+    state = load_file(folder / saved[-1].path / "weights.safetensors")
+    assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+    assert not any((folder / "outputs").iterdir())
+    kept = json.loads((folder / "state" / FILE_NAME).read_text())
+    assert kept["figures"]["ca"]["n"] == 12
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_a_loss_or_gradient_that_is_not_finite_ends_the_run(loss, norm):
     with pytest.raises(TrainingDiverged) as caught:
         record.add(0, result(loss, norm), learning_rate=1e-5, logit_scale=20.0)
     assert caught.value.code == "loss_not_finite"
+    assert "At update 1 of 7, with a learning rate of 1e-05" in caught.value.message
 
 
 def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
