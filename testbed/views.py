@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
-from sanitizer.augment.images import auto_augment
+from sanitizer.augment.images import draw_operations
+from sanitizer.augment.tensors import augment_batch, encode
 from sanitizer.seeding import generator
 from testbed.options import SubjectOptions
 from testbed.pictures import Pictures
@@ -42,15 +40,7 @@ class Views:
         """The views of these rows' captions."""
         return [self._captions[epoch][row] for row in rows]
 
-    def images(self, epoch: int, rows: Sequence[int]) -> Tensor:
+    def images(self, epoch: int, rows: list[int]) -> Tensor:
         """The views of these rows' pictures, uint8 [N, C, H, W]."""
-        views = [
-            np.asarray(
-                auto_augment(
-                    Image.fromarray(self._image_NCHW[row].permute(1, 2, 0).numpy()),
-                    generator(self._seed, "image_view", epoch, row),
-                )
-            )
-            for row in rows
-        ]
-        return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).contiguous()
+        drawn = [draw_operations(generator(self._seed, "image_view", epoch, row)) for row in rows]
+        return augment_batch(self._image_NCHW[rows], encode(drawn))
