@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             given.folder,
             jobs=given.jobs,
             stop_after_s=None if given.minutes is None else 60 * given.minutes,
-            known={run.id for run in document.read_raw(given.raw)},
+            known={run.id: run for run in document.read_raw(given.raw)},
             say=_say,
         )
     except KeyboardInterrupt:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         document.write_all(cells, runs, given.docs)
         _say(f"{given.docs / document.DOCUMENT} is written.")
-    return EXIT_MISSING if failed or len(runs) < len(cells) else EXIT_DONE
+    return EXIT_MISSING if failed or document.missing(cells, runs) else EXIT_DONE
 
 
 def _asked(given: argparse.Namespace) -> tuple[Cell, ...]:

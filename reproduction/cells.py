@@ -21,6 +21,9 @@ NUM_TEST, NUM_VALIDATION = 3_000, 2_000
 ORDER_SEED, TEST_SEED, VALIDATION_SEED = 1_000, 2_000, 3_000
 """Added to the seed of the subject."""
 
+GATE = 0.5
+"""An ASR under it before cleaning is an attack that was not implanted: nothing is judged by it."""
+
 SURROGATE_CLEANING = CleanCLIPRecipe(epochs=4, batch_size=64, learning_rate=2e-4, warmup_steps=50)
 
 
@@ -74,9 +77,16 @@ def spec(cell: Cell) -> dict[str, Any]:
 
 
 def cell_id(cell: Cell) -> str:
-    """16 hexadecimal digits."""
-    identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": spec(cell)}
+    """16 hexadecimal digits. An option that is not set does not count, so that a new one renames no cell."""
+    told = _set_options(spec(cell))
+    identity = {"results": RESULTS, "test": NUM_TEST, "validation": NUM_VALIDATION, "spec": told}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _set_options(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {name: _set_options(value) for name, value in told.items() if value is not None}
+    return told
 
 
 def surrogates(attack: OptimisedPatch, options: SubjectOptions) -> tuple[Subject, Cleaning]:

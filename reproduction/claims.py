@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from reproduction import grid
-from reproduction.cells import Control, Subject
-from reproduction.summary import GATE, Group, Pooled, Results
+from reproduction.cells import GATE, Control, Subject
+from reproduction.summary import Group, Pooled, Results
 from reproduction.tables import MakeSubject, cleaned, pairs_cleaned, subject
 from sanitizer.recipe import Recipe
 from testbed.options import BADNET, OptimisedPatch

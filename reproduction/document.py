@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reproduction import claims, grid, measured, plots, tables
 from reproduction.cells import NUM_TEST, NUM_VALIDATION, Cell, cell_id
-from reproduction.measured import Measured
+from reproduction.measured import Measured, is_pointless
 from reproduction.running import Folders
 from reproduction.summary import Results
 
@@ -39,6 +39,12 @@ def read_raw(path: Path | None) -> list[Measured]:
     return [measured.read(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
+def missing(cells: Sequence[Cell], runs: Sequence[Measured]) -> list[Cell]:
+    """The cells that are still to be run."""
+    results = Results(runs)
+    return [cell for cell in cells if results.of(cell) is None and not is_pointless(cell, results.of)]
+
+
 def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> None:
     """Document, plots and raw data below `docs`."""
     folder = docs / FOLDER
@@ -47,7 +53,7 @@ def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> No
     (folder / RAW).write_text("".join(lines), encoding="utf-8")
     results = Results(runs)
     drawn = plots.draw_all(results, folder)
-    (docs / DOCUMENT).write_text(document(results, len(cells), drawn), encoding="utf-8")
+    (docs / DOCUMENT).write_text(document(results, len(missing(cells, runs)), drawn), encoding="utf-8")
 
 
 def write_quick(runs: Sequence[Measured], folder: Path) -> None:
@@ -59,17 +65,16 @@ def write_quick(runs: Sequence[Measured], folder: Path) -> None:
     (folder / DOCUMENT).write_text(text, encoding="utf-8")
 
 
-def document(results: Results, num_cells: int, drawn: Sequence[str]) -> str:
+def document(results: Results, num_missing: int, drawn: Sequence[str]) -> str:
     """The whole page."""
     plot = {name: f"![{alt}]({FOLDER}/{name})\n" if name in drawn else "" for name, alt in _PLOTS.items()}
     return "\n".join(
         [
             "# What the paper claims, measured on small models that are really poisoned\n",
-            f"Written by `make reproduce`; no figure here is typed. {len(results):,} of {num_cells:,} cells"
-            " were"
-            f" run ({results.hours:.1f} core hours, {len(results.code)} version(s) of the code, which each"
-            " cell"
-            f" names). Raw data: [{RAW}]({FOLDER}/{RAW}), a line a cell, weights by their digest.\n",
+            f"Written by `make reproduce`; no figure here is typed. {len(results):,} cells were run"
+            f" ({results.hours:.1f} core hours, {len(results.code)} version(s) of the code, which each cell"
+            f" names); {_still_missing(num_missing)} Raw data: [{RAW}]({FOLDER}/{RAW}), a line a cell,"
+            " weights by their digest.\n",
             _how_to_read(),
             "## The paper's table\n",
             *_paper(results),
@@ -97,6 +102,12 @@ def document(results: Results, num_cells: int, drawn: Sequence[str]) -> str:
             f"## Had the poisoned models stopped learning?\n\n{tables.plateaus(results)}",
         ]
     )
+
+
+def _still_missing(num_missing: int) -> str:
+    if not num_missing:
+        return "none is missing."
+    return f"**{num_missing:,} are still to be run**, and rows without them say so."
 
 
 def _how_to_read() -> str:

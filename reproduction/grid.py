@@ -46,7 +46,7 @@ BEDS = (DIGITS, FASHION, FASHION_VIT)
 PAPER_ATTACKS: dict[str, Implanted] = {
     "BadNet": BADNET,
     "Blended": BlendedOptions(pattern="uniform_fixed", alpha=0.2, pattern_seed=7),
-    "WaNet": WaNetOptions(pattern_seed=7),
+    "WaNet": WaNetOptions(strength=6.0, pattern_seed=7),
     "Label-consistent": LabelConsistentOptions(pattern="gaussian_fixed", size=5 / 32, pattern_seed=7),
 }
 STRUCTURED_ATTACKS: dict[str, Implanted] = {

@@ -6,12 +6,14 @@ class.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from reproduction.cells import GATE, Cell, Cleaning
 from sanitizer.report import Difference, Estimate
 
 CELL_NAME = "cell.json"
@@ -49,6 +51,14 @@ class Measured:
     """An optimised patch, as PNG in base64."""
     wall_s: float
     made_with: dict[str, str]
+
+
+def is_pointless(cell: Cell, told: Callable[[Cell], Measured | None], gate: float = GATE) -> bool:
+    """Whether `cell` cleans a subject whose attack was not implanted. `told`: what was measured so far."""
+    if not isinstance(cell, Cleaning):
+        return False
+    before = told(cell.subject)
+    return before is not None and before.test.asr is not None and before.test.asr.value < gate
 
 
 _ADAPTER = TypeAdapter(Measured)

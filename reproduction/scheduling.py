@@ -9,14 +9,16 @@ import multiprocessing
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
+from types import MappingProxyType
 
-from reproduction.cells import Cell, Cleaning, Subject, cell_id, describe, needs
-from reproduction.measured import Measured
+from reproduction.cells import GATE, Cell, Cleaning, Subject, cell_id, describe, needs
+from reproduction.measured import Measured, is_pointless
 from reproduction.running import Folders, run_cell
 
+_NOTHING: Mapping[str, Measured] = MappingProxyType({})
 _GUESSED_S = {"subject": 240.0, "cleaning": 75.0, "control": 20.0}
 """Before any cell of a kind was timed."""
 
@@ -52,17 +54,19 @@ def run_all(
     *,
     jobs: int,
     stop_after_s: float | None = None,
-    known: Set[str] = frozenset(),
+    known: Mapping[str, Measured] = _NOTHING,
+    gate: float = GATE,
     say: Callable[[str], None],
 ) -> list[Cell]:
     """Run the cells of `cells` that were not run; returns those that failed, or need one that did.
 
-    `stop_after_s`: begin no cell after so long. `known`: cells whose figures are known from elsewhere; they
-    are run only where another one starts from their weights.
+    A model whose ASR is under `gate` is not cleaned. `stop_after_s`: begin no cell after so long.
+    `known`: what cells gave elsewhere; they are run only where another one starts from their weights.
     """
     folders = Folders(root)
-    done = {cell_id(cell) for cell in cells if folders.measured(cell) is not None}
-    run = _Run(root=root, jobs=jobs, say=say, done=done, waiting=_to_run(cells, done, known))
+    done = {cell_id(cell): told for cell in cells if (told := folders.measured(cell)) is not None}
+    waiting = _to_run(cells, done, known, gate)
+    run = _Run(root=root, jobs=jobs, say=say, done=done, waiting=waiting, gate=gate)
     say(f"{len(cells) - run.total} of {len(cells)} cells are there already")
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_ignore_stop)
@@ -85,9 +89,16 @@ class _Run:
     """What waits, runs, is done and has failed."""
 
     def __init__(
-        self, *, root: Path, jobs: int, say: Callable[[str], None], done: set[str], waiting: list[Cell]
+        self,
+        *,
+        root: Path,
+        jobs: int,
+        say: Callable[[str], None],
+        done: dict[str, Measured],
+        waiting: list[Cell],
+        gate: float,
     ) -> None:
-        self._root, self._jobs, self._say, self._done = root, jobs, say, done
+        self._root, self._jobs, self._say, self._done, self._gate = root, jobs, say, done, gate
         self.waiting, self.total = waiting, len(waiting)
         self.running: dict[Future[Measured | str], Cell] = {}
         self.failed: list[Cell] = []
@@ -97,7 +108,9 @@ class _Run:
         """Give the pool cells that can be run, in order; whether anything runs then."""
         lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
         self.failed += lost
-        self.waiting = [cell for cell in self.waiting if cell not in lost]
+        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self._gate)]
+        self.total -= len(pointless)
+        self.waiting = [cell for cell in self.waiting if cell not in [*lost, *pointless]]
         ready = [c for c in self.waiting if all(cell_id(first) in self._done for first in needs(c))]
         for cell in ready[: self._jobs - len(self.running)]:
             self.waiting.remove(cell)
@@ -113,12 +126,15 @@ class _Run:
                 self.failed.append(cell)
                 self._say(f"failed: {describe(cell)}\n{result}")
                 continue
-            self._done.add(cell_id(cell))
+            self._done[cell_id(cell)] = result
             self._timing.add(kind_of(cell), result.wall_s)
             left = [*self.waiting, *self.running.values()]
             number = f"{self.total - len(left)} of {self.total}"
             left_s = self._timing.left_s([kind_of(waiting) for waiting in left])
             self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
+
+    def _told(self, cell: Cell) -> Measured | None:
+        return self._done.get(cell_id(cell))
 
 
 def _attempt(cell: Cell, root: Path) -> Measured | str:
@@ -129,15 +145,20 @@ def _attempt(cell: Cell, root: Path) -> Measured | str:
         return traceback.format_exc()
 
 
-def _to_run(cells: Sequence[Cell], done: Set[str], known: Set[str]) -> list[Cell]:
+def _to_run(
+    cells: Sequence[Cell], done: Mapping[str, Measured], known: Mapping[str, Measured], gate: float
+) -> list[Cell]:
     """The cells that are neither there nor known, and those whose weights they start from, in order."""
     wanted: set[str] = set()
+    told = {**known, **done}
     for cell in reversed(cells):  # those that start from a cell come after it
         name = cell_id(cell)
+        if is_pointless(cell, lambda one: told.get(cell_id(one)), gate):
+            continue
         if name not in done and (name not in known or name in wanted):
             wanted.add(name)
             wanted.update(cell_id(first) for first in needs(cell))
-    return [cell for cell in cells if cell_id(cell) in wanted - done]
+    return [cell for cell in cells if cell_id(cell) in wanted.difference(done)]
 
 
 def _line(cell: Cell, result: Measured) -> str:

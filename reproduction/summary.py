@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reproduction.cells import Cell, cell_id, subject_of
+from reproduction.cells import Cell, cell_id
 from reproduction.grid import SEEDS
 from reproduction.measured import Measured, Shares
 from sanitizer.audits.statistics import newcombe, wilson_bounds
 from sanitizer.report import Estimate
 
-GATE = 0.5
-"""An ASR under it before cleaning is an attack that was not implanted."""
 PLATEAU_EPOCHS = 3
 
 ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
@@ -87,11 +85,6 @@ class Results:
         """The runs of `make(seed)` for every seed of the grid that was run."""
         found = [self.of(make(seed)) for seed in SEEDS]
         return Group(tuple(run for run in found if run is not None))
-
-    def implanted(self, make: Callable[[int], Cell]) -> Callable[[int], Cell] | None:
-        """`make`, unless the subjects that it starts from fail the gate or were not run."""
-        before = self.over_seeds(lambda seed: subject_of(make(seed))).share("asr")
-        return make if before is not None and before.value >= GATE else None
 
     @property
     def code(self) -> set[str]:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from reproduction import grid
-from reproduction.cells import Cell, Cleaning, Control, Subject
+from reproduction.cells import GATE, Cell, Cleaning, Control, Subject
 from reproduction.grid import Bed
-from reproduction.summary import GATE, Group, Pooled, Results, gain_at_end
+from reproduction.summary import Group, Pooled, Results, gain_at_end
 from sanitizer.recipe import Recipe
 from testbed.options import BADNET, Implanted, OptimisedPatch
 

@@ -106,7 +106,8 @@ def test_claims_follow_the_figures() -> None:
 
 def test_what_was_not_run_is_said_to_be_so_and_never_made_up() -> None:
     text = document.document(Results([]), 467, [])
-    assert "0 of 467 cells" in text
+    assert "0 cells were run" in text
+    assert "467 are still to be run" in text
     assert not re.search(r"\d\.\d \[", text)
     assert text.count("Not run yet.") >= 6
 

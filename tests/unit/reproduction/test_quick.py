@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from reproduction import document
+from reproduction.cells import GATE
 from reproduction.grid import DEFENCES, quick
 from reproduction.measured import Measured
 from reproduction.running import Folders
-from reproduction.summary import GATE
 
 ROOT = Path(__file__).resolve().parents[3]
 
