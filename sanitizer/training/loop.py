@@ -129,7 +129,8 @@ class _Run:
         self._batches, self._recipe, self._world = batches, recipe, world
         self._state_folder, self._save_every_s = state_folder, save_every_s
         self._progress, self._stop = progress, stop
-        self._optimizer = optimizer.build(self._model, recipe)
+        is_alone_on_cpu = self._device.type == "cpu" and world.size == 1
+        self._optimizer = optimizer.build(self._model, recipe, keeps_table_apart=is_alone_on_cpu)
         self._method = build_method(recipe)
         self._total_steps = recipe.epochs * batches.steps_per_epoch
         self._batch_size = recipe.batch_size * world.size
@@ -181,6 +182,7 @@ class _Run:
                 self._train_epoch(pace)
         if self._saved_step != self._position.step:
             self._save()
+        self._optimizer.finish()
         self._progress(PhaseFinished(phase="finetune"))
 
     def _train_epoch(self, pace: Pace) -> None:

@@ -1,7 +1,7 @@
 """Resumable training states on disk. Knows files and tensors; no data, loss or clock.
 
     state/step-00000400/
-      weights.safetensors    every parameter and buffer, float32
+      weights.safetensors    every parameter and buffer, float32; see `token_table` for its unused rows
       moments.safetensors    AdamW's moments by parameter name, and torch's RNG state
       position.json          a `Position`: which run, where in it, the curve so far
       manifest.json          size and SHA-256 of each file above; written last
@@ -27,13 +27,12 @@ from open_clip.model import CLIP
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.optim import AdamW
 
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.skipping import Skipped
 from sanitizer.recipe import Recipe, to_json
 from sanitizer.report import CurvePoint
-from sanitizer.training.optimizer import export_moments, import_moments
+from sanitizer.training.optimizer import ClipAdamW, export_moments, import_moments
 
 WEIGHTS_NAME = "weights.safetensors"
 MOMENTS_NAME = "moments.safetensors"
@@ -84,7 +83,7 @@ def run_sha256(recipe: Recipe, *, seed: int, weights_sha256: str, pairs_sha256: 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def save(folder: Path, model: CLIP, optimizer: AdamW, position: Position) -> Path:
+def save(folder: Path, model: CLIP, optimizer: ClipAdamW, position: Position) -> Path:
     """Write one state under `folder`, keep `NUM_KEPT` up to it and no others, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{position.step:08d}"
@@ -143,7 +142,7 @@ def read_position(state: Path) -> Position:
     return _POSITION.validate_json((state / POSITION_NAME).read_bytes())
 
 
-def load(state: Path, model: CLIP, optimizer: AdamW) -> Position:
+def load(state: Path, model: CLIP, optimizer: ClipAdamW) -> Position:
     """Bring weights, moments and RNG back, in place, and return the position."""
     device = model.logit_scale.device
     model.load_state_dict(load_file(state / WEIGHTS_NAME))

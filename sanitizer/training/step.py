@@ -22,7 +22,6 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torch.optim import AdamW
 
 from sanitizer.augment.tensors import augment_batch
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
@@ -30,6 +29,7 @@ from sanitizer.data.batches import PairBatch
 from sanitizer.methods.method import Losses, Method
 from sanitizer.training.device import autocast
 from sanitizer.training.distributed import World
+from sanitizer.training.optimizer import ClipAdamW, clip_gradients
 from sanitizer.training.towers import encode_image
 
 MAX_LOG_SCALE = math.log(100.0)
@@ -65,16 +65,17 @@ class StepResult:
 
 
 def take_step(
-    model: CLIP, optimizer: AdamW, batch: PairBatch, options: StepOptions, world: World
+    model: CLIP, optimizer: ClipAdamW, batch: PairBatch, options: StepOptions, world: World
 ) -> StepResult:
     """Compute the gradient of `batch`, clip it, update `model` and clamp its logit scale.
 
     If the loss or the gradient is not finite, nothing is updated: look at `is_finite`.
     """
     optimizer.zero_grad(set_to_none=True)
+    if not options.method.has_labels:  # labels are no tokens
+        optimizer.expect(batch.tokens_NL, batch.tokens_view_NL)
     losses = accumulate_gradients(model, batch, options, world)
-    trainable = [p for p in model.parameters() if p.grad is not None]
-    norm = nn.utils.clip_grad_norm_(trainable, options.max_grad_norm or math.inf)
+    norm = clip_gradients(model, options.max_grad_norm or math.inf)
     result = StepResult(
         loss=float(losses.total),
         parts={name: float(losses.parts[name]) for name in options.method.parts},
