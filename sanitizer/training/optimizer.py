@@ -36,10 +36,11 @@ class ClipAdamW(AdamW):
         if self.table is not None:
             self.table.weight.grad = None
 
-    def step(self, closure: Any = None) -> None:
-        super().step(closure)
+    def step(self, closure: Any = None) -> Any:
+        loss = super().step(closure)
         if self.table is not None:
             self.table.step(self.param_groups[0]["lr"])
+        return loss
 
     def finish(self) -> None:
         """After the last update: the weights are final then."""
@@ -110,10 +111,13 @@ def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
 
 def export_moments(optimizer: ClipAdamW, model: nn.Module) -> dict[str, Tensor]:
     """`<moment>:<parameter name>` → tensor, for every parameter that has been updated."""
-    moments = {}
+    moments: dict[str, Tensor] = {}
+    table = optimizer.table
     for name, parameter in model.named_parameters():
-        is_apart = optimizer.table is not None and parameter is optimizer.table.weight
-        known = optimizer.table.export() if is_apart else optimizer.state.get(parameter, {})
+        if table is not None and parameter is table.weight:
+            known: Mapping[str, Tensor] = table.export()
+        else:
+            known = optimizer.state.get(parameter, {})
         moments |= {f"{moment}:{name}": tensor for moment, tensor in known.items()}
     return moments
 

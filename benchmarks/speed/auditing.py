@@ -1,0 +1,116 @@
+"""An audit of eight triggers: the baseline's one run a trigger, and ours. Knows no table."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed import baseline
+from benchmarks.speed.material import checkpoint, write_labelled
+from benchmarks.speed.measuring import in_turn, seconds, spread
+from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.audits.audit import run_audit
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.templates import IMAGENET_80
+from sanitizer.progress import ignore
+from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
+from sanitizer.training.device import share_cores
+
+EIGHT = (
+    BadNetOptions(),
+    BadNetOptions(pattern="stripes_redrawn"),
+    BadNetOptions(pattern="checkerboard"),
+    BlendedOptions(),
+    BlendedOptions(pattern="stripes_redrawn", alpha=0.03),
+    BlendedOptions(pattern="triangles", alpha=0.15),
+    WaNetOptions(),
+    SIGOptions(),
+)
+BATCH_SIZE = 32
+
+
+def ours_s(
+    loaded: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    *,
+    num_triggers: int,
+    num_templates: int,
+    device: torch.device,
+) -> float:
+    """Seconds of one audit by the library."""
+    options = AuditOptions(
+        target=labelled.class_names[0],
+        attacks=EIGHT[:num_triggers],
+        templates=IMAGENET_80[:num_templates],
+        batch_size=BATCH_SIZE,
+    )
+    return seconds(
+        lambda: run_audit(
+            loaded,
+            labelled,
+            options,
+            seed=0,
+            device=device,
+            progress=ignore,
+            phase="baseline_audit",
+            stop=lambda: False,
+        )
+    )
+
+
+def baseline_s(
+    loaded: LoadedCheckpoint, labelled: LabelledDataset, *, num_templates: int, device: torch.device
+) -> tuple[float, float]:
+    """Seconds of nine runs, one without trigger and one a trigger; and how many of them were prompts."""
+    began, prompts_s = time.perf_counter(), 0.0
+    for trigger in (None, *build_triggers(EIGHT)):
+        began_run = time.perf_counter()
+        class_CD = baseline.embed_classes(loaded, labelled.class_names, IMAGENET_80[:num_templates], device)
+        prompts_s += time.perf_counter() - began_run
+        baseline.predict(loaded, labelled, trigger, class_CD, batch_size=BATCH_SIZE, device=device)
+    return time.perf_counter() - began, prompts_s
+
+
+def compare(
+    name: str,
+    scratch: Path,
+    *,
+    num_images: int,
+    num_classes: int,
+    num_templates: int,
+    repetitions: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """One row; `prompts_once` is the ratio had the baseline embedded its classes only once."""
+    folder = write_labelled(scratch / f"labelled-{name.replace('/', '-')}", num_images, num_classes)
+    labelled, loaded = open_labelled(folder), checkpoint(name)
+    share_cores(loaded.model, device)
+    print(f"{name}: {num_images} pictures, {num_classes * num_templates} prompts, 8 triggers", flush=True)
+    runs: list[tuple[float, float]] = []
+    ours: list[float] = []
+
+    def one_baseline() -> float:
+        runs.append(baseline_s(loaded, labelled, num_templates=num_templates, device=device))
+        return runs[-1][0]
+
+    def one_of_ours() -> float:
+        ours.append(
+            ours_s(loaded, labelled, num_triggers=len(EIGHT), num_templates=num_templates, device=device)
+        )
+        return ours[-1]
+
+    row = in_turn(one_baseline, one_of_ours, repetitions, lambda line: print(line, flush=True))
+    repeated = len(EIGHT) / (len(EIGHT) + 1)
+    once = [(total - prompts * repeated) / our for (total, prompts), our in zip(runs, ours, strict=True)]
+    return {
+        "model": name,
+        "images": num_images,
+        "prompts": num_classes * num_templates,
+        **row,
+        "baseline_prompts_s": spread([prompts for _, prompts in runs]),
+        "prompts_once": spread(once),
+    }

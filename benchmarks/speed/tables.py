@@ -1,0 +1,146 @@
+"""Results → the generated part of docs/performance.md. Measures nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "docs" / "performance.json"
+BEGIN = "<!-- begin: written by python -m benchmarks.speed -->"
+END = "<!-- end: written by python -m benchmarks.speed -->"
+AIMS = {"RN50": 3.5, "ViT-B/32": 2.5}
+AUDIT_AIM = 5.0
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """Markdown of all parts that were measured, each with its own machine line."""
+    parts = {
+        "training": _training,
+        "audit": _audit,
+        "growth": _growth,
+        "where": _where,
+        "preparation": _preparation,
+    }
+    lines: list[str] = []
+    for part, make in parts.items():
+        if part in results:
+            measured = results[part]
+            lines += [*make(measured["rows"]), "", _machine(measured["machine"], measured["command"]), ""]
+    return "\n".join(lines).strip()
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Keep the raw results and put their tables between the markers of the page."""
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{render(results)}\n\n{END}{tail}", encoding="utf-8")
+
+
+def _machine(machine: Mapping[str, Any], command: str) -> str:
+    return (
+        f"*{machine['date']}; {machine['processor']}, {machine['cores']} cores, "
+        f"device {machine['device']}, load {machine['load_average']} at the start; {machine['system']}; "
+        f"{machine['versions']}; `{command}`*"
+    )
+
+
+def _spread(value: Mapping[str, float], digits: int = 1) -> str:
+    return f"{value['median']:.{digits}f} ({value['low']:.{digits}f}–{value['high']:.{digits}f})"
+
+
+def _training(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## Cleaning, end to end with decoding",
+        "",
+        "One epoch over the same pairs; median of the repetitions, smallest and largest in brackets.",
+        "",
+        "| model | pairs | batch | baseline, s | ours, s | baseline, pairs/s | ours, pairs/s | ratio | aim |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        slow, fast = (row["pairs"] / row[side]["median"] for side in ("baseline_s", "ours_s"))
+        aim = f"{AIMS[row['model']]}" if row["model"] in AIMS else "–"
+        lines.append(
+            f"| {row['model']} | {row['pairs']} | {row['batch']} | {_spread(row['baseline_s'])} | "
+            f"{_spread(row['ours_s'])} | {slow:.2f} | {fast:.2f} | **{_spread(row['ratio'], 2)}** | {aim} |"
+        )
+    return lines
+
+
+def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## An audit of eight triggers",
+        "",
+        "The baseline is nine runs: one without trigger and one a trigger, each of which embeds the class",
+        "prompts and decodes every picture. The last column is the ratio had it embedded them only once. "
+        f"Aim: {AUDIT_AIM:g}.",
+        "",
+        "| model | pictures | prompts | baseline, s | of it prompts, s | ours, s | times faster | prompts once |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['model']} | {row['images']} | {row['prompts']} | {_spread(row['baseline_s'])} | "
+        f"{_spread(row['baseline_prompts_s'])} | {_spread(row['ours_s'])} | **{_spread(row['ratio'], 2)}** | "
+        f"{_spread(row['prompts_once'], 2)} |"
+        for row in rows
+    ]
+    return lines
+
+
+def _growth(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## How our cost grows",
+        "",
+        "ViT-B/32; one thing changes, the rest stays. Pairs, batch and pixels: seconds of one call of the",
+        "fine-tuning, the start of its loader included; triggers: of one audit. r²: how well a line fits.",
+        "",
+        "| with | seconds at each value | seconds = start + each · value | r² |",
+        "|---|---|---|--:|",
+    ]
+    for row in rows:
+        points = "; ".join(f"{p['value']:,}: {_spread(p['seconds'])}" for p in row["points"])
+        line = row["line"]
+        lines.append(
+            f"| {row['what']} | {points} | {line['start']:.2f} + {line['each']:.3g} · value | "
+            f"{line['r2']:.3f} |"
+        )
+    return lines
+
+
+def _where(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    kinds = list(rows[0]["operators"])
+    lines = [
+        "## Where the time of a step goes, and how far from the limit",
+        "",
+        "Self time of torch's operators in one step on a batch that is there already. The limit is the best",
+        "rate of one product of two 4096×4096 matrices here in the same dtype; GFLOP by torch's counter.",
+        "",
+        "| model | batch | step, s | " + " | ".join(kinds) + " |",
+        "|---|--:|--:|" + "--:|" * len(kinds),
+    ]
+    for row in rows:
+        shares = " | ".join(f"{100 * row['operators'][kind]:.0f} %" for kind in kinds)
+        lines.append(f"| {row['model']} | {row['batch']} | {row['step_s']:.3f} | {shares} |")
+    lines += [
+        "",
+        "| model | dtype | GFLOP a pair | reached, GFLOP/s | one product, GFLOP/s | share of the limit |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['model']} | {row['dtype']} | {row['gflop_a_pair']:.1f} | {row['reached_gflops']:.0f} | "
+        f"{row['peak_gflops']:.0f} | {100 * row['share_of_peak']:.0f} % |"
+        for row in rows
+    ]
+    return lines
+
+
+def _preparation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## What a pair costs in the loader", "", "One core, the best of five.", ""]
+    lines += ["| what | µs |", "|---|--:|"]
+    return lines + [f"| {row['what']} | {row['us']:.0f} |" for row in rows]

@@ -1,0 +1,67 @@
+"""Cleaning, end to end with decoding: the baseline and ours over the same pairs. Knows no table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed import baseline
+from benchmarks.speed.material import checkpoint, fresh, write_pairs
+from benchmarks.speed.measuring import in_turn, seconds
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.pairs import open_pairs
+from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.training.device import share_cores
+from sanitizer.training.loop import finetune
+
+SEED = 0
+
+
+def recipe(batch_size: int) -> CleanCLIPRecipe:
+    """The defaults, over one epoch."""
+    return CleanCLIPRecipe(epochs=1, batch_size=batch_size, warmup_steps=1)
+
+
+def ours_s(original: LoadedCheckpoint, folder: Path, batch_size: int, device: torch.device) -> float:
+    """Seconds of one epoch by the library."""
+    loaded = fresh(original)
+    num_workers = share_cores(loaded.model, device)
+    return seconds(
+        lambda: finetune(
+            loaded,
+            open_pairs(folder),
+            recipe(batch_size),
+            seed=SEED,
+            device=device,
+            num_workers=num_workers,
+        )
+    )
+
+
+def baseline_s(original: LoadedCheckpoint, folder: Path, batch_size: int, device: torch.device) -> float:
+    """Seconds of one epoch by the research recipe."""
+    loaded = fresh(original)
+    num_workers = share_cores(loaded.model, device)
+    torch.manual_seed(SEED)
+    return seconds(
+        lambda: baseline.train(loaded, folder, batch_size=batch_size, num_workers=num_workers, device=device)
+    )
+
+
+def compare(
+    name: str, scratch: Path, *, num_pairs: int, batch_size: int, repetitions: int, device: torch.device
+) -> dict[str, Any]:
+    """One row of the table."""
+    folder = write_pairs(scratch / f"pairs-{name.replace('/', '-')}", num_pairs)
+    original = checkpoint(name)
+    num_trained = num_pairs // batch_size * batch_size
+    print(f"{name}: {num_trained} pairs in batches of {batch_size}", flush=True)
+    row = in_turn(
+        lambda: baseline_s(original, folder, batch_size, device),
+        lambda: ours_s(original, folder, batch_size, device),
+        repetitions,
+        lambda line: print(line, flush=True),
+    )
+    return {"model": name, "pairs": num_trained, "batch": batch_size, **row}
