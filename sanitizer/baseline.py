@@ -12,6 +12,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.progress import Noted, Progress
@@ -46,6 +47,7 @@ def audit_once(
     folder: Path,
     progress: Progress,
     stop: Callable[[], bool],
+    memory: ClassMemory | None = None,
 ) -> AuditResult:
     """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there."""
     key = _key(checkpoint, labelled, options, seed)
@@ -63,6 +65,7 @@ def audit_once(
         progress=progress,
         phase="baseline_audit",
         stop=stop,
+        memory=memory,
     )
     folder.mkdir(parents=True, exist_ok=True)
     kept = _Kept(

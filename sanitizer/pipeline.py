@@ -21,6 +21,7 @@ from sanitizer import reporting
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_targets
 from sanitizer.audits.verdict import hopeless, judge
@@ -140,6 +141,7 @@ def sanitize(
         folder=state_folder,
         progress=progress,
         stop=stop,
+        memory=(memory := ClassMemory()),
     )
     warnings += _hopeless(before.figures, options, policy, policy_source, progress)
     finetuned = finetune(
@@ -168,6 +170,7 @@ def sanitize(
         phase="final_audit",
         stop=stop,
         came_in=load_canonical(checkpoint_folder),
+        memory=memory,
     )
     report = _cleaning_report(
         checkpoint=checkpoint,

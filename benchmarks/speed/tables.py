@@ -81,7 +81,7 @@ def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "prompts and decodes every picture. The last column is the ratio had it embedded them only once. "
         f"Aim: {AUDIT_AIM:g}.",
         "",
-        "| model | pictures | prompts | baseline, s | of it prompts, s | ours, s | times faster | prompts once |",
+        "| model | pictures | prompts | baseline, s | its prompts, s | ours, s | ratio | prompts once |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [

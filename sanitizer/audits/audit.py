@@ -22,12 +22,13 @@ from sanitizer.attack_options import kind_of
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
+from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.targets import Targets, find_targets
 from sanitizer.audits.watch import Watch
-from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest
+from sanitizer.audits.zero_shot import image_embeddings, nearest
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
@@ -66,6 +67,7 @@ def run_audit(
     stop: Callable[[], bool],
     num_workers: int = 0,
     came_in: LoadedCheckpoint | None = None,
+    memory: ClassMemory | None = None,
 ) -> AuditResult:
     """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
 
@@ -73,6 +75,7 @@ def run_audit(
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
     before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
     With `came_in`, the model before it was changed, drift is measured too, for one more pass of every image.
+    `memory` spares the class embeddings that an earlier audit of the same job has made.
     Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template` or as `build_triggers` does;
     DatasetRejected if too many images are bad or all are of the target class; CheckpointRejected if
     embeddings are not finite; Interrupted if `stop()`.
@@ -89,15 +92,16 @@ def run_audit(
         max_skipped_share=options.max_skipped_share,
         num_workers=num_workers,
     )
+    memory = memory or ClassMemory()
     with ExitStack() as models:
         models.enter_context(measuring(checkpoint, device))
-        class_CD = class_embeddings(
+        class_CD = memory.embeddings(
             checkpoint, labelled.class_names, templates, device, after_classes=watch.classes_done
         )
         drift = None
         if came_in is not None:
             models.enter_context(measuring(came_in, device))
-            classes_before_CD = class_embeddings(
+            classes_before_CD = memory.embeddings(
                 came_in, labelled.class_names, templates, device, after_classes=lambda _: watch.check()
             )
             drift = Drift(came_in, class_CD, classes_before_CD)

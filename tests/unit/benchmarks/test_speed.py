@@ -1,0 +1,111 @@
+"""Baseline and ours train on the same objective and the same pixels; the page keeps what a person wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.transforms import Compose
+
+from benchmarks.speed import baseline, tables
+from benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
+from benchmarks.speed.measuring import in_turn, slope
+from sanitizer.data.images import decode
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.pairs import open_pairs
+from sanitizer.data.pixels import to_model_pixels
+from sanitizer.methods.catalogue import build_method
+from sanitizer.recipe import CleanCLIPRecipe
+from sanitizer.training import towers
+from sanitizer.training.distributed import World
+from sanitizer.training.step import StepOptions, accumulate_gradients
+from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
+
+CPU = torch.device("cpu")
+
+
+def to_input(image: torch.Tensor) -> torch.Tensor:
+    return (image.double() / 255 - 0.45) / 0.27
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_the_baseline_computes_the_objective_of_ours(tower: str) -> None:
+    model, batch = tiny_clip(tower).double(), tiny_batch(6)
+    towers.prepare(model, freeze_batch_norm_statistics=True)
+    images = torch.cat([batch.image_NCHW, batch.image_view_NCHW])
+    tokens = torch.cat([batch.tokens_NL, batch.tokens_view_NL])
+    theirs = baseline._loss(model, to_input(images), tokens)
+    ours = accumulate_gradients(
+        model,
+        batch,
+        StepOptions(
+            to_input=to_input,
+            method=build_method(CleanCLIPRecipe()),
+            chunk_size=None,
+            max_grad_norm=None,
+            towers_dtype=torch.float32,
+        ),
+        World(),
+    )
+    assert theirs.item() == pytest.approx(ours.total.item(), rel=1e-12)
+
+
+def test_the_baselines_pixels_are_ours() -> None:
+    (data,) = pictures(1)
+    image = decode(data)
+    assert image.size == (500, 375)
+    theirs = Compose(baseline._to_pixels(224))(image)
+    assert torch.equal((theirs * 255).round().to(torch.uint8), to_model_pixels(image, 224))
+
+
+def test_both_sides_read_the_same_pairs_and_the_baseline_trains_on_all_of_them(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "pairs", 7, size=(50, 40))
+    read = open_pairs(folder)
+    assert [read.read(index).caption for index in range(7)] == list(captions(7))
+    loaded = tiny_checkpoint()
+    before = loaded.model.visual.conv1.weight.clone()
+    num_trained = baseline.train(loaded, folder, batch_size=3, num_workers=0, device=CPU)
+    assert num_trained == 6
+    assert not torch.equal(loaded.model.visual.conv1.weight, before)
+
+
+def test_the_baselines_audit_looks_at_every_picture(tmp_path: Path) -> None:
+    labelled, loaded = open_labelled(write_labelled(tmp_path / "labelled", 5, 3)), tiny_checkpoint()
+    class_CD = baseline.embed_classes(loaded, labelled.class_names, ["a {c}", "one {c}"], CPU)
+    assert class_CD.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    predicted = baseline.predict(loaded, labelled, None, class_CD, batch_size=2, device=CPU)
+    assert len(predicted) == 5
+
+
+def test_a_ratio_is_the_median_of_the_repetitions_ratios() -> None:
+    slow, fast = iter([6.0, 9.0, 8.0]), iter([2.0, 1.0, 4.0])
+    measured = in_turn(lambda: next(slow), lambda: next(fast), 3, lambda _: None)
+    assert measured["ratio"] == {"median": 3.0, "low": 2.0, "high": 9.0}
+    assert measured["baseline_s"]["median"] == 8.0
+
+
+def test_a_line_is_found() -> None:
+    line = slope([(1, 5), (2, 7), (4, 11)])
+    assert line == pytest.approx({"start": 3, "each": 2, "r2": 1})
+
+
+def test_tables_replace_their_own_part_of_the_page_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"# By hand\n\n{tables.BEGIN}\nold\n{tables.END}\n\nAlso by hand.\n", encoding="utf-8")
+    monkeypatch.setattr(tables, "PAGE", page)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "performance.json")
+    host = dict.fromkeys(("date", "processor", "cores", "device", "load_average", "system", "versions"), "x")
+    rows = [{"what": "decode", "us": 1234.4}]
+    results = {"preparation": {"machine": host, "command": "python -m benchmarks.speed", "rows": rows}}
+    for _ in range(2):
+        tables.write(results)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# By hand\n")
+    assert text.endswith("\n\nAlso by hand.\n")
+    assert "old" not in text
+    assert text.count("| decode | 1234 |") == 1
+    assert json.loads((tmp_path / "performance.json").read_text()) == results
