@@ -5,8 +5,8 @@
     python -m benchmarks.speed --try                  everything very small, printed and not written
     python -m benchmarks.speed --tables               the page again from the results that are there
 
-Parts: training, audit, growth, where, preparation. Other work on the machine disturbs the figures: the load
-at the start stands under each table.
+Parts: training, audit, growth, where, preparation, compiled. Other work on the machine disturbs the figures:
+the load at the start stands under each table.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed import auditing, growth, tables, training, where
+from benchmarks.speed import auditing, compiled, growth, tables, training, where
 from benchmarks.speed.measuring import machine
 from sanitizer.training import device as devices
 
-PARTS = ("training", "audit", "growth", "where", "preparation")
+PARTS = ("training", "audit", "growth", "where", "preparation", "compiled")
 
 
 def _arguments() -> argparse.Namespace:
@@ -85,6 +85,15 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
         ),
         "where": lambda: [where.step_of(name, scratch, chosen.batch, device) for name in full_size],
         "preparation": lambda: where.preparation(8 if chosen.is_try else 64),
+        "compiled": lambda: [
+            compiled.measure(
+                name,
+                batch_size=64 if name == "demo" else chosen.batch,
+                repetitions=chosen.repetitions,
+                device=device,
+            )
+            for name in chosen.models
+        ],
     }
 
 

@@ -24,6 +24,7 @@ def render(results: Mapping[str, Any]) -> str:
         "growth": _growth,
         "where": _where,
         "preparation": _preparation,
+        "compiled": _compiled,
     }
     lines: list[str] = []
     for part, make in parts.items():
@@ -144,3 +145,22 @@ def _preparation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["## What a pair costs in the loader", "", "One core, the best of five.", ""]
     lines += ["| what | µs |", "|---|--:|"]
     return lines + [f"| {row['what']} | {row['us']:.0f} |" for row in rows]
+
+
+def _compiled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## torch.compile",
+        "",
+        "Forward and backward of the image tower alone. The library does not compile.",
+        "",
+        "| model | batch | dtype | compiling, s | eager, s | compiled, s | ratio | pays after |",
+        "|---|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        steps = row["pays_after_steps"]
+        lines.append(
+            f"| {row['model']} | {row['batch']} | {row['dtype']} | {row['compile_s']:.0f} | "
+            f"{_spread(row['baseline_s'], 3)} | {_spread(row['ours_s'], 3)} | {_spread(row['ratio'], 2)} | "
+            f"{'never' if steps is None else f'{steps:,} steps'} |"
+        )
+    return lines
