@@ -144,6 +144,9 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         dest="audit_file",
         help="audit options as JSON, targets of single attacks among them; the options above change them",
     )
+    command.add_argument(
+        "--linear-probe", action="store_true", help="also ask a probe on the image embeddings; takes longer"
+    )
     command.add_argument("--seed", type=_seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -172,6 +175,8 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["attacks"] = [{"attack": name} for name in arguments.attack]
     if arguments.suite:
         values["suite"] = arguments.suite
+    if arguments.linear_probe and not values.get("linear_probe"):
+        values["linear_probe"] = {}
     if arguments.target:
         values["target"] = arguments.target
     if "target" not in values:

@@ -89,7 +89,10 @@ def audit(
         before=result.figures,
         verdict=judge(before=result.figures, gate=options.gate, policy=policy),
         environment=reporting.environment(torch_device, "fp32"),
-        warnings=tuple(reporting.skipped_warning("labelled", result.num_skipped, len(labelled))),
+        warnings=(
+            *reporting.probe_warnings(result.figures),
+            *reporting.skipped_warning("labelled", result.num_skipped, len(labelled)),
+        ),
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
@@ -287,6 +290,7 @@ def _cleaning_report(
         environment=reporting.environment(device, finetuned.precision),
         warnings=(
             *warnings,
+            *reporting.probe_warnings(before.figures, after.figures),
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),

@@ -31,6 +31,7 @@ from sanitizer.attack_options import (
 )
 from sanitizer.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 from sanitizer.policy import Policy, PolicySource
+from sanitizer.probe_options import LinearProbeOptions
 
 __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
     "NUMBER",
@@ -42,6 +43,7 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "CustomPatchOptions",
     "CustomPatternOptions",
     "LabelConsistentOptions",
+    "LinearProbeOptions",
     "Number",
     "Policy",
     "PolicySource",
@@ -232,6 +234,8 @@ class AuditOptions:
     gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
     batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256
     max_skipped_share: Share = 0.01
+    linear_probe: LinearProbeOptions | None = None
+    """None: not measured, because it costs more than all else; {} with its defaults."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))

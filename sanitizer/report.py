@@ -34,6 +34,27 @@ WHO_VOUCHES = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeFigures:
+    """The linear probe on clean images, each judged by the probe that was fitted without it.
+
+    `num_iterations` are those of the longest fit of any fold; `is_converged` is true where all were.
+    """
+
+    accuracy: Estimate
+    num_iterations: int
+    is_converged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeAttackFigures:
+    """The linear probe on triggered images; `untriggered_target_rate` is the floor under its ASR."""
+
+    asr: Estimate
+    untriggered_target_rate: Estimate
+    pa: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackFigures:
     """One trigger on the whole test set. `trigger_sha256` identifies the trigger's code, options and seed."""
 
@@ -50,6 +71,8 @@ class AttackFigures:
     """The class that ASR counts. None in reports from before attacks had their own: that of the audit."""
     target_rank: RankDistribution | None = None
     """Of triggered images. None, and that without trigger too, in reports from before it was measured."""
+    linear_probe: ProbeAttackFigures | None = None
+    """None where no linear probe was ordered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +102,8 @@ class AuditFigures:
     further_targets: tuple[TargetFigures, ...] = ()
     """The same for each other class that an attack names as its target."""
     attacks: tuple[AttackFigures, ...]
+    linear_probe: ProbeFigures | None = None
+    """None where none was ordered."""
 
     def floor_under(self, attack: AttackFigures) -> Estimate:
         """The untriggered target rate of the attack's target."""

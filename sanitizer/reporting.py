@@ -14,7 +14,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.recipe import CleanCLIPRecipe, DeclaredOptions, PARRecipe, Recipe, parse
-from sanitizer.report import CheckpointInput, DataInput, Environment, ScannerEvidence, Training
+from sanitizer.report import AuditFigures, CheckpointInput, DataInput, Environment, ScannerEvidence, Training
 
 MIN_PAIRS_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -162,6 +162,13 @@ def training_warnings(recipe: Recipe, training: Training) -> list[str]:
                 "Raise initial_learning_rate or push_share, or lower the threshold."
             )
     return warnings
+
+
+def probe_warnings(*audits: AuditFigures) -> list[str]:
+    """One sentence if a linear probe did not converge, else none."""
+    if all(audit.linear_probe is None or audit.linear_probe.is_converged for audit in audits):
+        return []
+    return ["The linear probe did not converge: its figures may still move. Raise its max_iterations."]
 
 
 def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:

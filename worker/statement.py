@@ -94,6 +94,7 @@ def _told(report: Report) -> dict[str, Any]:
         "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
         "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
         "drift": _drift(report),
+        "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
         "verdict": {
@@ -118,6 +119,13 @@ def _ranks(audit: AuditFigures | None) -> list[list[int]]:
         for one in told
         if one is not None
     ]
+
+
+def _fit(audit: AuditFigures | None) -> list[int | bool] | None:
+    """How the linear probe was fitted, where there is one."""
+    if audit is None or audit.linear_probe is None:
+        return None
+    return [audit.linear_probe.num_iterations, audit.linear_probe.is_converged]
 
 
 def _drift(report: Report) -> dict[str, list[float]] | None:

@@ -67,6 +67,9 @@ PolicyOption = Annotated[
         help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
     ),
 ]
+ProbeFlag = Annotated[
+    bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
+]
 AsrOption = Annotated[
     float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
 ]
@@ -87,6 +90,7 @@ def _audit(
     suite: str | None,
     attacks: list[str] | None,
     triggers: list[str] | None,
+    linear_probe: bool,
 ) -> dict[str, Any]:
     options = {} if file is None else values.json_object(file, "--audit")
     options["dataset_id"] = labelled
@@ -100,6 +104,8 @@ def _audit(
         options.pop("attacks", None)
         options.pop("suite", None)
         options |= {"suite": suite} if suite is not None else {"attacks": listed}
+    if linear_probe and not options.get("linear_probe"):
+        options["linear_probe"] = {}
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options
@@ -158,6 +164,7 @@ def sanitize(
     attack: AttackOption = None,
     trigger: TriggerOption = None,
     audit: AuditOption = None,
+    linear_probe: ProbeFlag = False,
     recipe: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Recipe as JSON; the options below override it."),
@@ -209,7 +216,15 @@ def sanitize(
         "kind": "sanitize",
         "checkpoint_id": checkpoint,
         "dataset_id": training,
-        "audit": _audit(labelled, target, file=audit, suite=suite, attacks=attack, triggers=trigger),
+        "audit": _audit(
+            labelled,
+            target,
+            file=audit,
+            suite=suite,
+            attacks=attack,
+            triggers=trigger,
+            linear_probe=linear_probe,
+        ),
         "recipe": options or None,
         **_policy(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
@@ -230,6 +245,7 @@ def audit(
     trigger: TriggerOption = None,
     audit: AuditOption = None,
     policy: PolicyOption = None,
+    linear_probe: ProbeFlag = False,
     asr_at_most: AsrOption = None,
     ca_lost_at_most: CaOption = None,
     seed: SeedOption = None,
@@ -245,7 +261,15 @@ def audit(
     body = {
         "kind": "audit",
         "checkpoint_id": checkpoint,
-        "audit": _audit(labelled, target, file=audit, suite=suite, attacks=attack, triggers=trigger),
+        "audit": _audit(
+            labelled,
+            target,
+            file=audit,
+            suite=suite,
+            attacks=attack,
+            triggers=trigger,
+            linear_probe=linear_probe,
+        ),
         **_policy(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from client.evidence import drift, ranks, targets
+from client.evidence import drift, probe, ranks, targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import (
     AttackFigures,
@@ -73,12 +73,15 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
         if data.num_classes is not None and ks and max(ks) >= data.num_classes:
             told = f"goes up to {max(ks)}, of {data.num_classes} classes"
             yield misfit(f"{where}.untriggered_target_top_k", told)
+    num_others = [targets.rate_under(attack, figures, report).n for attack in figures.attacks]
+    for place, share, n in probe.shares(where, figures, num_others):
+        yield from _estimate(place, share, n)
+    yield from probe.check(where, figures, report)
     options = [attack.options for attack in figures.attacks]
     yield from _same(f"{where}.attacks", options, report.audit.attacks)
     for index, attack in enumerate(figures.attacks):
         where_attack = f"{where}.attacks[{index}]"
-        num_others = targets.rate_under(attack, figures, report).n
-        yield from _attack(where_attack, attack, num_images=num_images, num_others=num_others)
+        yield from _attack(where_attack, attack, num_images=num_images, num_others=num_others[index])
         yield from _same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
 
 

@@ -58,6 +58,18 @@ class RankDistribution(_Part):
     method: Literal["order_statistics"]
 
 
+class ProbeFigures(_Part):
+    accuracy: Estimate
+    num_iterations: Count
+    is_converged: bool
+
+
+class ProbeAttackFigures(_Part):
+    asr: Estimate
+    untriggered_target_rate: Estimate
+    pa: Estimate
+
+
 class AttackFigures(_Part):
     name: str
     options: dict[str, Any]
@@ -68,6 +80,7 @@ class AttackFigures(_Part):
     asr_top_k: Annotated[list[TopK], Field(max_length=100)] = []
     target: str | None = None
     target_rank: RankDistribution | None = None
+    linear_probe: ProbeAttackFigures | None = None
 
 
 class TargetFigures(_Part):
@@ -87,6 +100,7 @@ class AuditFigures(_Part):
     untriggered_target_rank: RankDistribution | None = None
     further_targets: Annotated[list[TargetFigures], Field(max_length=1000)] = []
     attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
+    linear_probe: ProbeFigures | None = None
 
 
 class MeanDistance(_Part):
@@ -145,10 +159,15 @@ class DataInput(_Part):
     num_classes: Annotated[int, Field(ge=1, le=2**53)] | None = None
 
 
+class ProbeOptions(_Part):
+    max_iterations: Count
+
+
 class Audit(_Part):
     target: str | None = None
     gate: float
     attacks: list[dict[str, Any]]
+    linear_probe: ProbeOptions | None = None
 
 
 class Recipe(_Part):

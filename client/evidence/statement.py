@@ -117,6 +117,7 @@ class ToldFacts(_Part):
     classes_lost: list[str] | None = None
     target_ranks: dict[str, list[list[int]]] | None = None
     drift: dict[str, list[float]] | None = None
+    linear_probe: dict[str, list[int | bool] | None] | None = None
     """These came later: None where the statement does not tell."""
 
 
@@ -219,6 +220,11 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
     if facts.drift is not None:
         moved = None if report.drift is None else drift.in_order(report.drift)
         yield from _differing(("drift", moved, facts.drift))
+    for side, audit in (("before", report.before), ("after", report.after)):
+        if facts.linear_probe is not None:
+            fitted = audit.linear_probe if audit else None
+            told_fit = None if fitted is None else [fitted.num_iterations, fitted.is_converged]
+            yield from _differing((f"{side}.linear_probe", told_fit, facts.linear_probe.get(side)))
     if facts.classes_lost is not None:
         names = [one.class_name for one in report.classes_lost]
         yield from _differing(("classes_lost", names, facts.classes_lost))

@@ -10,9 +10,9 @@ it counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,15 +26,16 @@ from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
 from sanitizer.audits.measuring import measuring
-from sanitizer.audits.targets import Targets, find_targets
+from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
+from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import image_embeddings, nearest
-from sanitizer.data.batches import LabelledBatches
+from sanitizer.data.batches import LabelledBatch, LabelledBatches
 from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.errors import OptionsRejected
 from sanitizer.progress import Phase, PhaseFinished, PhaseStarted, Progress
-from sanitizer.recipe import AuditOptions
+from sanitizer.recipe import AuditOptions, LinearProbeOptions
 from sanitizer.report import AuditFigures, EmbeddingDrift
 
 if TYPE_CHECKING:
@@ -76,15 +77,16 @@ def run_audit(
     before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
     With `came_in`, the model before it was changed, drift is measured too, for one more pass of every image.
     `memory` spares the class embeddings that an earlier audit of the same job has made.
-    Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template` or as `build_triggers` does;
-    DatasetRejected if too many images are bad or all are of the target class; CheckpointRejected if
-    embeddings are not finite; Interrupted if `stop()`.
+    Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template`, `too_few_for_probe` or as
+    `build_triggers` does; DatasetRejected if too many images are bad or all are of the target class;
+    CheckpointRejected if embeddings are not finite; Interrupted if `stop()`.
     """
     targets = find_targets(options, labelled.class_names)
     templates = _templates(options, labelled)
     triggers = build_triggers(options.attacks)
-    watch = Watch(progress=progress, phase=phase, total=len(labelled), stop=stop)
-    progress(PhaseStarted(phase=phase, total=len(labelled), unit="images"))
+    num_passes = 1 if options.linear_probe is None else 2
+    watch = Watch(progress=progress, phase=phase, total=num_passes * len(labelled), stop=stop)
+    progress(PhaseStarted(phase=phase, total=watch.total, unit="images"))
     batches = LabelledBatches(
         labelled,
         image_size=checkpoint.architecture.image_size,
@@ -92,6 +94,7 @@ def run_audit(
         max_skipped_share=options.max_skipped_share,
         num_workers=num_workers,
     )
+    run = _Run(checkpoint=checkpoint, batches=batches, device=device, watch=watch, seed=seed)
     memory = memory or ClassMemory()
     with ExitStack() as models:
         models.enter_context(measuring(checkpoint, device))
@@ -105,9 +108,11 @@ def run_audit(
                 came_in, labelled.class_names, templates, device, after_classes=lambda _: watch.check()
             )
             drift = Drift(came_in, class_CD, classes_before_CD)
-        counts = _count(
-            checkpoint, batches, class_CD, triggers, targets=targets, seed=seed, watch=watch, drift=drift
-        )
+        probe = None
+        if options.linear_probe is not None:
+            probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
+        counts = Counts.for_targets(targets, probe)
+        _count(run, class_CD, triggers, counts, drift)
     progress(PhaseFinished(phase=phase))
     return _result(
         checkpoint,
@@ -132,40 +137,64 @@ def _templates(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, .
     return options.templates or labelled.templates or IMAGENET_80
 
 
-def _count(
-    checkpoint: LoadedCheckpoint,
-    batches: LabelledBatches,
-    class_CD: Tensor,
-    triggers: Sequence[Trigger],
-    *,
-    targets: Targets,
-    seed: int,
-    watch: Watch,
-    drift: Drift | None,
-) -> Counts:
-    counts = Counts.for_targets(targets)
-    architecture, device = checkpoint.architecture, class_CD.device
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A model and the images that it is measured on."""
 
-    def to_pixels(image_NCHW: Tensor) -> Tensor:
+    checkpoint: LoadedCheckpoint
+    batches: LabelledBatches
+    device: torch.device
+    watch: Watch
+    seed: int
+
+    def images(self) -> Iterator[tuple[LabelledBatch, Tensor]]:
+        """One pass: each batch, and its images on the device in [0, 1]."""
+        for batch in self.batches:
+            self.watch.check()
+            yield batch, batch.image_NCHW.to(self.device).float() / 255
+            self.watch.images_done(batch.index_N[-1] + 1)
+
+    def to_pixels(self, image_NCHW: Tensor) -> Tensor:
+        """As the model wants them."""
+        architecture = self.checkpoint.architecture
         return normalise(image_NCHW, architecture.image_mean, architecture.image_std)
 
+    def embed(self, image_NCHW: Tensor) -> Tensor:
+        return image_embeddings(self.checkpoint, self.to_pixels(image_NCHW))
+
+
+def _fitted_probe(run: _Run, class_names: Sequence[str], options: LinearProbeOptions) -> FoldedProbe:
+    """After a pass of its own: who judges a triggered image must have been fitted on all others before."""
+    clean, watch = CleanEmbeddings(), run.watch
     watch.start_images()
-    for batch in batches:
-        watch.check()
-        image_NCHW = batch.image_NCHW.to(device).float() / 255
-        label_N = batch.label_N.to(device)
-        pixels_NCHW = to_pixels(image_NCHW)
-        image_ND = image_embeddings(checkpoint, pixels_NCHW)
-        counts.add_untriggered(label_N, *nearest(image_ND, class_CD))
+    for batch, image_NCHW in run.images():
+        clean.add(batch.index_N, run.embed(image_NCHW), batch.label_N)
+    watch.end_pass()
+    return fit_probe(
+        clean, class_names, options, seed=run.seed, before_pass=watch.check, after_fold=watch.fold_done
+    )
+
+
+def _count(
+    run: _Run, class_CD: Tensor, triggers: Sequence[Trigger], counts: Counts, drift: Drift | None
+) -> None:
+    """Fills `counts` and `drift` in one pass."""
+    probe = counts.probe
+    run.watch.start_images()
+    for batch, image_NCHW in run.images():
+        image_ND = run.embed(image_NCHW)
+        counts.add_untriggered(batch.label_N.to(run.device), *nearest(image_ND, class_CD))
+        if probe is not None:
+            probe.add_untriggered(batch.index_N, image_ND)
         if drift is not None:
-            watch.check()
-            drift.add(pixels_NCHW, image_ND)
-        for trigger, answers in zip(triggers, counts.triggered, strict=True):
-            watch.check()
-            triggered_NCHW = trigger.apply(image_NCHW, batch.index_N, seed)
-            answers.add(*nearest(image_embeddings(checkpoint, to_pixels(triggered_NCHW)), class_CD))
-        watch.images_done(batch.index_N[-1] + 1)
-    return counts
+            run.watch.check()
+            drift.add(run.to_pixels(image_NCHW), image_ND)
+        for number, (trigger, answers) in enumerate(zip(triggers, counts.triggered, strict=True)):
+            run.watch.check()
+            triggered_ND = run.embed(trigger.apply(image_NCHW, batch.index_N, run.seed))
+            answers.add(*nearest(triggered_ND, class_CD))
+            if probe is not None:
+                probe.add_triggered(number, batch.index_N, triggered_ND)
 
 
 def _result(
@@ -182,12 +211,15 @@ def _result(
     own, *further = (
         answers.figures_of_target(label_N, class_names=class_names) for answers in counts.untriggered
     )
-    attacks = (
+    attacks = [
         answers.figures_of_attack(label_N, name=name, attack=attack, seed=seed, class_names=class_names)
         for attack, name, answers in zip(
             options.attacks, attack_names(options), counts.triggered, strict=True
         )
-    )
+    ]
+    if counts.probe is not None:
+        probed = counts.probe.figures_of_attacks(label_N)
+        attacks = [replace(one, linear_probe=found) for one, found in zip(attacks, probed, strict=True)]
     figures = AuditFigures(
         weights_sha256=checkpoint.weights_sha256,
         seed=seed,
@@ -198,6 +230,7 @@ def _result(
         untriggered_target_rank=own.untriggered_target_rank,
         further_targets=tuple(further),
         attacks=tuple(attacks),
+        linear_probe=None if counts.probe is None else counts.probe.figures(label_N),
     )
     return AuditResult(
         figures=figures,

@@ -13,6 +13,7 @@ from torch import Tensor
 from sanitizer.attack_options import AttackOptions
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import attack_success, target_rank, target_rate, target_top_k
+from sanitizer.audits.probe import FoldedProbe, ProbeAnswers
 from sanitizer.audits.targets import Targets
 from sanitizer.audits.zero_shot import rank_of_label
 from sanitizer.recipe import to_json
@@ -76,12 +77,14 @@ class Counts:
     triggered: tuple[Answers, ...]
     label: list[Tensor] = field(default_factory=list)
     label_rank: list[Tensor] = field(default_factory=list)
+    probe: ProbeAnswers | None = None
 
     @classmethod
-    def for_targets(cls, targets: Targets) -> Counts:
+    def for_targets(cls, targets: Targets, probe: FoldedProbe | None) -> Counts:
         return cls(
             untriggered=tuple(Answers(target) for target in (targets.own, *targets.further)),
             triggered=tuple(Answers(target) for target in targets.of_attacks),
+            probe=None if probe is None else ProbeAnswers(probe, targets.of_attacks),
         )
 
     def add_untriggered(self, label_N: Tensor, predicted_N: Tensor, logits_NC: Tensor) -> None:

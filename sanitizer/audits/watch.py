@@ -19,6 +19,8 @@ class Watch:
     total: int
     stop: Callable[[], bool]
     started: float = 0.0
+    num_before: int = 0
+    """Images of a pass before this one."""
 
     def check(self) -> None:
         if self.stop():
@@ -31,11 +33,21 @@ class Watch:
         message = f"embedded {num_classes} class names"
         self.progress(Advanced(phase=self.phase, done=0, total=self.total, message=message))
 
+    def fold_done(self, num_folds: int) -> None:
+        self.check()
+        message = f"fitted the linear probe without part {num_folds}"
+        self.progress(Advanced(phase=self.phase, done=self.num_before, total=self.total, message=message))
+
     def start_images(self) -> None:
         self.started = time.monotonic()
 
-    def images_done(self, done: int) -> None:
-        rate = done / max(time.monotonic() - self.started, 1e-9)
+    def end_pass(self) -> None:
+        """The images so far were those of a first pass; another one follows."""
+        self.num_before = self.total // 2
+
+    def images_done(self, done_now: int) -> None:
+        rate = done_now / max(time.monotonic() - self.started, 1e-9)
+        done = self.num_before + done_now
         self.progress(
             Advanced(
                 phase=self.phase,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sanitizer.attack_options import told as without_picture
@@ -18,6 +18,7 @@ from sanitizer.report import (
     Report,
 )
 
+PROBE_ACCURACY = "Linear probe, accuracy"
 MAX_ATTACKS_IN_FRONT = 3
 """So many on the first page, the worst of them, which leaves it one page of paper."""
 
@@ -109,6 +110,7 @@ def without_trigger(report: Report) -> list[Row]:
                 for side, audit in _audits(report)
             ],
         ),
+        *_probe_accuracy(report),
         *itertools.chain.from_iterable(
             _of_further_target(report, number) for number in range(len(report.before.further_targets))
         ),
@@ -169,6 +171,7 @@ def attacks(report: Report) -> list[Attack]:
             ),
             *_rank_of_attack(report, number, "Target"),
             _of_attack(report, number, "PA", "all, given their true class", "pa"),
+            *_probe_rows(report, number),
         )
         found.append(
             Attack(
@@ -187,6 +190,40 @@ def attacks(report: Report) -> list[Attack]:
 
 def _without_target(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "target"}
+
+
+def front_probe(report: Report) -> list[Row]:
+    """The linear probe, without a trigger and with the worst attacks; empty where none was ordered."""
+    found = [row for row in without_trigger(report) if row.title == PROBE_ACCURACY]
+    for number in _worst(report):
+        rows_of_attack = _probe_rows(report, number)
+        found += [replace(row, title=f"{row.title}, {_led(report, number)}") for row in rows_of_attack]
+    return found
+
+
+def _probe_accuracy(report: Report) -> list[Row]:
+    sides = [(f"{side}.linear_probe", audit.linear_probe) for side, audit in _audits(report)]
+    if report.before.linear_probe is None:
+        return []
+    return [Row(title=PROBE_ACCURACY, meaning="given their true class", shares=shares(sides, "accuracy"))]
+
+
+def _probe_rows(report: Report, number: int) -> list[Row]:
+    sides = [
+        (f"{side}.attacks.{number}.linear_probe", audit.attacks[number].linear_probe)
+        for side, audit in _audits(report)
+    ]
+    if report.before.attacks[number].linear_probe is None:
+        return []
+    told = {
+        "asr": ("Linear probe, ASR", "not of the target, called the target"),
+        "untriggered_target_rate": ("Linear probe without trigger", "of other classes, called the target"),
+        "pa": ("Linear probe, PA", "all, given their true class"),
+    }
+    return [
+        Row(title=title, meaning=meaning, shares=shares(sides, figure))
+        for figure, (title, meaning) in told.items()
+    ]
 
 
 def _outcome(report: Report, number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sanitizer.audits.statistics import MAX_DISTANCE, distance_interval
+from sanitizer.audits.statistics import MAX_DISTANCE, distance_interval, wilson_bounds
 from sanitizer.report import AuditFigures, Estimate, RankDistribution, Report, TargetFigures
 
 Misfit = tuple[str, str]
@@ -25,6 +25,38 @@ def targets(report: Report) -> Iterator[Misfit]:
             yield f"{side}.attacks", "are not of the targets that were ordered"
         if [one.target for one in audit.further_targets] != further:
             yield f"{side}.further_targets", "are not those of its attacks"
+
+
+def linear_probe(report: Report) -> Iterator[Misfit]:
+    """There where it was ordered, of the images that the other figures are of, each share from its counts."""
+    is_ordered = report.audit.linear_probe is not None
+    for side, audit in (("before", report.before), ("after", report.after)):
+        if audit is None:
+            continue
+        told = [audit.linear_probe, *(attack.linear_probe for attack in audit.attacks)]
+        if any((one is not None) != is_ordered for one in told):
+            yield f"{side}.linear_probe", "is there exactly where it was ordered"
+        shares = [(audit.linear_probe.accuracy, audit.ca.n)] if audit.linear_probe else []
+        for attack in audit.attacks:
+            if attack.linear_probe is not None:
+                found, others = attack.linear_probe, attack.asr.n
+                shares += [
+                    (found.asr, others),
+                    (found.untriggered_target_rate, others),
+                    (found.pa, audit.ca.n),
+                ]
+        if any(share.n != n or not follows(share) for share, n in shares):
+            yield f"{side}.linear_probe", "does not follow from its counts"
+
+
+def follows(estimate: Estimate) -> bool:
+    """Whether value and bounds are those of the counts."""
+    if not 0 <= estimate.successes <= estimate.n <= _MAX_COUNT:
+        return False
+    value = estimate.successes / estimate.n if estimate.n else 0.0
+    expected = (value, *wilson_bounds(estimate.successes, estimate.n))
+    told = (estimate.value, estimate.low, estimate.high)
+    return all(abs(one - other) <= _TOLERANCE for one, other in zip(told, expected, strict=True))
 
 
 def ranks(report: Report) -> Iterator[Misfit]:

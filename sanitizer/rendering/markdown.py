@@ -32,6 +32,9 @@ def render_markdown(report: Report) -> str:
     if ranks:
         told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
         parts.append(f"{told_as}\n\n{_table(report, ranks)}")
+    probed = figures.front_probe(report)
+    if probed:
+        parts.append(f"The linear probe, on the image tower alone:\n\n{_table(report, probed)}")
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:

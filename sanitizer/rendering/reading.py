@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sanitizer.audits.statistics import wilson_bounds
 from sanitizer.audits.verdict import judge
 from sanitizer.errors import ReportRejected
 from sanitizer.rendering import fitting
@@ -111,6 +110,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     yield from _places(report)
     yield from fitting.ranks(report)
     yield from fitting.drift(report)
+    yield from fitting.linear_probe(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
@@ -124,7 +124,7 @@ def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
         yield "classes_lost", f"holds more than {MOST_CLASSES_TOLD} classes"
     for index, change in enumerate(changes):
         yield from _difference(f"classes_lost[{index}].lost", change.lost)
-        if not (_follows(change.before) and _follows(change.after)):
+        if not (fitting.follows(change.before) and fitting.follows(change.after)):
             yield f"classes_lost[{index}]", "does not follow from its counts"
         if change.lost.value <= 0:
             yield f"classes_lost[{index}]", "lost nothing"
@@ -188,21 +188,12 @@ def _audit(name: str, audit: AuditFigures, num_attacks: int) -> Iterator[tuple[s
         estimates[f"{where}.untriggered_target_rate"] = further.untriggered_target_rate
         estimates |= _top_k(f"{where}.untriggered_target_top_k", further.untriggered_target_top_k)
     for figure, estimate in estimates.items():
-        if not _follows(estimate):
+        if not fitting.follows(estimate):
             yield f"{name}.{figure}", "does not follow from its counts"
 
 
 def _top_k(where: str, shares: Sequence[TopK]) -> dict[str, Estimate]:
     return {f"{where}[{index}]": one.share for index, one in enumerate(shares)}
-
-
-def _follows(estimate: Estimate) -> bool:
-    if not 0 <= estimate.successes <= estimate.n <= _MAX_COUNT:
-        return False
-    value = estimate.successes / estimate.n if estimate.n else 0.0
-    expected = (value, *wilson_bounds(estimate.successes, estimate.n))
-    told = (estimate.value, estimate.low, estimate.high)
-    return all(abs(one - other) <= _TOLERANCE for one, other in zip(told, expected, strict=True))
 
 
 def _difference(where: str, lost: Difference) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,7 @@ __all__ = [
     "cosine",
     "count",
     "drift",
+    "embeddings",
     "learning_rates",
     "mean_direction",
     "measure",
@@ -101,19 +102,34 @@ def drift(
     """1 - cosine between the embeddings of two files, of every image and of every class."""
     found: dict[str, list[list[Array]]] = {"images": [], "classes": []}
     for folder in (before_folder, after_folder):
-        model, config = _load(folder)
-        size = config["model_cfg"]["vision_cfg"]["image_size"]
-        to_pixels = image_transform(size, is_train=False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-        pixels = [np.asarray(to_pixels(_picture(image)), dtype=np.float64) for image in images]
-        rows = []
-        for start in range(0, len(pixels), batch_size):
-            rows += image_embeddings(model, config, pixels[start : start + batch_size])
+        rows = embeddings(folder, images, batch_size=batch_size)
         found["images"].append([np.array(unit(row)) for row in rows])
-        found["classes"].append(_class_directions(model, config, class_names, templates))
+        found["classes"].append(_class_directions(*_load(folder), class_names, templates))
     return {
         name: [1 - float(np.dot(was, now)) for was, now in zip(*sides, strict=True)]
         for name, sides in found.items()
     }
+
+
+def embeddings(
+    model_folder: Path | str,
+    images: Sequence[Any],
+    *,
+    batch_size: int = AT_ONCE,
+    attack: dict[str, Any] | None = None,
+    seed: int = 0,
+) -> list[list[float]]:
+    """Of every image, as the image tower gives them; with `attack` under that trigger."""
+    model, config = _load(model_folder)
+    size = config["model_cfg"]["vision_cfg"]["image_size"]
+    to_pixels = image_transform(size, is_train=False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    pixels = [np.asarray(to_pixels(_picture(image)), dtype=np.float64) for image in images]
+    if attack is not None:
+        pixels = [trigger(image, index, attack, seed) for index, image in enumerate(pixels)]
+    rows: list[list[float]] = []
+    for start in range(0, len(pixels), batch_size):
+        rows += _image_embeddings(model, config, pixels[start : start + batch_size])
+    return rows
 
 
 def _load(model_folder: Path | str) -> tuple[Any, dict[str, Any]]:
@@ -215,13 +231,13 @@ def _similarities(
 ) -> list[list[float]]:
     """Cosine of every image to every class."""
     rows = []
-    for embedding in image_embeddings(model, config, pixels):
+    for embedding in _image_embeddings(model, config, pixels):
         direction = np.array(unit(embedding))
         rows.append([float(np.dot(direction, of_class)) for of_class in classes])
     return rows
 
 
-def image_embeddings(model: Any, config: dict[str, Any], pixels: Sequence[Array]) -> list[list[float]]:
+def _image_embeddings(model: Any, config: dict[str, Any], pixels: Sequence[Array]) -> list[list[float]]:
     """As the image tower gives them; `pixels` are in [0, 1]."""
     preprocess = config.get("preprocess_cfg", {})
     mean = np.array(preprocess.get("mean", open_clip.OPENAI_DATASET_MEAN), dtype=np.float32)[:, None, None]

@@ -287,6 +287,17 @@ def test_a_target_that_is_no_class_is_refused_with_near_names(service: Service, 
     assert "'apple'" in problem["remedy"]
 
 
+def test_a_linear_probe_is_kept_with_its_defaults_and_refused_out_of_bounds(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order()
+    order["audit"]["linear_probe"] = {"folds": 1}
+    refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/audit/linear_probe/folds")
+    order["audit"]["linear_probe"] = {"folds": 3}
+    job = api.post("/v1/jobs", json=order).json()
+    assert job["audit"]["linear_probe"] == {"folds": 3, "c": 0.316, "max_iterations": 1000}
+
+
 def test_a_deleted_checkpoint_is_not_found(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order()
     assert api.delete(f"/v1/checkpoints/{order['checkpoint_id']}").status_code == 202

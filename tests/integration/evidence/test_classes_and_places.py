@@ -86,52 +86,6 @@ def places_emptied_everywhere(report: Any) -> None:
         told.clear()
 
 
-def target_changed(report: Any) -> None:
-    for audit in (report["before"], report["after"]):
-        audit["attacks"][3]["target"] = "date"
-        audit["further_targets"][0]["target"] = "date"
-
-
-def target_of_its_own_forgotten(report: Any) -> None:
-    del report["after"]["attacks"][3]["target"]
-
-
-def target_given_to_another(report: Any) -> None:
-    report["before"]["attacks"][0]["target"] = "fig"
-
-
-def floor_dropped(report: Any) -> None:
-    report["before"]["further_targets"].clear()
-
-
-def floor_doubled(report: Any) -> None:
-    report["after"]["further_targets"] *= 2
-
-
-def rank_put(**parts: int) -> Change:
-    """In the rank of the first trigger after cleaning: most images have the target in the last place."""
-    return lambda report: report["after"]["attacks"][0]["target_rank"].update(parts)
-
-
-def rank_forgotten(report: Any) -> None:
-    report["after"]["attacks"][0]["target_rank"] = None
-
-
-def ranks_forgotten(report: Any) -> None:
-    for floors in (report["before"], *report["before"]["further_targets"]):
-        floors["untriggered_target_rank"] = None
-    for attack in report["before"]["attacks"]:
-        attack["target_rank"] = None
-
-
-def drift_put(of: str, **parts: float) -> Change:
-    return lambda report: report["drift"][of].update(parts)
-
-
-def drift_forgotten(report: Any) -> None:
-    report["drift"] = None
-
-
 def last_place_raised_to(k: int) -> Change:
     def change(report: Any) -> None:
         for told in places(report):
@@ -159,31 +113,6 @@ def last_place_raised_to(k: int) -> Change:
         (last_place_dropped_of_one_trigger, "before.attacks[0].asr_top_k", "not that of the rest"),
         (last_place_dropped_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
         (places_emptied_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
-        (target_changed, "before.attacks[3].target", "not the one that was ordered"),
-        (target_of_its_own_forgotten, "after.attacks[3].target", "not the one that was ordered"),
-        (target_given_to_another, "before.attacks[0].target", "not the one that was ordered"),
-        (target_given_to_another, "before.attacks[0].asr.n", "is 200, not 250"),
-        (floor_dropped, "before.further_targets", "not those of its attacks"),
-        (floor_dropped, "before.attacks[3].asr.n", "is 250, not 200"),
-        (floor_doubled, "after.further_targets", "not those of its attacks"),
-        (rank_put(n=199), "after.attacks[0].target_rank.n", "is 199, not 200"),
-        (rank_put(median=5), "after.attacks[0].target_rank.median", "is 5, which the counts"),
-        (rank_put(low=3), "after.attacks[0].target_rank.low", "is 3, which the counts"),
-        (rank_put(high=7), "after.attacks[0].target_rank.high", "is 7, which the counts"),
-        (rank_put(first_quartile=2), "after.attacks[0].target_rank.first_quartile", "is 2, which the counts"),
-        (rank_put(third_quartile=1), "after.attacks[0].target_rank", "outside of the quartiles"),
-        (rank_put(low=6, high=5), "after.attacks[0].target_rank", "outside of the interval"),
-        (rank_put(first_quartile=5), "after.untriggered_target_rank", "not what statement.json says"),
-        (rank_forgotten, "after.untriggered_target_rank", "is missing, or that of an attack is"),
-        (ranks_forgotten, "before.untriggered_target_rank", "not what statement.json says"),
-        (drift_put("images", n=299), "drift.images.n", "is 299, not 300"),
-        (drift_put("classes", n=5), "drift.classes.n", "is 5, not 6"),
-        (drift_put("images", low=0.29), "drift.images.low", "is 0.29, not 0.2907"),
-        (drift_put("images", std=0.07), "drift.images.high", "not 0.307953"),
-        (drift_put("images", std=0.9), "drift.images.std", "is 0.9, out of 0 to 0.71"),
-        (drift_put("images", mean=2.1), "drift.images.mean", "is 2.1, out of 0 to 2"),
-        (drift_put("classes", mean=0.2, low=0.2, high=0.2), "drift", "not what statement.json says"),
-        (drift_forgotten, "drift", "not what statement.json says"),
         (last_place_raised_to(6), "before.untriggered_target_top_k", "goes up to 6, of 6 classes"),
         (last_place_raised_to(2000), "after.untriggered_target_top_k", "goes up to 2000, of 6 classes"),
     ],
@@ -205,19 +134,22 @@ def test_an_audit_tells_of_no_class_that_lost(unsigned: Path, tmp_path: Path) ->
 
 def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
     def as_it_was(report: Any) -> None:
-        del report["classes_lost"], report["drift"]
+        del report["classes_lost"], report["drift"], report["audit"]["linear_probe"]
         for audit in (report["before"], report["after"]):
+            del audit["linear_probe"]
             for floors in (audit, *audit["further_targets"]):
                 del floors["untriggered_target_top_k"], floors["untriggered_target_rank"]
             for attack in audit["attacks"]:
-                del attack["asr_top_k"], attack["target_rank"]
+                del attack["asr_top_k"], attack["target_rank"], attack["linear_probe"]
 
     def unstated(statement: Any) -> None:
+        del statement["predicate"]["order"]["audit"]["linear_probe"]
         told = statement["predicate"]["told_by_the_process"]
         assert told.pop("classes_lost") == ["apple", "cherry"]
         assert told.pop("target_top_k") == [2, 3, 5]
         assert len(told.pop("target_ranks")["before"]) == 6
         assert told.pop("drift")["classes"] == [0.125, 0]
+        assert told.pop("linear_probe") == {"before": [31, True], "after": [31, True]}
 
     assert not forged(unsigned, as_it_was).holds, "a statement that tells of them holds them"
     edit_json(unsigned / "statement.json", unstated)

@@ -112,7 +112,9 @@ def floor(num_first: int, num_others: int) -> dict[str, Any]:
     }
 
 
-def attack_figures(attack: AttackOptions, target: str, num_others: int, num_attacked: int) -> dict[str, Any]:
+def attack_figures(
+    attack: AttackOptions, target: str, num_others: int, num_attacked: int, *, has_probe: bool
+) -> dict[str, Any]:
     """Nine of ten images of the target are called so."""
     right_targets = (NUM_IMAGES - num_others) * 9 // 10
     return {
@@ -125,6 +127,13 @@ def attack_figures(attack: AttackOptions, target: str, num_others: int, num_atta
         "pa": asdict(wilson(290 - num_attacked, NUM_IMAGES)),
         "asr_top_k": top_k(num_attacked, num_others),
         "target_rank": rank(num_attacked, num_others),
+        "linear_probe": {
+            "asr": asdict(wilson(num_attacked // 2, num_others)),
+            "untriggered_target_rate": asdict(wilson(3, num_others)),
+            "pa": asdict(wilson(199 - num_attacked, NUM_IMAGES)),
+        }
+        if has_probe
+        else None,
     }
 
 
@@ -132,11 +141,12 @@ def figures(
     options: AuditOptions, weights_sha256: str, seed: int, *, num_right: int, num_attacked: int
 ) -> dict[str, Any]:
     """Of 300 images 100 are of the target, 50 of any further one; `num_attacked` others are called it."""
+    has_probe = options.linear_probe is not None
     targets = [attack.target or options.target for attack in options.attacks]
     further = [target for target in dict.fromkeys(targets) if target != options.target]
     num_others = dict.fromkeys(further, NUM_OTHERS_OF_FURTHER) | {options.target: NUM_OTHERS}
     attacks = [
-        attack_figures(attack, target, num_others[target], num_attacked)
+        attack_figures(attack, target, num_others[target], num_attacked, has_probe=has_probe)
         for attack, target in zip(options.attacks, targets, strict=True)
     ]
     return {
@@ -147,6 +157,13 @@ def figures(
         **floor(1, NUM_OTHERS),
         "further_targets": [{"target": target, **floor(2, num_others[target])} for target in further],
         "attacks": attacks,
+        "linear_probe": {
+            "accuracy": asdict(wilson(240, NUM_IMAGES)),
+            "num_iterations": 31,
+            "is_converged": True,
+        }
+        if has_probe
+        else None,
     }
 
 

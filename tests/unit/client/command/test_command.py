@@ -290,6 +290,18 @@ def test_audit_options_come_from_a_file_and_are_overridden(run: Any, tmp_path: P
     }
 
 
+@pytest.mark.parametrize(("in_file", "sent"), [("null", {}), ('{"folds": 3}', {"folds": 3})])
+def test_a_linear_probe_is_ordered_by_a_flag_and_told_more_in_the_file(
+    run: Any, tmp_path: Path, in_file: str, sent: Any
+) -> None:
+    options = tmp_path / "audit.json"
+    options.write_text(f'{{"target": "apple", "linear_probe": {in_file}}}')
+    service = FakeService(httpx.Response(202, json=job(kind="audit")))
+    common = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--audit", str(options))
+    run(service, *common, "--linear-probe")
+    assert json.loads(service.requests[0].content)["audit"]["linear_probe"] == sent
+
+
 def test_a_suite_is_sent_by_its_name_and_replaces_the_files_attacks(run: Any, tmp_path: Path) -> None:
     options = tmp_path / "audit.json"
     options.write_text('{"target": "apple", "attacks": [{"attack": "sig"}]}')

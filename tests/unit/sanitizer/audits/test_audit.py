@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from sanitizer.data.shards import ShardSource
 from sanitizer.data.sources import RawSample
 from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected
 from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
+from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, LinearProbeOptions, SIGOptions
 from tests.fixtures.audited import NUM_IMAGES
+
+PROBE = LinearProbeOptions(folds=3)
 
 
 def audit(
@@ -220,3 +223,63 @@ def test_given_templates_go_before_those_of_the_set(
     own = audit(checkpoint, labelled).correct_N
     given = audit(checkpoint, labelled, templates=("zebra {c} zebra zebra",)).correct_N
     assert not torch.equal(own, given)
+
+
+def test_a_linear_probe_is_measured_where_it_is_ordered_and_changes_no_other_figure(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    without = audit(checkpoint, labelled).figures
+    events: list[ProgressEvent] = []
+    probed = audit(checkpoint, labelled, progress=events.append, linear_probe=PROBE).figures
+    assert without.linear_probe is None
+    assert probed.linear_probe is not None
+    assert probed.linear_probe.accuracy.n == NUM_IMAGES
+    bare = tuple(replace(attack, linear_probe=None) for attack in probed.attacks)
+    assert replace(probed, linear_probe=None, attacks=bare) == without
+    assert events[0] == PhaseStarted(phase="final_audit", total=2 * NUM_IMAGES, unit="images")
+    done = [event.done for event in events if isinstance(event, Advanced)]
+    assert done == [0, 16, 32, 48, 60, 60, 60, 60, 76, 92, 108, 120]
+
+
+def test_a_probes_figures_do_not_depend_on_the_batch_size(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    results = [audit(checkpoint, labelled, batch_size=size, linear_probe=PROBE) for size in (1, 16, 512)]
+    for result in results:
+        assert result.figures.linear_probe is not None
+        assert result.figures.linear_probe.accuracy == results[0].figures.linear_probe.accuracy
+        assert result.figures.attacks == results[0].figures.attacks
+
+
+def test_a_probe_sees_the_same_folds_where_images_are_bad(
+    checkpoint: LoadedCheckpoint, labelled_folder: Path
+) -> None:
+    figures = audit(
+        checkpoint, damaged_set(labelled_folder), max_skipped_share=0.1, linear_probe=PROBE
+    ).figures
+    assert figures.linear_probe is not None
+    assert figures.linear_probe.accuracy.n == figures.attacks[0].asr_including_target.n == NUM_IMAGES - 3
+
+
+def test_a_stop_is_obeyed_within_the_fit_of_a_probe(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    events: list[ProgressEvent] = []
+
+    def stop() -> bool:
+        return any(
+            isinstance(event, Advanced) and "without part 1" in (event.message or "") for event in events
+        )
+
+    with pytest.raises(Interrupted):
+        audit(checkpoint, labelled, progress=events.append, stop=stop, linear_probe=PROBE)
+    assert sum("linear probe" in (getattr(event, "message", "") or "") for event in events) == 1
+
+
+def test_too_few_images_of_a_class_for_the_probe_are_refused(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    with pytest.raises(OptionsRejected) as refused:
+        audit(checkpoint, labelled, linear_probe=LinearProbeOptions(folds=9))
+    assert refused.value.code == "too_few_for_probe"
+    assert "has 8 usable images" in refused.value.message

@@ -12,15 +12,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sanitizer.audits.ranks import rank_distribution
-from sanitizer.audits.statistics import mean_distance
-from sanitizer.errors import ReportRejected
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
@@ -229,89 +225,6 @@ def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not(
     untested = Page(drawn_from(changed)[0]).all("section")[0].all("ul")[-1].text
     assert "Blended-Triangles" not in untested
     assert "Blended-Stripes" in untested
-
-
-def of_several_targets() -> dict[str, Any]:
-    """The first of three triggers leads to "<b>" instead."""
-    written = copy.deepcopy(document("cleaned"))
-    written["audit"]["attacks"][0]["target"] = "<b>"
-    for audit in (written["before"], written["after"]):
-        audit["attacks"][0] |= {"target": "<b>", "options": written["audit"]["attacks"][0]}
-        floor = {"target": "<b>", "untriggered_target_rate": audit["untriggered_target_rate"]}
-        audit["further_targets"] = [floor]
-    return written
-
-
-def with_ranks() -> dict[str, Any]:
-    """The places of its targets told, too."""
-    written = of_several_targets()
-    for audit in (written["before"], written["after"]):
-        for floor in (audit, *audit["further_targets"]):
-            floor["untriggered_target_rank"] = rank(floor["untriggered_target_rate"]["n"], 3)
-        for attack in audit["attacks"]:
-            attack["target_rank"] = rank(attack["asr"]["n"], 1)
-    return written
-
-
-def rank(n: int, median: int) -> dict[str, Any]:
-    few = rank_distribution([median - 1] * 7 + [5], num_classes=6)
-    return asdict(few) | {"n": n, "high": 4}
-
-
-def test_the_place_of_each_target_stands_in_both_pages_with_interval_quartiles_and_n() -> None:
-    written = with_ranks()
-    source, markdown = drawn_from(written)
-    page = Page(source)
-    shown = {one.attributes["data-figure"]: one for one in page.all("data")}
-    expected = {path: value for path, value in estimates(written) if "median" in value}
-    assert len(expected) == 2 * (2 + 3)
-    for path, told in expected.items():
-        for part in ("median", "low", "high", "first_quartile", "third_quartile", "n"):
-            assert shown[f"{path}.{part}"].text == str(told[part])
-    n = written["before"]["attacks"][2]["asr"]["n"]
-    assert (
-        f"| sig to “yellow seven”, rank | 1 (1 to 4; 1 and 1; n = {n}) | 1 (1 to 4; 1 and 1; n = {n}) |"
-        in markdown
-    )
-    assert "| “yellow seven” without trigger, rank | 3 (3 to 4; 3 and 3; n = " in markdown
-
-
-def test_each_trigger_is_told_with_its_own_target_and_the_floor_under_it() -> None:
-    source, markdown = drawn_from(of_several_targets())
-    page = Page(source)
-    first = page.all("section")[0].text
-    assert "call pictures its target (“<b>”, “yellow seven”)" in first
-    assert "ASR badnet to “<b>”" in first
-    assert "ASR sig to “yellow seven”" in first
-    assert "Any target class but “<b>”, “yellow seven”" in first
-    rows = {row.all("bdi")[0].text: row for row in page.all("tr") if row.all("bdi")}
-    floor = rows["“<b>” without trigger"].all("data")[0].attributes["data-figure"]
-    assert floor == "before.further_targets.0.untriggered_target_rate.value"
-    assert "“yellow seven” without trigger" in rows
-    blocks = [one.text for one in page.all("div") if one.attributes.get("class") == "attack"]
-    assert ["Target: “<b>”." in block for block in blocks] == [True, False, False]
-    assert ["Target: “yellow seven”." in block for block in blocks] == [False, True, True]
-    assert "ASR badnet to “\\<b\\>”" in markdown
-
-
-def test_the_drift_of_the_embeddings_stands_in_both_pages() -> None:
-    written = copy.deepcopy(document("cleaned"))
-    told = {"images": mean_distance([0.1, 0.2, 0.4]), "classes": mean_distance([0.01, 0.03])}
-    written["drift"] = {name: asdict(one) for name, one in told.items()}
-    source, markdown = drawn_from(written)
-    shown = {one.attributes["data-figure"]: one for one in Page(source).all("data")}
-    for name, one in written["drift"].items():
-        for part in ("mean", "low", "high", "std"):
-            element = shown[f"drift.{name}.{part}"]
-            assert json.loads(element.attributes["value"]) == one[part]
-            assert element.text == f"{one[part]:.4f}"
-        assert shown[f"drift.{name}.n"].text == str(one["n"])
-    assert "of pictures 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); of classes 0.0200 (" in markdown
-    for change in ({"mean": 0.3}, {"std": -0.1}, {"n": 0}, {"high": 0.7}, {"mean": 3.0}):
-        wrong = copy.deepcopy(written)
-        wrong["drift"]["images"] |= change
-        with pytest.raises(ReportRejected, match=r"drift\.images"):
-            drawn_from(wrong)
 
 
 def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_follow() -> None:

@@ -1,0 +1,154 @@
+"""Targets of attacks, their ranks, drift and the linear probe: what was changed or left out is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.evidence.verification import verify
+from sanitizer.audits.statistics import wilson
+from tests.fixtures.evidence import packed
+from tests.integration.evidence.test_classes_and_places import Change, forged
+
+
+def target_changed(report: Any) -> None:
+    for audit in (report["before"], report["after"]):
+        audit["attacks"][3]["target"] = "date"
+        audit["further_targets"][0]["target"] = "date"
+
+
+def target_of_its_own_forgotten(report: Any) -> None:
+    del report["after"]["attacks"][3]["target"]
+
+
+def target_given_to_another(report: Any) -> None:
+    report["before"]["attacks"][0]["target"] = "fig"
+
+
+def floor_dropped(report: Any) -> None:
+    report["before"]["further_targets"].clear()
+
+
+def floor_doubled(report: Any) -> None:
+    report["after"]["further_targets"] *= 2
+
+
+def rank_put(**parts: int) -> Change:
+    """In the rank of the first trigger after cleaning: most images have the target in the last place."""
+    return lambda report: report["after"]["attacks"][0]["target_rank"].update(parts)
+
+
+def rank_forgotten(report: Any) -> None:
+    report["after"]["attacks"][0]["target_rank"] = None
+
+
+def ranks_forgotten(report: Any) -> None:
+    for floors in (report["before"], *report["before"]["further_targets"]):
+        floors["untriggered_target_rank"] = None
+    for attack in report["before"]["attacks"]:
+        attack["target_rank"] = None
+
+
+def drift_put(of: str, **parts: float) -> Change:
+    return lambda report: report["drift"][of].update(parts)
+
+
+def drift_forgotten(report: Any) -> None:
+    report["drift"] = None
+
+
+def probe_put(of: str, **parts: Any) -> Change:
+    """In the probe before cleaning, or `of` the first trigger, with an interval that fits its counts."""
+
+    def change(report: Any) -> None:
+        told = report["before"]["attacks"][0]["linear_probe"] if of else report["before"]["linear_probe"]
+        told.update({of: asdict(wilson(*parts["counts"]))} if of else parts)
+
+    return change
+
+
+def accuracy_put(successes: int) -> Change:
+    return probe_put("", accuracy=asdict(wilson(successes, 300)))
+
+
+def probe_forgotten(report: Any) -> None:
+    report["after"]["linear_probe"] = None
+
+
+def probe_of_a_trigger_forgotten(report: Any) -> None:
+    report["after"]["attacks"][1]["linear_probe"] = None
+
+
+def probe_forgotten_everywhere(report: Any) -> None:
+    for audit in (report["before"], report["after"]):
+        for told in (audit, *audit["attacks"]):
+            told["linear_probe"] = None
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        (target_changed, "before.attacks[3].target", "not the one that was ordered"),
+        (target_of_its_own_forgotten, "after.attacks[3].target", "not the one that was ordered"),
+        (target_given_to_another, "before.attacks[0].target", "not the one that was ordered"),
+        (target_given_to_another, "before.attacks[0].asr.n", "is 200, not 250"),
+        (floor_dropped, "before.further_targets", "not those of its attacks"),
+        (floor_dropped, "before.attacks[3].asr.n", "is 250, not 200"),
+        (floor_doubled, "after.further_targets", "not those of its attacks"),
+        (rank_put(n=199), "after.attacks[0].target_rank.n", "is 199, not 200"),
+        (rank_put(median=5), "after.attacks[0].target_rank.median", "is 5, which the counts"),
+        (rank_put(low=3), "after.attacks[0].target_rank.low", "is 3, which the counts"),
+        (rank_put(high=7), "after.attacks[0].target_rank.high", "is 7, which the counts"),
+        (rank_put(first_quartile=2), "after.attacks[0].target_rank.first_quartile", "is 2, which the counts"),
+        (rank_put(third_quartile=1), "after.attacks[0].target_rank", "outside of the quartiles"),
+        (rank_put(low=6, high=5), "after.attacks[0].target_rank", "outside of the interval"),
+        (rank_put(first_quartile=5), "after.untriggered_target_rank", "not what statement.json says"),
+        (rank_forgotten, "after.untriggered_target_rank", "is missing, or that of an attack is"),
+        (ranks_forgotten, "before.untriggered_target_rank", "not what statement.json says"),
+        (drift_put("images", n=299), "drift.images.n", "is 299, not 300"),
+        (drift_put("classes", n=5), "drift.classes.n", "is 5, not 6"),
+        (drift_put("images", low=0.29), "drift.images.low", "is 0.29, not 0.2907"),
+        (drift_put("images", std=0.07), "drift.images.high", "not 0.307953"),
+        (drift_put("images", std=0.9), "drift.images.std", "is 0.9, out of 0 to 0.71"),
+        (drift_put("images", mean=2.1), "drift.images.mean", "is 2.1, out of 0 to 2"),
+        (drift_put("classes", mean=0.2, low=0.2, high=0.2), "drift", "not what statement.json says"),
+        (drift_forgotten, "drift", "not what statement.json says"),
+        (probe_put("", num_iterations=30), "before.linear_probe", "not what statement.json says"),
+        (probe_put("", num_iterations=1001), "before.linear_probe.num_iterations", "is over 1000"),
+        (probe_put("", is_converged=False), "before.linear_probe", "not what statement.json says"),
+        (accuracy_put(298), "before.attacks[0].linear_probe.untriggered_target_rate.successes", "accuracy"),
+        (probe_put("asr", counts=(90, 199)), "before.attacks[0].linear_probe.asr.n", "is 199, not 200"),
+        (probe_put("pa", counts=(250, 300)), "before.attacks[0].linear_probe.pa.successes", "successes"),
+        (
+            probe_put("untriggered_target_rate", counts=(4, 200)),
+            "before.attacks[1].linear_probe.untriggered_target_rate",
+            "is another than before",
+        ),
+        (probe_forgotten, "after.linear_probe", "exactly where one was ordered"),
+        (probe_of_a_trigger_forgotten, "after.attacks[1].linear_probe", "exactly where that without"),
+        (probe_forgotten_everywhere, "before.linear_probe", "exactly where one was ordered"),
+    ],
+)
+def test_what_was_changed_or_left_out_is_named(
+    unsigned: Path, change: Change, where: str, words: str
+) -> None:
+    found = forged(unsigned, change).findings
+    assert any(one.where == where and words in one.message for one in found), [str(one) for one in found]
+
+
+def test_an_audit_has_neither_drift_nor_a_probe_that_was_not_ordered(unsigned: Path, tmp_path: Path) -> None:
+    audit = packed(tmp_path / "audit", kind="audit")
+    assert verify(audit).holds
+    told = json.loads((unsigned / "report.json").read_bytes())
+
+    def change(report: Any) -> None:
+        report["drift"] = told["drift"]
+        report["before"]["linear_probe"] = told["before"]["linear_probe"]
+
+    found = [str(one) for one in forged(audit, change).findings]
+    assert "report.json: drift belongs to an audit after cleaning" in found
+    assert "report.json: before.linear_probe is there exactly where one was ordered" in found
