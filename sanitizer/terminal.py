@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -107,7 +108,7 @@ def print_summary(console: Console, summary: DatasetSummary) -> None:
 
 def print_report(console: Console, report: Report) -> None:
     """Figures with their intervals, before and after, and the verdict."""
-    table = Table(title=f"Target '{report.audit.target}', seed {report.seed}", title_justify="left")
+    table = Table(title=f"Target '{escape(report.audit.target)}', seed {report.seed}", title_justify="left")
     table.add_column("")
     table.add_column("before", justify="right")
     if report.after is not None:
@@ -117,6 +118,10 @@ def print_report(console: Console, report: Report) -> None:
     console.print(table)
     if report.ca_lost is not None:
         console.print(_lost(report.ca_lost), highlight=False)
+    if report.drift is not None:
+        moved = report.drift.images
+        told = f"{moved.mean:.4f} [{moved.low:.4f}, {moved.high:.4f}] n={moved.n}"
+        console.print(f"Image embeddings moved by a cosine distance of {told}", highlight=False)
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
@@ -134,15 +139,25 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
         ("CA top-5", *(_share(audit.ca_top5) for audit in audits)),
         ("target without trigger", *(_share(audit.untriggered_target_rate) for audit in audits)),
     ]
+    probes = [audit.linear_probe for audit in audits if audit.linear_probe is not None]
+    if probes:
+        rows.append(("linear probe's accuracy", *(_share(probe.accuracy) for probe in probes)))
     for number, further in enumerate(report.before.further_targets):
         floors = [audit.further_targets[number].untriggered_target_rate for audit in audits]
-        rows.append((f"'{further.target}' without trigger", *(_share(floor) for floor in floors)))
+        rows.append((f"'{escape(further.target)}' without trigger", *(_share(floor) for floor in floors)))
     for number, attack in enumerate(report.before.attacks):
         figures: list[AttackFigures] = [audit.attacks[number] for audit in audits]
         own = report.audit.attacks[number].target
-        led = "" if own in {None, report.audit.target} else f" to '{own}'"
+        led = "" if own in {None, report.audit.target} else f" to '{escape(own)}'"
         rows.append((f"ASR {attack.name}{led}", *(_share(one.asr) for one in figures)))
         rows.append((f"PA {attack.name}", *(_share(one.pa) for one in figures)))
+        ranks = [one.target_rank for one in figures if one.target_rank is not None]
+        if ranks:
+            told = (f"{rank.median} [{rank.low}, {rank.high}] n={rank.n}" for rank in ranks)
+            rows.append((f"target's median rank {attack.name}", *told))
+        probed = [one.linear_probe for one in figures if one.linear_probe is not None]
+        if probed:
+            rows.append((f"linear probe's ASR {attack.name}", *(_share(one.asr) for one in probed)))
     return rows
 
 

@@ -280,11 +280,11 @@ def test_a_target_that_is_no_class_is_refused_with_near_names(service: Service, 
     assert "'banana'" in problem["remedy"]
     order["audit"] |= {
         "target": "banana",
-        "attacks": [{"attack": "sig"}, {"attack": "sig", "target": "appel"}],
+        "attacks": [{"attack": "sig"}, {"attack": "sig", "target": "bananna"}],
     }
     with service.nothing_left_behind():
         problem = refused(api.post("/v1/jobs", json=order), 422, "unknown_target", "/audit/attacks/1/target")
-    assert "'apple'" in problem["remedy"]
+    assert "'banana'" in problem["remedy"]
 
 
 def test_a_linear_probe_is_kept_with_its_defaults_and_refused_out_of_bounds(

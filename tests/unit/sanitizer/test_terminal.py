@@ -1,0 +1,56 @@
+"""What the library's command prints of a report: every figure that stands alone, names as they are."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from sanitizer.audits.ranks import rank_distribution
+from sanitizer.audits.statistics import mean_distance
+from sanitizer.report import load_json
+from sanitizer.terminal import print_report
+from tests.fixtures.kept_reports import document
+
+
+def printed(written: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    print_report(console, load_json(json.dumps(written)))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_targets_ranks_drift_and_probe_are_told_and_names_are_no_markup() -> None:
+    written = copy.deepcopy(document("cleaned"))
+    written["audit"]["target"] = "[red]"
+    written["audit"]["attacks"][0]["target"] = "[/b]"
+    written["drift"] = {name: asdict(mean_distance([0.1, 0.3])) for name in ("images", "classes")}
+    for audit in (written["before"], written["after"]):
+        audit["further_targets"] = [
+            {"target": "[/b]", "untriggered_target_rate": audit["untriggered_target_rate"]}
+        ]
+        audit["linear_probe"] = {"accuracy": audit["ca"], "num_iterations": 9, "is_converged": True}
+        attack = audit["attacks"][0]
+        attack["target"] = "[/b]"
+        attack["target_rank"] = asdict(rank_distribution([0, 0, 1, 2, 2, 2, 2], num_classes=6))
+        attack["linear_probe"] = {"asr": attack["asr"], "untriggered_target_rate": attack["asr"]}
+        attack["linear_probe"]["pa"] = attack["pa"]
+    lines = printed(written).splitlines()
+    assert "Target '[red]'" in lines[0]
+    assert any("'[/b]' without trigger" in line for line in lines)
+    assert any("ASR badnet to '[/b]'" in line for line in lines)
+    assert any("target's median rank badnet" in line and "3 [1, 3] n=7" in line for line in lines)
+    assert any("linear probe's accuracy" in line for line in lines)
+    assert any("linear probe's ASR badnet" in line and "99.5 %" in line for line in lines)
+    assert any("cosine distance of 0.2000 [0.0000, 1.4706] n=2" in line for line in lines)
+
+
+def test_a_report_from_before_they_were_measured_tells_none_of_them() -> None:
+    told = printed(document("of_an_older_version"))
+    assert "CA" in told
+    for words in ("rank", "probe", "moved", " to '"):
+        assert words not in told.split("•")[0]
