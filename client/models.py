@@ -199,6 +199,7 @@ class Job(Answer):
     checkpoint_id: str | None = None
     dataset_id: str | None = None
     recipe: dict[str, Any] | None = None
+    recipe_given: tuple[str, ...] | None = None
     audit: dict[str, Any] = {}
     policy: dict[str, Any] = {}
     policy_source: dict[str, Any] | None = None
@@ -306,5 +307,7 @@ class Methods(Answer):
     """What can be ordered, each with a JSON Schema of its options and their defaults; suites with attacks."""
 
     methods: tuple[dict[str, Any], ...] = ()
+    recommended: tuple[dict[str, Any], ...] = ()
+    """Values of recipes for families and sizes of models, each with its source."""
     attacks: tuple[dict[str, Any], ...] = ()
     suites: tuple[dict[str, Any], ...] = ()

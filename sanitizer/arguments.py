@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sanitizer import schemas
 from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES
-from sanitizer.recipe import AuditOptions, DeclaredOptions, Recipe, parse, parse_recipe
+from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
 
 EPILOGUE = """\
 exit codes:
@@ -147,6 +147,9 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--linear-probe", action="store_true", help="also ask a probe on the image embeddings; takes longer"
     )
+    command.add_argument(
+        "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"
+    )
     command.add_argument("--seed", type=_seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -157,11 +160,19 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def recipe_from(arguments: argparse.Namespace) -> Recipe:
-    """The recipe file's values, changed by the options given. Raises UsageError."""
+def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe file's values, changed by the options given; and their names. Raises UsageError."""
     values = _read_json(arguments.recipe) if arguments.recipe else {}
     typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
-    return _parse(parse_recipe, {**values, **{k: v for k, v in typed.items() if v is not None}}, "recipe")
+    values |= {name: value for name, value in typed.items() if value is not None}
+    return _parse(parse_recipe, values, "recipe"), tuple(values)
+
+
+def policy_from(arguments: argparse.Namespace) -> Policy | None:
+    """The limits of --policy; None: the defaults. Raises UsageError."""
+    if arguments.policy is None:
+        return None
+    return _parse(partial(parse, Policy), _read_json(arguments.policy), "policy")
 
 
 def audit_from(arguments: argparse.Namespace) -> AuditOptions:

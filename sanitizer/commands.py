@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sanitizer import pages, pipeline, terminal
-from sanitizer.arguments import audit_from, declared_from, recipe_from
+from sanitizer.arguments import audit_from, declared_from, policy_from, recipe_from
 from sanitizer.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -65,13 +65,14 @@ def _validate(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    options = audit_from(arguments)
+    options, policy = audit_from(arguments), policy_from(arguments)
     with _folder(arguments.out) as folder, Bars(err) as bars, StopFlag() as stop:
         report = pipeline.audit(
             _canonical(arguments, folder, bars),
             arguments.labelled,
             options,
             folder,
+            policy=policy,
             seed=arguments.seed,
             device=arguments.device,
             progress=bars,
@@ -83,16 +84,19 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
 
 
 def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
-    recipe, options = recipe_from(arguments), audit_from(arguments)
+    (recipe, recipe_given), options = recipe_from(arguments), audit_from(arguments)
+    policy = policy_from(arguments)
     with Bars(err) as bars, StopFlag() as stop:
         report = pipeline.sanitize(
             _canonical(arguments, arguments.out, bars),
             arguments.training,
             arguments.labelled,
             recipe=recipe,
+            recipe_given=recipe_given,
             options=options,
             out_dir=arguments.out,
             state_folder=arguments.out / STATE_PATH,
+            policy=policy,
             seed=arguments.seed,
             output_layout=arguments.layout,
             save_every_s=arguments.save_every,

@@ -108,6 +108,8 @@ class SanitizeSpec:
 
     kind: Literal["sanitize"] = "sanitize"
     recipe: Recipe
+    recipe_given: tuple[str, ...] | None = None
+    """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
     policy_source: PolicySource | None = None

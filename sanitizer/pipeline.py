@@ -11,13 +11,14 @@ refused is refused before anything is computed. Knows no job, no signal and no t
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from sanitizer import reporting
+from sanitizer import advice, reporting
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
@@ -27,6 +28,7 @@ from sanitizer.audits.targets import find_targets
 from sanitizer.audits.verdict import hopeless, judge
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
+from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import LabelledDataset, open_labelled
@@ -39,6 +41,7 @@ from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
 from sanitizer.policy import check_audit
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
+from sanitizer.recommended import Family, RecipeSource, size_of
 from sanitizer.report import AuditFigures, Report, Training, dump_json
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
@@ -105,6 +108,7 @@ def sanitize(
     labelled_path: Path,
     *,
     recipe: Recipe,
+    recipe_given: Sequence[str] | None = None,
     options: AuditOptions,
     out_dir: Path,
     state_folder: Path,
@@ -132,7 +136,14 @@ def sanitize(
     pairs = _open_training(training_path, recipe, labelled)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
-    warnings = reporting.recipe_warnings(recipe, num_pairs=len(pairs), num_classes=len(labelled.class_names))
+    warnings = advice.before_training(
+        recipe,
+        num_samples=len(pairs),
+        num_classes=len(labelled.class_names),
+        family=_family(checkpoint),
+        size=size_of(sum(parameter.numel() for parameter in checkpoint.model.parameters())),
+        given=recipe_given,
+    )
     for warning in warnings:
         progress(Noted(level="warning", message=warning))
     before = audit_once(
@@ -181,6 +192,7 @@ def sanitize(
         pairs=pairs,
         labelled=labelled,
         recipe=recipe,
+        recipe_given=recipe_given,
         options=options,
         policy=policy,
         policy_source=policy_source,
@@ -189,7 +201,7 @@ def sanitize(
         after=after,
         finetuned=finetuned,
         device=torch_device,
-        warnings=(*warnings, *reporting.training_warnings(recipe, finetuned.training), *findings),
+        warnings=(*warnings, *advice.after_training(recipe, finetuned.training), *findings),
     )
     (out_dir / CURVE_NAME).write_text(_curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
@@ -220,6 +232,11 @@ def _open_training(path: Path, recipe: Recipe, test: LabelledDataset) -> Trainin
             "Give other images for training.",
         )
     return LabelsAsCaptions(labelled)
+
+
+def _family(checkpoint: LoadedCheckpoint) -> Family:
+    is_resnet = isinstance(checkpoint.architecture.vision, ModifiedResNet)
+    return "ModifiedResNet" if is_resnet else "VisionTransformer"
 
 
 def _hopeless(
@@ -254,6 +271,7 @@ def _cleaning_report(
     pairs: TrainingData,
     labelled: LabelledDataset,
     recipe: Recipe,
+    recipe_given: Sequence[str] | None,
     options: AuditOptions,
     policy: Policy,
     policy_source: PolicySource,
@@ -276,6 +294,7 @@ def _cleaning_report(
         ),
         audit=options,
         recipe=recipe,
+        recipe_source=None if recipe_given is None else RecipeSource.of(recipe, recipe_given),
         policy=policy,
         policy_source=policy_source,
         before=before.figures,

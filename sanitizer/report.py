@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from sanitizer.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
+from sanitizer.recommended import RecipeSource
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "Difference",
@@ -259,6 +260,8 @@ class Report:
     data: tuple[DataInput, ...]
     audit: AuditOptions
     recipe: Recipe | None = None
+    recipe_source: RecipeSource | None = None
+    """None in an audit, and where nobody told which options were given."""
     policy: Policy = field(default_factory=Policy)
     policy_source: PolicySource | None = None
     """None in a report from before it was told."""

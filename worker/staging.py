@@ -177,5 +177,5 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float) -> JobSpec:
 
 def _asked(kind: JobKind) -> Sequence[str]:
     if kind is JobKind.SANITIZE:
-        return ("recipe", "audit", "policy", "policy_source", "output_layout")
+        return ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout")
     return ("audit", "policy", "policy_source") if kind is JobKind.AUDIT else ()

@@ -35,7 +35,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 """A name, not an address: nothing is served there."""
 
-_ORDERED = ("recipe", "audit", "policy", "policy_source", "output_layout", "seed")
+_ORDERED = ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "seed")
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
 

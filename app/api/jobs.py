@@ -74,6 +74,7 @@ def _order(body: JobIn, ports: Ports) -> Order:
         dataset_id=body.dataset_id if isinstance(body, SanitizeJobIn) else None,
         labelled_dataset_id=body.audit.dataset_id,
         recipe=body.recipe if isinstance(body, SanitizeJobIn) else None,
+        recipe_given=body.recipe_given if isinstance(body, SanitizeJobIn) else None,
         audit=body.audit.options(),
         policy=body.policy,
         policy_name=body.policy_name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.job import Job
@@ -82,6 +82,21 @@ class SanitizeJobIn(JobInBase):
     dataset_id: DatasetId
     recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
+    _recipe_given: tuple[str, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_what_is_given(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(value)
+        given = value.get("recipe") if isinstance(value, dict) else None
+        if isinstance(given, dict):
+            made._recipe_given = tuple(sorted({*given} - {"method", "version"}))
+        return made
+
+    @property
+    def recipe_given(self) -> tuple[str, ...]:
+        """The options of the recipe that the body holds; the others have the method's defaults."""
+        return self._recipe_given
 
 
 class AuditJobIn(JobInBase):
@@ -166,6 +181,10 @@ class JobOut(WireOut):
     checkpoint_id: str
     dataset_id: str | None
     recipe: Recipe | None
+    recipe_given: list[str] | None = Field(
+        description="Options of the recipe that the order gave; the others are the method's defaults."
+        " Null where there is no recipe, and in jobs from before this was kept."
+    )
     audit: JobAudit
     policy: Policy
     policy_source: PolicySource | None = Field(
@@ -201,6 +220,7 @@ class JobOut(WireOut):
                 "checkpoint_id": row.checkpoint_id,
                 "dataset_id": row.dataset_id,
                 "recipe": spec.get("recipe"),
+                "recipe_given": spec.get("recipe_given"),
                 "audit": {**spec["audit"], "dataset_id": row.labelled_dataset_id},
                 "policy": spec["policy"],
                 "policy_source": spec.get("policy_source"),

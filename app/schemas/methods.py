@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import Any, get_args
+from dataclasses import MISSING, asdict, fields
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
@@ -18,6 +18,7 @@ from sanitizer.recipe import (
     Recipe,
     to_json,
 )
+from sanitizer.recommended import RECOMMENDATIONS, Family, Size
 
 _METHODS = get_args(get_args(Recipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])
@@ -47,10 +48,27 @@ class SuiteOut(WireOut):
     attacks: list[dict[str, Any]]
 
 
+class RecommendationOut(WireOut):
+    """Options for a family and size of model, with their source: told, never applied.
+
+    `kind`: "published", or "measured" on this project's small test subjects. `num_samples`: clean pairs, or
+    labelled images, that the source used. `size`: small up to 10 million parameters, full from 50 million.
+    """
+
+    method: str
+    families: list[Family]
+    size: Size
+    values: dict[str, Any]
+    num_samples: int
+    kind: Literal["published", "measured"]
+    source: str
+
+
 class MethodsOut(WireOut):
     """Everything that a job can be asked for."""
 
     methods: list[OptionsOut]
+    recommended: list[RecommendationOut]
     attacks: list[OptionsOut]
     suites: list[SuiteOut]
     audit: OptionsOut
@@ -61,6 +79,12 @@ class MethodsOut(WireOut):
     def known(cls) -> MethodsOut:
         return cls(
             methods=[_describe(kind.method, kind) for kind in _METHODS],
+            recommended=[
+                RecommendationOut(
+                    **{**asdict(one), "families": list(one.families), "values": dict(one.values)}
+                )
+                for one in RECOMMENDATIONS
+            ],
             attacks=[_describe(kind.attack, kind) for kind in _ATTACKS],
             suites=[
                 SuiteOut(name=name, attacks=[to_json(attack) for attack in attacks])

@@ -30,6 +30,8 @@ class Order:
     dataset_id: str | None
     labelled_dataset_id: str
     recipe: Recipe | None
+    recipe_given: tuple[str, ...] | None = None
+    """Of the recipe's options those that were given; None: not known."""
     audit: AuditOptions
     policy: Policy | None
     policy_name: str | None = None
@@ -101,6 +103,7 @@ def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, objec
     return {
         "version": 1,
         "recipe": None if order.recipe is None else to_json(order.recipe),
+        "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
         "audit": to_json(order.audit),
         "policy": to_json(policy),
         "policy_source": to_json(source),

@@ -168,6 +168,12 @@ def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[F
         yield _finding("predicate.report", "is not the digest that the subject gives for report.json")
 
 
+def _given(document: Mapping[str, Any]) -> Any:
+    """The recipe's options that the report says the order gave. None where it does not tell."""
+    source = document.get("recipe_source")
+    return source.get("given") if isinstance(source, dict) else None
+
+
 def compare_report(statement: Statement, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """What the statement and the report both say. `document` is the report as it was read."""
     facts = statement.predicate
@@ -175,6 +181,7 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
         ("kind", report.kind, facts.job.kind),
         ("seed", report.seed, facts.order.get("seed")),
         ("recipe", document.get("recipe"), facts.order.get("recipe")),
+        ("recipe_source.given", _given(document), facts.order.get("recipe_given")),
         ("audit", document.get("audit"), facts.order.get("audit")),
         ("policy", document.get("policy"), facts.order.get("policy")),
         ("policy_source", document.get("policy_source"), facts.order.get("policy_source")),

@@ -49,6 +49,7 @@ def render_html(report: Report) -> str:
             recipe=rows(to_json(report.recipe)) if report.recipe else [],
             other_limits=sentences.other_limits(report),
             whose_limits=sentences.whose_limits(report),
+            whose_options=sentences.whose_options(report),
             method_name=sentences.METHODS[report.recipe.method] if report.recipe else None,
             documents=_documents(report),
             has_pictures=any(hasattr(attack, "picture") for attack in report.audit.attacks),

@@ -87,6 +87,16 @@ def other_limits(report: Report) -> str:
     return f" ({others})" if others else ""
 
 
+def whose_options(report: Report) -> str:
+    """Which options of the recipe were given, and where the others are from; of an older report nothing."""
+    source = report.recipe_source
+    if source is None:
+        return ""
+    given = ", ".join(source.given) or "no option"
+    named = f"; {', '.join(source.named_there)} as in {source.defaults_from}" if source.named_there else ""
+    return f"The order gave {given}. All others are the method's defaults{named}."
+
+
 def whose_limits(report: Report) -> str:
     """Where the limits came from; of a report from before that was told, nothing."""
     source = report.policy_source

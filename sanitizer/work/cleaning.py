@@ -16,6 +16,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         folder / (jobspec.PAIRS_PATH if spec.recipe.training_data == "pairs" else jobspec.TRAINING_PATH),
         folder / jobspec.LABELLED_PATH,
         recipe=spec.recipe,
+        recipe_given=spec.recipe_given,
         options=spec.audit,
         out_dir=folder / jobspec.OUTPUTS_PATH,
         state_folder=folder / jobspec.STATE_PATH,

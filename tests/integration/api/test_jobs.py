@@ -39,6 +39,7 @@ def test_a_sanitize_job_is_accepted_with_its_defaults_written_out(
     ]
     assert job["recipe"]["method"] == "cleanclip"
     assert job["recipe"]["epochs"] == 10
+    assert job["recipe_given"] == []
     assert job["audit"]["target"] == "banana"
     assert job["audit"]["dataset_id"] == order["audit"]["dataset_id"]
     assert [attack["attack"] for attack in job["audit"]["attacks"]] == ["badnet", "blended", "wanet", "sig"]
@@ -54,12 +55,20 @@ def test_a_sanitize_job_is_accepted_with_its_defaults_written_out(
     assert [(event["seq"], event["type"]) for event in events["data"]] == [(1, "created")]
 
 
+def test_a_job_keeps_which_options_of_its_recipe_were_given(service: Service, api: httpx.Client) -> None:
+    recipe = {"method": "par", "learning_rate": 3e-6, "epochs": 2}
+    job = api.post("/v1/jobs", json=service.sanitize_order(recipe=recipe)).json()
+    assert job["recipe_given"] == ["epochs", "learning_rate"], "also where it is the default"
+    assert api.get(f"/v1/jobs/{job['id']}").json()["recipe_given"] == job["recipe_given"]
+
+
 def test_an_audit_job_has_no_recipe_and_takes_no_pairs(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order(kind="audit")
     refused(api.post("/v1/jobs", json=order), 422, "invalid_request", "/dataset_id")
     del order["dataset_id"]
     job = api.post("/v1/jobs", json=order).json()
     assert (job["kind"], job["recipe"], job["dataset_id"]) == ("audit", None, None)
+    assert job["recipe_given"] is None
     assert [phase["name"] for phase in job["phases"]] == ["stage", "baseline_audit", "publish"]
 
 

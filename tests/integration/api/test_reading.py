@@ -294,6 +294,16 @@ def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -
         ("paper", 5),
         ("structured", 4),
     ]
+    for one in known["recommended"]:
+        assert one["source"]
+        [described] = [method for method in known["methods"] if method["name"] == one["method"]]
+        assert set(one["values"]) <= set(described["options"]["properties"])
+    vit = [one for one in known["recommended"] if "VisionTransformer" in one["families"]]
+    assert [(one["method"], one["size"], one["values"]["learning_rate"]) for one in vit] == [
+        ("cleanclip", "full", 5e-6),
+        ("par", "full", 3e-6),
+    ]
+    assert known["policy"]["defaults"]["asr_at_most_for"] == {}
     assert "target" not in known["audit"]["defaults"]
     assert len(known["audit"]["defaults"]["attacks"]) == 4
 

@@ -26,7 +26,8 @@ from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.data.digests import dataset_sha256
-from sanitizer.recipe import AttackOptions, AuditOptions, Policy, Recipe, parse, to_json
+from sanitizer.recipe import AttackOptions, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
+from sanitizer.recommended import RecipeSource
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -226,6 +227,12 @@ def training(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
+    if spec.get("recipe_given") is None:
+        return None
+    return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"])
+
+
 def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
     """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
@@ -251,6 +258,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "data": data_inputs(folder, spec["kind"]),
         "audit": options,
         "recipe": spec.get("recipe"),
+        "recipe_source": recipe_source(spec),
         "policy": policy,
         "policy_source": spec.get("policy_source"),
         "before": before,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from client.evidence import figures as evidence_figures
 from client.evidence import report as evidence_report
 from client.evidence import training as evidence_training
-from sanitizer import pipeline
+from sanitizer import advice, pipeline
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.audit import run_audit
 from sanitizer.baseline import FILE_NAME
@@ -35,8 +35,8 @@ from sanitizer.recipe import (
     PolicySource,
     SupervisedRecipe,
 )
+from sanitizer.recommended import RecipeSource
 from sanitizer.report import load_json
-from sanitizer.reporting import recipe_warnings
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.fixtures.triggers import picture
@@ -164,9 +164,16 @@ def test_a_push_that_did_not_reach_its_threshold_is_told_in_the_report(inputs, t
     ids=lambda one: next(iter(one)),
 )
 def test_a_recipe_of_par_that_pushes_nowhere_is_warned_of(changes):
-    found = recipe_warnings(PARRecipe(batch_size=8, **changes), num_pairs=8000, num_classes=3)
+    model = {
+        "num_samples": 100_000,
+        "num_classes": 3,
+        "family": "ModifiedResNet",
+        "size": "full",
+        "given": (),
+    }
+    assert advice.before_training(PARRecipe(), **model) == []
+    found = advice.before_training(PARRecipe(**changes), **model | {"given": tuple(changes)})
     assert len(found) == 1
-    assert recipe_warnings(PARRecipe(batch_size=8), num_pairs=8000, num_classes=3) == []
 
 
 def test_a_model_is_not_trained_on_the_images_that_it_is_measured_on(inputs, tmp_path):
@@ -202,6 +209,18 @@ def test_a_policy_that_contradicts_the_audit_is_refused_before_anything_is_read(
             sanitize(tmp_path / "absent", tmp_path, policy=policy)
         with pytest.raises(OptionsRejected):
             pipeline.audit(tmp_path / "a", tmp_path / "b", OPTIONS, tmp_path, policy=policy)
+
+
+def test_the_report_says_which_options_were_given_and_where_the_others_are_from(done, inputs, tmp_path):
+    assert done[1].recipe_source is None, "nobody said which"
+    given = ("epochs", "batch_size", "learning_rate", "warmup_steps")
+    report = sanitize(inputs, tmp_path, recipe_given=given)
+    assert report.recipe_source == RecipeSource.of(RECIPE, given)
+    assert report.recipe_source.named_there == ("lambda1", "lambda2")
+    assert "arXiv 2303.03323" in report.recipe_source.defaults_from
+    assert load_json((tmp_path / "report.json").read_bytes()) == report
+    assert not [told for told in report.warnings if "left out" in told]
+    assert [told for told in report.warnings if "24 clean pairs are 333 times fewer than the 8,000" in told]
 
 
 def test_warnings_are_told_before_the_work_begins(inputs, tmp_path):

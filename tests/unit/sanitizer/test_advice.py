@@ -1,0 +1,159 @@
+"""Recommended values with their sources, and the sentences on recipes, each at its threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sanitizer import advice
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, parse_recipe
+from sanitizer.recommended import (
+    FULL_AT_LEAST,
+    RECOMMENDATIONS,
+    SMALL_AT_MOST,
+    RecipeSource,
+    recommended,
+    size_of,
+)
+
+LEFT_OUT = "Options that were left out have the method's defaults"
+
+
+def told(recipe: Recipe, **changes: Any) -> list[str]:
+    """Of a recipe on plenty of data and a model that its defaults are for."""
+    values: dict[str, Any] = {
+        "num_samples": 100_000,
+        "num_classes": 100,
+        "family": "ModifiedResNet",
+        "size": "full",
+        "given": (),
+    }
+    return advice.before_training(recipe, **values | changes)
+
+
+@pytest.mark.parametrize(
+    "recipe", [CleanCLIPRecipe(), PARRecipe(), SupervisedRecipe()], ids=lambda r: r.method
+)
+def test_defaults_on_the_data_and_the_model_that_they_were_published_for_are_not_warned_of(
+    recipe: Recipe,
+) -> None:
+    assert told(recipe) == []
+
+
+@pytest.mark.parametrize("one", RECOMMENDATIONS, ids=lambda one: f"{one.method}-{one.families[0]}-{one.size}")
+def test_every_recommendation_is_a_recipe_within_its_bounds_and_names_its_source(one: Any) -> None:
+    parse_recipe({"method": one.method, **one.values})
+    assert one.num_samples > 0
+    assert ("arXiv" in one.source) == (one.kind == "published")
+    assert ("docs/" in one.source) == (one.kind == "measured")
+    assert (one.kind == "measured") == (one.size == "small")
+    assert recommended(one.method, one.families[0], one.size) is one
+
+
+@pytest.mark.parametrize("kind", [CleanCLIPRecipe, PARRecipe, SupervisedRecipe])
+def test_a_methods_defaults_are_those_published_for_a_full_size_resnet(kind: type[Recipe]) -> None:
+    recipe = kind()  # type: ignore[operator]
+    source = RecipeSource.of(recipe, ("method", "epochs"))
+    published = recommended(recipe.method, "ModifiedResNet", "full")
+    assert published is not None
+    assert {name: getattr(recipe, name) for name in published.values} == published.values
+    assert source.given == ("epochs",)
+    assert set(source.named_there) == set(published.values) - {"epochs"}
+
+
+def test_sizes_end_where_sources_do() -> None:
+    sizes = [size_of(n) for n in (1, SMALL_AT_MOST, SMALL_AT_MOST + 1, FULL_AT_LEAST - 1, FULL_AT_LEAST)]
+    assert sizes == ["small", "small", None, None, "full"]
+    assert size_of(102_007_137) == size_of(151_277_313) == "full", "RN50 and ViT-B/32"
+
+
+def test_a_model_of_another_family_is_told_what_was_published_for_it() -> None:
+    [found] = told(CleanCLIPRecipe(), family="VisionTransformer")
+    assert found.startswith(LEFT_OUT)
+    assert "learning_rate 5e-06 instead of 1e-05" in found
+    assert "arXiv 2412.20392" in found
+    chosen = CleanCLIPRecipe(learning_rate=2e-5)
+    assert told(chosen, family="VisionTransformer", given=("learning_rate",)) == []
+    assert told(chosen, family="VisionTransformer", given=None) == [], "no default, so somebody gave it"
+    by_hand = told(CleanCLIPRecipe(), family="VisionTransformer", given=("learning_rate",))
+    assert by_hand == [], "the default, on purpose"
+
+
+def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
+    found = told(CleanCLIPRecipe(), size="small", num_classes=80, num_samples=8000)
+    assert [one for one in found if one.startswith(LEFT_OUT)]
+    assert "learning_rate 0.0001 instead of 1e-05, epochs 4 instead of 10" in found[-1]
+    assert "docs/demo.md" in found[-1]
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "recipe"),
+    [
+        ("ModifiedResNet", None, CleanCLIPRecipe()),
+        ("VisionTransformer", "small", CleanCLIPRecipe()),
+        ("VisionTransformer", "full", SupervisedRecipe()),
+    ],
+)
+def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | None, recipe: Recipe) -> None:
+    [found] = told(recipe, family=family, size=size)
+    assert "Nothing was published, or measured by this project" in found
+    assert told(recipe, family=family, size=size, given=("learning_rate",)) == []
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "num_classes", "said"),
+    [
+        (20_000, 20_001, "some classes are not among them at all"),
+        (20_000, 20_000, "fewer than 75 a class"),
+        (20_000, 267, "fewer than 75 a class"),
+        (20_000, 266, None),
+    ],
+)
+def test_samples_are_held_against_the_classes(num_samples: int, num_classes: int, said: str | None) -> None:
+    found = told(CleanCLIPRecipe(), num_samples=num_samples, num_classes=num_classes)
+    assert [said in one for one in found if said] == [True] * (said is not None)
+    assert len(found) == (said is not None)
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "said"),
+    [
+        (2000, None),
+        (2001, "takes 2001 of the 10000 updates, 20 % of the run"),
+        (10_000, "does not end within"),
+    ],
+)
+def test_a_warm_up_that_takes_much_of_the_run_is_told(warmup_steps: int, said: str | None) -> None:
+    recipe = CleanCLIPRecipe(warmup_steps=warmup_steps)
+    found = told(recipe, num_samples=64_000, given=("warmup_steps",))
+    assert [said in one for one in found if said] == [True] * (said is not None)
+    assert len(found) == (said is not None)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "epochs", "said"),
+    [
+        (10_001, 10, None),
+        (10_000, 10, "10,000 clean pairs are 10 times fewer than the 100,000 of the source of this recipe"),
+        (50_000, 3, None),
+        (50_000, 2, "2 epochs show the model 100,000 pairs, 10 times fewer than the 1,000,000 of the source"),
+    ],
+)
+def test_far_fewer_pairs_than_the_source_had_are_told_in_numbers(
+    num_samples: int, epochs: int, said: str | None
+) -> None:
+    recipe = CleanCLIPRecipe(epochs=epochs)
+    found = told(recipe, num_samples=num_samples, given=("epochs",))
+    assert [said in one for one in found if said] == [True] * (said is not None)
+    assert len(found) == (said is not None)
+
+
+def test_few_updates_are_told() -> None:
+    recipe = SupervisedRecipe(epochs=1, warmup_steps=10, batch_size=200)
+    few, many = (
+        told(recipe, num_samples=num, given=("epochs", "batch_size", "warmup_steps"))
+        for num in (99_999, 100_000)
+    )
+    assert [one for one in few if "makes 499 updates, fewer than 500" in one]
+    assert many == []
