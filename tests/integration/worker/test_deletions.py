@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from app.db.models.deletion import Deletion
 from app.db.models.job import Job
+from app.db.models.policy import Policy
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.deletions import DeletionReason, DeletionSubject
@@ -341,6 +342,8 @@ def test_a_sweep_that_has_no_more_time_goes_on_next_time_and_others_come_first(
 def test_of_a_deleted_project_the_receipt_and_the_trail_are_left(world: World, engine: Engine) -> None:
     job = finished_job(world)
     waiting = world.audit_job()
+    with world.hands.unit_of_work() as unit:
+        unit.policies.add(Policy(id=new_id("pol"), project_id=world.project_id, name="release", content={}))
     asked = ask(world, DeletionSubject.PROJECT, world.project_id)
     sweep(world)
     assert receipt(world, asked).finished_at is None, "a job waits"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -201,6 +202,25 @@ def test_a_policy_that_no_result_could_meet_is_refused_before_training_if_somebo
     report = sanitize(inputs, tmp_path, **changes)
     assert [warning for warning in report.warnings if "At least 73 images" in warning]
     assert report.policy_source == PolicySource.of(None)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        CleanCLIPRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0),
+        PARRecipe(epochs=5, batch_size=8, learning_rate=1.0, initial_learning_rate=1.0),
+        SupervisedRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0),
+    ],
+    ids=lambda recipe: recipe.method,
+)
+def test_a_loss_that_explodes_ends_every_method_and_hands_out_nothing(inputs, tmp_path, recipe):
+    with pytest.raises(TrainingDiverged) as caught:
+        sanitize(inputs, tmp_path, recipe=recipe)
+    assert caught.value.code == "loss_not_finite"
+    assert re.match(r"At update \d+ of 15, with a learning rate of ", caught.value.message)
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    kept = json.loads((tmp_path / "state" / FILE_NAME).read_text())
+    assert kept["figures"]["ca"]["n"] == 18
 
 
 def test_a_policy_that_contradicts_the_audit_is_refused_before_anything_is_read(tmp_path):
