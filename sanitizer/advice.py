@@ -1,4 +1,4 @@
-"""Sentences on a recipe that may disappoint: known before any training, and after it. Trains nothing.
+"""Sentences on an order that may disappoint: known before any training, and after it. Trains nothing.
 
 A threshold here is where somebody should look, not where something breaks; each says why it lies there.
 """
@@ -6,10 +6,14 @@ A threshold here is where somebody should look, not where something breaks; each
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import TypedDict
 
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
-from sanitizer.recommended import Family, Recommendation, Size, recommended
-from sanitizer.report import Training
+from sanitizer.audits.verdict import hopeless
+from sanitizer.checkpoints.architecture import ModifiedResNet
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Policy, PolicySource, Recipe
+from sanitizer.recommended import Family, Recommendation, Size, recommended, size_of
+from sanitizer.report import AuditFigures, Training
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -19,6 +23,30 @@ MOST_WARMUP = 0.2
 """Of a run: twice what the demo has (50 of 500 updates, which works) and far over the paper's 0.3 %."""
 FAR_FEWER = 10
 """Sources differ by up to 2.5 in the number of pairs (100,000 to 250,000); none has a tenth of another's."""
+
+
+class Model(TypedDict):
+    """What recommendations are told apart by."""
+
+    family: Family
+    size: Size | None
+
+
+def model_of(checkpoint: LoadedCheckpoint) -> Model:
+    """Family and size of a checkpoint's model."""
+    is_resnet = isinstance(checkpoint.architecture.vision, ModifiedResNet)
+    return Model(
+        family="ModifiedResNet" if is_resnet else "VisionTransformer",
+        size=size_of(sum(parameter.numel() for parameter in checkpoint.model.parameters())),
+    )
+
+
+def hopeless_or_refused(before: AuditFigures, gate: float, policy: Policy, source: PolicySource) -> list[str]:
+    """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
+    found = hopeless(before, gate=gate, policy=policy)
+    if found and source.given != "default":
+        raise found[0]
+    return [refusal.message for refusal in found]
 
 
 def before_training(

@@ -10,9 +10,7 @@ refused is refused before anything is computed. Knows no job, no signal and no t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,10 +23,9 @@ from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.targets import find_targets
-from sanitizer.audits.verdict import hopeless, judge
+from sanitizer.audits.verdict import judge
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
-from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import LabelledDataset, open_labelled
@@ -41,8 +38,8 @@ from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
 from sanitizer.policy import check_audit
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
-from sanitizer.recommended import Family, RecipeSource, size_of
-from sanitizer.report import AuditFigures, Report, Training, dump_json
+from sanitizer.recommended import RecipeSource
+from sanitizer.report import Report, dump_json
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune
@@ -140,12 +137,10 @@ def sanitize(
         recipe,
         num_samples=len(pairs),
         num_classes=len(labelled.class_names),
-        family=_family(checkpoint),
-        size=size_of(sum(parameter.numel() for parameter in checkpoint.model.parameters())),
         given=recipe_given,
+        **advice.model_of(checkpoint),
     )
-    for warning in warnings:
-        progress(Noted(level="warning", message=warning))
+    _tell(warnings, progress)
     before = audit_once(
         checkpoint,
         labelled,
@@ -157,7 +152,8 @@ def sanitize(
         stop=stop,
         memory=(memory := ClassMemory()),
     )
-    warnings += _hopeless(before.figures, options, policy, policy_source, progress)
+    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
+    _tell(hopeless, progress)
     finetuned = finetune(
         checkpoint,
         pairs,
@@ -201,9 +197,9 @@ def sanitize(
         after=after,
         finetuned=finetuned,
         device=torch_device,
-        warnings=(*warnings, *advice.after_training(recipe, finetuned.training), *findings),
+        warnings=(*warnings, *hopeless, *advice.after_training(recipe, finetuned.training), *findings),
     )
-    (out_dir / CURVE_NAME).write_text(_curve_json(finetuned.training), encoding="utf-8")
+    (out_dir / CURVE_NAME).write_text(reporting.curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
     return report
 
@@ -234,22 +230,9 @@ def _open_training(path: Path, recipe: Recipe, test: LabelledDataset) -> Trainin
     return LabelsAsCaptions(labelled)
 
 
-def _family(checkpoint: LoadedCheckpoint) -> Family:
-    is_resnet = isinstance(checkpoint.architecture.vision, ModifiedResNet)
-    return "ModifiedResNet" if is_resnet else "VisionTransformer"
-
-
-def _hopeless(
-    before: AuditFigures, options: AuditOptions, policy: Policy, source: PolicySource, progress: Progress
-) -> list[str]:
-    """Warnings that nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
-    warnings = []
-    for refusal in hopeless(before, gate=options.gate, policy=policy):
-        if source.given != "default":
-            raise refusal
-        warnings.append(refusal.message)
-        progress(Noted(level="warning", message=refusal.message))
-    return warnings
+def _tell(warnings: Sequence[str], progress: Progress) -> None:
+    for warning in warnings:
+        progress(Noted(level="warning", message=warning))
 
 
 def _class_embeddings(
@@ -316,8 +299,3 @@ def _cleaning_report(
             *reporting.skipped_warning("labelled", after.num_skipped, len(labelled)),
         ),
     )
-
-
-def _curve_json(training: Training) -> str:
-    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
-    return json.dumps(document, indent=1) + "\n"

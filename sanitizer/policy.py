@@ -149,12 +149,11 @@ def check_audit(policy: Policy, attacks: Sequence[AttackOptions]) -> None:
             )
 
 
-def check_images(policy: Policy, attacks: Sequence[AttackOptions], num_images: int) -> None:
-    """Raises OptionsRejected where so few triggered images could keep no limit, whatever came of them."""
-    for attack in attacks:
-        where, limit = policy.limit_of(kind_of(attack))
-        if (sentence := too_few(limit, num_images)) is not None:
-            raise cannot_pass(sentence, where)
+def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None:
+    """Raises OptionsRejected where so few images of other classes could keep no limit, whatever they show."""
+    where, limit = policy.limit_of(kind_of(attack))
+    if (sentence := too_few(limit, num_images)) is not None:
+        raise cannot_pass(sentence, where)
 
 
 def cannot_pass(sentence: str, where: str) -> OptionsRejected:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.recipe import DeclaredOptions, parse
-from sanitizer.report import AuditFigures, CheckpointInput, DataInput, Environment, ScannerEvidence
+from sanitizer.report import AuditFigures, CheckpointInput, DataInput, Environment, ScannerEvidence, Training
 
 
 def environment(device: torch.device, precision: str) -> Environment:
@@ -100,3 +102,9 @@ def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:
     if num_skipped == 0:
         return []
     return [f"{num_skipped} of {num_samples} {kind} samples were bad and left out."]
+
+
+def curve_json(training: Training) -> str:
+    """training_curve.json: the report's curve by itself."""
+    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
+    return json.dumps(document, indent=1) + "\n"

@@ -66,8 +66,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     policies.check_order(
         policy,
         source,
-        order.audit.attacks,
-        target=order.audit.target,
+        order.audit,
         summary=labelled.summary if order.kind is JobKind.SANITIZE else None,
     )
     job = unit.jobs.enqueue(

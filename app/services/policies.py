@@ -6,7 +6,7 @@ key with scope admin writes what it means (the routes see to that).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.services.api_keys import Caller
 from app.services.audit_log import note
 from sanitizer.errors import OptionsRejected
 from sanitizer.policy import check_audit, check_images, check_itself
-from sanitizer.recipe import AttackOptions, Policy, PolicySource, parse, to_json
+from sanitizer.recipe import AuditOptions, Policy, PolicySource, parse, to_json
 
 
 def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:
@@ -67,9 +67,8 @@ def resolve(
 def check_order(
     policy: Policy,
     source: PolicySource,
-    attacks: Sequence[AttackOptions],
+    audit: AuditOptions,
     *,
-    target: str,
     summary: dict[str, Any] | None,
 ) -> None:
     """`summary` is the labelled set's; None for an order whose policy nothing has to pass.
@@ -78,10 +77,11 @@ def check_order(
     against the number of images by the job itself, which warns.
     """
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
-        check_audit(policy, attacks)
-        num_images = _num_other_images(summary, target)
-        if num_images is not None and source.given != "default":
-            check_images(policy, attacks, num_images)
+        check_audit(policy, audit.attacks)
+        for attack in audit.attacks if source.given != "default" else ():
+            num_images = _num_other_images(summary, attack.target or audit.target)
+            if num_images is not None:
+                check_images(policy, attack, num_images)
 
 
 def _num_other_images(summary: dict[str, Any] | None, target: str) -> int | None:

@@ -167,7 +167,9 @@ def test_images_that_could_show_no_limit_to_be_kept_are_refused_if_the_limit_was
     answer = api.post("/v1/jobs", json=order)
     refused(answer, 422, "policy_cannot_pass", "/policy/asr_at_most")
     assert "At least 73 images" in answer.json()["detail"]
-    del order["policy"]
+    order["audit"]["attacks"] = [{"attack": "badnet", "target": "zero"}]
+    assert api.post("/v1/jobs", json=order).status_code == 202, "500 images are of another class"
+    del order["policy"], order["audit"]["attacks"]
     assert api.post("/v1/jobs", json=order).status_code == 202, "the default's limits: the job warns"
     order["policy"] = {"asr_at_most": 0.06}
     assert api.post("/v1/jobs", json=order).status_code == 202

@@ -77,12 +77,11 @@ def test_limits_on_what_the_audit_tries_are_taken() -> None:
 
 
 def test_too_few_images_are_refused_by_the_limit_that_holds_with_how_many_are_needed() -> None:
-    attacks = (BadNetOptions(), TextTriggerOptions())
     policy = Policy(asr_at_most=0.2, asr_at_most_for={"structured": 0.05})
-    check_images(policy, attacks, 73)
-    check_images(policy, attacks[:1], 20)
+    check_images(policy, TextTriggerOptions(), 73)
+    check_images(policy, BadNetOptions(), 20)
     with pytest.raises(OptionsRejected) as refused:
-        check_images(policy, attacks, 72)
+        check_images(policy, TextTriggerOptions(), 72)
     assert refused.value.where == "policy.asr_at_most_for.structured"
     assert "At least 73 images" in refused.value.message
 
