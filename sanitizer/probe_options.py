@@ -16,7 +16,7 @@ class LinearProbeOptions:
 
     Fitted on the audit's own clean images, in `folds` parts: an image is judged by the probe that was fitted
     without its part, with a trigger too. Every class needs an image for each part. It costs one more pass of
-    the images, and a fit for each part. `c` weighs the images against the squared weights, as in CLIP's code.
+    the images, and a fit for each part. `c` weighs the images against the squared weights; CLIP's value.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

@@ -2,18 +2,21 @@
 
 Shapes: N images of a batch, C classes, D embedding width.
 
-A probe reads the embeddings as the tower gives them, not brought to unit length, as CLIP's published code
-does. It is fitted on clean images only. Every image, with a trigger or without, is judged by the one of the
-probes that was fitted without it. Knows no trigger, no text and no data set.
+A probe reads the embeddings brought to length sqrt(D), so that a component's mean square is 1 and `c` weighs
+the same in every model, before a cleaning and after. It is fitted on clean images only. Every image, with a
+trigger or without, is judged by the one of the probes that was fitted without it. Knows no trigger, no text
+and no data set.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sanitizer.audits.attack_success import target_rate
 from sanitizer.audits.folds import stratified_folds
@@ -24,9 +27,14 @@ from sanitizer.probe_options import LinearProbeOptions
 from sanitizer.report import ProbeAttackFigures, ProbeFigures
 
 
+def scaled(image_ND: Tensor) -> Tensor:
+    """To length sqrt(D)."""
+    return functional.normalize(image_ND, dim=1) * math.sqrt(image_ND.shape[1])
+
+
 @dataclass
 class CleanEmbeddings:
-    """Of all images without a trigger, batch by batch: float32, which is all that the tower gives."""
+    """Of all images without a trigger, scaled, batch by batch: float32, which is all that the tower gives."""
 
     index: list[int] = field(default_factory=list)
     image: list[Tensor] = field(default_factory=list)
@@ -34,7 +42,7 @@ class CleanEmbeddings:
 
     def add(self, index_N: Sequence[int], image_ND: Tensor, label_N: Tensor) -> None:
         self.index += index_N
-        self.image.append(image_ND.float())
+        self.image.append(scaled(image_ND).float())
         self.label.append(label_N.cpu())
 
 
@@ -51,7 +59,7 @@ class FoldedProbe:
         predicted_N = torch.empty_like(fold_N)
         for fold in sorted(set(fold_N.tolist())):
             is_in_N = fold_N == fold
-            logits_MC = self.fitted[fold].logits(image_ND[is_in_N.to(image_ND.device)])
+            logits_MC = self.fitted[fold].logits(scaled(image_ND[is_in_N.to(image_ND.device)]))
             predicted_N[is_in_N] = first_argmax(logits_MC).cpu()
         return predicted_N
 

@@ -124,6 +124,11 @@ def reference_folds(of_labels: list[int], num_folds: int, seed: int) -> list[int
     return fold
 
 
+def as_long_as_its_width(rows: list[list[float]]) -> list[list[float]]:
+    """Each with a mean square of 1."""
+    return [[value / (sum(one**2 for one in row) / len(row)) ** 0.5 for value in row] for row in rows]
+
+
 def test_every_share_of_the_probe_is_the_references_to_the_last_image(tmp_path: Path) -> None:
     model_folder, labelled_folder = write_model(tmp_path / "model"), write_labelled(tmp_path / "labelled")
     options = AuditOptions(
@@ -141,7 +146,7 @@ def test_every_share_of_the_probe_is_the_references_to_the_last_image(tmp_path: 
     ).figures
     of_labels = labels()
     fold = reference_folds(of_labels, FOLDS, 6)
-    clean = reference.embeddings(model_folder, pictures(), batch_size=16)
+    clean = as_long_as_its_width(reference.embeddings(model_folder, pictures(), batch_size=16))
     probes = []
     for part in range(FOLDS):
         others = [place for place in range(len(fold)) if fold[place] != part]
@@ -165,7 +170,9 @@ def test_every_share_of_the_probe_is_the_references_to_the_last_image(tmp_path: 
     for attack in ours.attacks:
         target = CLASS_NAMES.index(attack.target or "")
         triggered = said(
-            reference.embeddings(model_folder, pictures(), batch_size=16, attack=attack.options, seed=6)
+            as_long_as_its_width(
+                reference.embeddings(model_folder, pictures(), batch_size=16, attack=attack.options, seed=6)
+            )
         )
         found = attack.linear_probe
         assert found is not None

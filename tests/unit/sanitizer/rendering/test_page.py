@@ -160,6 +160,7 @@ VERDICTS = {
     "of_an_older_version": ("Cleaned, as far as tested", "The trigger badnet no longer works"),
     "not_cleaned": ("Not cleaned", "the attack success rate is still over the limit: badnet."),
     "too_dear": ("Not cleaned: it cost too much", "Clean accuracy fell by more than the limit."),
+    "several_targets": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "par": ("Undecided", "Too few test pictures to decide: clean accuracy."),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
     "not_implanted": ("Not implanted", "so cleaning had nothing to show"),
