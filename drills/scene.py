@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
 from sqlalchemy import func
 
 from app.db.models.checkpoint import Checkpoint
@@ -44,13 +43,12 @@ from app.settings import Settings
 from app.storage.s3 import S3Store
 from drills import ledger, subject
 from drills.records import ROOT
-from sanitizer.recipe import AuditOptions, Policy, parse, parse_recipe
+from sanitizer.recipe import AuditOptions, parse, parse_recipe
 from worker.sweeper import SweepOptions, sweep_once
 
 DATA_BUCKET = "customer-data"
 LEASE_S, HEARTBEAT_S, SAVE_EVERY_S = 3.0, 0.5, 0.15
 AT_ONCE = SweepOptions(leftovers_after_s=0.0, failed_leftovers_after_s=0.0)
-_POLICY = TypeAdapter(Policy)
 
 
 class Scene:
@@ -168,7 +166,7 @@ class Scene:
             labelled_dataset_id=self.labelled_id,
             recipe=parse_recipe(subject.RECIPE | dict(recipe or {})) if is_sanitize else None,
             audit=parse(AuditOptions, subject.AUDIT),
-            policy=_POLICY.validate_python({}),
+            policy=None,
             seed=seed,
             output_layout=None,
             max_attempts=max_attempts,

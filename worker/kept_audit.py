@@ -5,6 +5,7 @@ The figures are the process's words, as those of a report are; unlike a report n
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def figures_before(job_folder: Path) -> dict[str, Any] | None:
     """As a job's result holds them. None where the audit was not made, or cannot be read."""
     path = job_folder / STATE_PATH / BESIDE
     try:
-        return shown_figures(_KEPT.validate_json(read_regular(path, _MAX_BYTES)).figures)
+        found = shown_figures(_KEPT.validate_json(read_regular(path, _MAX_BYTES)).figures)
+        json.dumps(found, allow_nan=False)  # a row holds no other numbers, and the API shows no other
     except (OSError, ValueError, ValidationError):
         return None
+    return found

@@ -381,10 +381,20 @@ def diverge(folder: Path) -> None:
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
 
 
-def diverge_and_lie(folder: Path) -> None:
-    """The same with an audit that is a link to something else."""
+def diverge_and_link(folder: Path) -> None:
+    """With an audit that is a link to something else."""
     (folder / "state").mkdir(exist_ok=True)
     (folder / "state/baseline_audit.json").symlink_to("/etc/passwd")
+    finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
+
+
+def diverge_and_lie(folder: Path) -> None:
+    """With an audit that holds what is no number."""
+    spec = json.loads((folder / "spec.json").read_text())
+    told = figures(parse(AuditOptions, spec["audit"]), "0" * 64, 1, num_right=250, num_attacked=190)
+    told["ca"]["value"] = float("nan")
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "state/baseline_audit.json").write_text(json.dumps({"figures": told}))
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
 
 
@@ -483,6 +493,7 @@ BEHAVIOURS = {
         for function in (
             diverge,
             diverge_and_lie,
+            diverge_and_link,
             wait_for_ever,
             ignore_terminate,
             flood_events,

@@ -55,9 +55,10 @@ def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) 
     assert world.artifacts(job.id) == {}
 
 
-def test_an_audit_that_a_childs_link_points_to_is_not_believed(world: World) -> None:
+@pytest.mark.parametrize("behaviour", ["diverge_and_link", "diverge_and_lie"])
+def test_an_audit_that_is_a_link_or_no_numbers_is_not_believed(world: World, behaviour: str) -> None:
     job = world.sanitize_job()
-    assert world.runner("diverge_and_lie").run(job.id) is JobState.FAILED
+    assert world.runner(behaviour).run(job.id) is JobState.FAILED
     assert world.job(job.id).result is None
 
 
