@@ -29,10 +29,8 @@ from sanitizer.baseline import audit_once
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.pairs import open_pairs, refuse_equal_captions
 from sanitizer.data.templates import IMAGENET_80
-from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
-from sanitizer.errors import DatasetRejected
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData, open_training
 from sanitizer.inspecting import inspect
 from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
 from sanitizer.policy import check_audit
@@ -130,7 +128,7 @@ def sanitize(
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
     checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
-    pairs = _open_training(training_path, recipe, labelled)
+    pairs = open_training(training_path, recipe.training_data, labelled)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = advice.before_training(
@@ -212,22 +210,6 @@ def _open_for_audit(
     find_targets(options, labelled.class_names)
     build_triggers(options.attacks)  # a picture that cannot be used is refused now
     return load_canonical(checkpoint_folder), labelled, torch_device
-
-
-def _open_training(path: Path, recipe: Recipe, test: LabelledDataset) -> TrainingData:
-    """Raises DatasetRejected, also where the images to train on are those of the audit."""
-    if recipe.training_data == "pairs":
-        pairs = open_pairs(path)
-        refuse_equal_captions(pairs)
-        return pairs
-    labelled = open_labelled(path)
-    if labelled.sha256 == test.sha256:
-        raise DatasetRejected(
-            "trained_on_the_test",
-            "The labelled images to train on are those of the audit, which would measure nothing then.",
-            "Give other images for training.",
-        )
-    return LabelsAsCaptions(labelled)
 
 
 def _tell(warnings: Sequence[str], progress: Progress) -> None:
