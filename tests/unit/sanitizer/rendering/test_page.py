@@ -12,12 +12,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sanitizer.jobspec import REPORT_HTML_HEAD
+from sanitizer.recipe import Policy, PolicySource, parse, parse_recipe
+from sanitizer.recommended import RecipeSource
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
 
@@ -223,6 +226,27 @@ def test_a_triggers_picture_stands_in_no_page_but_its_size_and_digest_do() -> No
     assert page.count("picture_bytes") == page.count("27000") == 2
     assert "audit.json is the object" in page
     assert "a picture that was sent with the order, as a patch" in page
+
+
+def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page() -> None:
+    changed = copy.deepcopy(document("cleaned"))
+    limits = {"asr_at_most": 0.05, "asr_at_most_for": {"paper": 0.2, "badnet": 0.06}, "ca_lost_at_most": 0.03}
+    kept = PolicySource.of(parse(Policy, limits), name="release")
+    recipe = parse_recipe(changed["recipe"])
+    page, markdown = drawn_from(
+        changed
+        | {
+            "policy": limits,
+            "policy_source": asdict(kept),
+            "recipe_source": asdict(RecipeSource.of(recipe, ("epochs", "learning_rate"))),
+        }
+    )
+    assert "to 5 % or less (paper 20 %, badnet 6 %) without costing" in page
+    assert "(paper 20 %, badnet 6 %)" in markdown
+    assert f"The limits are those kept as “release” at that time (SHA-256 {kept.sha256})." in page
+    assert "The order gave epochs, learning_rate. All others are the method&#39;s defaults" in page
+    assert "limit of each" in page
+    assert "limit of each" not in drawn_from(changed)[0]
 
 
 def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not() -> None:
