@@ -33,7 +33,9 @@ def measure(scratch: Path, *, repetitions: int, small: bool, device: torch.devic
         return training.ours_s(models[side], folder, batch_size, device)
 
     def audited(num_triggers: int) -> float:
-        return auditing.ours_s(models[224], labelled, num_triggers, batch, device)
+        return auditing.ours_s(
+            models[224], labelled, num_triggers=num_triggers, num_templates=4, device=device
+        )
 
     return [
         _row("pairs", pairs, lambda n: trained(224, pairs[n], batch), repetitions),
