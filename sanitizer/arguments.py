@@ -129,6 +129,9 @@ def _add_checkpoint(command: argparse.ArgumentParser) -> None:
 
 def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--labelled", type=Path, required=True, help="labelled test images")
+    command.add_argument(
+        "--retrieval", type=Path, help="image-caption pairs to measure retrieval on, not those of --pairs"
+    )
     command.add_argument("--target", help="class that the attacker wants")
     command.add_argument(
         "--attack", action="append", choices=ATTACKS_BY_NAME, help="may be repeated; default: the first four"

@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
+from sanitizer.audits.retrieval import RetrievalResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.pairs import PairDataset
 from sanitizer.progress import Noted, Progress
 from sanitizer.recipe import AuditOptions, to_json
 from sanitizer.report import AuditFigures
@@ -32,6 +34,7 @@ class _Kept:
     correct: str
     num_skipped: int
     skipped_examples: tuple[str, ...]
+    retrieval: RetrievalResult | None = None
 
 
 _KEPT = TypeAdapter(_Kept)
@@ -48,9 +51,10 @@ def audit_once(
     progress: Progress,
     stop: Callable[[], bool],
     memory: ClassMemory | None = None,
+    retrieval_pairs: PairDataset | None = None,
 ) -> AuditResult:
     """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there."""
-    key = _key(checkpoint, labelled, options, seed)
+    key = _key(checkpoint, labelled, options, seed, retrieval_pairs)
     path = folder / FILE_NAME
     found = _read(path, key)
     if found is not None:
@@ -66,6 +70,7 @@ def audit_once(
         phase="baseline_audit",
         stop=stop,
         memory=memory,
+        retrieval_pairs=retrieval_pairs,
     )
     folder.mkdir(parents=True, exist_ok=True)
     kept = _Kept(
@@ -75,6 +80,7 @@ def audit_once(
         correct="".join("1" if correct else "0" for correct in result.correct_N.tolist()),
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
+        retrieval=result.retrieval,
     )
     partial = path.with_suffix(".partial")
     partial.write_bytes(_KEPT.dump_json(kept))
@@ -95,15 +101,23 @@ def _read(path: Path, key: str) -> AuditResult | None:
         correct_N=torch.tensor([character == "1" for character in kept.correct]),
         num_skipped=kept.num_skipped,
         skipped_examples=kept.skipped_examples,
+        retrieval=kept.retrieval,
     )
 
 
-def _key(checkpoint: LoadedCheckpoint, labelled: LabelledDataset, options: AuditOptions, seed: int) -> str:
+def _key(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    options: AuditOptions,
+    seed: int,
+    retrieval_pairs: PairDataset | None,
+) -> str:
     parts = {
-        "version": 2,
+        "version": 3,
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,
+        "retrieval_sha256": None if retrieval_pairs is None else retrieval_pairs.sha256,
         "options": to_json(options),
         "seed": seed,
     }

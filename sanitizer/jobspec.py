@@ -6,6 +6,7 @@
       inputs/checkpoint/     model.safetensors + config.json (canonical, written by an earlier inspect)
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
+      inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
       state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
       outcome.json           written last, by rename
@@ -47,7 +48,13 @@ CHECKPOINT_PATH = "inputs/checkpoint"
 PAIRS_PATH = "inputs/pairs"
 TRAINING_PATH = "inputs/training"
 LABELLED_PATH = "inputs/labelled"
-PATH_OF_ROLE = {"pairs": PAIRS_PATH, "training": TRAINING_PATH, "labelled": LABELLED_PATH}
+RETRIEVAL_PATH = "inputs/retrieval"
+PATH_OF_ROLE = {
+    "pairs": PAIRS_PATH,
+    "training": TRAINING_PATH,
+    "labelled": LABELLED_PATH,
+    "retrieval": RETRIEVAL_PATH,
+}
 """Where a data set lies in a job's folder, by what it is used as."""
 STATE_PATH = "state"
 OUTPUTS_PATH = "outputs"
@@ -117,6 +124,8 @@ class SanitizeSpec:
     output_layout: OutputLayout = "open_clip"
     save_every_s: float = 60.0
     upload_sha256: str | None = None
+    has_retrieval: bool = False
+    """Whether the audits measure retrieval, on `inputs/retrieval`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
@@ -132,6 +141,7 @@ class AuditSpec:
     policy_source: PolicySource | None = None
     seed: Seed = 0
     upload_sha256: str | None = None
+    has_retrieval: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))

@@ -17,22 +17,21 @@ from pathlib import Path
 import torch
 
 from sanitizer import advice, reporting
-from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
+from sanitizer.audits.retrieval import lost_between
 from sanitizer.audits.statistics import paired_difference
-from sanitizer.audits.targets import find_targets
 from sanitizer.audits.verdict import judge
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
-from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.templates import IMAGENET_80
-from sanitizer.data.training_data import LabelsAsCaptions, TrainingData, open_training
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.inspecting import inspect
 from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
+from sanitizer.opening import ForAudit, open_for_audit, open_training
 from sanitizer.policy import check_audit
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
@@ -52,6 +51,7 @@ def audit(
     options: AuditOptions,
     out_dir: Path,
     *,
+    retrieval_path: Path | None = None,
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
     seed: int = 0,
@@ -60,10 +60,15 @@ def audit(
     progress: Progress = ignore,
     stop: Stop = never,
 ) -> Report:
-    """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged."""
+    """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
+
+    `retrieval_path` holds pairs to measure retrieval on.
+    """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
-    checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
+    torch_device = pick(device)
+    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
+    checkpoint, labelled = given.checkpoint, given.labelled
     share_cores(checkpoint.model, torch_device)
     result = run_audit(
         checkpoint,
@@ -74,13 +79,14 @@ def audit(
         progress=progress,
         phase="baseline_audit",
         stop=stop,
+        retrieval_pairs=given.retrieval,
     )
     report = Report(
         kind="audit",
         created_at=datetime.now(UTC),
         seed=seed,
         checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
-        data=(reporting.labelled_input(labelled, result.num_skipped, result.skipped_examples),),
+        data=reporting.measured_inputs(given, result),
         audit=options,
         policy=policy,
         policy_source=policy_source,
@@ -89,7 +95,7 @@ def audit(
         environment=reporting.environment(torch_device, "fp32"),
         warnings=(
             *reporting.probe_warnings(result.figures),
-            *reporting.skipped_warning("labelled", result.num_skipped, len(labelled)),
+            *reporting.audit_warnings(given, result),
         ),
     )
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -107,6 +113,7 @@ def sanitize(
     options: AuditOptions,
     out_dir: Path,
     state_folder: Path,
+    retrieval_path: Path | None = None,
     policy: Policy | None = None,
     policy_source: PolicySource | None = None,
     seed: int = 0,
@@ -119,7 +126,8 @@ def sanitize(
 ) -> Report:
     """Audit canonical weights, clean them, audit the cleaned file.
 
-    `training_path` holds clean pairs, or labelled images where the recipe's method wants them.
+    `training_path` holds clean pairs, or labelled images where the recipe's method wants them;
+    `retrieval_path` other pairs, to measure retrieval on.
     Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
     A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
@@ -127,8 +135,10 @@ def sanitize(
     """
     policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
     check_audit(policy, options.attacks)
-    checkpoint, labelled, torch_device = _open_for_audit(checkpoint_folder, labelled_path, options, device)
-    pairs = open_training(training_path, recipe.training_data, labelled)
+    torch_device = pick(device)
+    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
+    checkpoint, labelled = given.checkpoint, given.labelled
+    pairs = open_training(training_path, recipe, given)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
     warnings = advice.before_training(
@@ -149,6 +159,7 @@ def sanitize(
         progress=progress,
         stop=stop,
         memory=(memory := ClassMemory()),
+        retrieval_pairs=given.retrieval,
     )
     hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
     _tell(hopeless, progress)
@@ -179,12 +190,12 @@ def sanitize(
         stop=stop,
         came_in=load_canonical(checkpoint_folder),
         memory=memory,
+        retrieval_pairs=given.retrieval,
     )
     report = _cleaning_report(
-        checkpoint=checkpoint,
         upload_sha256=upload_sha256,
         pairs=pairs,
-        labelled=labelled,
+        given=given,
         recipe=recipe,
         recipe_given=recipe_given,
         options=options,
@@ -200,16 +211,6 @@ def sanitize(
     (out_dir / CURVE_NAME).write_text(reporting.curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
     return report
-
-
-def _open_for_audit(
-    checkpoint_folder: Path, labelled_path: Path, options: AuditOptions, device: str
-) -> tuple[LoadedCheckpoint, LabelledDataset, torch.device]:
-    torch_device = pick(device)
-    labelled = open_labelled(labelled_path)
-    find_targets(options, labelled.class_names)
-    build_triggers(options.attacks)  # a picture that cannot be used is refused now
-    return load_canonical(checkpoint_folder), labelled, torch_device
 
 
 def _tell(warnings: Sequence[str], progress: Progress) -> None:
@@ -231,10 +232,9 @@ def _class_embeddings(
 
 def _cleaning_report(
     *,
-    checkpoint: LoadedCheckpoint,
     upload_sha256: str | None,
     pairs: TrainingData,
-    labelled: LabelledDataset,
+    given: ForAudit,
     recipe: Recipe,
     recipe_given: Sequence[str] | None,
     options: AuditOptions,
@@ -252,10 +252,10 @@ def _cleaning_report(
         kind="sanitize",
         created_at=datetime.now(UTC),
         seed=seed,
-        checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
+        checkpoint=reporting.checkpoint_input(given.checkpoint, upload_sha256),
         data=(
             reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
-            reporting.labelled_input(labelled, after.num_skipped, after.skipped_examples),
+            *reporting.measured_inputs(given, after),
         ),
         audit=options,
         recipe=recipe,
@@ -265,7 +265,10 @@ def _cleaning_report(
         before=before.figures,
         after=after.figures,
         ca_lost=ca_lost,
-        classes_lost=classes_lost(before.correct_N, after.correct_N, after.label_N, labelled.class_names),
+        classes_lost=classes_lost(
+            before.correct_N, after.correct_N, after.label_N, given.labelled.class_names
+        ),
+        retrieval_lost=lost_between(before.retrieval, after.retrieval),
         drift=after.drift,
         verdict=judge(
             before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
@@ -278,6 +281,6 @@ def _cleaning_report(
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),
-            *reporting.skipped_warning("labelled", after.num_skipped, len(labelled)),
+            *reporting.audit_warnings(given, after),
         ),
     )

@@ -236,6 +236,8 @@ class AuditOptions:
     max_skipped_share: Share = 0.01
     linear_probe: LinearProbeOptions | None = None
     """None: not measured, because it costs more than all else; {} with its defaults."""
+    max_retrieval_pairs: Annotated[int, Interval(ge=2, le=20_000), NUMBER] = 5000
+    """Of a retrieval set; the pairs of a larger one are drawn by the seed. Recall depends on it."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))

@@ -16,12 +16,26 @@ from pydantic import TypeAdapter
 from sanitizer.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from sanitizer.recommended import RecipeSource
+from sanitizer.retrieval_figures import (
+    AttackCaptions,
+    RecallAtK,
+    RecallLost,
+    RetrievalFigures,
+    RetrievalLost,
+    TargetCaptions,
+)
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
+    "AttackCaptions",
     "Difference",
     "Estimate",
     "MeanDistance",
     "RankDistribution",
+    "RecallAtK",
+    "RecallLost",
+    "RetrievalFigures",
+    "RetrievalLost",
+    "TargetCaptions",
     "TopK",
 ]
 
@@ -105,6 +119,8 @@ class AuditFigures:
     attacks: tuple[AttackFigures, ...]
     linear_probe: ProbeFigures | None = None
     """None where none was ordered."""
+    retrieval: RetrievalFigures | None = None
+    """Where a set of pairs was given for it."""
 
     def floor_under(self, attack: AttackFigures) -> Estimate:
         """The untriggered target rate of the attack's target."""
@@ -194,9 +210,10 @@ class CheckpointInput:
 
 @dataclass(frozen=True, kw_only=True)
 class DataInput:
-    """`training`: labelled images that a model was trained on; `labelled`: those that it was measured on."""
+    """`pairs`, `training`: what a model was trained on, the latter labelled images; `labelled`, `retrieval`:
+    the images and the pairs that it was measured on."""
 
-    kind: Literal["pairs", "training", "labelled"]
+    kind: Literal["pairs", "training", "labelled", "retrieval"]
     sha256: str
     """Digest over the names and digests of its files, in order."""
     num_samples: int
@@ -273,6 +290,7 @@ class Report:
     the worst of many classes looks bad by chance too."""
     drift: EmbeddingDrift | None = None
     """None where nothing was cleaned, and in reports from before it was measured."""
+    retrieval_lost: RetrievalLost | None = None
     verdict: Verdict
     training: Training | None = None
     environment: Environment

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from sanitizer.audits.audit import AuditResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.opening import ForAudit
 from sanitizer.recipe import DeclaredOptions, parse
-from sanitizer.report import AuditFigures, CheckpointInput, DataInput, Environment, ScannerEvidence, Training
+from sanitizer.report import (
+    AuditFigures,
+    CheckpointInput,
+    DataInput,
+    Environment,
+    RetrievalFigures,
+    ScannerEvidence,
+    Training,
+)
 
 
 def environment(device: torch.device, precision: str) -> Environment:
@@ -78,16 +87,26 @@ def training_input(data: TrainingData, num_skipped: int, skipped_examples: Seque
     )
 
 
-def labelled_input(labelled: LabelledDataset, num_skipped: int, skipped_examples: Sequence[str]) -> DataInput:
-    """The test set. `num_samples` counts all, the skipped included."""
-    return DataInput(
+def measured_inputs(given: ForAudit, result: AuditResult) -> tuple[DataInput, ...]:
+    """What the model was measured on. `num_samples` counts all, the skipped included."""
+    labelled = DataInput(
         kind="labelled",
-        sha256=labelled.sha256,
-        num_samples=len(labelled),
-        num_skipped=num_skipped,
-        num_classes=len(labelled.class_names),
-        skipped_examples=tuple(skipped_examples),
+        sha256=given.labelled.sha256,
+        num_samples=len(given.labelled),
+        num_skipped=result.num_skipped,
+        num_classes=len(given.labelled.class_names),
+        skipped_examples=result.skipped_examples,
     )
+    if given.retrieval is None or result.retrieval is None:
+        return (labelled,)
+    retrieval = DataInput(
+        kind="retrieval",
+        sha256=given.retrieval.sha256,
+        num_samples=len(given.retrieval),
+        num_skipped=result.retrieval.num_skipped,
+        skipped_examples=result.retrieval.skipped_examples,
+    )
+    return labelled, retrieval
 
 
 def probe_warnings(*audits: AuditFigures) -> list[str]:
@@ -95,6 +114,28 @@ def probe_warnings(*audits: AuditFigures) -> list[str]:
     if all(audit.linear_probe is None or audit.linear_probe.is_converged for audit in audits):
         return []
     return ["The linear probe did not converge: its figures may still move. Raise its max_iterations."]
+
+
+def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:
+    """Sentences on what the audit left out."""
+    warnings = skipped_warning("labelled", result.num_skipped, len(given.labelled))
+    if given.retrieval is not None and result.retrieval is not None:
+        warnings += skipped_warning("retrieval", result.retrieval.num_skipped, len(given.retrieval))
+        warnings += _not_shown(result.retrieval.figures)
+    return tuple(warnings)
+
+
+def _not_shown(figures: RetrievalFigures) -> Iterator[str]:
+    for one in figures.targets:
+        if one.untriggered is not None:
+            continue
+        if one.num_naming == 0:
+            why = f"No caption of the retrieval set names '{one.target}'"
+        elif one.num_images == 0:
+            why = f"Every image of the retrieval set has a caption that names '{one.target}'"
+        else:
+            why = f"The retrieval set has only {figures.num_captions} different captions"
+        yield f"{why}, so how often a trigger brings one up that does could not be measured."
 
 
 def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:

@@ -27,10 +27,13 @@ from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
+from sanitizer.audits.retrieval import RetrievalResult, measure_retrieval
+from sanitizer.audits.target_captions import Attacked
 from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import image_embeddings, nearest
 from sanitizer.data.batches import LabelledBatch, LabelledBatches
+from sanitizer.data.captioned import CaptionedBatches, drawn
 from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.errors import OptionsRejected
@@ -41,6 +44,7 @@ from sanitizer.report import AuditFigures, EmbeddingDrift
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
     from sanitizer.data.labelled import LabelledDataset
+    from sanitizer.data.pairs import PairDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ class AuditResult:
     num_skipped: int
     skipped_examples: tuple[str, ...]
     drift: EmbeddingDrift | None = None
+    retrieval: RetrievalResult | None = None
 
 
 def run_audit(
@@ -69,13 +74,15 @@ def run_audit(
     num_workers: int = 0,
     came_in: LoadedCheckpoint | None = None,
     memory: ClassMemory | None = None,
+    retrieval_pairs: PairDataset | None = None,
 ) -> AuditResult:
     """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
     before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
-    With `came_in`, the model before it was changed, drift is measured too, for one more pass of every image.
+    With `came_in`, the model before it was changed, drift is measured too, for one more pass of every image,
+    with `retrieval_pairs` retrieval.
     `memory` spares the class embeddings that an earlier audit of the same job has made.
     Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template`, `too_few_for_probe` or as
     `build_triggers` does; DatasetRejected if too many images are bad or all are of the target class;
@@ -84,9 +91,11 @@ def run_audit(
     targets = find_targets(options, labelled.class_names)
     templates = _templates(options, labelled)
     triggers = build_triggers(options.attacks)
-    num_passes = 1 if options.linear_probe is None else 2
-    watch = Watch(progress=progress, phase=phase, total=num_passes * len(labelled), stop=stop)
-    progress(PhaseStarted(phase=phase, total=watch.total, unit="images"))
+    captioned = None if retrieval_pairs is None else _captioned(checkpoint, retrieval_pairs, options, seed)
+    total = (1 if options.linear_probe is None else 2) * len(labelled)
+    total += 0 if captioned is None else 2 * len(captioned.indices)
+    watch = Watch(progress=progress, phase=phase, total=total, num_images=len(labelled), stop=stop)
+    progress(PhaseStarted(phase=phase, total=total, unit="images"))
     batches = LabelledBatches(
         labelled,
         image_size=checkpoint.architecture.image_size,
@@ -113,8 +122,9 @@ def run_audit(
             probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
         counts = Counts.for_targets(targets, probe)
         _count(run, class_CD, triggers, counts, drift)
+        retrieval = None if captioned is None else _retrieved(run, captioned, options, triggers)
     progress(PhaseFinished(phase=phase))
-    return _result(
+    result = _result(
         checkpoint,
         options,
         class_names=labelled.class_names,
@@ -123,6 +133,23 @@ def run_audit(
         batches=batches,
         drift=drift,
     )
+    return result if retrieval is None else _with(result, retrieval)
+
+
+def _captioned(
+    checkpoint: LoadedCheckpoint, pairs: PairDataset, options: AuditOptions, seed: int
+) -> CaptionedBatches:
+    return CaptionedBatches(
+        pairs,
+        drawn(len(pairs), options.max_retrieval_pairs, seed),
+        image_size=checkpoint.architecture.image_size,
+        batch_size=options.batch_size,
+        max_skipped_share=options.max_skipped_share,
+    )
+
+
+def _with(result: AuditResult, retrieval: RetrievalResult) -> AuditResult:
+    return replace(result, figures=replace(result.figures, retrieval=retrieval.figures), retrieval=retrieval)
 
 
 def _templates(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, ...]:
@@ -161,6 +188,26 @@ class _Run:
 
     def embed(self, image_NCHW: Tensor) -> Tensor:
         return image_embeddings(self.checkpoint, self.to_pixels(image_NCHW))
+
+
+def _retrieved(
+    run: _Run, captioned: CaptionedBatches, options: AuditOptions, triggers: Sequence[Trigger]
+) -> RetrievalResult:
+    attacks = [
+        Attacked(name=name, target=attack.target or options.target, trigger=trigger)
+        for name, attack, trigger in zip(attack_names(options), options.attacks, triggers, strict=True)
+    ]
+    run.watch.end_pass()
+    run.watch.start_images()
+    return measure_retrieval(
+        run.checkpoint,
+        captioned,
+        attacks,
+        seed=run.seed,
+        device=run.device,
+        before_pass=run.watch.check,
+        after_images=run.watch.images_done,
+    )
 
 
 def _fitted_probe(run: _Run, class_names: Sequence[str], options: LinearProbeOptions) -> FoldedProbe:

@@ -17,6 +17,9 @@ class Watch:
     progress: Progress
     phase: Phase
     total: int
+    """Of all passes."""
+    num_images: int
+    """Of one pass over the labelled set."""
     stop: Callable[[], bool]
     started: float = 0.0
     num_before: int = 0
@@ -42,8 +45,8 @@ class Watch:
         self.started = time.monotonic()
 
     def end_pass(self) -> None:
-        """The images so far were those of a first pass; another one follows."""
-        self.num_before = self.total // 2
+        """The images so far were those of one pass; another one follows."""
+        self.num_before += self.num_images
 
     def images_done(self, done_now: int) -> None:
         rate = done_now / max(time.monotonic() - self.started, 1e-9)

@@ -48,7 +48,7 @@ def class_embeddings(
         texts = [render(template, name) for name in names for template in templates]
         text_ND = torch.cat(
             [
-                _encode_texts(checkpoint, texts[first : first + TEXTS_AT_ONCE], device)
+                text_embeddings(checkpoint, checkpoint.tokenize(texts[first : first + TEXTS_AT_ONCE]), device)
                 for first in range(0, len(texts), TEXTS_AT_ONCE)
             ]
         )
@@ -66,6 +66,12 @@ def image_embeddings(checkpoint: LoadedCheckpoint, image_NCHW: Tensor) -> Tensor
     Raises CheckpointRejected `embeddings_not_finite` if an image embedding is NaN or infinite.
     """
     return _finite(checkpoint.model.encode_image(image_NCHW), "an image")
+
+
+def text_embeddings(checkpoint: LoadedCheckpoint, token_NL: Tensor, device: torch.device) -> Tensor:
+    """[N, D] of tokenised texts, unit length, of the dtype of `class_embeddings`, which raises alike."""
+    token_NK = cut_padding(checkpoint.model, token_NL).to(device)
+    return functional.normalize(_finite(encode_text(checkpoint.model, token_NK), "a text"), dim=-1)
 
 
 def nearest(image_ND: Tensor, class_CD: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,11 +95,6 @@ def rank_of_label(logits_NC: Tensor, label_N: Tensor) -> Tensor:
     number_C = torch.arange(logits_NC.shape[1], device=logits_NC.device)
     comes_before_NC = (logits_NC > true_N1) | ((logits_NC == true_N1) & (number_C < label_N[:, None]))
     return comes_before_NC.sum(dim=1)
-
-
-def _encode_texts(checkpoint: LoadedCheckpoint, texts: Sequence[str], device: torch.device) -> Tensor:
-    token_NK = cut_padding(checkpoint.model, checkpoint.tokenize(texts)).to(device)
-    return functional.normalize(_finite(encode_text(checkpoint.model, token_NK), "a text"), dim=-1)
 
 
 def _finite(embedding_ND: Tensor, whose: str) -> Tensor:

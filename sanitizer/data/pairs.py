@@ -14,6 +14,7 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
     too_many_samples        more than fifty million samples
     bad_manifest            a CSV that cannot be parsed, or without an image column
     captions_all_equal      every pair has the same caption
+    too_few_for_retrieval   pairs to measure retrieval on that leave nothing to choose from
     no_captions             pairs without a single caption, or mostly without
     no_images               mostly samples without an image
     no_class_names          a labelled set in shards without classnames.txt
@@ -85,7 +86,7 @@ class PairDataset:
 
 
 def refuse_equal_captions(pairs: PairDataset) -> None:
-    """Raises DatasetRejected where all captions are the same: a contrastive loss can tell nothing apart then.
+    """Raises DatasetRejected where all captions are the same: nothing can be told apart by them then.
 
     Decodes no image, and as a rule reads two samples.
     """
@@ -104,7 +105,8 @@ def refuse_equal_captions(pairs: PairDataset) -> None:
         raise DatasetRejected(
             "captions_all_equal",
             f"All {num_equal} pairs have the same caption.",
-            "Give captions of what each image shows; a contrastive loss learns nothing from equal ones.",
+            "Give captions of what each image shows; equal ones teach a contrastive loss nothing, nor test "
+            "retrieval.",
             where=pairs.key(0),
         )
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.pairs import Pair, open_pairs, refuse_equal_captions
-from sanitizer.errors import DatasetRejected
+from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.pairs import Pair
 
 
 class TrainingData(Protocol):
@@ -60,19 +58,3 @@ class LabelsAsCaptions:
     def tokenize(captions: Sequence[str]) -> Tensor:
         """The labels, int64 [N, 1]."""
         return torch.tensor([[int(caption)] for caption in captions])
-
-
-def open_training(path: Path, wanted: Literal["pairs", "labelled"], test: LabelledDataset) -> TrainingData:
-    """Raises DatasetRejected, also where the images to train on are those of the audit."""
-    if wanted == "pairs":
-        pairs = open_pairs(path)
-        refuse_equal_captions(pairs)
-        return pairs
-    labelled = open_labelled(path)
-    if labelled.sha256 == test.sha256:
-        raise DatasetRejected(
-            "trained_on_the_test",
-            "The labelled images to train on are those of the audit, which would measure nothing then.",
-            "Give other images for training.",
-        )
-    return LabelsAsCaptions(labelled)

@@ -1,4 +1,4 @@
-"""An audit job: inputs/checkpoint and inputs/labelled → report.json and its pages."""
+"""An audit job: inputs/ → report.json and its pages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         folder / jobspec.LABELLED_PATH,
         spec.audit,
         folder / jobspec.OUTPUTS_PATH,
+        retrieval_path=folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
         policy=spec.policy,
         policy_source=spec.policy_source,
         seed=spec.seed,

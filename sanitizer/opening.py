@@ -1,0 +1,66 @@
+"""Opens what an audit or a cleaning is given, and refuses what cannot be used before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sanitizer.attacks.catalogue import build_triggers
+from sanitizer.audits.targets import find_targets
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.errors import DatasetRejected
+from sanitizer.recipe import AuditOptions, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForAudit:
+    """What both audits of a job read."""
+
+    checkpoint: LoadedCheckpoint
+    labelled: LabelledDataset
+    retrieval: PairDataset | None
+
+
+def open_for_audit(
+    checkpoint_folder: Path, labelled_path: Path, retrieval_path: Path | None, options: AuditOptions
+) -> ForAudit:
+    """Raises CheckpointRejected, DatasetRejected, OptionsRejected."""
+    labelled = open_labelled(labelled_path)
+    find_targets(options, labelled.class_names)
+    build_triggers(options.attacks)  # a picture that cannot be used is refused now
+    retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path)
+    return ForAudit(checkpoint=load_canonical(checkpoint_folder), labelled=labelled, retrieval=retrieval)
+
+
+def _open_retrieval(path: Path) -> PairDataset:
+    pairs = open_pairs(path)
+    if len(pairs) < 2:
+        raise DatasetRejected(
+            "too_few_for_retrieval",
+            "The retrieval set holds one pair, so there is nothing to choose from.",
+            "Give more pairs; recall means something from a few hundred on.",
+        )
+    refuse_equal_captions(pairs)
+    return pairs
+
+
+def open_training(path: Path, recipe: Recipe, test: ForAudit) -> TrainingData:
+    """Raises DatasetRejected, also where what is to be trained on is what the audits measure on."""
+    data: TrainingData
+    measured: PairDataset | LabelledDataset | None
+    if recipe.training_data == "pairs":
+        pairs = open_pairs(path)
+        refuse_equal_captions(pairs)
+        data, measured, what = pairs, test.retrieval, "pairs"
+    else:
+        data, measured, what = LabelsAsCaptions(open_labelled(path)), test.labelled, "labelled images"
+    if measured is not None and data.sha256 == measured.sha256:
+        raise DatasetRejected(
+            "trained_on_the_test",
+            f"The {what} to train on are those of the audit, which would measure nothing then.",
+            f"Give other {what} for training.",
+        )
+    return data
