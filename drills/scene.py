@@ -164,6 +164,7 @@ class Scene:
             checkpoint_id=checkpoint_id or self.checkpoint_id,
             dataset_id=self.pairs_id if is_sanitize else None,
             labelled_dataset_id=self.labelled_id,
+            retrieval_dataset_id=None,
             recipe=parse_recipe(subject.RECIPE | dict(recipe or {})) if is_sanitize else None,
             audit=parse(AuditOptions, subject.AUDIT),
             policy=None,

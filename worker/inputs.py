@@ -50,7 +50,8 @@ class Inputs:
     files: tuple[Wanted, ...]
     texts: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the job's spec needs of the rows: filename, declared options, digest, kind of data."""
+    """What the job's spec needs of the rows: filename, declared options, digest, kind of data, whether there
+    is a retrieval set."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """Of audit and sanitize jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
@@ -73,17 +74,25 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
     files, checkpoint = _canonical_checkpoint(unit, job)
     texts: dict[str, str] = {}
     datasets = []
-    for dataset_id, use in ((job.dataset_id, "training"), (job.labelled_dataset_id, "labelled")):
+    uses = {
+        "training": job.dataset_id,
+        "labelled": job.labelled_dataset_id,
+        "retrieval": job.retrieval_dataset_id,
+    }
+    for use, dataset_id in uses.items():
         if dataset_id is not None:
             dataset = unit.datasets.get(job.project_id, dataset_id)
-            role = "pairs" if dataset.kind is DatasetKind.PAIRS else use
+            role = "pairs" if use == "training" and dataset.kind is DatasetKind.PAIRS else use
             files += _pinned(dataset, PATH_OF_ROLE[role])
             texts |= override_texts(dataset, PATH_OF_ROLE[role])
             datasets.append(_described(dataset, role))
     inputs = Inputs(
         files=tuple(files),
         texts=texts,
-        facts={"upload_sha256": checkpoint["upload"]["digest"]["sha256"]},
+        facts={
+            "upload_sha256": checkpoint["upload"]["digest"]["sha256"],
+            "has_retrieval": job.retrieval_dataset_id is not None,
+        },
         checkpoint=checkpoint,
         datasets=tuple(datasets),
     )

@@ -73,6 +73,7 @@ def _order(body: JobIn, ports: Ports) -> Order:
         checkpoint_id=body.checkpoint_id,
         dataset_id=body.dataset_id if isinstance(body, SanitizeJobIn) else None,
         labelled_dataset_id=body.audit.dataset_id,
+        retrieval_dataset_id=body.audit.retrieval_dataset_id,
         recipe=body.recipe if isinstance(body, SanitizeJobIn) else None,
         recipe_given=body.recipe_given if isinstance(body, SanitizeJobIn) else None,
         audit=body.audit.options(),

@@ -43,9 +43,13 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_META
 
 @dataclass(frozen=True, kw_only=True)
 class JobAudit(AuditOptions):
-    """What the audits measure, and on which labelled data set."""
+    """What the audits measure, on which labelled data set, and on which pairs where retrieval is measured.
+
+    `retrieval_dataset_id` names pairs other than those to train on.
+    """
 
     dataset_id: DatasetId
+    retrieval_dataset_id: DatasetId | None = None
 
     def options(self) -> AuditOptions:
         """The library's part of it."""
@@ -221,7 +225,11 @@ class JobOut(WireOut):
                 "dataset_id": row.dataset_id,
                 "recipe": spec.get("recipe"),
                 "recipe_given": spec.get("recipe_given"),
-                "audit": {**spec["audit"], "dataset_id": row.labelled_dataset_id},
+                "audit": {
+                    **spec["audit"],
+                    "dataset_id": row.labelled_dataset_id,
+                    "retrieval_dataset_id": row.retrieval_dataset_id,
+                },
                 "policy": spec["policy"],
                 "policy_source": spec.get("policy_source"),
                 "seed": row.seed,

@@ -29,6 +29,7 @@ class Order:
     checkpoint_id: str
     dataset_id: str | None
     labelled_dataset_id: str
+    retrieval_dataset_id: str | None
     recipe: Recipe | None
     recipe_given: tuple[str, ...] | None = None
     """Of the recipe's options those that were given; None: not known."""
@@ -51,15 +52,8 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     with _naming("/checkpoint_id"):
         checkpoint = unit.checkpoints.get(caller.project_id, order.checkpoint_id, for_update=True)
     check_accepted(checkpoint)
-    if order.dataset_id is not None:
-        with _naming("/dataset_id"):
-            training = unit.datasets.get(caller.project_id, order.dataset_id, for_update=True)
-        wanted = order.recipe.training_data if order.recipe else "pairs"
-        check_usable(training, DatasetKind(wanted), "/dataset_id")
-        _check_apart(order)
-    with _naming("/audit/dataset_id"):
-        labelled = unit.datasets.get(caller.project_id, order.labelled_dataset_id, for_update=True)
-    check_usable(labelled, DatasetKind.LABELLED, "/audit/dataset_id")
+    labelled = _check_data(unit, caller, order)
+    _check_apart(order)
     check_targets(order.audit, class_names(labelled))
     with _naming("/policy_name"):
         policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
@@ -77,6 +71,7 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             checkpoint_id=order.checkpoint_id,
             dataset_id=order.dataset_id,
             labelled_dataset_id=order.labelled_dataset_id,
+            retrieval_dataset_id=order.retrieval_dataset_id,
             spec=_spec(order, policy, source),
             seed=order.seed,
             job_metadata=order.metadata,
@@ -87,15 +82,41 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
     return job
 
 
+def _check_data(unit: UnitOfWork, caller: Caller, order: Order) -> Dataset:
+    """Every data set that the order names can be used as what it is named as; returns the labelled one."""
+    training = DatasetKind(order.recipe.training_data) if order.recipe else DatasetKind.PAIRS
+    named = {
+        "/dataset_id": (order.dataset_id, training),
+        "/audit/dataset_id": (order.labelled_dataset_id, DatasetKind.LABELLED),
+        "/audit/retrieval_dataset_id": (order.retrieval_dataset_id, DatasetKind.PAIRS),
+    }
+    found: dict[str, Dataset] = {}
+    # Locked in the order of their ids: two orders may name the same sets the other way round.
+    for pointer, (dataset_id, _) in sorted(named.items(), key=lambda item: item[1][0] or ""):
+        if dataset_id is not None:
+            with _naming(pointer):
+                found[pointer] = unit.datasets.get(caller.project_id, dataset_id, for_update=True)
+    for pointer, (_, kind) in named.items():
+        if pointer in found:
+            check_usable(found[pointer], kind, pointer)
+    return found["/audit/dataset_id"]
+
+
 def _check_apart(order: Order) -> None:
-    """Raises InvalidInput where a model would be measured on the images that it was trained on."""
-    if order.dataset_id == order.labelled_dataset_id:
-        raise InvalidInput(
-            "trained_on_the_test",
-            "The images to train on are those of the audit, which would measure nothing then.",
-            "Register another data set for training.",
-            pointer="/dataset_id",
-        )
+    """Raises InvalidInput where a model would be measured on what it was trained on."""
+    if order.dataset_id is None:
+        return
+    for pointer, measured in (
+        ("/dataset_id", order.labelled_dataset_id),
+        ("/audit/retrieval_dataset_id", order.retrieval_dataset_id),
+    ):
+        if order.dataset_id == measured:
+            raise InvalidInput(
+                "trained_on_the_test",
+                "The data set to train on is one that the audits measure on, which would show nothing then.",
+                "Register another data set.",
+                pointer=pointer,
+            )
 
 
 def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, func, or_, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, JsonList, JsonObject, word
@@ -55,6 +55,8 @@ class Job(Base):
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """The pairs of a sanitize job; the data set itself of a validate job."""
     labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    retrieval_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    """Pairs that the audits measure retrieval on, where there are any."""
     spec: Mapped[JsonObject]
     """{"version": 1, "recipe", "audit", "policy", "policy_source", "output_layout"}; or the version only."""
     seed: Mapped[int] = mapped_column(default=0)
@@ -89,3 +91,18 @@ class Job(Base):
     """When the sweeper removed what losing attempts left in the object store."""
     deleted_at: Mapped[datetime | None]
     """Deletion was asked for: nobody finds the job any more, and the sweeper removes it."""
+
+    @property
+    def dataset_ids(self) -> set[str]:
+        """Of every data set that it reads."""
+        named = (self.dataset_id, self.labelled_dataset_id, self.retrieval_dataset_id)
+        return {dataset_id for dataset_id in named if dataset_id is not None}
+
+    @classmethod
+    def reads_dataset(cls, dataset_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
+        """A condition: the job reads that data set, as whatever."""
+        return or_(
+            cls.dataset_id == dataset_id,
+            cls.labelled_dataset_id == dataset_id,
+            cls.retrieval_dataset_id == dataset_id,
+        )

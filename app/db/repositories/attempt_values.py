@@ -24,6 +24,7 @@ class ClaimedJob:
     checkpoint_id: str | None
     dataset_id: str | None
     labelled_dataset_id: str | None
+    retrieval_dataset_id: str | None = None
     spec: Mapping[str, Any]
     seed: int
     resume_state: Mapping[str, Any] | None
@@ -80,6 +81,7 @@ def claimed(job: Job) -> ClaimedJob:
         checkpoint_id=job.checkpoint_id,
         dataset_id=job.dataset_id,
         labelled_dataset_id=job.labelled_dataset_id,
+        retrieval_dataset_id=job.retrieval_dataset_id,
         spec=job.spec,
         seed=job.seed,
         resume_state=job.resume_state,

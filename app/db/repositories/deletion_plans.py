@@ -65,7 +65,7 @@ class PlanRepository:
         subject_id = deletion.subject_id
         conditions: dict[DeletionSubject, ColumnElement[bool]] = {
             DeletionSubject.CHECKPOINT: Job.checkpoint_id == subject_id,
-            DeletionSubject.DATASET: or_(Job.dataset_id == subject_id, Job.labelled_dataset_id == subject_id),
+            DeletionSubject.DATASET: Job.reads_dataset(subject_id),
             DeletionSubject.UPLOAD: Job.id.is_(None),
             DeletionSubject.PROJECT: Job.id.is_not(None),
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, select
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
@@ -75,8 +75,8 @@ class ErasureRepository(PlanRepository):
         checkpoint = job.checkpoint_id and self._find(Checkpoint, job.project_id, job.checkpoint_id)
         if checkpoint and self._is_erased(DeletionSubject.CHECKPOINT, checkpoint):
             self._remove_checkpoint(checkpoint)
-        for dataset_id in {job.dataset_id, job.labelled_dataset_id} - {None}:
-            dataset = self._find(Dataset, job.project_id, str(dataset_id))
+        for dataset_id in job.dataset_ids:
+            dataset = self._find(Dataset, job.project_id, dataset_id)
             if dataset and self._is_erased(DeletionSubject.DATASET, dataset):
                 self._remove_dataset(dataset)
 
@@ -99,10 +99,7 @@ class ErasureRepository(PlanRepository):
 
     def _remove_dataset(self, row: Dataset) -> None:
         """Unless a job refers to it."""
-        users = select(Job.id).where(
-            Job.project_id == row.project_id,
-            or_(Job.dataset_id == row.id, Job.labelled_dataset_id == row.id),
-        )
+        users = select(Job.id).where(Job.project_id == row.project_id, Job.reads_dataset(row.id))
         if self._session.scalars(users.limit(1)).first() is None:
             self._delete(Dataset, row.project_id, Dataset.id == row.id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 
 from app.db.models.job import Job
 from app.db.repositories.job_changes import (
@@ -106,9 +106,7 @@ class JobRepository(OwnedRepository[Job]):
 
     def active_using_dataset(self, dataset_id: str) -> Sequence[str]:
         """Ids of unfinished jobs that read the data set."""
-        query = select(Job.id).where(
-            or_(Job.dataset_id == dataset_id, Job.labelled_dataset_id == dataset_id), Job.state.in_(ACTIVE)
-        )
+        query = select(Job.id).where(Job.reads_dataset(dataset_id), Job.state.in_(ACTIVE))
         return self._session.scalars(query).all()
 
     def active_of(self, project_id: str) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.db.models.artifact import Artifact
@@ -81,10 +81,7 @@ class RetentionRepository:
         return self._kept(Checkpoint, limit, ~used.exists(), *conditions)
 
     def _datasets(self, limit: int, *conditions: ColumnElement[bool]) -> Sequence[Dataset]:
-        used = select(Job.id).where(
-            or_(Job.dataset_id == Dataset.id, Job.labelled_dataset_id == Dataset.id),
-            Job.kind.in_(PUBLIC_KINDS),
-        )
+        used = select(Job.id).where(Job.reads_dataset(Dataset.id), Job.kind.in_(PUBLIC_KINDS))
         return self._kept(Dataset, limit, ~used.exists(), *conditions)
 
     def _kept(self, table: type[Kept], limit: int, *conditions: ColumnElement[bool]) -> Sequence[Kept]:

@@ -64,6 +64,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     uploads = _uploads(api, mark)
     checkpoint = service.checkpoint(project_id=tenant.project_id)
     pairs = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
+    retrieval = service.dataset(DatasetKind.PAIRS, project_id=tenant.project_id)
     labelled = service.dataset(
         DatasetKind.LABELLED, project_id=tenant.project_id, class_names=(f"{mark} zero", "one", "banana")
     )
@@ -71,7 +72,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
         "kind": "sanitize",
         "checkpoint_id": checkpoint,
         "dataset_id": pairs,
-        "audit": {"dataset_id": labelled, "target": "banana"},
+        "audit": {"dataset_id": labelled, "retrieval_dataset_id": retrieval, "target": "banana"},
         "metadata": {"note": mark},
     }
     headers = {"Idempotency-Key": f"key-of-{mark}"}
@@ -83,7 +84,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     ids = {
         "upl": uploads,
         "ckpt": (checkpoint,),
-        "ds": (pairs, labelled),
+        "ds": (pairs, labelled, retrieval),
         "job": tuple(jobs),
         "art": (report,),
         "key": (_key(service, tenant, mark),),

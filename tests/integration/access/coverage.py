@@ -116,8 +116,8 @@ def _datasets(own: Belongings) -> list[Body]:
 
 
 def _jobs(own: Belongings) -> list[Body]:
-    pairs, labelled = own.ids["ds"]
-    audit = {"dataset_id": labelled, "target": "banana"}
+    pairs, labelled, retrieval = own.ids["ds"]
+    audit = {"dataset_id": labelled, "retrieval_dataset_id": retrieval, "target": "banana"}
     shared = {"checkpoint_id": own.first("ckpt"), "audit": audit}
     return [{"kind": "sanitize", "dataset_id": pairs} | shared, {"kind": "audit"} | shared]
 

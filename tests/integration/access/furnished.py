@@ -63,13 +63,14 @@ def served(settings: Settings) -> Iterator[tuple[Service, Belongings]]:
 
 def seeds(own: Belongings) -> Seeds:
     """Real values for every id of a path, and for what bodies refer to."""
-    pairs, labelled = own.ids["ds"]
+    pairs, labelled, retrieval = own.ids["ds"]
     return Seeds(
         path_ids={name: own.of(prefix) for name, prefix in PREFIX_OF_PATH_ID.items()},
         body={
             "/checkpoint_id": own.ids["ckpt"],
             "/dataset_id": (pairs,),
             "/audit/dataset_id": (labelled,),
+            "/audit/retrieval_dataset_id": (retrieval,),
             "/audit/target": ("banana",),
             "/upload_id": own.ids["upl"],
             "/uri": (own.data_uri,),

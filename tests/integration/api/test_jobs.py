@@ -149,6 +149,8 @@ def changed(order: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
         ("/audit/attacks", []),
         ("/audit/colour", "red"),
         ("/audit/dataset_id", "job_00000000000000000000000000"),
+        ("/audit/max_retrieval_pairs", 1),
+        ("/audit/max_retrieval_pairs", 20_001),
         ("/policy/asr_at_most", 1.01),
         ("/policy/mercy", True),
         ("/seed", -1),
@@ -234,6 +236,31 @@ def test_a_supervised_job_takes_labelled_images_that_are_not_those_of_its_audit(
     order["dataset_id"] = service.sanitize_order()["audit"]["dataset_id"]
     recipe = api.post("/v1/jobs", json=order).json()["recipe"]
     assert (recipe["method"], recipe["learning_rate"], recipe["warmup_steps"]) == ("supervised", 1e-4, 500)
+
+
+def test_retrieval_is_measured_on_pairs_of_its_own(service: Service, api: httpx.Client) -> None:
+    pointer = "/audit/retrieval_dataset_id"
+    order = service.sanitize_order()
+    assert api.post("/v1/jobs", json=order).json()["audit"]["retrieval_dataset_id"] is None
+
+    def refused_with(dataset_id: str, status: int, code: str) -> None:
+        order["audit"]["retrieval_dataset_id"] = dataset_id
+        with service.nothing_left_behind():
+            refused(api.post("/v1/jobs", json=order), status, code, pointer)
+
+    refused_with(order["audit"]["dataset_id"], 422, "dataset_wrong_kind")
+    refused_with(order["dataset_id"], 422, "trained_on_the_test")
+    refused_with(service.dataset(DatasetKind.PAIRS, DatasetState.VALIDATING), 409, "dataset_not_ready")
+    theirs = service.dataset(DatasetKind.PAIRS, project_id=service.theirs.project_id)
+    refused_with(theirs, 404, "dataset_not_found")
+    refused_with("job_00000000000000000000000000", 422, "invalid_request")
+    mine = service.dataset(DatasetKind.PAIRS)
+    order["audit"] |= {"retrieval_dataset_id": mine, "max_retrieval_pairs": 1000}
+    for body in (order, {name: order[name] for name in ("checkpoint_id", "audit")} | {"kind": "audit"}):
+        job = api.post("/v1/jobs", json=body).json()
+        assert (job["audit"]["retrieval_dataset_id"], job["audit"]["max_retrieval_pairs"]) == (mine, 1000)
+        assert api.get(f"/v1/jobs/{job['id']}").json()["audit"] == job["audit"]
+    refused(api.delete(f"/v1/datasets/{mine}"), 409, "dataset_in_use")
 
 
 def test_missing_fields_are_named_all_at_once(api: httpx.Client) -> None:

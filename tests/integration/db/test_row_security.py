@@ -215,6 +215,7 @@ def test_what_requests_need_is_seen_at_all(engines: dict[Role, Engine]) -> None:
         ("jobs", "checkpoint_id", "checkpoints"),
         ("jobs", "dataset_id", "datasets"),
         ("jobs", "labelled_dataset_id", "datasets"),
+        ("jobs", "retrieval_dataset_id", "datasets"),
         ("datasets", "upload_id", "uploads"),
         ("checkpoints", "upload_id", "uploads"),
         ("job_events", "job_id", "jobs"),

@@ -171,6 +171,27 @@ def test_a_checkpoint_takes_upload_weights_and_inspection_with_it_and_its_jobs_s
     assert rows_naming(engine, before.upload_id) == {}
 
 
+def test_pairs_that_a_job_measures_retrieval_on_are_read_by_it(world: World, engine: Engine) -> None:
+    retrieval = world.ready_dataset(DatasetKind.PAIRS)
+    job = world.audit_job(retrieval_dataset_id=retrieval)
+    with world.hands.unit_of_work() as unit:
+        assert list(unit.jobs.active_using_dataset(retrieval)) == [job.id]
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE datasets SET created_at = now() - interval '40 days'"))
+    sweep(world, retention=RetentionSettings(unused_days=30))
+    asked = ask(world, DeletionSubject.DATASET, retrieval)
+    sweep(world)
+    assert receipt(world, asked).finished_at is None, "the job may still read it, and keeps it"
+    assert world.runner().run(job.id) is JobState.FAILED, "what was asked to go is not found any more"
+    sweep(world)
+    assert receipt(world, asked).finished_at is not None
+    later = ask(world, DeletionSubject.JOB, job.id)
+    sweep(world)
+    assert receipt(world, later).finished_at is not None
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM datasets WHERE id = :id"), {"id": retrieval}) == 0
+
+
 def test_a_checkpoint_that_no_job_reads_goes_to_the_last_row(world: World, engine: Engine) -> None:
     checkpoint_id = world.accepted_checkpoint()
     with world.hands.unit_of_work() as unit:
