@@ -39,10 +39,10 @@ class Jobs:
         """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing.
 
         `audit` names the labelled data set and the target, {"dataset_id": "ds_…", "target": "banana"}, and
-        may hold attacks and more; options that are left out have the service's defaults
-        (`client.methods()` tells them). Limits are `policy`, or `policy_name` of those that the project
-        keeps (`client.policies`). Give an `idempotency_key` of your own where a whole program may be
-        run twice.
+        may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id") and more; options that are
+        left out have the service's defaults (`client.methods()` tells them). Limits are `policy`, or
+        `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of your
+        own where a whole program may be run twice.
         """
         body: dict[str, Any] = {
             "kind": kind,

@@ -27,7 +27,7 @@ from sanitizer.jobspec import (
     REPORT_NAME,
     SPEC_ADAPTER,
 )
-from sanitizer.report import AuditFigures, Report
+from sanitizer.report import AuditFigures, Report, RetrievalFigures
 from worker.staging import Received, Staged
 
 STATEMENT_NAME = "statement.json"
@@ -95,6 +95,7 @@ def _told(report: Report) -> dict[str, Any]:
         "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
         "drift": _drift(report),
         "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
+        "retrieval": _retrieval(report.before.retrieval),
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
         "verdict": {
@@ -134,6 +135,20 @@ def _drift(report: Report) -> dict[str, list[float]] | None:
         return None
     sides = {"images": report.drift.images, "classes": report.drift.classes}
     return {name: [told.mean, told.std] for name, told in sides.items()}
+
+
+def _retrieval(figures: RetrievalFigures | None) -> dict[str, Any] | None:
+    """The counts that decide the others'."""
+    if figures is None:
+        return None
+    return {
+        "num_images": figures.num_images,
+        "num_captions": figures.num_captions,
+        "targets": [
+            {"target": one.target, "num_naming": one.num_naming, "num_images": one.num_images}
+            for one in figures.targets
+        ],
+    }
 
 
 def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:

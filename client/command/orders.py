@@ -23,6 +23,12 @@ CheckpointOption = Annotated[str, typer.Option("--checkpoint", metavar="CHECKPOI
 LabelledOption = Annotated[
     str, typer.Option("--labelled", metavar="DATASET", help="The labelled set to audit on.")
 ]
+RetrievalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retrieval", metavar="DATASET", help="Pairs to measure retrieval on, other than those of --pairs."
+    ),
+]
 TargetOption = Annotated[
     str | None,
     typer.Option(
@@ -86,6 +92,7 @@ def _audit(
     labelled: str,
     target: str | None,
     *,
+    retrieval: str | None,
     file: Path | None,
     suite: str | None,
     attacks: list[str] | None,
@@ -94,6 +101,8 @@ def _audit(
 ) -> dict[str, Any]:
     options = {} if file is None else values.json_object(file, "--audit")
     options["dataset_id"] = labelled
+    if retrieval is not None:
+        options["retrieval_dataset_id"] = retrieval
     if target is not None:
         options["target"] = target
     listed = [values.attack(text) for text in attacks or []]
@@ -159,6 +168,7 @@ def sanitize(
         ),
     ],
     labelled: LabelledOption,
+    retrieval: RetrievalOption = None,
     target: TargetOption = None,
     suite: SuiteOption = None,
     attack: AttackOption = None,
@@ -219,6 +229,7 @@ def sanitize(
         "audit": _audit(
             labelled,
             target,
+            retrieval=retrieval,
             file=audit,
             suite=suite,
             attacks=attack,
@@ -239,6 +250,7 @@ def audit(
     *,
     checkpoint: CheckpointOption,
     labelled: LabelledOption,
+    retrieval: RetrievalOption = None,
     target: TargetOption = None,
     suite: SuiteOption = None,
     attack: AttackOption = None,
@@ -264,6 +276,7 @@ def audit(
         "audit": _audit(
             labelled,
             target,
+            retrieval=retrieval,
             file=audit,
             suite=suite,
             attacks=attack,

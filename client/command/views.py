@@ -169,6 +169,7 @@ def job(found: Job) -> str:
         ("checkpoint", found.checkpoint_id),
         ("pairs", found.dataset_id),
         ("labelled", found.audit.get("dataset_id")),
+        ("retrieval", found.audit.get("retrieval_dataset_id")),
         ("target", found.audit.get("target")),
         ("seed", found.seed),
         ("attempt", f"{found.attempt} (at most {found.max_attempts} are counted)"),
@@ -214,6 +215,7 @@ def figures(report: Mapping[str, Any]) -> str:
         for figure in ("asr", "pa"):
             name = f"{figure.upper()} {item.get('name')}{led}"
             rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
+    rows += _retrieval(before.get("retrieval") or {}, after.get("retrieval") or {})
     text = (
         table(("FIGURE", "BEFORE", "AFTER"), rows)
         if after
@@ -223,6 +225,23 @@ def figures(report: Mapping[str, Any]) -> str:
     if verdict:
         text = f"{verdict.get('outcome', '')}: {verdict.get('reason', '')}\n\n{text}"
     return text
+
+
+def _retrieval(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Recall both ways, and of each attack how often a caption that names the target comes up."""
+    rows = []
+    for way, title in (("image_to_text", "image to text"), ("text_to_image", "text to image")):
+        later = {item.get("k"): item for item in after.get(way, ())}
+        for item in before.get(way, ()):
+            other = later.get(item.get("k"), {})
+            rows.append((f"{title} R@{item.get('k')}", _share(item.get("share")), _share(other.get("share"))))
+    for part, title, figure in (("targets", "target", "untriggered"), ("attacks", "attack", "triggered")):
+        later = {item.get(title): item for item in after.get(part, ())}
+        for item in before.get(part, ()):
+            other = later.get(item.get(title), {})
+            name = f"target caption {'of ' if part == 'targets' else ''}{item.get(title)}"
+            rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
+    return rows
 
 
 def _share(estimate: Mapping[str, Any] | None) -> str:

@@ -9,10 +9,10 @@ against nothing: `created_at`, `skipped_examples` and `vouched_for`, which are n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from client.evidence import drift, probe, ranks, targets
+from client.evidence.counted import difference, estimate, same
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import (
     AttackFigures,
@@ -24,9 +24,7 @@ from client.evidence.report import (
     TargetFigures,
     TopK,
 )
-from client.evidence.shares import newcombe, wilson
 
-_TOLERANCE = 1e-9
 MOST_CLASSES_TOLD = 10
 """Of those that lost accuracy the worst are told. Fewer: these are all that lost any."""
 
@@ -37,7 +35,7 @@ def check(report: Report) -> Iterator[Finding]:
     if report.after is not None:
         yield from _audit("after", report.after, report)
         yield from _same_images(report.before, report.after)
-    yield from _same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
+    yield from same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
     yield from _skipped(report)
     yield from drift.check(report, report.before.ca.n, _num_classes(report))
     if (report.kind == "sanitize") != (report.after is not None):
@@ -45,22 +43,17 @@ def check(report: Report) -> Iterator[Finding]:
     if (report.after is None) != (report.ca_lost is None):
         yield misfit("ca_lost", "belongs to an audit after cleaning")
     elif report.after is not None and report.ca_lost is not None:
-        yield from _difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
+        yield from difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
         yield from _classes_lost(report, report.before.ca, report.after.ca, report.ca_lost)
     if report.after is None and report.classes_lost:
         yield misfit("classes_lost", "belongs to an audit after cleaning")
 
 
-def close(one: float, other: float) -> bool:
-    """Equal but for the last digits."""
-    return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
-
-
 def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
     num_images, ks = figures.ca.n, [one.k for one in figures.untriggered_target_top_k]
-    yield from _same(f"{where}.seed", figures.seed, report.seed)
-    yield from _estimate(f"{where}.ca", figures.ca, num_images)
-    yield from _estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
+    yield from same(f"{where}.seed", figures.seed, report.seed)
+    yield from estimate(f"{where}.ca", figures.ca, num_images)
+    yield from estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
     for index, floor in enumerate(_floors(figures, report)):
         inside = f"{where}.further_targets[{index - 1}]" if index else where
         yield from _floor(inside, floor, num_images, ks)
@@ -69,29 +62,29 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
     for data in _labelled(report):
-        yield from _same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
+        yield from same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
         if data.num_classes is not None and ks and max(ks) >= data.num_classes:
             told = f"goes up to {max(ks)}, of {data.num_classes} classes"
             yield misfit(f"{where}.untriggered_target_top_k", told)
     num_others = [targets.rate_under(attack, figures, report).n for attack in figures.attacks]
     for place, share, n in probe.shares(where, figures, num_others):
-        yield from _estimate(place, share, n)
+        yield from estimate(place, share, n)
     yield from probe.check(where, figures, report)
     options = [attack.options for attack in figures.attacks]
-    yield from _same(f"{where}.attacks", options, report.audit.attacks)
+    yield from same(f"{where}.attacks", options, report.audit.attacks)
     for index, attack in enumerate(figures.attacks):
         where_attack = f"{where}.attacks[{index}]"
         yield from _attack(where_attack, attack, num_images=num_images, num_others=num_others[index])
-        yield from _same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
+        yield from same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
 
 
 def _floor(where: str, floor: TargetFigures, num_images: int, ks: list[int]) -> Iterator[Finding]:
     rate = floor.untriggered_target_rate
-    yield from _estimate(f"{where}.untriggered_target_rate", rate, rate.n)
+    yield from estimate(f"{where}.untriggered_target_rate", rate, rate.n)
     yield from _top_k(f"{where}.untriggered_target_top_k", floor.untriggered_target_top_k, rate)
     if rate.n > num_images:
         yield misfit(f"{where}.untriggered_target_rate.n", "is more than all images")
-    yield from _same(
+    yield from same(
         f"{where}.untriggered_target_top_k", [one.k for one in floor.untriggered_target_top_k], ks
     )
 
@@ -127,9 +120,9 @@ def _skipped(report: Report) -> Iterator[Finding]:
 
 def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: int) -> Iterator[Finding]:
     asr, inclusive, pa = attack.asr, attack.asr_including_target, attack.pa
-    yield from _estimate(f"{where}.asr", asr, num_others)
-    yield from _estimate(f"{where}.asr_including_target", inclusive, num_images)
-    yield from _estimate(f"{where}.pa", pa, num_images)
+    yield from estimate(f"{where}.asr", asr, num_others)
+    yield from estimate(f"{where}.asr_including_target", inclusive, num_images)
+    yield from estimate(f"{where}.pa", pa, num_images)
     yield from _top_k(f"{where}.asr_top_k", attack.asr_top_k, asr)
     # Images of the target class that are called the target: right answers too.
     right_targets = inclusive.successes - asr.successes
@@ -143,38 +136,12 @@ def _top_k(where: str, shares: list[TopK], first: Estimate) -> Iterator[Finding]
     """Each k with its share, which only grows; `first` is that of k = 1."""
     k, successes = 1, first.successes
     for index, one in enumerate(shares):
-        yield from _estimate(f"{where}[{index}].share", one.share, first.n)
+        yield from estimate(f"{where}[{index}].share", one.share, first.n)
         if one.k <= k:
             yield misfit(f"{where}[{index}].k", f"is {one.k}, after {k}")
         if one.share.successes < successes:
             yield misfit(f"{where}[{index}].share.successes", "is smaller than that of a smaller k")
         k, successes = one.k, one.share.successes
-
-
-def _estimate(where: str, estimate: Estimate, n: int) -> Iterator[Finding]:
-    yield from _same(f"{where}.n", estimate.n, n)
-    yield from _same(f"{where}.confidence", estimate.confidence, 0.95)
-    if estimate.successes > estimate.n:
-        yield misfit(f"{where}.successes", f"is {estimate.successes} of {estimate.n}")
-        return
-    expected = wilson(estimate.successes, estimate.n)
-    counts = f"successes {estimate.successes} of n {estimate.n}"
-    yield from _recomputed(where, (estimate.value, estimate.low, estimate.high), expected, counts)
-
-
-def _recomputed(
-    where: str, told: tuple[float, float, float], expected: tuple[float, float, float], counts: str
-) -> Iterator[Finding]:
-    wrong = [
-        (name, is_told, should)
-        for name, is_told, should in zip(("value", "low", "high"), told, expected, strict=True)
-        if not close(is_told, should)
-    ]
-    if len(wrong) > 1:
-        yield misfit(where, f"does not fit itself: {counts} give {expected[0]:.6g}, not {told[0]:.6g}")
-        return
-    for name, is_told, should in wrong:
-        yield misfit(f"{where}.{name}", f"is {is_told:.6g}, but {counts} give {should:.6g}")
 
 
 def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Difference) -> Iterator[Finding]:
@@ -187,9 +154,9 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
         return
     for index, change in enumerate(changes):
         where = f"classes_lost[{index}]"
-        yield from _estimate(f"{where}.before", change.before, change.lost.n)
-        yield from _estimate(f"{where}.after", change.after, change.lost.n)
-        yield from _difference(f"{where}.lost", change.lost, change.before, change.after)
+        yield from estimate(f"{where}.before", change.before, change.lost.n)
+        yield from estimate(f"{where}.after", change.after, change.lost.n)
+        yield from difference(f"{where}.lost", change.lost, change.before, change.after)
         if change.lost.lost <= change.lost.gained:
             yield misfit(f"{where}.lost", "is no loss")
         if index and change.lost.value > changes[index - 1].lost.value:
@@ -219,33 +186,17 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
         yield misfit("classes_lost", "leaves out classes that lost more than the last that is told")
 
 
-def _difference(where: str, lost: Difference, before: Estimate, after: Estimate) -> Iterator[Finding]:
-    yield from _same(f"{where}.n", lost.n, before.n)
-    yield from _same(f"{where}.confidence", lost.confidence, 0.95)
-    if before.successes - lost.lost + lost.gained != after.successes:
-        yield misfit(where, "does not lead from the successes before to those after")
-        return
-    both = before.successes - lost.lost
-    neither = lost.n - both - lost.lost - lost.gained
-    if min(both, neither) < 0 or lost.n == 0:
-        yield misfit(where, "counts more images than there are")
-        return
-    expected = newcombe(both=both, lost=lost.lost, gained=lost.gained, neither=neither)
-    counts = f"lost {lost.lost} and gained {lost.gained} of n {lost.n}"
-    yield from _recomputed(where, (lost.value, lost.low, lost.high), expected, counts)
-
-
 def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]:
-    yield from _same("after.ca.n", after.ca.n, before.ca.n)
-    yield from _same(
+    yield from same("after.ca.n", after.ca.n, before.ca.n)
+    yield from same(
         "after.untriggered_target_rate.n", after.untriggered_target_rate.n, before.untriggered_target_rate.n
     )
     others = [[one.untriggered_target_rate.n for one in audit.further_targets] for audit in (after, before)]
-    yield from _same("after.further_targets", *others)
+    yield from same("after.further_targets", *others)
     ks = [[one.k for one in audit.untriggered_target_top_k] for audit in (after, before)]
-    yield from _same("after.untriggered_target_top_k", *ks)
+    yield from same("after.untriggered_target_top_k", *ks)
     triggers = [(one.name, one.trigger_sha256) for one in after.attacks]
-    yield from _same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
+    yield from same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
 
 
 def _num_classes(report: Report) -> int | None:
@@ -255,9 +206,3 @@ def _num_classes(report: Report) -> int | None:
 def _labelled(report: Report) -> list[DataInput]:
     """The images that were measured on: one set, if the report is whole."""
     return [data for data in report.data if data.kind == "labelled"]
-
-
-def _same(where: str, told: object, expected: object) -> Iterator[Finding]:
-    if told != expected:
-        shown = f"is {told}, not {expected}" if isinstance(told, int | float) else "is not that of the rest"
-        yield misfit(where, shown)

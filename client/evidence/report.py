@@ -90,6 +90,45 @@ class TargetFigures(_Part):
     untriggered_target_rank: RankDistribution | None = None
 
 
+class RecallAtK(_Part):
+    k: Annotated[int, Field(ge=1, le=2**31)]
+    share: Estimate
+
+
+class TargetCaptions(_Part):
+    target: str
+    k: Count
+    num_naming: Count
+    num_images: Count
+    untriggered: Estimate | None
+
+
+class AttackCaptions(_Part):
+    attack: str
+    target: str
+    triggered: Estimate | None
+
+
+class RetrievalFigures(_Part):
+    num_pairs: Count
+    num_images: Count
+    num_captions: Count
+    image_to_text: Annotated[list[RecallAtK], Field(max_length=100)]
+    text_to_image: Annotated[list[RecallAtK], Field(max_length=100)]
+    targets: Annotated[list[TargetCaptions], Field(max_length=1000)]
+    attacks: Annotated[list[AttackCaptions], Field(max_length=1000)]
+
+
+class RecallLost(_Part):
+    k: Count
+    lost: Difference
+
+
+class RetrievalLost(_Part):
+    image_to_text: Annotated[list[RecallLost], Field(max_length=100)]
+    text_to_image: Annotated[list[RecallLost], Field(max_length=100)]
+
+
 class AuditFigures(_Part):
     weights_sha256: str
     seed: int
@@ -101,6 +140,7 @@ class AuditFigures(_Part):
     further_targets: Annotated[list[TargetFigures], Field(max_length=1000)] = []
     attacks: Annotated[list[AttackFigures], Field(max_length=1000)]
     linear_probe: ProbeFigures | None = None
+    retrieval: RetrievalFigures | None = None
 
 
 class MeanDistance(_Part):
@@ -152,7 +192,7 @@ class CheckpointInput(_Part):
 
 
 class DataInput(_Part):
-    kind: Literal["pairs", "training", "labelled"]
+    kind: Literal["pairs", "training", "labelled", "retrieval"]
     sha256: str
     num_samples: Count
     num_skipped: Count
@@ -166,6 +206,7 @@ class ProbeOptions(_Part):
 class Audit(_Part):
     target: str | None = None
     gate: float
+    max_retrieval_pairs: Count = 0
     attacks: list[dict[str, Any]]
     linear_probe: ProbeOptions | None = None
 
@@ -231,6 +272,7 @@ class Report(_Part):
     ca_lost: Difference | None
     classes_lost: Annotated[list[ClassChange], Field(max_length=1000)] = []
     drift: EmbeddingDrift | None = None
+    retrieval_lost: RetrievalLost | None = None
     verdict: Verdict
     training: Training | None
     warnings: list[str]

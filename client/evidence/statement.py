@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from client.evidence import drift, ranks
+from client.evidence import drift, ranks, retrieval
 from client.evidence.findings import (
     PUBLIC_KEY_NAME,
     REPORT_NAME,
@@ -81,7 +81,7 @@ class CheckpointFacts(_Part):
 
 
 class DataFacts(_Part):
-    role: Literal["pairs", "training", "labelled"]
+    role: Literal["pairs", "training", "labelled", "retrieval"]
     id: str
     reference: str | None
     num_samples: int | None
@@ -91,7 +91,7 @@ class DataFacts(_Part):
     def sha256(self) -> str:
         """The set's digest, as the report has it: over names and digests of its files, texts first."""
         shards = sorted(one.name for one in self.files if one.name not in _TEXTS)
-        texts = () if self.role == "pairs" else _TEXTS
+        texts = () if self.role in {"pairs", "retrieval"} else _TEXTS
         by_name = {one.name: one.digest.sha256 for one in self.files}
         total = hashlib.sha256()
         for name in (*(text for text in texts if text in by_name), *shards):
@@ -118,6 +118,7 @@ class ToldFacts(_Part):
     target_ranks: dict[str, list[list[int]]] | None = None
     drift: dict[str, list[float]] | None = None
     linear_probe: dict[str, list[int | bool] | None] | None = None
+    retrieval: dict[str, Any] | None = None
     """These came later: None where the statement does not tell."""
 
 
@@ -232,6 +233,8 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
             fitted = audit.linear_probe if audit else None
             told_fit = None if fitted is None else [fitted.num_iterations, fitted.is_converged]
             yield from _differing((f"{side}.linear_probe", told_fit, facts.linear_probe.get(side)))
+    if facts.retrieval is not None or report.before.retrieval is not None:
+        yield from _differing(("before.retrieval", retrieval.told(report.before.retrieval), facts.retrieval))
     if facts.classes_lost is not None:
         names = [one.class_name for one in report.classes_lost]
         yield from _differing(("classes_lost", names, facts.classes_lost))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from client.evidence.figures import close
+from client.evidence.counted import close
 from client.evidence.findings import CURVE_NAME, Finding, misfit
 from client.evidence.report import CurvePoint, Recipe, Report, Training
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from client.errors import Unreadable
-from client.evidence import figures, policies, scanners, signature, statement, sums, training, verdicts
+from client.evidence import (
+    figures,
+    policies,
+    retrieval,
+    scanners,
+    signature,
+    statement,
+    sums,
+    training,
+    verdicts,
+)
 from client.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
@@ -201,6 +211,7 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
         yield Finding(file=REPORT_NAME, message=str(error))
         return
     yield from figures.check(report)
+    yield from retrieval.check(report)
     yield from verdicts.check(report)
     yield from policies.check_source(report, document)
     yield from training.check(report)

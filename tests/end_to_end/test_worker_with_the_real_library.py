@@ -94,7 +94,10 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     training, validate_training = world.dataset(
         DatasetKind.LABELLED, files(make_labelled(tmp_path / "training", 30))
     )
-    for job in (inspect, validate_pairs, validate_labelled, validate_training):
+    retrieval, validate_retrieval = world.dataset(
+        DatasetKind.PAIRS, files(make_pairs(tmp_path / "retrieval", 20))
+    )
+    for job in (inspect, validate_pairs, validate_labelled, validate_training, validate_retrieval):
         publisher.job_ready(job.id, job.kind)
         end_of(world, job)
     with world.database.unit_of_work() as unit:
@@ -108,6 +111,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
             checkpoint_id=checkpoint.id,
             dataset_id=training.id if recipe is SUPERVISED else pairs.id,
             labelled_dataset_id=labelled.id,
+            retrieval_dataset_id=retrieval.id,
             spec={"version": 1, "recipe": recipe, "audit": AUDIT},
         )
 
@@ -135,6 +139,10 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         assert resumed.training.resumed_from_steps, "the second attempt went on from a saved state"
         assert resumed.before == load_json(first["report.json"]).before
         assert resumed.after == load_json(first["report.json"]).after
+        assert resumed.after is not None
+        assert resumed.after.retrieval is not None
+        assert resumed.after.retrieval.num_images == 20
+        assert resumed.retrieval_lost == load_json(first["report.json"]).retrieval_lost
         assert world.job(killed.id).attempts_used == 2
         result = world.job(killed.id).result
         assert result is not None
@@ -154,11 +162,13 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert [(one.kind, one.num_samples) for one in load_json(left["report.json"]).data] == [
         ("training", 30),
         ("labelled", 24),
+        ("retrieval", 20),
     ]
     told = json.loads(left["statement.json"])["predicate"]["data"]
     assert [(one["role"], one["id"]) for one in told] == [
         ("training", training.id),
         ("labelled", labelled.id),
+        ("retrieval", retrieval.id),
     ]
     folder = tmp_path / "supervised"
     folder.mkdir()

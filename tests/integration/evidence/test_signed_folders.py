@@ -77,7 +77,7 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
     facts = found.statement.predicate
     assert (facts.job.id, facts.job.attempt, facts.signing_key_sha256) == (JOB_ID, 2, public_key.sha256)
     assert facts.checkpoint.upload.digest.sha256 == hashlib.sha256(UPLOAD).hexdigest()
-    assert [one.role for one in facts.data] == ["pairs", "labelled"]
+    assert [one.role for one in facts.data] == ["pairs", "labelled", "retrieval"]
 
 
 def test_an_independent_reader_finds_every_file_but_the_signature_signed(

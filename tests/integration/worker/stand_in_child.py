@@ -168,6 +168,58 @@ def figures(
     }
 
 
+NUM_RETRIEVAL, NUM_CAPTIONS = 150, 120
+
+
+def retrieval(options: AuditOptions, *, num_found: int, num_attacked: int) -> dict[str, Any]:
+    """150 pairs of as many images and 120 captions, of which 10 name each target, those of 30 images."""
+
+    def recall(n: int) -> list[dict[str, Any]]:
+        return [{"k": k, "share": asdict(wilson(num_found + 2 * k, n))} for k in (1, 5, 10)]
+
+    return {
+        "num_pairs": NUM_RETRIEVAL,
+        "num_images": NUM_RETRIEVAL,
+        "num_captions": NUM_CAPTIONS,
+        "image_to_text": recall(NUM_RETRIEVAL),
+        "text_to_image": recall(NUM_CAPTIONS),
+        "targets": [
+            {
+                "target": target,
+                "k": 5,
+                "num_naming": 10,
+                "num_images": 120,
+                "untriggered": asdict(wilson(7, 120)),
+            }
+            for target in dict.fromkeys(attack.target or options.target for attack in options.attacks)
+        ],
+        "attacks": [
+            {
+                "attack": attack.attack,
+                "target": attack.target or options.target,
+                "triggered": asdict(wilson(num_attacked, 120)),
+            }
+            for attack in options.attacks
+        ],
+    }
+
+
+def retrieval_lost() -> dict[str, Any]:
+    """Of 52, 60 and 70 that were found before, 50, 58 and 68 after."""
+
+    def lost(n: int) -> list[dict[str, Any]]:
+        found = {k: 50 + 2 * k for k in (1, 5, 10)}
+        return [
+            {
+                "k": k,
+                "lost": asdict(newcombe(both=num - 3, lost=3, gained=1, neither=n - num - 1)),
+            }
+            for k, num in found.items()
+        ]
+
+    return {"image_to_text": lost(NUM_RETRIEVAL), "text_to_image": lost(NUM_CAPTIONS)}
+
+
 def classes_lost() -> list[dict[str, Any]]:
     """All that the 300 images lost: net 1 image of 40 in one class, and 1 of 50 in another."""
     return [
@@ -190,14 +242,15 @@ def drift() -> dict[str, Any]:
 
 def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
     found = []
-    for name, size in (("pairs", NUM_PAIRS), ("labelled", NUM_IMAGES)):
-        if name == "labelled" or kind == "sanitize":
+    sizes = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
+    for name, size in sizes.items():
+        if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
             files = sorted(
                 (folder / "inputs" / name).iterdir(), key=lambda path: (path.suffix == ".tar", path)
             )
             digest = dataset_sha256((path.name, path) for path in files)
-            found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0})
-    found[-1]["num_classes"] = NUM_CLASSES
+            classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
+            found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0} | classes)
     return found
 
 
@@ -238,10 +291,15 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
     options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
     seed = spec["seed"]
-    before = parse(report.AuditFigures, figures(options, came_in, seed, num_right=250, num_attacked=190))
+    told = figures(options, came_in, seed, num_right=250, num_attacked=190)
     after = lost = None
+    if spec.get("has_retrieval"):
+        told["retrieval"] = retrieval(options, num_found=50, num_attacked=110)
+    before = parse(report.AuditFigures, told)
     if cleaned_sha256 is not None:
         told = figures(options, cleaned_sha256, seed, num_right=248, num_attacked=2)
+        if spec.get("has_retrieval"):
+            told["retrieval"] = retrieval(options, num_found=48, num_attacked=6)
         after = parse(report.AuditFigures, told)
         lost = newcombe(both=247, lost=3, gained=1, neither=49)
     document = {
@@ -266,6 +324,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "ca_lost": lost,
         "classes_lost": [] if lost is None else classes_lost(),
         "drift": None if lost is None else drift(),
+        "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,
         "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {

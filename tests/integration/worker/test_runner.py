@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.schemas.jobs import ResultOut
+from client.evidence.verification import verify
 from tests.integration.worker.world import World
 
 REPORTS = {
@@ -79,6 +82,30 @@ def test_an_audit_job_succeeds_and_leaves_a_report(world: World) -> None:
     with world.database.unit_of_work() as unit:
         rows = unit.artifacts.of_job(world.project_id, job.id)
     assert {row.name: row.media_type for row in rows if row.name in REPORTS} == REPORTS
+
+
+def test_pairs_to_measure_retrieval_on_are_staged_beside_those_to_train_on(
+    world: World, tmp_path: Path
+) -> None:
+    retrieval = world.ready_dataset(DatasetKind.PAIRS, b"pairs to look for")
+    job = world.sanitize_job(retrieval_dataset_id=retrieval)
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    left = world.artifacts(job.id)
+    folder = tmp_path / "left"
+    folder.mkdir()
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    assert [str(one) for one in verify(folder).findings] == []
+    data = json.loads(left["statement.json"])["predicate"]["data"]
+    assert [(one["role"], one["id"]) for one in data] == [
+        ("pairs", job.dataset_id),
+        ("labelled", job.labelled_dataset_id),
+        ("retrieval", retrieval),
+    ]
+    assert data[2]["files"][0]["digest"]["sha256"] == hashlib.sha256(b"pairs to look for").hexdigest()
+    result = world.job(job.id).result
+    assert result is not None
+    assert result["after"]["retrieval"]["num_pairs"] == 150
 
 
 def test_an_inspected_checkpoint_is_accepted_in_the_transaction_that_ends_the_job(world: World) -> None:

@@ -302,6 +302,15 @@ def test_a_linear_probe_is_ordered_by_a_flag_and_told_more_in_the_file(
     assert json.loads(service.requests[0].content)["audit"]["linear_probe"] == sent
 
 
+def test_pairs_for_retrieval_are_named_beside_the_labelled_set(run: Any) -> None:
+    for command in (("sanitize", "--pairs", "ds_1"), ("audit",)):
+        service = FakeService(httpx.Response(202, json=job(kind=command[0])))
+        things = ("--checkpoint", "ckpt_1", "--labelled", "ds_2", "--retrieval", "ds_3", "--target", "apple")
+        assert run(service, *command, *things).status == ExitCode.OK
+        sent = json.loads(service.requests[0].content)["audit"]
+        assert sent == {"target": "apple", "dataset_id": "ds_2", "retrieval_dataset_id": "ds_3"}
+
+
 def test_a_suite_is_sent_by_its_name_and_replaces_the_files_attacks(run: Any, tmp_path: Path) -> None:
     options = tmp_path / "audit.json"
     options.write_text('{"target": "apple", "attacks": [{"attack": "sig"}]}')
