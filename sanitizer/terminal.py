@@ -9,7 +9,14 @@ from rich.table import Table
 
 from sanitizer.jobspec import DatasetSummary, Inspection
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
-from sanitizer.report import AttackFigures, Difference, Estimate, Report, ScannerEvidence
+from sanitizer.report import (
+    AttackFigures,
+    Difference,
+    Estimate,
+    Report,
+    RetrievalFigures,
+    ScannerEvidence,
+)
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
@@ -158,6 +165,20 @@ def _rows(report: Report) -> list[tuple[str, ...]]:
         probed = [one.linear_probe for one in figures if one.linear_probe is not None]
         if probed:
             rows.append((f"linear probe's ASR {attack.name}", *(_share(one.asr) for one in probed)))
+    return rows + _retrieval_rows([audit.retrieval for audit in audits if audit.retrieval is not None])
+
+
+def _retrieval_rows(sides: list[RetrievalFigures]) -> list[tuple[str, ...]]:
+    if not sides:
+        return []
+    rows = [
+        ("image to text R@1", *(_share(one.image_to_text[0].share) for one in sides)),
+        ("text to image R@1", *(_share(one.text_to_image[0].share) for one in sides)),
+    ]
+    for number, attack in enumerate(sides[0].attacks):
+        shares = [one.attacks[number].triggered for one in sides]
+        name = f"target caption {attack.attack}"
+        rows.append((name, *(_share(share) if share else "not measured" for share in shares)))
     return rows
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sanitizer.audits.statistics import MAX_DISTANCE, distance_interval, wilson_bounds
+from sanitizer.audits.statistics import MAX_DISTANCE, distance_interval
+from sanitizer.rendering.counted import MAX_COUNT, follows
 from sanitizer.report import AuditFigures, Estimate, RankDistribution, Report, TargetFigures
 
 Misfit = tuple[str, str]
 """Where, and what is wrong there."""
-_MAX_COUNT = 2**53
 _TOLERANCE = 1e-9
 
 
@@ -49,20 +49,10 @@ def linear_probe(report: Report) -> Iterator[Misfit]:
             yield f"{side}.linear_probe", "does not follow from its counts"
 
 
-def follows(estimate: Estimate) -> bool:
-    """Whether value and bounds are those of the counts."""
-    if not 0 <= estimate.successes <= estimate.n <= _MAX_COUNT:
-        return False
-    value = estimate.successes / estimate.n if estimate.n else 0.0
-    expected = (value, *wilson_bounds(estimate.successes, estimate.n))
-    told = (estimate.value, estimate.low, estimate.high)
-    return all(abs(one - other) <= _TOLERANCE for one, other in zip(told, expected, strict=True))
-
-
 def ranks(report: Report) -> Iterator[Misfit]:
     """Told of every target or of none; each in order, of as many images as the share beside it."""
     nums = [data.num_classes for data in report.data if data.kind == "labelled"]
-    last = min((num for num in nums if num is not None), default=_MAX_COUNT)
+    last = min((num for num in nums if num is not None), default=MAX_COUNT)
     audits = [audit for audit in (report.before, report.after) if audit is not None]
     told = [pair for audit in audits for pair in _all_ranks(audit)]
     if len({rank is None for rank, _ in told}) > 1:
@@ -92,7 +82,7 @@ def drift(report: Report) -> Iterator[Misfit]:
         yield "drift", "belongs to a cleaning"
     for where, told in (("drift.images", report.drift.images), ("drift.classes", report.drift.classes)):
         is_distance = 0 <= told.mean <= MAX_DISTANCE and 0 <= told.std <= MAX_DISTANCE
-        if not (is_distance and 0 < told.n <= _MAX_COUNT):
+        if not (is_distance and 0 < told.n <= MAX_COUNT):
             yield where, "cannot be a distance of unit embeddings"
             continue
         low, high = distance_interval(told.mean, told.std, told.n)

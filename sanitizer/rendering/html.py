@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from sanitizer.attack_options import told
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import to_json
-from sanitizer.rendering import figures, plots, sentences
+from sanitizer.rendering import figures, plots, retrieval, sentences
 from sanitizer.rendering.strangers import name, rows, shown
 from sanitizer.rendering.table_rows import percent, points
 from sanitizer.report import Report
@@ -43,6 +43,9 @@ def render_html(report: Report) -> str:
             targets=sentences.quoted(sentences.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
+            recall=retrieval.recall(report),
+            recall_lost=retrieval.lost(report),
+            captions=retrieval.captions(report),
             kinds=sentences.KINDS,
             architecture=rows(report.checkpoint.architecture),
             declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from sanitizer.rendering import figures, sentences
+from sanitizer.rendering import figures, retrieval, sentences
 from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 from sanitizer.report import RankDistribution, Report
@@ -35,6 +35,9 @@ def render_markdown(report: Report) -> str:
     probed = figures.front_probe(report)
     if probed:
         parts.append(f"The linear probe, on the image tower alone:\n\n{_table(report, probed)}")
+    found = retrieval.front(report)
+    if found:
+        parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:

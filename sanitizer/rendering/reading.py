@@ -18,12 +18,12 @@ from pydantic import ValidationError
 
 from sanitizer.audits.verdict import judge
 from sanitizer.errors import ReportRejected
-from sanitizer.rendering import fitting
+from sanitizer.rendering import fitting, retrieval
+from sanitizer.rendering.counted import MAX_COUNT, difference, follows
 from sanitizer.report import (
     MOST_CLASSES_TOLD,
     AuditFigures,
     CurvePoint,
-    Difference,
     Estimate,
     Outcome,
     Report,
@@ -33,10 +33,8 @@ from sanitizer.report import (
 )
 
 MAX_BYTES = 8 * 2**20
-_MAX_COUNT = 2**53
 _MAX_MEASURE = 1e100
 """Of a loss or a rate; training is stopped long before. What is not a number is not below it either."""
-_TOLERANCE = 1e-9
 _FARTHEST = 4 + 1e-4
 """Between unit rows, summed in single precision."""
 
@@ -104,13 +102,14 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     ):
         yield "after", "and ca_lost belong to a cleaning, and to nothing else"
     if report.ca_lost is not None:
-        yield from _difference("ca_lost", report.ca_lost)
+        yield from difference("ca_lost", report.ca_lost)
     yield from _classes_lost(report)
     yield from fitting.targets(report)
     yield from _places(report)
     yield from fitting.ranks(report)
     yield from fitting.drift(report)
     yield from fitting.linear_probe(report)
+    yield from retrieval.misfits(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
@@ -123,8 +122,8 @@ def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:
     if len(changes) > MOST_CLASSES_TOLD:
         yield "classes_lost", f"holds more than {MOST_CLASSES_TOLD} classes"
     for index, change in enumerate(changes):
-        yield from _difference(f"classes_lost[{index}].lost", change.lost)
-        if not (fitting.follows(change.before) and fitting.follows(change.after)):
+        yield from difference(f"classes_lost[{index}].lost", change.lost)
+        if not (follows(change.before) and follows(change.after)):
             yield f"classes_lost[{index}]", "does not follow from its counts"
         if change.lost.value <= 0:
             yield f"classes_lost[{index}]", "lost nothing"
@@ -145,7 +144,7 @@ def _places(report: Report) -> Iterator[tuple[str, str]]:
     if any([one.k for one in top_k] != ks for top_k in told):
         yield "asr_top_k", "and untriggered_target_top_k are not of the same k throughout"
     nums = [data.num_classes for data in report.data if data.kind == "labelled"]
-    limit = min((num for num in nums if num is not None), default=_MAX_COUNT)
+    limit = min((num for num in nums if num is not None), default=MAX_COUNT)
     if ks != sorted(set(ks)) or (ks and not 2 <= ks[0] <= ks[-1] < limit):
         yield "untriggered_target_top_k", "holds a k out of order, under 2 or not under the number of classes"
 
@@ -157,7 +156,7 @@ def _all_top_k(audit: AuditFigures) -> list[Sequence[TopK]]:
 
 
 def _curve(points: Sequence[CurvePoint]) -> Iterator[tuple[str, str]]:
-    if any(not 0 <= point.step <= _MAX_COUNT for point in points):
+    if any(not 0 <= point.step <= MAX_COUNT for point in points):
         yield "training.curve", "counts steps that cannot be"
     elif not all(
         value is None or abs(value) < _MAX_MEASURE for point in points for value in asdict(point).values()
@@ -188,22 +187,12 @@ def _audit(name: str, audit: AuditFigures, num_attacks: int) -> Iterator[tuple[s
         estimates[f"{where}.untriggered_target_rate"] = further.untriggered_target_rate
         estimates |= _top_k(f"{where}.untriggered_target_top_k", further.untriggered_target_top_k)
     for figure, estimate in estimates.items():
-        if not fitting.follows(estimate):
+        if not follows(estimate):
             yield f"{name}.{figure}", "does not follow from its counts"
 
 
 def _top_k(where: str, shares: Sequence[TopK]) -> dict[str, Estimate]:
     return {f"{where}[{index}]": one.share for index, one in enumerate(shares)}
-
-
-def _difference(where: str, lost: Difference) -> Iterator[tuple[str, str]]:
-    is_sound = (
-        0 < lost.n <= _MAX_COUNT and min(lost.lost, lost.gained) >= 0 and lost.lost + lost.gained <= lost.n
-    )
-    if not is_sound or abs(lost.value - (lost.lost - lost.gained) / lost.n) > _TOLERANCE:
-        yield where, "does not follow from its counts"
-    elif not -1 <= lost.low <= lost.value <= lost.high <= 1:
-        yield where, "lies outside of its interval"
 
 
 def _verdict(report: Report) -> Iterator[tuple[str, str]]:

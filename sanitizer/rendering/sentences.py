@@ -38,7 +38,12 @@ OUTCOME_WORDS: dict[Outcome, str] = {
     "undecided": "undecided",
     "not_implanted": "not implanted",
 }
-KINDS = {"pairs": "clean pairs", "training": "training pictures", "labelled": "test pictures"}
+KINDS = {
+    "pairs": "clean pairs",
+    "training": "training pictures",
+    "labelled": "test pictures",
+    "retrieval": "retrieval pairs",
+}
 METHODS = {
     "cleanclip": "CleanCLIP on clean pictures with captions",
     "par": "PAR on clean pictures with captions",
@@ -193,13 +198,15 @@ def not_tested(report: Report) -> list[str]:
     """What no figure of this report speaks of; never empty."""
     tried = {kind_of(attack) for attack in report.audit.attacks}
     others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
+    used = "zero-shot classification of these classes"
+    if report.before.retrieval is not None:
+        used += " and retrieval with these captions"
     found = [
         "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
         "The same triggers with another size, place or pattern.",
         "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
         "ones, triggers in the caption. CleanCLIP is known to fail on some of them.",
-        f"Any target class but {quoted(targets_of(report.audit))}; any use but zero-shot classification of "
-        "these classes.",
+        f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
     ]
     if report.kind == "sanitize":
         found.append(

@@ -171,6 +171,7 @@ VERDICTS = {
     "too_dear": ("Not cleaned: it cost too much", "Clean accuracy fell by more than the limit."),
     "several_targets": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "par": ("Undecided", "Too few test pictures to decide: clean accuracy."),
+    "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
     "not_implanted": ("Not implanted", "so cleaning had nothing to show"),
     "audit": ("A trigger works", "called the target at or over the gate: badnet."),

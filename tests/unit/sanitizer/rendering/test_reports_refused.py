@@ -20,6 +20,7 @@ LOST_NOTHING = {
     "after": WORST["before"],
     "lost": {"value": 0, "n": WORST["lost"]["n"], "lost": 0, "gained": 0, "low": -0.1, "high": 0.1},
 }
+NOTHING_LOST: dict[str, Any] = {"image_to_text": [], "text_to_image": []}
 KEPT = str(FOLDER / "audit.json")
 
 
@@ -88,6 +89,24 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             put("training", "curve", 3, "distance_image", to=-0.1),
             "training.curve holds a distance that cannot be",
         ),
+        (
+            "retrieval",
+            put("after", "retrieval", "attacks", 0, "triggered", "value", to=0.5),
+            "after.retrieval does not follow",
+        ),
+        (
+            "retrieval",
+            put("before", "retrieval", "image_to_text", 1, "share", "successes", to=7),
+            "before.retrieval does not follow",
+        ),
+        ("retrieval", put("after", "retrieval", to=None), "was not measured both before and after"),
+        ("retrieval", put("retrieval_lost", to=None), "retrieval_lost belongs to retrieval before"),
+        ("cleaned", put("retrieval_lost", to=NOTHING_LOST), "retrieval_lost belongs to retrieval before"),
+        ("retrieval", put("retrieval_lost", to=NOTHING_LOST), "retrieval_lost is not of the same k"),
+        ("retrieval", put("after", "retrieval", "num_images", to=2999), "no second measurement"),
+        ("retrieval", put("after", "retrieval", "targets", to=[]), "no second measurement"),
+        ("retrieval", put("before", "retrieval", "num_pairs", to=5), "counts pairs that cannot be"),
+        ("retrieval", put("retrieval_lost", "text_to_image", 0, "lost", "lost", to=-1), "does not follow"),
         ("par", put("training", "curve", 3, "distance_image", to="far"), "training.curve.3.distance_image"),
     ],
 )
