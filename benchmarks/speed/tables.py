@@ -108,7 +108,7 @@ def _growth(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         points = "; ".join(f"{p['value']:,}: {_spread(p['seconds'])}" for p in row["points"])
         line = row["line"]
         lines.append(
-            f"| {row['what']} | {points} | {line['start']:.2f} + {line['each']:.3g} · value | "
+            f"| {row['what']} | {points} | {line['start']:.2f} {line['each']:+.3g} · value | "
             f"{line['r2']:.3f} |"
         )
     return lines
