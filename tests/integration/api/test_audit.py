@@ -31,6 +31,8 @@ class Call:
     actions: tuple[str, ...]
     json: Any = None
     content: bytes | None = None
+    target_id: str | None = None
+    """Where neither the path nor the answer names it."""
 
 
 def an_upload(service: Service, *, is_sent: bool = False) -> str:
@@ -48,6 +50,13 @@ def a_job(service: Service) -> str:
 def a_key(service: Service) -> str:
     body = {"name": "noted", "scopes": ["read"]}
     return str(service.ours.http.post("/v1/keys", json=body).json()["id"])
+
+
+def delete_policy(service: Service) -> Call:
+    policy = service.ours.http.put("/v1/policies/doomed", json={}).json()["id"]
+    return Call(
+        method="DELETE", path="/v1/policies/doomed", actions=("policy.delete",), target_id=str(policy)
+    )
 
 
 def resume(service: Service) -> Call:
@@ -131,6 +140,10 @@ CALLS: dict[str, Callable[[Service], Call]] = {
     "rotate_key": lambda service: Call(
         method="POST", path=f"/v1/keys/{a_key(service)}/rotate", actions=("key.create", "key.rotate")
     ),
+    "put_policy": lambda _: Call(
+        method="PUT", path="/v1/policies/kept", json={"asr_at_most": 0.1}, actions=("policy.put",)
+    ),
+    "delete_policy": delete_policy,
     "revoke_key": lambda service: Call(
         method="POST", path=f"/v1/keys/{a_key(service)}/revoke", actions=("key.revoke",)
     ),
@@ -182,7 +195,7 @@ def test_a_change_leaves_who_what_when_and_from_where(service: Service, operatio
         assert row.project_id == service.ours.project_id
         assert (row.remote_addr, row.outcome, row.reason, row.actor) == ("127.0.0.1", "done", None, None)
         assert row.created_at is not None
-        assert row.target_id in call.path or row.target_id in answer.text
+        assert row.target_id == call.target_id or row.target_id in call.path + answer.text
 
 
 def test_a_change_whose_line_cannot_be_written_does_not_happen(
