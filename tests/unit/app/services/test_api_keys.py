@@ -60,7 +60,9 @@ def test_a_changed_character_anywhere_fails_the_checksum() -> None:
             read_key(text[:place] + other + text[place + 1 :])
 
 
-@pytest.mark.parametrize("text", ["", "cclip_live_", "Bearer x", "ключ", "a" * 99_999, "0123456789abcdef" * 4])
+@pytest.mark.parametrize(
+    "text", ["", "cclip_live_", "Bearer x", "ключ", "a" * 99_999, "0123456789abcdef" * 4]
+)
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(Unauthorized):
         read_key(text)
