@@ -24,6 +24,7 @@ _SECRET_NAME = re.compile(
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@", re.I)
 _PRESIGNED = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.I)
 _API_KEY = re.compile(r"(cclip_live_[0-9a-z]{26}_)[0-9A-Za-z]+")
+_WEBHOOK_SECRET = re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+")
 _ROW = re.compile(r"(Failing row contains |Key )\([^\n]*")
 """How PostgreSQL tells a row or a key that it refuses: the values follow, and may be a customer's."""
 _MAX_DEPTH = 4
@@ -69,7 +70,7 @@ def configure_logging(*, level: str = "INFO", json_lines: bool = True, stream: T
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in ("botocore", "boto3", "urllib3", "s3transfer", "kombu", "amqp"):
+    for name in ("botocore", "boto3", "urllib3", "s3transfer", "kombu", "amqp", "httpcore"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         library = logging.getLogger(name)
@@ -109,7 +110,8 @@ def _masked(value: Any, depth: int) -> Any:
         without_password = _URL_PASSWORD.sub(rf"\g<scheme>:{MASK}@", value)
         without_rows = _ROW.sub(rf"\g<1>{MASK}", without_password)
         without_keys = _API_KEY.sub(rf"\g<1>{MASK}", without_rows)
-        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_keys)
+        without_secrets = _WEBHOOK_SECRET.sub(rf"\g<1>{MASK}", without_keys)
+        return _PRESIGNED.sub(rf"\g<1>{MASK}", without_secrets)
     if depth == 0:
         return value
     if isinstance(value, Mapping):

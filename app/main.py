@@ -33,6 +33,7 @@ from app.api import (
     problems,
     uploads,
     usage,
+    webhooks,
 )
 from app.api.coalescing import Coalesced
 from app.api.followers import Followers
@@ -45,11 +46,15 @@ from app.api.stopping import told_when_stopped
 from app.api.upload_slots import UploadSlots
 from app.db.models.job import Job
 from app.db.roles import Role
+from app.db.sealing import Sealer
 from app.db.session import Database, build_engine
+from app.domain.webhook_urls import ReachRules
 from app.logs import configure_logging
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
+from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
+from app.settings_webhooks import WebhookSettings
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 
@@ -95,6 +100,7 @@ def create_app(
         keys,
         audit,
         usage,
+        webhooks,
         deletions,
         health,
     ):
@@ -150,6 +156,16 @@ def _ports(
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
+        webhook_rules=_webhook_rules(settings.webhooks),
+    )
+
+
+def _webhook_rules(webhooks: WebhookSettings) -> WebhookRules:
+    keys = [key.get_secret_value() for key in webhooks.encryption_keys]
+    return WebhookRules(
+        sealer=Sealer(keys) if keys else None,
+        reach=ReachRules(allow_loopback=webhooks.allow_loopback, denied_networks=webhooks.denied_networks),
+        max_per_project=webhooks.max_per_project,
     )
 
 

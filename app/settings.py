@@ -13,8 +13,6 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -26,6 +24,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
+from app.settings_group import Group
+from app.settings_webhooks import WebhookSettings
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -33,12 +33,6 @@ GIB = 1024 * MIB
 
 DEFAULT_SECRET = "development-only"  # noqa: S105 - the point of the name is that it is refused in production
 Device = Literal["auto", "cpu", "cuda"]
-
-
-class Group(BaseModel):
-    """One concern. Unknown names are refused, so that a misspelt variable is noticed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class DatabaseSettings(Group):
@@ -230,6 +224,8 @@ class RetentionSettings(Group):
     """Accepted checkpoints and ready data sets that no job ever read."""
     rejected_days: PositiveFloat | None = None
     """What is known of rejected checkpoints and data sets; their bytes go at once anyway."""
+    webhook_deliveries_days: PositiveFloat = 30.0
+    """Deliveries of webhooks, whatever became of them."""
 
 
 class LogSettings(Group):
@@ -261,6 +257,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     streams: StreamSettings = StreamSettings()
     quotas: QuotaSettings = QuotaSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
@@ -275,6 +272,8 @@ class Settings(BaseSettings):
             defaulted.append("CLEANCLIP_DATABASE__URL")
         if defaulted:
             raise ValueError(f"still the published default in {self.environment}: {', '.join(defaulted)}")
+        if self.webhooks.allow_loopback:
+            raise ValueError(f"CLEANCLIP_WEBHOOKS__ALLOW_LOOPBACK is not for {self.environment}")
         return self
 
 

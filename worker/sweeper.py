@@ -2,8 +2,8 @@
 
 Every `sweep_every_s`, one sweeper at a time (an advisory lock): expired leases → queued again or failed;
 outbox messages and queued jobs that nobody was told of → hinted; expired uploads, losing outputs, training
-states of ended jobs, old idempotency keys, what was deleted or kept long enough → removed. Every step stands
-alone: one that fails is logged and tried again by the next sweep.
+states of ended jobs, old idempotency keys and deliveries of webhooks, what was deleted or kept long enough →
+removed. Every step stands alone: one that fails is logged and tried again by the next sweep.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from worker.deleting import carry_out_deletions, end_what_was_kept_long_enough
 _LOG = get_logger(__name__)
 SWEEP_LOCK = 7_263_002
 _BATCH = 100
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,9 @@ def sweep_once(
             store,
             grace_s=opts.leftovers_after_s,
             failed_grace_s=opts.failed_leftovers_after_s,
+        ),
+        "webhook_deliveries": lambda: _forget_deliveries(
+            database, opts.retention.webhook_deliveries_days * DAY_S
         ),
         "idempotency_keys": lambda: _forget_old(database, opts.published_messages_after_s),
     }
@@ -142,6 +146,11 @@ def _forget_old(database: Database, messages_after_s: float) -> int:
         return unit.sweeping.delete_old_idempotency_keys() + unit.sweeping.delete_published_messages(
             messages_after_s
         )
+
+
+def _forget_deliveries(database: Database, older_than_s: float) -> int:
+    with database.unit_of_work() as unit:
+        return unit.webhook_claims.forget_old(older_than_s)
 
 
 def sweep_forever(

@@ -114,6 +114,15 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
     "policy_limits_untried": ErrorCode(422, "The policy limits what the audit does not try"),
     "too_many_policies": ErrorCode(409, "The project keeps as many policies as it may"),
+    # webhooks
+    "webhook_not_found": ErrorCode(404, "There is no such webhook"),
+    "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),
+    "webhook_url_invalid": ErrorCode(422, "No webhook can have that address"),
+    "webhook_url_not_allowed": ErrorCode(422, "Webhooks do not go to that address"),
+    "webhook_disabled": ErrorCode(409, "The webhook is disabled"),
+    "webhook_already_rotated": ErrorCode(409, "Two secrets of the webhook sign already"),
+    "too_many_webhooks": ErrorCode(409, "The project has as many webhooks as it may"),
+    "webhooks_off": ErrorCode(409, "This installation sends no webhooks"),
     # jobs
     "unknown_target": ErrorCode(422, "The target is no class of the labelled set"),
     "job_state_conflict": ErrorCode(409, "The state of the job does not allow it"),

@@ -38,6 +38,10 @@ JobPath = Annotated[str, Path(examples=["job_01k0000000000000000000000e"]), _id_
 ArtifactPath = Annotated[str, Path(examples=["art_01k0000000000000000000000f"]), _id_of("art", "artifact")]
 KeyPath = Annotated[str, Path(examples=["key_01k0000000000000000000000g"]), _id_of("key", "key")]
 DeletionPath = Annotated[str, Path(examples=["del_01k0000000000000000000000h"]), _id_of("del", "deletion")]
+WebhookPath = Annotated[str, Path(examples=["wh_01k0000000000000000000000j"]), _id_of("wh", "webhook")]
+DeliveryPath = Annotated[
+    str, Path(examples=["whd_01k0000000000000000000000k"]), _id_of("whd", "webhook_delivery")
+]
 
 
 def _policy_name(text: str) -> str:
@@ -69,9 +73,11 @@ __all__ = [
     "CheckpointPath",
     "DatasetPath",
     "DeletionPath",
+    "DeliveryPath",
     "JobPath",
     "KeyPath",
     "Limit",
     "PolicyPath",
     "UploadPath",
+    "WebhookPath",
 ]

@@ -16,6 +16,7 @@ from app.api.upload_slots import UploadSlots
 from app.db.models.job import Job
 from app.db.session import Database
 from app.queue.publisher import JobPublisher
+from app.services.webhooks import WebhookRules
 from app.settings import Settings
 from app.storage.port import ObjectStore
 
@@ -35,6 +36,7 @@ class Ports:
     jobs: Coalesced[Job]
     followers: Followers
     upload_slots: UploadSlots
+    webhook_rules: WebhookRules
 
     def hint(self, job: Job | None) -> None:
         """After the commit: tell workers that the job is ready. Best effort; the outbox is the promise."""

@@ -18,6 +18,8 @@ from app.db.models.project import Project
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
+from app.db.models.webhook import Webhook
+from app.db.models.webhook_delivery import WebhookDelivery
 
 TABLES: tuple[type[Base], ...] = (
     Project,
@@ -35,6 +37,8 @@ TABLES: tuple[type[Base], ...] = (
     QueueTurn,
     Deletion,
     Policy,
+    Webhook,
+    WebhookDelivery,
 )
 
 metadata = Base.metadata

@@ -24,6 +24,8 @@ from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.retention import RetentionRepository
 from app.db.repositories.sweeping import SweepRepository
 from app.db.repositories.uploads import UploadRepository
+from app.db.repositories.webhook_claims import WebhookClaimRepository
+from app.db.repositories.webhooks import WebhookRepository
 
 
 class UnitOfWork:
@@ -47,6 +49,7 @@ class UnitOfWork:
         self.deletions = DeletionRepository(session)
         self.quotas = QuotaRepository(session)
         self.audit = AuditRepository(session)
+        self.webhooks = WebhookRepository(session)
 
     @cached_property
     def erasing(self) -> ErasureRepository:
@@ -57,6 +60,11 @@ class UnitOfWork:
     def retention(self) -> RetentionRepository:
         """The sweeper's, where something is kept for a time only."""
         return RetentionRepository(self._session)
+
+    @cached_property
+    def webhook_claims(self) -> WebhookClaimRepository:
+        """The deliverer's, and the sweeper's."""
+        return WebhookClaimRepository(self._session)
 
     def flush(self) -> None:
         """Send what is pending to the database, so that its constraints speak now."""

@@ -12,7 +12,9 @@ import threading
 import time
 from typing import Literal, get_args
 
-Prefix = Literal["prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "aud", "del", "pol"]
+Prefix = Literal[
+    "prj", "upl", "ckpt", "ds", "job", "art", "key", "req", "aud", "del", "pol", "wh", "whd", "msg"
+]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80

@@ -1,4 +1,4 @@
-"""Everything on one machine in the foreground: stack, schema, API, worker, sweeper; until told to stop.
+"""Everything on one machine in the foreground, from the stack to the deliverer; until told to stop.
 
 What is the database's business (the schema, a key) is handed in as `prepare`. Whatever ends by itself is
 started again. On SIGINT, SIGTERM, or the end of stdin where that was asked for, all is stopped in order;
@@ -7,8 +7,10 @@ killed outright, the guards stop it.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -94,8 +96,17 @@ def _own_variables(stack: Mapping[str, str], folder: Path) -> dict[str, str]:
     defaults = {
         "CLEANCLIP_DATASETS__ALLOWED_PREFIXES": json.dumps([f"s3://{DATA_BUCKET}/"]),
         "CLEANCLIP_WORKER__WORK_DIR": str(folder / "work"),
+        "CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS": json.dumps([_kept_webhooks_key(folder / "webhooks-key")]),
     }
     return defaults | dict(stack)
+
+
+def _kept_webhooks_key(path: Path) -> str:
+    """What seals the secrets of webhooks in this folder's database; made once."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() + "\n", encoding="ascii")
+    return path.read_text(encoding="ascii").strip()
 
 
 def _announce(

@@ -1,4 +1,4 @@
-"""The service's own processes on this machine: API, two workers, sweeper; each behind a guard.
+"""The service's own processes on this machine: API, two workers, sweeper, deliverer; each behind a guard.
 
 Started in order, started again when one ends by itself, stopped in order: first nothing new comes in, then
 running work is saved. Imports nothing of them: they are commands, and the worker's may load torch.
@@ -102,7 +102,12 @@ class Service:
         if not self._options.with_worker:
             return {"api": api}
         workers = {name: _worker(name, queue) for name, queue in _WORKERS.items()}
-        return {"api": api, **workers, "sweeper": [sys.executable, "-m", "worker.sweeper"]}
+        return {
+            "api": api,
+            **workers,
+            "sweeper": [sys.executable, "-m", "worker.sweeper"],
+            "webhooks": [sys.executable, "-m", "worker.webhooks"],
+        }
 
     def _launch(self, name: str) -> None:
         environment = dict(self._environment)

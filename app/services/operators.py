@@ -120,6 +120,7 @@ def delete_project(database: Database, project: str, *, account: str) -> Deletio
     with database.unit_of_work() as unit:
         found = _project(unit, project)
         who = Operator(project_id=found.id, account=account)
+        unit.webhooks.remove_all(found.id)
         for job_id in unit.jobs.active_of(found.id):
             unit.jobs.request_cancel(found.id, job_id)
         unit.api_keys.remove_all(found.id)

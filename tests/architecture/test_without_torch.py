@@ -58,7 +58,11 @@ class TestAnEnvironmentWithoutTorch:
         assert answer.stdout.strip() == "[]", answer.stderr
 
     @pytest.mark.parametrize(
-        "module", ["app.main", "app.cli.main", "worker.celery_app", "worker.sweeper", "client.command.main"]
+        "module",
+        [
+            *("app.main", "app.cli.main", "worker.celery_app", "worker.sweeper", "worker.webhooks.__main__"),
+            "client.command.main",
+        ],
     )
     def test_every_entry_point_of_the_service_imports(self, python: Path, module: str) -> None:
         answer = _run([python, "-c", f"import {module}"], timeout_s=60)

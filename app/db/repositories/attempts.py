@@ -33,6 +33,7 @@ from app.db.repositories.job_changes import (
     record,
     seconds,
 )
+from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset
 from app.domain.ids import new_id
 from app.domain.states import LEASED, CheckpointState, DatasetState, JobPhase, JobState, PhaseState
 
@@ -243,6 +244,7 @@ class AttemptRepository(ClaimRepository):
         checkpoint.weights_sha256 = effect.weights_sha256
         checkpoint.inspection = effect.inspection
         self._session.flush()
+        tell_of_checkpoint(self._session, checkpoint)
 
     def _make_ready(self, job: Job, effect: DatasetReady) -> None:
         dataset = locked(self._session, Dataset, str(job.dataset_id))
@@ -250,6 +252,7 @@ class AttemptRepository(ClaimRepository):
         dataset.files = effect.files
         dataset.summary = effect.summary
         self._session.flush()
+        tell_of_dataset(self._session, dataset)
 
 
 def _moves(

@@ -22,6 +22,8 @@ from app.db.models.outbox_message import OutboxMessage
 from app.db.models.policy import Policy
 from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
+from app.db.models.webhook import Webhook
+from app.db.models.webhook_delivery import WebhookDelivery
 from app.db.repositories.deletion_plans import PlanRepository
 from app.db.repositories.job_changes import record
 from app.domain.deletions import DeletionSubject
@@ -37,6 +39,8 @@ _OF_PROJECT = (
     IdempotencyKey,
     QueueTurn,
     Policy,
+    WebhookDelivery,
+    Webhook,
 )
 """In the order in which foreign keys let them go."""
 
@@ -65,6 +69,7 @@ class ErasureRepository(PlanRepository):
         self._delete(OutboxMessage, project_id, OutboxMessage.payload["job_id"].astext == job_id)
         self._delete(Artifact, project_id, Artifact.job_id == job_id)
         self._delete(JobEvent, project_id, JobEvent.job_id == job_id)
+        self._forget_messages(project_id, job_id)
         self._forget_answers(project_id, job_id)
         self._delete(Job, project_id, Job.id == job_id)
         if job is not None:
@@ -126,6 +131,7 @@ class ErasureRepository(PlanRepository):
             return
         if row.inspect_job_id is not None:
             self._erase_job(row.project_id, row.inspect_job_id)
+        self._forget_messages(row.project_id, row.id)
         self._forget_answers(row.project_id, row.id)
         row.filename, row.declared, row.inspection, row.error = "", {}, None, None
         row.sha256 = row.weights_sha256 = row.upload_object_key = row.canonical_prefix = None
@@ -140,6 +146,7 @@ class ErasureRepository(PlanRepository):
         upload_id = row.upload_id if self._is_only_user(row) else None
         if row.validate_job_id is not None:
             self._erase_job(row.project_id, row.validate_job_id)
+        self._forget_messages(row.project_id, row.id)
         self._forget_answers(row.project_id, row.id)
         row.uri = row.class_names = row.templates = row.files = row.summary = row.error = None
         row.validate_job_id = row.upload_id = None
@@ -165,6 +172,10 @@ class ErasureRepository(PlanRepository):
         if deletion.subject_id == deletion.project_id:
             for table in _OF_PROJECT:
                 self._delete(table, deletion.project_id)
+
+    def _forget_messages(self, project_id: str, subject_id: str) -> None:
+        """What webhooks were told of it, or were to be told."""
+        self._delete(WebhookDelivery, project_id, WebhookDelivery.subject_id == subject_id)
 
     def _forget_answers(self, project_id: str, shown_id: str) -> None:
         self._delete(IdempotencyKey, project_id, IdempotencyKey.response_body["id"].astext == shown_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
@@ -97,6 +97,14 @@ class IdempotencyRepository:
         row.response_body = body
         row.response_headers = headers or {}
         self._session.flush()
+
+    def forget(self, project_id: str, shown_id: str) -> None:
+        """Answers that show what is being deleted."""
+        shown = delete(IdempotencyKey).where(
+            IdempotencyKey.project_id == project_id,
+            IdempotencyKey.response_body["id"].astext == shown_id,
+        )
+        self._session.execute(shown.execution_options(synchronize_session=False))
 
     def _is_expired(self, row: IdempotencyKey) -> bool:
         return bool(self._session.scalar(select(func.now() >= row.expires_at)))

@@ -1,5 +1,7 @@
 """The one way a job changes visibly: version and event number grow and the event is appended, together.
 
+An end is told to the project's webhooks in the same transaction.
+
 The caller holds the row's lock. Also: what a job's end means for the checkpoint or data set it was about.
 """
 
@@ -15,6 +17,7 @@ from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import JOB_READY, OutboxMessage
+from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset, tell_of_job
 from app.domain.states import (
     CheckpointState,
     DatasetState,
@@ -92,6 +95,7 @@ def move(
     if state in {JobState.FAILED, JobState.CANCELLED}:
         values |= {"phases": _broken_off(session, job, PhaseState(state.value))}
     record(session, job, event, {"state": state.value} | (data or {}), state=state, **values)
+    tell_of_job(session, job)
 
 
 def announce(session: Session, job: Job) -> None:
@@ -136,11 +140,13 @@ def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
         if checkpoint.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
             checkpoint.state = CheckpointState.REJECTED
             checkpoint.error = shown
+            tell_of_checkpoint(session, checkpoint)
     if job.kind is JobKind.VALIDATE and job.dataset_id:
         dataset = locked(session, Dataset, job.dataset_id)
         if dataset.state is DatasetState.VALIDATING:
             dataset.state = DatasetState.REJECTED
             dataset.error = shown
+            tell_of_dataset(session, dataset)
     session.flush()
 
 

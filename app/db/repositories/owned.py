@@ -14,9 +14,10 @@ from app.db.models.dataset import Dataset
 from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.models.upload import Upload
+from app.db.models.webhook import Webhook
 from app.domain.errors import NotFound
 
-Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact, Deletion)
+Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact, Deletion, Webhook)
 
 
 class OwnedRepository(Generic[Row]):

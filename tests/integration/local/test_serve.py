@@ -77,7 +77,7 @@ def test_it_serves_restarts_what_dies_and_stops_with_stdin(running: Running) -> 
     assert running.get("/v1/jobs").json()["data"] == []
     assert (running.folder / "ready.json").stat().st_mode & 0o077 == 0
     assert (running.folder / "data" / "key").stat().st_mode & 0o077 == 0
-    assert set(running.ready["pids"]) == {"api", "worker-light", "worker-heavy", "sweeper"}
+    assert set(running.ready["pids"]) == {"api", "worker-light", "worker-heavy", "sweeper", "webhooks"}
 
     os.kill(running.ready["pids"]["api"], signal.SIGKILL)
     deadline = time.monotonic() + 30.0

@@ -1,0 +1,227 @@
+"""Routes of webhooks: make, read, change, rotate, test, delete; deliveries and replays. Scope admin.
+
+A secret goes out once. The stored answer for a repeated Idempotency-Key has `secret` null, as with API keys.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query
+from starlette.responses import Response
+
+from app.api.answers import json_answer, page_fields, refusals
+from app.api.auth import Admin
+from app.api.idempotency import Once, OnceDep
+from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
+from app.api.ports import PortsDep
+from app.db.models.webhook import Webhook
+from app.db.unit_of_work import UnitOfWork
+from app.domain.webhooks import DeliveryState, WebhookEvent
+from app.schemas.webhooks import (
+    DeliveryOut,
+    DeliveryPage,
+    IssuedWebhookOut,
+    RotateSecretIn,
+    WebhookChangeIn,
+    WebhookIn,
+    WebhookOut,
+    WebhookPage,
+)
+from app.services import webhooks
+from app.services.webhooks import WebhookChange
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+
+@router.post(
+    "",
+    operation_id="create_webhook",
+    summary="Be told what happens",
+    status_code=201,
+    response_model=IssuedWebhookOut,
+    responses=refusals(409, 413, 422),
+)
+def create_webhook(body: WebhookIn, caller: Admin, ports: PortsDep, once: OnceDep) -> Response:
+    """Messages by Standard Webhooks 1.0. The answer holds the secret that signs them: this once. A request
+    repeated with the same Idempotency-Key is answered with `secret` null; if the first answer was lost,
+    rotate."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        events = [WebhookEvent(event) for event in body.events]
+        row, secret = webhooks.create(unit, caller, ports.webhook_rules, url=body.url, events=events)
+        return _issued(unit, once, row, secret)
+
+
+def _issued(unit: UnitOfWork, once: Once, row: Webhook, secret: str) -> Response:
+    issued = IssuedWebhookOut.issued(row, secret)
+    headers = {"Location": issued.links.self}
+    return once.keep(unit, issued, status=201, headers=headers, stored=issued.without_secret())
+
+
+@router.get(
+    "",
+    operation_id="list_webhooks",
+    summary="Webhooks, newest first",
+    response_model=WebhookPage,
+    responses=refusals(422),
+)
+def list_webhooks(
+    *, caller: Admin, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE
+) -> Response:
+    """Disabled ones too."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        rows, has_more = unit.webhooks.page(caller.project_id, after, limit)
+    return json_answer(WebhookPage(**page_fields([WebhookOut.of(row) for row in rows], has_more)))
+
+
+@router.get(
+    "/{webhook_id}",
+    operation_id="get_webhook",
+    summary="Where a webhook goes, and how it stands",
+    response_model=WebhookOut,
+    responses=refusals(404),
+)
+def get_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Response:
+    """Never its secret."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = unit.webhooks.get(caller.project_id, webhook_id)
+    return json_answer(WebhookOut.of(row))
+
+
+@router.patch(
+    "/{webhook_id}",
+    operation_id="update_webhook",
+    summary="Change where it goes or what it is told, disable or enable it",
+    response_model=WebhookOut,
+    responses=refusals(404, 413, 422),
+)
+def update_webhook(
+    webhook_id: WebhookPath, body: WebhookChangeIn, caller: Admin, ports: PortsDep
+) -> Response:
+    """What waits goes to the new address. While it is disabled nothing is queued for it; what happened
+    meanwhile is in the lists of jobs, checkpoints and data sets."""
+    events = None if body.events is None else [WebhookEvent(event) for event in body.events]
+    wanted = WebhookChange(url=body.url, events=events, enabled=body.enabled)
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = webhooks.change(unit, caller, ports.webhook_rules, webhook_id, wanted)
+        found = WebhookOut.of(row)
+    return json_answer(found)
+
+
+@router.post(
+    "/{webhook_id}/rotate-secret",
+    operation_id="rotate_webhook_secret",
+    summary="Replace the secret by a new one",
+    status_code=201,
+    response_model=IssuedWebhookOut,
+    responses=refusals(404, 409, 413, 422),
+)
+def rotate_webhook_secret(
+    webhook_id: WebhookPath,
+    caller: Admin,
+    ports: PortsDep,
+    once: OnceDep,
+    body: Annotated[RotateSecretIn | None, Body()] = None,
+) -> Response:
+    """The old secret signs beside the new one for `overlap_s` (a day, unless told), so that receivers change
+    over when it suits them. The new one is in the answer: this once."""
+    order = body or RotateSecretIn()
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row, secret = webhooks.rotate_secret(
+            unit, caller, ports.webhook_rules, webhook_id, overlap_s=order.overlap_s
+        )
+        return _issued(unit, once, row, secret)
+
+
+@router.delete(
+    "/{webhook_id}",
+    operation_id="delete_webhook",
+    summary="Delete a webhook and its deliveries",
+    status_code=204,
+    responses=refusals(404),
+)
+def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Response:
+    """At once. A message that is being sent at this moment may still arrive."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        webhooks.delete(unit, caller, webhook_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{webhook_id}/test",
+    operation_id="test_webhook",
+    summary="Send a test message",
+    status_code=202,
+    response_model=DeliveryOut,
+    responses=refusals(404, 409),
+)
+def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: OnceDep) -> Response:
+    """`webhook.test`, whatever events it is told of. How it went: read the delivery."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        found = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
+        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+
+
+@router.get(
+    "/{webhook_id}/deliveries",
+    operation_id="list_webhook_deliveries",
+    summary="Deliveries, newest first",
+    response_model=DeliveryPage,
+    responses=refusals(404, 422),
+)
+def list_webhook_deliveries(
+    *,
+    webhook_id: WebhookPath,
+    caller: Admin,
+    ports: PortsDep,
+    state: Annotated[DeliveryState | None, Query(description="`failed`: the dead-letter list.")] = None,
+    after: After = None,
+    limit: Limit = DEFAULT_PAGE,
+) -> Response:
+    """With what each says, and how its last try ended."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        unit.webhooks.get(caller.project_id, webhook_id)
+        rows, has_more = unit.webhooks.deliveries(caller.project_id, webhook_id, after, limit, state=state)
+    return json_answer(DeliveryPage(**page_fields([DeliveryOut.of(row) for row in rows], has_more)))
+
+
+@router.get(
+    "/{webhook_id}/deliveries/{delivery_id}",
+    operation_id="get_webhook_delivery",
+    summary="How a delivery stands",
+    response_model=DeliveryOut,
+    responses=refusals(404),
+)
+def get_webhook_delivery(
+    webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: Admin, ports: PortsDep
+) -> Response:
+    """How the last try ended, and when the next one comes."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = unit.webhooks.delivery(caller.project_id, webhook_id, delivery_id)
+    return json_answer(DeliveryOut.of(row))
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/replay",
+    operation_id="replay_webhook_delivery",
+    summary="Send a message again",
+    status_code=202,
+    response_model=DeliveryOut,
+    responses=refusals(404, 409),
+)
+def replay_webhook_delivery(
+    webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: Admin, ports: PortsDep, once: OnceDep
+) -> Response:
+    """Now, and with all its tries before it. The same message id, so that a receiver that knows it may
+    pass."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        found = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
+        return once.keep(unit, found, status=202, headers={"Location": found.links.self})

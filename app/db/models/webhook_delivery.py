@@ -1,0 +1,51 @@
+"""Deliveries: the outbox of webhooks, one row for each message and webhook, written with what it tells.
+
+`attempt` is the fence, as that of a job: what a deliverer that was believed lost has to say is not written.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base, JsonObject, word
+from app.domain.webhooks import DeliveryError, DeliveryState, WebhookEvent
+
+
+class WebhookDelivery(Base):
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index("ix_webhook_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index(
+            "ix_webhook_deliveries_pending",
+            "webhook_id",
+            "due_at",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index("ix_webhook_deliveries_subject_id", "subject_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
+    message_id: Mapped[str]
+    """The header `webhook-id`: the same for every try, every replay and every webhook that is told of it."""
+    event: Mapped[WebhookEvent] = mapped_column(word(WebhookEvent, "event"))
+    subject_id: Mapped[str]
+    data: Mapped[JsonObject]
+    state: Mapped[DeliveryState] = mapped_column(word(DeliveryState, "state"), default=DeliveryState.PENDING)
+    attempt: Mapped[int] = mapped_column(default=0)
+    """How often it was claimed, which only grows."""
+    num_tries: Mapped[int] = mapped_column(default=0)
+    """Tries since it was made or replayed."""
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    tried_at: Mapped[datetime | None]
+    """Of this and what follows: the last try."""
+    status: Mapped[int | None]
+    error: Mapped[DeliveryError | None] = mapped_column(word(DeliveryError, "error"))
+    excerpt: Mapped[str | None]
+    took_ms: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it happened."""

@@ -1,0 +1,100 @@
+"""Webhooks and their deliveries, as requests see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+
+from app.db.models.webhook import Webhook
+from app.db.models.webhook_delivery import WebhookDelivery
+from app.db.repositories.owned import OwnedRepository, page_of
+from app.domain.errors import NotFound
+from app.domain.webhooks import DeliveryState
+
+
+class WebhookRepository(OwnedRepository[Webhook]):
+    model = Webhook
+    noun = "webhook"
+
+    def page(self, project_id: str, after: str | None, limit: int) -> tuple[Sequence[Webhook], bool]:
+        """Newest first; `after` is the id of the last row of the page before."""
+        return self._page(project_id, after, limit)
+
+    def count(self, project_id: str) -> int:
+        query = select(func.count()).select_from(Webhook).where(Webhook.project_id == project_id)
+        return int(self._session.scalar(query) or 0)
+
+    def hold(self, project_id: str, id: str) -> Webhook:  # noqa: A002
+        """For a change; who only queues a delivery for it need not wait meanwhile. Raises NotFound."""
+        row = self.get(project_id, id)
+        self._session.refresh(row, with_for_update={"key_share": True})
+        return row
+
+    def changed(self, row: Webhook) -> Webhook:
+        """The caller holds it and has changed it."""
+        row.updated_at = func.clock_timestamp()
+        self._session.flush()
+        return row
+
+    def remove(self, row: Webhook) -> None:
+        """With its deliveries. The caller got it `for_update`: nobody queues another one for it."""
+        deliveries = delete(WebhookDelivery).where(WebhookDelivery.webhook_id == row.id)
+        self._session.execute(deliveries.execution_options(synchronize_session=False))
+        self._session.delete(row)
+        self._session.flush()
+
+    def remove_all(self, project_id: str) -> None:
+        """Of a project that is deleted."""
+        query = select(Webhook).where(Webhook.project_id == project_id).order_by(Webhook.id)
+        for row in self._session.scalars(query.with_for_update()).all():
+            self.remove(row)
+
+    # -- deliveries
+
+    def add_delivery(self, row: WebhookDelivery) -> WebhookDelivery:
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def delivery(
+        self,
+        project_id: str,
+        webhook_id: str,
+        id: str,  # noqa: A002
+        *,
+        for_update: bool = False,
+    ) -> WebhookDelivery:
+        """Raises NotFound, also for one of another webhook."""
+        query = select(WebhookDelivery).where(
+            WebhookDelivery.id == id,
+            WebhookDelivery.webhook_id == webhook_id,
+            WebhookDelivery.project_id == project_id,
+        )
+        if for_update:
+            query = query.with_for_update().execution_options(populate_existing=True)
+        row = self._session.scalars(query).one_or_none()
+        if row is None:
+            raise NotFound(
+                "webhook_delivery_not_found",
+                f"The webhook has no delivery {id[:64]!r}.",
+                "List its deliveries; old ones are removed.",
+            )
+        return row
+
+    def deliveries(
+        self, project_id: str, webhook_id: str, after: str | None, limit: int, *, state: DeliveryState | None
+    ) -> tuple[Sequence[WebhookDelivery], bool]:
+        """Newest first; `after` is the id of the last row of the page before."""
+        conditions = [WebhookDelivery.webhook_id == webhook_id]
+        if state is not None:
+            conditions.append(WebhookDelivery.state == state)
+        return page_of(self._session, WebhookDelivery, project_id, after, limit, *conditions)
+
+    def replay(self, row: WebhookDelivery) -> WebhookDelivery:
+        """Due now, with all its tries before it. The caller has locked the row."""
+        row.state = DeliveryState.PENDING
+        row.num_tries = 0
+        row.due_at = func.clock_timestamp()
+        self._session.flush()
+        return row

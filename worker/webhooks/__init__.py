@@ -1,0 +1,1 @@
+"""The deliverer: sends to customers' servers what their webhooks wait for. `python -m worker.webhooks`."""
