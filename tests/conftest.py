@@ -8,6 +8,7 @@ to create databases and buckets. Tests that use none of these fixtures start not
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import subprocess
@@ -19,12 +20,14 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.fixtures.buckets import own_bucket
+from tests.fixtures.webhooks import WEBHOOKS_KEY
 
 _NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
 _broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))
@@ -109,6 +112,7 @@ def service_settings(
             "database": base.database.model_copy(update={"url": database_url}),
             "broker": base.broker.model_copy(update={"url": broker_url}),
             "storage": base.storage.model_copy(update={"bucket": object_store.bucket}),
+            "webhooks": base.webhooks.model_copy(update={"encryption_keys": (SecretStr(WEBHOOKS_KEY),)}),
             "worker": base.worker.model_copy(update={"work_dir": tmp_path_factory.mktemp("work")}),
         }
     )
@@ -127,6 +131,7 @@ def service_environment(service_settings: Settings) -> dict[str, str]:
         "CLEANCLIP_STORAGE__ACCESS_KEY": storage.access_key,
         "CLEANCLIP_STORAGE__SECRET_KEY": storage.secret_key.get_secret_value(),
         "CLEANCLIP_WORKER__WORK_DIR": str(service_settings.worker.work_dir),
+        "CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS": json.dumps([WEBHOOKS_KEY]),
     }
 
 

@@ -119,7 +119,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "webhook_delivery_not_found": ErrorCode(404, "The webhook has no such delivery"),
     "webhook_url_invalid": ErrorCode(422, "No webhook can have that address"),
     "webhook_url_not_allowed": ErrorCode(422, "Webhooks do not go to that address"),
-    "webhook_disabled": ErrorCode(409, "The webhook is disabled"),
+    "webhook_state_conflict": ErrorCode(409, "The state of the webhook does not allow it"),
     "webhook_already_rotated": ErrorCode(409, "Two secrets of the webhook sign already"),
     "too_many_webhooks": ErrorCode(409, "The project has as many webhooks as it may"),
     "webhooks_off": ErrorCode(409, "This installation sends no webhooks"),

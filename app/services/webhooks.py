@@ -147,7 +147,7 @@ def delete(unit: UnitOfWork, caller: Caller, webhook_id: str) -> None:
 
 def test(unit: UnitOfWork, caller: Caller, webhook_id: str) -> WebhookDelivery:
     """Queue a message that says nothing but that it is a test. Raises NotFound, Conflict
-    (`webhook_disabled`)."""
+    (`webhook_state_conflict`)."""
     webhook = unit.webhooks.hold(caller.project_id, webhook_id)
     _check_enabled(webhook)
     row = WebhookDelivery(
@@ -166,7 +166,7 @@ def test(unit: UnitOfWork, caller: Caller, webhook_id: str) -> WebhookDelivery:
 def replay(unit: UnitOfWork, caller: Caller, webhook_id: str, delivery_id: str) -> WebhookDelivery:
     """Send it again, whatever became of it, now and with all its tries before it; the message id stays.
 
-    Raises NotFound, Conflict (`webhook_disabled`).
+    Raises NotFound, Conflict (`webhook_state_conflict`).
     """
     webhook = unit.webhooks.hold(caller.project_id, webhook_id)
     row = unit.webhooks.delivery(caller.project_id, webhook_id, delivery_id, for_update=True)
@@ -177,7 +177,7 @@ def replay(unit: UnitOfWork, caller: Caller, webhook_id: str, delivery_id: str) 
 
 def _check_enabled(webhook: Webhook) -> None:
     if webhook.state is not WebhookState.ENABLED:
-        raise Conflict("webhook_disabled", "The webhook is disabled.", "Enable it first.")
+        raise Conflict("webhook_state_conflict", "The webhook is disabled.", "Enable it first.")
 
 
 def _words(events: Sequence[WebhookEvent]) -> list[str]:

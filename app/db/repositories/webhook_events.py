@@ -16,34 +16,27 @@ from app.db.models.job import Job
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
 from app.domain.ids import new_id
-from app.domain.states import PUBLIC_KINDS, TERMINAL, CheckpointState, DatasetState
+from app.domain.states import PUBLIC_KINDS, TERMINAL
 from app.domain.webhooks import WebhookEvent, WebhookState, told
-
-_ENDS = {
-    CheckpointState.ACCEPTED: WebhookEvent.CHECKPOINT_ACCEPTED,
-    CheckpointState.REJECTED: WebhookEvent.CHECKPOINT_REJECTED,
-    DatasetState.READY: WebhookEvent.DATASET_READY,
-    DatasetState.REJECTED: WebhookEvent.DATASET_REJECTED,
-}
 
 
 def tell_of_job(session: Session, job: Job) -> None:
     """That a customer's job has ended; of anything else nothing."""
     if job.state in TERMINAL and job.kind in PUBLIC_KINDS:
         data = told("job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value)
-        _tell(session, job.project_id, WebhookEvent(f"job.{job.state.value}"), job.id, data)
+        _tell(session, job.project_id, WebhookEvent(f"job.{job.state}"), job.id, data)
 
 
 def tell_of_checkpoint(session: Session, row: Checkpoint) -> None:
     """That it was accepted or rejected."""
     data = told("checkpoint", row.id, "/v1/checkpoints", state=row.state.value)
-    _tell(session, row.project_id, _ENDS[row.state], row.id, data)
+    _tell(session, row.project_id, WebhookEvent(f"checkpoint.{row.state}"), row.id, data)
 
 
 def tell_of_dataset(session: Session, row: Dataset) -> None:
     """That it is ready or was rejected."""
     data = told("dataset", row.id, "/v1/datasets", kind=row.kind.value, state=row.state.value)
-    _tell(session, row.project_id, _ENDS[row.state], row.id, data)
+    _tell(session, row.project_id, WebhookEvent(f"dataset.{row.state}"), row.id, data)
 
 
 def _tell(

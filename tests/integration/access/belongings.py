@@ -93,6 +93,8 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     }
     policy = api.put(f"/v1/policies/limits-{mark}", json={"asr_at_most": 0.2})
     ids["pol"] = (_checked(policy),)
+    webhook = _checked(api.post("/v1/webhooks", json={"url": f"https://example.org/{mark}"}))
+    ids |= {"wh": (webhook,), "whd": (_checked(api.post(f"/v1/webhooks/{webhook}/test")),)}
     _written_by_operators_and_workers(service, tenant)
     return Belongings(
         tenant=tenant,

@@ -47,6 +47,16 @@ SCOPES: Mapping[str, str] = {
     "get_policy": "read",
     "put_policy": "admin",
     "delete_policy": "admin",
+    "create_webhook": "admin",
+    "list_webhooks": "admin",
+    "get_webhook": "admin",
+    "update_webhook": "admin",
+    "rotate_webhook_secret": "admin",
+    "delete_webhook": "admin",
+    "test_webhook": "admin",
+    "list_webhook_deliveries": "admin",
+    "get_webhook_delivery": "admin",
+    "replay_webhook_delivery": "admin",
     "create_key": "admin",
     "list_keys": "admin",
     "get_key": "admin",
@@ -71,6 +81,8 @@ PREFIX_OF_PATH_ID: Mapping[str, str] = {
     "artifact_id": "art",
     "key_id": "key",
     "deletion_id": "del",
+    "webhook_id": "wh",
+    "delivery_id": "whd",
     "policy_name": "policy_name",
 }
 """A policy is reached by its name, which another project may have too: see `Belongings.names`."""
@@ -83,6 +95,7 @@ NOT_IDS = frozenset(
     {
         ("body", "/filename"),
         ("body", "/name"),
+        ("body", "/url"),  # of a customer's server: test_webhook_urls, test_sending
         ("body", "/uri"),  # other projects' objects by reference: test_foreign_objects_by_reference
         ("body", "/parts/*/etag"),
         ("body", "/class_names/*"),
@@ -129,6 +142,9 @@ BODIES: Mapping[str, Callable[[Belongings], Sequence[Body]]] = {
     "create_dataset": _datasets,
     "create_job": _jobs,
     "put_policy": lambda _: [{"asr_at_most": 0.1}],
+    "create_webhook": lambda _: [{"url": "https://example.org/hook"}],
+    "update_webhook": lambda _: [{"events": ["job.failed"]}],
+    "rotate_webhook_secret": lambda _: [{"overlap_s": 0}],
     "create_key": lambda _: [{"name": "another", "scopes": ["read"]}],
     "rotate_key": lambda _: [{}],
 }

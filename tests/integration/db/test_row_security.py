@@ -219,6 +219,7 @@ def test_what_requests_need_is_seen_at_all(engines: dict[Role, Engine]) -> None:
         ("datasets", "upload_id", "uploads"),
         ("checkpoints", "upload_id", "uploads"),
         ("job_events", "job_id", "jobs"),
+        ("webhook_deliveries", "webhook_id", "webhooks"),
     ],
 )
 def test_a_row_cannot_refer_to_another_projects(
@@ -358,11 +359,24 @@ def test_a_line_of_the_trail_has_the_databases_time_and_its_true_author(
     if role is not Role.OPERATOR:  # whose commands say themselves who does it
         forged += [{"actor": "root@ops"}, {"key_id": rows_of(BOB)["api_keys"]["id"]}, {"key_id": "key_none"}]
     if role is Role.API:
-        forged += [{"key_id": None}, {"actor": "retention"}]
+        forged += [{"key_id": None}, {"actor": "retention"}, {"actor": "webhooks"}]
     with tried(engines[role], ALICE) as connection:
         for change in forged:
             assert is_refused(connection, insert(table), row | change), change
         assert not is_refused(connection, insert(table), row)
+
+
+def test_who_disables_a_webhook_may_say_so(engines: dict[Role, Engine]) -> None:
+    [table] = [known for known in OWNED if known.name == "audit_entries"]
+    with tried(engines[Role.WORKER], ALICE) as connection:
+        assert not is_refused(connection, insert(table), fresh_row(table, ALICE) | {"actor": "webhooks"})
+
+
+def test_a_worker_changes_neither_where_a_webhook_goes_nor_its_secret(engines: dict[Role, Engine]) -> None:
+    with tried(engines[Role.WORKER]) as connection:
+        for column in ("url", "events", "sealed_secret", "sealed_previous_secret", "project_id"):
+            assert is_refused(connection, f"UPDATE webhooks SET {column} = {column}"), column
+        assert not is_refused(connection, "UPDATE webhooks SET state = state")
 
 
 def test_a_key_that_is_gone_with_its_project_still_signs_what_it_does_while_it_is_believed(
