@@ -41,6 +41,7 @@ from client.retries import SYSTEM_CLOCK, Clock, Retries
 from client.shares import Audit, Deletions, Usage
 from client.store import Store
 from client.uploads import Uploads
+from client.webhooks import Webhooks
 from client.wire import Wire
 
 
@@ -93,6 +94,7 @@ class Client:
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
         self.policies = Policies(wire)
+        self.webhooks = Webhooks(wire)
 
     @property
     def base_url(self) -> str:

@@ -15,6 +15,7 @@
     ├── Unreadable          a file, folder or key of this machine cannot be read, so nothing is known about it
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
+    ├── WebhookRejected     a received message is not genuine (client.webhook_verification)
     ├── Rejected            a checkpoint or data set was rejected; `resource.error` says why
     ├── JobFailed           `job.error` says why
     ├── JobCancelled

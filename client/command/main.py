@@ -22,6 +22,7 @@ from client.command.output import Output
 from client.command.policies import policies
 from client.command.session import Session
 from client.command.settings import NotConfigured
+from client.command.webhooks import webhooks
 from client.errors import ApiError, CleanClipError
 
 app = typer.Typer(
@@ -68,6 +69,7 @@ app.command()(orders.audit)
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")
+app.add_typer(webhooks, name="webhooks")
 app.command()(shares.usage)
 app.command()(shares.trail)
 app.add_typer(shares.deletions, name="deletions")

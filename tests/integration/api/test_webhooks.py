@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: made, shown, changed, rotated, tested, replayed, deleted; by whom, and within what bounds."""
+"""Webhooks over HTTP: made, changed, rotated, tested, replayed, deleted; by whom, and within what bounds."""
 
 from __future__ import annotations
 

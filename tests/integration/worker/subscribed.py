@@ -1,4 +1,4 @@
-"""Webhooks of a world's project, deliverers with a real sender, and the clock of a delivery turned forward."""
+"""Webhooks of a world's project, deliverers with a real sender, a delivery's clock turned forward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sends what: several deliverers, slow servers, lost ones; nothing sent twice at once, nothing forgotten."""
+"""Who sends what: several deliverers, slow servers, lost ones; nothing twice at once, nothing forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real deliverers as processes, killed where it hurts: the message comes, and where it came it comes again."""
+"""Real deliverers, killed where it hurts: the message comes, and where it came it comes again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a delivery is tried again, what a message says, and that the standard's own library takes its signature."""
+"""When a delivery is tried again, what a message says, and that the standard's library takes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One try against a real server that behaves well, badly or not at all, and names that lead where they must not."""
+"""One try against real servers that behave well or badly, and names that lead where they must not."""
 
 from __future__ import annotations
 

@@ -1,0 +1,153 @@
+"""Webhooks of the project: make, change, rotate, test, delete; deliveries and replays. Needs scope admin.
+
+What receives the messages verifies them with `client.webhook_verification`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from client.errors import UnexpectedAnswer
+from client.models import Answer, Page
+from client.wire import Wire
+
+
+class Webhook(Answer):
+    """enabled ⇄ disabled; `disabled_reason`: requested, gone (410) or failing (for days)."""
+
+    id: str
+    url: str = Field(default="", repr=False)
+    events: tuple[str, ...] = ()
+    state: str
+    disabled_reason: str | None = None
+    failing_since: datetime | None = None
+    previous_secret_ends_at: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class IssuedWebhook(Webhook):
+    """With the secret that was just made, which is sent this once."""
+
+    secret: str | None = Field(default=None, repr=False)
+
+
+class LastTry(Answer):
+    """`error` None: the server answered 2xx."""
+
+    at: datetime
+    status: int | None = None
+    error: str | None = None
+    excerpt: str | None = None
+    took_ms: int = 0
+
+
+class WebhookDelivery(Answer):
+    """pending → delivered | failed; replayed: pending again, with the same `message_id`."""
+
+    id: str
+    webhook_id: str
+    message_id: str
+    event: str
+    data: dict[str, Any] = Field(default_factory=dict)
+    state: str
+    num_tries: int = 0
+    next_try_at: datetime | None = None
+    last_try: LastTry | None = None
+    created_at: datetime | None = None
+
+
+class Webhooks:
+    """`client.webhooks`. Every call raises ApiError, TransportError."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def create(
+        self, url: str, *, events: Sequence[str] | None = None, idempotency_key: str | None = None
+    ) -> IssuedWebhook:
+        """Have messages sent to an https address; all events unless given. The secret is in `secret`, this
+        once.
+
+        Raises UnexpectedAnswer where the webhook was made but the answer that held its secret was lost.
+
+            made = client.webhooks.create("https://example.org/hooks", events=["job.succeeded", "job.failed"])
+        """
+        body: dict[str, Any] = {"url": url}
+        if events is not None:
+            body["events"] = [*events]
+        return self._issued("/v1/webhooks", body, idempotency_key)
+
+    def get(self, webhook_id: str) -> Webhook:
+        """Where it goes, and how it stands."""
+        return self._wire.get(Webhook, f"/v1/webhooks/{webhook_id}")
+
+    def list(self, *, after: str | None = None, limit: int | None = None) -> Page[Webhook]:
+        """One page, newest first; disabled ones too."""
+        return self._wire.get(Page[Webhook], "/v1/webhooks", {"after": after, "limit": limit})
+
+    def update(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        enabled: bool | None = None,
+    ) -> Webhook:
+        """Change what is given, leave the rest.
+
+        client.webhooks.update("wh_…", enabled=True)
+        """
+        wanted = {"url": url, "events": None if events is None else [*events], "enabled": enabled}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        return self._wire.patch(Webhook, f"/v1/webhooks/{webhook_id}", body)
+
+    def delete(self, webhook_id: str) -> None:
+        """With its deliveries, at once."""
+        self._wire.delete(f"/v1/webhooks/{webhook_id}")
+
+    def rotate_secret(
+        self, webhook_id: str, *, overlap_s: int | None = None, idempotency_key: str | None = None
+    ) -> IssuedWebhook:
+        """A new secret; the old one signs beside it for `overlap_s`, a day unless given; 0: no longer.
+
+        Raises as `create`.
+        """
+        body = {} if overlap_s is None else {"overlap_s": overlap_s}
+        return self._issued(f"/v1/webhooks/{webhook_id}/rotate-secret", body, idempotency_key)
+
+    def test(self, webhook_id: str, *, idempotency_key: str | None = None) -> WebhookDelivery:
+        """Queue a message that says only that it is a test; `delivery` tells how it went."""
+        path = f"/v1/webhooks/{webhook_id}/test"
+        return self._wire.post(WebhookDelivery, path, idempotency_key=idempotency_key)
+
+    def deliveries(
+        self, webhook_id: str, *, state: str | None = None, after: str | None = None, limit: int | None = None
+    ) -> Page[WebhookDelivery]:
+        """One page, newest first. `state`: pending, delivered or failed (the dead-letter list)."""
+        query = {"state": state, "after": after, "limit": limit}
+        return self._wire.get(Page[WebhookDelivery], f"/v1/webhooks/{webhook_id}/deliveries", query)
+
+    def delivery(self, webhook_id: str, delivery_id: str) -> WebhookDelivery:
+        """How it stands."""
+        return self._wire.get(WebhookDelivery, f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}")
+
+    def replay(
+        self, webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None
+    ) -> WebhookDelivery:
+        """Send a message again, whatever became of it; its id stays the same."""
+        path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay"
+        return self._wire.post(WebhookDelivery, path, idempotency_key=idempotency_key)
+
+    def _issued(self, path: str, body: dict[str, Any], idempotency_key: str | None) -> IssuedWebhook:
+        found = self._wire.post(IssuedWebhook, path, body, idempotency_key=idempotency_key)
+        if found.secret is None:
+            raise UnexpectedAnswer(
+                f"The webhook {found.id} has a new secret, but the answer that held it was lost, and it is"
+                " shown once: rotate it with overlap_s 0."
+            )
+        return found
