@@ -12,6 +12,7 @@ from app.cli.keys import add_keys
 from app.cli.output import say
 from app.cli.serving import add_serve
 from app.cli.shares import add_shares
+from app.cli.webhooks import add_webhooks
 from app.domain.errors import DomainError
 from app.local.processes import CannotStart
 from app.services import operators
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_keys(commands)
     add_shares(commands)
+    add_webhooks(commands)
 
     one = commands.add_parser("requeue", help="queue a failed or paused job again")
     one.add_argument("job", metavar="JOB")

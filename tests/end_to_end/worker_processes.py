@@ -42,6 +42,9 @@ class Processes:
     def sweeper(self) -> subprocess.Popen[bytes]:
         return self._start("sweeper", [sys.executable, "-m", "worker.sweeper"], {})
 
+    def deliverer(self) -> subprocess.Popen[bytes]:
+        return self._start("webhooks", [sys.executable, "-m", "worker.webhooks"], {})
+
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(errors="replace")
 

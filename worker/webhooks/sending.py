@@ -87,17 +87,17 @@ class Sender:
             return answer.status, excerpt, _retry_after_s(answer) if is_refusal else 0.0
 
 
-def _whole(target: Target, headers: Mapping[str, str], body: bytes) -> dict[bytes | str, bytes | str]:
-    fixed: dict[bytes | str, bytes | str] = {
-        "Host": target.authority,
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-        "Content-Length": str(len(body)),
-        "Content-Type": "application/json",
-        "User-Agent": "CleanCLIP-Webhooks",
-    }
-    return {**fixed, **headers}
+def _whole(target: Target, headers: Mapping[str, str], body: bytes) -> list[tuple[bytes | str, bytes | str]]:
+    return [
+        ("Host", target.authority),
+        ("Accept", "*/*"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+        ("Content-Length", str(len(body))),
+        ("Content-Type", "application/json"),
+        ("User-Agent", "CleanCLIP-Webhooks"),
+        *headers.items(),
+    ]
 
 
 def _judged(status: int) -> DeliveryError | None:

@@ -31,6 +31,11 @@ class WebhookRepository(OwnedRepository[Webhook]):
         self._session.refresh(row, with_for_update={"key_share": True})
         return row
 
+    def hold_every(self) -> Sequence[Webhook]:
+        """Of all projects, for operators, held for a change."""
+        query = select(Webhook).order_by(Webhook.id).with_for_update(key_share=True)
+        return self._session.scalars(query.execution_options(populate_existing=True)).all()
+
     def changed(self, row: Webhook) -> Webhook:
         """The caller holds it and has changed it."""
         row.updated_at = func.clock_timestamp()

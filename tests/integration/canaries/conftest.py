@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.end_to_end.gate import Gate
 from tests.end_to_end.worker_processes import Processes
+from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.api.service import tenant
 from tests.integration.canaries.collecting import Recorder
 from tests.integration.canaries.journey import Journey
@@ -79,6 +80,7 @@ def variables(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLEANCLIP_SIGNING__KEY_PASSWORD", password)
         assert signing_keys.main(["new", str(folder)]) == 0
+    canaries.keep("webhooks_key", WEBHOOKS_KEY)
     canaries.keep("store_secret_key", storage.secret_key.get_secret_value())
     canaries.keep("broker_password", make_url(service_settings.broker.url).password or "")
     url = make_url(service_settings.database.url).set(password=canaries.new("database_password"))
@@ -92,6 +94,7 @@ def variables(
         "CLEANCLIP_DATASETS__ALLOWED_PREFIXES": json.dumps([f"s3://{storage.bucket}/allowed/"]),
         "CLEANCLIP_SIGNING__KEY_FILE": str(folder / signing_keys.PRIVATE_NAME),
         "CLEANCLIP_SIGNING__KEY_PASSWORD": password,
+        "CLEANCLIP_WEBHOOKS__ALLOW_LOOPBACK": "true",
         "CLEANCLIP_LOG__LEVEL": "DEBUG",
     }
 
@@ -119,6 +122,7 @@ def scene(
     processes.api(port)
     processes.worker_with_canary_child()
     processes.sweeper()
+    processes.deliverer()
     wait_until(lambda: answers(url), timeout_s=60)
     someone = tenant(Database(operator), url, f"canaries {secrets.token_hex(4)}")
     record = Recorder(url)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from app.storage.port import ObjectStore
 from tests.end_to_end.gate import Gate
+from tests.fakes.webhook_receiver import Receiver, answering
 from tests.integration.api.service import MIB
 from tests.integration.canaries import collecting
 from tests.integration.canaries.canary_child import COMPLAINS, TAKES_ITS_TIME
@@ -50,6 +51,17 @@ class Journey:
         again = self.record("POST", "/v1/keys", self.admin_key, json=body, headers=headers)
         assert again.json()["key"] is None, "a key goes out once"
         self.canaries.keep("operators_key_text", self.admin_key)
+
+    def make_webhook(self, receiver: Receiver) -> str:
+        """At a server that refuses with a word of its own; returns where its deliveries are listed."""
+        word = self.canaries.new("refusal_of_a_server", ANSWERED, ["rows/webhook_deliveries"])
+        receiver.behaves(answering(500, word.encode()))
+        path = self.canaries.new("webhook_url", [*ANSWERED, "rows/idempotency_keys"], ["rows/webhooks"])
+        body = {"url": f"{receiver.url}/{path}"}
+        headers = {"Idempotency-Key": self.canaries.new("a_webhooks_key", ["rows/idempotency_keys"])}
+        answer = self.record("POST", "/v1/webhooks", self.key, json=body, headers=headers)
+        self.canaries.keep("webhook_secret", answer.json()["secret"], [], ANSWERED)
+        return str(answer.json()["links"]["deliveries"])
 
     def upload(self) -> str:
         allowed = [*ANSWERED, "rows/idempotency_keys", "rows/checkpoints", "object/outputs", "child/folder"]

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.fakes.webhook_receiver import Receiver
 from tests.integration.canaries import collecting
 from tests.integration.canaries.conftest import Scene
 from tests.integration.canaries.search import Canaries, Canary, leaks
+from tests.integration.worker.world import wait_until
 
 PLACES_THAT_MUST_HAVE_SOMETHING = {
     "log/api",
     "log/worker",
     "log/sweeper",
+    "log/webhooks",
     "answer/given",
     "answer/refused",
     "answer/metrics",
@@ -34,8 +37,13 @@ def places(scene: Scene) -> Mapping[str, bytes]:
     """Everything that left, after the journey and its accidents."""
     journey = scene.journey
     journey.make_key()
-    checkpoint = journey.upload()
-    journey.order(checkpoint, journey.register("pairs"), journey.register("labelled"))
+    with Receiver() as receiver:
+        deliveries = journey.make_webhook(receiver)
+        checkpoint = journey.upload()
+        journey.order(checkpoint, journey.register("pairs"), journey.register("labelled"))
+        wait_until(lambda: len({message.id for message in receiver.messages}) >= 5)
+        journey.record("GET", deliveries, journey.key)
+    told = {f"message/{number}": message.body for number, message in enumerate(receiver.messages)}
     journey.be_refused()
     journey.say_it_in_the_path()
     journey.lose_the_store()
@@ -47,6 +55,7 @@ def places(scene: Scene) -> Mapping[str, bytes]:
         journey.canaries.keep(f"signature_{number}", signature, ["answer/given"])
     return {
         **journey.record.places,
+        **told,
         "answer/metrics": metrics,
         **collecting.logs(scene.logs),
         **collecting.rows(scene.operator),

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cryptography.fernet import Fernet
 
 from app.cli.access import migrate
 from app.cli.main import main
 from app.db.models.job import Job
+from app.db.models.webhook import Webhook
 from app.db.roles import Role
+from app.db.sealing import Sealer
 from app.db.session import Database, build_engine
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
@@ -217,3 +220,51 @@ def test_the_commands_never_load_torch() -> None:
     never = {"torch", "open_clip", "worker", "celery.app"}
     code = f"import sys, app.cli.main; assert not {never!r} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_secrets_of_webhooks_are_sealed_anew_so_that_an_old_key_can_go(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    webhook = Webhook(
+        id=new_id("wh"),
+        project_id=operators.create_project(database, "sealed", account=ACCOUNT).id,
+        url="https://example.org/",
+        events=["job.failed"],
+        sealed_secret=Sealer([old]).seal("whsec_new"),
+        sealed_previous_secret=Sealer([old]).seal("whsec_old"),
+    )
+    with database.unit_of_work() as unit:
+        unit.webhooks.add(webhook)
+    monkeypatch.setenv("CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS", json.dumps([new]))
+    refused = run(database_url, "reseal-webhooks")
+    assert (refused.returncode, webhook.id in refused.stderr) == (1, True)
+    monkeypatch.setenv("CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS", json.dumps([new, old]))
+    done = run(database_url, "reseal-webhooks")
+    assert done.returncode == 0, done.stderr
+    with database.unit_of_work() as unit:
+        (row,) = unit.webhooks.hold_every()
+    sealer = Sealer([new])
+    assert row.sealed_previous_secret is not None
+    assert sealer.unseal(row.sealed_secret) == "whsec_new"
+    assert sealer.unseal(row.sealed_previous_secret) == "whsec_old"
+
+
+def test_a_deleted_project_tells_its_webhooks_nothing_more(database: Database) -> None:
+    project = operators.create_project(database, "quiet", account=ACCOUNT)
+    with database.unit_of_work() as unit:
+        unit.webhooks.add(
+            Webhook(
+                id=new_id("wh"),
+                project_id=project.id,
+                url="https://example.org/",
+                events=["job.cancelled"],
+                sealed_secret="sealed",
+            )
+        )
+        unit.jobs.enqueue(
+            Job(id=new_id("job"), project_id=project.id, kind=JobKind.AUDIT, spec={"version": 1}, seed=1)
+        )
+    operators.delete_project(database, "quiet", account=ACCOUNT)
+    with database.unit_of_work() as unit:
+        assert unit.webhooks.count(project.id) == 0

@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql
 
 from app.db.row_security import of_this_project, protected
 
-revision = "0009"
-down_revision = "0008"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
