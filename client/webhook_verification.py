@@ -71,7 +71,7 @@ def verify(
     if not any(matches):
         raise WebhookRejected("No signature of the message fits the secret and the body as it came.")
     try:
-        return WebhookMessage.model_validate({"id": message_id} | json.loads(body))
+        return WebhookMessage.model_validate(json.loads(body) | {"id": message_id})
     except (ValueError, TypeError) as error:
         raise WebhookRejected("The message is signed, but is no message of this service.") from error
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,14 @@ class Message:
     def verified(self, secret: str) -> Any:
         """What it says, by the standard's own library. Raises WebhookVerificationError."""
         return Webhook(secret).verify(self.body, self.headers)
+
+    def is_signed_with(self, secret: str) -> bool:
+        """Whether one of its signatures is of that secret."""
+        try:
+            self.verified(secret)
+        except WebhookVerificationError:
+            return False
+        return True
 
 
 Behave = Callable[["Handler"], None]

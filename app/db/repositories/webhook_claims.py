@@ -54,13 +54,12 @@ class WebhookClaimRepository:
 
     def claim(self, limit: int, *, lease_s: float) -> list[ClaimedDelivery]:
         """At most one due delivery of each of at most `limit` webhooks that nobody is sending to."""
-        now = func.clock_timestamp()
         due = _due().where(WebhookDelivery.webhook_id == Webhook.id)
         query = (
             select(Webhook)
             .where(
                 Webhook.state == WebhookState.ENABLED,
-                or_(Webhook.busy_until.is_(None), Webhook.busy_until < now),
+                or_(Webhook.busy_until.is_(None), Webhook.busy_until < func.now()),
                 due.exists(),
             )
             .order_by(Webhook.busy_until.nulls_first(), Webhook.id)
@@ -116,10 +115,13 @@ class WebhookClaimRepository:
         row.took_ms = round(1000 * answer.took_s)
         if answer.error is None:
             row.state, webhook.failing_since = DeliveryState.DELIVERED, None
-        elif wait_s is None or answer.is_gone:
+        elif answer.is_gone:
             row.state = DeliveryState.FAILED
-        else:
-            row.due_at = now + timedelta(seconds=wait_s)
+        elif row.num_tries == claimed.num_tries:  # else it was replayed meanwhile, and is due
+            if wait_s is None:
+                row.state = DeliveryState.FAILED
+            else:
+                row.due_at = now + timedelta(seconds=wait_s)
         if answer.error is not None:
             webhook.failing_since = webhook.failing_since or now
             is_failing = now - webhook.failing_since >= timedelta(seconds=failing_for_s)
@@ -159,8 +161,9 @@ class WebhookClaimRepository:
 
 
 def _due() -> Select[WebhookDelivery]:
+    """By the time at which the transaction began: an index can be searched for that, not for the clock's."""
     return select(WebhookDelivery).where(
-        WebhookDelivery.state == DeliveryState.PENDING, WebhookDelivery.due_at <= func.clock_timestamp()
+        WebhookDelivery.state == DeliveryState.PENDING, WebhookDelivery.due_at <= func.now()
     )
 
 

@@ -27,9 +27,10 @@ class WebhookRepository(OwnedRepository[Webhook]):
 
     def hold(self, project_id: str, id: str) -> Webhook:  # noqa: A002
         """For a change; who only queues a delivery for it need not wait meanwhile. Raises NotFound."""
-        row = self.get(project_id, id)
-        self._session.refresh(row, with_for_update={"key_share": True})
-        return row
+        query = select(Webhook).where(Webhook.id == id, Webhook.project_id == project_id)
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+        row = self._session.scalars(query).one_or_none()
+        return self.get(project_id, id) if row is None else row
 
     def hold_every(self) -> Sequence[Webhook]:
         """Of all projects, for operators, held for a change."""

@@ -185,13 +185,8 @@ def test_a_test_is_queued_shown_and_replayed(service: Service, api: httpx.Client
     )
     (failed,) = api.get(f"{place}/deliveries", params={"state": "failed"}).json()["data"]
     assert (failed["state"], failed["next_try_at"]) == ("failed", None)
-    assert failed["last_try"] | {"at": ""} == {
-        "at": "",
-        "status": 500,
-        "error": "refused",
-        "excerpt": "no",
-        "took_ms": 7,
-    }
+    last_try = {"status": 500, "error": "refused", "excerpt": "no", "took_ms": 7}
+    assert failed["last_try"].items() >= last_try.items()
     assert api.get(f"{place}/deliveries", params={"state": "pending"}).json()["data"] == []
     replayed = api.post(f"{queued['links']['self']}/replay")
     assert replayed.status_code == 202

@@ -137,6 +137,22 @@ def test_what_a_lost_deliverer_has_to_say_later_is_not_written(world: World, rec
     assert recorded is DeliveryState.DELIVERED
 
 
+def test_a_replay_during_the_last_try_outlives_its_failure(world: World, receiver: Receiver) -> None:
+    webhook_id, _ = subscribe(world, receiver.url, ONLY_CANCELLED)
+    happen(world)
+    execute(world, "UPDATE webhook_deliveries SET num_tries = 9 WHERE webhook_id = :id", id=webhook_id)
+    last = claim(world.database)
+    assert last.num_tries == MAX_TRIES
+    with world.hands.unit_of_work() as unit:
+        unit.webhooks.replay(unit.webhooks.delivery(world.project_id, webhook_id, last.id, for_update=True))
+    with world.database.unit_of_work() as unit:
+        failed = Answer(error=DeliveryError.REFUSED, status=500)
+        unit.webhook_claims.record(last, failed, wait_s=None, failing_for_s=1e6)
+    assert deliverer(world.database).deliver_due() == 1
+    (row,) = deliveries(world, webhook_id)
+    assert (row.state, row.num_tries, row.attempt) == (DeliveryState.DELIVERED, 1, 2)
+
+
 def test_a_delivery_that_kills_every_deliverer_ends_on_the_dead_letter_list(
     world: World, receiver: Receiver
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 
@@ -116,6 +117,33 @@ def test_a_trusted_proxy_is_an_address_or_a_network(monkeypatch: pytest.MonkeyPa
 def test_a_lease_must_outlive_missed_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match="three times"):
         load(monkeypatch, JOBS__LEASE_S="30", JOBS__HEARTBEAT_S="20")
+
+
+def test_a_webhooks_key_is_32_bytes_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = base64.urlsafe_b64encode(bytes(range(32))).decode()
+    settings = load(monkeypatch, WEBHOOKS__ENCRYPTION_KEYS=f'["{key}"]')
+    assert settings.webhooks.encryption_keys[0].get_secret_value() == key
+    assert key not in repr(settings)
+    for wrong in ("hush", key[:-4], "", "é"):
+        with pytest.raises(ValidationError, match="32 bytes") as caught:
+            load(monkeypatch, WEBHOOKS__ENCRYPTION_KEYS=f'["{wrong}"]')
+        assert "hush" not in str(caught.value)
+
+
+def test_webhooks_go_to_this_machine_in_development_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, WEBHOOKS__ALLOW_LOOPBACK="true").webhooks.allow_loopback
+    given = {"STORAGE__SECRET_KEY": "real", "DATABASE__URL": "postgresql+psycopg://a:real@db/x"}
+    with pytest.raises(ValidationError, match="ALLOW_LOOPBACK"):
+        load(monkeypatch, ENVIRONMENT="production", **given)
+
+
+def test_a_claim_must_outlive_a_try_and_a_denied_network_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    load(monkeypatch, WEBHOOKS__DENIED_NETWORKS='["203.0.113.0/24", "2001:db8::/32"]')
+    with pytest.raises(ValidationError, match="denied_networks"):
+        load(monkeypatch, WEBHOOKS__DENIED_NETWORKS='["our servers"]')
+    monkeypatch.delenv("CLEANCLIP_WEBHOOKS__DENIED_NETWORKS")
+    with pytest.raises(ValidationError, match="two times"):
+        load(monkeypatch, WEBHOOKS__LEASE_S="20", WEBHOOKS__TIMEOUT_S="15")
 
 
 def test_download_urls_cannot_be_configured_to_live_longer_than_five_minutes(
