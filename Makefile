@@ -52,9 +52,10 @@ check: install-dev  ## Lint, types, import laws
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install-dev  ## Put the code into its one form
+format: install-dev  ## Put the code into its one form; make the synchronous client from the asynchronous one
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m tools.make_sync
 
 clean:  ## Remove the virtual environment and everything under var/
 	rm -rf $(VENV) var

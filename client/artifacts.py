@@ -1,3 +1,4 @@
+# Made from client/aio/artifacts.py by `make format`: change that one.
 """Artifacts: what a job left, and how its bytes come here. The API key stays with the service."""
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ class Artifacts:
         self._store = store
 
     def get(self, artifact_id: str) -> Artifact:
-        """Its name, size and digest."""
+        """Its name, size and digest.
+
+        Example:
+            artifact = client.artifacts.get(artifact.id)
+            print(artifact.name, artifact.sha256)
+        """
         return self._wire.get(Artifact, f"/v1/artifacts/{artifact_id}")
 
     def download(
@@ -63,6 +69,11 @@ class Artifacts:
         the new bytes are verified. What was interrupted goes on from `PATH.part`.
 
         Raises ApiError, StoreError, DigestMismatch, OSError.
+
+        Example:
+            for artifact in client.jobs.artifacts(job.id):
+                path = client.artifacts.download(artifact.id, folder)
+                print(path)
         """
         artifact = self.get(artifact_id)
         target = Path(path)

@@ -1,3 +1,4 @@
+# Made from client/aio/checkpoints.py by `make format`: change that one.
 """Checkpoints: read, list, delete, wait for their inspection."""
 
 from __future__ import annotations
@@ -6,7 +7,8 @@ from collections.abc import Callable
 
 from client.errors import DigestMismatch, Rejected
 from client.models import Checkpoint, Page
-from client.shares import Deletion, deleted
+from client.project_models import Deletion
+from client.shares import deleted
 from client.waiting import wait_for
 from client.wire import Wire
 
@@ -18,19 +20,33 @@ class Checkpoints:
         self._wire = wire
 
     def get(self, checkpoint_id: str) -> Checkpoint:
-        """What it is, or why it was rejected."""
+        """What it is, or why it was rejected.
+
+        Example:
+            checkpoint = client.checkpoints.get(checkpoint.id)
+            print(checkpoint.state, checkpoint.architecture_name)
+        """
         return self._wire.get(Checkpoint, f"/v1/checkpoints/{checkpoint_id}")
 
     def list(
         self, *, after: str | None = None, limit: int | None = None, state: str | None = None
     ) -> Page[Checkpoint]:
-        """One page, newest first."""
+        """One page, newest first.
+
+        Example:
+            for found in (client.checkpoints.list(state="accepted")).data:
+                print(found.id, found.filename)
+        """
         return self._wire.get(
             Page[Checkpoint], "/v1/checkpoints", {"after": after, "limit": limit, "state": state}
         )
 
     def delete(self, checkpoint_id: str) -> Deletion | None:
-        """Delete it and its files; refused (Conflict) while unfinished jobs read it."""
+        """Delete it and its files; refused (Conflict) while unfinished jobs read it.
+
+        Example:
+            deletion = client.checkpoints.delete(checkpoint.id)
+        """
         return deleted(self._wire, f"/v1/checkpoints/{checkpoint_id}")
 
     def wait(
@@ -44,6 +60,10 @@ class Checkpoints:
         """Until it is accepted. `sha256`: what was sent; the service's own digest must be the same.
 
         Raises Rejected, DigestMismatch, WaitTimeout.
+
+        Example:
+            checkpoint = client.checkpoints.wait(checkpoint.id, timeout_s=600)
+            print(checkpoint.findings)
         """
         found = wait_for(
             self._wire,

@@ -1,3 +1,4 @@
+# Made from client/aio/client.py by `make format`: change that one.
 """The client: one object with the service's nouns on it.
 
     from client.client import Client
@@ -37,8 +38,9 @@ from client.jobs import Jobs
 from client.keys import Keys
 from client.models import Answer, Methods
 from client.policies import Policies
+from client.project_models import Usage
 from client.retries import SYSTEM_CLOCK, Clock, Retries
-from client.shares import Audit, Deletions, Usage
+from client.shares import Audit, Deletions
 from client.store import Store
 from client.uploads import Uploads
 from client.webhooks import Webhooks
@@ -53,7 +55,9 @@ def _user_agent() -> str:
 
 
 class Client:
-    """Talks to the service at `base_url` with `api_key`. Threads may share it; close it, or use `with`.
+    """Talks to the service at `base_url` with `api_key`. Close it, or use `with`.
+
+    Many calls may be under way at once: in threads, where it is synchronous.
 
     `timeout_s` is for one request's connecting, reading and writing each. `transport` replaces the network,
     for the service and the object store alike. Raises ValueError for an address that is none.
@@ -98,23 +102,46 @@ class Client:
 
     @property
     def base_url(self) -> str:
-        """Where the service is."""
+        """Where the service is.
+
+        Example:
+            print(client.base_url)
+        """
         return self._wire.base_url
 
     def methods(self) -> Methods:
-        """What can be ordered, with bounds and defaults. Needs a valid key: also a way to try one."""
+        """What can be ordered, with bounds and defaults. Needs a valid key: also a way to try one.
+
+        Example:
+            known = client.methods()
+            print([method["name"] for method in known.methods])
+        """
         return self._wire.get(Methods, "/v1/methods")
 
     def usage(self) -> Usage:
-        """What the project uses now, and its limits."""
+        """What the project uses now, and its limits.
+
+        Example:
+            usage = client.usage()
+            print(usage.running_jobs.current, "of", usage.running_jobs.limit)
+        """
         return self._wire.get(Usage, "/v1/usage")
 
     def health(self) -> dict[str, Any]:
-        """Whether the parts that the service needs answer. Raises ServerError where they do not."""
-        return self._wire.get(Answer, "/readyz").to_json()
+        """Whether the parts that the service needs answer. Raises ServerError where they do not.
+
+        Example:
+            print(client.health())
+        """
+        answer = self._wire.get(Answer, "/readyz")
+        return answer.to_json()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections.
+
+        Example:
+            client.close()
+        """
         self._http.close()
         self._store_http.close()
 

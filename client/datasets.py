@@ -1,3 +1,4 @@
+# Made from client/aio/datasets.py by `make format`: change that one.
 """Data sets: register, read, list, forget, wait for their validation."""
 
 from __future__ import annotations
@@ -7,7 +8,8 @@ from typing import Any
 
 from client.errors import Rejected
 from client.models import Dataset, Page
-from client.shares import Deletion, deleted
+from client.project_models import Deletion
+from client.shares import deleted
 from client.waiting import wait_for
 from client.wire import Wire
 
@@ -33,6 +35,9 @@ class Datasets:
 
         `uri`: s3://bucket/prefix/ or s3://bucket/p/name-{000000..000009}.tar. `class_names` and `templates`
         with kind labelled only.
+
+        Example:
+            pairs = client.datasets.create(kind="pairs", uri="s3://data/pairs/")
         """
         body: dict[str, Any] = {
             "kind": kind,
@@ -46,7 +51,11 @@ class Datasets:
         return self._wire.post(Dataset, "/v1/datasets", given, idempotency_key=idempotency_key)
 
     def get(self, dataset_id: str) -> Dataset:
-        """What it holds, or why it was rejected."""
+        """What it holds, or why it was rejected.
+
+        Example:
+            print((client.datasets.get(pairs.id)).summary)
+        """
         return self._wire.get(Dataset, f"/v1/datasets/{dataset_id}")
 
     def list(
@@ -57,12 +66,21 @@ class Datasets:
         state: str | None = None,
         kind: str | None = None,
     ) -> Page[Dataset]:
-        """One page, newest first."""
+        """One page, newest first.
+
+        Example:
+            for found in (client.datasets.list(kind="labelled", state="ready")).data:
+                print(found.id, found.uri)
+        """
         query = {"after": after, "limit": limit, "state": state, "kind": kind}
         return self._wire.get(Page[Dataset], "/v1/datasets", query)
 
     def delete(self, dataset_id: str) -> Deletion | None:
-        """Forget it; what the reference points at stays. Refused (Conflict) while unfinished jobs read it."""
+        """Forget it; what the reference points at stays. Refused (Conflict) while unfinished jobs read it.
+
+        Example:
+            deletion = client.datasets.delete(pairs.id)
+        """
         return deleted(self._wire, f"/v1/datasets/{dataset_id}")
 
     def wait(
@@ -72,7 +90,12 @@ class Datasets:
         timeout_s: float | None = None,
         on_progress: Callable[[Dataset], None] | None = None,
     ) -> Dataset:
-        """Until every sample was read. Raises Rejected, WaitTimeout."""
+        """Until every sample was read. Raises Rejected, WaitTimeout.
+
+        Example:
+            pairs = client.datasets.wait(pairs.id, timeout_s=600)
+            print(pairs.summary)
+        """
         found = wait_for(
             self._wire, Dataset, f"/v1/datasets/{dataset_id}", timeout_s=timeout_s, on_change=on_progress
         )

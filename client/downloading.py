@@ -1,3 +1,4 @@
+# Made from client/aio/downloading.py by `make format`: change that one.
 """Fetches one large file in pieces, four at a time, into NAME.part, which a later run goes on with.
 
 The pieces that are whole are noted beside it (NAME.part.json). Only when the digest of the whole is the
@@ -10,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import BinaryIO
 
 from client import places
+from client.crew import Aside, Crew
 from client.errors import DigestMismatch
 from client.store import Store, UrlSource
 from client.transfer import Meter
@@ -80,15 +82,15 @@ class Download:
         return {piece for piece in pieces if isinstance(piece, int) and 0 <= piece < self._num_pieces}
 
     def _fetch(self, pieces: list[int]) -> None:
-        pool = ThreadPoolExecutor(NUM_PARALLEL, thread_name_prefix="download")
+        crew = Crew(NUM_PARALLEL, "download")
         try:
-            running = [pool.submit(self._fetch_piece, piece) for piece in pieces]
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            for piece in pieces:
+                if crew.begin(self._fetch_piece, piece) is None:
+                    break
+            crew.succeed()
         finally:
             self._stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            crew.close(wait=True)
 
     def _fetch_piece(self, piece: int) -> None:
         start = piece * self._piece_bytes
@@ -102,7 +104,8 @@ class Download:
                 on_bytes=self._passed,
             )
             file.flush()
-            os.fsync(file.fileno())
+            with Aside() as aside:
+                aside.do(os.fsync, file.fileno())
         with self._lock:
             self._whole.add(piece)
             places.write_private(
@@ -131,7 +134,13 @@ class Download:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_HASH_BYTES):
-            digest.update(piece)
+    with path.open("rb") as file, Aside() as aside:
+        while aside.do(_hash_some, file, digest):
+            pass
     return digest.hexdigest()
+
+
+def _hash_some(file: BinaryIO, digest: hashlib._Hash) -> int:
+    piece = file.read(_HASH_BYTES)
+    digest.update(piece)
+    return len(piece)

@@ -12,6 +12,7 @@
     ├── TransportError      no answer at all, after all retries
     │   ├── UnexpectedAnswer   something answers, but it is not this service
     │   └── StoreError      the object store did not take or give bytes
+    │       └── StoreUnreachable   no connection to it could be made at all
     ├── Unreadable          a file, folder or key of this machine cannot be read, so nothing is known about it
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
@@ -114,6 +115,10 @@ class StoreError(TransportError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class StoreUnreachable(StoreError):
+    """No connection to the object store could be made at all."""
 
 
 class DigestMismatch(CleanClipError):

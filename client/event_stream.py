@@ -1,3 +1,4 @@
+# Made from client/aio/event_stream.py by `make format`: change that one.
 """Server-sent events (WHATWG HTML §9.2) from bytes. Knows no HTTP and no noun.
 
 A line ends with CR, LF or both, never with anything else that Unicode calls a line's end; the text is UTF-8.

@@ -1,3 +1,4 @@
+# Made from client/aio/following.py by `make format`: change that one.
 """A job's events as they happen: over the service's stream, taken up again where it broke, or polled.
 
 The stream is left for good where it is refused or does not get through: a service that has none, a share of
@@ -6,7 +7,8 @@ open streams that is used up, a proxy that keeps back what it should pass on. Po
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -40,49 +42,53 @@ class _Place:
     seq: int
 
 
-def events(wire: Wire, job_id: str, after: int) -> Iterator[Event]:
+def events(wire: Wire, job_id: str, after: int) -> Generator[Event, None, None]:
     """Every event after that number, once and in order, until the job's end.
 
     Raises ApiError, TransportError.
     """
     place = _Place(after)
     try:
-        for message in _messages(wire, job_id, place, lambda: False):
-            if isinstance(message, Event):
-                yield message
+        with closing(_messages(wire, job_id, place, float("inf"))) as messages:
+            for message in messages:
+                if isinstance(message, Event):
+                    yield message
     except StreamRefused:
         yield from _polled(wire, job_id, place.seq)
 
 
-def states(wire: Wire, job_id: str, left_s: float) -> Iterator[Job]:
+def states(wire: Wire, job_id: str, left_s: float) -> Generator[Job, None, None]:
     """The job, after every change; ends with the last one, or before it where polling must do the rest."""
     ends_at = wire.clock.now() + left_s - POLLED_AT_THE_END_S
     try:
-        for message in _messages(wire, job_id, _Place(0), lambda: wire.clock.now() >= ends_at):
-            if isinstance(message, Job):
-                yield message
+        with closing(_messages(wire, job_id, _Place(0), ends_at)) as messages:
+            for message in messages:
+                if isinstance(message, Job):
+                    yield message
     except StreamRefused:
         return
 
 
 def _messages(
-    wire: Wire, job_id: str, place: _Place, is_over: Callable[[], bool]
-) -> Iterator[Event | Job | None]:
+    wire: Wire, job_id: str, place: _Place, ends_at: float
+) -> Generator[Event | Job | None, None, None]:
     """Events and states from stream after stream, each begun where the last one broke; None: still alive.
 
-    Ends with the job, or when `is_over`. Raises StreamRefused, ApiError for what polling would meet too.
+    Ends with the job, or at `ends_at`. Raises StreamRefused, ApiError for what polling would meet too.
     """
     num_failed = 0
-    while not is_over():
+    while wire.clock.now() < ends_at:
         began, is_silent = wire.clock.now(), True
         try:
-            for message in _one_stream(wire, job_id, place):
-                is_silent = False
-                if isinstance(message, Event) or wire.clock.now() - began >= GOOD_AFTER_S:
-                    num_failed = 0
-                yield message
-                if is_over() or (isinstance(message, Job) and message.is_finished):
-                    return
+            with closing(_one_stream(wire, job_id, place)) as messages:
+                for message in messages:
+                    is_silent = False
+                    if isinstance(message, Event) or wire.clock.now() - began >= GOOD_AFTER_S:
+                        num_failed = 0
+                    yield message
+                    is_last = isinstance(message, Job) and message.is_finished
+                    if is_last or wire.clock.now() >= ends_at:
+                        return
         except (RateLimited, NotAnEventStream, ValidationError) as cause:
             raise StreamRefused from cause
         except ApiError as error:
@@ -100,7 +106,7 @@ def _messages(
         wire.clock.sleep(pause_s)
 
 
-def _one_stream(wire: Wire, job_id: str, place: _Place) -> Iterator[Event | Job | None]:
+def _one_stream(wire: Wire, job_id: str, place: _Place) -> Generator[Event | Job | None, None, None]:
     """What one stream brings, until it ends or a number is missing. Raises StreamRefused for no stream."""
     headers = {"Accept": MEDIA_TYPE, "Accept-Encoding": "identity", "Last-Event-ID": str(place.seq)}
     with wire.stream(f"/v1/jobs/{job_id}/events/stream", headers=headers, silence_s=SILENCE_S) as answer:
@@ -123,12 +129,12 @@ def _read(frame: Frame) -> Event | Job | None:
     return None if frame.id is None else Event.model_validate_json(frame.data)
 
 
-def _polled(wire: Wire, job_id: str, seq: int) -> Iterator[Event]:
+def _polled(wire: Wire, job_id: str, seq: int) -> Generator[Event, None, None]:
     here, patience = f"/v1/jobs/{job_id}", Patience(wire.clock)
     pause_s = FIRST_PAUSE_S
     while True:
         try:
-            is_finished = wire.get(Job, here).is_finished
+            is_finished = (wire.get(Job, here)).is_finished
             page = wire.get(EventPage, f"{here}/events", {"after": seq, "limit": 100})
             patience.heard()
         except OUTAGES as error:

@@ -1,15 +1,17 @@
+# Made from client/aio/jobs.py by `make format`: change that one.
 """Jobs: order, read, list, steer, wait, and what they left."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from client import following
 from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
 from client.models import Artifact, Event, EventPage, Job, Page
-from client.shares import Deletion, deleted
+from client.project_models import Deletion
+from client.shares import deleted
 from client.waiting import wait_for
 from client.wire import Wire
 
@@ -43,6 +45,16 @@ class Jobs:
         left out have the service's defaults (`client.methods()` tells them). Limits are `policy`, or
         `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of your
         own where a whole program may be run twice.
+
+        Example:
+            job = client.jobs.create(
+                kind="sanitize",
+                checkpoint_id=checkpoint.id,
+                dataset_id=pairs.id,
+                audit={"dataset_id": labelled.id, "target": "banana"},
+                recipe={"method": "cleanclip", "epochs": 3},
+                metadata={"ticket": "42"},
+            )
         """
         body: dict[str, Any] = {
             "kind": kind,
@@ -61,7 +73,12 @@ class Jobs:
         return self._wire.post(Job, "/v1/jobs", given, idempotency_key=idempotency_key)
 
     def get(self, job_id: str) -> Job:
-        """How it stands."""
+        """How it stands.
+
+        Example:
+            job = client.jobs.get(job.id)
+            print(job.state, job.phase, job.progress.fraction)
+        """
         return self._wire.get(Job, f"/v1/jobs/{job_id}")
 
     def list(
@@ -72,39 +89,77 @@ class Jobs:
         state: str | None = None,
         kind: str | None = None,
     ) -> Page[Job]:
-        """One page, newest first."""
+        """One page, newest first.
+
+        Example:
+            page = client.jobs.list(state="queued", limit=10)
+            for found in page.data:
+                print(found.id, found.created_at)
+        """
         query = {"after": after, "limit": limit, "state": state, "kind": kind}
         return self._wire.get(Page[Job], "/v1/jobs", query)
 
     def cancel(self, job_id: str) -> Job:
-        """Stop it for good, within seconds. Again: unchanged. Raises Conflict when it has ended."""
+        """Stop it for good, within seconds. Again: unchanged. Raises Conflict when it has ended.
+
+        Example:
+            job = client.jobs.cancel(job.id)
+        """
         return self._act(job_id, "cancel")
 
     def pause(self, job_id: str) -> Job:
-        """Save its training state and let the worker go. Raises Conflict when it has ended."""
+        """Save its training state and let the worker go. Raises Conflict when it has ended.
+
+        Example:
+            job = client.jobs.pause(job.id)
+        """
         return self._act(job_id, "pause")
 
     def resume(self, job_id: str) -> Job:
-        """Go on with a paused job. Raises Conflict unless it is paused."""
+        """Go on with a paused job. Raises Conflict unless it is paused.
+
+        Example:
+            job = client.jobs.resume(job.id)
+        """
         return self._act(job_id, "resume")
 
     def retry(self, job_id: str) -> Job:
-        """Try a failed job again. Raises Conflict unless it has failed."""
+        """Try a failed job again. Raises Conflict unless it has failed.
+
+        Example:
+            job = client.jobs.retry(job.id)
+        """
         return self._act(job_id, "retry")
 
     def delete(self, job_id: str) -> Deletion | None:
-        """Delete a finished job and all its files; refused (Conflict) before its end."""
+        """Delete a finished job and all its files; refused (Conflict) before its end.
+
+        Example:
+            deletion = client.jobs.delete(job.id)
+            if deletion is not None:
+                print((client.deletions.get(deletion.id)).state)
+        """
         return deleted(self._wire, f"/v1/jobs/{job_id}")
 
     def _act(self, job_id: str, action: str) -> Job:
         return self._wire.post(Job, f"/v1/jobs/{job_id}/{action}")
 
     def events(self, job_id: str, *, after: int | None = None, limit: int | None = None) -> EventPage:
-        """One page of what happened, oldest first; `after` is the last `seq` seen."""
+        """One page of what happened, oldest first; `after` is the last `seq` seen.
+
+        Example:
+            page = client.jobs.events(job.id, after=0, limit=100)
+            print([event.type for event in page.data])
+        """
         return self._wire.get(EventPage, f"/v1/jobs/{job_id}/events", {"after": after, "limit": limit})
 
-    def all_events(self, job_id: str, *, after: int | None = None) -> Iterator[Event]:
-        """Everything that has happened until now, page after page."""
+    def all_events(self, job_id: str, *, after: int | None = None) -> Generator[Event, None, None]:
+        """Everything that has happened until now, page after page.
+
+        Example:
+            for event in client.jobs.all_events(job.id):
+                print(event.seq, event.type, event.data)
+        """
         while True:
             page = self.events(job_id, after=after, limit=100)
             yield from page.data
@@ -112,22 +167,34 @@ class Jobs:
                 return
             after = page.last_seq
 
-    def follow(self, job_id: str, *, after: int | None = None) -> Iterator[Event]:
+    def follow(self, job_id: str, *, after: int | None = None) -> Generator[Event, None, None]:
         """Everything that happens, as it happens, until the job has ended: each event once and in order.
 
+        Over the service's live stream, taken up again where it breaks; polled where there is none.
+
+        Example:
             for event in client.jobs.follow(job.id):
                 print(event.seq, event.type, event.data)
-
-        Over the service's live stream, taken up again where it breaks; polled where there is none.
         """
         return following.events(self._wire, job_id, after or 0)
 
     def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
-        """The files that it left; none until it has succeeded."""
-        return self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts").data
+        """The files that it left; none until it has succeeded.
+
+        Example:
+            for artifact in client.jobs.artifacts(job.id):
+                print(artifact.name, artifact.size_bytes, artifact.sha256)
+        """
+        page = self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts")
+        return page.data
 
     def report(self, job_id: str) -> dict[str, Any]:
-        """report.json as the job wrote it. Raises Conflict before the job's end, NotFound if it left none."""
+        """report.json as the job wrote it. Raises Conflict before the job's end, NotFound if it left none.
+
+        Example:
+            report = client.jobs.report(job.id)
+            print(report["verdict"]["outcome"], report["verdict"]["reason"])
+        """
         answer = self._wire.send("GET", f"/v1/jobs/{job_id}/report", headers={"Accept": "application/json"})
         try:
             report = json.loads(answer.content)
@@ -149,6 +216,10 @@ class Jobs:
 
         Live over the service's stream of events; polled where there is none.
         Raises WaitTimeout; JobFailed and JobCancelled unless `check` is False.
+
+        Example:
+            job = client.jobs.wait(job.id, timeout_s=3600, on_progress=lambda job: print(job.phase))
+            print(job.state)
         """
         job = wait_for(
             self._wire,

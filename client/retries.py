@@ -6,9 +6,10 @@ than what the server's Retry-After asks for.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,7 +26,16 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
+@dataclass(frozen=True)
+class AsyncClock:
+    """The same for the asynchronous client."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
 SYSTEM_CLOCK = Clock()
+ASYNC_SYSTEM_CLOCK = AsyncClock()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,3 +1,4 @@
+# Made from client/aio/sending.py by `make format`: change that one.
 """Sends the parts of one file: read once in order (and hashed), four on their way at a time.
 
 Memory is bounded by five parts whatever the file's size. A part that the store holds already is read for the
@@ -9,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from client.crew import Aside, Crew, Work
 from client.errors import FileChanged
 from client.models import PartURL, StoredPart, Upload
 from client.retries import Clock
@@ -60,7 +62,8 @@ class _PartURLs:
             url, since = self._urls.get(number, ("", float("-inf")))
             if is_fresh_wanted or self._clock.now() - since > URL_IS_FRESH_FOR_S:
                 last = min(number + URLS_PER_CALL - 1, self._upload.num_parts)
-                self._keep(self._calls.parts(self._upload.id, range(number, last + 1)).parts)
+                found = self._calls.parts(self._upload.id, range(number, last + 1))
+                self._keep(found.parts)
                 url = self._urls[number][0]
             return url
 
@@ -85,70 +88,66 @@ class PartSender:
         self._urls = _PartURLs(calls, upload, clock)
         self._stored: Mapping[int, StoredPart] = {part.number: part for part in upload.stored_parts or ()}
         self._stop = threading.Event()
-        self._has_failed = threading.Event()
-        self._has_connected = threading.Event()
-        self._slots = threading.Semaphore(NUM_PARALLEL)
+        self._has_connected = False
         self.num_sent = 0
 
     def run(self) -> Sent:
         """Send what is missing. When a part fails, none is begun any more, but those on their way arrive, so
         that a later run need not send them. Raises FileChanged, StoreUnreachable, StoreError, ApiError.
         """
-        etags: dict[int, Future[str | None] | str] = {}
-        pool = ThreadPoolExecutor(NUM_PARALLEL, thread_name_prefix="upload")
+        etags: dict[int, Work[str | None] | str] = {}
+        crew = Crew(NUM_PARALLEL, "upload")
         digest = hashlib.sha256()
         try:
-            with self._path.open("rb") as file:
-                for number, body in self._bodies(file):
-                    digest.update(body)
-                    held = self._stored.get(number)
-                    if held is not None and _is_same(held, body):
-                        etags[number] = held.etag
+            with closing(self._bodies(digest)) as bodies:
+                for number, body, held in bodies:
+                    if held is not None:
+                        etags[number] = held
                         self._meter.found(len(body))
                         continue
-                    self._slots.acquire()
-                    if self._has_failed.is_set():
+                    work = crew.begin(self._send, number, body)
+                    if work is None:
                         break
-                    etags[number] = pool.submit(self._send, number, body)
-            wait([etag for etag in etags.values() if not isinstance(etag, str)])
+                    etags[number] = work
+            crew.settle()
             found = {
                 number: etag if isinstance(etag, str) else etag.result() for number, etag in etags.items()
             }
         finally:
             self._stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            crew.close(wait=False)
         num_resumed = sum(isinstance(etag, str) for etag in etags.values())
         return Sent(
             sha256=digest.hexdigest(), parts=_claims(found, self._upload), num_parts_resumed=num_resumed
         )
 
-    def _bodies(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-        before = os.fstat(file.fileno())
-        for number in range(1, self._upload.num_parts + 1):
-            body = file.read(_part_size(self._upload, number))
-            if len(body) != _part_size(self._upload, number):
+    def _bodies(self, digest: hashlib._Hash) -> Generator[tuple[int, bytes, str | None], None, None]:
+        """Each part's number and bytes, and its ETag where the store holds these bytes already."""
+        with self._path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            with Aside() as aside:
+                for number in range(1, self._upload.num_parts + 1):
+                    yield number, *(aside.do(self._read, file, number, digest))
+            after = os.fstat(file.fileno())
+            if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or file.read(1):
                 raise _changed(self._path)
-            yield number, body
-        after = os.fstat(file.fileno())
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or file.read(1):
+
+    def _read(self, file: BinaryIO, number: int, digest: hashlib._Hash) -> tuple[bytes, str | None]:
+        body = file.read(_part_size(self._upload, number))
+        if len(body) != _part_size(self._upload, number):
             raise _changed(self._path)
+        digest.update(body)
+        held = self._stored.get(number)
+        return body, held.etag if held is not None and _is_same(held, body) else None
 
     def _send(self, number: int, body: bytes) -> str | None:
-        try:
-            etag = self._store.put(
-                lambda is_fresh_wanted: self._urls.url_of(number, is_fresh_wanted),
-                body,
-                on_bytes=self._passed,
-                has_connected=self._has_connected.is_set(),
-            )
-            self._has_connected.set()
-            self.num_sent += 1
-            return etag
-        except BaseException:
-            self._has_failed.set()
-            raise
-        finally:
-            self._slots.release()
+        def url_of(is_fresh_wanted: bool) -> str:
+            return self._urls.url_of(number, is_fresh_wanted)
+
+        etag = self._store.put(url_of, body, on_bytes=self._passed, has_connected=self._has_connected)
+        self._has_connected = True
+        self.num_sent += 1
+        return etag
 
     def _passed(self, num_bytes: int) -> None:
         if self._stop.is_set() and num_bytes > 0:

@@ -1,3 +1,4 @@
+# Made from client/aio/store.py by `make format`: change that one.
 """Bytes to and from the object store by presigned URLs. Holds no API key and sends none.
 
 A presigned URL is a secret of its own: messages name its host only. An expired one (403) is replaced by a
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 import httpx
 
-from client.errors import StoreError
+from client.errors import StoreError, StoreUnreachable
 from client.retries import RETRIED_STATUSES, Clock, Retries, parse_retry_after
 
 T = TypeVar("T")
@@ -26,12 +27,8 @@ _ALSO_RETRIED = frozenset({408, 500})
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.ProxyError)
 
 
-class StoreUnreachable(StoreError):
-    """No connection to the store could be made at all."""
-
-
 class Store:
-    """Safe to use from several threads."""
+    """Safe to use from several threads of the synchronous client."""
 
     def __init__(self, http: httpx.Client, *, retries: Retries, clock: Clock) -> None:
         self._http = http
@@ -98,7 +95,11 @@ class Store:
         self._persist(url_of, once)
 
     def _persist(
-        self, url_of: UrlSource, once: Callable[[str], T], *, num_tries_to_connect: int | None = None
+        self,
+        url_of: UrlSource,
+        once: Callable[[str], T],
+        *,
+        num_tries_to_connect: int | None = None,
     ) -> T:
         num_tried = num_expired = 0
         is_fresh_wanted = False

@@ -1,4 +1,4 @@
-"""How far a transfer is: bytes, rate, time left. Knows no file and no network."""
+"""How far a transfer is: bytes, rate, time left; what an upload ended with. Knows no file and no network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from client.retries import Clock
+from client.models import Upload
+from client.retries import AsyncClock, Clock
 
 REPORT_EVERY_S = 0.1
 RATE_OVER_S = 15.0
@@ -27,13 +28,33 @@ class TransferProgress:
         return self.done_bytes / self.total_bytes if self.total_bytes else 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class SentFile:
+    """A file that is there. `sha256` was computed here, over the bytes that were read from disk."""
+
+    upload: Upload
+    sha256: str
+    num_parts_resumed: int
+    """Parts that an earlier, interrupted run had sent."""
+    is_streamed: bool
+    """Whether it went through the service, because the object store could not be reached."""
+
+    @property
+    def id(self) -> str:
+        return self.upload.id
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        return self.upload.checkpoint_id
+
+
 OnTransfer = Callable[[TransferProgress], None]
 
 
 class Meter:
     """Counts from several threads and reports at most ten times a second, and once at the end."""
 
-    def __init__(self, total_bytes: int, report: OnTransfer | None, clock: Clock) -> None:
+    def __init__(self, total_bytes: int, report: OnTransfer | None, clock: Clock | AsyncClock) -> None:
         self._total_bytes = total_bytes
         self._report = report
         self._clock = clock

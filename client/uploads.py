@@ -1,44 +1,24 @@
+# Made from client/aio/uploads.py by `make format`: change that one.
 """Uploads: the plain calls, and `upload_file`, which does all of it and resumes what was interrupted."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.errors import CleanClipError, Conflict, DigestMismatch, FileChanged, NotFound
+from client.downloading import sha256_of
+from client.errors import CleanClipError, Conflict, DigestMismatch, FileChanged, NotFound, StoreUnreachable
 from client.models import Upload
 from client.sending import PartSender, Sent, read_in_slices
-from client.store import Store, StoreUnreachable
-from client.transfer import Meter, OnTransfer
+from client.store import Store
+from client.transfer import Meter, OnTransfer, SentFile
 from client.upload_calls import UploadCalls
 from client.upload_memory import UploadMemory
 from client.wire import Wire
 
 _SEND_AGAIN = frozenset({"upload_parts_missing", "upload_part_mismatch"})
-_HASH_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class SentFile:
-    """A file that is there. `sha256` was computed here, over the bytes that were read from disk."""
-
-    upload: Upload
-    sha256: str
-    num_parts_resumed: int
-    """Parts that an earlier, interrupted run had sent."""
-    is_streamed: bool
-    """Whether it went through the service, because the object store could not be reached."""
-
-    @property
-    def id(self) -> str:
-        return self.upload.id
-
-    @property
-    def checkpoint_id(self) -> str | None:
-        return self.upload.checkpoint_id
 
 
 class Uploads(UploadCalls):
@@ -65,6 +45,10 @@ class Uploads(UploadCalls):
         `declared`: what a checkpoint's tensors cannot tell, for example {"quick_gelu": True}.
 
         Raises ApiError, TransportError, DigestMismatch, FileChanged, OSError.
+
+        Example:
+            sent = client.uploads.upload_file(file, declared={"quick_gelu": True})
+            checkpoint = client.checkpoints.wait(sent.checkpoint_id, sha256=sent.sha256)
         """
         path = Path(path)
         sha256 = None if sha256 is None else sha256.lower()
@@ -111,7 +95,7 @@ class Uploads(UploadCalls):
         for is_last_round in (False, True):
             if upload.state == "completed":  # by a run that ended before it could say so
                 meter.found(upload.size_bytes)
-                sent = Sent(sha256=_sha256(path), parts=None, num_parts_resumed=upload.num_parts)
+                sent = Sent(sha256=sha256_of(path), parts=None, num_parts_resumed=upload.num_parts)
                 break
             sender = PartSender(self, self._store, upload=upload, path=path, meter=meter, clock=clock)
             try:
@@ -141,7 +125,7 @@ class Uploads(UploadCalls):
     def _stream(self, upload: Upload, path: Path, meter: Meter) -> Sent:
         digests = [hashlib.sha256()]
 
-        def content() -> Any:
+        def content() -> Iterator[bytes]:
             digests[0] = hashlib.sha256()
             return read_in_slices(path, digests[0], meter, upload.size_bytes)
 
@@ -158,11 +142,3 @@ class Uploads(UploadCalls):
 def _check(path: Path, expected: str | None, actual: str) -> None:
     if expected is not None and expected != actual:
         raise DigestMismatch(path.name, expected=expected, actual=actual)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_HASH_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

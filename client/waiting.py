@@ -1,3 +1,4 @@
+# Made from client/aio/waiting.py by `make format`: change that one.
 """Waiting until something is finished: If-None-Match, a pace that slows while nothing changes, patience.
 
 Knows no noun. What can be followed live is, as long as that works, and polled otherwise. An outage of the
@@ -6,7 +7,8 @@ service in the middle of a wait is sat out for five minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Generic, TypeVar
 
 from client.errors import RateLimited, ServerError, TransportError, UnexpectedAnswer, WaitTimeout
@@ -79,13 +81,14 @@ class _Watched(Generic[R]):
         assert self.last is not None
         return self.last, max(self._pause_s, asked_s)
 
-    def follow(self, states: Iterator[R]) -> R:
+    def follow(self, states: Generator[R, None, None]) -> R:
         """Take the states as they come; the last of them. One that was seen already is not told again."""
-        for state in states:
-            own = getattr(state, "etag", None)
-            tag = None if own is None else f'"{own}"'
-            if tag is None or tag != self._etag:
-                self._saw(state, tag)
+        with closing(states):
+            for state in states:
+                own = getattr(state, "etag", None)
+                tag = None if own is None else f'"{own}"'
+                if tag is None or tag != self._etag:
+                    self._saw(state, tag)
         assert self.last is not None
         return self.last
 
@@ -102,7 +105,7 @@ def wait_for(
     *,
     timeout_s: float | None,
     on_change: Callable[[R], None] | None,
-    follow: Callable[[float], Iterator[R]] | None = None,
+    follow: Callable[[float], Generator[R, None, None]] | None = None,
 ) -> R:
     """Poll `path` until `is_finished`; `on_change` gets the first answer and every one that differs.
 

@@ -1,3 +1,4 @@
+# Made from client/aio/wire.py by `make format`: change that one.
 """One request to the service: the key, retries, idempotency keys, problems made exceptions. Knows no noun.
 
 Every POST carries an Idempotency-Key that stays the same over its retries, so that a lost answer cannot
@@ -40,7 +41,7 @@ class LongAnswer:
 
 
 class Wire:
-    """Speaks to one service with one key. Safe to use from several threads."""
+    """Speaks to one service with one key. Safe to use from several threads of the synchronous client."""
 
     def __init__(self, http: httpx.Client, *, retries: Retries, clock: Clock) -> None:
         self._http = http
@@ -70,13 +71,13 @@ class Wire:
             return self.read(kind, self.send("POST", path, headers=headers))
         headers["Content-Type"] = "application/json"
         content = json.dumps(body).encode()
-        return self.read(kind, self.send("POST", path, headers=headers, body=lambda: [content]))
+        return self.read(kind, self.send("POST", path, headers=headers, content=content))
 
     def put(self, kind: type[A], path: str, body: Mapping[str, Any]) -> A:
         """PUT JSON and read the answer; the same however often. Raises ApiError, TransportError."""
         content = json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        return self.read(kind, self.send("PUT", path, headers=headers, body=lambda: [content]))
+        return self.read(kind, self.send("PUT", path, headers=headers, content=content))
 
     def patch(self, kind: type[A], path: str, body: Mapping[str, Any]) -> A:
         """PATCH JSON and read the answer; the same however often. Raises ApiError, TransportError."""
@@ -95,11 +96,11 @@ class Wire:
         *,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], Iterable[bytes]] | None = None,
+        content: bytes | Callable[[], Iterable[bytes]] | None = None,
         timeout: httpx.Timeout | None = None,
         missing_after_retry_is_done: bool = False,
     ) -> httpx.Response:
-        """An answer of status 2xx or 3xx. `body` is called for every try.
+        """An answer of status 2xx or 3xx. What gives `content` is called for every try.
 
         Raises ApiError for a problem, TransportError where there is no answer, after all retries.
         """
@@ -112,7 +113,7 @@ class Wire:
                 path,
                 params={name: value for name, value in (query or {}).items() if value is not None} or None,
                 headers=headers,
-                content=None if body is None else _content(body()),
+                content=content() if callable(content) else content,
                 timeout=httpx.USE_CLIENT_DEFAULT if timeout is None else timeout,
             )
             error: ApiError | TransportError
@@ -194,10 +195,6 @@ class Wire:
             raise UnexpectedAnswer(
                 f"{self._where()} gave an answer that is no {kind.__name__}: is this the right address?"
             ) from cause
-
-
-def _content(body: Iterable[bytes]) -> bytes | Iterator[bytes]:
-    return b"".join(body) if isinstance(body, list) else iter(body)
 
 
 def _refusal(answer: httpx.Response) -> ApiError:

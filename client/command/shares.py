@@ -10,7 +10,7 @@ from client.command.formats import fields, size, table, when
 from client.command.listing import AfterOption, LimitOption
 from client.command.output import Output
 from client.command.session import JsonFlag, session_of
-from client.shares import Deletion, Use
+from client.project_models import Deletion, Use
 
 DeletionId = Annotated[str, typer.Argument(metavar="DELETION")]
 

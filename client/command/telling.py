@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from client.command.output import Output
-from client.shares import Deletion
+from client.project_models import Deletion
 
 
 def tell_deleted(output: Output, what: str, found: Deletion | None) -> None:

@@ -18,7 +18,7 @@ from client.command.session import (
     show_transfer,
     wait_for_checkpoint,
 )
-from client.uploads import SentFile
+from client.transfer import SentFile
 
 TAKE_UP = "the same command goes on where it stopped."
 

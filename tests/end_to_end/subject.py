@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from client.models import Checkpoint, Dataset
-from client.uploads import SentFile
+from client.transfer import SentFile
 from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures import audited
 from tests.fixtures.shards import make_pairs

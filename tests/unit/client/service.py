@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
 
 from client.client import Client
 from client.retries import Clock, Retries
+from tests.unit.client.bridge import client_of_kind
 
 URL = "https://clean.example.org"
 KEY = "cclip_live_tests"
+kind = ContextVar("kind", default="sync")
+"""Which client `client_on` makes: each test of the client is run with both."""
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
@@ -80,7 +84,8 @@ def client_on(
     transport: httpx.BaseTransport, clock: FakeClock | None = None, *, max_tries: int = 4
 ) -> Client:
     """A client whose jitter is always the longest, so that pauses can be told beforehand."""
-    return Client(
+    return client_of_kind(
+        kind.get(),
         URL,
         KEY,
         transport=transport,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
@@ -11,6 +11,8 @@ import pytest
 from client.errors import NotFound
 from client.following import SILENCE_S
 from tests.unit.client.service import FakeClock, client_on, job, problem
+
+BOTH_CLIENTS = True
 
 HERE = "/v1/jobs/job_1"
 
@@ -33,7 +35,7 @@ BEAT = b": still here\n\n"
 DONE = standing(state="succeeded", etag="job_1.9")
 
 
-class Pieces(httpx.SyncByteStream):
+class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
     """Chunks that come one after the other, then a clean end or an error."""
 
     def __init__(self, *pieces: bytes | Exception) -> None:
@@ -43,6 +45,10 @@ class Pieces(httpx.SyncByteStream):
         for piece in self._pieces:
             if isinstance(piece, Exception):
                 raise piece
+            yield piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
             yield piece
 
 

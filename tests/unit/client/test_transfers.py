@@ -17,6 +17,8 @@ from client.transfer import Meter, TransferProgress
 from client.upload_memory import UploadMemory
 from tests.unit.client.service import FakeClock, FakeRoutes, client_on, problem
 
+BOTH_CLIENTS = True
+
 STORE = "https://store.example.net"
 CONTENT = b"0123456789" * 3
 

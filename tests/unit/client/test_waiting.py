@@ -10,6 +10,8 @@ from client.models import Job
 from client.waiting import LONGEST_PAUSE_S, PATIENCE_S
 from tests.unit.client.service import FakeClock, FakeService, client_on, job, problem
 
+BOTH_CLIENTS = True
+
 REQUEST = httpx.Request("GET", "https://clean.example.org")
 SILENT = httpx.ConnectError("refused", request=REQUEST)
 

@@ -24,6 +24,8 @@ from client.errors import (
 from client.retries import Retries, parse_retry_after
 from tests.unit.client.service import KEY, FakeClock, FakeService, client_on, job, problem
 
+BOTH_CLIENTS = True
+
 REQUEST = httpx.Request("GET", "https://clean.example.org")
 
 

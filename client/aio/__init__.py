@@ -1,0 +1,1 @@
+"""The asynchronous client; `from client.aio.client import AsyncClient`. The other is made from it."""

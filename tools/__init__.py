@@ -1,0 +1,1 @@
+"""What works on the source itself; no part of the product."""
