@@ -61,16 +61,15 @@ class UploadCalls:
         """
         return self._wire.get(Upload, f"/v1/uploads/{upload_id}")
 
-    def put_content(self, upload_id: str, size_bytes: int, content: Callable[[], Iterable[bytes]]) -> Upload:
+    def put_content(
+        self, upload_id: str, size_bytes: int, content: bytes | Callable[[], Iterable[bytes]]
+    ) -> Upload:
         """The whole file through the service, for where the object store cannot be reached.
 
-        `content` is called for every try and gives exactly `size_bytes` bytes.
+        `content` is exactly `size_bytes` bytes; what gives them piece by piece is called for every try.
 
         Example:
-            def content():
-                yield b"abc"
-
-            upload = client.uploads.put_content(upload.id, 3, content)
+            upload = client.uploads.put_content(upload.id, len(body), body)
         """
         answer = self._wire.send(
             "PUT",

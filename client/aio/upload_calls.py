@@ -61,17 +61,14 @@ class UploadCalls:
         return await self._wire.get(Upload, f"/v1/uploads/{upload_id}")
 
     async def put_content(
-        self, upload_id: str, size_bytes: int, content: Callable[[], AsyncIterable[bytes]]
+        self, upload_id: str, size_bytes: int, content: bytes | Callable[[], AsyncIterable[bytes]]
     ) -> Upload:
         """The whole file through the service, for where the object store cannot be reached.
 
-        `content` is called for every try and gives exactly `size_bytes` bytes.
+        `content` is exactly `size_bytes` bytes; what gives them piece by piece is called for every try.
 
         Example:
-            async def content():
-                yield b"abc"
-
-            upload = await client.uploads.put_content(upload.id, 3, content)
+            upload = await client.uploads.put_content(upload.id, len(body), body)
         """
         answer = await self._wire.send(
             "PUT",

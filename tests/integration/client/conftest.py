@@ -18,6 +18,7 @@ from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.api.service import running
 from tests.integration.client.served import MIB, Served, new_key
 from tests.integration.client.wires import Wires
+from tests.unit.client.bridge import client_of_kind
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,9 @@ def wires() -> Wires:
     return Wires()
 
 
-@pytest.fixture
-def client(served: Served, wires: Wires) -> Iterator[Client]:
-    """A client of our project that does not wait long between tries."""
+@pytest.fixture(params=["sync", "async"])
+def client(served: Served, wires: Wires, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of our project that does not wait long between tries; each test is run with both."""
     retries = Retries(max_tries=3, base_s=0.01)
-    with Client(served.url, served.key, transport=wires, retries=retries) as found:
+    with client_of_kind(request.param, served.url, served.key, transport=wires, retries=retries) as found:
         yield found

@@ -169,7 +169,7 @@ def test_a_target_that_is_no_class_is_refused_with_a_pointer_and_near_names(
 
 def test_a_checkpoint_is_waited_for_and_its_digest_compared(served: Served, client: Client) -> None:
     checkpoint_id = client.uploads.create(filename="a.pt", size_bytes=3).id
-    client.uploads.put_content(checkpoint_id, 3, lambda: iter([b"abc"]))
+    client.uploads.put_content(checkpoint_id, 3, b"abc")
     found = client.uploads.complete(checkpoint_id).checkpoint_id
     assert found is not None
     worker = meanwhile(lambda: served.inspect(found, sha256="ab" * 32))
@@ -186,7 +186,7 @@ def test_a_checkpoint_is_waited_for_and_its_digest_compared(served: Served, clie
 
 def test_a_rejected_checkpoint_raises_with_the_reason(served: Served, client: Client) -> None:
     upload = client.uploads.create(filename="a.pt", size_bytes=3)
-    client.uploads.put_content(upload.id, 3, lambda: iter([b"abc"]))
+    client.uploads.put_content(upload.id, 3, b"abc")
     found = client.uploads.complete(upload.id).checkpoint_id
     assert found is not None
     served.reject(found)
@@ -226,8 +226,8 @@ def test_each_refusal_of_a_key_has_its_own_class(served: Served) -> None:
 
 
 def test_another_projects_job_is_not_found(served: Served, client: Client) -> None:
-    _, key = new_key(served.database, "others")
     job = order(served, client)
+    _, key = new_key(served.database, f"others than of {job.id}")
     with Client(served.url, key) as other, pytest.raises(NotFound) as caught:
         other.jobs.get(job.id)
     assert caught.value.code == "job_not_found"

@@ -44,8 +44,8 @@ def test_a_key_whose_answer_was_lost_is_named_so_that_it_can_be_revoked(client: 
 
     wires.rule = answered_to_nobody
     with pytest.raises(UnexpectedAnswer) as lost:
-        client.keys.create(name="lost", scopes=["read"])
-    [found] = [key for key in client.keys.list(limit=100).data if key.name == "lost"]
+        client.keys.create(name=(name := f"lost {id(wires)}"), scopes=["read"])
+    [found] = [key for key in client.keys.list(limit=100).data if key.name == name]
     assert found.id in str(lost.value)
     assert found.state == "active"
 

@@ -10,11 +10,12 @@ import httpx
 Rule = Callable[[httpx.Request], httpx.Response | None]
 
 
-class Wires(httpx.BaseTransport):
-    """Hands requests to the real transport unless `rule` answers them or raises."""
+class Wires(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Hands requests to the real transport unless `rule` answers them or raises. For either client."""
 
     def __init__(self) -> None:
         self._real = httpx.HTTPTransport()
+        self._real_async = httpx.AsyncHTTPTransport()
         self._lock = threading.Lock()
         self.rule: Rule = lambda request: None
         self.seen: list[httpx.Request] = []
@@ -25,8 +26,17 @@ class Wires(httpx.BaseTransport):
         answer = self.rule(request)
         return self._real.handle_request(request) if answer is None else answer
 
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with self._lock:
+            self.seen.append(request)
+        answer = self.rule(request)
+        return await self._real_async.handle_async_request(request) if answer is None else answer
+
     def close(self) -> None:
         self._real.close()
+
+    async def aclose(self) -> None:
+        await self._real_async.aclose()
 
     def parts_sent(self) -> list[int]:
         """Numbers of the parts whose PUT was tried at the store, sorted."""
