@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "done",
-    ExitCode.UNEXPECTED: "something unexpected; CLEANCLIP_DEBUG=1 shows where",
+    ExitCode.UNEXPECTED: "something unexpected (CLEANCLIP_DEBUG=1 shows where), or `doctor` found a fault",
     ExitCode.USAGE: "the command was not used as it says",
     ExitCode.REFUSED: "the service refused the input, or rejected the checkpoint or data set",
     ExitCode.NOT_AUTHORISED: "no key, not a valid one, or one that may not do this",

@@ -9,6 +9,7 @@ import typer
 
 from client.client import Client
 from client.command import views
+from client.command.commands import Commands
 from client.command.listing import AfterOption, LimitOption, StateOption
 from client.command.output import Output
 from client.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
@@ -17,7 +18,7 @@ from client.models import Job
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
 
-jobs = typer.Typer(no_args_is_help=True, help="Jobs: follow them, steer them.")
+jobs = Commands(no_args_is_help=True, help="Jobs: follow them, steer them.")
 
 
 @jobs.command("ls")
@@ -30,7 +31,10 @@ def list_jobs(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    Example: cleanclip jobs ls --state running
+    """
     with session_of(context).client() as client:
         page = client.jobs.list(state=state, kind=kind, limit=limit, after=after)
     Output(is_json=as_json).result(page.to_json(), views.jobs(page.data))
@@ -38,7 +42,10 @@ def list_jobs(
 
 @jobs.command("show")
 def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Say how a job stands."""
+    """Say how a job stands.
+
+    Example: cleanclip jobs show job_…
+    """
     with session_of(context).client() as client:
         found = client.jobs.get(job)
     Output(is_json=as_json).result(found.to_json(), views.job(found))
@@ -48,7 +55,10 @@ def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> N
 def wait_job(
     context: typer.Context, job: JobId, timeout: TimeoutOption = None, as_json: JsonFlag = False
 ) -> None:
-    """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled."""
+    """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled.
+
+    Example: cleanclip jobs wait job_… --timeout 3600
+    """
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = wait_for_job(client, output, job, timeout_s=timeout)
@@ -57,7 +67,10 @@ def wait_job(
 
 @jobs.command("rm")
 def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Delete a finished job and all its files."""
+    """Delete a finished job and all its files.
+
+    Example: cleanclip jobs rm job_…
+    """
     with session_of(context).client() as client:
         found = client.jobs.delete(job)
     tell_deleted(Output(is_json=as_json), job, found)
@@ -72,25 +85,37 @@ def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool)
 
 @jobs.command("cancel")
 def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Stop a job for good."""
+    """Stop a job for good.
+
+    Example: cleanclip jobs cancel job_…
+    """
     _act(context, lambda client: client.jobs.cancel(job), as_json=as_json)
 
 
 @jobs.command("pause")
 def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Save a job's training state and let its worker go."""
+    """Save a job's training state and let its worker go.
+
+    Example: cleanclip jobs pause job_…
+    """
     _act(context, lambda client: client.jobs.pause(job), as_json=as_json)
 
 
 @jobs.command("resume")
 def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Go on with a paused job."""
+    """Go on with a paused job.
+
+    Example: cleanclip jobs resume job_…
+    """
     _act(context, lambda client: client.jobs.resume(job), as_json=as_json)
 
 
 @jobs.command("retry")
 def retry_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Try a failed job again."""
+    """Try a failed job again.
+
+    Example: cleanclip jobs retry job_…
+    """
     _act(context, lambda client: client.jobs.retry(job), as_json=as_json)
 
 
@@ -102,7 +127,10 @@ def list_events(
     after: Annotated[int | None, typer.Option(min=0, help="Only those with a larger number.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Everything that happened to a job, oldest first."""
+    """Everything that happened to a job, oldest first.
+
+    Example: cleanclip jobs events job_… --after 10 --json
+    """
     with session_of(context).client() as client:
         found = tuple(client.jobs.all_events(job, after=after))
     Output(is_json=as_json).result(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from client.command import views
+from client.command.commands import Commands
 from client.command.listing import AfterOption, LimitOption
 from client.command.output import Output
 from client.command.session import JsonFlag, session_of
@@ -14,7 +15,7 @@ from client.models import IssuedKey
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id, key_…")]
 
-keys = typer.Typer(no_args_is_help=True, help="API keys of the project. Needs a key with scope admin.")
+keys = Commands(no_args_is_help=True, help="API keys of the project. Needs a key with scope admin.")
 
 
 @keys.command("create")
@@ -44,7 +45,10 @@ def create_key(
 def list_keys(
     context: typer.Context, *, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
 ) -> None:
-    """List keys, newest first, revoked and expired ones too."""
+    """List keys, newest first, revoked and expired ones too.
+
+    Example: cleanclip keys ls
+    """
     with session_of(context).client() as client:
         page = client.keys.list(limit=limit, after=after)
     Output(is_json=as_json).result(page.to_json(), views.keys(page.data))
@@ -52,7 +56,10 @@ def list_keys(
 
 @keys.command("show")
 def show_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
-    """Say what a key may do, and when it was last used."""
+    """Say what a key may do, and when it was last used.
+
+    Example: cleanclip keys show key_…
+    """
     with session_of(context).client() as client:
         found = client.keys.get(key)
     Output(is_json=as_json).result(found.to_json(), views.key(found))
@@ -68,7 +75,10 @@ def rotate_key(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace a key: print a new one with the same name and scopes, this once."""
+    """Replace a key: print a new one with the same name and scopes, this once.
+
+    Example: cleanclip keys rotate key_… --overlap-hours 1
+    """
     overlap_s = None if overlap_hours is None else round(overlap_hours * 3600)
     with session_of(context).client() as client:
         found = client.keys.rotate(key, overlap_s=overlap_s)
@@ -77,7 +87,10 @@ def rotate_key(
 
 @keys.command("revoke")
 def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
-    """Stop a key for good."""
+    """Stop a key for good.
+
+    Example: cleanclip keys revoke key_…
+    """
     with session_of(context).client() as client:
         found = client.keys.revoke(key)
     Output(is_json=as_json).result(found.to_json(), f"{found.id} {found.state}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from client.command import values, views
+from client.command.commands import Commands
 from client.command.output import Output
 from client.command.session import (
     JsonFlag,
@@ -25,8 +26,8 @@ StateOption = Annotated[str | None, typer.Option(help="Only those in this state.
 CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT")]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET")]
 
-checkpoints = typer.Typer(no_args_is_help=True, help="Uploaded checkpoints.")
-datasets = typer.Typer(no_args_is_help=True, help="Pairs to clean with, labelled sets to audit with.")
+checkpoints = Commands(no_args_is_help=True, help="Uploaded checkpoints.")
+datasets = Commands(no_args_is_help=True, help="Pairs to clean with, labelled sets to audit with.")
 
 
 @checkpoints.command("ls")
@@ -38,7 +39,10 @@ def list_checkpoints(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List checkpoints, newest first."""
+    """List checkpoints, newest first.
+
+    Example: cleanclip checkpoints ls --state accepted
+    """
     with session_of(context).client() as client:
         page = client.checkpoints.list(state=state, limit=limit, after=after)
     Output(is_json=as_json).result(page.to_json(), views.checkpoints(page.data))
@@ -46,7 +50,10 @@ def list_checkpoints(
 
 @checkpoints.command("show")
 def show_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
-    """Say what a checkpoint is, or why it was rejected."""
+    """Say what a checkpoint is, or why it was rejected.
+
+    Example: cleanclip checkpoints show ckpt_…
+    """
     with session_of(context).client() as client:
         found = client.checkpoints.get(checkpoint)
     Output(is_json=as_json).result(found.to_json(), views.checkpoint(found))
@@ -60,7 +67,10 @@ def wait_checkpoint(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Wait for a checkpoint's inspection; a rejected one ends with status 3."""
+    """Wait for a checkpoint's inspection; a rejected one ends with status 3.
+
+    Example: cleanclip checkpoints wait ckpt_…
+    """
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = wait_for_checkpoint(client, output, checkpoint, timeout_s=timeout)
@@ -69,7 +79,10 @@ def wait_checkpoint(
 
 @checkpoints.command("rm")
 def remove_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
-    """Delete a checkpoint and its files."""
+    """Delete a checkpoint and its files.
+
+    Example: cleanclip checkpoints rm ckpt_…
+    """
     with session_of(context).client() as client:
         found = client.checkpoints.delete(checkpoint)
     tell_deleted(Output(is_json=as_json), checkpoint, found)
@@ -127,7 +140,10 @@ def list_datasets(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List data sets, newest first."""
+    """List data sets, newest first.
+
+    Example: cleanclip datasets ls --kind labelled --state ready
+    """
     with session_of(context).client() as client:
         page = client.datasets.list(kind=kind, state=state, limit=limit, after=after)
     Output(is_json=as_json).result(page.to_json(), views.datasets(page.data))
@@ -135,7 +151,10 @@ def list_datasets(
 
 @datasets.command("show")
 def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Say what a data set holds, or why it was rejected."""
+    """Say what a data set holds, or why it was rejected.
+
+    Example: cleanclip datasets show ds_…
+    """
     with session_of(context).client() as client:
         found = client.datasets.get(dataset)
     Output(is_json=as_json).result(found.to_json(), views.dataset(found))
@@ -145,7 +164,10 @@ def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag =
 def wait_dataset(
     context: typer.Context, dataset: DatasetId, timeout: TimeoutOption = None, as_json: JsonFlag = False
 ) -> None:
-    """Wait for a data set's validation; a rejected one ends with status 3."""
+    """Wait for a data set's validation; a rejected one ends with status 3.
+
+    Example: cleanclip datasets wait ds_…
+    """
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = wait_for_dataset(client, output, dataset, timeout_s=timeout)
@@ -154,7 +176,10 @@ def wait_dataset(
 
 @datasets.command("rm")
 def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Delete a data set; uploaded shards go with it, what it refers to elsewhere stays."""
+    """Delete a data set; uploaded shards go with it, what it refers to elsewhere stays.
+
+    Example: cleanclip datasets rm ds_…
+    """
     with session_of(context).client() as client:
         found = client.datasets.delete(dataset)
     tell_deleted(Output(is_json=as_json), dataset, found)

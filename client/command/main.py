@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from client.command import access, listing, orders, results, shares, upload, verify
+from client.command import access, doctor, listing, orders, profiles, results, shares, upload, verify
+from client.command.commands import Commands
 from client.command.exit_codes import HELP, ExitCode, exit_code_of
 from client.command.jobs import jobs
 from client.command.keys import keys
@@ -25,7 +26,7 @@ from client.command.settings import NotConfigured
 from client.command.webhooks import webhooks
 from client.errors import ApiError, CleanClipError
 
-app = typer.Typer(
+app = Commands(
     name="cleanclip",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -33,7 +34,13 @@ app = typer.Typer(
     epilog=HELP,
     help="Is this CLIP checkpoint backdoored, and can you fix it? Upload, audit, clean, download.\n\n"
     "Results are on stdout, messages on stderr. Address and key come from the options, from CLEANCLIP_URL "
-    "and CLEANCLIP_API_KEY, or from `cleanclip login`, in this order.",
+    "and CLEANCLIP_API_KEY, or from a profile that `cleanclip login` keeps, in this order. --profile (which "
+    "wins over the environment) or CLEANCLIP_PROFILE says which.\n\n"
+    "\b\nExamples:\n"
+    "  cleanclip login --url https://clean.example.org\n"
+    "  cleanclip doctor\n"
+    "  cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out\n"
+    "  cleanclip --install-completion",
 )
 
 
@@ -51,16 +58,21 @@ def root(
         str | None,
         typer.Option("--api-key", help="Others on this machine can see it; better: login.", metavar="KEY"),
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="Address and key as kept by `login`.", metavar="NAME")
+    ] = None,
     show_version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Keeps the options for the command that follows."""
-    context.obj = replace(context.obj or Session(), url=url, api_key=api_key)
+    context.obj = replace(context.obj or Session(), url=url, api_key=api_key, profile=profile)
 
 
 app.command()(access.login)
 app.command()(access.check)
+app.command("doctor")(doctor.doctor)
+app.add_typer(profiles.profiles, name="profiles")
 app.command()(upload.upload)
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.checkpoints, name="checkpoints")
@@ -97,7 +109,7 @@ def main(arguments: Sequence[str] | None = None, *, session: Session | None = No
 
 
 def _end(output: Output, error: BaseException, code: ExitCode) -> None:
-    output.note(_told(error))
+    output.error(_told(error))
     if output.is_json:
         output.result({"error": _document(error, code)}, "")
     sys.exit(code)

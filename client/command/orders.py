@@ -3,171 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from client.command import values
-from client.command.output import Output
-from client.command.session import (
-    JsonFlag,
-    Session,
-    TimeoutOption,
-    WaitFlag,
-    conclude,
-    session_of,
-    wait_for_job,
+from client.command import journey, values
+from client.command.order_options import (
+    AnewFlag,
+    AsrOption,
+    AttackOption,
+    AuditOption,
+    CaOption,
+    CheckpointOption,
+    DeclaredOption,
+    DownloadOption,
+    FileArgument,
+    KeyOption,
+    LabelledOption,
+    MetadataOption,
+    PolicyOption,
+    ProbeFlag,
+    RetrievalOption,
+    SeedOption,
+    SuiteOption,
+    TargetOption,
+    TriggerOption,
+    audit_of,
+    policy_of,
 )
-
-CheckpointOption = Annotated[str, typer.Option("--checkpoint", metavar="CHECKPOINT", help="An accepted one.")]
-LabelledOption = Annotated[
-    str, typer.Option("--labelled", metavar="DATASET", help="The labelled set to audit on.")
-]
-RetrievalOption = Annotated[
-    str | None,
-    typer.Option(
-        "--retrieval", metavar="DATASET", help="Pairs to measure retrieval on, other than those of --pairs."
-    ),
-]
-TargetOption = Annotated[
-    str | None,
-    typer.Option(
-        "--target", help="The class that triggers are suspected to lead to, where they name no other."
-    ),
-]
-AttackOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--attack",
-        metavar="NAME[:OPTION=VALUE,…]",
-        help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
-        "repeated. Default: the usual four.",
-    ),
-]
-SuiteOption = Annotated[
-    str | None,
-    typer.Option(
-        "--suite",
-        metavar="NAME",
-        help="Triggers by name: paper (its four attacks and SIG) or structured (PAR's); not with --attack.",
-    ),
-]
-TriggerOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--trigger",
-        metavar="FILE[,OPTION=VALUE,…]",
-        help="Your own trigger: a PNG or JPEG as a patch, e.g. mark.png,placement=top_left,size=0.1; may be "
-        "repeated, and stand beside --attack.",
-    ),
-]
-AuditOption = Annotated[
-    Path | None,
-    typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
-]
-PolicyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--policy",
-        metavar="NAME|FILE",
-        help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
-    ),
-]
-ProbeFlag = Annotated[
-    bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
-]
-AsrOption = Annotated[
-    float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
-]
-CaOption = Annotated[
-    float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
-MetadataOption = Annotated[
-    list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable.")
-]
-
-
-def _audit(
-    labelled: str,
-    target: str | None,
-    *,
-    retrieval: str | None,
-    file: Path | None,
-    suite: str | None,
-    attacks: list[str] | None,
-    triggers: list[str] | None,
-    linear_probe: bool,
-) -> dict[str, Any]:
-    options = {} if file is None else values.json_object(file, "--audit")
-    options["dataset_id"] = labelled
-    if retrieval is not None:
-        options["retrieval_dataset_id"] = retrieval
-    if target is not None:
-        options["target"] = target
-    listed = [values.attack(text) for text in attacks or []]
-    listed += [values.trigger(text) for text in triggers or []]
-    if suite is not None and listed:
-        raise typer.BadParameter("--suite names all triggers of an audit: give it or --attack and --trigger.")
-    if suite is not None or listed:
-        options.pop("attacks", None)
-        options.pop("suite", None)
-        options |= {"suite": suite} if suite is not None else {"attacks": listed}
-    if linear_probe and not options.get("linear_probe"):
-        options["linear_probe"] = {}
-    if "target" not in options:
-        raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
-    return options
-
-
-def _policy(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
-    """The fields `policy` and `policy_name` of a job: one of them, or neither."""
-    limits = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
-    given = {name: value for name, value in limits.items() if value is not None}
-    if named is not None and not _is_file(named):
-        if given:
-            raise typer.BadParameter(
-                "--policy names limits that are kept: give it, or --asr-at-most and --ca-lost-at-most."
-            )
-        return {"policy_name": named}
-    if named is not None:
-        given = values.json_object(Path(named), "--policy") | given
-    return {"policy": given or None}
-
-
-def _is_file(named: str) -> bool:
-    """Whatever lies in the folder: no policy's name has a dot or a slash."""
-    return "." in named or "/" in named
-
-
-def _order(
-    session: Session, body: dict[str, Any], *, wait: bool, timeout_s: float | None, as_json: bool
-) -> None:
-    output = Output(is_json=as_json)
-    with session.client() as client:
-        job = client.jobs.create(**body)
-        if not wait:
-            output.result(job.to_json(), job.id)
-            return
-        output.note(job.id)
-        job = wait_for_job(client, output, job.id, timeout_s=timeout_s)
-    conclude(output, job)
+from client.command.output import Output
+from client.command.session import JsonFlag, TimeoutOption, WaitFlag, session_of
 
 
 def sanitize(
     context: typer.Context,
     *,
-    checkpoint: CheckpointOption,
+    file: FileArgument = None,
+    checkpoint: CheckpointOption = None,
     training: Annotated[
         str,
         typer.Option(
             "--pairs",
             "--training",
-            metavar="DATASET",
-            help="Clean image-caption pairs; for the method supervised clean labelled images.",
+            "--data",
+            metavar="DATASET|URI",
+            help="Clean image-caption pairs, for the method supervised clean labelled images: an id, or s3://…",
         ),
     ],
     labelled: LabelledOption,
+    declared: DeclaredOption = None,
     retrieval: RetrievalOption = None,
     target: TargetOption = None,
     suite: SuiteOption = None,
@@ -203,9 +87,17 @@ def sanitize(
     metadata: MetadataOption = None,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
+    download: DownloadOption = None,
+    key: KeyOption = None,
+    anew: AnewFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Audit a checkpoint, clean it, audit it again. Prints the job's id.
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it.
+
+    With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
+    finds what was done and goes on; a job that failed or was cancelled is ordered again.
+
+    Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
 
     Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
     """
@@ -222,14 +114,11 @@ def sanitize(
     }
     options |= {name: value for name, value in named.items() if value is not None}
     options |= values.pairs(recipe_option or [], "--set")
+    training_kind = "labelled" if options.get("method") == "supervised" else "pairs"
     body = {
         "kind": "sanitize",
-        "checkpoint_id": checkpoint,
-        "dataset_id": training,
-        "audit": _audit(
-            labelled,
+        "audit": audit_of(
             target,
-            retrieval=retrieval,
             file=audit,
             suite=suite,
             attacks=attack,
@@ -237,19 +126,39 @@ def sanitize(
             linear_probe=linear_probe,
         ),
         "recipe": options or None,
-        **_policy(policy, asr_at_most, ca_lost_at_most),
+        **policy_of(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
         "output_layout": output_layout,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,
     }
-    _order(session_of(context), body, wait=wait, timeout_s=timeout, as_json=as_json)
+    journey.carry_out(
+        session_of(context),
+        Output(is_json=as_json),
+        journey.Order(
+            body=body,
+            file=file,
+            checkpoint=checkpoint,
+            declared=values.pairs(declared or [], "--declared"),
+            data=journey.named(
+                labelled=(labelled, "labelled"),
+                training=(training, training_kind),
+                retrieval=(retrieval, "pairs"),
+            ),
+        ),
+        journey.Ending(
+            is_waited_for=wait or download is not None, timeout_s=timeout, folder=download, keys=key or []
+        ),
+        is_anew=anew,
+    )
 
 
 def audit(
     context: typer.Context,
     *,
-    checkpoint: CheckpointOption,
+    file: FileArgument = None,
+    checkpoint: CheckpointOption = None,
     labelled: LabelledOption,
+    declared: DeclaredOption = None,
     retrieval: RetrievalOption = None,
     target: TargetOption = None,
     suite: SuiteOption = None,
@@ -264,27 +173,45 @@ def audit(
     metadata: MetadataOption = None,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
+    download: DownloadOption = None,
+    key: KeyOption = None,
+    anew: AnewFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure a checkpoint and change nothing. Prints the job's id.
+    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it.
+
+    With FILE and addresses of data it does the whole thing, as `sanitize`.
+
+    Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
 
     Example: cleanclip audit --checkpoint ckpt_… --labelled ds_… --target banana --attack badnet --wait
     """
     body = {
         "kind": "audit",
-        "checkpoint_id": checkpoint,
-        "audit": _audit(
-            labelled,
+        "audit": audit_of(
             target,
-            retrieval=retrieval,
             file=audit,
             suite=suite,
             attacks=attack,
             triggers=trigger,
             linear_probe=linear_probe,
         ),
-        **_policy(policy, asr_at_most, ca_lost_at_most),
+        **policy_of(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,
     }
-    _order(session_of(context), body, wait=wait, timeout_s=timeout, as_json=as_json)
+    journey.carry_out(
+        session_of(context),
+        Output(is_json=as_json),
+        journey.Order(
+            body=body,
+            file=file,
+            checkpoint=checkpoint,
+            declared=values.pairs(declared or [], "--declared"),
+            data=journey.named(labelled=(labelled, "labelled"), retrieval=(retrieval, "pairs")),
+        ),
+        journey.Ending(
+            is_waited_for=wait or download is not None, timeout_s=timeout, folder=download, keys=key or []
+        ),
+        is_anew=anew,
+    )

@@ -6,11 +6,25 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from client.command.formats import plain
 
 QUIET_LINE_EVERY_S = 10.0
+_is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
+
+
+@contextmanager
+def quietly(is_wanted: bool) -> Iterator[None]:
+    """Inside, where it `is_wanted`, nothing but results and errors is printed."""
+    token = _is_quiet.set(is_wanted)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
 
 
 class Output:
@@ -27,7 +41,12 @@ class Output:
         print(text.encode(encoding, "replace").decode(encoding), flush=True)  # noqa: T201 - this is the place
 
     def note(self, text: str) -> None:
-        """A message for people."""
+        """A message for people, which --quiet keeps back."""
+        if not _is_quiet.get():
+            self.error(text)
+
+    def error(self, text: str) -> None:
+        """What went wrong."""
         print(plain(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the place
 
 
@@ -43,6 +62,8 @@ class ProgressLine:
 
     def show(self, head: str, rest: str) -> None:
         """`head` names what is going on; a change of it is always shown."""
+        if _is_quiet.get():
+            return
         text = plain(f"{head}  {rest}".rstrip())
         if self._is_terminal:
             width = max(20, shutil.get_terminal_size().columns - 1)

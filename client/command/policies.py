@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from client.command import values
+from client.command.commands import Commands
 from client.command.formats import fields, table, when
 from client.command.listing import AfterOption, LimitOption
 from client.command.output import Output
@@ -17,14 +18,17 @@ from client.models import Policy
 
 PolicyName = Annotated[str, typer.Argument(metavar="NAME")]
 
-policies = typer.Typer(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
+policies = Commands(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
 
 
 @policies.command("ls")
 def list_policies(
     context: typer.Context, *, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
 ) -> None:
-    """List policies, newest first."""
+    """List policies, newest first.
+
+    Example: cleanclip policies ls
+    """
     with session_of(context).client() as client:
         page = client.policies.list(limit=limit, after=after)
     rows = [(one.name, when(one.updated_at), _limits(one)) for one in page.data]
@@ -33,7 +37,10 @@ def list_policies(
 
 @policies.command("show")
 def show_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
-    """Say what limits a name stands for now."""
+    """Say what limits a name stands for now.
+
+    Example: cleanclip policies show release
+    """
     with session_of(context).client() as client:
         found = client.policies.get(name)
     Output(is_json=as_json).result(found.to_json(), _told(found))
@@ -59,7 +66,10 @@ def put_policy(
 
 @policies.command("rm")
 def remove_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
-    """Delete a policy. Jobs keep what they were ordered with. Needs a key with scope admin."""
+    """Delete a policy. Jobs keep what they were ordered with. Needs a key with scope admin.
+
+    Example: cleanclip policies rm release
+    """
     with session_of(context).client() as client:
         client.policies.delete(name)
     Output(is_json=as_json).result({"deleted": name}, f"{name} is deleted.")

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -19,7 +19,7 @@ from client.command.output import Output, ProgressLine
 from client.command.session import JsonFlag, conclude, on_interrupt, session_of, show_transfer
 from client.errors import DigestMismatch
 from client.evidence.findings import SIGNATURE_NAME, SUMS_NAME
-from client.models import Artifact
+from client.models import Artifact, Job
 
 TAKE_UP = "the same command goes on where it stopped."
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
@@ -34,7 +34,10 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a finished job's verdict and figures, and who vouches for them; with --json the whole report."""
+    """Show a finished job's verdict and figures, and who vouches for them; with --json the whole report.
+
+    Example: cleanclip report job_… --out report.json
+    """
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = client.jobs.report(job)
@@ -58,34 +61,42 @@ def download(
     """Fetch everything that a job left, every digest checked, also against the job's own SHA256SUMS.
 
     Interrupted, it goes on where it stopped. Prints the paths.
+
+    Example: cleanclip download job_… --out cleaned/
     """
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
-        artifacts = client.jobs.artifacts(job)
-        if not artifacts:
-            _explain_nothing(client, output, job)
-        signature = client.jobs.get(job).signature
-        folder = out or Path(plain_folder(job))
-        folder.mkdir(parents=True, exist_ok=True)
-        with on_interrupt(output, TAKE_UP):
-            paths = [_fetch(client, artifact, folder) for artifact in artifacts]
+        document = fetch_all(client, output, client.jobs.get(job), out or Path(plain_folder(job)))
+    output.result(document, "\n".join(str(file["path"]) for file in document["files"]))
+
+
+def fetch_all(client: Client, output: Output, job: Job, folder: Path) -> dict[str, Any]:
+    """All files of a job into a folder, every digest checked; what came, for programs.
+
+    Raises DigestMismatch, and typer.Exit where it left nothing.
+    """
+    artifacts = client.jobs.artifacts(job.id)
+    if not artifacts:
+        _explain_nothing(output, job)
+    folder.mkdir(parents=True, exist_ok=True)
+    with on_interrupt(output, TAKE_UP):
+        paths = [_fetch(client, artifact, folder) for artifact in artifacts]
     is_checked = _check_sums(artifacts, folder)
     output.note(
         f"{len(paths)} files; their digests are those of the service"
         + (f" and of {SUMS_NAME}." if is_checked else f". The job left no {SUMS_NAME}.")
     )
-    output.note(f"Signature: {views.signature(signature)}. Check it offline: cleanclip verify {folder}")
-    document = {
-        "job_id": job,
+    output.note(f"Signature: {views.signature(job.signature)}. Check it offline: cleanclip verify {folder}")
+    return {
+        "job_id": job.id,
         "folder": str(folder),
         "are_sums_checked": is_checked,
-        "signature": signature.to_json(),
+        "signature": job.signature.to_json(),
         "files": [
             {"name": artifact.name, "path": str(path), "sha256": artifact.sha256}
             for artifact, path in zip(artifacts, paths, strict=True)
         ],
     }
-    output.result(document, "\n".join(str(path) for path in paths))
 
 
 def plain_folder(job_id: str) -> str:
@@ -93,9 +104,8 @@ def plain_folder(job_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", job_id)
 
 
-def _explain_nothing(client: Client, output: Output, job_id: str) -> None:
-    job = client.jobs.get(job_id)
-    output.note(f"The job is {job.state} and has left no files.")
+def _explain_nothing(output: Output, job: Job) -> NoReturn:
+    output.error(f"The job is {job.state} and has left no files.")
     conclude(output, job)
     raise typer.Exit(ExitCode.REFUSED)
 

@@ -31,17 +31,18 @@ TimeoutOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """`url` and `api_key` from the options before the command's name; the rest is replaced in tests."""
+    """The first three are the options before the command's name; the rest is replaced in tests."""
 
     url: str | None = None
     api_key: str | None = None
+    profile: str | None = None
     transport: httpx.BaseTransport | None = None
     clock: Clock = SYSTEM_CLOCK
 
     @contextmanager
     def client(self) -> Iterator[Client]:
         """For the address and key that are configured. Raises NotConfigured, typer.BadParameter."""
-        target = settings.find(self.url, self.api_key)
+        target = settings.find(self.url, self.api_key, self.profile)
         with self.client_of(target.url, target.api_key) as client:
             yield client
 
@@ -115,10 +116,10 @@ def conclude(output: Output, job: Job) -> None:
     output.result(job.to_json(), views.job(job))
     if job.state == "failed":
         reason = job.error
-        output.note(f"{job.id} failed: {reason.detail} {reason.remedy}" if reason else f"{job.id} failed.")
+        output.error(f"{job.id} failed: {reason.detail} {reason.remedy}" if reason else f"{job.id} failed.")
         raise typer.Exit(ExitCode.JOB_FAILED)
     if job.state == "cancelled":
-        output.note(f"{job.id} was cancelled.")
+        output.error(f"{job.id} was cancelled.")
         raise typer.Exit(ExitCode.JOB_CANCELLED)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from client.command.commands import Commands
 from client.command.formats import fields, size, table, when
 from client.command.listing import AfterOption, LimitOption
 from client.command.output import Output
@@ -14,11 +15,14 @@ from client.project_models import Deletion, Use
 
 DeletionId = Annotated[str, typer.Argument(metavar="DELETION")]
 
-deletions = typer.Typer(no_args_is_help=True, help="What was deleted, with receipts.")
+deletions = Commands(no_args_is_help=True, help="What was deleted, with receipts.")
 
 
 def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Say what the project uses, and its limits."""
+    """Say what the project uses, and its limits.
+
+    Example: cleanclip usage --json
+    """
     with session_of(context).client() as client:
         found = client.usage()
     text = table(
@@ -49,7 +53,10 @@ def trail(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List who changed what, when and from where, newest first: the audit trail. Needs scope admin."""
+    """List who changed what, when and from where, newest first: the audit trail. Needs scope admin.
+
+    Example: cleanclip trail --action key.create
+    """
     with session_of(context).client() as client:
         page = client.audit.list(action=action, target_id=target, key_id=key, limit=limit, after=after)
     rows = [
@@ -71,7 +78,10 @@ def trail(
 def list_deletions(
     context: typer.Context, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
 ) -> None:
-    """List deletions, newest first."""
+    """List deletions, newest first.
+
+    Example: cleanclip deletions ls
+    """
     with session_of(context).client() as client:
         page = client.deletions.list(limit=limit, after=after)
     rows = [(row.id, row.state, row.subject, row.subject_id, row.reason) for row in page.data]
@@ -81,7 +91,10 @@ def list_deletions(
 
 @deletions.command("show")
 def show_deletion(context: typer.Context, deletion: DeletionId, as_json: JsonFlag = False) -> None:
-    """Show a deletion; once it is finished, the receipt."""
+    """Show a deletion; once it is finished, the receipt.
+
+    Example: cleanclip deletions show del_…
+    """
     with session_of(context).client() as client:
         found = client.deletions.get(deletion)
     Output(is_json=as_json).result(found.to_json(), receipt(found))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from client.client import Client
 from client.command import values, views
 from client.command.output import Output, ProgressLine
 from client.command.session import (
@@ -57,21 +59,36 @@ def upload(
     options = values.pairs(declared or [], "--declared")
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
-        with on_interrupt(output, TAKE_UP), ProgressLine() as line:
-            sent = client.uploads.upload_file(
-                file,
-                purpose=purpose,
-                declared=options,
-                sha256=sha256,
-                resume=resume,
-                progress=lambda done: show_transfer(line, file.name, done),
-            )
-        _tell(output, sent)
+        sent = send(client, output, file, purpose=purpose, declared=options, sha256=sha256, resume=resume)
         if sent.checkpoint_id is None or not wait:
             output.result(_document(sent), sent.checkpoint_id or sent.id)
             return
         found = wait_for_checkpoint(client, output, sent.checkpoint_id, timeout_s=timeout, sha256=sent.sha256)
     output.result(_document(sent) | {"checkpoint": found.to_json()}, views.checkpoint(found))
+
+
+def send(
+    client: Client,
+    output: Output,
+    file: Path,
+    *,
+    declared: Mapping[str, Any],
+    purpose: str = "checkpoint",
+    sha256: str | None = None,
+    resume: bool = True,
+) -> SentFile:
+    """Send it with a live line, and say how it went."""
+    with on_interrupt(output, TAKE_UP), ProgressLine() as line:
+        sent = client.uploads.upload_file(
+            file,
+            purpose=purpose,
+            declared=declared,
+            sha256=sha256,
+            resume=resume,
+            progress=lambda done: show_transfer(line, file.name, done),
+        )
+    _tell(output, sent)
+    return sent
 
 
 def _tell(output: Output, sent: SentFile) -> None:

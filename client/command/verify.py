@@ -36,6 +36,8 @@ def verify(
     Without a key the signature is checked against the key that lies beside it, which nobody vouches for.
     Status 0: all that could be checked holds, which without a trusted key proves little; read what is said.
     8: something is not as it should be. 11: the folder, the input or a key cannot be read.
+
+    Example: cleanclip verify cleaned/ --input clip.pt --key operator.pub.pem
     """
     trusted: list[PublicKey] = [keys.load(path) for path in key or ()]
     if key_folder is not None:

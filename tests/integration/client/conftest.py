@@ -43,6 +43,7 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CLEANCLIP_CONFIG", str(tmp_path / "config.json"))
     monkeypatch.delenv("CLEANCLIP_URL", raising=False)
     monkeypatch.delenv("CLEANCLIP_API_KEY", raising=False)
+    monkeypatch.delenv("CLEANCLIP_PROFILE", raising=False)
     return tmp_path
 
 

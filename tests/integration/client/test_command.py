@@ -17,7 +17,7 @@ import pytest
 from app.domain.states import DatasetKind
 from client.client import Client
 from client.command.exit_codes import ExitCode
-from tests.integration.client.served import MIB, REPORT, REPORT_BYTES, Served, sums
+from tests.integration.client.served import MIB, REPORT, REPORT_BYTES, Served, new_key, sums
 
 WEIGHTS = os.urandom(2 * MIB)
 
@@ -222,3 +222,19 @@ def stored_parts(served: Served, note: Path) -> int:
         return 0
     with Client(served.url, served.key) as client:
         return len(client.uploads.get(upload_id).stored_parts or ())
+
+
+def test_the_doctor_finds_a_set_up_that_works_and_one_that_does_not(served: Served) -> None:
+    out, _ = ended(cleanclip("doctor", "--json", key=served.key, url=served.url))
+    states = {line["name"]: line["state"] for line in json.loads(out)["checks"]}
+    assert states == dict.fromkeys(states, "ok")
+    assert {"address", "clock", "version", "service", "key", "store"} <= states.keys()
+    with Client(served.url, served.key) as client:
+        assert client.usage().bytes_in_flight.current == 0
+    _, reader = new_key(served.database, "doctors", ("read",))
+    out, _ = ended(cleanclip("doctor", key=reader, url=served.url))
+    assert "warn  key       valid; scopes: read" in out
+    out, _ = ended(cleanclip("doctor", key="cclip_live_wrong", url=served.url), ExitCode.UNEXPECTED)
+    assert "fail  key       it is not valid" in out
+    out, _ = ended(cleanclip("doctor", key=served.key, url="http://127.0.0.1:9"), ExitCode.UNEXPECTED)
+    assert "fail  address" in out

@@ -16,6 +16,7 @@ def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEANCLIP_CONFIG", str(tmp_path / "config" / "config.json"))
     monkeypatch.delenv("CLEANCLIP_URL", raising=False)
     monkeypatch.delenv("CLEANCLIP_API_KEY", raising=False)
+    monkeypatch.delenv("CLEANCLIP_PROFILE", raising=False)
     monkeypatch.delenv("CLEANCLIP_DEBUG", raising=False)
 
 

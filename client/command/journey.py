@@ -1,0 +1,205 @@
+"""From a file to a verified folder: upload, register, order, wait, download, verify; repeated, it goes on.
+
+Each step first looks for what an earlier run of the same command did. An order that names ids only is always
+a new one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from client.client import Client
+from client.command import verify, views
+from client.command.exit_codes import ExitCode
+from client.command.formats import when
+from client.command.memory import Memory, of_file
+from client.command.output import Output
+from client.command.results import fetch_all
+from client.command.session import Session, conclude, wait_for_checkpoint, wait_for_dataset, wait_for_job
+from client.command.upload import send
+from client.errors import NotFound
+from client.evidence import keys as trusted_keys
+from client.evidence import verification
+from client.models import Dataset, Job
+
+_ADDRESS = "s3://"
+_USABLE = frozenset({"validating", "ready"})
+_ORDERED_AGAIN = frozenset({"failed", "cancelled"})
+
+
+@dataclass(frozen=True)
+class Named:
+    """A data set as it was named: by its id, or by the address of its shards."""
+
+    text: str
+    kind: str
+
+    @property
+    def is_address(self) -> bool:
+        return self.text.startswith(_ADDRESS)
+
+
+def named(**given: tuple[str | None, str]) -> dict[str, Named]:
+    """Those that were named, with their kinds."""
+    return {role: Named(text, kind) for role, (text, kind) in given.items() if text is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to order: `body` is all of a job but the things below, which may have to be made first."""
+
+    body: Mapping[str, Any]
+    file: Path | None
+    checkpoint: str | None
+    declared: Mapping[str, Any]
+    data: Mapping[str, Named]
+    """By what they are for: labelled, training, retrieval."""
+
+    @property
+    def makes_things(self) -> bool:
+        """Whether it begins with a file or an address: given again, such an order is the same one."""
+        return self.file is not None or any(named.is_address for named in self.data.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What to do once it is ordered."""
+
+    is_waited_for: bool
+    timeout_s: float | None
+    folder: Path | None
+    keys: Sequence[Path]
+
+
+def carry_out(session: Session, output: Output, order: Order, ending: Ending, *, is_anew: bool) -> None:
+    """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
+    if (order.file is None) == (order.checkpoint is None):
+        raise typer.BadParameter("Which checkpoint? Give FILE or --checkpoint.")
+    if order.declared and order.file is None:
+        raise typer.BadParameter("--declared is for FILE; a checkpoint has been declared when it was sent.")
+    if ending.keys and ending.folder is None:
+        raise typer.BadParameter("--key is for what --download fetches.")
+    with session.client() as client:
+        steps = _Steps(client, output, is_anew=is_anew, timeout_s=ending.timeout_s)
+        job = steps.ordered(order)
+        if not ending.is_waited_for:
+            output.result(job.to_json(), job.id)
+            return
+        output.note(job.id)
+        job = wait_for_job(client, output, job.id, timeout_s=ending.timeout_s)
+        if ending.folder is None or job.state != "succeeded":
+            conclude(output, job)
+            return
+        fetched = fetch_all(client, output, job, ending.folder)
+    found = verification.verify(
+        ending.folder, keys=[trusted_keys.load(path) for path in ending.keys], input_file=order.file
+    )
+    document = job.to_json() | {"download": fetched, "verification": verify.document(found)}
+    output.result(document, f"{views.job(job)}\n\n{verify.plain_text(found)}\n\n{ending.folder}")
+    if not found.holds:
+        raise typer.Exit(ExitCode.NOT_VERIFIED)
+
+
+class _Steps:
+    """Each step gives what it is for, and says on stderr whether it was there."""
+
+    def __init__(self, client: Client, output: Output, *, is_anew: bool, timeout_s: float | None) -> None:
+        self._client = client
+        self._output = output
+        self._is_anew = is_anew
+        self._timeout_s = timeout_s
+
+    def ordered(self, order: Order) -> Job:
+        body = dict(order.body)
+        sent = None if order.file is None else self._sent(order.file, order.declared)
+        found = {role: self._dataset_id(named) for role, named in order.data.items()}
+        if sent is not None:
+            checkpoint_id, sha256 = sent
+            self._wait_for_checkpoint(checkpoint_id, sha256)
+        else:
+            checkpoint_id = order.checkpoint or ""
+        for role, named in order.data.items():
+            if named.is_address:
+                self._wait_for_dataset(found[role])
+        audit = dict(body["audit"]) | {"dataset_id": found["labelled"]}
+        if "retrieval" in found:
+            audit["retrieval_dataset_id"] = found["retrieval"]
+        if "training" in found:
+            body["dataset_id"] = found["training"]
+        body |= {"checkpoint_id": checkpoint_id, "audit": audit}
+        return self._job(body) if order.makes_things else self._client.jobs.create(**body)
+
+    def _sent(self, file: Path, declared: Mapping[str, Any]) -> tuple[str, str | None]:
+        memory = Memory("checkpoints", self._client.base_url, of_file(file), dict(declared))
+        known = {} if self._is_anew else memory.recall()
+        checkpoint_id = known.get("checkpoint_id")
+        if isinstance(checkpoint_id, str) and self._is_usable(checkpoint_id):
+            self._output.note(f"{file.name} is there already: {checkpoint_id} (--anew sends it again)")
+            return checkpoint_id, known.get("sha256")
+        sent = send(self._client, self._output, file, declared=declared)
+        assert sent.checkpoint_id is not None, "a checkpoint was announced"
+        memory.remember(checkpoint_id=sent.checkpoint_id, sha256=sent.sha256)
+        return sent.checkpoint_id, sent.sha256
+
+    def _is_usable(self, checkpoint_id: str) -> bool:
+        try:
+            return self._client.checkpoints.get(checkpoint_id).state != "rejected"
+        except NotFound:
+            return False
+
+    def _wait_for_checkpoint(self, checkpoint_id: str, sha256: str | None) -> None:
+        wait_for_checkpoint(
+            self._client, self._output, checkpoint_id, timeout_s=self._timeout_s, sha256=sha256
+        )
+
+    def _wait_for_dataset(self, dataset_id: str) -> None:
+        wait_for_dataset(self._client, self._output, dataset_id, timeout_s=self._timeout_s)
+
+    def _dataset_id(self, named: Named) -> str:
+        if not named.is_address:
+            return named.text
+        found = None if self._is_anew else self._registered(named)
+        if found is None:
+            found = self._client.datasets.create(kind=named.kind, uri=named.text)
+            self._output.note(f"{found.id}  {named.text} is registered as {named.kind}")
+        else:
+            since = when(found.created_at)
+            self._output.note(f"{found.id}  {named.text}, registered {since} (--anew registers it again)")
+        return found.id
+
+    def _registered(self, named: Named) -> Dataset | None:
+        """The newest with that address that can be used."""
+        after = None
+        while True:
+            page = self._client.datasets.list(kind=named.kind, after=after, limit=100)
+            for dataset in page.data:
+                if dataset.uri == named.text and dataset.state in _USABLE:
+                    return dataset
+            if not page.has_more or page.last_id is None:
+                return None
+            after = page.last_id
+
+    def _job(self, body: Mapping[str, Any]) -> Job:
+        memory = Memory("jobs", self._client.base_url, dict(body))
+        known = {} if self._is_anew else memory.recall()
+        if isinstance(job_id := known.get("job_id"), str):
+            try:
+                job = self._client.jobs.get(job_id)
+            except NotFound:
+                known = {}
+            else:
+                if job.state not in _ORDERED_AGAIN:
+                    self._output.note(f"{job.id} was ordered {when(job.created_at)} (--anew orders another)")
+                    return job
+                known = {}
+        key = known.get("idempotency_key") or secrets.token_hex(16)
+        memory.remember(idempotency_key=key)  # before it is sent: its answer may be lost
+        job = self._client.jobs.create(**body, idempotency_key=key)
+        memory.remember(idempotency_key=key, job_id=job.id)
+        return job
