@@ -28,16 +28,6 @@ log = get_logger(__name__)
 MAX_SEQ = 2**53
 _RETRY_MS = (1000, 3000)
 """Drawn anew for each stream: else all who were cut off together come back together."""
-_ONE_EVENT = {
-    "type": "object",
-    "description": "One event of the stream, as its fields; `data` is JSON.",
-    "required": ["event", "data"],
-    "properties": {
-        "id": {"type": "string", "pattern": "^[0-9]+$"},
-        "event": {"type": "string"},
-        "data": {"type": "string", "contentMediaType": "application/json"},
-    },
-}
 _EXAMPLE = {"id": "3", "event": "phase_started", "data": '{"object": "event", "seq": 3, "type": …}'}
 
 
@@ -97,7 +87,9 @@ class EventStream(Response):
     responses={
         200: {
             "description": "Server-sent events; the stream ends after `done`.",
-            "content": {MEDIA_TYPE: {"schema": _ONE_EVENT, "example": _EXAMPLE}},
+            "content": {
+                MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ServerSentEvent"}, "example": _EXAMPLE}
+            },
         },
         **refusals(404, 422),
     },

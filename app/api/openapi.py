@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.answers import refusals
+from app.api.sse import SERVER_SENT_EVENT
 from app.schemas.common import Problem
 
 DESCRIPTION = """
@@ -39,8 +42,10 @@ def _build(app: FastAPI) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
+    schemas["ServerSentEvent"] = SERVER_SENT_EVENT
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    found = _with_names_of_the_house(found)
     answer = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in found["paths"].values():
         for operation in operations.values():
@@ -50,6 +55,20 @@ def _build(app: FastAPI) -> dict[str, Any]:
             if refusal is not None:
                 refusal["content"] = answer
     return found
+
+
+def _with_names_of_the_house(found: dict[str, Any]) -> dict[str, Any]:
+    """`XIn` and `XOut` for what FastAPI calls `X-Input` and `X-Output`, both with the title X.
+
+    Generators make a class of each title; two of one name they leave out, with all that holds them.
+    """
+    text = re.sub(r'"(#/components/schemas/\w+)-(In|Out)put"', r'"\1\2"', json.dumps(found))
+    document: dict[str, Any] = json.loads(text)
+    schemas = document["components"]["schemas"]
+    for name in [name for name in schemas if name.endswith(("-Input", "-Output"))]:
+        own = name.replace("-", "").removesuffix("put")
+        schemas[own] = schemas.pop(name) | {"title": own}
+    return document
 
 
 def _of_the_body(operation: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,17 @@ from app.services.following import News
 MEDIA_TYPE = "text/event-stream"
 STANDING, DONE = "job", "done"
 HEARTBEAT = format_sse_event(comment="still here")
+SERVER_SENT_EVENT = {
+    "title": "ServerSentEvent",
+    "type": "object",
+    "description": "One event of the stream, as its fields; `data` is JSON.",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
