@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from client.errors import UnexpectedAnswer
-from client.models import IssuedKey, Key, Page
+from client.models import Page
+from client.project_models import IssuedKey, Key
 from client.wire import Wire
 
 

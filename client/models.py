@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 TERMINAL_JOB_STATES = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -248,38 +248,6 @@ class Artifact(Answer):
     sha256: str
     media_type: str = "application/octet-stream"
     created_at: datetime | None = None
-
-
-class Key(Answer):
-    """active → expired | revoked. Of its text only `prefix`, which opens nothing."""
-
-    id: str
-    name: str
-    state: str
-    prefix: str = ""
-    scopes: tuple[str, ...] = ()
-    lineage_id: str | None = None
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
-    revoked_at: datetime | None = None
-    last_used_at: datetime | None = None
-
-
-class IssuedKey(Key):
-    """A key that was just made; `key` is its text, which is sent this once."""
-
-    key: str | None = Field(default=None, repr=False)
-
-
-class Policy(Answer):
-    """Limits that the project keeps under a name; `sha256` is what reports repeat of them."""
-
-    id: str
-    name: str
-    policy: dict[str, Any]
-    sha256: str = ""
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
 
 
 T = TypeVar("T", bound=Answer)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from client.models import Page, Policy
+from client.models import Page
+from client.project_models import Policy
 from client.wire import Wire
 
 

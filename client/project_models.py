@@ -1,8 +1,11 @@
-"""What a project uses and may use, deletions with receipts, entries of the trail, as frozen models."""
+"""What is a project's rather than a job's: keys, policies, use and limits, deletions, the trail."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+from pydantic import Field
 
 from client.models import Answer
 
@@ -59,3 +62,35 @@ class AuditEntry(Answer):
     request_id: str | None = None
     remote_addr: str | None = None
     created_at: datetime | None = None
+
+
+class Key(Answer):
+    """active → expired | revoked. Of its text only `prefix`, which opens nothing."""
+
+    id: str
+    name: str
+    state: str
+    prefix: str = ""
+    scopes: tuple[str, ...] = ()
+    lineage_id: str | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+class IssuedKey(Key):
+    """A key that was just made; `key` is its text, which is sent this once."""
+
+    key: str | None = Field(default=None, repr=False)
+
+
+class Policy(Answer):
+    """Limits that the project keeps under a name; `sha256` is what reports repeat of them."""
+
+    id: str
+    name: str
+    policy: dict[str, Any]
+    sha256: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None

@@ -7,7 +7,8 @@ from typing import Any
 
 from client.aio.wire import Wire
 from client.errors import UnexpectedAnswer
-from client.models import IssuedKey, Key, Page
+from client.models import Page
+from client.project_models import IssuedKey, Key
 
 
 class Keys:

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from client.aio.wire import Wire
-from client.models import Page, Policy
+from client.models import Page
+from client.project_models import Policy
 
 
 class Policies:

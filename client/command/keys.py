@@ -11,7 +11,7 @@ from client.command.commands import Commands
 from client.command.listing import AfterOption, LimitOption
 from client.command.output import Output
 from client.command.session import JsonFlag, session_of
-from client.models import IssuedKey
+from client.project_models import IssuedKey
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id, key_…")]
 

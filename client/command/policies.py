@@ -14,7 +14,7 @@ from client.command.formats import fields, table, when
 from client.command.listing import AfterOption, LimitOption
 from client.command.output import Output
 from client.command.session import JsonFlag, session_of
-from client.models import Policy
+from client.project_models import Policy
 
 PolicyName = Annotated[str, typer.Argument(metavar="NAME")]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client.command.formats import fields, rate, size, span, table, when
-from client.models import Checkpoint, Dataset, Event, Job, Key, Reason, Scanner, Signature
+from client.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature
+from client.project_models import Key
 
 
 def _reason(error: Reason | None) -> str | None:
