@@ -24,9 +24,9 @@ from client.command.results import fetch_all
 from client.command.session import Session, conclude, wait_for_checkpoint, wait_for_dataset, wait_for_job
 from client.command.upload import send
 from client.errors import NotFound
-from client.evidence import keys as trusted_keys
 from client.evidence import verification
 from client.models import Dataset, Job
+from client.retries import Clock
 
 _ADDRESS = "s3://"
 _USABLE = frozenset({"validating", "ready"})
@@ -85,35 +85,45 @@ def carry_out(session: Session, output: Output, order: Order, ending: Ending, *,
         raise typer.BadParameter("--declared is for FILE; a checkpoint has been declared when it was sent.")
     if ending.keys and ending.folder is None:
         raise typer.BadParameter("--key is for what --download fetches.")
+    keys = [] if ending.folder is None else verify.trusted_keys(ending.folder, ending.keys)
     with session.client() as client:
-        steps = _Steps(client, output, is_anew=is_anew, timeout_s=ending.timeout_s)
+        steps = _Steps(client, output, Deadline(session.clock, ending.timeout_s), is_anew=is_anew)
         job = steps.ordered(order)
         if not ending.is_waited_for:
             output.result(job.to_json(), job.id)
             return
         output.note(job.id)
-        job = wait_for_job(client, output, job.id, timeout_s=ending.timeout_s)
+        job = wait_for_job(client, output, job.id, timeout_s=steps.deadline.left_s())
         if ending.folder is None or job.state != "succeeded":
             conclude(output, job)
             return
         fetched = fetch_all(client, output, job, ending.folder)
-    found = verification.verify(
-        ending.folder, keys=[trusted_keys.load(path) for path in ending.keys], input_file=order.file
-    )
+    found = verification.verify(ending.folder, keys=keys, input_file=order.file)
     document = job.to_json() | {"download": fetched, "verification": verify.document(found)}
     output.result(document, f"{views.job(job)}\n\n{verify.plain_text(found)}\n\n{ending.folder}")
     if not found.holds:
         raise typer.Exit(ExitCode.NOT_VERIFIED)
 
 
+class Deadline:
+    """One limit for several waits."""
+
+    def __init__(self, clock: Clock, timeout_s: float | None) -> None:
+        self._clock = clock
+        self._ends_at = None if timeout_s is None else clock.now() + timeout_s
+
+    def left_s(self) -> float | None:
+        return None if self._ends_at is None else max(0.0, self._ends_at - self._clock.now())
+
+
 class _Steps:
     """Each step gives what it is for, and says on stderr whether it was there."""
 
-    def __init__(self, client: Client, output: Output, *, is_anew: bool, timeout_s: float | None) -> None:
+    def __init__(self, client: Client, output: Output, deadline: Deadline, *, is_anew: bool) -> None:
         self._client = client
         self._output = output
         self._is_anew = is_anew
-        self._timeout_s = timeout_s
+        self.deadline = deadline
 
     def ordered(self, order: Order) -> Job:
         body = dict(order.body)
@@ -155,11 +165,11 @@ class _Steps:
 
     def _wait_for_checkpoint(self, checkpoint_id: str, sha256: str | None) -> None:
         wait_for_checkpoint(
-            self._client, self._output, checkpoint_id, timeout_s=self._timeout_s, sha256=sha256
+            self._client, self._output, checkpoint_id, timeout_s=self.deadline.left_s(), sha256=sha256
         )
 
     def _wait_for_dataset(self, dataset_id: str) -> None:
-        wait_for_dataset(self._client, self._output, dataset_id, timeout_s=self._timeout_s)
+        wait_for_dataset(self._client, self._output, dataset_id, timeout_s=self.deadline.left_s())
 
     def _dataset_id(self, named: Named) -> str:
         if not named.is_address:

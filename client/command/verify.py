@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,17 @@ def verify(
 
     Example: cleanclip verify cleaned/ --input clip.pt --key operator.pub.pem
     """
-    trusted: list[PublicKey] = [keys.load(path) for path in key or ()]
+    trusted = trusted_keys(folder, key or (), key_folder)
+    found = verification.verify(folder, keys=trusted, input_file=original)
+    output = Output(is_json=as_json)
+    output.result(document(found), plain_text(found))
+    if not found.holds:
+        raise typer.Exit(ExitCode.NOT_VERIFIED)
+
+
+def trusted_keys(folder: Path, files: Sequence[Path], key_folder: Path | None = None) -> list[PublicKey]:
+    """Keys to check a folder's files with. Raises Unreadable; typer.BadParameter for one that lies in it."""
+    trusted: list[PublicKey] = [keys.load(path) for path in files]
     if key_folder is not None:
         trusted += keys.load_folder(key_folder)
     if any(one.path.resolve().parent == folder.resolve() for one in trusted):
@@ -47,11 +58,7 @@ def verify(
             "A key that came with the files proves nothing. Give one that came to you another way.",
             param_hint="--key",
         )
-    found = verification.verify(folder, keys=trusted, input_file=original)
-    output = Output(is_json=as_json)
-    output.result(document(found), plain_text(found))
-    if not found.holds:
-        raise typer.Exit(ExitCode.NOT_VERIFIED)
+    return trusted
 
 
 def document(found: Verification) -> dict[str, Any]:
