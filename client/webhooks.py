@@ -1,3 +1,4 @@
+# Made from client/aio/webhooks.py by `make format`: change that one.
 """Webhooks of the project: make, change, rotate, test, delete; deliveries and replays. Needs scope admin.
 
 What receives the messages verifies them with `client.webhook_verification`.
@@ -6,59 +7,12 @@ What receives the messages verifies them with `client.webhook_verification`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from pydantic import Field
-
 from client.errors import UnexpectedAnswer
-from client.models import Answer, Page
+from client.models import Page
+from client.webhook_models import IssuedWebhook, Webhook, WebhookDelivery
 from client.wire import Wire
-
-
-class Webhook(Answer):
-    """enabled ⇄ disabled; `disabled_reason`: requested, gone (410) or failing (for days)."""
-
-    id: str
-    url: str = Field(default="", repr=False)
-    events: tuple[str, ...] = ()
-    state: str
-    disabled_reason: str | None = None
-    failing_since: datetime | None = None
-    previous_secret_ends_at: datetime | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-
-
-class IssuedWebhook(Webhook):
-    """With the secret that was just made, which is sent this once."""
-
-    secret: str | None = Field(default=None, repr=False)
-
-
-class LastTry(Answer):
-    """`error` None: the server answered 2xx."""
-
-    at: datetime
-    status: int | None = None
-    error: str | None = None
-    excerpt: str | None = None
-    took_ms: int = 0
-
-
-class WebhookDelivery(Answer):
-    """pending → delivered | failed; replayed: pending again, with the same `message_id`."""
-
-    id: str
-    webhook_id: str
-    message_id: str
-    event: str
-    data: dict[str, Any] = Field(default_factory=dict)
-    state: str
-    num_tries: int = 0
-    next_try_at: datetime | None = None
-    last_try: LastTry | None = None
-    created_at: datetime | None = None
 
 
 class Webhooks:
@@ -75,7 +29,9 @@ class Webhooks:
 
         Raises UnexpectedAnswer where the webhook was made but the answer that held its secret was lost.
 
-            made = client.webhooks.create("https://example.org/hooks", events=["job.succeeded", "job.failed"])
+        Example:
+            made = client.webhooks.create("https://example.org/hooks", events=["job.failed"])
+            print(made.secret)
         """
         body: dict[str, Any] = {"url": url}
         if events is not None:
@@ -83,11 +39,20 @@ class Webhooks:
         return self._issued("/v1/webhooks", body, idempotency_key)
 
     def get(self, webhook_id: str) -> Webhook:
-        """Where it goes, and how it stands."""
+        """Where it goes, and how it stands.
+
+        Example:
+            print((client.webhooks.get(webhook.id)).state)
+        """
         return self._wire.get(Webhook, f"/v1/webhooks/{webhook_id}")
 
     def list(self, *, after: str | None = None, limit: int | None = None) -> Page[Webhook]:
-        """One page, newest first; disabled ones too."""
+        """One page, newest first; disabled ones too.
+
+        Example:
+            for found in (client.webhooks.list()).data:
+                print(found.id, found.events, found.state)
+        """
         return self._wire.get(Page[Webhook], "/v1/webhooks", {"after": after, "limit": limit})
 
     def update(
@@ -100,14 +65,19 @@ class Webhooks:
     ) -> Webhook:
         """Change what is given, leave the rest.
 
-        client.webhooks.update("wh_…", enabled=True)
+        Example:
+            webhook = client.webhooks.update(webhook.id, enabled=True)
         """
         wanted = {"url": url, "events": None if events is None else [*events], "enabled": enabled}
         body = {name: value for name, value in wanted.items() if value is not None}
         return self._wire.patch(Webhook, f"/v1/webhooks/{webhook_id}", body)
 
     def delete(self, webhook_id: str) -> None:
-        """With its deliveries, at once."""
+        """With its deliveries, at once.
+
+        Example:
+            client.webhooks.delete(webhook.id)
+        """
         self._wire.delete(f"/v1/webhooks/{webhook_id}")
 
     def rotate_secret(
@@ -116,30 +86,52 @@ class Webhooks:
         """A new secret; the old one signs beside it for `overlap_s`, a day unless given; 0: no longer.
 
         Raises as `create`.
+
+        Example:
+            made = client.webhooks.rotate_secret(webhook.id, overlap_s=3600)
+            print(made.secret)
         """
         body = {} if overlap_s is None else {"overlap_s": overlap_s}
         return self._issued(f"/v1/webhooks/{webhook_id}/rotate-secret", body, idempotency_key)
 
     def test(self, webhook_id: str, *, idempotency_key: str | None = None) -> WebhookDelivery:
-        """Queue a message that says only that it is a test; `delivery` tells how it went."""
+        """Queue a message that says only that it is a test; `delivery` tells how it went.
+
+        Example:
+            delivery = client.webhooks.test(webhook.id)
+            print(delivery.state)
+        """
         path = f"/v1/webhooks/{webhook_id}/test"
         return self._wire.post(WebhookDelivery, path, idempotency_key=idempotency_key)
 
     def deliveries(
         self, webhook_id: str, *, state: str | None = None, after: str | None = None, limit: int | None = None
     ) -> Page[WebhookDelivery]:
-        """One page, newest first. `state`: pending, delivered or failed (the dead-letter list)."""
+        """One page, newest first. `state`: pending, delivered or failed (the dead-letter list).
+
+        Example:
+            for found in (client.webhooks.deliveries(webhook.id, state="pending")).data:
+                print(found.event, found.num_tries, found.last_try)
+        """
         query = {"state": state, "after": after, "limit": limit}
         return self._wire.get(Page[WebhookDelivery], f"/v1/webhooks/{webhook_id}/deliveries", query)
 
     def delivery(self, webhook_id: str, delivery_id: str) -> WebhookDelivery:
-        """How it stands."""
+        """How it stands.
+
+        Example:
+            print((client.webhooks.delivery(webhook.id, delivery.id)).last_try)
+        """
         return self._wire.get(WebhookDelivery, f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}")
 
     def replay(
         self, webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None
     ) -> WebhookDelivery:
-        """Send a message again, whatever became of it; its id stays the same."""
+        """Send a message again, whatever became of it; its id stays the same.
+
+        Example:
+            delivery = client.webhooks.replay(webhook.id, delivery.id)
+        """
         path = f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay"
         return self._wire.post(WebhookDelivery, path, idempotency_key=idempotency_key)
 

@@ -83,7 +83,7 @@ class Wire:
         """PATCH JSON and read the answer; the same however often. Raises ApiError, TransportError."""
         content = json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        return self.read(kind, self.send("PATCH", path, headers=headers, body=lambda: [content]))
+        return self.read(kind, self.send("PATCH", path, headers=headers, content=content))
 
     def delete(self, path: str) -> httpx.Response:
         """DELETE. Not found after a lost answer means that it was done, and is returned. Raises as `get`."""

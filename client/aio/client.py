@@ -39,6 +39,7 @@ from client.aio.policies import Policies
 from client.aio.shares import Audit, Deletions
 from client.aio.store import Store
 from client.aio.uploads import Uploads
+from client.aio.webhooks import Webhooks
 from client.aio.wire import Wire
 from client.models import Answer, Methods
 from client.project_models import Usage
@@ -96,6 +97,7 @@ class AsyncClient:
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
         self.policies = Policies(wire)
+        self.webhooks = Webhooks(wire)
 
     @property
     def base_url(self) -> str:

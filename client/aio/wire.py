@@ -78,6 +78,12 @@ class Wire:
         headers = {"Content-Type": "application/json"}
         return self.read(kind, await self.send("PUT", path, headers=headers, content=content))
 
+    async def patch(self, kind: type[A], path: str, body: Mapping[str, Any]) -> A:
+        """PATCH JSON and read the answer; the same however often. Raises ApiError, TransportError."""
+        content = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        return self.read(kind, await self.send("PATCH", path, headers=headers, content=content))
+
     async def delete(self, path: str) -> httpx.Response:
         """DELETE. Not found after a lost answer means that it was done, and is returned. Raises as `get`."""
         return await self.send("DELETE", path, missing_after_retry_is_done=True)

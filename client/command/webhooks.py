@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from client.command.commands import Commands
 from client.command.formats import fields, table, when
 from client.command.listing import AfterOption, LimitOption, StateOption
 from client.command.output import Output
 from client.command.session import JsonFlag, session_of
-from client.webhooks import IssuedWebhook, Webhook, WebhookDelivery
+from client.webhook_models import IssuedWebhook, Webhook, WebhookDelivery
 
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, wh_…")]
 DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id, whd_…")]
@@ -19,7 +20,7 @@ EventOption = Annotated[
     typer.Option("--event", help="job.succeeded and the like; may be given again. Unless given: all."),
 ]
 
-webhooks = typer.Typer(
+webhooks = Commands(
     no_args_is_help=True,
     help="Messages to your own server when jobs end (Standard Webhooks). Needs a key with scope admin.",
 )
@@ -46,7 +47,10 @@ def create_webhook(
 def list_webhooks(
     context: typer.Context, *, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
 ) -> None:
-    """List webhooks, newest first, disabled ones too."""
+    """List webhooks, newest first, disabled ones too.
+
+    Example: cleanclip webhooks ls
+    """
     with session_of(context).client() as client:
         page = client.webhooks.list(limit=limit, after=after)
     rows = [(one.id, _state(one), one.url, ", ".join(one.events)) for one in page.data]
@@ -55,7 +59,10 @@ def list_webhooks(
 
 @webhooks.command("show")
 def show_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Say where a webhook goes, and how it stands."""
+    """Say where a webhook goes, and how it stands.
+
+    Example: cleanclip webhooks show wh_…
+    """
     with session_of(context).client() as client:
         found = client.webhooks.get(webhook)
     Output(is_json=as_json).result(found.to_json(), _told(found))
@@ -73,7 +80,10 @@ def update_webhook(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Change where a webhook goes or what it is told, disable or enable it."""
+    """Change where a webhook goes or what it is told, disable or enable it.
+
+    Example: cleanclip webhooks update wh_… --disable
+    """
     with session_of(context).client() as client:
         found = client.webhooks.update(webhook, url=url, events=event or None, enabled=enable)
     Output(is_json=as_json).result(found.to_json(), _told(found))
@@ -89,7 +99,10 @@ def rotate_secret(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace the secret: print a new one, this once."""
+    """Replace the secret: print a new one, this once.
+
+    Example: cleanclip webhooks rotate-secret wh_… --overlap-hours 1
+    """
     overlap_s = None if overlap_hours is None else round(overlap_hours * 3600)
     with session_of(context).client() as client:
         found = client.webhooks.rotate_secret(webhook, overlap_s=overlap_s)
@@ -98,7 +111,10 @@ def rotate_secret(
 
 @webhooks.command("rm")
 def remove_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Delete a webhook and its deliveries."""
+    """Delete a webhook and its deliveries.
+
+    Example: cleanclip webhooks rm wh_…
+    """
     with session_of(context).client() as client:
         client.webhooks.delete(webhook)
     Output(is_json=as_json).result({"deleted": webhook}, f"{webhook} is deleted.")
@@ -106,7 +122,10 @@ def remove_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag
 
 @webhooks.command("test")
 def send_test(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Send a test message; `deliveries` tells how it went."""
+    """Send a test message; `deliveries` tells how it went.
+
+    Example: cleanclip webhooks test wh_…
+    """
     with session_of(context).client() as client:
         found = client.webhooks.test(webhook)
     Output(is_json=as_json).result(found.to_json(), _told_delivery(found))
@@ -122,7 +141,10 @@ def list_deliveries(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List what was sent, newest first; with --state failed what was given up."""
+    """List what was sent, newest first; with --state failed what was given up.
+
+    Example: cleanclip webhooks deliveries wh_… --state failed
+    """
     with session_of(context).client() as client:
         page = client.webhooks.deliveries(webhook, state=state, limit=limit, after=after)
     rows = [
@@ -140,7 +162,10 @@ def list_deliveries(
 def replay_delivery(
     context: typer.Context, *, webhook: WebhookId, delivery: DeliveryId, as_json: JsonFlag = False
 ) -> None:
-    """Send a message again, whatever became of it."""
+    """Send a message again, whatever became of it.
+
+    Example: cleanclip webhooks replay wh_… whd_…
+    """
     with session_of(context).client() as client:
         found = client.webhooks.replay(webhook, delivery)
     Output(is_json=as_json).result(found.to_json(), _told_delivery(found))

@@ -37,7 +37,11 @@ class Scene:
 
     def names(self, code: str) -> dict[str, Any]:
         used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
-        return {name: found for name in used if (found := getattr(self, name, None)) is not None}
+        return {
+            name: found
+            for name in sorted(used, reverse=True)
+            if (found := getattr(self, name, None)) is not None
+        }
 
     @property
     def file(self) -> Path:
@@ -67,6 +71,18 @@ class Scene:
     @property
     def key(self) -> Any:
         return self._client.keys.create(name="another", scopes=["read"])
+
+    @property
+    def webhook(self) -> Any:
+        found = self._client.webhooks.create("https://example.org/hooks")
+        self._of_webhook = found.id
+        if self._call == "deliveries":
+            self._client.webhooks.test(found.id)
+        return found
+
+    @property
+    def delivery(self) -> Any:
+        return self._client.webhooks.test(self._of_webhook)
 
     @property
     def deletion(self) -> Any:
@@ -111,6 +127,8 @@ def base(served: Served, tmp_path: Path) -> Any:
             return code, Scene(served, client, tmp_path, name.rpartition(".")[2]).names(code)
 
         yield scene
+        for webhook in client.webhooks.list(limit=100).data:  # there may be ten
+            client.webhooks.delete(webhook.id)
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))

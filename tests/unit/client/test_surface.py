@@ -26,6 +26,7 @@ SURFACE = {
     "keys": "create get list revoke rotate",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",
+    "webhooks": "create delete deliveries delivery get list replay rotate_secret test update",
 }
 SYNC = Client("http://x", "k")
 ASYNC = AsyncClient("http://x", "k")
