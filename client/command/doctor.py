@@ -57,7 +57,7 @@ def looked_at(session: Session) -> Iterator[Line]:
             remedy=str(cause),
         )
         return
-    yield Line(name="profile", state="ok", told=f"{target.profile}; the key is from: {target.key_from}")
+    yield Line(name="settings", state="ok", told=f"{target.url}, with the key from: {target.key_from}")
     with ExitStack() as opened:
         client = opened.enter_context(session.client_of(target.url, target.api_key))
         plainly = opened.enter_context(

@@ -15,7 +15,7 @@ FileArgument = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        metavar="[FILE]",
+        metavar="FILE",
         help="A checkpoint to upload first; interrupted or repeated, the command goes on where it stopped.",
     ),
 ]

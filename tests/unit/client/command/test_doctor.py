@@ -77,7 +77,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Any:
 
 def test_all_is_well(told: Any) -> None:
     found = told(service := healthy())
-    names = ["config", "cache", "profile", "address", "tls", "clock", "version", "service", "key", "store"]
+    names = ["config", "cache", "settings", "address", "tls", "clock", "version", "service", "key", "store"]
     assert list(found) == names
     assert {state for state, _ in found.values()} == {"ok"}
     assert found["key"][1] == "valid; scopes: read, run, upload"
