@@ -40,7 +40,7 @@ def python() -> Path:
             [
                 *(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
                 *("--constraint", "constraints.txt", "--editable", ".[api,local]"),
-                *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff"),
+                *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff", "standardwebhooks"),
             ],
             timeout_s=540,
         )
