@@ -71,7 +71,7 @@ def root(
 
 app.command()(access.login)
 app.command()(access.check)
-app.command("doctor")(doctor.doctor)
+app.command()(doctor.doctor)
 app.add_typer(profiles.profiles, name="profiles")
 app.command()(upload.upload)
 app.add_typer(listing.datasets, name="datasets")
