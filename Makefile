@@ -37,7 +37,7 @@ serve: install  ## Run the whole service on this machine until Ctrl-C
 	@$(BIN)/python -m app.cli serve --port $(PORT)
 
 test: install-dev  ## Run every test
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
 	@$(BIN)/python -m reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \

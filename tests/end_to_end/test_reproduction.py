@@ -15,7 +15,7 @@ from reproduction.grid import DEFENCES, quick
 from reproduction.measured import Measured
 from reproduction.running import Folders
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
