@@ -83,10 +83,12 @@ def rank_figures(places: list[int], num_classes: int) -> dict[str, int]:
 
     low, high = 1, num_classes
     in_order = sorted(places)
+    ways = 0  # of n tosses with fewer than j heads, out of 2 ** n
     for j in range(1, n // 2 + 1):
-        fewer_than_j_heads = Fraction(sum(math.comb(n, heads) for heads in range(j)), 2**n)
-        if fewer_than_j_heads <= Fraction(25, 1000):
-            low, high = in_order[j - 1], in_order[-j]
+        ways += math.comb(n, j - 1)
+        if Fraction(ways, 2**n) > Fraction(25, 1000):
+            break
+        low, high = in_order[j - 1], in_order[-j]
     return {
         "n": n,
         "median": quantile(Fraction(1, 2)),
