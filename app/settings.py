@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -136,6 +136,8 @@ class WorkerSettings(Group):
     num_threads: PositiveInt | None = None
     """Per child; None: as many as there are cores."""
     device: Device = "auto"
+    max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
+    """Processes that share out the training of one job, one to a GPU, at most; `auto`: as many as GPUs."""
     stop_grace_s: PositiveFloat = 30.0
     """Between SIGTERM, which saves the training state, and SIGKILL."""
 

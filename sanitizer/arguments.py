@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sanitizer import schemas
 from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES
+from sanitizer.jobspec import MAX_RANKS
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
 
 EPILOGUE = """\
@@ -92,6 +93,13 @@ def parser() -> argparse.ArgumentParser:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
     sanitize.add_argument("--layout", choices=("open_clip", "as_uploaded"), default="open_clip")
     sanitize.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS")
+    sanitize.add_argument(
+        "--ranks",
+        type=_ranks,
+        default=1,
+        metavar="N",
+        help="processes that share out the training, one to a CUDA device, at most; auto: all devices",
+    )
 
     report = commands.add_parser("report", help="report.html and report.md of a report.json")
     report.add_argument("report", type=Path, help="report.json as a job or the command left it")
@@ -155,6 +163,12 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=_seed, default=0)
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def _ranks(text: str) -> int | str:
+    if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MAX_RANKS):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a whole number from 1 to {MAX_RANKS}")
+    return text if text == "auto" else int(text)
 
 
 def _seed(text: str) -> int:

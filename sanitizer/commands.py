@@ -102,6 +102,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             seed=arguments.seed,
             output_layout=arguments.layout,
             save_every_s=arguments.save_every,
+            max_ranks=arguments.ranks,
             device=arguments.device,
             progress=bars,
             stop=stop,

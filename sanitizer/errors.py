@@ -15,6 +15,7 @@ short, printable excerpt.
 
 from __future__ import annotations
 
+import signal
 from typing import ClassVar
 
 
@@ -49,6 +50,18 @@ class ReportRejected(SanitizerError):
 
 class TrainingDiverged(SanitizerError):
     """The loss became non-finite or diverged; the last good state is kept."""
+
+
+class RankLost(Exception):
+    """One of the processes that train a model together crashed or was killed: no word to a user, a crash.
+
+    `status` is its exit status, negative for a signal.
+    """
+
+    def __init__(self, rank: int, num_ranks: int, status: int) -> None:
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+        super().__init__(f"Process {rank + 1} of the {num_ranks} that train together ended {how}.")
+        self.status = status
 
 
 class Interrupted(SanitizerError):

@@ -41,6 +41,10 @@ from sanitizer.recipe import (
 )
 from sanitizer.report import ScannerEvidence
 
+MAX_RANKS = 64
+MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
+"""How many processes may train one model: as many as there are CUDA devices, or this number at most."""
+
 SPEC_NAME = "spec.json"
 OUTCOME_NAME = "outcome.json"
 UPLOAD_PATH = "inputs/upload"
@@ -123,6 +127,7 @@ class SanitizeSpec:
     seed: Seed = 0
     output_layout: OutputLayout = "open_clip"
     save_every_s: float = 60.0
+    max_ranks: MaxRanks = 1
     upload_sha256: str | None = None
     has_retrieval: bool = False
     """Whether the audits measure retrieval, on `inputs/retrieval`."""

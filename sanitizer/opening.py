@@ -47,16 +47,20 @@ def _open_retrieval(path: Path) -> PairDataset:
     return pairs
 
 
+def open_training_data(path: Path, recipe: Recipe) -> PairDataset | LabelsAsCaptions:
+    """What the recipe's method trains on. Raises DatasetRejected."""
+    return open_pairs(path) if recipe.training_data == "pairs" else LabelsAsCaptions(open_labelled(path))
+
+
 def open_training(path: Path, recipe: Recipe, test: ForAudit) -> TrainingData:
     """Raises DatasetRejected, also where what is to be trained on is what the audits measure on."""
-    data: TrainingData
+    data = open_training_data(path, recipe)
     measured: PairDataset | LabelledDataset | None
-    if recipe.training_data == "pairs":
-        pairs = open_pairs(path)
-        refuse_equal_captions(pairs)
-        data, measured, what = pairs, test.retrieval, "pairs"
+    if isinstance(data, PairDataset):
+        refuse_equal_captions(data)
+        measured, what = test.retrieval, "pairs"
     else:
-        data, measured, what = LabelsAsCaptions(open_labelled(path)), test.labelled, "labelled images"
+        measured, what = test.labelled, "labelled images"
     if measured is not None and data.sha256 == measured.sha256:
         raise DatasetRejected(
             "trained_on_the_test",

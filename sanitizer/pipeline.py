@@ -30,16 +30,17 @@ from sanitizer.cleaned import write_cleaned
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.inspecting import inspect
-from sanitizer.jobspec import CURVE_NAME, REPORT_NAME
+from sanitizer.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from sanitizer.opening import ForAudit, open_for_audit, open_training
 from sanitizer.policy import check_audit
 from sanitizer.progress import Noted, Progress, Stop, ignore, never
+from sanitizer.ranks.training import Sources, how_many, train
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
 from sanitizer.recommended import RecipeSource
 from sanitizer.report import Report, dump_json
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
-from sanitizer.training.loop import Finetuned, finetune
+from sanitizer.training.loop import Finetuned
 from sanitizer.validating import validate
 
 __all__ = ["audit", "inspect", "sanitize", "validate"]
@@ -119,6 +120,7 @@ def sanitize(
     seed: int = 0,
     output_layout: OutputLayout = "open_clip",
     save_every_s: float = 60.0,
+    max_ranks: MaxRanks = 1,
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
@@ -130,6 +132,7 @@ def sanitize(
     `retrieval_path` other pairs, to measure retrieval on.
     Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
     `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
+    The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
     A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
     Raises every SanitizerError.
     """
@@ -163,10 +166,12 @@ def sanitize(
     )
     hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
     _tell(hopeless, progress)
-    finetuned = finetune(
+    finetuned = train(
         checkpoint,
         pairs,
         recipe,
+        Sources(checkpoint_folder=checkpoint_folder, training_path=training_path),
+        num_ranks=how_many(max_ranks, recipe, checkpoint.model, torch_device),
         seed=seed,
         device=torch_device,
         state_folder=state_folder,
@@ -274,7 +279,7 @@ def _cleaning_report(
             before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
         ),
         training=finetuned.training,
-        environment=reporting.environment(device, finetuned.precision),
+        environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
         warnings=(
             *warnings,
             *reporting.probe_warnings(before.figures, after.figures),

@@ -265,6 +265,8 @@ class Environment:
     machine: str
     num_threads: int
     precision: str
+    num_processes: int = 1
+    """That shared out the training; one in a report from before it was told."""
 
 
 @dataclass(frozen=True, kw_only=True)

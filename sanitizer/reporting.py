@@ -28,7 +28,7 @@ from sanitizer.report import (
 )
 
 
-def environment(device: torch.device, precision: str) -> Environment:
+def environment(device: torch.device, precision: str, num_processes: int = 1) -> Environment:
     """This machine and the versions that decide figures."""
     return Environment(
         code_version=_version("cleanclip-service"),
@@ -39,6 +39,7 @@ def environment(device: torch.device, precision: str) -> Environment:
         machine=f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
         num_threads=torch.get_num_threads(),
         precision=precision,
+        num_processes=num_processes,
     )
 
 

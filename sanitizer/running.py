@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from sanitizer import jobspec
-from sanitizer.errors import Interrupted, OptionsRejected, SanitizerError
+from sanitizer.errors import Interrupted, OptionsRejected, RankLost, SanitizerError
 from sanitizer.jobspec import ChildOutcome, Failure, JobSpec
 from sanitizer.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent, Stop
 
@@ -81,10 +81,10 @@ class JsonLines:
             self._advanced_at = -MIN_ADVANCE_INTERVAL_S
         if isinstance(event, Advanced) and not self._is_due(event):
             return
-        rest = _EVENT.dump_json(event) + b"\n"
+        line = _EVENT.dump_json(event) + b"\n"
         try:
-            while self._stream is not None and rest:
-                rest = rest[self._stream.write(rest) :]
+            if self._stream is not None:
+                write_all(self._stream, line)
         except OSError:
             self._stream = None  # nobody listens any more; the work goes on until somebody ends it
 
@@ -99,9 +99,10 @@ class JsonLines:
 def run(folder: Path) -> int:
     """Do what folder/spec.json asks, write outcome.json, and return the exit code of the process.
 
-    Errors that are not the library's own leave no outcome: they are raised, and the process crashes.
+    Errors that are not the library's own leave no outcome: they are raised, and the process crashes. So it
+    does, without a traceback of ours, when one of its ranks has crashed or was killed.
     """
-    with StopFlag() as stop, _take_stdout() as stream:
+    with StopFlag() as stop, take_stdout() as stream:
         progress = JsonLines(stream)
         try:
             spec = _read_spec(folder / jobspec.SPEC_NAME)
@@ -113,6 +114,8 @@ def run(folder: Path) -> int:
         except SanitizerError as error:
             outcome = ChildOutcome(status="refused", failure=_failure(error, progress.phase))
             code = jobspec.EXIT_REFUSED
+        except RankLost as lost:
+            return _end_as(lost)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -120,6 +123,17 @@ def run(folder: Path) -> int:
             code = jobspec.EXIT_REFUSED
     _write_outcome(folder, outcome)
     return code
+
+
+def _end_as(lost: RankLost) -> int:
+    """One of our processes was lost: end the way it did, as if it were all of us, for whoever asks why."""
+    sys.stderr.write(f"{lost}\n")
+    if lost.status < 0:
+        number = signal.Signals(-lost.status)
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return lost.status
 
 
 def _do(spec: JobSpec, folder: Path, progress: Progress, stop: Stop) -> tuple[str, ...]:
@@ -194,7 +208,13 @@ def _write_outcome(folder: Path, outcome: ChildOutcome) -> None:
     partial.replace(folder / jobspec.OUTCOME_NAME)
 
 
-def _take_stdout() -> IO[bytes]:
+def write_all(stream: IO[bytes], line: bytes) -> None:
+    """To an unbuffered stream, which may take it in pieces. Raises OSError."""
+    while line:
+        line = line[stream.write(line) :]
+
+
+def take_stdout() -> IO[bytes]:
     """The process's stdout as a private, unbuffered stream; descriptor 1 becomes stderr for all others."""
     stream = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)

@@ -19,6 +19,7 @@ from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
+from sanitizer.jobspec import MaxRanks
 from sanitizer.progress import ProgressEvent, StateSaved
 from worker import failures, sandbox
 from worker.child import Child
@@ -53,6 +54,7 @@ class AttemptOptions:
     poll_s: float = 1.0
     save_every_s: float = 60.0
     pause_grace_s: float = 30.0
+    max_ranks: MaxRanks = 1
     child_command: Sequence[str] = sandbox.DEFAULT_COMMAND
     signer: Signer | None = None
     """None: what jobs leave goes out unsigned, and says so."""
@@ -74,6 +76,11 @@ class Attempt:
         self._options = options
         self._job = job
         self._control = Control(leaving)
+        self._isolation = sandbox.strongest_isolation()
+        self._max_ranks: MaxRanks = 1
+        if job.kind is JobKind.SANITIZE:
+            uses_cuda = options.limits.uses_cuda
+            self._max_ranks = sandbox.allowed_ranks(options.max_ranks, self._isolation, uses_cuda=uses_cuda)
         self._tracker = Tracker(job.kind)
         self._ledger = Ledger(database, job, self._control, lease_s=options.lease_s)
 
@@ -121,6 +128,7 @@ class Attempt:
             place.job,
             limits=self._options.datasets,
             save_every_s=self._options.save_every_s,
+            max_ranks=self._max_ranks,
             tracker=self._tracker,
             check=check,
         )
@@ -166,7 +174,7 @@ class Attempt:
             place.outgoing,
             max_bytes=limits.written_bytes,
         )
-        isolation = sandbox.strongest_isolation()
+        isolation = self._isolation
         watches: list[Watch] = []
 
         def on_event(event: ProgressEvent) -> None:
@@ -184,6 +192,7 @@ class Attempt:
                 isolation,
                 sandbox.rlimits(limits, job.kind, isolation),
                 uses_cuda=limits.uses_cuda,
+                talks_to_itself=self._max_ranks != 1,
             ),
             environment=sandbox.environment(place.job, limits, worker_environment),
             folder=place.job,

@@ -1,7 +1,8 @@
 """The last step before the child process: cut it off, bind its life to ours, limit it, become it.
 
     python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "shared_memory": …, "parent_pid": …,
-                            "files": [[place, [right…]]…], "calls": hexadecimal | null}' COMMAND…
+                            "files": [[place, [right…]]…], "calls": hexadecimal | null,
+                            "talks_to_itself": true | false}' COMMAND…
 
 Runs as a script, with the standard library alone, so that it costs milliseconds and imports nothing of
 ours. Levels of isolation, strongest first:
@@ -11,6 +12,8 @@ ours. Levels of isolation, strongest first:
               with the first one
     network   user and network namespaces: no network
     none      where the kernel allows neither
+
+`talks_to_itself` (not on `none`): the loopback of its own network is up, for one job in several processes.
 
 Below `full` this process stays beside the program, leading its session: it outlives the worker by a moment,
 to kill all the others, which no signal at a parent's death reaches.
@@ -24,12 +27,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
 import select
 import signal
+import socket
 import stat
+import struct
 import sys
 from typing import Any, NoReturn
 
@@ -60,6 +66,7 @@ _FILE_RIGHTS = (
 _NUM_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _OF_A_FILE = ("execute", "write_file", "read_file", "truncate", "ioctl_dev")
 _TCP_FROM_VERSION, _SCOPES_FROM_VERSION = 4, 6
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -101,6 +108,12 @@ def _enter_namespaces(isolation: str) -> None:
             file.write(text)
 
 
+def _raise_loopback() -> None:
+    """The only interface of the network namespace, which leads nowhere but back into it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+
+
 def _close_file_systems(folder: str, shared_memory: str) -> None:
     """Everything read-only but `folder`; a private, small /dev/shm."""
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
@@ -124,7 +137,7 @@ def _landlock(number: int, *arguments: object) -> int:
     return result
 
 
-def _restrict_files(rules: list[tuple[str, list[str]]]) -> None:
+def _restrict_files(rules: list[tuple[str, list[str]]], *, denies_tcp: bool) -> None:
     """Nothing opens but what `rules` name; no TCP; no signal and no abstract socket beyond the child's own.
 
     Does nothing where the kernel has no Landlock.
@@ -136,7 +149,7 @@ def _restrict_files(rules: list[tuple[str, list[str]]]) -> None:
             return
         raise
     known = _FILE_RIGHTS[: _NUM_FILE_RIGHTS.get(version, len(_FILE_RIGHTS))]
-    handled = (ctypes.c_uint64 * 3)((1 << len(known)) - 1, 0b11, 0b11)
+    handled = (ctypes.c_uint64 * 3)((1 << len(known)) - 1, 0b11 if denies_tcp else 0, 0b11)
     size_bytes = 8 if version < _TCP_FROM_VERSION else 16 if version < _SCOPES_FROM_VERSION else 24
     ruleset = _landlock(
         _SYS_LANDLOCK_CREATE_RULESET, ctypes.byref(handled), ctypes.c_size_t(size_bytes), ctypes.c_uint(0)
@@ -184,7 +197,7 @@ def _become(command: list[str], options: dict[str, Any]) -> NoReturn:
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    _restrict_files(options["files"])
+    _restrict_files(options["files"], denies_tcp=not options["talks_to_itself"])
     if options["calls"] is not None:
         _filter_calls(bytes.fromhex(options["calls"]))
     os.execvpe(command[0], command, os.environ)  # noqa: S606
@@ -282,6 +295,8 @@ def main(arguments: list[str]) -> NoReturn:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")  # where memory runs out all the same, the kernel takes a child before others
         _enter_namespaces(options["isolation"])
+        if options["talks_to_itself"]:
+            _raise_loopback()
         _die_with_parent()  # after the namespaces: a change of credentials clears it
         if os.getppid() != options["parent_pid"]:
             os._exit(SETUP_FAILED)

@@ -8,6 +8,7 @@ session by the supervisor, which also counts what several processes use together
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import json
 import os
@@ -23,6 +24,7 @@ from typing import Literal
 
 from app.domain.states import JobKind
 from app.logs import get_logger
+from sanitizer.jobspec import MaxRanks
 from worker import file_access, syscall_filter
 
 _LOG = get_logger(__name__)
@@ -119,12 +121,22 @@ def guarded(
     limits: Mapping[str, int],
     *,
     uses_cuda: bool = False,
+    talks_to_itself: bool = False,
 ) -> list[str]:
     """The command that becomes `command` after the guard has cut it off; to be started by this process.
 
     With CUDA the accelerator's devices open, and sockets of this machine (AF_UNIX), which its driver may use.
+    `talks_to_itself`: its processes may speak TCP with each other; needs a network of its own, so a level
+    above `none`.
     """
-    calls = syscall_filter.assemble(platform.machine(), uses_cuda=uses_cuda, shares_files=isolation != "full")
+    if talks_to_itself and isolation == "none":
+        raise ValueError("without a network of its own a child would reach the machine's")
+    calls = syscall_filter.assemble(
+        platform.machine(),
+        uses_cuda=uses_cuda,
+        shares_files=isolation != "full",
+        talks_to_itself=talks_to_itself,
+    )
     options = {
         "isolation": isolation,
         "folder": str(folder),
@@ -133,6 +145,7 @@ def guarded(
         "parent_pid": os.getpid(),
         "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda),
         "calls": None if calls is None else calls.hex(),
+        "talks_to_itself": talks_to_itself,
     }
     return [sys.executable, "-I", "-S", str(_GUARD), json.dumps(options), *command]
 
@@ -140,6 +153,16 @@ def guarded(
 def finds_cuda(device: Literal["auto", "cpu", "cuda"]) -> bool:
     """Whether children use the GPU: as told, or where the driver's control device is there."""
     return device == "cuda" or (device == "auto" and Path("/dev/nvidiactl").exists())
+
+
+def allowed_ranks(asked: MaxRanks, isolation: Isolation, *, uses_cuda: bool) -> MaxRanks:
+    """What this machine allows of the setting: ranks talk over a network, which must be the child's own."""
+    if asked == "auto" and not (uses_cuda and len(glob.glob("/dev/nvidia[0-9]*")) > 1):
+        return 1
+    if asked != 1 and isolation == "none":
+        _LOG.warning("ranks_need_a_network_namespace", asked=asked)
+        return 1
+    return asked
 
 
 @lru_cache(maxsize=1)

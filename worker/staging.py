@@ -18,7 +18,7 @@ from app.db.session import Database
 from app.domain.states import JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import PATH_OF_ROLE, SPEC_ADAPTER, SPEC_NAME, JobSpec
+from sanitizer.jobspec import PATH_OF_ROLE, SPEC_ADAPTER, SPEC_NAME, JobSpec, MaxRanks
 from worker.failures import AttemptFailed, disk_full
 from worker.inputs import Inputs, Wanted, list_dataset, override_texts, plan
 from worker.ledger import patient_with_database
@@ -61,6 +61,7 @@ def stage(
     *,
     limits: DatasetSettings,
     save_every_s: float,
+    max_ranks: MaxRanks,
     tracker: Tracker,
     check: Callable[[], None],
 ) -> Staged:
@@ -77,7 +78,7 @@ def stage(
     }
     for path, text in inputs.texts.items():
         received[path] = _write_text(folder, path, text)
-    spec = _spec(job, inputs.facts, save_every_s)
+    spec = _spec(job, inputs.facts, save_every_s, max_ranks)
     (folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
     for name in ("home", "tmp", "outputs"):
         (folder / name).mkdir(exist_ok=True)
@@ -164,14 +165,14 @@ def _fetch(store: ObjectStore, file: Wanted, target: Path, check: Callable[[], N
     )
 
 
-def _spec(job: ClaimedJob, facts: Any, save_every_s: float) -> JobSpec:
+def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks) -> JobSpec:
     """The child's order. Only what the library knows: no id, no place, no credential."""
     asked = {name: job.spec[name] for name in _asked(job.kind) if job.spec.get(name) is not None}
     values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
     if job.kind in {JobKind.SANITIZE, JobKind.AUDIT}:
         values["seed"] = job.seed
     if job.kind is JobKind.SANITIZE:
-        values["save_every_s"] = save_every_s
+        values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}
     return SPEC_ADAPTER.validate_python(values)
 
 

@@ -17,7 +17,10 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_AF_UNIX = 1
+_AF_UNIX, _AF_INET, _AF_NETLINK = 1, 2, 16
+_ALL_TYPES_BUT_STREAM = 0xE
+"""Of the four bits of a socket's type, those that SOCK_STREAM has not and every other type has one of."""
+_TCP, _NETLINK_ROUTE = 6, 0
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _ATTRIBUTES_BY_IOCTL = (0x40086602, 0x401C5820, 0x40806685)  # FS_IOC_SETFLAGS, FSSETXATTR, ENABLE_VERITY
@@ -185,11 +188,15 @@ _LOCKS = (6, 7, 37, 38)
 """F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW: each byte that is locked costs memory that nobody counts."""
 
 
-def assemble(machine: str, *, uses_cuda: bool, shares_files: bool) -> bytes | None:
+def assemble(
+    machine: str, *, uses_cuda: bool, shares_files: bool, talks_to_itself: bool = False
+) -> bytes | None:
     """The program as an array of `struct sock_filter`; None for a machine whose numbers are not known here.
 
     With `uses_cuda` sockets and pairs of AF_UNIX can be made, and no others; without, none. `shares_files`:
     the child has no mount namespace of its own, which keeps it from changing the attributes of others' files.
+    `talks_to_itself`: it has a network of its own without a way out, and may use TCP in it (IPv4), and ask it
+    for its interfaces.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -202,10 +209,14 @@ def assemble(machine: str, *, uses_cuda: bool, shares_files: bool) -> bytes | No
     if known.has_x32:
         lines += _when(_JUMP_AT_LEAST, _X32_BIT, _DENIED)
     refused = {**DENIED, **({} if uses_cuda else UNLESS_CUDA), **(ATTRIBUTES if shares_files else {})}
+    if talks_to_itself:
+        refused.pop("socket", None)
     for numbers in refused.values():
         if numbers[column] >= 0:
             lines += _when(_JUMP_EQUAL, numbers[column], _DENIED)
     lines += _when(_JUMP_EQUAL, CLONE3[column], _RET_ERRNO | errno.ENOSYS)
+    sockets = _of_sockets(uses_cuda=uses_cuda, talks_to_itself=talks_to_itself)
+    lines += _when_call(UNLESS_CUDA["socket"][column], sockets)
     lines += _by_argument(column, uses_cuda=uses_cuda, shares_files=shares_files)
     lines.append((_RETURN, 0, 0, _RET_ALLOW))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
@@ -215,11 +226,30 @@ _Line = tuple[int, int, int, int]
 """Operation, lines to skip when true, lines to skip when false, operand."""
 
 
+def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool) -> list[_Line]:
+    """Which may be made, where the call was not refused outright."""
+    lines: list[_Line] = [(_LOAD, 0, 0, _ARG0_AT)]
+    if uses_cuda:
+        lines += _when(_JUMP_EQUAL, _AF_UNIX, _RET_ALLOW)
+    if talks_to_itself:
+        is_tcp = [
+            (_LOAD, 0, 0, _ARG1_AT),
+            *_when(_JUMP_ANY_BIT, _ALL_TYPES_BUT_STREAM, _DENIED),
+            (_LOAD, 0, 0, _ARG2_AT),
+            *_when(_JUMP_EQUAL, 0, _RET_ALLOW),
+            *_unless(_ARG2_AT, _JUMP_EQUAL, _TCP, _DENIED),
+        ]
+        lines += _when_call(_AF_INET, is_tcp)
+        lines += _when_call(_AF_NETLINK, _unless(_ARG2_AT, _JUMP_EQUAL, _NETLINK_ROUTE, _DENIED))
+    return [*lines, (_RETURN, 0, 0, _DENIED)]
+
+
 def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool) -> list[_Line]:
     """The calls that are refused for some of their arguments only."""
     lines: list[_Line] = []
-    for name in ("socket", "socketpair"):  # without CUDA they were refused before
-        lines += _when_call(UNLESS_CUDA[name][column], _unless(_ARG0_AT, _JUMP_EQUAL, _AF_UNIX, _DENIED))
+    # without CUDA it was refused before
+    pair = UNLESS_CUDA["socketpair"][column]
+    lines += _when_call(pair, _unless(_ARG0_AT, _JUMP_EQUAL, _AF_UNIX, _DENIED))
     for numbers in OF_OTHERS.values():
         lines += _when_call(numbers[column], _unless(_ARG0_AT, _JUMP_EQUAL, 0, _DENIED))
     for numbers, kind in ((_SETPRIORITY, _PRIO_PROCESS), (_IOPRIO_SET, _IOPRIO_WHO_PROCESS)):

@@ -74,6 +74,7 @@ def attempt_options(settings: Settings) -> AttemptOptions:
         heartbeat_s=jobs.heartbeat_s,
         save_every_s=jobs.save_every_s,
         pause_grace_s=worker.stop_grace_s,
+        max_ranks=worker.max_ranks,
         signer=signer_of(settings.signing),
     )
 

@@ -94,7 +94,7 @@ class PairBatches:
             rank=rank,
             world_size=world_size,
             perturbation=perturbation,
-            num_processes=max(1, num_workers),
+            num_processes=max(1, num_workers) * world_size,
             draws_views_only=draws_views_only,
         )
         self._ledger = SkipLedger(len(dataset), max_skipped_share)

@@ -34,7 +34,7 @@ def open_batches(
         data,
         tokenize=data.tokenize if isinstance(data, LabelsAsCaptions) else checkpoint.tokenize,
         image_size=checkpoint.architecture.image_size,
-        batch_size=recipe.batch_size,
+        batch_size=recipe.batch_size // world.size,
         seed=seed,
         eda_alpha=recipe.eda_alpha if isinstance(recipe, CleanCLIPRecipe) and recipe.lambda2 > 0 else None,
         perturbation=_perturbation(recipe, checkpoint),

@@ -1,19 +1,23 @@
 """Several processes that train one model, each on its share of every batch. Knows no model and no loss.
 
-A world of W ranks with N pairs each trains as one process with the batch of W*N pairs, joined in rank
-order, does. Every rank sees all embeddings and computes the whole loss; by the chain rule a rank then
-owes the towers only the gradient through its own rows, and the sum over ranks is the gradient of the
-whole loss: negatives carry their gradient, on whichever rank they live. No process group: a world of one.
+A world of W ranks that share out a batch, N pairs to each, trains as one process with the batch of W*N
+pairs, joined in rank order, does. Every rank sees all embeddings and computes the whole loss; by the chain
+rule a rank then owes the towers only the gradient through its own rows, and the sum over ranks is the
+gradient of the whole loss: negatives carry their gradient, on whichever rank they live. No process group: a
+world of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class World:
         flag = torch.tensor([float(claim)], device=device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag.item())
+
+    def join(self, own: Sequence[T]) -> list[T]:
+        """What all ranks bring, in rank order; a few small objects, for they travel as pickles."""
+        if self.size == 1:
+            return list(own)
+        parts: list[Sequence[T]] = [()] * self.size
+        dist.all_gather_object(parts, own)
+        return [one for part in parts for one in part]
 
     def wait(self) -> None:
         """Until all ranks are here."""

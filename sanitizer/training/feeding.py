@@ -55,6 +55,13 @@ def one_ahead(items: Iterator[T], prepare: Callable[[T], U]) -> Iterator[U]:
 def _prepared(
     batch: PairBatch, device: torch.device, stream: torch.cuda.Stream | None
 ) -> tuple[PairBatch, torch.cuda.Event | None]:
+    with torch.cuda.device(device):  # this thread's own: pinning would else wake the first device
+        return _copied(batch, device, stream)
+
+
+def _copied(
+    batch: PairBatch, device: torch.device, stream: torch.cuda.Stream | None
+) -> tuple[PairBatch, torch.cuda.Event | None]:
     pinned = replace(batch, **{name: image.pin_memory() for name, image in _images(batch).items()})
     if stream is None:
         return pinned, None

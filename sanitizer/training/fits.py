@@ -10,11 +10,18 @@ from sanitizer.training.towers import has_batch_norm
 
 def check_fits(recipe: Recipe, checkpoint: LoadedCheckpoint, num_pairs: int, world_size: int = 1) -> None:
     """Refuse what cannot be trained, before anything is read. Raises OptionsRejected."""
-    if num_pairs // world_size < recipe.batch_size:
+    if num_pairs < recipe.batch_size:
         raise OptionsRejected(
             "batch_larger_than_data",
-            f"{num_pairs} pairs do not fill one batch of {recipe.batch_size} on {world_size} process(es).",
-            f"Set batch_size to at most {num_pairs // world_size}, or give more pairs.",
+            f"{num_pairs} pairs do not fill one batch of {recipe.batch_size}.",
+            f"Set batch_size to at most {num_pairs}, or give more pairs.",
+            where="recipe.batch_size",
+        )
+    if recipe.batch_size % world_size:
+        raise OptionsRejected(
+            "batch_not_shared_out",
+            f"A batch of {recipe.batch_size} cannot be shared out evenly among {world_size} processes.",
+            "Set batch_size to a multiple of their number, or train in fewer.",
             where="recipe.batch_size",
         )
     is_split = world_size > 1 or (recipe.chunk_size or recipe.batch_size) < recipe.batch_size

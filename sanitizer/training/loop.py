@@ -50,6 +50,7 @@ class Finetuned:
     num_skipped: int
     skipped_examples: tuple[str, ...]
     precision: str
+    num_processes: int
 
 
 def finetune(
@@ -71,7 +72,7 @@ def finetune(
     `class_CD`: unit embeddings of the classes, for a method of labels, whose `pairs` are labelled. Resumes
     from the newest state of the same run in `state_folder`, saves there every `save_every_s` seconds, when
     `stop()` becomes true (a step in hand is given up), and at the end. Every process of a torch.distributed
-    group calls this with the same arguments; rank 0 saves and reports.
+    group calls this with the same arguments and takes its share of each batch; rank 0 saves and reports.
 
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
     Interrupted after saving if `stop()`.
@@ -133,7 +134,7 @@ class _Run:
         self._optimizer = optimizer.build(self._model, recipe, keeps_table_apart=is_alone_on_cpu)
         self._method = build_method(recipe)
         self._total_steps = recipe.epochs * batches.steps_per_epoch
-        self._batch_size = recipe.batch_size * world.size
+        self._batch_size = recipe.batch_size
         self._record = Record(
             total_steps=self._total_steps,
             steps_per_epoch=batches.steps_per_epoch,
@@ -162,6 +163,7 @@ class _Run:
         clamp_logit_scale(self._model)
         found = self._state_folder and state.find_newest(self._state_folder, self._position.run_sha256)
         if not found:
+            self._note_others()
             return
         position = state.load(found, self._model, self._optimizer)
         self._record.restore(position)
@@ -171,6 +173,14 @@ class _Run:
         self._progress(
             Noted(level="info", message=f"Resumed from step {position.step} of {self._total_steps}.")
         )
+
+    def _note_others(self) -> None:
+        if self._state_folder and (other := state.find_newest(self._state_folder)):
+            message = (
+                f"The state that was saved at step {state.read_position(other).step} is of another run (its "
+                "recipe, data, or number of processes differ): the training begins anew."
+            )
+            self._progress(Noted(level="warning", message=message))
 
     def train(self) -> None:
         """From the position to the end."""
@@ -261,6 +271,7 @@ class _Run:
             self._save()
 
     def _save(self) -> None:
+        self._batches.recall(self._world.join(self._batches.skipped))
         if self._state_folder is None:
             return
         if self._world.rank == 0:
@@ -304,4 +315,5 @@ class _Run:
             num_skipped=self._batches.num_skipped,
             skipped_examples=self._batches.skipped_examples,
             precision="bf16" if self._dtype == torch.bfloat16 else "fp32",
+            num_processes=self._world.size,
         )

@@ -26,6 +26,7 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         seed=spec.seed,
         output_layout=spec.output_layout,
         save_every_s=spec.save_every_s,
+        max_ranks=spec.max_ranks,
         upload_sha256=spec.upload_sha256,
         progress=progress,
         stop=stop,

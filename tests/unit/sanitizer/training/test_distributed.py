@@ -17,12 +17,14 @@ from sanitizer.training import distributed, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.loop import finetune
 from sanitizer.training.step import StepOptions, accumulate_gradients
-from tests.fixtures.shards import make_pairs
+from tests.fixtures.shards import make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
 
 NUM_RANKS = 2
 PAIRS_A_RANK = 5
-RECIPE = CleanCLIPRecipe(epochs=2, batch_size=3, learning_rate=1e-3, warmup_steps=2)
+RECIPE = CleanCLIPRecipe(
+    epochs=2, batch_size=6, learning_rate=1e-3, warmup_steps=2, max_skipped_share=0.5
+)
 
 
 METHODS = {
@@ -90,6 +92,8 @@ def rank_main(rank: int, folder: Path) -> None:
     )
     found |= {f"trained:{k}": v for k, v in checkpoint.model.state_dict().items()}
     found["curve"] = torch.tensor([point.loss for point in finetuned.training.curve])
+    found["skipped"] = torch.tensor(finetuned.num_skipped)
+    found["joined"] = torch.tensor(world.join([10 * rank, 10 * rank + 1]))
     found["pairs_seen"] = torch.tensor(finetuned.training.num_pairs_seen)
     torch.save(found, folder / f"rank-{rank}.pt")
     dist.destroy_process_group()
@@ -99,6 +103,8 @@ def rank_main(rank: int, folder: Path) -> None:
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     make_pairs(folder / "pairs", 20)
+    bad = [(f"bad{n}.{kind}", b"nothing") for n in range(4) for kind in ("jpg", "txt")]
+    write_tar(folder / "pairs" / "zz.tar", bad)
     mp.spawn(rank_main, args=(folder,), nprocs=NUM_RANKS)
     return folder
 
@@ -117,21 +123,25 @@ def test_two_ranks_give_the_loss_and_the_gradients_of_the_joined_batch(ranks, me
             torch.testing.assert_close(found[f"{method}:{way}:{name}"], gradient, rtol=1e-9, atol=1e-13)
 
 
-def test_two_ranks_train_the_same_model_as_one_process_with_twice_the_batch(ranks, folder):
+def test_two_ranks_that_share_out_a_batch_train_the_same_model_as_one_process(ranks, folder):
     checkpoint = tiny_checkpoint()
-    recipe = CleanCLIPRecipe(epochs=2, batch_size=6, learning_rate=1e-3, warmup_steps=2)
-    alone = finetune(checkpoint, open_pairs(folder / "pairs"), recipe, seed=5, device=torch.device("cpu"))
+    alone = finetune(checkpoint, open_pairs(folder / "pairs"), RECIPE, seed=5, device=torch.device("cpu"))
     first, second = ranks
     trained = [name for name in first if name.startswith("trained:")]
     assert len(trained) > 50
     assert all(torch.equal(first[name], second[name]) for name in trained)
     assert first["curve"].tolist() == pytest.approx([p.loss for p in alone.training.curve], rel=1e-3)
-    assert first["pairs_seen"].item() == alone.training.num_pairs_seen == 36
+    assert first["pairs_seen"].item() == alone.training.num_pairs_seen == 48
 
 
 def test_rank_0_alone_saves_and_the_state_is_whole(folder):
-    assert [path.name for path in (folder / "state").iterdir()] == ["step-00000006"]
+    assert [path.name for path in (folder / "state").iterdir()] == ["step-00000008"]
     assert state.find_newest(folder / "state") is not None
+
+
+def test_what_one_rank_skipped_is_counted_by_all(ranks):
+    assert [found["skipped"].item() for found in ranks] == [4, 4]
+    assert all(found["joined"].tolist() == [0, 1, 10, 11] for found in ranks)
 
 
 def test_a_claim_of_one_rank_is_known_to_all(ranks):

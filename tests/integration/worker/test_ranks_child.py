@@ -1,0 +1,135 @@
+"""One training in two processes, in the real child as a worker starts it: confined, stopped, killed, resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sanitizer.jobspec import (
+    CHECKPOINT_PATH,
+    EXIT_INTERRUPTED,
+    EXIT_SUCCEEDED,
+    LABELLED_PATH,
+    PAIRS_PATH,
+    SanitizeSpec,
+)
+from sanitizer.progress import Noted, ProgressEvent, StateSaved
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from sanitizer.report import Report, load_json
+from tests.fixtures.audited import write_model
+from tests.fixtures.real_child import Ran, descendants, run_child
+from tests.fixtures.shards import make_labelled, make_pairs
+from worker import sandbox
+from worker.child import Child
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sandbox.strongest_isolation() == "none", reason="ranks need a network of their own"),
+]
+TWO = SanitizeSpec(
+    recipe=CleanCLIPRecipe(epochs=20, batch_size=8, learning_rate=1e-4, warmup_steps=5, precision="fp32"),
+    audit=AuditOptions(target="dog", attacks=(BadNetOptions(),)),
+    seed=3,
+    save_every_s=0.0,
+    max_ranks=2,
+)
+KILL_AFTER_S = 240.0
+
+
+def make_job(folder: Path) -> Path:
+    write_model(folder / "job" / CHECKPOINT_PATH)
+    make_pairs(folder / "job" / PAIRS_PATH, 24)
+    make_labelled(folder / "job" / LABELLED_PATH, 12)
+    return folder
+
+
+def finished(folder: Path, spec: SanitizeSpec) -> tuple[Path, Ran]:
+    ran = run_child(make_job(folder), spec, kill_after_s=KILL_AFTER_S)
+    assert ran.status == EXIT_SUCCEEDED, ran.log
+    return folder / "job" / "outputs", ran
+
+
+def report_in(outputs: Path) -> Report:
+    return load_json((outputs / "report.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """By two processes that nobody disturbs."""
+    return finished(tmp_path_factory.mktemp("two"), TWO)
+
+
+def test_two_processes_make_the_model_of_one(uncut: tuple[Path, Ran], tmp_path: Path) -> None:
+    outputs, ran = uncut
+    alone, _ = finished(tmp_path, replace(TWO, max_ranks=1))
+    ours, theirs = report_in(outputs), report_in(alone)
+    assert (ours.environment.num_processes, theirs.environment.num_processes) == (2, 1)
+    assert ours.before == theirs.before
+    assert ours.training is not None
+    assert theirs.training is not None
+    assert ours.training.num_pairs_seen == theirs.training.num_pairs_seen == 20 * 24
+    curves = [[point.loss for point in one.training.curve] for one in (ours, theirs)]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-5)
+    assert any(isinstance(one, Noted) and "2 processes" in one.message for one in ran.events)
+    before, two, one = (
+        load_file(place / "model.safetensors")
+        for place in (tmp_path / "job" / CHECKPOINT_PATH, outputs, alone)
+    )
+    # Measured: 0.0004. AdamW divides by a gradient's size, so a rounding error in one that is nearly zero
+    # moves its weight as far as any other.
+    assert distance(two, one) < 2e-3 * distance(one, before)
+
+
+def distance(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> float:
+    assert some.keys() == others.keys()
+    return sum(float((some[name] - others[name]).double().square().sum()) for name in some) ** 0.5
+
+
+def once_saved(act: Callable[[Child], None], num: int) -> Callable[[Child, Sequence[ProgressEvent]], None]:
+    """Act, once, when so many states have been saved."""
+    done: list[bool] = []
+
+    def meanwhile(child: Child, events: Sequence[ProgressEvent]) -> None:
+        if not done and sum(isinstance(event, StateSaved) for event in events) >= num:
+            done.append(True)
+            act(child)
+
+    return meanwhile
+
+
+def kill_a_rank(child: Child) -> None:
+    ranks = [pid for pid in descendants(child.pid) if b"sanitizer.rank" in command_of(pid)]
+    os.kill(ranks[1], signal.SIGKILL)
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_stopped_then_robbed_of_a_rank_it_ends_with_the_bytes_of_a_run_that_was_not_cut(
+    uncut: tuple[Path, Ran], tmp_path: Path
+) -> None:
+    make_job(tmp_path)
+    stopped = run_child(
+        tmp_path, TWO, kill_after_s=KILL_AFTER_S, meanwhile=once_saved(lambda child: child.terminate(), 2)
+    )
+    assert stopped.status == EXIT_INTERRUPTED, stopped.log
+    assert stopped.outcome is not None
+    assert stopped.outcome.status == "interrupted"
+    robbed = run_child(tmp_path, TWO, kill_after_s=KILL_AFTER_S, meanwhile=once_saved(kill_a_rank, 2))
+    assert robbed.status == -signal.SIGKILL, robbed.log
+    assert "of the 2 that train together ended by SIGKILL" in robbed.log
+    ran = run_child(tmp_path, TWO, kill_after_s=KILL_AFTER_S)
+    assert ran.status == EXIT_SUCCEEDED, ran.log
+    for name in ("model.safetensors", "training_curve.json"):
+        assert (tmp_path / "job/outputs" / name).read_bytes() == (uncut[0] / name).read_bytes()
+    training = report_in(tmp_path / "job" / "outputs").training
+    assert training is not None
+    assert len(training.resumed_from_steps) == 2

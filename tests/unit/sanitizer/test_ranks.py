@@ -1,0 +1,195 @@
+"""Processes that train together: how many, what their words and their deaths become, and that none is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sanitizer.errors import DatasetRejected, RankLost
+from sanitizer.jobspec import SPEC_ADAPTER, SanitizeSpec
+from sanitizer.progress import Noted, never
+from sanitizer.ranks import group
+from sanitizer.ranks.group import run_ranks
+from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
+from sanitizer.ranks.training import how_many
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from tests.fixtures.audited import write_model
+from tests.fixtures.shards import make_labelled, make_pairs
+from tests.fixtures.tiny_clips import tiny_clip
+
+RECIPE = CleanCLIPRecipe(epochs=2000, batch_size=8, learning_rate=1e-5)
+CPU = torch.device("cpu")
+PROLOGUE = """
+import json, os, signal, sys, time
+order = json.loads(sys.stdin.readline())
+rank = order["rank"]
+def say(**line): print(json.dumps(line), flush=True)
+def wait(): sys.stdin.read(); sys.exit(1)
+"""
+
+
+def orders(folder: Path) -> list[RankOrder]:
+    return [
+        RankOrder(
+            rank=rank,
+            num_ranks=2,
+            meeting_folder=folder,
+            checkpoint_folder=folder,
+            training_path=folder,
+            recipe=RECIPE,
+            seed=0,
+            device="cpu",
+            state_folder=folder,
+            save_every_s=60.0,
+            has_classes=False,
+        )
+        for rank in range(2)
+    ]
+
+
+def run_stand_ins(monkeypatch, tmp_path, script, progress=lambda event: None, stop=never):
+    """`script` in the place of both ranks: what they say and how they end is real."""
+    monkeypatch.setattr(group, "COMMAND", (sys.executable, "-c", PROLOGUE + script))
+    return run_ranks(orders(tmp_path), progress, stop)
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(("at_most", "number"), [(1, 1), (2, 2), (3, 2), (5, 4), (64, 8), ("auto", 1)])
+def test_a_batch_of_eight_is_shared_out_evenly_or_by_fewer(at_most, number):
+    assert how_many(at_most, RECIPE, tiny_clip(), CPU) == number
+
+
+def test_a_batch_whose_statistics_move_is_not_shared_out():
+    thawed = replace(RECIPE, freeze_batch_norm_statistics=False)
+    assert how_many(2, thawed, tiny_clip(), CPU) == 1
+
+
+@pytest.mark.parametrize(("at_most", "number"), [("auto", 2), (4, 2), (1, 1)])
+def test_no_device_is_given_to_two_processes(monkeypatch, at_most, number):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert how_many(at_most, RECIPE, tiny_clip(), torch.device("cuda")) == number
+    assert how_many(at_most, RECIPE, tiny_clip(), torch.device("cuda", 1)) == 1
+
+
+def test_an_error_arrives_as_it_left(tmp_path):
+    error = DatasetRejected("no_images", "All are bad.", "Repair them.", where="a.tar")
+    line = LINE.dump_json(RankEnded(failure=as_failure(error)))
+    arrived = as_error(LINE.validate_json(line).failure)
+    assert type(arrived) is DatasetRejected
+    assert vars(arrived) == vars(error)
+    order = orders(tmp_path)[0]
+    assert ORDER.validate_json(ORDER.dump_json(order)) == order
+
+
+def test_what_one_refuses_ends_all(monkeypatch, tmp_path):
+    script = """
+if rank == 1:
+    failure = dict(kind="DatasetRejected", code="no_images", message="Bad.", remedy="Repair.", where=None)
+    say(type="rank_ended", failure=failure)
+wait()
+"""
+    with pytest.raises(DatasetRejected, match="Bad. Repair.") as caught:
+        run_stand_ins(monkeypatch, tmp_path, script)
+    assert caught.value.code == "no_images"
+    assert children() == []
+
+
+def test_one_that_is_killed_ends_all_and_is_the_one_that_is_told_of(monkeypatch, tmp_path):
+    script = """
+if rank == 1: os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(0.1)
+sys.exit(1)  # as one does whose neighbour hung up
+"""
+    began = time.monotonic()
+    with pytest.raises(RankLost, match="Process 2 of the 2 that train together ended by SIGKILL") as caught:
+        run_stand_ins(monkeypatch, tmp_path, script)
+    assert caught.value.status == -signal.SIGKILL
+    assert time.monotonic() - began < 10
+    assert children() == []
+
+
+def test_one_that_does_not_end_with_its_orders_is_killed(monkeypatch, tmp_path):
+    monkeypatch.setattr(group, "_END_PATIENCE_S", 0.2)
+    script = """
+if rank == 1: sys.exit(7)
+time.sleep(600)
+"""
+    with pytest.raises(RankLost, match="exit status 7"):
+        run_stand_ins(monkeypatch, tmp_path, script)
+    assert children() == []
+
+
+def test_a_stop_reaches_every_rank_and_what_they_say_is_passed_on(monkeypatch, tmp_path):
+    told = []
+    script = """
+say(type="noted", level="info", message=f"rank {rank} waits")
+heard = sys.stdin.readline().strip()
+failure = dict(kind="Interrupted", code="stopped", message=f"Rank {rank} heard {heard}.", remedy="", where=None)
+if rank == 0: time.sleep(1)
+say(type="rank_ended", failure=failure) if rank == 0 else say(type="noted", level="info", message=heard)
+wait()
+"""
+    with pytest.raises(Exception, match="Rank 0 heard stop") as caught:
+        run_stand_ins(monkeypatch, tmp_path, script, told.append, stop=lambda: len(told) >= 2)
+    assert type(caught.value).__name__ == "Interrupted"
+    assert sorted(event.message for event in told) == ["rank 0 waits", "rank 1 waits", "stop"]
+    assert all(isinstance(event, Noted) for event in told)
+
+
+@pytest.mark.slow
+def test_no_rank_outlives_a_child_that_is_killed(tmp_path):
+    write_model(tmp_path / "inputs/checkpoint")
+    make_pairs(tmp_path / "inputs/pairs", 24)
+    make_labelled(tmp_path / "inputs/labelled", 12)
+    audit = AuditOptions(target="dog", attacks=(BadNetOptions(),))
+    spec = SanitizeSpec(recipe=RECIPE, audit=audit, save_every_s=0.0, max_ranks=2)
+    (tmp_path / "spec.json").write_bytes(SPEC_ADAPTER.dump_json(spec))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sanitizer", "run", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "4"},  # so that each rank has a process that loads
+        start_new_session=True,
+    )
+    try:
+        while b"state_saved" not in (line := child.stdout.readline()):
+            assert line, "the child ended early"
+        assert len(members(child.pid)) >= 3
+        child.kill()
+        child.wait()
+        assert wait_until_none_is_left(child.pid, seconds=10)
+    finally:
+        child.stdout.close()
+        for pid in members(child.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def members(session: int) -> list[int]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            told = place.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(told[3]) == session and told[0] not in "ZX":
+            found.append(int(place.parent.name))
+    return found
+
+
+def wait_until_none_is_left(session: int, *, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while members(session):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
