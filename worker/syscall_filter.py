@@ -183,7 +183,9 @@ _FCNTLS = (1024, 1026, 1031)
 """F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ: to keep others from opening a file, to watch a folder, to hold more in
 a pipe than it is counted with."""
 _SETSOCKOPT, _SOCKET_OPTIONS = (54, 208), (7, 32)
-"""SO_SNDBUF, SO_SNDBUFFORCE: the same for sockets, which there are with CUDA only."""
+"""SO_SNDBUF, SO_SNDBUFFORCE: the same for sockets, where there are any."""
+_SOCKET_OPTIONS_OF_TCP = (8, 33)
+"""SO_RCVBUF, SO_RCVBUFFORCE: there it is the receiver that holds what was sent."""
 _LOCKS = (6, 7, 37, 38)
 """F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW: each byte that is locked costs memory that nobody counts."""
 
@@ -217,7 +219,9 @@ def assemble(
     lines += _when(_JUMP_EQUAL, CLONE3[column], _RET_ERRNO | errno.ENOSYS)
     sockets = _of_sockets(uses_cuda=uses_cuda, talks_to_itself=talks_to_itself)
     lines += _when_call(UNLESS_CUDA["socket"][column], sockets)
-    lines += _by_argument(column, uses_cuda=uses_cuda, shares_files=shares_files)
+    lines += _by_argument(
+        column, uses_cuda=uses_cuda, shares_files=shares_files, talks_to_itself=talks_to_itself
+    )
     lines.append((_RETURN, 0, 0, _RET_ALLOW))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
@@ -244,7 +248,7 @@ def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool) -> list[_Line]:
     return [*lines, (_RETURN, 0, 0, _DENIED)]
 
 
-def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool) -> list[_Line]:
+def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool, talks_to_itself: bool) -> list[_Line]:
     """The calls that are refused for some of their arguments only."""
     lines: list[_Line] = []
     # without CUDA it was refused before
@@ -262,11 +266,12 @@ def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool) -> list[_L
     lines += _when_call(CLONE[column], flags)
     ioctls = (*_TERMINAL_INJECTION, *(_ATTRIBUTES_BY_IOCTL if shares_files else ()))
     fcntls = (*_FCNTLS, *(() if uses_cuda else _LOCKS))
+    options = (*_SOCKET_OPTIONS, *(_SOCKET_OPTIONS_OF_TCP if talks_to_itself else ()))
     for call, at, refused in (
         (_IOCTL, _ARG1_AT, ioctls),
         (_PRCTL, _ARG0_AT, _PRCTLS),
         (_FCNTL, _ARG1_AT, fcntls),
-        (_SETSOCKOPT, _ARG2_AT, _SOCKET_OPTIONS),
+        (_SETSOCKOPT, _ARG2_AT, options),
     ):
         compared = [line for value in refused for line in _when(_JUMP_EQUAL, value, _DENIED)]
         lines += _when_call(call[column], [(_LOAD, 0, 0, at), *compared])

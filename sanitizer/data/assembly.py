@@ -97,9 +97,9 @@ class PairAssembler:
     def build(self, position: tuple[int, int]) -> BuiltBatch:
         """The batch at (epoch, step). Bad pairs raise nothing: they are in the result."""
         epoch, step = position
-        first = step * self._batch_size
-        wanted = self._order_of(epoch)[first : first + self._batch_size].tolist()
-        used = set(wanted)
+        size = self._batch_size * self._world_size  # of all ranks together
+        joined = self._order_of(epoch)[step * size : (step + 1) * size].tolist()
+        wanted, used = joined[self._rank :: self._world_size], set(joined)
         skipped: list[Skipped] = []
         chosen: list[tuple[int, Pixels, str]] = []
         for index in wanted:
@@ -111,8 +111,8 @@ class PairAssembler:
 
     def _order_of(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         if self._order_epoch != epoch:
-            order = generator(self._seed, "pair_order", epoch).permutation(len(self._dataset))
-            self._order_epoch, self._order = epoch, order[self._rank :: self._world_size]
+            self._order = generator(self._seed, "pair_order", epoch).permutation(len(self._dataset))
+            self._order_epoch = epoch
         return self._order
 
     def _read_or_replace(

@@ -236,6 +236,53 @@ def test_on_cuda_sockets_of_this_machine_can_be_made_and_no_others(tmp_path: Pat
         assert run_in_job(tmp_path / level, level, command, uses_cuda=True).split() == ["denied"] * 4
 
 
+TALK = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+client.sendall(b"heard")
+heard = server.accept()[0]
+print(heard.recv(5).decode(), *(name for _, name in socket.if_nameindex()))
+for place in (("192.0.2.1", 80), ("10.0.0.1", 80)):
+    try: socket.create_connection(place, timeout=5)
+    except OSError as error: print("ENETUNREACH" if error.errno == 101 else error)
+client.setblocking(False)
+size = 0
+try:
+    while True: size += client.send(bytes(65536))
+except BlockingIOError: print("full", size <= 2 * 212_992)
+for end in (client, heard):
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        try: end.setsockopt(socket.SOL_SOCKET, option, 2**24)
+        except PermissionError: print("no more")
+others = [
+    (socket.AF_INET, socket.SOCK_DGRAM, 0), (socket.AF_INET, socket.SOCK_RAW, 1),
+    (socket.AF_INET, socket.SOCK_STREAM, 132), (socket.AF_INET, socket.SOCK_STREAM, 262),
+    (socket.AF_INET6, socket.SOCK_STREAM, 0), (socket.AF_UNIX, socket.SOCK_STREAM, 0),
+    (socket.AF_NETLINK, socket.SOCK_RAW, 12), (socket.AF_VSOCK, socket.SOCK_STREAM, 0),
+    (socket.AF_PACKET, socket.SOCK_RAW, 0),
+]
+for other in others:
+    try: socket.socket(*other)
+    except PermissionError: continue
+    print("made", other)
+try: socket.socketpair()
+except PermissionError: print("no pair")
+"""
+
+
+def test_several_processes_of_one_job_speak_tcp_with_each_other_and_reach_nothing_else(
+    tmp_path: Path, level: str
+) -> None:
+    command = [sys.executable, "-c", TALK]
+    if level == "none":
+        with pytest.raises(ValueError, match="the machine's"):
+            run_in_job(tmp_path, level, command, talks_to_itself=True)
+        return
+    told = run_in_job(tmp_path, level, command, talks_to_itself=True)
+    assert told.splitlines() == ["heard lo", *["ENETUNREACH"] * 2, "full True", *["no more"] * 4, "no pair"]
+
+
 def test_no_folder_that_the_command_names_opens_with_it(tmp_path: Path) -> None:
     for program in (["-m", "sanitizer", "run"], ["-I", "-S", "-c", ""], [str(PROBE)]):
         command = [sys.executable, *program, str(tmp_path), str(tmp_path / "a"), "/root"]

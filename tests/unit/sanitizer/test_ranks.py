@@ -25,7 +25,7 @@ from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.fixtures.tiny_clips import tiny_clip
 
-RECIPE = CleanCLIPRecipe(epochs=2000, batch_size=8, learning_rate=1e-5)
+RECIPE = CleanCLIPRecipe(epochs=100, batch_size=8, learning_rate=1e-5)
 CPU = torch.device("cpu")
 PROLOGUE = """
 import json, os, signal, sys, time
@@ -77,9 +77,10 @@ def test_a_batch_whose_statistics_move_is_not_shared_out():
 
 @pytest.mark.parametrize(("at_most", "number"), [("auto", 2), (4, 2), (1, 1)])
 def test_no_device_is_given_to_two_processes(monkeypatch, at_most, number):
+    model = tiny_clip()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert how_many(at_most, RECIPE, tiny_clip(), torch.device("cuda")) == number
-    assert how_many(at_most, RECIPE, tiny_clip(), torch.device("cuda", 1)) == 1
+    assert how_many(at_most, RECIPE, model, torch.device("cuda")) == number
+    assert how_many(at_most, RECIPE, model, torch.device("cuda", 1)) == 1
 
 
 def test_an_error_arrives_as_it_left(tmp_path):
