@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.errors import Interrupted
 from sanitizer.methods.catalogue import build_method
-from sanitizer.progress import Advanced
+from sanitizer.progress import Advanced, ignore, never
+from sanitizer.ranks.training import Sources, train
 from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.step import StepOptions, accumulate_gradients, take_step
+from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_pairs
 from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
 
@@ -126,6 +129,34 @@ def test_a_run_cut_on_cuda_resumes_near_the_uncut_run(cuda, tmp_path, precision)
     assert resumed.training.resumed_from_steps == (7,)
     expected = [point.loss for point in uncut.training.curve]
     assert [point.loss for point in resumed.training.curve] == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_two_devices_train_nearly_the_model_of_one(cuda, tmp_path):
+    folder = write_model(tmp_path / "checkpoint")
+    pairs = open_pairs(make_pairs(tmp_path / "pairs", 22))
+    trained = []
+    for num_ranks in (1, 2):
+        checkpoint = load_canonical(tmp_path / "checkpoint")
+        finetuned = train(
+            checkpoint,
+            pairs,
+            RECIPE,
+            Sources(checkpoint_folder=folder, training_path=tmp_path / "pairs"),
+            num_ranks=num_ranks,
+            seed=5,
+            device=cuda,
+            state_folder=tmp_path / "state",
+            save_every_s=60.0,
+            progress=ignore,
+            stop=never,
+            num_workers=0,
+            class_CD=None,
+        )
+        assert finetuned.num_processes == num_ranks
+        assert checkpoint.model.logit_scale.device.type == "cuda"
+        trained.append([point.loss for point in finetuned.training.curve])
+    assert trained[1] == pytest.approx(trained[0], rel=1e-3)
 
 
 def test_a_state_saved_on_cuda_goes_on_on_a_cpu(cuda, tmp_path):

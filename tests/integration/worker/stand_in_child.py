@@ -336,6 +336,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "machine": "stand-in",
             "num_threads": 1,
             "precision": "fp32",
+            "num_processes": 1,
         },
     }
     return parse(report.Report, document)

@@ -1,4 +1,4 @@
-"""One training in two processes, in the real child as a worker starts it: confined, stopped, killed, resumed."""
+"""One training in two processes, in the child as a worker starts it: confined, stopped, killed, resumed."""
 
 from __future__ import annotations
 

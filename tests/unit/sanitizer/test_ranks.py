@@ -1,4 +1,4 @@
-"""Processes that train together: how many, what their words and their deaths become, and that none is left."""
+"""Processes that train together: how many, what their words and deaths become, and that none is left."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanitizer.errors import DatasetRejected, RankLost
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.training_data import LabelsAsCaptions
+from sanitizer.errors import DatasetRejected, Interrupted, RankLost
 from sanitizer.jobspec import SPEC_ADAPTER, SanitizeSpec
 from sanitizer.progress import Noted, never
 from sanitizer.ranks import group
 from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
-from sanitizer.ranks.training import how_many
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from sanitizer.ranks.training import Sources, how_many, train
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.fixtures.tiny_clips import tiny_clip
@@ -136,16 +139,46 @@ def test_a_stop_reaches_every_rank_and_what_they_say_is_passed_on(monkeypatch, t
     script = """
 say(type="noted", level="info", message=f"rank {rank} waits")
 heard = sys.stdin.readline().strip()
-failure = dict(kind="Interrupted", code="stopped", message=f"Rank {rank} heard {heard}.", remedy="", where=None)
-if rank == 0: time.sleep(1)
-say(type="rank_ended", failure=failure) if rank == 0 else say(type="noted", level="info", message=heard)
+message = f"Rank {rank} heard {heard}."
+failure = dict(kind="Interrupted", code="stopped", message=message, remedy="", where=None)
+if rank == 0:
+    time.sleep(1)
+    say(type="rank_ended", failure=failure)
+else:
+    say(type="noted", level="info", message=heard)
 wait()
 """
-    with pytest.raises(Exception, match="Rank 0 heard stop") as caught:
+    with pytest.raises(Interrupted, match="Rank 0 heard stop"):
         run_stand_ins(monkeypatch, tmp_path, script, told.append, stop=lambda: len(told) >= 2)
-    assert type(caught.value).__name__ == "Interrupted"
     assert sorted(event.message for event in told) == ["rank 0 waits", "rank 1 waits", "stop"]
     assert all(isinstance(event, Noted) for event in told)
+
+
+@pytest.mark.slow
+def test_a_method_of_labels_is_trained_against_the_same_class_embeddings(tmp_path):
+    write_model(tmp_path / "checkpoint")
+    data = LabelsAsCaptions(open_labelled(make_labelled(tmp_path / "labelled", 12)))
+    class_CD = torch.nn.functional.normalize(torch.eye(3, 24), dim=-1)
+    recipe = SupervisedRecipe(epochs=1, batch_size=4, precision="fp32")
+    curves = []
+    for num_ranks in (1, 2):
+        finetuned = train(
+            load_canonical(tmp_path / "checkpoint"),
+            data,
+            recipe,
+            Sources(checkpoint_folder=tmp_path / "checkpoint", training_path=tmp_path / "labelled"),
+            num_ranks=num_ranks,
+            seed=5,
+            device=CPU,
+            state_folder=tmp_path / f"state-{num_ranks}",
+            save_every_s=60.0,
+            progress=lambda event: None,
+            stop=never,
+            num_workers=0,
+            class_CD=class_CD,
+        )
+        curves.append([point.loss for point in finetuned.training.curve])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-5)
 
 
 @pytest.mark.slow

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from app.domain.states import JobKind
-from worker.sandbox import ChildLimits, environment, finds_cuda, rlimits
+from sanitizer.jobspec import MaxRanks
+from worker import sandbox
+from worker.sandbox import ChildLimits, Isolation, environment, finds_cuda, rlimits
 
 LIMITS = ChildLimits(memory_bytes=2**33, file_bytes=2**30, hostile_cpu_s=60)
 
@@ -43,6 +47,30 @@ def test_processor_time_is_limited_apart_for_hostile_bytes_and_for_training() ->
 def test_processes_are_counted_only_where_the_count_is_our_own() -> None:
     assert "NPROC" in rlimits(LIMITS, JobKind.AUDIT, "network")
     assert "NPROC" not in rlimits(LIMITS, JobKind.AUDIT, "none")
+
+
+@pytest.mark.parametrize(
+    ("asked", "isolation", "devices", "allowed"),
+    [
+        (1, "none", 8, 1),
+        (2, "full", 0, 2),
+        (2, "network", 0, 2),
+        (2, "none", 8, 1),
+        ("auto", "full", 8, "auto"),
+        ("auto", "full", 1, 1),
+        ("auto", "none", 8, 1),
+    ],
+)
+def test_ranks_need_a_network_of_their_own_and_auto_more_than_one_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: MaxRanks,
+    isolation: Isolation,
+    devices: int,
+    allowed: MaxRanks,
+) -> None:
+    found = [f"/dev/nvidia{number}" for number in range(devices)]
+    monkeypatch.setattr(sandbox.glob, "glob", lambda pattern: found)
+    assert sandbox.allowed_ranks(asked, isolation, uses_cuda=devices > 0) == allowed
 
 
 def test_a_device_that_was_named_is_believed() -> None:

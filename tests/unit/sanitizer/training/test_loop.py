@@ -162,8 +162,11 @@ def test_loader_workers_change_nothing(pairs, uncut):
 def test_a_state_of_another_run_is_not_resumed(pairs, tmp_path, changes):
     with pytest.raises(Interrupted):
         run(pairs, folder=tmp_path, **stop_at(3))
-    _, finetuned = run(pairs, folder=tmp_path, **changes)
+    events: list[ProgressEvent] = []
+    _, finetuned = run(pairs, folder=tmp_path, progress=events.append, **changes)
     assert finetuned.training.resumed_from_steps == ()
+    assert isinstance(events[0], Noted)
+    assert "step 3 is of another run" in events[0].message
 
 
 def test_events_come_in_order_and_say_where_the_state_is(pairs, tmp_path):
