@@ -66,7 +66,13 @@ _FILE_RIGHTS = (
 _NUM_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _OF_A_FILE = ("execute", "write_file", "read_file", "truncate", "ioctl_dev")
 _TCP_FROM_VERSION, _SCOPES_FROM_VERSION = 4, 6
-_SIOCSIFFLAGS, _IFF_UP, _TCP_BUFFER_BYTES = 0x8914, 1, 212_992
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+_OF_SOCKETS = {
+    "ipv4/tcp_rmem": "4096 65536 212992",
+    "ipv4/tcp_wmem": "4096 65536 212992",
+    "core/somaxconn": "64",
+}
+"""Buffers grow to what the supervisor counts a socket with; few connections wait for somebody to take them."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -112,12 +118,9 @@ def _raise_loopback() -> None:
     """The only interface of the network namespace, which leads nowhere but back into it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
-    for name in (
-        "tcp_rmem",
-        "tcp_wmem",
-    ):  # least, first and most: the supervisor counts a socket with the most
-        with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as file:
-            file.write(f"4096 65536 {_TCP_BUFFER_BYTES}")
+    for name, text in _OF_SOCKETS.items():
+        with open(f"/proc/sys/net/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
 def _close_file_systems(folder: str, shared_memory: str) -> None:

@@ -38,13 +38,14 @@ def run_ranks(orders: Sequence[RankOrder], progress: Progress, stop: Stop) -> Fi
     ranks: list[_Rank] = []
     try:
         for order in orders:
-            ranks.append(_Rank(order, lines))
+            ranks.append(_Rank(order, lines))  # noqa: PERF401 - where one does not start, the others are ended
         return _Watch(ranks, lines, progress, stop).until_all_ended()
     finally:
         for rank in ranks:
             rank.end_orders()
+        deadline = time.monotonic() + _END_PATIENCE_S
         for rank in ranks:
-            rank.close()
+            rank.close(deadline)
 
 
 class _Rank:
@@ -83,14 +84,16 @@ class _Rank:
         with contextlib.suppress(OSError):
             _opened(self._process.stdin).close()
 
-    def close(self) -> None:
+    def close(self, deadline: float) -> None:
         """Wait for the end, or bring it about."""
         try:
-            self._process.wait(timeout=_END_PATIENCE_S)
+            self._process.wait(timeout=max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._thread.join(timeout=_END_PATIENCE_S)
+        self._thread.join(timeout=max(0.1, deadline - time.monotonic()))
+        if not self._thread.is_alive():  # a process that loaded for it may hold the other end a little longer
+            _opened(self._process.stdout).close()
 
 
 @contextlib.contextmanager

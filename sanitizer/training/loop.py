@@ -163,7 +163,7 @@ class _Run:
         clamp_logit_scale(self._model)
         found = self._state_folder and state.find_newest(self._state_folder, self._position.run_sha256)
         if not found:
-            self._note_others()
+            self._tell_of_another_run()
             return
         position = state.load(found, self._model, self._optimizer)
         self._record.restore(position)
@@ -174,13 +174,11 @@ class _Run:
             Noted(level="info", message=f"Resumed from step {position.step} of {self._total_steps}.")
         )
 
-    def _note_others(self) -> None:
+    def _tell_of_another_run(self) -> None:
         if self._state_folder and (other := state.find_newest(self._state_folder)):
-            message = (
-                f"The state that was saved at step {state.read_position(other).step} is of another run (its "
-                "recipe, data, or number of processes differ): the training begins anew."
-            )
-            self._progress(Noted(level="warning", message=message))
+            where = f"The state that was saved at step {state.read_position(other).step} is of another run"
+            why = "its recipe, data or number of processes differ"
+            self._progress(Noted(level="warning", message=f"{where} ({why}): the training begins anew."))
 
     def train(self) -> None:
         """From the position to the end."""

@@ -545,6 +545,19 @@ def look_around(folder: Path) -> None:
     wait_for_ever(folder)
 
 
+def talk_to_itself(folder: Path) -> None:
+    """Say how many ranks it may start, and whether they could speak with each other."""
+    max_ranks = json.loads((folder / "spec.json").read_text()).get("max_ranks")
+    try:
+        server = socket.create_server(("127.0.0.1", 0))
+        socket.create_connection(server.getsockname()).close()
+        how = "heard"
+    except PermissionError:
+        how = "silent"
+    say(type="noted", level="info", message=f"{max_ranks}: {how}")
+    work(folder)
+
+
 BEHAVIOURS = {
     "work": work,
     "work_slowly": lambda folder: work(folder, pace_s=0.2),
@@ -565,6 +578,7 @@ BEHAVIOURS = {
             say_nonsense,
             leave_a_daemon,
             look_around,
+            talk_to_itself,
         )
     },
 }

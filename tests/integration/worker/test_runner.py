@@ -12,6 +12,7 @@ from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobSta
 from app.schemas.jobs import ResultOut
 from client.evidence.verification import verify
 from tests.integration.worker.world import World
+from worker import sandbox
 
 REPORTS = {
     "report.json": "application/json",
@@ -82,6 +83,16 @@ def test_an_audit_job_succeeds_and_leaves_a_report(world: World) -> None:
     with world.database.unit_of_work() as unit:
         rows = unit.artifacts.of_job(world.project_id, job.id)
     assert {row.name: row.media_type for row in rows if row.name in REPORTS} == REPORTS
+
+
+def test_only_a_training_that_may_be_shared_out_can_talk_to_itself(world: World) -> None:
+    notes = []
+    for job, max_ranks in ((world.sanitize_job(), 2), (world.sanitize_job(), 1), (world.audit_job(), 2)):
+        assert world.runner("talk_to_itself", max_ranks=max_ranks).run(job.id) is JobState.SUCCEEDED
+        told = [event.data["message"] for event in world.events(job.id) if event.type == "noted"]
+        notes += [message for message in told if message.endswith(("heard", "silent"))]
+    allowed = "1: silent" if sandbox.strongest_isolation() == "none" else "2: heard"
+    assert notes == [allowed, "1: silent", "None: silent"]
 
 
 def test_pairs_to_measure_retrieval_on_are_staged_beside_those_to_train_on(

@@ -103,7 +103,7 @@ if rank == 1:
     say(type="rank_ended", failure=failure)
 wait()
 """
-    with pytest.raises(DatasetRejected, match="Bad. Repair.") as caught:
+    with pytest.raises(DatasetRejected, match="Repair") as caught:
         run_stand_ins(monkeypatch, tmp_path, script)
     assert caught.value.code == "no_images"
     assert children() == []
