@@ -72,7 +72,7 @@ _OF_SOCKETS = {
     "ipv4/tcp_wmem": "4096 65536 212992",
     "core/somaxconn": "64",
 }
-"""Buffers grow to what the supervisor counts a socket with; few connections wait for somebody to take them."""
+"""Buffers grow to what the supervisor counts for a socket; few connections wait for somebody to take them."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
