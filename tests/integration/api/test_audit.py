@@ -52,6 +52,17 @@ def a_key(service: Service) -> str:
     return str(service.ours.http.post("/v1/keys", json=body).json()["id"])
 
 
+def a_webhook(service: Service) -> str:
+    body = {"url": "https://example.org/hooks"}
+    return str(service.ours.http.post("/v1/webhooks", json=body).json()["links"]["self"])
+
+
+def replay(service: Service) -> Call:
+    place = a_webhook(service)
+    delivery = service.ours.http.post(f"{place}/test").json()["id"]
+    return Call(method="POST", path=f"{place}/deliveries/{delivery}/replay", actions=("webhook.replay",))
+
+
 def delete_policy(service: Service) -> Call:
     policy = service.ours.http.put("/v1/policies/doomed", json={}).json()["id"]
     return Call(
@@ -140,6 +151,25 @@ CALLS: dict[str, Callable[[Service], Call]] = {
     "rotate_key": lambda service: Call(
         method="POST", path=f"/v1/keys/{a_key(service)}/rotate", actions=("key.create", "key.rotate")
     ),
+    "create_webhook": lambda _: Call(
+        method="POST",
+        path="/v1/webhooks",
+        json={"url": "https://example.org/hooks"},
+        actions=("webhook.create",),
+    ),
+    "update_webhook": lambda service: Call(
+        method="PATCH", path=a_webhook(service), json={"events": ["job.failed"]}, actions=("webhook.update",)
+    ),
+    "rotate_webhook_secret": lambda service: Call(
+        method="POST", path=f"{a_webhook(service)}/rotate-secret", actions=("webhook.rotate_secret",)
+    ),
+    "delete_webhook": lambda service: Call(
+        method="DELETE", path=a_webhook(service), actions=("webhook.delete",)
+    ),
+    "test_webhook": lambda service: Call(
+        method="POST", path=f"{a_webhook(service)}/test", actions=("webhook.test",)
+    ),
+    "replay_webhook_delivery": replay,
     "put_policy": lambda _: Call(
         method="PUT", path="/v1/policies/kept", json={"asr_at_most": 0.1}, actions=("policy.put",)
     ),
