@@ -12,6 +12,7 @@ table 9; operations, magnitudes and rounding are those of `torchvision.transform
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -68,15 +69,15 @@ _MAGNITUDES: dict[str, tuple[float, ...]] = {
 }
 
 
-def auto_augment(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """One view of an RGB image, of the same size: a sub-policy at random, each half with its probability."""
-    for name, magnitude in draw_operations(rng):
+def auto_augment(image: Image.Image, operations: Sequence[Operation]) -> Image.Image:
+    """The view of an RGB image that `draw_operations` drew, of the same size."""
+    for name, magnitude in operations:
         image = apply_operation(image, name, magnitude)
     return image
 
 
 def draw_operations(rng: np.random.Generator) -> list[Operation]:
-    """What one view is made of: at most two operations, in order."""
+    """What one view is made of: a sub-policy at random, each half with its probability, in order."""
     draws = rng.random(5).tolist()
     policy = IMAGENET_POLICY[int(draws[0] * len(IMAGENET_POLICY))]
     drawn = []

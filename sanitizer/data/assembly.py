@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
-from sanitizer.augment.images import Operation, apply_operation, draw_operations
+from sanitizer.augment.images import auto_augment, draw_operations
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.augment.tensors import augment_batch, encode
 from sanitizer.data.images import resize_and_crop
@@ -167,7 +167,10 @@ class PairAssembler:
             image_view = augment_batch(image, encode(drawn))
         else:
             image_view = _stack(
-                [_view(pixels, operations) for (_, pixels, _), operations in zip(chosen, drawn, strict=True)]
+                [
+                    np.asarray(auto_augment(Image.fromarray(pixels), its_own))
+                    for (_, pixels, _), its_own in zip(chosen, drawn, strict=True)
+                ]
             )
         changed = [
             augment_caption(caption, self._eda_alpha, generator(self._seed, "caption_view", epoch, index))
@@ -189,13 +192,6 @@ class PairAssembler:
         if self._perturbation is None:
             return pixels
         return self._perturbation.apply(pixels, generator(self._seed, "perturbation", epoch, index))
-
-
-def _view(pixels: Pixels, operations: Sequence[Operation]) -> Pixels:
-    image = Image.fromarray(pixels)
-    for name, magnitude in operations:
-        image = apply_operation(image, name, magnitude)
-    return np.asarray(image)
 
 
 def _stack(images: list[Pixels]) -> Tensor:

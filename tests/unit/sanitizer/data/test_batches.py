@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from sanitizer.augment.captions import augment_caption
-from sanitizer.augment.images import auto_augment
+from sanitizer.augment.images import auto_augment, draw_operations
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.augment.tensors import augment_batch
 from sanitizer.data import assembly
@@ -79,7 +79,7 @@ def test_a_batch_holds_both_views_of_the_pairs_that_the_seed_orders(pairs_folder
             assert torch.equal(batch.image_NCHW[place], pixels_CHW)
             assert torch.equal(batch.tokens_NL[place], tokenize([caption])[0])
             small = Image.fromarray(pixels_CHW.permute(1, 2, 0).numpy())
-            view = auto_augment(small, generator(5, "image_view", 3, index))
+            view = auto_augment(small, draw_operations(generator(5, "image_view", 3, index)))
             assert np.array_equal(batch.image_view_NCHW[place].permute(1, 2, 0).numpy(), np.asarray(view))
             changed = augment_caption(caption, 0.1, generator(5, "caption_view", 3, index))
             assert torch.equal(batch.tokens_view_NL[place], tokenize([changed])[0])
