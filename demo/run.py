@@ -19,11 +19,12 @@ from rich.console import Console
 
 from client.client import Client
 from client.models import Job
-from demo import independent, screen, shards
+from demo import screen, shards
 from demo.recipe import ATTACK, AUDIT, CLEANING, DECLARED, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
 from demo.serving import Service, service
 from demo.verdict import Figures, Outcome
 from sanitizer.recipe import to_json
+from testbed import independent
 from testbed.glyphs import digits
 from testbed.pictures import Pictures, compose
 from testbed.shards import write_labelled, write_pairs
@@ -170,11 +171,15 @@ def _outcome(
     return Outcome(
         before=_of_service(report["before"]),
         after=_of_service(report["after"]),
-        independent_before=independent.figures(poisoned, test, seed=options.seed),
-        independent_after=independent.figures(cleaned, test, seed=options.seed),
+        independent_before=_independent(poisoned, test, options),
+        independent_after=_independent(cleaned, test, options),
         last_gain=last.ca - last_but_one.ca,
         last_gain_noise=last.ca_noise,
     )
+
+
+def _independent(model_folder: Path, test: Pictures, options: DemoOptions) -> Figures:
+    return independent.figures(model_folder, digits(), test, target=TARGET, attack=ATTACK, seed=options.seed)
 
 
 def _of_service(audited: dict[str, Any]) -> Figures:

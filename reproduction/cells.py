@@ -11,8 +11,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sanitizer.recipe import AttackOptions, CleanCLIPRecipe, Recipe
-from testbed.options import OptimisedPatch, PaperColour, SubjectOptions
+from sanitizer.recipe import CleanCLIPRecipe, Recipe
+from testbed.options import OptimisedPatch, SubjectOptions
 
 RESULTS = 1
 """Raised whenever a change of code changes what a run gives: all cells are then run anew."""
@@ -64,10 +64,9 @@ def subject_of(cell: Cell) -> Subject:
     return cell if isinstance(cell, Subject) else cell.subject
 
 
-def attack_of(cell: Cell) -> AttackOptions | PaperColour | OptimisedPatch | None:
-    """What the cell is measured with."""
-    options = cell.attacked if isinstance(cell, Control) else subject_of(cell).options
-    return options.attack
+def attacked(cell: Cell) -> SubjectOptions:
+    """The options whose attack the cell is measured with."""
+    return cell.attacked if isinstance(cell, Control) else subject_of(cell).options
 
 
 def spec(cell: Cell) -> dict[str, Any]:
@@ -98,17 +97,16 @@ def surrogates(attack: OptimisedPatch, options: SubjectOptions) -> tuple[Subject
 def needs(cell: Cell) -> tuple[Cell, ...]:
     """The cells whose weights this one starts from."""
     first: tuple[Cell, ...] = () if isinstance(cell, Subject) else (cell.subject,)
-    attack = attack_of(cell)
-    if isinstance(attack, OptimisedPatch) and not isinstance(cell, Cleaning):
-        options = cell.attacked if isinstance(cell, Control) else subject_of(cell).options
-        return (*first, *surrogates(attack, options))
+    options = attacked(cell)
+    if isinstance(options.attack, OptimisedPatch) and not isinstance(cell, Cleaning):
+        return (*first, *surrogates(options.attack, options))
     return first
 
 
 def describe(cell: Cell) -> str:
     """A line for people."""
     options = subject_of(cell).options
-    attack = attack_of(cell)
+    attack = attacked(cell).attack
     where = f"{options.glyphs} {options.tower} seed {subject_of(cell).seed}"
     what = "clean" if attack is None else attack.attack
     if isinstance(cell, Cleaning):

@@ -13,16 +13,14 @@ from pathlib import Path
 from reproduction.cells import NUM_TEST, TEST_SEED, Cell, describe, subject_of
 from reproduction.measured import Measured
 from reproduction.running import Folders
-from sanitizer.recipe import AttackOptions, CustomPatchOptions, to_json
+from sanitizer.recipe import AttackOptions, CustomPatchOptions
 from sanitizer.report import Estimate
 from sanitizer.seeding import generator
 from testbed import glyphs as glyph_sets
+from testbed import independent
+from testbed.independent import SHARES
 from testbed.options import OptimisedPatch, PaperColour
-from testbed.pictures import IMAGE_SIZE, class_names, compose
-from testbed.shards import images
-from tests.numerics.reference import measure
-
-SHARES = ("ca", "asr", "pa")
+from testbed.pictures import IMAGE_SIZE, compose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +72,8 @@ def remeasured(cell: Cell, root: Path) -> dict[str, str]:
     glyphs = glyph_sets.load(subject.options.glyphs)
     seed = TEST_SEED + subject.seed
     pictures = compose(glyphs, "test", NUM_TEST, seed=seed)
-    found = measure(
-        folders.of(cell),
-        images=list(images(pictures)),
-        labels=pictures.label_N.tolist(),
-        class_names=class_names(glyphs),
-        templates=glyphs.zero_shot_templates,
-        target=subject.options.target,
-        attack=to_json(trigger),
-        seed=seed,
+    found = independent.figures(
+        folders.of(cell), glyphs, pictures, target=subject.options.target, attack=trigger, seed=seed
     )
     return {name: f"{found[name]['successes']} of {found[name]['n']}" for name in SHARES}
 

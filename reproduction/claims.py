@@ -6,14 +6,21 @@ No figure of ours is typed here. Where a cell was not run the sentence says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reproduction import grid
-from reproduction.cells import GATE, Control, Subject
+from reproduction.cells import GATE
+from reproduction.groups import (
+    MakeSubject,
+    by_lambda,
+    by_pairs,
+    cleaned,
+    control,
+    fewer_poisons,
+    subject,
+)
 from reproduction.summary import Group, Pooled, Results
-from reproduction.tables import MakeSubject, cleaned, pairs_cleaned, subject
 from sanitizer.recipe import Recipe
-from testbed.options import BADNET, OptimisedPatch
 
 SMALL_ASR, SMALL_LOSS = 0.05, 0.03
 """The service's usual policy: at most 5 % ASR, judged on the upper bound, at most three points of CA lost."""
@@ -41,8 +48,7 @@ def claims() -> tuple[Claim, ...]:
         Claim(says="A few poisons are enough to implant a backdoor.", seen=_few_poisons),
         Claim(
             says="The mechanism is that each modality is aligned by itself, which breaks a spurious link"
-            " between"
-            " trigger and caption; where the link is no spurious one, it should fail.",
+            " between trigger and caption; where the link is no spurious one, it should fail.",
             seen=_mechanism,
         ),
     )
@@ -121,10 +127,7 @@ def _needed(share: Pooled | None) -> Pooled:
 
 def _monotone(results: Results) -> str:
     sentences = []
-    for name, attack in grid.PAPER_ATTACKS.items():
-        groups = _lambda_groups(results, attack_of=subject(attack))
-        if len(groups) < len(grid.LAMBDAS):
-            continue
+    for name, groups in _whole_lambda(results).items():
         asr = [_needed(group.share("asr")) for group in groups.values()]
         rises = [
             f"{low:g} → {high:g}"
@@ -140,23 +143,16 @@ def _monotone(results: Results) -> str:
     return " ".join(sentences) or _NOT_RUN
 
 
-def _lambda_groups(results: Results, *, attack_of: MakeSubject) -> dict[float, Group]:
-    found = {}
-    for weight in grid.LAMBDAS:
-        group = results.over_seeds(cleaned(attack_of, replace(grid.CLEANCLIP, lambda2=weight)))
-        if group.runs:
-            found[weight] = group
-    return found
+def _whole_lambda(results: Results) -> dict[str, dict[float, Group]]:
+    """By attack, where every λ2 was run."""
+    found = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
+    return {name: groups for name, groups in found.items() if all(one.runs for one in groups.values())}
 
 
 def _few_poisons(results: Results) -> str:
     parts = []
     for share in grid.POISON_SHARES:
-
-        def poisoned(seed: int, share: float = share) -> Subject:
-            return grid.subject(BADNET, seed, poison_share=share)
-
-        asr = results.over_seeds(poisoned).share("asr")
+        asr = results.over_seeds(fewer_poisons(share)).share("asr")
         if asr is not None:
             parts.append(f"{round(24_000 * share)} of 24,000: {asr} % ASR")
     small = "Our pre-training sees 24,000 pairs and not millions, so the share and not the number compares."
@@ -169,22 +165,20 @@ def _mechanism(results: Results) -> str:
     if text == _NOT_RUN:
         return _NOT_RUN
     return (
-        f"{text} The link between a colour of paper and the target is spurious as well, but the feature"
-        " fills the"
-        " picture. What happens inside the towers was not measured here."
+        f"{text} The link between a colour of paper and the target is spurious as well, but the feature fills"
+        " the picture. What happens inside the towers was not measured here."
     )
 
 
 def _scale(results: Results) -> str:
-    groups = [results.over_seeds(pairs_cleaned(place)).share("asr") for place in range(len(grid.PAIRS))]
-    parts = [f"{n:,} pairs: {asr} %" for n, asr in zip(grid.PAIRS, groups, strict=True) if asr is not None]
+    shares = {number: group.share("asr") for number, group in by_pairs(results).items()}
+    parts = [f"{number:,} pairs: {asr} %" for number, asr in shares.items() if asr is not None]
     seen = f"With the same number of updates BadNet's ASR is left at {'; '.join(parts)}. " if parts else ""
     return (
         f"{seen}Our scale cannot speak of this: 24,000 pairs, towers of a few hundred thousand parameters,"
-        " pictures"
-        " of 32 pixels. Published runs on a CLIP of 400 million pairs pay 5 to 7.5 points of ImageNet"
-        " accuracy for"
-        " an ASR under 5 % (Verma et al., arXiv 2311.14948, figures of their repository, read by eye)."
+        " pictures of 32 pixels. Published runs on a CLIP of 400 million pairs pay 5 to 7.5 points of"
+        " ImageNet accuracy for an ASR under 5 % (Verma et al., arXiv 2311.14948, figures of their"
+        " repository, read by eye)."
     )
 
 
@@ -197,10 +191,9 @@ def _stays(results: Results) -> str:
         for name, attack in grid.STRUCTURED_ATTACKS.items()
     }
     text = _before_after(results, beds, recipes)
-    patch, clean = grid.subject(OptimisedPatch(), 1).options, subject(None)
-    control = results.over_seeds(lambda seed: Control(subject=clean(seed), attacked=patch)).share("asr")
-    if control is not None:
-        text += f" On a model that never saw it, the adaptive patch reaches {control} % ASR by itself."
+    by_itself = control(results).share("asr")
+    if by_itself is not None:
+        text += f" On a model that never saw it, the adaptive patch reaches {by_itself} % ASR by itself."
     return text
 
 
@@ -217,10 +210,8 @@ def _before_after(results: Results, beds: dict[str, MakeSubject], recipes: dict[
         for defence, recipe in recipes.items():
             after = results.over_seeds(cleaned(poisoned, recipe))
             if after.runs:
-                parts.append(
-                    f"{_needed(after.share('asr'))} after {defence} ({_needed(after.ca_lost())} points of CA"
-                    " lost)"
-                )
+                now, lost = _needed(after.share("asr")), _needed(after.ca_lost())
+                parts.append(f"{now} after {defence} ({lost} points of CA lost)")
         sentences.append(f"{name}: {', '.join(parts)}.")
     return " ".join(sentences) or _NOT_RUN
 
@@ -228,16 +219,11 @@ def _before_after(results: Results, beds: dict[str, MakeSubject], recipes: dict[
 def _balance(results: Results) -> str:
     """Chosen on validation pictures, told on test pictures."""
     sentences = []
-    for name, attack in grid.PAPER_ATTACKS.items():
-        groups = _lambda_groups(results, attack_of=subject(attack))
-        if len(groups) < len(grid.LAMBDAS):
-            continue
+    for name, groups in _whole_lambda(results).items():
         best = max(groups, key=lambda weight: _merit(groups[weight]))
         test = groups[best]
-        sentences.append(
-            f"{name}: λ2 = {best:g} (test: CA {_needed(test.share('ca'))}, ASR {_needed(test.share('asr'))}"
-            " %)."
-        )
+        ca, asr = _needed(test.share("ca")), _needed(test.share("asr"))
+        sentences.append(f"{name}: λ2 = {best:g} (test: CA {ca}, ASR {asr} %).")
     if not sentences:
         return _NOT_RUN
     return f"By CA minus ASR on validation pictures, over all seeds: {' '.join(sentences)}"

@@ -48,9 +48,7 @@ def missing(cells: Sequence[Cell], runs: Sequence[Measured]) -> list[Cell]:
 def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> None:
     """Document, plots and raw data below `docs`."""
     folder = docs / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [measured.to_line(run) + "\n" for run in runs]
-    (folder / RAW).write_text("".join(lines), encoding="utf-8")
+    _write_raw(runs, folder)
     results = Results(runs)
     drawn = plots.draw_all(results, folder)
     (docs / DOCUMENT).write_text(document(results, len(missing(cells, runs)), drawn), encoding="utf-8")
@@ -58,11 +56,15 @@ def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> No
 
 def write_quick(runs: Sequence[Measured], folder: Path) -> None:
     """The small subset's table and raw data, apart from the whole."""
+    _write_raw(runs, folder)
+    text = f"# The small subset of the reproduction\n\n{_how_to_read()}\n{tables.quick(Results(runs))}"
+    (folder / DOCUMENT).write_text(text, encoding="utf-8")
+
+
+def _write_raw(runs: Sequence[Measured], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [measured.to_line(run) + "\n" for run in runs]
     (folder / RAW).write_text("".join(lines), encoding="utf-8")
-    text = f"# The small subset of the reproduction\n\n{_how_to_read()}\n{tables.quick(Results(runs))}"
-    (folder / DOCUMENT).write_text(text, encoding="utf-8")
 
 
 def document(results: Results, num_missing: int, drawn: Sequence[str]) -> str:
@@ -94,8 +96,8 @@ def document(results: Results, num_missing: int, drawn: Sequence[str]) -> str:
             "### A trigger trained against the defence; a semantic one\n\n"
             + tables.failures(results, grid.OTHER_ATTACKS, grid.DIGITS)
             + "\n"
-            + tables.control(results),
-            f"### Pre-training with self-supervision added\n\n{tables.self_supervised(results)}",
+            + tables.controls(results),
+            f"### Pre-training with self-supervision added\n\n{tables.pretrainings(results)}",
             f"### Poisons among the clean pairs\n\n{plot['clean-set.svg']}\n{tables.clean_set(results)}",
             f"## The paper's claims\n\n{claims.paragraphs(claims.claims(), results)}",
             f"## Its open questions\n\n{claims.paragraphs(claims.questions(), results)}",

@@ -6,7 +6,6 @@ Bars are 95 % intervals over the pictures of all seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reproduction import grid
+from reproduction.groups import by_clean_set_poisons, by_lambda, by_pairs, by_rate_and_epochs
 from reproduction.summary import Group, Pooled, Results, ShareName
-from reproduction.tables import cleaned, pairs_cleaned, subject
-from testbed.options import BADNET
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Okabe and Ito's, which people with colour blindness tell apart."""
@@ -34,39 +32,27 @@ def draw_all(results: Results, folder: Path) -> list[str]:
 
 
 def _lambda(results: Results) -> Figure | None:
-    lines = {}
-    for name, attack in grid.PAPER_ATTACKS.items():
-        lines[name] = {
-            weight: results.over_seeds(cleaned(subject(attack), replace(grid.CLEANCLIP, lambda2=weight)))
-            for weight in grid.LAMBDAS
-        }
+    lines = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
     return _two_panels(lines, "λ2", scale="symlog")
 
 
 def _pairs(results: Results) -> Figure | None:
-    groups = {
-        float(number): results.over_seeds(pairs_cleaned(place)) for place, number in enumerate(grid.PAIRS)
-    }
-    return _two_panels({"BadNet": groups}, "clean pairs", scale="log")
+    return _two_panels({"BadNet": by_pairs(results)}, "clean pairs", scale="log")
 
 
 def _clean_set(results: Results) -> Figure | None:
-    groups = {
-        float(number): results.over_seeds(cleaned(subject(BADNET), grid.CLEANCLIP, number))
-        for number in grid.CLEAN_SET_POISONS
-    }
+    groups = by_clean_set_poisons(results)
     return _two_panels({"BadNet": groups}, "poisons in 8,000 clean pairs", scale="linear")
 
 
 def _front(results: Results) -> Figure | None:
-    figure, axes = _axes(1)
-    (ax,) = axes
+    figure, (ax,) = _axes(1)
+    groups = by_rate_and_epochs(results)
     found = False
     for colour, epochs in zip(_COLOURS, grid.EPOCHS, strict=False):
         points = []
         for rate in grid.RATES:
-            recipe = replace(grid.CLEANCLIP, learning_rate=rate, epochs=epochs)
-            group = results.over_seeds(cleaned(subject(BADNET), recipe))
+            group = groups[rate, epochs]
             ca, asr = group.share("ca"), group.share("asr")
             if ca is not None and asr is not None:
                 points.append((asr, ca, rate))
@@ -83,7 +69,9 @@ def _front(results: Results) -> Figure | None:
     return figure if found else None
 
 
-def _two_panels(lines: Mapping[str, Mapping[float, Group]], xlabel: str, *, scale: str) -> Figure | None:
+def _two_panels(
+    lines: Mapping[str, Mapping[float, Group] | Mapping[int, Group]], xlabel: str, *, scale: str
+) -> Figure | None:
     """ASR to the left, CA to the right, a line a name."""
     figure, axes = _axes(2)
     found = False

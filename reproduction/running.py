@@ -21,7 +21,7 @@ from reproduction.cells import (
     Cleaning,
     Control,
     Subject,
-    attack_of,
+    attacked,
     cell_id,
     needs,
     spec,
@@ -37,13 +37,12 @@ from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.training_data import LabelsAsCaptions
-from sanitizer.recipe import AttackOptions, CustomPatchOptions, LabelConsistentOptions
+from sanitizer.recipe import AttackOptions, CustomPatchOptions
 from sanitizer.training.loop import finetune
-from testbed import glyphs as glyph_sets
 from testbed.adaptive import optimise_patch
-from testbed.options import OptimisedPatch, PaperColour, SubjectOptions
+from testbed.options import OptimisedPatch, PaperColour
 from testbed.pictures import IMAGE_SIZE
-from testbed.poisoned_pairs import poisoned_set
+from testbed.subject import Subject as TestSubject
 from testbed.subject import find_or_train, unpack
 
 Attack = AttackOptions | PaperColour | None
@@ -83,23 +82,24 @@ def run_cell(cell: Cell, root: Path) -> Measured:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     attack = _resolved(cell, folders)
-    ca_by_epoch: tuple[float, ...] = ()
+    trained: TestSubject | None = None
     match cell:
         case Subject():
-            ca_by_epoch = _train(cell, attack, folder)
+            trained = _train(cell, attack, folder)
         case Cleaning():
             _clean(cell, attack, folders, folder)
         case Control():
             for name in ("model.safetensors", "config.json"):
                 os.link(folders.of(cell.subject) / name, folder / name)
-    found = _measure(cell, attack, folders, ca_by_epoch=ca_by_epoch, started=started)
+    found = _measure(cell, attack, folders, trained=trained, started=started)
     measured.write(found, folder)
     return found
 
 
 def _resolved(cell: Cell, folders: Folders) -> Attack:
     """The cell's attack; an optimised patch as the picture that it came to."""
-    attack = attack_of(cell)
+    options = attacked(cell)
+    attack = options.attack
     if not isinstance(attack, OptimisedPatch):
         return attack
     if isinstance(cell, Cleaning):
@@ -108,17 +108,16 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
             raise ValueError(f"{cell_id(cell.subject)} was not run, or has no picture")
         picture = before.picture
     else:
-        options = cell.attacked if isinstance(cell, Control) else cell.options
         models = [load_canonical(folders.of(surrogate)) for surrogate in needs(cell)[-2:]]
         picture = optimise_patch(models, options, attack)
     return CustomPatchOptions(picture=picture, placement="random", size=attack.side / IMAGE_SIZE)
 
 
-def _train(cell: Subject, attack: Attack, folder: Path) -> tuple[float, ...]:
+def _train(cell: Subject, attack: Attack, folder: Path) -> TestSubject:
     found = find_or_train(folder, cell.options, attack, seed=cell.seed)
     unpack(found.path, cell.options, folder)
     found.path.unlink()  # it holds the optimizer's moments too: three times the weights
-    return tuple(figures.ca for figures in found.epochs)
+    return found
 
 
 def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> None:
@@ -140,7 +139,7 @@ def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> No
 
 
 def _measure(
-    cell: Cell, attack: Attack, folders: Folders, *, ca_by_epoch: tuple[float, ...], started: float
+    cell: Cell, attack: Attack, folders: Folders, *, trained: TestSubject | None, started: float
 ) -> Measured:
     checkpoint = load_canonical(folders.of(cell))
     options, seed = subject_of(cell).options, subject_of(cell).seed
@@ -156,28 +155,9 @@ def _measure(
         ca_lost=paired_difference(unpacked(before.correct, len(correct)), correct) if before else None,
         correct=packed(correct),
         weights_sha256=checkpoint.weights_sha256,
-        poisons=_num_poisons(options, attack, seed) if isinstance(cell, Subject) else 0,
-        ca_by_epoch=ca_by_epoch,
+        poisons=trained.num_poisons if trained else 0,
+        ca_by_epoch=tuple(epoch.ca for epoch in trained.epochs) if trained else (),
         picture=attack.picture if isinstance(attack, CustomPatchOptions) else None,
         wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
     )
-
-
-def _num_poisons(options: SubjectOptions, attack: Attack, seed: int) -> int:
-    asked = round(options.num_pairs * options.poison_share)
-    if attack is None:
-        return 0
-    if not isinstance(attack, LabelConsistentOptions):
-        return asked
-    glyphs = glyph_sets.load(options.glyphs)
-    pairs = poisoned_set(
-        glyphs,
-        "poisoning",
-        options.num_pairs,
-        attack=attack,
-        target=options.target,
-        num_poisons=asked,
-        seed=seed,
-    )
-    return len(pairs.rows)

@@ -5,21 +5,29 @@ A row is a group of runs that differ in their seed alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from reproduction import grid
-from reproduction.cells import GATE, Cell, Cleaning, Control, Subject
+from reproduction.cells import GATE, Subject
 from reproduction.grid import Bed
+from reproduction.groups import (
+    MakeSubject,
+    by_clean_set_poisons,
+    by_lambda,
+    by_pairs,
+    by_rate_and_epochs,
+    cleaned,
+    control,
+    fewer_poisons,
+    self_supervised,
+    subject,
+)
 from reproduction.summary import Group, Pooled, Results, gain_at_end
 from sanitizer.recipe import Recipe
-from testbed.options import BADNET, Implanted, OptimisedPatch
+from testbed.options import BADNET, Implanted
 
 NOT_RUN = "not run"
 
-Make = Callable[[int], Cell]
-"""Seed → cell."""
-MakeSubject = Callable[[int], Subject]
 AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
 
 
@@ -61,21 +69,6 @@ def attacked(
     return rows
 
 
-def cleaned(poisoned: MakeSubject, recipe: Recipe, num_poisons: int = 0) -> Make:
-    """The cleaning of `poisoned` with a recipe."""
-    return lambda seed: Cleaning(subject=poisoned(seed), recipe=recipe, num_poisons=num_poisons)
-
-
-def subject(attack: Implanted | None, bed: Bed = grid.DIGITS) -> MakeSubject:
-    """The grid's subject of any seed."""
-    return lambda seed: grid.subject(attack, seed, bed)
-
-
-def pairs_cleaned(place: int) -> Make:
-    """With the number of pairs at `place` of the grid's."""
-    return lambda seed: list(grid.pairs_cells(seed))[place]
-
-
 def paper(results: Results, bed: Bed) -> str:
     """The paper's table for one data set and one architecture."""
     rows: dict[str, Group] = {}
@@ -91,28 +84,24 @@ def quick(results: Results) -> str:
 
 def lambdas(results: Results) -> str:
     """λ2 by attack."""
-    rows: dict[str, Group] = {}
-    for name, attack in grid.PAPER_ATTACKS.items():
-        for weight in grid.LAMBDAS:
-            recipe = replace(grid.CLEANCLIP, lambda2=weight)
-            rows[f"{name}, λ2 = {weight:g}"] = results.over_seeds(cleaned(subject(attack), recipe))
+    rows = {
+        f"{name}, λ2 = {weight:g}": group
+        for name, attack in grid.PAPER_ATTACKS.items()
+        for weight, group in by_lambda(results, attack).items()
+    }
     return figures(rows)
 
 
 def pairs(results: Results) -> str:
     """Number of clean pairs."""
-    numbers = enumerate(grid.PAIRS)
-    return figures({f"{n:,} clean pairs": results.over_seeds(pairs_cleaned(place)) for place, n in numbers})
+    return figures({f"{number:,} clean pairs": group for number, group in by_pairs(results).items()})
 
 
 def poison_shares(results: Results) -> str:
     """Number of poisons in the pre-training."""
     rows: dict[str, Group] = {}
     for share in grid.POISON_SHARES:
-
-        def poisoned(seed: int, share: float = share) -> Subject:
-            return grid.subject(BADNET, seed, poison_share=share)
-
+        poisoned = fewer_poisons(share)
         name = f"{round(poisoned(1).options.num_pairs * share)} poisons of 24,000 pairs"
         rows |= attacked(results, name, poisoned, {"CleanCLIP (1, 1)": grid.CLEANCLIP})
     return figures(rows)
@@ -120,12 +109,8 @@ def poison_shares(results: Results) -> str:
 
 def front(results: Results) -> str:
     """Learning rate by epochs."""
-    rows = {}
-    for rate in grid.RATES:
-        for epochs in grid.EPOCHS:
-            recipe = replace(grid.CLEANCLIP, learning_rate=rate, epochs=epochs)
-            rows[f"rate {rate:g}, {epochs} epochs"] = results.over_seeds(cleaned(subject(BADNET), recipe))
-    return figures(rows)
+    groups = by_rate_and_epochs(results)
+    return figures({f"rate {rate:g}, {epochs} epochs": group for (rate, epochs), group in groups.items()})
 
 
 def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
@@ -136,30 +121,21 @@ def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> st
     return figures(rows)
 
 
-def control(results: Results) -> str:
+def controls(results: Results) -> str:
     """The adaptive patch on models that never saw it in training."""
-    patch, clean = grid.subject(OptimisedPatch(), 1).options, subject(None)
-    group = results.over_seeds(lambda seed: Control(subject=clean(seed), attacked=patch))
-    return figures({"clean model, the patch as trigger": group})
+    return figures({"clean model, the patch as trigger": control(results)})
 
 
-def self_supervised(results: Results) -> str:
+def pretrainings(results: Results) -> str:
     """Pre-training with self-supervision added."""
-
-    def poisoned(seed: int) -> Subject:
-        return grid.subject(BADNET, seed, ssl_weight=1.0)
-
     rows = attacked(results, "CLIP alone", subject(BADNET), AGAINST_FAILURES)
-    return figures(rows | attacked(results, "CLIP and SSL", poisoned, AGAINST_FAILURES))
+    return figures(rows | attacked(results, "CLIP and SSL", self_supervised, AGAINST_FAILURES))
 
 
 def clean_set(results: Results) -> str:
     """Poisons among the clean pairs."""
-    rows = {}
-    for number in grid.CLEAN_SET_POISONS:
-        make = cleaned(subject(BADNET), grid.CLEANCLIP, number)
-        rows[f"{number} poisons in 8,000 clean pairs"] = results.over_seeds(make)
-    return figures(rows)
+    groups = by_clean_set_poisons(results)
+    return figures({f"{number} poisons in 8,000 clean pairs": group for number, group in groups.items()})
 
 
 def plateaus(results: Results) -> str:
@@ -170,13 +146,8 @@ def plateaus(results: Results) -> str:
         if run is None or not isinstance(cell, Subject):
             continue
         options = cell.options
-        attack = "clean" if options.attack is None else kind_of(options.attack)
+        attack = "clean" if options.attack is None else options.attack.attack
         name = f"{Bed(options.glyphs, options.tower)}, {attack}, seed {cell.seed}"
         curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-4:])
         rows[name, f"{run.poisons:,}", curve, f"{100 * gain_at_end(run):+.1f}"] = None
     return table(("model", "poisons", "CA of the last four epochs", "last over the three before"), rows)
-
-
-def kind_of(attack: Implanted) -> str:
-    """The attack's name in the options."""
-    return attack.attack

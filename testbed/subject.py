@@ -35,6 +35,7 @@ class Subject:
     path: Path
     sha256: str
     epochs: tuple[EpochFigures, ...]
+    num_poisons: int
     is_new: bool
 
 
@@ -87,11 +88,18 @@ def save(
         "torch": torch.__version__,
         "num_threads": torch.get_num_threads(),
         "epochs": [asdict(figures) for figures in poisoned.epochs],
+        "num_poisons": poisoned.num_poisons,
     }
     half_manifest = (folder / MANIFEST_NAME).with_suffix(".part")
     half_manifest.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     half_manifest.replace(folder / MANIFEST_NAME)
-    return Subject(path=path, sha256=sha256, epochs=poisoned.epochs, is_new=True)
+    return Subject(
+        path=path,
+        sha256=sha256,
+        epochs=poisoned.epochs,
+        num_poisons=poisoned.num_poisons,
+        is_new=True,
+    )
 
 
 def unpack(path: Path, options: SubjectOptions, folder: Path) -> Path:
@@ -133,7 +141,13 @@ def _find(folder: Path, identity: str) -> Subject | None:
     if not is_ours or not path.is_file() or _sha256(path) != manifest["sha256"]:
         return None
     epochs = tuple(EpochFigures(**figures) for figures in manifest["epochs"])
-    return Subject(path=path, sha256=manifest["sha256"], epochs=epochs, is_new=False)
+    return Subject(
+        path=path,
+        sha256=manifest["sha256"],
+        epochs=epochs,
+        num_poisons=manifest["num_poisons"],
+        is_new=False,
+    )
 
 
 def _as_research_code_saves_it(optimizer_state: dict[str, Any]) -> dict[str, Any]:

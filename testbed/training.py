@@ -60,6 +60,8 @@ class Poisoned:
     model: CLIP
     optimizer_state: dict[str, Any]
     epochs: tuple[EpochFigures, ...]
+    num_poisons: int
+    """How many of the pairs carried the attack."""
 
 
 def train(
@@ -75,7 +77,7 @@ def train(
     `on_step(done, total)` is called after every update. Raises GlyphsMissing.
     """
     glyphs = glyph_sets.load(options.glyphs)
-    pairs = poisoned_set(
+    poisoned = poisoned_set(
         glyphs,
         "poisoning",
         options.num_pairs,
@@ -83,7 +85,8 @@ def train(
         target=options.target,
         num_poisons=round(options.num_pairs * options.poison_share),
         seed=seed,
-    ).pictures
+    )
+    pairs = poisoned.pictures
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]
     texts = Texts(captions, options.context_length)
@@ -122,7 +125,12 @@ def train(
             )
             epochs.append(figures)
             on_epoch(figures)
-    return Poisoned(model=model, optimizer_state=optimizer.state_dict(), epochs=tuple(epochs))
+    return Poisoned(
+        model=model,
+        optimizer_state=optimizer.state_dict(),
+        epochs=tuple(epochs),
+        num_poisons=len(poisoned.rows),
+    )
 
 
 @contextmanager

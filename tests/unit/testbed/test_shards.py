@@ -45,7 +45,11 @@ def test_the_unpacked_subject_is_the_trained_model(tmp_path: Path) -> None:
     options = SubjectOptions(vision_width=8)
     model = build_model(options, 1)
     subject = save(
-        tmp_path, Poisoned(model=model, optimizer_state={"param_groups": []}, epochs=()), options, BADNET, 1
+        tmp_path,
+        Poisoned(model=model, optimizer_state={"param_groups": []}, epochs=(), num_poisons=0),
+        options,
+        BADNET,
+        1,
     )
     folder = unpack(subject.path, options, tmp_path / "unpacked")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,0 +1,35 @@
+"""Measures weights without the service and without the library's audit: by the plain reference of the tests.
+
+What it is given is a folder with model.safetensors and config.json; `testbed.subject.unpack` makes one of a
+research checkpoint, so that not even the reading of an upload is the service's. Knows no service.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sanitizer.recipe import AttackOptions, to_json
+from testbed.glyphs import Glyphs
+from testbed.pictures import Pictures, class_names
+from testbed.shards import images
+from tests.numerics.reference import measure
+
+SHARES = ("ca", "asr", "pa")
+
+
+def figures(
+    model_folder: Path, glyphs: Glyphs, test: Pictures, *, target: str, attack: AttackOptions, seed: int
+) -> dict[str, dict[str, Any]]:
+    """CA, ASR and PA, each with value, n, successes, low and high."""
+    measured = measure(
+        model_folder,
+        images=list(images(test)),
+        labels=test.label_N.tolist(),
+        class_names=class_names(glyphs),
+        templates=glyphs.zero_shot_templates,
+        target=target,
+        attack=to_json(attack),
+        seed=seed,
+    )
+    return {share: measured[share] for share in SHARES}
