@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Z_95 = 1.959963984540054
+"""The 97.5 % point of the normal distribution: two-sided 95 %."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:

@@ -18,9 +18,9 @@ from pydantic import StringConstraints, TypeAdapter
 from sanitizer.attack_options import SUITES, AttackOptions, kind_of
 from sanitizer.bounds import STRICT, Share
 from sanitizer.errors import OptionsRejected
+from sanitizer.measures import Z_95
 
-_Z2 = 1.959963984540054**2
-"""Of the two-sided 95 % interval, as in `audits.statistics`, which counts more than zeros."""
+_Z2 = Z_95**2
 MOST_IMAGES = 10_000_000
 """More images than this decide nothing in practice."""
 

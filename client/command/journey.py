@@ -71,10 +71,15 @@ class Order:
 class Ending:
     """What to do once it is ordered."""
 
-    is_waited_for: bool
+    wait: bool
     timeout_s: float | None
     folder: Path | None
     keys: Sequence[Path]
+
+    @property
+    def is_waited_for(self) -> bool:
+        """What is to be downloaded has to be finished."""
+        return self.wait or self.folder is not None
 
 
 def carry_out(session: Session, output: Output, order: Order, ending: Ending, *, is_anew: bool) -> None:

@@ -145,9 +145,7 @@ def sanitize(
                 retrieval=(retrieval, "pairs"),
             ),
         ),
-        journey.Ending(
-            is_waited_for=wait or download is not None, timeout_s=timeout, folder=download, keys=key or []
-        ),
+        journey.Ending(wait=wait, timeout_s=timeout, folder=download, keys=key or []),
         is_anew=anew,
     )
 
@@ -210,8 +208,6 @@ def audit(
             declared=values.pairs(declared or [], "--declared"),
             data=journey.named(labelled=(labelled, "labelled"), retrieval=(retrieval, "pairs")),
         ),
-        journey.Ending(
-            is_waited_for=wait or download is not None, timeout_s=timeout, folder=download, keys=key or []
-        ),
+        journey.Ending(wait=wait, timeout_s=timeout, folder=download, keys=key or []),
         is_anew=anew,
     )

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sanitizer.report import Difference, Estimate, MeanDistance
-
-Z_95 = 1.959963984540054
-"""The 97.5 % point of the normal distribution: two-sided 95 %."""
+from sanitizer.measures import Z_95, Difference, Estimate, MeanDistance
 
 
 def wilson(successes: int, n: int) -> Estimate:

@@ -21,8 +21,9 @@ import math
 from collections.abc import Callable
 
 from sanitizer.attack_options import kind_told
-from sanitizer.audits.statistics import Z_95, newcombe, wilson_bounds
+from sanitizer.audits.statistics import newcombe, wilson_bounds
 from sanitizer.errors import OptionsRejected
+from sanitizer.measures import Z_95
 from sanitizer.policy import MOST_IMAGES, cannot_pass, too_few
 from sanitizer.recipe import Policy
 from sanitizer.report import (

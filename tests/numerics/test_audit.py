@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sanitizer.audits.audit import run_audit
+from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
@@ -177,6 +177,21 @@ def test_pictures_of_any_shape_are_prepared_as_open_clip_prepares_them(
     assert_same_counts(ours, theirs, 0)
 
 
+def _moved_from(came_in: Path, folder: Path, labelled_folder: Path) -> AuditResult:
+    """The audit of `folder` beside the model that came in."""
+    return run_audit(
+        load_canonical(folder),
+        open_labelled(labelled_folder),
+        AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16),
+        seed=1,
+        device=CPU,
+        progress=ignore,
+        phase="final_audit",
+        stop=lambda: False,
+        came_in=load_canonical(came_in),
+    )
+
+
 def test_the_drift_of_every_image_and_class_is_the_references(
     model_folder: Path, labelled_folder: Path, tmp_path: Path
 ) -> None:
@@ -186,18 +201,7 @@ def test_the_drift_of_every_image_and_class_is_the_references(
         for weight in (moved.model.visual.attnpool.c_proj.weight, moved.model.text_projection):
             weight.add_(0.3 * weight.std() * torch.randn(weight.shape))
     write_canonical(tmp_path, moved.model.state_dict(), ARCHITECTURE, {"layout": "open_clip"})
-    options = AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16)
-    found = run_audit(
-        load_canonical(tmp_path),
-        open_labelled(labelled_folder),
-        options,
-        seed=1,
-        device=CPU,
-        progress=ignore,
-        phase="final_audit",
-        stop=lambda: False,
-        came_in=load_canonical(model_folder),
-    )
+    found = _moved_from(model_folder, tmp_path, labelled_folder)
     theirs = reference.drift(
         model_folder, tmp_path, images=pictures(), class_names=CLASS_NAMES, templates=TEMPLATES, batch_size=16
     )
@@ -210,18 +214,7 @@ def test_the_drift_of_every_image_and_class_is_the_references(
 
 
 def test_the_same_model_has_not_moved_at_all(model_folder: Path, labelled_folder: Path) -> None:
-    options = AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16)
-    found = run_audit(
-        load_canonical(model_folder),
-        open_labelled(labelled_folder),
-        options,
-        seed=1,
-        device=CPU,
-        progress=ignore,
-        phase="final_audit",
-        stop=lambda: False,
-        came_in=load_canonical(model_folder),
-    )
+    found = _moved_from(model_folder, model_folder, labelled_folder)
     assert found.drift is not None
     assert (found.drift.images.mean, found.drift.images.high, found.drift.classes.mean) == (0, 0, 0)
 

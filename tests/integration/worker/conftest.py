@@ -10,6 +10,8 @@ import pytest
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.storage.s3 import S3Store
+from tests.fakes.webhook_receiver import Receiver
+from tests.integration.worker.subscribed import execute
 from tests.integration.worker.world import World
 
 
@@ -32,3 +34,16 @@ def hands(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def world(database: Database, hands: Database, object_store: S3Store, tmp_path: Path) -> World:
     return World(database, object_store, tmp_path, hands=hands)
+
+
+@pytest.fixture
+def quiet(world: World) -> None:
+    """Webhooks of other tests wait for nobody."""
+    execute(world, "UPDATE webhooks SET state = 'disabled'")
+
+
+@pytest.fixture
+def receiver(quiet: None) -> Iterator[Receiver]:
+    """A customer's server, for whom no other test's webhook waits."""
+    with Receiver() as receiver:
+        yield receiver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +18,22 @@ from app.domain.states import JobKind
 from app.domain.webhook_signing import new_secret
 from app.domain.webhook_urls import ReachRules
 from app.domain.webhooks import SUBSCRIBABLE, WebhookEvent
+from tests.fakes.webhook_receiver import Receiver
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.worker.world import World
 from worker.webhooks.delivering import Deliverer, DelivererOptions
 from worker.webhooks.sending import Sender
 
 SEALER = Sealer([WEBHOOKS_KEY])
+ONLY_CANCELLED = (WebhookEvent.JOB_CANCELLED,)
+ERROR = {"code": "child_crashed", "message": "It ended.", "remedy": "Look.", "retryable": False}
+"""Of a job that failed."""
+
+
+def said(receiver: Receiver) -> list[tuple[str, str, str]]:
+    """(type, object, id) of every message, in the order in which they came."""
+    bodies = [json.loads(message.body) for message in receiver.messages]
+    return [(body["type"], body["data"]["object"], body["data"]["id"]) for body in bodies]
 
 
 def subscribe(

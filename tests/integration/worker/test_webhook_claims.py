@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
 from app.db.session import Database
 from app.domain.deletions import DeletionReason, DeletionSubject
-from app.domain.webhooks import MAX_TRIES, Answer, DeliveryError, DeliveryState, WebhookEvent
+from app.domain.webhooks import MAX_TRIES, Answer, DeliveryError, DeliveryState
 from tests.fakes.webhook_receiver import Receiver, answering, sleeping
 from tests.integration.worker.subscribed import (
+    ONLY_CANCELLED,
     claim,
     deliverer,
     deliveries,
@@ -27,20 +27,9 @@ from tests.integration.worker.subscribed import (
 from tests.integration.worker.world import World, wait_until
 from worker.sweeper import SweepOptions, sweep_once
 
-ONLY_CANCELLED = (WebhookEvent.JOB_CANCELLED,)
+pytestmark = pytest.mark.usefixtures("quiet")
+
 DONE = Answer(error=None, status=200)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture(autouse=True)
-def quiet(world: World) -> None:
-    """Webhooks of other tests wait for nobody."""
-    execute(world, "UPDATE webhooks SET state = 'disabled'")
 
 
 def test_several_deliverers_send_each_message_once_and_to_each_webhook_one_at_a_time(

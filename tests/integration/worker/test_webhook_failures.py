@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,11 +13,11 @@ from app.domain.webhooks import (
     DeliveryError,
     DeliveryState,
     DisabledReason,
-    WebhookEvent,
     WebhookState,
 )
 from tests.fakes.webhook_receiver import Receiver, answering
 from tests.integration.worker.subscribed import (
+    ONLY_CANCELLED,
     SEALER,
     deliverer,
     deliveries,
@@ -31,26 +29,7 @@ from tests.integration.worker.subscribed import (
 )
 from tests.integration.worker.world import World
 
-ONLY_CANCELLED = (WebhookEvent.JOB_CANCELLED,)
-ERROR = {"code": "child_crashed", "message": "It ended.", "remedy": "Look.", "retryable": False}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture(autouse=True)
-def quiet(world: World) -> None:
-    """Webhooks of other tests wait for nobody."""
-    execute(world, "UPDATE webhooks SET state = 'disabled'")
-
-
-def said(receiver: Receiver) -> list[tuple[str, str, str]]:
-    """(type, object, id) of every message, in the order in which they came."""
-    bodies = [json.loads(message.body) for message in receiver.messages]
-    return [(body["type"], body["data"]["object"], body["data"]["id"]) for body in bodies]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def test_a_delivery_is_tried_for_three_days_and_is_then_on_the_dead_letter_list(

@@ -12,23 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from app.domain.webhooks import DeliveryState, WebhookEvent
 from tests.fakes.webhook_receiver import Handler, Receiver, answering
 from tests.fixtures.webhooks import WEBHOOKS_KEY
-from tests.integration.worker.subscribed import deliveries, execute, happen, subscribe
+from tests.integration.worker.subscribed import deliveries, happen, subscribe
 from tests.integration.worker.world import World, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 LEASE_S = 3.0
-
-
-@pytest.fixture
-def receiver(world: World) -> Iterator[Receiver]:
-    execute(world, "UPDATE webhooks SET state = 'disabled'")
-    with Receiver() as receiver:
-        yield receiver
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,35 +17,18 @@ from app.domain.webhooks import (
 )
 from tests.fakes.webhook_receiver import Receiver
 from tests.integration.worker.subscribed import (
+    ERROR,
+    ONLY_CANCELLED,
     deliverer,
     deliveries,
-    execute,
     happen,
     queued_job,
+    said,
     subscribe,
 )
 from tests.integration.worker.world import World
 
-ONLY_CANCELLED = (WebhookEvent.JOB_CANCELLED,)
-ERROR = {"code": "child_crashed", "message": "It ended.", "remedy": "Look.", "retryable": False}
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture(autouse=True)
-def quiet(world: World) -> None:
-    """Webhooks of other tests wait for nobody."""
-    execute(world, "UPDATE webhooks SET state = 'disabled'")
-
-
-def said(receiver: Receiver) -> list[tuple[str, str, str]]:
-    """(type, object, id) of every message, in the order in which they came."""
-    bodies = [json.loads(message.body) for message in receiver.messages]
-    return [(body["type"], body["data"]["object"], body["data"]["id"]) for body in bodies]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 # ---------------------------------------------------------------- what is told
