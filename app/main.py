@@ -16,6 +16,7 @@ from typing import TypedDict
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
 
 from app.api import (
     artifacts,
@@ -35,21 +36,21 @@ from app.api import (
     usage,
     webhooks,
 )
-from app.api.coalescing import Coalesced
-from app.api.followers import Followers
-from app.api.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
-from app.api.ports import Ports
-from app.api.rates import RequestRates
-from app.api.recognised import RecognisedKeys
 from app.api.stopping import told_when_stopped
-from app.api.upload_slots import UploadSlots
 from app.db.models.job import Job
 from app.db.roles import Role
 from app.db.sealing import Sealer
 from app.db.session import Database, build_engine
 from app.domain.webhook_urls import ReachRules
 from app.logs import configure_logging
+from app.process.coalescing import Coalesced
+from app.process.followers import Followers
+from app.process.metrics import SHARED_METRICS_VARIABLE, Metrics
+from app.process.ports import Ports
+from app.process.rates import RequestRates
+from app.process.recognised import RecognisedKeys
+from app.process.upload_slots import UploadSlots
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.services.webhooks import WebhookRules
@@ -57,6 +58,7 @@ from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
+from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
 
@@ -107,8 +109,19 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    if settings.web.is_enabled:
+        _add_pages(app, ports)
     _wrap(app, settings.api, ports.metrics)
     return app
+
+
+def _add_pages(app: FastAPI, ports: Ports) -> None:
+    async def first_page() -> Response:
+        return RedirectResponse(f"{PREFIX}/", status_code=307)
+
+    app.add_api_route("/", first_page, include_in_schema=False)
+    app.add_api_route(PREFIX, first_page, include_in_schema=False)
+    app.mount(PREFIX, build_pages(ports))
 
 
 def _wrap(app: FastAPI, api: ApiSettings, metrics: Metrics) -> None:

@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
 from app.settings_group import Group
+from app.settings_web import WebSettings
 from app.settings_webhooks import WebhookSettings
 
 KIB = 1024
@@ -259,6 +260,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     streams: StreamSettings = StreamSettings()
     quotas: QuotaSettings = QuotaSettings()
+    web: WebSettings = WebSettings()
     webhooks: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

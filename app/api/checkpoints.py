@@ -9,8 +9,8 @@ from app.api.answers import cached, etag_of, is_unchanged, json_answer, not_modi
 from app.api.auth import Reader, Uploader
 from app.api.deletions import accepted
 from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
-from app.api.ports import PortsDep
 from app.domain.states import CheckpointState
+from app.process.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut, CheckpointPage
 from app.schemas.deletions import DeletionOut
 from app.services import deletions

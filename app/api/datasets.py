@@ -19,8 +19,8 @@ from app.api.auth import Reader, Uploader
 from app.api.deletions import accepted
 from app.api.idempotency import OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
-from app.api.ports import PortsDep
 from app.domain.states import DatasetKind, DatasetState
+from app.process.ports import PortsDep
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas

@@ -11,9 +11,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from app.api.answers import json_answer
-from app.api.metrics import CONTENT_TYPE
-from app.api.ports import PortsDep
 from app.logs import get_logger
+from app.process.metrics import CONTENT_TYPE
+from app.process.ports import PortsDep
 from app.schemas.common import WireOut
 
 router = APIRouter(tags=["operations"])

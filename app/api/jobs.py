@@ -23,10 +23,10 @@ from app.api.auth import Reader, Runner
 from app.api.deletions import accepted
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
-from app.api.ports import Ports, PortsDep
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobKind, JobState
+from app.process.ports import Ports, PortsDep
 from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import (
     EventOut,

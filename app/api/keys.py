@@ -17,11 +17,11 @@ from app.api.answers import json_answer, page_fields, refusals
 from app.api.auth import Admin, Known
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
-from app.api.ports import Ports, PortsDep
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, Unavailable
 from app.domain.ids import is_id
+from app.process.ports import Ports, PortsDep
 from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn
 from app.services import key_management
 from app.services.api_keys import Caller

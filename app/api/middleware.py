@@ -16,11 +16,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.metrics import Metrics
 from app.api.problems import problem
-from app.api.rates import rate_headers
 from app.domain.ids import is_any_id, new_id
 from app.logs import bind, get_logger
+from app.process.metrics import Metrics
+from app.process.rates import rate_headers
 
 log = get_logger(__name__)
 
@@ -132,9 +132,10 @@ class RequestMiddleware:
 
 def _what(scope: Scope) -> dict[str, str]:
     """Method and route template, for logs and metrics. The path is the caller's word, a key perhaps."""
+    prefix = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))  # of mounted pages
     return {
         "method": scope["method"] if scope["method"] in _METHODS else "other",
-        "route": getattr(scope.get("route"), "path", "unmatched"),
+        "route": prefix + getattr(scope.get("route"), "path", "/unmatched" if prefix else "unmatched"),
     }
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.api.answers import refusals
-from app.api.sse import SERVER_SENT_EVENT
+from app.process.sse import SERVER_SENT_EVENT
 from app.schemas.common import Problem
 
 DESCRIPTION = """

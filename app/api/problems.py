@@ -15,9 +15,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.api.error_codes import ERROR_CODES, STATUS_OF
 from app.domain.errors import DomainError, QuotaExceeded, Unavailable
 from app.logs import get_logger
+from app.process.callers import request_id_of
+from app.process.error_codes import ERROR_CODES, STATUS_OF
 from app.schemas.common import ErrorItem, Problem, QuotaOut
 from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS, TAG_LEFT_OUT
 from app.storage.errors import StorageError
@@ -39,11 +40,6 @@ class ProblemResponse(Response):
     """A rendered Problem."""
 
     media_type = MEDIA_TYPE
-
-
-def request_id_of(request: Request) -> str:
-    """The id that the middleware gave this request."""
-    return str(request.scope.get("request_id", "unknown"))
 
 
 def problem(

@@ -14,11 +14,11 @@ from app.api.auth import Reader, Uploader
 from app.api.deletions import accepted
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
-from app.api.ports import Ports, PortsDep
 from app.db.models.upload import Upload
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import UploadPurpose, UploadState
 from app.logs import get_logger
+from app.process.ports import Ports, PortsDep
 from app.schemas.deletions import DeletionOut
 from app.schemas.uploads import (
     CompleteIn,

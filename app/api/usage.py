@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from app.api.answers import json_answer, refusals
 from app.api.auth import Reader
-from app.api.ports import PortsDep
-from app.api.rates import num_counted
+from app.process.ports import PortsDep
+from app.process.rates import num_counted
 from app.schemas.usage import UsageOut
 from app.services import quotas
 

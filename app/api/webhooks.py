@@ -14,10 +14,10 @@ from app.api.answers import json_answer, page_fields, refusals
 from app.api.auth import Admin
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
-from app.api.ports import PortsDep
 from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
 from app.domain.webhooks import DeliveryState, WebhookEvent
+from app.process.ports import PortsDep
 from app.schemas.webhooks import (
     DeliveryOut,
     DeliveryPage,

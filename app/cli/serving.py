@@ -9,7 +9,7 @@ from app.cli.access import ROOT, account, migrate, operators_database
 from app.cli.output import say
 from app.db.session import Database
 from app.domain.errors import Unauthorized
-from app.local.serve import ServeOptions, serve
+from app.local.serve import Access, ServeOptions, serve
 from app.services import api_keys, operators
 from app.settings import Settings, load_settings
 
@@ -17,10 +17,12 @@ from app.settings import Settings, load_settings
 def _run_serve(options: argparse.Namespace) -> int:
     folder: Path = options.folder.resolve()
 
-    def prepare(settings: Settings) -> str:
+    def prepare(settings: Settings) -> Access:
         migrate(settings.database.url)
         with operators_database(settings.database.url) as database:
-            return _kept_key(database, folder / "key")
+            key = _kept_key(database, folder / "key")
+            token = operators.sign_in_link(database, key, lasts_s=settings.web.link_s)
+        return Access(key=key, sign_in_path=f"/ui/sign-in/once?token={token}")
 
     serve(
         ServeOptions(

@@ -24,6 +24,9 @@ PROJECT_SETTING = "cleanclip.project_id"
 KEY_SETTING = "cleanclip.key_sha256"
 """Set for one transaction: the digest of the presented key, whose one row the API's role sees."""
 
+SESSION_SETTING = "cleanclip.session_sha256"
+"""Set for one transaction: the digest of the presented session's token, whose one row the role sees."""
+
 
 def roles_sql(login: str) -> str:
     """What an administrator of the server runs once where the migrating login may not make roles.

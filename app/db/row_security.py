@@ -5,7 +5,7 @@ Migrations are made of these texts: what a function returns for given arguments 
 
 from __future__ import annotations
 
-from app.db.roles import KEY_SETTING, PROJECT_SETTING, Role
+from app.db.roles import KEY_SETTING, PROJECT_SETTING, SESSION_SETTING, Role
 
 
 def _setting(name: str) -> str:
@@ -16,6 +16,7 @@ def _setting(name: str) -> str:
 
 THIS_PROJECT = _setting(PROJECT_SETTING)
 PRESENTED_KEY = _setting(KEY_SETTING)
+PRESENTED_SESSION = _setting(SESSION_SETTING)
 
 EVERYTHING = "SELECT, INSERT, UPDATE, DELETE"
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import sessionmaker
 
-from app.db.roles import KEY_SETTING, PROJECT_SETTING, Role
+from app.db.roles import KEY_SETTING, PROJECT_SETTING, SESSION_SETTING, Role
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unavailable
 
@@ -120,17 +120,26 @@ class Database:
 
     @contextmanager
     def unit_of_work(
-        self, project_id: str | None = None, *, key_sha256: str | None = None
+        self,
+        project_id: str | None = None,
+        *,
+        key_sha256: str | None = None,
+        session_sha256: str | None = None,
     ) -> Iterator[UnitOfWork]:
         """One transaction: committed on a clean exit, rolled back on any error.
 
-        In the API's role it sees the rows of that project, or, to recognise a caller, the key with that
-        digest; without either, nothing. The other roles see all projects and name none.
+        In the API's role it sees the rows of that project, or, to recognise a caller, the key or the
+        browser's session with that digest; without any of them, nothing. The other roles see all projects and
+        name none.
         Raises Unavailable where the database does not answer, is restarting, or a lock is not had in time.
         """
         try:
             with self._sessions.begin() as session:
-                for name, value in ((PROJECT_SETTING, project_id), (KEY_SETTING, key_sha256)):
+                for name, value in (
+                    (PROJECT_SETTING, project_id),
+                    (KEY_SETTING, key_sha256),
+                    (SESSION_SETTING, session_sha256),
+                ):
                     if value is not None:  # for this transaction only, as SET LOCAL
                         session.execute(_SET, {"name": name, "value": value})
                 yield UnitOfWork(session)

@@ -42,14 +42,24 @@ class ServeOptions:
     until_stdin_closes: bool = False
 
 
-def serve(options: ServeOptions, *, prepare: Callable[[Settings], str], say: Callable[[str], None]) -> None:
-    """Run until asked to stop. `prepare` brings the database up to date and returns an API key.
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """An API key, and the path of a link that signs a browser in once."""
+
+    key: str
+    sign_in_path: str
+
+
+def serve(
+    options: ServeOptions, *, prepare: Callable[[Settings], Access], say: Callable[[str], None]
+) -> None:
+    """Run until asked to stop. `prepare` brings the database up to date and says how to get in.
 
     Raises CannotStart; whatever way it ends, no process is left.
     """
     stop = _stop_request(from_stdin=options.until_stdin_closes)
     with Stack(options.folder / "stack", more_buckets=(DATA_BUCKET,)) as stack:
-        key = prepare(stack.settings())
+        access = prepare(stack.settings())
         own = _own_variables(stack.environment, options.folder)
         service = Service(
             ServiceOptions(
@@ -63,7 +73,7 @@ def serve(options: ServeOptions, *, prepare: Callable[[Settings], str], say: Cal
             service_environment(own),
         ).start()
         try:
-            _announce(options, service, key, own, say)
+            _announce(options, service, access, own, say)
             while not stop.wait(_LOOK_EVERY_S):
                 for name in stack.restart_dead():
                     say(f"{name} ended; started again")
@@ -110,12 +120,17 @@ def _kept_webhooks_key(path: Path) -> str:
 
 
 def _announce(
-    options: ServeOptions, service: Service, key: str, own: Mapping[str, str], say: Callable[[str], None]
+    options: ServeOptions,
+    service: Service,
+    access: Access,
+    own: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> None:
     if options.ready_file is not None:
         ready = {
             "url": service.url,
-            "key": key,
+            "key": access.key,
+            "sign_in_url": service.url + access.sign_in_path,
             "folder": str(options.folder),
             "data_bucket": DATA_BUCKET,
             "environment": dict(own),
@@ -126,6 +141,7 @@ def _announce(
         draft.write_text(json.dumps(ready, indent=1), encoding="utf-8")
         draft.replace(options.ready_file)
     say(f"API      {service.url}   (schema: {service.url}/v1/openapi.json)")
-    say(f"key      {key}")
+    say(f"key      {access.key}")
+    say(f"pages    {service.url}{access.sign_in_path}   (signs in once)")
     say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; data sets: s3://{DATA_BUCKET}/)")
     say("Ctrl-C stops everything; the data stay.")

@@ -21,7 +21,8 @@ from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import is_id, new_id
 from app.domain.quotas import QuotaLimits, QuotaName
 from app.domain.states import JobState
-from app.services import key_management
+from app.services import key_management, sessions
+from app.services.api_keys import read_key, recognise
 from app.services.audit_log import Operator, note
 from app.services.quotas import limits_of
 from app.settings import QuotaSettings
@@ -71,6 +72,14 @@ def create_key(
         found = unit.projects.by_name(project) or _new_project(unit, project, account)
         who = Operator(project_id=found.id, account=account)
         return key_management.create(unit, who, name=name, scopes=scopes, expires_at=expires_at)
+
+
+def sign_in_link(database: Database, key_text: str, *, lasts_s: float) -> str:
+    """The token of a link that signs a browser in once, as the holder of this key. Raises Unauthorized."""
+    key = read_key(key_text)
+    with database.unit_of_work() as unit:
+        caller = recognise(unit, key, request_id="cli", remote_addr=None)
+        return sessions.make_link(unit, caller.project_id, key, lasts_s=lasts_s)
 
 
 def keys(database: Database, project: str) -> Sequence[ApiKey]:

@@ -22,6 +22,7 @@ from app.db.models.outbox_message import OutboxMessage
 from app.db.models.policy import Policy
 from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
+from app.db.models.web_session import WebSession
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
 from app.db.repositories.deletion_plans import PlanRepository
@@ -41,6 +42,7 @@ _OF_PROJECT = (
     Policy,
     WebhookDelivery,
     Webhook,
+    WebSession,
 )
 """In the order in which foreign keys let them go."""
 

@@ -20,7 +20,6 @@ from fastapi import FastAPI
 from mypy_boto3_s3.client import S3Client
 from sqlalchemy import Engine, func, select, text
 
-from app.api.ports import Ports
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.project import Project
@@ -37,6 +36,7 @@ from app.domain.states import (
     UploadPurpose,
     UploadState,
 )
+from app.process.ports import Ports
 from app.services import api_keys
 from app.storage.s3 import S3Store
 from tests.fakes.job_publisher import FakeJobPublisher

@@ -16,12 +16,12 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.types import Message
 
-from app.api.metrics import Metrics
 from app.api.middleware import RequestMiddleware
 from app.db.repositories.jobs import JobRepository
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind
 from app.main import create_app
+from app.process.metrics import Metrics
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.fakes.job_publisher import FakeJobPublisher

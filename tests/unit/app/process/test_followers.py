@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from app.api import followers as module
-from app.api.followers import Followers
 from app.domain.errors import QuotaExceeded, Unavailable
+from app.process import followers as module
+from app.process.followers import Followers
 from app.services.api_keys import Caller
 from app.settings import QuotaSettings, Settings, StreamSettings
 

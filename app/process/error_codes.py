@@ -55,6 +55,10 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     # keys
     "key_missing": ErrorCode(401, "No API key was given"),
     "invalid_key": ErrorCode(401, "The API key is not valid"),
+    "session_ended": ErrorCode(401, "The session of this browser has ended"),
+    "link_used": ErrorCode(401, "The link was opened before"),
+    "form_expired": ErrorCode(403, "The form is not of this session"),
+    "form_unreadable": ErrorCode(422, "The form could not be read"),
     "unknown_scope": ErrorCode(422, "There is no such scope"),
     "scope_missing": ErrorCode(403, "The key may not do this"),
     "key_expiry_invalid": ErrorCode(422, "The key cannot expire at that time"),

@@ -7,14 +7,14 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from app.api.coalescing import Coalesced
-from app.api.followers import Followers
-from app.api.metrics import Metrics
-from app.api.rates import RequestRates
-from app.api.recognised import RecognisedKeys
-from app.api.upload_slots import UploadSlots
 from app.db.models.job import Job
 from app.db.session import Database
+from app.process.coalescing import Coalesced
+from app.process.followers import Followers
+from app.process.metrics import Metrics
+from app.process.rates import RequestRates
+from app.process.recognised import RecognisedKeys
+from app.process.upload_slots import UploadSlots
 from app.queue.publisher import JobPublisher
 from app.services.webhooks import WebhookRules
 from app.settings import Settings

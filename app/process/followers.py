@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from prometheus_client import Gauge
 from starlette.concurrency import run_in_threadpool
 
-from app.api.sse import Frames, frames_of
 from app.db.session import Database
 from app.domain.errors import QuotaExceeded, Unavailable
 from app.domain.quotas import ProcessShare, QuotaUse
 from app.logs import get_logger
+from app.process.sse import Frames, frames_of
 from app.services.api_keys import Caller
 from app.services.following import NOTHING_SEEN, Seen, look
 from app.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.recognised import MAX_KEPT, RecognisedKeys
+from app.process.recognised import MAX_KEPT, RecognisedKeys
 from app.services.api_keys import Caller
 
 CALLER = Caller(

@@ -1,0 +1,98 @@
+"""Failures as pages: what happened, what to do, the request's id, in the sentences of the API's problems."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.domain.errors import DomainError, Unauthorized, Unavailable
+from app.logs import get_logger
+from app.process.error_codes import STATUS_OF
+from app.storage.errors import StorageError
+from app.web.rendering import page, see_other
+
+log = get_logger(__name__)
+
+_KNOWN = {
+    404: ("There is nothing at this address.", "Use the menu to go on."),
+    405: ("This address does not take this.", "Use the menu to go on."),
+    408: ("What the browser sent did not come in time.", "Send it again over a better connection."),
+    413: ("The form is larger than this page takes.", "Shorten what you filled in; files are sent in parts."),
+}
+
+
+def failure(
+    request: Request,
+    status: int,
+    message: str,
+    remedy: str | None = None,
+    *,
+    retry_after_s: int | None = None,
+) -> Response:
+    """The page, or for a script's request its main part only."""
+    template = "failure_part.html" if is_partial(request) else "failure.html"
+    answer = page(request, template, status, message=message, remedy=remedy)
+    if retry_after_s is not None:
+        answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
+
+
+def is_partial(request: Request) -> bool:
+    """Whether htmx or a script of ours asks, and a part of a page is wanted."""
+    return "hx-request" in request.headers
+
+
+def on_domain_error(request: Request, error: Exception) -> Response:
+    """A refusal of ours. Who is not signed in is asked to do that, and comes back."""
+    assert isinstance(error, DomainError)
+    if isinstance(error, Unauthorized):
+        return _to_sign_in(request)
+    if isinstance(error, Unavailable):
+        log.warning("part_unavailable", code=error.code, cause=repr(error.__cause__))
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    return failure(request, status, error.message, error.remedy, retry_after_s=error.retry_after_s)
+
+
+def _to_sign_in(request: Request) -> Response:
+    path = request.url.path if request.method == "GET" and not is_partial(request) else "/ui/jobs"
+    query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
+    target = f"/ui/sign-in?next={quote(path + query, safe='')}"
+    if is_partial(request):  # a redirect would be followed unseen, and the sign-in put inside the page
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    return see_other(target)
+
+
+def on_storage_error(request: Request, error: Exception) -> Response:
+    """An operator must know, a person may try again."""
+    log.error("store_failed", exc_info=error)
+    return failure(
+        request, 503, "The object store did not do what was asked of it.", "Try again in a few seconds."
+    )
+
+
+def on_http_error(request: Request, error: Exception) -> Response:
+    """What the framework refuses."""
+    assert isinstance(error, HTTPException)
+    message, remedy = _KNOWN.get(error.status_code, (HTTPStatus(error.status_code).phrase + ".", None))
+    answer = failure(request, error.status_code, message, remedy)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def on_invalid_request(request: Request, error: Exception) -> Response:
+    """A value in an address that has not the form of one: no such page."""
+    assert isinstance(error, RequestValidationError)
+    return failure(request, 404, *_KNOWN[404])
+
+
+def install(pages: FastAPI) -> None:
+    """Register every handler. Unexpected exceptions are the outer middleware's."""
+    pages.add_exception_handler(DomainError, on_domain_error)
+    pages.add_exception_handler(StorageError, on_storage_error)
+    pages.add_exception_handler(HTTPException, on_http_error)
+    pages.add_exception_handler(RequestValidationError, on_invalid_request)

@@ -1,0 +1,118 @@
+"""A real Chromium on the pages of a real server, with its database and its object store.
+
+Rows are written as a worker would have left them (`Service`); the journey with a worker is in
+tests/browser/test_journey.py. Every page of every test is watched: an error on the console, an answer that
+the content security policy blocked, or a request to another host fails the test at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from app.services import api_keys, sessions
+from tests.integration.api.conftest import service, service_log
+from tests.integration.api.service import Service
+
+__all__ = ["service", "service_log"]
+
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The system's, else the one that `playwright install chromium` fetched."""
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        if path is None and not os.path.exists(playwright.chromium.executable_path):
+            assert "CI" not in os.environ, "CI installs a browser (.ci/run)"
+            pytest.skip("no browser: install chromium, or run `playwright install chromium`")
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """What went wrong on the pages of a test; expected failures are taken out by the test itself."""
+
+    def __init__(self, allowed_hosts: set[str]) -> None:
+        self.allowed_hosts = allowed_hosts
+        self.errors: list[str] = []
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(f"script: {error}"))
+        page.on("request", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"console: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https") and parts.netloc not in self.allowed_hosts:
+            self.errors.append(f"request to another host: {request.url}")
+
+    def expect(self, *parts: str) -> None:
+        """Take out the errors that contain one of these; each must be there."""
+        for part in parts:
+            assert any(part in error for error in self.errors), (part, self.errors)
+        self.errors = [error for error in self.errors if not any(part in error for part in parts)]
+
+
+@pytest.fixture
+def watched(service: Service) -> Iterator[Watched]:
+    store = urlsplit(service.ports.settings.storage.endpoint_url or "")
+    watched = Watched({urlsplit(service.url).netloc, store.netloc})
+    yield watched
+    assert watched.errors == []
+
+
+@pytest.fixture
+def new_context(
+    chromium: Browser, service: Service, watched: Watched
+) -> Iterator[Callable[..., BrowserContext]]:
+    """Browsers without a past; options as of Playwright's `new_context`."""
+    made: list[BrowserContext] = []
+
+    def new(**options: object) -> BrowserContext:
+        context = chromium.new_context(base_url=service.url, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE_MS)
+        context.on("page", watched.watch)
+        made.append(context)
+        return context
+
+    yield new
+    for context in made:
+        context.close()
+
+
+@pytest.fixture
+def stranger(new_context: Callable[..., BrowserContext]) -> Page:
+    """A browser that is not signed in."""
+    return new_context().new_page()
+
+
+@pytest.fixture
+def page(service: Service, new_context: Callable[..., BrowserContext]) -> Page:
+    """A browser that is signed in with our tenant's key, which may do everything."""
+    page = new_context().new_page()
+    page.goto(sign_in_path(service))
+    return page
+
+
+def sign_in_path(service: Service, key: str | None = None) -> str:
+    """A link that signs in once."""
+    presented = api_keys.read_key(key or service.ours.key)
+    with service.database.unit_of_work() as unit:
+        token = sessions.make_link(unit, service.ours.project_id, presented, lasts_s=60)
+    return f"/ui/sign-in/once?token={token}"
