@@ -84,7 +84,7 @@ def run(options: DemoOptions, console: Console) -> bool:
             console=console,
         )
         if options.keep:
-            _stay(running, console)
+            _stay(running, job, console)
     return is_reached
 
 
@@ -244,8 +244,10 @@ def _install_s() -> float | None:
         return None
 
 
-def _stay(running: Service, console: Console) -> None:
+def _stay(running: Service, job: Job, console: Console) -> None:
     console.print(f"\nThe service stays up: {running.url}   key: {running.key}", highlight=False)
+    console.print("  The job in a browser (this link signs in once, within the hour):")
+    console.print(f"  {running.sign_in_url}&next=/ui/jobs/{job.id}", highlight=False, soft_wrap=True)
     console.print("  Ctrl-C stops it.")
     threading.Event().wait()
 

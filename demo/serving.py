@@ -30,6 +30,8 @@ class Service:
 
     url: str
     key: str
+    sign_in_url: str
+    """Signs a browser in, once."""
     data_bucket: str
     storage: dict[str, str]
     log: Path
@@ -68,6 +70,7 @@ def _announced(process: subprocess.Popen[bytes], ready_file: Path, log: Path) ->
     return Service(
         url=ready["url"],
         key=ready["key"],
+        sign_in_url=ready["sign_in_url"],
         data_bucket=ready["data_bucket"],
         storage={
             "endpoint_url": variables["CLEANCLIP_STORAGE__ENDPOINT_URL"],

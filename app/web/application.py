@@ -18,6 +18,8 @@ from app.settings import StorageSettings
 from app.web import failures, jobs, sign_in, static_files
 
 PREFIX = "/ui"
+MODULES = (sign_in, jobs, static_files)
+"""A page each, or a few of one noun."""
 
 
 def build_pages(ports: Ports) -> FastAPI:
@@ -26,7 +28,7 @@ def build_pages(ports: Ports) -> FastAPI:
         title="Pages", version=version("cleanclip-service"), openapi_url=None, docs_url=None, redoc_url=None
     )
     pages.state.ports = ports
-    for module in (sign_in, jobs, static_files):
+    for module in MODULES:
         pages.include_router(module.router)
     failures.install(pages)
     pages.add_middleware(_Headers, policy=content_security_policy(ports.settings.storage))

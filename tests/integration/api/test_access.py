@@ -164,6 +164,7 @@ def test_a_job_cannot_use_foreign_things(service: Service, api: httpx.Client, fi
 
 def test_no_route_is_outside_the_document(service: Service) -> None:
     document = httpx.get(f"{service.url}/v1/openapi.json").json()
-    for route in service.app.routes:
-        if isinstance(route, APIRoute):
-            assert route.path in document["paths"]
+    included = [part.original_router for part in service.app.routes if hasattr(part, "original_router")]
+    paths = {route.path for router in included for route in router.routes if isinstance(route, APIRoute)}
+    assert len(paths) > 30
+    assert paths <= document["paths"].keys()
