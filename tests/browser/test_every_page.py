@@ -80,8 +80,12 @@ def test_a_first_load_is_small(
 
 
 def loaded_bytes(page: Page, path: str) -> dict[str, int]:
-    """Bytes of every body that the page loaded, by address, as they are unpacked."""
+    """Bytes of every body that the page loaded, by address."""
     answers: list[Response] = []
-    page.on("response", lambda answer: answers.append(answer))
+
+    def note(answer: Response) -> None:
+        answers.append(answer)
+
+    page.on("response", note)
     page.goto(path, wait_until="load")
-    return {answer.url: len(answer.body()) for answer in tuple(answers) if answer.status == 200}
+    return {answer.url: answer.request.sizes()["responseBodySize"] for answer in tuple(answers)}
