@@ -74,7 +74,11 @@ def paper(results: Results, bed: Bed) -> str:
     rows: dict[str, Group] = {}
     for name, attack in grid.PAPER_ATTACKS.items():
         rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
-    return figures(rows)
+    return figures(rows) + "".join(
+        f"\n{name} was not implanted here. Tried: {tried}.\n"
+        for name, tried in grid.TRIED.items()
+        if any(row.startswith(f"{name}: **not implanted**") for row in rows)
+    )
 
 
 def quick(results: Results) -> str:

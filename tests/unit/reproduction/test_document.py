@@ -82,6 +82,8 @@ def test_an_attack_under_the_gate_is_called_not_implanted_and_no_defence_is_judg
     section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
     assert "| WaNet: **not implanted**" in section
     assert "WaNet: CleanCLIP" not in section
+    assert f"WaNet was not implanted here. Tried: {grid.TRIED['WaNet']}." in section
+    assert "Label-consistent was not implanted" not in section
     assert "WaNet was not implanted" in text[text.index("## The paper's claims") :]
 
 
