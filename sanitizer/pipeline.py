@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from sanitizer import advice, reporting
+from sanitizer import advice, cautions, reporting
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -144,7 +144,7 @@ def sanitize(
     pairs = open_training(training_path, recipe, given)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
-    warnings = advice.before_training(
+    warnings = cautions.before_training(
         recipe,
         num_samples=len(pairs),
         num_classes=len(labelled.class_names),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from client.evidence import figures as evidence_figures
 from client.evidence import report as evidence_report
 from client.evidence import training as evidence_training
-from sanitizer import advice, pipeline
+from sanitizer import cautions, pipeline
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.audit import run_audit
 from sanitizer.baseline import FILE_NAME
@@ -172,8 +172,8 @@ def test_a_recipe_of_par_that_pushes_nowhere_is_warned_of(changes):
         "size": "full",
         "given": (),
     }
-    assert advice.before_training(PARRecipe(), **model) == []
-    found = advice.before_training(PARRecipe(**changes), **model | {"given": tuple(changes)})
+    assert cautions.before_training(PARRecipe(), **model) == []
+    found = cautions.before_training(PARRecipe(**changes), **model | {"given": tuple(changes)})
     assert len(found) == 1
 
 

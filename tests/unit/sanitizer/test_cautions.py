@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sanitizer import advice
+from sanitizer import cautions
 from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, parse_recipe
 from sanitizer.recommended import (
     FULL_AT_LEAST,
@@ -29,7 +29,7 @@ def told(recipe: Recipe, **changes: Any) -> list[str]:
         "size": "full",
         "given": (),
     }
-    return advice.before_training(recipe, **values | changes)
+    return cautions.before_training(recipe, **values | changes)
 
 
 @pytest.mark.parametrize(
