@@ -26,6 +26,7 @@ from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobKind, JobState
+from app.process.orders import order_of
 from app.process.ports import Ports, PortsDep
 from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import (
@@ -35,12 +36,10 @@ from app.schemas.jobs import (
     JobOut,
     JobPage,
     KindName,
-    SanitizeJobIn,
     job_etag,
 )
 from app.services import deletions, jobs, quotas
 from app.services.api_keys import Caller
-from app.services.jobs import Order
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -55,7 +54,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 )
 def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """Checked before it is accepted: the checkpoint, the data sets, the target class, every bound."""
-    order = _order(body, ports)
+    order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
@@ -64,26 +63,6 @@ def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> R
         answer = once.keep(unit, JobOut.of(job), status=202, headers=_pending(job))
     ports.hint(job)
     return answer
-
-
-def _order(body: JobIn, ports: Ports) -> Order:
-    is_sanitize = isinstance(body, SanitizeJobIn)
-    return Order(
-        kind=JobKind(body.kind),
-        checkpoint_id=body.checkpoint_id,
-        dataset_id=body.dataset_id if isinstance(body, SanitizeJobIn) else None,
-        labelled_dataset_id=body.audit.dataset_id,
-        retrieval_dataset_id=body.audit.retrieval_dataset_id,
-        recipe=body.recipe if isinstance(body, SanitizeJobIn) else None,
-        recipe_given=body.recipe_given if isinstance(body, SanitizeJobIn) else None,
-        audit=body.audit.options(),
-        policy=body.policy,
-        policy_name=body.policy_name,
-        seed=body.seed,
-        output_layout=body.output_layout if is_sanitize and isinstance(body, SanitizeJobIn) else None,
-        max_attempts=body.max_attempts or ports.settings.jobs.max_attempts,
-        metadata=dict(body.metadata),
-    )
 
 
 def _pending(job: Job) -> dict[str, str]:

@@ -1,14 +1,9 @@
-"""Every failure as `application/problem+json` (RFC 9457). Never a traceback, never a value that came in.
-
-Pointers are JSON pointers into the body; the tags that pydantic puts between them for unions are taken
-out again by walking the body along.
-"""
+"""Every failure as `application/problem+json` (RFC 9457). Never a traceback, never a value that came in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,18 +14,12 @@ from app.domain.errors import DomainError, QuotaExceeded, Unavailable
 from app.logs import get_logger
 from app.process.callers import request_id_of
 from app.process.error_codes import ERROR_CODES, STATUS_OF
+from app.process.invalid_values import error_item
 from app.schemas.common import ErrorItem, Problem, QuotaOut
-from app.schemas.methods import KNOWN_TAGS, TAG_FIELDS, TAG_LEFT_OUT
 from app.storage.errors import StorageError
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
-MAX_POINTER = 300
-_ECHOING = {
-    "union_tag_invalid": "This is none of the known kinds; see GET /v1/methods.",
-    "string_pattern_mismatch": "This does not have the form of this field; /v1/openapi.json has an example.",
-    "json_invalid": "This is not JSON.",
-}
 _RETRY_AFTER_S = {409: 1, 503: 5}  # 429 says it itself, where waiting helps
 
 log = get_logger(__name__)
@@ -168,7 +157,7 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
             remedy="Set the header Content-Type: application/json.",
             request_id=request_id,
         )
-    items = [_item(item, error.body) for item in found[:MAX_ERRORS]]
+    items = [error_item(item, error.body) for item in found[:MAX_ERRORS]]
     first = items[0]
     where = first.pointer if first.pointer is not None else first.parameter
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -179,58 +168,6 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
         errors=items,
         request_id=request_id,
     )
-
-
-def _item(found: dict[str, Any], body: Any) -> ErrorItem:
-    source, *path = found["loc"]
-    context = found.get("ctx") or {}
-    detail = _ECHOING.get(found["type"], str(found["msg"]).removeprefix("Value error, "))
-    if found["type"] == "union_tag_invalid" and (known := context.get("expected_tags")):
-        names = str(known).replace("'", "")  # ours, not what came in
-        detail = f"This is none of {names}."
-    if source != "body":
-        return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
-    given = context.get("pointer")
-    pointer = given if isinstance(given, str) else pointer_of(path, body)
-    if found["type"] == "union_tag_invalid" or found["type"] == "union_tag_not_found":
-        pointer += "/" + str(context.get("discriminator", "")).strip("'")
-    return ErrorItem(pointer=pointer[:MAX_POINTER], detail=detail)
-
-
-def pointer_of(path: Sequence[int | str], body: Any) -> str:
-    """RFC 6901, from pydantic's location: without the tags of unions and the marks of dictionary keys.
-
-    A tag stands before the first field of its object: an audit job's `/audit/target` is located at
-    ("audit", "audit", "target").
-    """
-    pointer = ""
-    may_be_tag = True
-    for step in path:
-        if step == "[key]" or (may_be_tag and _is_tag(step, body, pointer)):
-            may_be_tag = False
-            continue
-        text = str(step).encode("utf-8", "backslashreplace").decode()
-        pointer += "/" + text.replace("~", "~0").replace("/", "~1")
-        body = _child(body, step)
-        may_be_tag = True
-    return pointer
-
-
-def _is_tag(step: int | str, body: Any, pointer: str) -> bool:
-    if step not in KNOWN_TAGS or not isinstance(body, dict):
-        return False
-    name_left_out, meant = TAG_LEFT_OUT.get(pointer, (None, None))
-    if name_left_out not in body and step == meant:
-        return True
-    return any(body.get(name) == step for name in TAG_FIELDS)
-
-
-def _child(body: Any, step: int | str) -> Any:
-    if isinstance(body, dict):
-        return body.get(step)
-    if isinstance(body, list) and isinstance(step, int) and 0 <= step < len(body):
-        return body[step]
-    return None
 
 
 def install(app: FastAPI) -> None:
