@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.domain.states import JobKind
 from app.schemas.jobs import AuditJobIn, SanitizeJobIn
-from app.services.jobs import Order
+from app.services.orders import Order
 
 
 def order_of(body: SanitizeJobIn | AuditJobIn, *, default_max_attempts: int) -> Order:

@@ -17,8 +17,9 @@ from app.domain.ids import new_id
 from app.domain.limits import MAX_POLICIES
 from app.services.api_keys import Caller
 from app.services.audit_log import note
+from sanitizer.attack_options import kind_of
 from sanitizer.errors import OptionsRejected
-from sanitizer.policy import check_audit, check_images, check_itself
+from sanitizer.policy import check_audit, check_images, check_itself, too_few
 from sanitizer.recipe import AuditOptions, Policy, PolicySource, parse, to_json
 
 
@@ -82,6 +83,17 @@ def check_order(
             num_images = _num_other_images(summary, attack.target or audit.target)
             if num_images is not None:
                 check_images(policy, attack, num_images)
+
+
+def doubts(policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None) -> list[str]:
+    """Where so few images could show no limit to be kept; of limits that nobody gave and nobody refuses."""
+    found = []
+    for attack in audit.attacks:
+        num_images = _num_other_images(summary, attack.target or audit.target)
+        _, limit = policy.limit_of(kind_of(attack))
+        if num_images is not None and (sentence := too_few(limit, num_images)) is not None:
+            found.append(sentence)
+    return list(dict.fromkeys(found))
 
 
 def _num_other_images(summary: dict[str, Any] | None, target: str) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
+from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.job_changes import (
     NO_PROGRESS,
@@ -93,6 +95,25 @@ class JobRepository(OwnedRepository[Job]):
         """Customers' jobs by id; what there is not is left out."""
         query = select(Job).where(*_are_customers(project_id, ids))
         return {job.id: job for job in self._session.scalars(query)}
+
+    def first_attempts(
+        self, project_id: str, architecture: dict[str, Any], limit: int
+    ) -> Sequence[tuple[Job, Checkpoint]]:
+        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture."""
+        query = (
+            select(Job, Checkpoint)
+            .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
+            .where(
+                Job.project_id == project_id,
+                Job.kind.in_(PUBLIC_KINDS),
+                Job.attempt == 1,
+                Job.deleted_at.is_(None),
+                Checkpoint.inspection["architecture"] == architecture,
+            )
+            .order_by(Job.id.desc())
+            .limit(limit)
+        )
+        return [(job, checkpoint) for job, checkpoint in self._session.execute(query)]
 
     def num_by_state(self) -> dict[tuple[str, str], int]:
         """(kind, state) → number of jobs over all projects, whoever asks: for operators' metrics."""

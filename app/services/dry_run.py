@@ -1,0 +1,223 @@
+"""What an order would do, without ordering it: its phases, how long earlier jobs took for as much, what would
+be refused and what the job would warn of. Reads; writes nothing and locks nothing but the place in the queue,
+for the moment of looking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import DomainError, InvalidInput
+from app.domain.states import JobKind, JobPhase, phases_of
+from app.services import policies, quotas
+from app.services.api_keys import Caller
+from app.services.datasets import check_usable
+from app.services.earlier_jobs import load_of, measured_by
+from app.services.estimates import UNIT_OF, Load, Measured, Span, Unit, span_of, sum_of
+from app.services.orders import (
+    Order,
+    check_apart,
+    check_targets,
+    class_names,
+    datasets_named,
+    naming,
+    usable_checkpoint,
+)
+from app.settings import QuotaSettings
+from sanitizer.cautions import before_training, check_batch, check_folds, check_split, num_updates
+from sanitizer.errors import OptionsRejected
+from sanitizer.recommended import Family, Size, size_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseAhead:
+    """What a phase computes; `span` None: no earlier job tells how long that takes."""
+
+    phase: JobPhase
+    does: str
+    amount: int | None
+    unit: Unit
+    span: Span | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """`refusals`: the order would not be taken, or the job would fail. `warnings`: it would say so itself."""
+
+    load: Load
+    phases: tuple[PhaseAhead, ...]
+    total: Span | None
+    refusals: tuple[DomainError, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Found:
+    """What the checks found, in their order."""
+
+    refusals: list[DomainError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        try:
+            yield
+        except DomainError as error:
+            self.refusals.append(error)
+        except OptionsRejected as error:  # of the library: the job would be refused with it
+            pointer = "/" + (error.where or "").replace(".", "/")
+            self.refusals.append(InvalidInput(error.code, error.message, error.remedy, pointer))
+
+
+def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSettings) -> DryRun:
+    """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself."""
+    found = _Found()
+    with found.noting():
+        quotas.check_new_job(unit, caller.project_id, limits)
+    checkpoint = None
+    with found.noting():
+        checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=False)
+    datasets = _datasets(unit, caller, order, found)
+    with found.noting():
+        check_apart(order)
+    labelled = datasets.get("/audit/dataset_id")
+    if labelled is not None:
+        with found.noting():
+            check_targets(order.audit, class_names(labelled))
+    _judge_policy(unit, caller, order, labelled, found)
+    load = load_of(order.recipe, order.audit, checkpoint, datasets)
+    _judge_fit(order, load, checkpoint, labelled, found)
+    measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
+    phases = tuple(_ahead(phase, order, load, measured) for phase in phases_of(order.kind))
+    return DryRun(
+        load=load,
+        phases=phases,
+        total=sum_of(ahead.span for ahead in phases),
+        refusals=tuple(found.refusals),
+        warnings=tuple(dict.fromkeys(found.warnings)),
+    )
+
+
+def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
+    amount, unit = load.amount(phase), UNIT_OF[phase]
+    method = None if order.recipe is None else order.recipe.method
+    span = span_of(amount, unit, method, measured)
+    return PhaseAhead(phase=phase, does=does(phase, load), amount=amount, unit=unit, span=span)
+
+
+def does(phase: JobPhase, load: Load) -> str:
+    """In a sentence, with the numbers that are known."""
+    num_attacks = len(load.audit.attacks)
+    match phase:
+        case JobPhase.STAGE:
+            return "Brings the checkpoint and the data to the worker and holds them to their digests."
+        case JobPhase.BASELINE_AUDIT:
+            return f"Measures clean accuracy and {_count(num_attacks, 'trigger')}: {_measured(phase, load)}"
+        case JobPhase.FINETUNE:
+            return _training(load)
+        case JobPhase.FINAL_AUDIT:
+            return (
+                "Measures the cleaned file with the same triggers on the same images, and how far it moved "
+                f"from what came in: {_measured(phase, load)}"
+            )
+        case _:
+            return "Writes the report and the statement, and keeps all files in the object store."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _measured(phase: JobPhase, load: Load) -> str:
+    if load.num_labelled is None:
+        return "how many images is not known."
+    told = f"{_count(load.num_labelled, 'image')}, each {load.passes(phase)} times through a model."
+    if load.num_retrieval is not None:
+        pairs = min(load.num_retrieval, load.audit.max_retrieval_pairs)
+        told += f" Retrieval on {_count(pairs, 'pair')}, each {1 + len(load.audit.attacks)} times."
+    return told
+
+
+def _training(load: Load) -> str:
+    recipe, num_samples = load.recipe, load.num_training
+    if recipe is None or num_samples is None:
+        return "Fine-tunes; on how much data is not known."
+    what = "pairs" if recipe.training_data == "pairs" else "labelled images"
+    return (
+        f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
+        f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
+        f"{_count(num_updates(recipe, num_samples), 'update')} in all."
+    )
+
+
+def _datasets(unit: UnitOfWork, caller: Caller, order: Order, found: _Found) -> dict[str, Dataset]:
+    """Those that can be used as what the order names them as, by their pointers."""
+    usable: dict[str, Dataset] = {}
+    for pointer, (dataset_id, kind) in datasets_named(order).items():
+        with found.noting():
+            with naming(pointer):
+                row = unit.datasets.get(caller.project_id, dataset_id)
+            check_usable(row, kind, pointer)
+            usable[pointer] = row
+    return usable
+
+
+def _judge_policy(
+    unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset | None, found: _Found
+) -> None:
+    summary = labelled.summary if labelled is not None and order.kind is JobKind.SANITIZE else None
+    with found.noting():
+        with naming("/policy_name"):
+            policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
+        policies.check_order(policy, source, order.audit, summary=summary)
+        if source.given == "default":
+            found.warnings += policies.doubts(policy, order.audit, summary=summary)
+
+
+def _judge_fit(
+    order: Order, load: Load, checkpoint: Checkpoint | None, labelled: Dataset | None, found: _Found
+) -> None:
+    """The refusals and the warnings of the job itself, as far as numbers tell them."""
+    names = [] if labelled is None else class_names(labelled)
+    counts = [] if labelled is None else (labelled.summary or {}).get("images_per_class") or []
+    if order.audit.linear_probe is not None and len(counts) == len(names) > 0:
+        with found.noting():
+            check_folds([int(count) for count in counts], names, order.audit.linear_probe.folds)
+    recipe, num_training = order.recipe, load.num_training
+    if recipe is None or num_training is None:
+        return
+    with found.noting():
+        check_batch(recipe, num_training)
+    model = None if checkpoint is None else model_of(checkpoint.inspection or {})
+    if model is None:
+        return
+    family, size = model
+    with found.noting():
+        check_split(recipe, has_batch_norm=family == "ModifiedResNet")
+    if names and num_training >= recipe.batch_size:
+        found.warnings += before_training(
+            recipe,
+            num_samples=num_training,
+            num_classes=len(names),
+            family=family,
+            size=size,
+            given=order.recipe_given,
+        )
+
+
+def model_of(inspection: Mapping[str, Any]) -> tuple[Family, Size | None] | None:
+    """Family and size, by what an inspection wrote; None where it does not tell."""
+    num_parameters = inspection.get("num_parameters")
+    if not isinstance(num_parameters, int):
+        return None
+    vision = ((inspection.get("architecture") or {}).get("model_cfg") or {}).get("vision_cfg") or {}
+    name = str(inspection.get("architecture_name", ""))
+    # open_clip's form: the layers of a ModifiedResNet are a list, one number for each stage
+    is_resnet = isinstance(vision.get("layers"), list) or name.startswith(("ModifiedResNet", "RN"))
+    return ("ModifiedResNet" if is_resnet else "VisionTransformer"), size_of(num_parameters)

@@ -1,0 +1,109 @@
+"""What earlier jobs of a project with the same architecture took, phase by phase, for how much work.
+
+Of first attempts only: a later one resumes, and the times of its phases hold the wait between. On whatever
+machine ran them: the service does not keep which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.unit_of_work import UnitOfWork
+from app.domain.states import JobPhase, PhaseState
+from app.services.estimates import UNIT_OF, Load, Measured
+from sanitizer.recipe import AuditOptions, Recipe, parse, parse_recipe
+
+MOST_JOBS = 20
+"""The newest of them: a service is upgraded, and machines are exchanged."""
+
+
+def load_of(
+    recipe: Recipe | None,
+    audit: AuditOptions,
+    checkpoint: Checkpoint | None,
+    datasets: Mapping[str, Dataset],
+) -> Load:
+    """`datasets` by the pointers of an order."""
+    return Load(
+        num_bytes=_num_bytes(checkpoint, datasets),
+        num_labelled=_num_good(datasets.get("/audit/dataset_id")),
+        num_training=_num_all(datasets.get("/dataset_id")),
+        num_retrieval=_num_good(datasets.get("/audit/retrieval_dataset_id")),
+        recipe=recipe,
+        audit=audit,
+    )
+
+
+def _num_good(dataset: Dataset | None) -> int | None:
+    return None if dataset is None or dataset.summary is None else int(dataset.summary["num_samples"])
+
+
+def _num_all(dataset: Dataset | None) -> int | None:
+    """Bad ones too: an epoch counts them, and trains on others in their place."""
+    num_good = _num_good(dataset)
+    if num_good is None or dataset is None or dataset.summary is None:
+        return None
+    return num_good + int(dataset.summary.get("num_skipped", 0))
+
+
+def _num_bytes(checkpoint: Checkpoint | None, datasets: Mapping[str, Dataset]) -> int | None:
+    if checkpoint is None or not datasets or any(one.files is None for one in datasets.values()):
+        return None
+    files = [file for one in datasets.values() for file in one.files or ()]
+    return checkpoint.size_bytes + sum(int(file["size_bytes"]) for file in files)
+
+
+def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> list[Measured]:
+    """Every phase that a first attempt finished, of the newest jobs on models of the same architecture."""
+    architecture = (checkpoint.inspection or {}).get("architecture")
+    if architecture is None:
+        return []
+    rows = unit.jobs.first_attempts(project_id, architecture, MOST_JOBS)
+    named = {dataset_id for job, _ in rows for dataset_id in job.dataset_ids}
+    datasets = unit.datasets.several(project_id, named)
+    found: list[Measured] = []
+    for job, its_checkpoint in rows:
+        found += _phases(job, its_checkpoint, datasets)
+    return found
+
+
+def _phases(job: Job, checkpoint: Checkpoint, datasets: Mapping[str, Dataset]) -> Iterator[Measured]:
+    named = {
+        "/dataset_id": job.dataset_id,
+        "/audit/dataset_id": job.labelled_dataset_id,
+        "/audit/retrieval_dataset_id": job.retrieval_dataset_id,
+    }
+    try:
+        recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
+        audit = parse(AuditOptions, job.spec["audit"])
+    except (KeyError, ValidationError):  # of a version that knew other options
+        return
+    its_data = {
+        pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
+    }
+    load = load_of(recipe, audit, checkpoint, its_data)
+    for phase in job.phases:
+        seconds = _seconds(phase.get("started_at"), phase.get("finished_at"))
+        amount = load.amount(JobPhase(phase["name"]))
+        if phase["state"] != PhaseState.SUCCEEDED or seconds is None or not amount:
+            continue
+        yield Measured(
+            job_id=job.id,
+            unit=UNIT_OF[JobPhase(phase["name"])],
+            method=None if recipe is None else recipe.method,
+            seconds=seconds,
+            amount=amount,
+        )
+
+
+def _seconds(started_at: str | None, finished_at: str | None) -> float | None:
+    if not started_at or not finished_at:
+        return None
+    seconds = (datetime.fromisoformat(finished_at) - datetime.fromisoformat(started_at)).total_seconds()
+    return seconds if seconds > 0 else None

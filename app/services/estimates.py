@@ -1,0 +1,113 @@
+"""How much a job computes, and how long earlier jobs took for as much. Plain arithmetic: asks no database.
+
+An estimate is what earlier jobs took for one unit of the same work, times the units of this one: the fastest
+of them gives the lower end, the slowest the upper. Where there is none, nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from app.domain.states import JobPhase
+from sanitizer.cautions import num_updates
+from sanitizer.recipe import AuditOptions, Recipe
+
+Unit = Literal["bytes", "images", "samples", "jobs"]
+
+UNIT_OF: dict[JobPhase, Unit] = {
+    JobPhase.STAGE: "bytes",
+    JobPhase.BASELINE_AUDIT: "images",
+    JobPhase.FINETUNE: "samples",
+    JobPhase.FINAL_AUDIT: "images",
+    JobPhase.PUBLISH: "jobs",
+}
+"""What the time of a phase grows with. Both audits count images that pass through the model; a pass costs
+the same before and after. What is published is files of the size of the model: once a job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What decides how much a job computes. None: not known."""
+
+    num_bytes: int | None
+    num_labelled: int | None
+    num_training: int | None = None
+    num_retrieval: int | None = None
+    recipe: Recipe | None = None
+    audit: AuditOptions
+
+    def passes(self, phase: JobPhase) -> int:
+        """How often each labelled image passes through a model: without a trigger and with each; once more
+        for a linear probe; after cleaning once more through the model that came in."""
+        more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
+        return 1 + len(self.audit.attacks) + more
+
+    def amount(self, phase: JobPhase) -> int | None:
+        """Of the phase's unit; None: not known."""
+        match UNIT_OF[phase]:
+            case "bytes":
+                return self.num_bytes
+            case "images":
+                return self._num_images(phase)
+            case "samples":
+                if self.recipe is None or self.num_training is None:
+                    return None
+                return num_updates(self.recipe, self.num_training) * self.recipe.batch_size
+            case "jobs":
+                return 1
+
+    def _num_images(self, phase: JobPhase) -> int | None:
+        if self.num_labelled is None:
+            return None
+        pairs = min(self.num_retrieval or 0, self.audit.max_retrieval_pairs)
+        return self.num_labelled * self.passes(phase) + pairs * (1 + len(self.audit.attacks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A phase of an earlier job: how long it took for how much."""
+
+    job_id: str
+    unit: Unit
+    method: str | None
+    """Of a fine-tuning; other phases take as long whatever the method is."""
+    seconds: float
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Seconds, from the fastest to the slowest of `num_jobs` earlier jobs."""
+
+    low_s: float
+    high_s: float
+    num_jobs: int
+
+
+def span_of(amount: int | None, unit: Unit, method: str | None, measured: Sequence[Measured]) -> Span | None:
+    """None where the amount is not known or nothing was measured."""
+    alike = [
+        one
+        for one in measured
+        if one.unit == unit and one.amount > 0 and (unit != "samples" or one.method == method)
+    ]
+    if amount is None or not alike:
+        return None
+    seconds = [one.seconds / one.amount * amount for one in alike]
+    return Span(low_s=min(seconds), high_s=max(seconds), num_jobs=len({one.job_id for one in alike}))
+
+
+def sum_of(spans: Iterable[Span | None]) -> Span | None:
+    """Of all phases; None where one of them is not known. As many jobs as the least known phase has."""
+    known = []
+    for span in spans:
+        if span is None:
+            return None
+        known.append(span)
+    return Span(
+        low_s=sum(span.low_s for span in known),
+        high_s=sum(span.high_s for span in known),
+        num_jobs=min((span.num_jobs for span in known), default=0),
+    )

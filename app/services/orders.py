@@ -1,0 +1,137 @@
+"""What is asked of a job, and whether what is there allows it. Each check stands alone: an order meets the
+first that refuses, a dry run tells of all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.db.models.checkpoint import Checkpoint
+from app.db.models.dataset import Dataset
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import DomainError, InvalidInput
+from app.domain.states import DatasetKind, JobKind
+from app.services.checkpoints import check_accepted
+from app.services.datasets import check_usable
+from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only."""
+
+    kind: JobKind
+    checkpoint_id: str
+    dataset_id: str | None
+    labelled_dataset_id: str
+    retrieval_dataset_id: str | None
+    recipe: Recipe | None
+    recipe_given: tuple[str, ...] | None = None
+    """Of the recipe's options those that were given; None: not known."""
+    audit: AuditOptions
+    policy: Policy | None
+    policy_name: str | None = None
+    seed: int
+    output_layout: OutputLayout | None
+    max_attempts: int
+    metadata: dict[str, str]
+
+
+def usable_checkpoint(unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool) -> Checkpoint:
+    """Raises NotFound, Conflict (`checkpoint_not_accepted`)."""
+    with naming("/checkpoint_id"):
+        checkpoint = unit.checkpoints.get(project_id, order.checkpoint_id, for_update=for_update)
+    check_accepted(checkpoint)
+    return checkpoint
+
+
+def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind]]:
+    """Pointer → the id that stands there, and the kind that is needed there."""
+    training = DatasetKind(order.recipe.training_data) if order.recipe else DatasetKind.PAIRS
+    named = {
+        "/dataset_id": (order.dataset_id, training),
+        "/audit/dataset_id": (order.labelled_dataset_id, DatasetKind.LABELLED),
+        "/audit/retrieval_dataset_id": (order.retrieval_dataset_id, DatasetKind.PAIRS),
+    }
+    return {pointer: (id, kind) for pointer, (id, kind) in named.items() if id is not None}  # noqa: A001
+
+
+def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> Dataset:
+    """Every data set that the order names can be used as what it is named as; returns the labelled one.
+
+    Locked until the transaction ends. Raises NotFound, InvalidInput, Conflict.
+    """
+    named = datasets_named(order)
+    found: dict[str, Dataset] = {}
+    # Locked in the order of their ids: two orders may name the same sets the other way round.
+    for pointer, (dataset_id, _) in sorted(named.items(), key=lambda item: item[1][0]):
+        with naming(pointer):
+            found[pointer] = unit.datasets.get(project_id, dataset_id, for_update=True)
+    for pointer, (_, kind) in named.items():
+        check_usable(found[pointer], kind, pointer)
+    return found["/audit/dataset_id"]
+
+
+def check_apart(order: Order) -> None:
+    """Raises InvalidInput where a model would be measured on what it was trained on."""
+    if order.dataset_id is None:
+        return
+    for pointer, measured in (
+        ("/dataset_id", order.labelled_dataset_id),
+        ("/audit/retrieval_dataset_id", order.retrieval_dataset_id),
+    ):
+        if order.dataset_id == measured:
+            raise InvalidInput(
+                "trained_on_the_test",
+                "The data set to train on is one that the audits measure on, which would show nothing then.",
+                "Register another data set.",
+                pointer=pointer,
+            )
+
+
+@contextmanager
+def naming(pointer: str) -> Iterator[None]:
+    """Adds the pointer of the field that named a thing to its refusal."""
+    try:
+        yield
+    except DomainError as error:
+        error.pointer = error.pointer or pointer
+        raise
+
+
+def class_names(labelled: Dataset) -> Sequence[str]:
+    """The classes of a ready labelled set: as counted by its validation, else as given."""
+    found = (labelled.summary or {}).get("class_names") or labelled.class_names or []
+    return [str(name) for name in found]
+
+
+def check_targets(audit: AuditOptions, names: Sequence[str]) -> None:
+    """Raise InvalidInput (`unknown_target`) unless the audit's target and those of attacks are `names`."""
+    _check_target(audit.target, names, "/audit/target")
+    for number, attack in enumerate(audit.attacks):
+        if attack.target is not None:
+            _check_target(attack.target, names, f"/audit/attacks/{number}/target")
+
+
+def _check_target(target: str, names: Sequence[str], pointer: str) -> None:
+    if target in names:
+        return
+    by_folded = {name.casefold(): name for name in names}
+    near = [
+        by_folded[folded]
+        for folded in difflib.get_close_matches(target.casefold(), by_folded, n=3, cutoff=0.6)
+    ]
+    shown = " or ".join(f"'{name[:60]}'" for name in near) or ", ".join(
+        f"'{name[:60]}'" for name in names[:5]
+    )
+    raise InvalidInput(
+        "unknown_target",
+        f"The target is none of the {len(names)} classes of the labelled data set.",
+        f"Did you mean {shown}? The class must be written as in the data set."
+        if near
+        else f"Choose a class of the data set, for example {shown}.",
+        pointer=pointer,
+    )
