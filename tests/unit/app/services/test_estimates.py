@@ -1,0 +1,110 @@
+"""What a job computes, and how long, against arithmetic done by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.domain.states import JobPhase
+from app.services.dry_run import model_of
+from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+
+BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
+FOUR = AuditOptions(target="banana")
+
+
+def load(**changes: Any) -> Load:
+    values: dict[str, Any] = {
+        "num_bytes": 5_000,
+        "num_labelled": 1_000,
+        "num_training": 10_050,
+        "recipe": CleanCLIPRecipe(epochs=3, batch_size=100),
+        "audit": FOUR,
+    }
+    return Load(**values | changes)
+
+
+def measured(seconds: float, amount: int, *, unit: Unit = "images", **values: Any) -> Measured:
+    return Measured(
+        **{"job_id": f"job_{seconds}_{amount}", "unit": unit, "method": None, "seconds": seconds}
+        | values
+        | {"amount": amount}
+    )
+
+
+def test_an_audit_sees_each_image_without_a_trigger_and_with_each() -> None:
+    assert load().amount(BASELINE) == 1_000 * (1 + 4)
+    assert load().amount(FINAL) == 1_000 * (1 + 4 + 1), "and once more through the model that came in"
+
+
+def test_a_linear_probe_is_one_more_pass_and_retrieval_a_pass_of_its_pairs_for_each_trigger() -> None:
+    probed = AuditOptions(target="banana", linear_probe=LinearProbeOptions(), max_retrieval_pairs=200)
+    assert load(audit=probed).amount(BASELINE) == 1_000 * (1 + 4 + 1)
+    assert load(audit=probed, num_retrieval=300).amount(FINAL) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4)
+    assert load(audit=probed, num_retrieval=100).amount(BASELINE) == 1_000 * 6 + 100 * 5
+
+
+def test_training_sees_whole_batches_only() -> None:
+    assert load().amount(FINETUNE) == 3 * 100 * 100, "100 batches of 100 an epoch; 50 pairs are left over"
+
+
+def test_what_is_not_known_has_no_amount() -> None:
+    unknown = load(num_bytes=None, num_labelled=None, num_training=None)
+    assert [unknown.amount(phase) for phase in (JobPhase.STAGE, BASELINE, FINETUNE, FINAL)] == [None] * 4
+    assert unknown.amount(JobPhase.PUBLISH) == 1
+
+
+def test_a_span_is_from_the_fastest_to_the_slowest_earlier_job_for_as_much_work() -> None:
+    earlier = [measured(10, 1_000), measured(30, 2_000), measured(5, 1_000, unit="bytes")]
+    assert span_of(4_000, "images", None, earlier) == Span(low_s=40, high_s=60, num_jobs=2)
+
+
+def test_both_audits_of_one_job_are_one_earlier_job() -> None:
+    both = [measured(10, 1_000, job_id="job_a"), measured(12, 1_000, job_id="job_a")]
+    assert span_of(500, "images", None, both) == Span(low_s=5, high_s=6, num_jobs=1)
+
+
+def test_training_by_another_method_tells_nothing() -> None:
+    par = measured(10, 1_000, unit="samples", method=PARRecipe().method)
+    assert span_of(1_000, "samples", "cleanclip", [par]) is None
+    assert span_of(2_000, "samples", "par", [par]) == Span(low_s=20, high_s=20, num_jobs=1)
+
+
+@pytest.mark.parametrize("amount", [None, 1_000])
+def test_nothing_is_said_where_nothing_was_measured(amount: int | None) -> None:
+    assert span_of(amount, "images", None, []) is None
+    assert span_of(None, "images", None, [measured(10, 1_000)]) is None
+
+
+def test_the_sum_is_known_where_every_phase_is() -> None:
+    one, two = Span(low_s=1, high_s=2, num_jobs=3), Span(low_s=10, high_s=20, num_jobs=1)
+    assert sum_of([one, two]) == Span(low_s=11, high_s=22, num_jobs=1)
+    assert sum_of([one, None]) is None
+
+
+@pytest.mark.parametrize(
+    ("inspection", "expected"),
+    [
+        ({"num_parameters": 102_000_000, "architecture_name": "RN50"}, ("ModifiedResNet", "full")),
+        (
+            {
+                "num_parameters": 4_000_000,
+                "architecture": {"model_cfg": {"vision_cfg": {"layers": [1, 1, 1, 1]}}},
+            },
+            ("ModifiedResNet", "small"),
+        ),
+        (
+            {
+                "num_parameters": 20_000_000,
+                "architecture": {"model_cfg": {"vision_cfg": {"layers": 12}}},
+                "architecture_name": "ViT-B/32",
+            },
+            ("VisionTransformer", None),
+        ),
+        ({}, None),
+    ],
+)
+def test_family_and_size_are_read_off_an_inspection(inspection: dict[str, Any], expected: object) -> None:
+    assert model_of(inspection) == expected

@@ -1,0 +1,1 @@
+"""`app.web` without a server."""

@@ -1,0 +1,240 @@
+"""A new job's form: every option has its words and is read back, and each mistake finds its field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.db.models.job import Job
+from app.domain.errors import InvalidInput
+from app.domain.states import JobKind
+from app.process.orders import order_of
+from app.schemas.jobs import AuditJobIn, SanitizeJobIn
+from app.web import options, order_form, prefill
+from app.web.order_form import Draft
+from app.web.visitor import Form
+from sanitizer.recipe import Policy, PolicySource, to_json
+
+CHECKPOINT, PAIRS, LABELLED = "ckpt_" + "0" * 26, "ds_" + "0" * 26, "ds_" + "1" * 26
+LEAST = {
+    "kind": "sanitize",
+    "method": "cleanclip",
+    "checkpoint_id": CHECKPOINT,
+    "dataset_id": PAIRS,
+    "audit/dataset_id": LABELLED,
+    "target": "banana",
+}
+GROUPS = [
+    *options.methods().values(),
+    *options.attacks().values(),
+    options.audit(),
+    options.probe(),
+    options.policy(),
+]
+
+
+def read(fields: dict[str, str] | Form) -> Draft:
+    form = fields if isinstance(fields, Form) else Form(list(fields.items()))
+    return order_form.read(form, default_max_attempts=3)
+
+
+def test_every_option_has_a_label_a_meaning_and_a_number_its_bounds() -> None:
+    for group in GROUPS:
+        for option in group.options:
+            assert option.label, option.name
+            assert option.meaning.endswith("."), option.name
+            assert option.bounds or option.kind not in ("number", "numbers"), option.name
+            assert option.choices or option.kind not in ("choice", "truth"), option.name
+
+
+def test_every_default_is_read_back_from_how_it_is_shown() -> None:
+    for group in GROUPS:
+        for option in group.options:
+            if option.default_value is not None:
+                assert option.read(options.shown(option.default_value)) == option.default_value, option.name
+
+
+def test_the_least_form_is_an_order_with_nothing_given() -> None:
+    draft = read(LEAST)
+    assert draft.errors == {}
+    assert draft.order is not None
+    assert draft.order.recipe_given == ()
+    assert draft.order.kind is JobKind.SANITIZE
+    assert len(draft.order.audit.attacks) == 4
+
+
+def test_an_id_that_was_typed_goes_before_the_list() -> None:
+    typed = "ckpt_" + "1" * 26
+    draft = read(LEAST | {"checkpoint_id:typed": typed})
+    assert draft.order is not None
+    assert draft.order.checkpoint_id == typed
+
+
+def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
+    draft = read(
+        LEAST
+        | {
+            "kind": "audit",
+            "par/epochs": "nonsense",
+            "cleanclip/epochs": "nonsense",
+            "badnet/size": "nonsense",
+            "attacks_json": "nonsense",
+            "policy/asr_at_most": "nonsense",
+            "policy_name": "NONSENSE",
+            "probe/folds": "nonsense",
+        }
+    )
+    assert draft.errors == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "said"),
+    [
+        ({"checkpoint_id": ""}, "checkpoint_id", "Choose one."),
+        ({"dataset_id": ""}, "dataset_id", "Choose one."),
+        ({"audit/dataset_id": ""}, "audit/dataset_id", "Choose one."),
+        ({"target": ""}, "target", "Fill this in."),
+        ({"method": ""}, "method", "none of cleanclip, par, supervised"),
+        ({"cleanclip/epochs": "1000"}, "cleanclip/epochs", "must be less than or equal to 100"),
+        ({"cleanclip/epochs": "2.5"}, "cleanclip/epochs", "whole number"),
+        ({"cleanclip/epochs": "1_0"}, "cleanclip/epochs", "number is expected"),
+        ({"cleanclip/learning_rate": "0,1"}, "cleanclip/learning_rate", "number is expected"),
+        ({"cleanclip/learning_rate": "nan"}, "cleanclip/learning_rate", "number is expected"),
+        ({"cleanclip/lambda1": "0", "cleanclip/lambda2": "0"}, "method", "nothing to train on"),
+        ({"seed": "-1"}, "seed", "greater than or equal to 0"),
+        ({"max_attempts": "11"}, "max_attempts", "less than or equal to 10"),
+        ({"output_layout": "x"}, "output_layout", "one of the list"),
+        ({"metadata": "no value"}, "metadata", "ticket=ML-42"),
+        ({"metadata": "a=1\na=2"}, "metadata", "twice"),
+        ({"metadata": "a b=1"}, "metadata", "form"),
+        ({"audit/gate": "1"}, "audit/gate", "less than 1"),
+        ({"linear_probe": "on", "probe/folds": "1"}, "probe/folds", "greater than or equal to 2"),
+        ({"suite": "list"}, "suite", "at least one"),
+        ({"suite": "nothing"}, "suite", "one of the list"),
+        ({"suite": "list", "attack": "sig", "sig/frequency": "0"}, "sig/frequency", "greater than or equal"),
+        ({"suite": "list", "attack": "custom_patch"}, "custom_patch/picture", "Fill this in."),
+        (
+            {"suite": "list", "attack": "text_trigger", "text_trigger/at": "0.5"},
+            "text_trigger/at",
+            "",
+        ),
+        ({"suite": "json", "attacks_json": "{"}, "attacks_json", "no JSON"),
+        ({"suite": "json", "attacks_json": '[{"attack": "sig", "frequency": 0}]'}, "attacks_json", "greater"),
+        ({"suite": "json", "attacks_json": "[" * 100_000}, "attacks_json", "no JSON"),
+        ({"policy": "kept"}, "policy_name", "Choose one."),
+        ({"policy": "given", "policy/asr_at_most": "2"}, "policy/asr_at_most", "less than or equal to 1"),
+        ({"policy": "given", "policy/limit/sig": "2"}, "policy/limit/sig", "less than or equal to 1"),
+    ],
+    ids=str,
+)
+def test_a_mistake_stands_beside_its_field(changes: dict[str, str], place: str, said: str) -> None:
+    draft = read(LEAST | changes)
+    assert draft.order is None
+    found = {name for name in draft.errors if name.startswith(place)}
+    assert found, draft.errors
+    assert said in draft.errors[min(found)]
+
+
+def test_a_wrong_number_of_the_second_trigger_stands_beside_that_trigger() -> None:
+    form = [
+        *LEAST.items(),
+        ("suite", "list"),
+        ("attack", "sig"),
+        ("attack", "badnet"),
+        ("sig/frequency", "0"),
+    ]
+    assert list(read(Form(form)).errors) == ["sig/frequency"]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "place"),
+    [
+        ("/checkpoint_id", "checkpoint_id"),
+        ("/audit/dataset_id", "audit/dataset_id"),
+        ("/audit/retrieval_dataset_id", "audit/retrieval_dataset_id"),
+        ("/audit/target", "target"),
+        ("/audit/attacks/0/target", "badnet/target"),
+        ("/audit/linear_probe/folds", "probe/folds"),
+        ("/recipe/batch_size", "cleanclip/batch_size"),
+        ("/policy", "policy"),
+        ("/policy_name", "policy_name"),
+        ("/policy/asr_at_most_for/sig", "policy/limit/sig"),
+        (None, ""),
+    ],
+)
+def test_a_refusal_of_the_service_finds_its_field(pointer: str | None, place: str) -> None:
+    draft = read(Form([*LEAST.items(), ("suite", "list"), ("attack", "badnet")]))
+    draft.refuse(InvalidInput("code", "What is wrong.", "What to do.", pointer))
+    assert draft.errors == {place: "What is wrong. What to do."}
+
+
+ORDERS: list[dict[str, Any]] = [
+    {"kind": "audit"},
+    {"kind": "audit", "audit": {"suite": "paper"}, "policy_name": "release", "seed": 7},
+    {
+        "kind": "sanitize",
+        "recipe": {"epochs": 10, "max_grad_norm": None, "learning_rate": 3e-7, "precision": "fp32"},
+        "output_layout": "as_uploaded",
+        "metadata": {"ticket": "ML-42", "eq": "a=b"},
+    },
+    {
+        "kind": "sanitize",
+        "recipe": {"method": "par", "freeze_batch_norm_statistics": False},
+        "policy": {"asr_at_most": 0.1, "asr_at_most_for": {"badnet-stripes": 0.25}},
+        "audit": {
+            "attacks": [
+                {"attack": "badnet", "pattern": "stripes_fixed", "target": "none"},
+                {"attack": "wanet", "control_points": None},
+                {"attack": "text_trigger", "at": [0.25, 1], "text": "<b>"},
+            ],
+            "linear_probe": {"folds": 3},
+            "templates": ["a {}", "the {}"],
+            "gate": 0.25,
+            "retrieval_dataset_id": "ds_" + "2" * 26,
+        },
+    },
+    {
+        "kind": "audit",
+        "audit": {"attacks": [{"attack": "sig"}, {"attack": "badnet"}, {"attack": "badnet", "size": 0.5}]},
+    },
+]
+
+
+@pytest.mark.parametrize("wanted", ORDERS, ids=lambda one: one["kind"])
+def test_an_earlier_jobs_order_is_read_back_from_the_form_that_it_fills(wanted: dict[str, Any]) -> None:
+    body = {"checkpoint_id": CHECKPOINT} | wanted
+    body["audit"] = {"dataset_id": LABELLED, "target": "banana"} | wanted.get("audit", {})
+    kind = SanitizeJobIn if wanted["kind"] == "sanitize" else AuditJobIn
+    if kind is SanitizeJobIn:
+        body["dataset_id"] = PAIRS
+    order = order_of(kind.model_validate(body), default_max_attempts=3)
+    draft = read(prefill.again(_job(order)))
+    assert draft.errors == {}
+    assert draft.order == order
+
+
+def _job(order: Any) -> Job:
+    policy = order.policy or Policy()
+    return Job(
+        kind=order.kind,
+        checkpoint_id=order.checkpoint_id,
+        dataset_id=order.dataset_id,
+        labelled_dataset_id=order.labelled_dataset_id,
+        retrieval_dataset_id=order.retrieval_dataset_id,
+        seed=order.seed,
+        max_attempts=order.max_attempts,
+        job_metadata=order.metadata,
+        spec={
+            "recipe": None if order.recipe is None else to_json(order.recipe),
+            "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
+            "audit": to_json(order.audit),
+            "policy": to_json(policy),
+            "policy_source": to_json(
+                PolicySource.of(policy, name=order.policy_name)
+                if order.policy_name
+                else PolicySource.of(order.policy)
+            ),
+            "output_layout": order.output_layout,
+        },
+    )
