@@ -333,7 +333,7 @@ def test_only_what_belongs_to_the_choices_is_shown(page: Page) -> None:
     page.goto("/ui/jobs/new")
     expect(page.get_by_role("heading", name="Recipe of CleanCLIP")).to_be_visible()
     expect(page.get_by_role("heading", name="Recipe of PAR")).to_be_hidden()
-    page.get_by_role("radio", name="Supervised").check()
+    page.get_by_role("radio", name="Supervised fine-tuning").check()
     expect(page.get_by_role("heading", name="Recipe of Supervised")).to_be_visible()
     expect(page.get_by_role("heading", name="Recipe of CleanCLIP")).to_be_hidden()
     page.get_by_label("Audit only").check()
