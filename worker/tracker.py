@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from worker.loss_curve import LossCurve, Point
 
 _WEIGHTS = {
     JobPhase.STAGE: 3,
@@ -29,7 +31,8 @@ _MAX_MESSAGE_CHARACTERS = 500
 class Tracker:
     """Thread-safe. Phases only move forward."""
 
-    def __init__(self, kind: JobKind) -> None:
+    def __init__(self, kind: JobKind, loss_curve: Iterable[Point] = ()) -> None:
+        """`loss_curve`: what earlier attempts left."""
         self._lock = threading.Lock()
         self._phases: dict[JobPhase, PhaseState] = dict.fromkeys(phases_of(kind), PhaseState.PENDING)
         self._progress: dict[str, Any] = {
@@ -39,6 +42,9 @@ class Tracker:
             "eta_s": None,
             "message": None,
         }
+        self._curve = LossCurve(loss_curve)
+        if self._curve.points:
+            self._progress["loss_curve"] = self._curve.points
         self._notes: deque[dict[str, str]] = deque()
         self._num_notes = 0
         self._phase: JobPhase | None = None
@@ -103,6 +109,8 @@ class Tracker:
         elif isinstance(event, Noted):
             self.note(event.level, event.message)
         elif isinstance(event, Advanced) and JobPhase(event.phase) is self._phase:
+            if event.loss is not None and event.total:
+                self._hear_loss(event.done, event.loss, event.total)
             self.advance(
                 event.done / event.total if event.total else 0.0,
                 step=event.done,
@@ -114,6 +122,10 @@ class Tracker:
                 loss=event.loss,
             )
 
+    def _hear_loss(self, step: int, loss: float, total_steps: int) -> None:
+        with self._lock:
+            self._curve.hear(step, loss, total_steps)
+
     def _say(self, share: float, **values: Any) -> None:
         total = sum(_WEIGHTS[phase] for phase in self._phases)
         done: float = sum(_WEIGHTS[phase] for phase, s in self._phases.items() if s is PhaseState.SUCCEEDED)
@@ -121,3 +133,5 @@ class Tracker:
             done += _WEIGHTS[self._phase] * min(1.0, max(0.0, share))
         fraction = max(float(self._progress["fraction"]), round(done / total, 4))
         self._progress = {"fraction": fraction, **values}
+        if self._curve.points:
+            self._progress["loss_curve"] = self._curve.points

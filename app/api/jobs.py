@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -24,7 +23,6 @@ from app.api.deletions import accepted
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
 from app.db.models.job import Job
-from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobKind, JobState
 from app.process.orders import order_of
 from app.process.ports import Ports, PortsDep
@@ -117,10 +115,7 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
     return json_answer(JobOut.of(row), headers=cached(job_etag(row.id, row.version)))
 
 
-Action = Callable[[UnitOfWork, Caller, str], Job]
-
-
-def _act(ports: Ports, caller: Caller, once: Once, action: Action, job_id: str) -> Response:
+def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: str) -> Response:
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
@@ -129,18 +124,6 @@ def _act(ports: Ports, caller: Caller, once: Once, action: Action, job_id: str) 
     if job.state is JobState.QUEUED:
         ports.hint(job)
     return answer
-
-
-def _queueing(ports: Ports, action: Action) -> Action:
-    """The same, with a place in the queue, as a new job needs one."""
-
-    def act(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
-        unit.quotas.hold(caller.project_id)
-        job = action(unit, caller, job_id)
-        quotas.check_queued(unit, caller.project_id, ports.settings.quotas, job)
-        return job
-
-    return act
 
 
 @router.post(
@@ -179,7 +162,7 @@ def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
 )
 def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """It goes on from the saved state and ends as if it had never stopped."""
-    return _act(ports, caller, once, _queueing(ports, jobs.resume), job_id)
+    return _act(ports, caller, once, jobs.with_a_place(jobs.resume, ports.settings.quotas), job_id)
 
 
 @router.post(
@@ -192,7 +175,7 @@ def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 )
 def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """With all its attempts again, from its last saved state if there is one."""
-    return _act(ports, caller, once, _queueing(ports, jobs.retry), job_id)
+    return _act(ports, caller, once, jobs.with_a_place(jobs.retry, ports.settings.quotas), job_id)
 
 
 @router.delete(

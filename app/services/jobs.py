@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import NotFound
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, JobKind
-from app.services import policies
+from app.services import policies, quotas
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.orders import (
@@ -19,6 +21,7 @@ from app.services.orders import (
     usable_checkpoint,
     usable_data,
 )
+from app.settings import QuotaSettings
 from sanitizer.recipe import Policy, PolicySource, to_json
 
 
@@ -119,3 +122,19 @@ def retry(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
     job = unit.jobs.retry(caller.project_id, job_id)
     note(unit, caller, "job.retry", job_id)
     return job
+
+
+Action = Callable[[UnitOfWork, Caller, str], Job]
+"""One of the four above."""
+
+
+def with_a_place(action: Action, defaults: QuotaSettings) -> Action:
+    """The same, with a place in the queue, as a new job needs one: what resumes or retries may need it."""
+
+    def act(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:
+        unit.quotas.hold(caller.project_id)
+        job = action(unit, caller, job_id)
+        quotas.check_queued(unit, caller.project_id, defaults, job)
+        return job
+
+    return act

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.db.base import Base, JsonList, JsonObject, word
 from app.domain.states import JobKind, JobPhase, JobState
 
+LOSS_CURVE = "loss_curve"
+"""In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
+
 
 class Job(Base):
     __tablename__ = "jobs"
@@ -49,7 +52,7 @@ class Job(Base):
     phases: Mapped[JsonList]
     """[{"name", "state": pending | running | succeeded, "started_at", "finished_at"}], in order."""
     progress: Mapped[JsonObject]
-    """{"fraction", "step", "total_steps", "eta_s", "message", "rate", "rate_unit", "loss"}."""
+    """{"fraction", "step", "total_steps", "eta_s", "message", "rate", "rate_unit", "loss", "loss_curve"}."""
 
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)

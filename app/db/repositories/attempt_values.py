@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.db.models.job import Job
+from app.db.models.job import LOSS_CURVE, Job
 from app.domain.states import JobKind
 
 
@@ -30,6 +30,8 @@ class ClaimedJob:
     resume_state: Mapping[str, Any] | None
     started_at: datetime | None = None
     """When a worker took it up first, by the database's clock."""
+    loss_curve: Sequence[list[float]] = ()
+    """[step, loss] of earlier attempts, to go on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,4 +88,5 @@ def claimed(job: Job) -> ClaimedJob:
         seed=job.seed,
         resume_state=job.resume_state,
         started_at=job.started_at,
+        loss_curve=job.progress.get(LOSS_CURVE, ()),
     )

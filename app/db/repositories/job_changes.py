@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
-from app.db.models.job import Job
+from app.db.models.job import LOSS_CURVE, Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import JOB_READY, OutboxMessage
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset, tell_of_job
@@ -37,6 +37,12 @@ NO_PROGRESS: dict[str, Any] = {
     "eta_s": None,
     "message": None,
 }
+
+
+def progress_anew(job: Job) -> dict[str, Any]:
+    """None so far, but for the loss: training goes on from a saved state, where there is one."""
+    kept = job.progress.get(LOSS_CURVE)
+    return NO_PROGRESS | ({} if kept is None else {LOSS_CURVE: kept})
 
 
 def seconds(value: float) -> ColumnElement[Any]:

@@ -15,6 +15,7 @@ from app.db.repositories.job_changes import (
     cancel,
     move,
     pending_phases,
+    progress_anew,
     record,
 )
 from app.db.repositories.owned import OwnedRepository
@@ -209,7 +210,7 @@ class JobRepository(OwnedRepository[Job]):
             swept_at=None,
             phase=None,
             phases=pending_phases(job.kind),
-            progress=dict(NO_PROGRESS),
+            progress=progress_anew(job),
         )
         announce(self._session, job)
         return job

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from app.domain.states import JobKind, JobPhase, PhaseState
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted
+from worker.loss_curve import MAX_POINTS
 from worker.tracker import MAX_NOTES, Tracker
 
 
@@ -72,3 +75,39 @@ def test_an_unknown_total_is_no_division_by_zero() -> None:
     tracker.apply(Advanced(phase="baseline_audit", done=5, total=None))
     tracker.apply(Advanced(phase="baseline_audit", done=5, total=0))
     assert tracker.snapshot()[0][JobPhase.BASELINE_AUDIT] is PhaseState.RUNNING
+
+
+def trained(tracker: Tracker, steps: range, total: int, loss: float = 2.0) -> list[list[float]]:
+    tracker.begin(JobPhase.FINETUNE)
+    for step in steps:
+        tracker.apply(Advanced(phase="finetune", done=step, total=total, loss=loss))
+    found: list[list[float]] = tracker.snapshot()[1].get("loss_curve", [])
+    return found
+
+
+def test_the_loss_is_kept_as_a_curve_of_few_points_that_ends_with_the_last_step() -> None:
+    curve = trained(Tracker(JobKind.SANITIZE), range(1, 5001), 5000)
+    assert curve[0] == [1, 2.0]
+    assert curve[-1] == [5000, 2.0]
+    assert MAX_POINTS <= len(curve) <= MAX_POINTS + 2
+    assert all(one[0] < other[0] for one, other in pairwise(curve))
+
+
+def test_a_later_attempt_goes_on_with_the_curve_from_the_step_that_was_saved() -> None:
+    first = trained(Tracker(JobKind.SANITIZE), range(1, 61), 100)
+    second = trained(Tracker(JobKind.SANITIZE, first), range(41, 101), 100, loss=1.0)
+    assert second[:40] == first[:40]
+    assert second[40:] == [[step, 1.0] for step in range(41, 101)]
+    assert trained(Tracker(JobKind.SANITIZE, first), range(1, 2), 100, loss=3.0) == [[1, 3.0]], "begun anew"
+
+
+def test_a_loss_that_is_no_number_is_not_kept_because_no_row_could_hold_it() -> None:
+    assert trained(Tracker(JobKind.SANITIZE), range(1, 4), 10, loss=float("nan")) == []
+
+
+def test_a_point_is_the_mean_of_what_was_heard_since_the_one_before() -> None:
+    tracker = Tracker(JobKind.SANITIZE)
+    tracker.begin(JobPhase.FINETUNE)
+    for step, loss in ((100, 1.0), (120, 2.0), (199, 4.0), (200, 6.0)):
+        tracker.apply(Advanced(phase="finetune", done=step, total=10_000, loss=loss))
+    assert tracker.snapshot()[1]["loss_curve"] == [[100, 1.0], [200, 4.0]]

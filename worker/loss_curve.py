@@ -1,0 +1,44 @@
+"""The loss while a job trains, for whoever watches: some hundred points, whatever the number of steps.
+
+They go with the progress of the job's row and come back with its next attempt, which goes on from a saved
+state: the points after that state are dropped then, and made again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+MAX_POINTS = 100
+"""1.5 kB in a row that is written every second; the report has the curve in full."""
+
+Point = list[float]
+"""[step, loss], as JSON has it."""
+
+
+class LossCurve:
+    """Each point is the mean of the losses that were heard since the one before."""
+
+    def __init__(self, points: Iterable[Point] = ()) -> None:
+        self._points = [list(point) for point in points]
+        self._sum = 0.0
+        self._num_heard = 0
+
+    @property
+    def points(self) -> list[Point]:
+        """A copy of the list; points are never changed."""
+        return list(self._points)
+
+    def hear(self, step: int, loss: float, total_steps: int) -> None:
+        """The loss after `step` of `total_steps`. What is no number is left out: no row could hold it."""
+        while self._points and self._points[-1][0] >= step:
+            self._points.pop()
+        if not math.isfinite(loss):
+            return
+        self._sum += loss
+        self._num_heard += 1
+        stride = max(1, math.ceil(total_steps / MAX_POINTS))
+        if self._points and step // stride == int(self._points[-1][0]) // stride and step < total_steps:
+            return
+        self._points.append([step, float(f"{self._sum / self._num_heard:.4g}")])
+        self._sum, self._num_heard = 0.0, 0
