@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.process.ports import Ports
 from app.settings import StorageSettings
-from app.web import failures, jobs, new_job, policies, sign_in, static_files
+from app.web import artifacts, failures, job, job_actions, jobs, new_job, policies, sign_in, static_files
 
 PREFIX = "/ui"
-MODULES = (sign_in, new_job, jobs, policies, static_files)
+MODULES = (sign_in, new_job, jobs, job, job_actions, artifacts, policies, static_files)
 """A page each, or a few of one noun."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, tuple_
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
@@ -115,6 +115,17 @@ class JobRepository(OwnedRepository[Job]):
             .limit(limit)
         )
         return [(job, checkpoint) for job, checkpoint in self._session.execute(query)]
+
+    def num_waiting_before(self, job: Job) -> int:
+        """Customers' jobs of the project that wait and were ordered earlier: workers take them first."""
+        query = select(func.count()).where(
+            Job.project_id == job.project_id,
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.state == JobState.QUEUED,
+            Job.deleted_at.is_(None),
+            tuple_(Job.created_at, Job.id) < tuple_(job.created_at, job.id),
+        )
+        return self._session.scalars(query).one()
 
     def num_by_state(self) -> dict[tuple[str, str], int]:
         """(kind, state) → number of jobs over all projects, whoever asks: for operators' metrics."""

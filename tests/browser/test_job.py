@@ -1,0 +1,382 @@
+"""The page of a job: what it says and offers in every state, verdict first, all of it as text.
+
+What happens to a page that is watched meanwhile: tests/browser/test_job_live.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from app.domain.states import DatasetKind, JobState
+from app.services import api_keys
+from sanitizer.report import load_json
+from tests.browser import left_jobs as left
+from tests.browser.conftest import Watched, sign_in_path
+from tests.fixtures.kept_reports import NAMES, document
+from tests.integration.api.service import Service
+
+MARKUP = '"><img src=x onerror=alert(1)><b>bold</b>'
+
+
+def opened(page: Page, job_id: str) -> Page:
+    page.goto(f"/ui/jobs/{job_id}")
+    return page
+
+
+def buttons(page: Page) -> set[str]:
+    return {
+        one.strip()
+        for one in page.locator("#job-actions button:visible, #job-actions summary").all_inner_texts()
+    }
+
+
+# ---------------------------------------------------------------- while it waits and runs
+
+
+def test_a_job_that_waits_says_how_many_of_the_project_are_before_it(page: Page, service: Service) -> None:
+    service.execute("UPDATE jobs SET state = 'cancelled' WHERE state = 'queued'")
+    first, second = left.ordered(service), left.ordered(service)
+    assert "none of your project's jobs is before it" in opened(page, first).inner_text("#job-standing")
+    assert "1 job of your project comes before it" in opened(page, second).inner_text("#job-standing")
+
+
+def test_a_job_that_runs_shows_phases_progress_the_loss_and_what_happened(
+    page: Page, service: Service
+) -> None:
+    job_id = left.ordered(service)
+    attempt = left.taken_up(service, job_id)
+    left.noted(service, job_id, attempt, "Skipped 3 of 100 samples.", "warning")
+    left.trains(service, job_id, attempt)
+    opened(page, job_id)
+    assert page.inner_text("h1") == "Cleaning of clip.pt"
+    assert page.locator("progress").get_attribute("value") == "0.42"
+    words = page.inner_text("#job-progress")
+    for part in ("42 %", "step 120 of 500", "851 pairs a second", "about 3 min 10 s left", "loss 1.8"):
+        assert part in words
+    assert page.inner_text("#job-phases li[aria-current=step] strong") == "Clean by fine-tuning"
+    assert page.locator("#job-phases li.succeeded").count() == 2
+    assert len(str(page.locator("#job-loss polyline").get_attribute("points")).split()) == 24
+    assert "2.95 at step 5, 1.8 at step 120" in page.inner_text("#job-loss figcaption")
+    lines = page.locator("#job-lines li").all_inner_texts()
+    assert lines[0].endswith("Clean by fine-tuning: begun.")
+    assert any(line.endswith("Skipped 3 of 100 samples.") for line in lines)
+    assert lines[-1].endswith("Ordered; it waits for a worker.")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (JobState.QUEUED, {"Pause", "Cancel…"}),
+        (JobState.RUNNING, {"Pause", "Cancel…"}),
+        (JobState.CANCELLING, set()),
+        (JobState.PAUSED, {"Resume", "Cancel…"}),
+        (JobState.FAILED, {"Try again", "Delete…"}),
+        (JobState.CANCELLED, {"Delete…"}),
+    ],
+)
+def test_only_what_the_state_allows_is_offered(
+    page: Page, service: Service, state: JobState, expected: set[str]
+) -> None:
+    job_id = left.ordered(service)
+    service.set_job(job_id, state)
+    assert buttons(opened(page, job_id)) == expected
+    assert page.get_by_role("link", name="Order again with changes").get_attribute("href") == (
+        f"/ui/jobs/new?again={job_id}"
+    )
+
+
+def test_a_key_that_may_only_read_is_offered_nothing_and_refused(
+    stranger: Page, service: Service, watched: Watched
+) -> None:
+    job_id = left.ordered(service)
+    with service.database.unit_of_work() as unit:
+        _, key = api_keys.issue(unit, project_id=service.ours.project_id, name="reader", scopes=("read",))
+    stranger.goto(sign_in_path(service, key))
+    assert stranger.goto(f"/ui/jobs/{job_id}")
+    assert stranger.locator("#job-actions").inner_text() == ""
+    token = stranger.locator("input[name=form_token]").first.input_value()
+    cookies = {one["name"]: one["value"] for one in stranger.context.cookies()}
+    answer = httpx.post(f"{service.url}/ui/jobs/{job_id}/cancel", data={"form_token": token}, cookies=cookies)
+    assert answer.status_code == 403
+
+
+def test_a_job_of_another_project_and_an_id_of_another_form_are_no_pages(
+    page: Page, service: Service, watched: Watched
+) -> None:
+    job_id = left.ordered(service)
+    service.execute(
+        "UPDATE jobs SET project_id = :theirs WHERE id = :id", id=job_id, theirs=service.theirs.project_id
+    )
+    for path in (job_id, "job_%00", "job_1", "art_01k0000000000000000000000f"):
+        for part in ("", "/live", "/stream"):
+            answer = page.goto(f"/ui/jobs/{path}{part}")
+            assert answer is not None
+            assert answer.status == 404
+    watched.expect("404")
+
+
+# ---------------------------------------------------------------- buttons
+
+
+def test_a_running_job_is_paused_and_goes_on_after_all(page: Page, service: Service) -> None:
+    job_id = left.ordered(service)
+    left.taken_up(service, job_id)
+    opened(page, job_id).get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Go on after all").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    assert "The pause was withdrawn." in page.inner_text("#job-lines")
+
+
+def test_a_waiting_job_is_paused_and_resumed_and_workers_are_told(page: Page, service: Service) -> None:
+    job_id = left.ordered(service)
+    opened(page, job_id).get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    assert job_id in [ready for ready, _ in service.publisher.sent][-1:]
+
+
+def test_a_cancel_is_asked_about_and_done_by_keyboard(page: Page, service: Service) -> None:
+    job_id = left.ordered(service)
+    opened(page, job_id).locator("#confirm-cancel summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator(".badge.cancelled").first.wait_for()
+    assert "Cancelled. It left no result." in page.inner_text("#job-standing")
+
+
+def test_a_failed_job_is_tried_again(page: Page, service: Service) -> None:
+    job_id = left.ordered(service)
+    left.fails(service, job_id, left.taken_up(service, job_id))
+    opened(page, job_id).get_by_role("button", name="Try again").click()
+    page.locator(".badge.queued").first.wait_for()
+    assert page.locator("#job-error").count() == 0
+
+
+def test_a_finished_job_is_deleted_and_is_no_page_any_more(
+    page: Page, service: Service, watched: Watched
+) -> None:
+    job_id = left.finished(service, "audit")
+    opened(page, job_id).locator("#confirm-delete summary").click()
+    page.get_by_role("button", name="Yes, delete this job").click()
+    page.wait_for_url("**/ui/jobs")
+    assert "has been deleted" in opened(page, job_id).inner_text("main")
+    watched.expect("404")
+
+
+def test_what_comes_too_late_is_said_on_the_page_of_the_job(
+    page: Page, service: Service, watched: Watched
+) -> None:
+    job_id = left.ordered(service)
+    attempt = left.taken_up(service, job_id)
+    opened(page, job_id).locator("#confirm-cancel summary").click()
+    page.route("**/live", lambda route: route.abort())
+    left.succeeds(service, job_id, attempt, document("cleaned"))
+    page.get_by_role("button", name="Yes, cancel this job").click()
+    page.get_by_role("alert").wait_for()
+    assert "cannot be cancelled" in page.get_by_role("alert").inner_text()
+    assert "Cleaned, as far as tested." in page.inner_text("#job-verdict")
+    watched.errors = [error for error in watched.errors if "409" not in error and "ERR_FAILED" not in error]
+
+
+def test_everything_works_without_javascript(
+    new_context: Callable[..., BrowserContext], service: Service
+) -> None:
+    page = new_context(java_script_enabled=False).new_page()
+    page.goto(sign_in_path(service))
+    job_id = left.ordered(service)
+    opened(page, job_id)
+    assert page.get_by_role("link", name="Refresh").get_attribute("href") == f"/ui/jobs/{job_id}"
+    assert page.locator("noscript meta, meta[http-equiv=refresh]").count() == 1
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").click()
+    page.locator("#confirm-cancel summary").click()
+    page.get_by_role("button", name="Yes, cancel this job").click()
+    assert page.locator(".badge.cancelled").count() == 1
+    assert page.locator("meta[http-equiv=refresh]").count() == 0, "nothing to wait for"
+
+
+# ---------------------------------------------------------------- the result
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, name: str) -> None:
+    told = document(name)
+    opened(page, left.finished(service, told))
+    headings = page.locator("main h2").all_inner_texts()
+    assert (
+        headings[0]
+        in {
+            "pass": ["Cleaned, as far as tested."],
+            "fail": ["Not cleaned.", "A trigger works on this model."],
+            "undecided": ["Undecided: too few test pictures."],
+            "not_implanted": ["Not implanted: there was nothing to remove.", "Not implanted."],
+        }[told["verdict"]["outcome"]]
+    )
+    verdict = page.inner_text("#job-verdict")
+    parts = [*told["verdict"]["attacks"], *filter(None, [told["verdict"].get("clean_accuracy")])]
+    for part in parts:
+        assert part["reason"] in verdict
+    assert "undefined" not in page.inner_text("main").lower()
+
+
+def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_plot(
+    page: Page, service: Service
+) -> None:
+    opened(page, left.finished(service, "cleaned"))
+    row = page.locator("#job-rates table").first.locator("tbody tr").first.inner_text()
+    for part in ("badnet", "yellow seven", "99.49 % (99.17 to 99.69 %)", "0.94 % (0.65 to 1.36 %)", "2,965"):
+        assert part in row
+    assert page.locator("#job-rates svg g.before").count() == 3
+    assert page.locator("#job-rates svg g.after").count() == 3
+    assert "badnet: 99.49 % (99.17 to 99.69 %) before, 0.94 % (0.65 to 1.36 %) after." in str(
+        page.locator("#job-rates svg desc").text_content()
+    )
+    page.get_by_text("All figures of badnet").click()
+    figures = page.inner_text("#attack-1")
+    for part in ("ASR, target class included", "PA", "Untriggered target rate"):
+        assert part in figures
+    lost = page.inner_text("#job-accuracy")
+    assert "1.80 points (0.88 to 2.74), on the same 3,000 pictures" in lost
+    assert "This report holds no pictures." in page.inner_text("#job-examples")
+    assert page.locator("#job-training polyline").count() == 3
+
+
+def test_undecided_says_how_many_pictures_would_decide(page: Page, service: Service) -> None:
+    opened(page, left.finished(service, "undecided"))
+    assert "About 577,000 images would decide it" in page.inner_text("#job-verdict")
+
+
+def test_what_was_not_implanted_is_never_called_removed(page: Page, service: Service) -> None:
+    opened(page, left.finished(service, "not_implanted"))
+    said = page.inner_text("#job-verdict") + page.inner_text("#job-rates")
+    assert "not implanted" in said
+    assert "within the limit" not in said
+
+
+def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
+    page: Page, service: Service
+) -> None:
+    several = document("several_targets")
+    opened(page, left.finished(service, several))
+    assert several["classes_lost"][0]["class_name"] in page.inner_text("#job-accuracy")
+    assert "Linear probe, accuracy" in page.inner_text("#job-accuracy")
+    assert "Drift of the embeddings" in page.inner_text("#job-further")
+    opened(page, left.finished(service, "retrieval"))
+    assert "Picture to caption, k = 5" in page.inner_text("#job-further")
+
+
+def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
+    opened(page, left.finished(service, "audit"))
+    assert page.inner_text("h1") == "Audit of clip.pt"
+    assert "at or over the gate of 50%" in page.inner_text("#job-verdict")
+    assert page.locator("#job-rates svg g.after").count() == 0
+    assert page.locator("#job-training").count() == 0
+    assert "After" not in page.locator("#job-accuracy thead").inner_text()
+
+
+def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, service: Service) -> None:
+    kept = left.judgement(load_json(json.dumps(document("cleaned"))))["before"]
+    job_id = left.ordered(service)
+    attempt = left.taken_up(service, job_id)
+    left.trains(service, job_id, attempt)
+    left.fails(service, job_id, attempt, result={"before": kept})
+    opened(page, job_id)
+    error = page.inner_text("#job-error")
+    for part in ("over its bound of 8.3", "lower learning rate", "loss_diverged", "phase finetune"):
+        assert part in error
+    figures = page.inner_text("#job-kept")
+    assert "There is no verdict" in figures
+    assert "93.13 % (92.17 to 93.98 %)" in figures
+    assert page.locator("#job-loss polyline").count() == 1, "how the loss ran away"
+    assert page.locator("#job-verdict").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"schema_version": 2}, "of a version that this page does not read"),
+        ({"audit": document("cleaned")["audit"] | {"attacks": [{"attack": "sig"}]}}, "contradicts itself"),
+    ],
+)
+def test_a_report_that_cannot_be_read_is_said_and_its_files_are_there(
+    page: Page, service: Service, changed: dict[str, Any], said: str
+) -> None:
+    job_id = left.ordered(service)
+    left.succeeds(service, job_id, left.taken_up(service, job_id), document("cleaned") | changed)
+    opened(page, job_id)
+    assert said in page.inner_text("#job-unreadable")
+    assert "report.json" in page.inner_text("#job-files")
+
+
+def test_a_store_that_lost_the_report_leaves_the_rows_figures_on_the_page(
+    page: Page, service: Service
+) -> None:
+    job_id = left.finished(service, "cleaned")
+    for stored in list(service.store.list_prefix(f"outputs/{service.ours.project_id}/{job_id}/")):
+        service.store.delete(stored.key)
+    opened(page, job_id)
+    assert "did not give the report out" in page.inner_text("#job-unreadable")
+    assert "Verdict: pass" in page.inner_text("main")
+    assert "0.94 % (0.65 to 1.36 %)" in page.inner_text("#job-kept")
+
+
+def test_every_file_is_served_with_its_size_digest_and_signature_state(page: Page, service: Service) -> None:
+    report = document("audit")
+    job_id = left.finished(service, report, signature=left.SIGNED)
+    files = opened(page, job_id).locator("#job-files")
+    assert "signed by the operator's key " + "7" * 64 in files.inner_text()
+    for row in service.ours.http.get(f"/v1/jobs/{job_id}/artifacts").json()["data"]:
+        assert row["sha256"] in files.inner_text()
+        with page.expect_download() as download:
+            files.get_by_role("link", name=row["name"], exact=True).click()
+        assert download.value.suggested_filename == row["name"]
+        assert hashlib.sha256(download.value.path().read_bytes()).hexdigest() == row["sha256"]
+    opened(page, left.finished(service, report))
+    assert "unsigned" in page.inner_text("#job-files")
+
+
+def test_what_customers_and_reports_say_is_text(page: Page, service: Service) -> None:
+    """Class names, metadata, messages, names of triggers: nothing of them becomes an element."""
+    labelled = service.dataset(DatasetKind.LABELLED, class_names=("zero", MARKUP))
+    report = document("several_targets")
+    report["before"]["attacks"][0]["name"] = report["after"]["attacks"][0]["name"] = MARKUP
+    report["verdict"]["attacks"][0]["reason"] = report["verdict"]["reason"] = MARKUP
+    report["classes_lost"][0]["class_name"] = report["audit"]["target"] = MARKUP
+    report["warnings"] = [MARKUP]
+    report["environment"]["device"] = MARKUP
+    job_id = left.ordered(
+        service, metadata={"note": MARKUP}, audit={"dataset_id": labelled, "target": MARKUP}
+    )
+    attempt = left.taken_up(service, job_id)
+    left.noted(service, job_id, attempt, MARKUP)
+    left.trains(service, job_id, attempt, message=MARKUP)
+    opened(page, job_id)
+    assert MARKUP in page.inner_text("#job-progress")
+    assert MARKUP in page.inner_text("#job-lines")
+    left.succeeds(service, job_id, attempt, report)
+    page.locator("#job-verdict").wait_for()
+    for part in ("#job-verdict", "#job-rates", "#job-accuracy", "#job-warnings", "#job-order"):
+        assert MARKUP in page.inner_text(part)
+    page.reload()
+    assert page.locator("main img, main b").count() == 0
+    error = {"code": "x", "message": MARKUP, "remedy": MARKUP}
+    other = left.ordered(service)
+    with service.database.unit_of_work() as unit:
+        assert unit.attempts.finish_failed(other, left.taken_up(service, other), error=error)
+    assert MARKUP in opened(page, other).inner_text("#job-error")
+    assert page.locator("main img, main b").count() == 0
+
+
+def test_nothing_is_wider_than_a_phone(new_context: Callable[..., BrowserContext], service: Service) -> None:
+    page = new_context(viewport={"width": 390, "height": 844}).new_page()
+    page.goto(sign_in_path(service))
+    opened(page, left.finished(service, "several_targets", metadata={"long": "x" * 200}))
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
