@@ -338,7 +338,7 @@ def test_only_what_belongs_to_the_choices_is_shown(page: Page) -> None:
     expect(page.get_by_role("heading", name="Recipe of CleanCLIP")).to_be_hidden()
     page.get_by_label("Audit only").check()
     expect(page.get_by_label("Clean data to train on")).to_be_hidden()
-    expect(page.get_by_label("BadNet", exact=False).first).to_be_hidden()
+    expect(page.locator("#attack-badnet")).to_be_hidden()
     page.get_by_label("Some of the list").check()
     expect(page.locator("#attack-badnet")).to_be_visible()
 
