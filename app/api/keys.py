@@ -6,8 +6,7 @@ down cannot leak from the table; whoever lost the first answer revokes the key a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request
@@ -19,27 +18,14 @@ from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import DomainError, Unavailable
 from app.domain.ids import is_id
-from app.process.ports import Ports, PortsDep
+from app.process.ports import PortsDep
+from app.process.refusals import refusals_noted
 from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn
 from app.services import key_management
 from app.services.api_keys import Caller
-from app.services.audit_log import note_refusal
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
-
-
-@contextmanager
-def _refusals_noted(ports: Ports, caller: Caller, action: str, target_id: str | None) -> Iterator[None]:
-    try:
-        yield
-    except Unavailable:
-        raise
-    except DomainError as refusal:
-        with ports.database.unit_of_work(caller.project_id) as unit:
-            note_refusal(unit, caller, action, target_id, refusal.code)
-        raise
 
 
 def _manager(action: str) -> Callable[..., Caller]:
@@ -47,7 +33,7 @@ def _manager(action: str) -> Callable[..., Caller]:
 
     def manager(request: Request, caller: Known, ports: PortsDep) -> Caller:
         named = request.path_params.get("key_id", "")
-        with _refusals_noted(ports, caller, action, named if is_id("key", named) else None):
+        with refusals_noted(ports, caller, action, named if is_id("key", named) else None):
             caller.require("admin")
         return caller
 
@@ -71,7 +57,7 @@ def create_key(body: KeyIn, caller: Creator, ports: PortsDep, once: OnceDep) -> 
     """The answer holds the key: this once. A request repeated with the same Idempotency-Key is answered with
     `key` null, for the key is not kept; if the first answer was lost, revoke the key and make another."""
     with (
-        _refusals_noted(ports, caller, "key.create", None),
+        refusals_noted(ports, caller, "key.create", None),
         ports.database.unit_of_work(caller.project_id) as unit,
     ):
         if (answer := once.seen(unit, caller)) is not None:
@@ -138,7 +124,7 @@ def rotate_key(
     admin may end earlier than the old one was to only where another lasts as long."""
     order = body or RotateIn()
     with (
-        _refusals_noted(ports, caller, "key.rotate", key_id),
+        refusals_noted(ports, caller, "key.rotate", key_id),
         ports.database.unit_of_work(caller.project_id) as unit,
     ):
         if (answer := once.seen(unit, caller)) is not None:
@@ -162,7 +148,7 @@ def revoke_key(key_id: KeyPath, caller: Revoker, ports: PortsDep, once: OnceDep)
     """At once. A second call changes nothing. A key with scope admin is refused where no other one lasts at
     least as long: rotate it."""
     with (
-        _refusals_noted(ports, caller, "key.revoke", key_id),
+        refusals_noted(ports, caller, "key.revoke", key_id),
         ports.database.unit_of_work(caller.project_id) as unit,
     ):
         if (answer := once.seen(unit, caller)) is not None:

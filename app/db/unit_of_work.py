@@ -16,6 +16,7 @@ from app.db.repositories.deletions import DeletionRepository
 from app.db.repositories.erasing import ErasureRepository
 from app.db.repositories.events import EventRepository
 from app.db.repositories.idempotency import IdempotencyRepository
+from app.db.repositories.job_search import JobSearch
 from app.db.repositories.jobs import JobRepository
 from app.db.repositories.outbox import OutboxRepository
 from app.db.repositories.policies import PolicyRepository
@@ -52,6 +53,11 @@ class UnitOfWork:
         self.audit = AuditRepository(session)
         self.webhooks = WebhookRepository(session)
         self.web_sessions = WebSessionRepository(session)
+
+    @cached_property
+    def job_search(self) -> JobSearch:
+        """For people, who look for jobs by words."""
+        return JobSearch(self._session)
 
     @cached_property
     def erasing(self) -> ErasureRepository:

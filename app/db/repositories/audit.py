@@ -70,12 +70,14 @@ class AuditRepository:
         action: str | None = None,
         target_id: str | None = None,
         key_id: str | None = None,
+        outcome: AuditOutcome | None = None,
     ) -> tuple[Sequence[AuditEntry], bool]:
         """Newest first; `after` is the id of the last row of the page before."""
         wanted = (
             (AuditEntry.action, action),
             (AuditEntry.target_id, target_id),
             (AuditEntry.key_id, key_id),
+            (AuditEntry.outcome, outcome),
         )
         conditions = [column == value for column, value in wanted if value is not None]
         return page_of(self._session, AuditEntry, project_id, after, limit, *conditions)
