@@ -59,6 +59,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "link_used": ErrorCode(401, "The link was opened before"),
     "form_expired": ErrorCode(403, "The form is not of this session"),
     "form_unreadable": ErrorCode(422, "The form could not be read"),
+    "form_incomplete": ErrorCode(422, "A field of the form cannot be used"),
     "unknown_scope": ErrorCode(422, "There is no such scope"),
     "scope_missing": ErrorCode(403, "The key may not do this"),
     "key_expiry_invalid": ErrorCode(422, "The key cannot expire at that time"),

@@ -15,10 +15,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.process.ports import Ports
 from app.settings import StorageSettings
-from app.web import artifacts, failures, job, job_actions, jobs, new_job, policies, sign_in, static_files
+from app.web import (
+    artifacts,
+    audit,
+    compare,
+    failures,
+    job,
+    job_actions,
+    jobs,
+    keys,
+    new_job,
+    policies,
+    sign_in,
+    static_files,
+    usage,
+    webhook_deliveries,
+    webhooks,
+)
 
 PREFIX = "/ui"
-MODULES = (sign_in, new_job, jobs, job, job_actions, artifacts, policies, static_files)
+MODULES = (
+    *(sign_in, new_job, jobs, job, job_actions, artifacts, compare, policies),
+    *(keys, usage, audit, webhooks, webhook_deliveries, static_files),
+)
 """A page each, or a few of one noun."""
 
 

@@ -54,8 +54,12 @@ def on_domain_error(request: Request, error: Exception) -> Response:
         return _to_sign_in(request)
     if isinstance(error, Unavailable):
         log.warning("part_unavailable", code=error.code, cause=repr(error.__cause__))
-    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
-    return failure(request, status, error.message, error.remedy, retry_after_s=error.retry_after_s)
+    return failure(request, status_of(error), error.message, error.remedy, retry_after_s=error.retry_after_s)
+
+
+def status_of(error: DomainError) -> int:
+    """As the API would answer."""
+    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -1,0 +1,81 @@
+"""What pages of several jobs show of a result: one line for each attack, words for outcomes and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.db.models.job import Job
+from app.domain.states import JobKind
+from app.schemas.jobs import ResultOut
+from sanitizer.report import AttackFigures
+
+METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A word for an outcome, and the class of its badge."""
+
+    word: str
+    style: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackLine:
+    """One attack before and, where something was cleaned, after. `said` None: there is no verdict."""
+
+    name: str
+    before: AttackFigures | None
+    after: AttackFigures | None
+    said: Said | None
+
+
+def result_of(job: Job) -> ResultOut | None:
+    return None if job.result is None else ResultOut.model_validate(job.result)
+
+
+def said_of(job: Job, outcome: str) -> Said:
+    """An audit alone passes nothing: what it fails is implanted. Never "removed", never "clean"."""
+    if outcome == "fail" and job.kind is JobKind.AUDIT:
+        return Said(word="implanted", style="fail")
+    return Said(word=outcome.replace("_", " "), style=outcome)
+
+
+def attack_lines(job: Job, result: ResultOut) -> Sequence[AttackLine]:
+    """In the order of the audit."""
+    after = {attack.name: attack for attack in result.after.attacks} if result.after else {}
+    verdicts = {one.attack: one.outcome for one in result.verdict.attacks} if result.verdict else {}
+    return [
+        AttackLine(
+            name=attack.name,
+            before=attack,
+            after=after.get(attack.name),
+            said=said_of(job, verdicts[attack.name]) if attack.name in verdicts else None,
+        )
+        for attack in (result.before.attacks if result.before else ())
+    ]
+
+
+def method_of(job: Job) -> str | None:
+    """None for an audit."""
+    recipe = job.spec.get("recipe")
+    if recipe is None:
+        return None
+    method = str(recipe.get("method", "cleanclip"))
+    return METHODS.get(method, method)
+
+
+def targets_of(job: Job) -> Sequence[str]:
+    """The audit's target first, then those that attacks have of their own."""
+    audit = job.spec.get("audit", {})
+    own = [attack.get("target") for attack in audit.get("attacks", ())]
+    return list(dict.fromkeys(str(target) for target in (audit.get("target"), *own) if target))
+
+
+def took_s(job: Job) -> float | None:
+    """From the first start to the end, or until now; pauses are in it."""
+    if job.started_at is None:
+        return None
+    return ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
