@@ -43,7 +43,7 @@ QUOTAS = (
         label="Stored bytes",
         what="Uploaded checkpoints and shards, and the files that inspections and jobs left. Data sets by"
         " reference are not counted.",
-        then="At the limit no upload and no job is accepted. Deleting frees them, with one of the next sweeps:"
+        then="At the limit no upload and no job is accepted. Deleting frees them, with a later sweep:"
         " jobs with their outputs, checkpoints, and data sets that were uploaded, once their shards expire.",
         text=bytes_text,
         frees=(
