@@ -46,7 +46,7 @@ def check_split(recipe: Recipe, *, has_batch_norm: bool, num_processes: int = 1)
 
 
 def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: int) -> None:
-    """Raises OptionsRejected where a class has too few images (`counts`) for a linear probe in those folds."""
+    """Raises OptionsRejected where a class has too few images (`counts`) for a probe in those folds."""
     few = [label for label, count in enumerate(counts) if count < num_folds]
     if not few:
         return

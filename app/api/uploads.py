@@ -15,7 +15,6 @@ from app.api.deletions import accepted
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.db.models.upload import Upload
-from app.domain.errors import Conflict, NotFound
 from app.domain.states import UploadPurpose, UploadState
 from app.logs import get_logger
 from app.process.ports import Ports, PortsDep
@@ -29,7 +28,7 @@ from app.schemas.uploads import (
     UploadIn,
     UploadOut,
 )
-from app.services import deletions, quotas, upload_assembly, upload_content, uploads
+from app.services import deletions, quotas, upload_assembly, upload_completion, upload_content, uploads
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.upload_assembly import ClaimedPart
@@ -38,8 +37,6 @@ from sanitizer.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 log = get_logger(__name__)
-_GIVEN_UP = {"upload_state_conflict", "upload_not_found"}
-"""Refusals of an upload that was cancelled, expired or deleted while it was put together."""
 
 
 @router.post(
@@ -196,13 +193,11 @@ def complete_upload(
     inspection, which also holds the bytes against the SHA-256 that was declared here or at the start.
     A second call gives the same answer."""
     sha256 = None if body is None else body.sha256
+    defaults = ports.settings.quotas
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.glance(unit, caller)) is not None:
             return answer
-        upload = unit.uploads.get(caller.project_id, upload_id)
-        if upload.purpose is UploadPurpose.CHECKPOINT and upload.state is UploadState.OPEN:
-            quotas.check_place(unit, caller.project_id, ports.settings.quotas)  # while its parts are parts
-    uploads.check_digest(upload, sha256)
+        upload = upload_completion.check(unit, caller, upload_id, sha256=sha256, defaults=defaults)
     if upload.state is not UploadState.COMPLETED:
         claimed = None if body is None or body.parts is None else body.parts
         upload_assembly.assemble(
@@ -214,18 +209,16 @@ def complete_upload(
 
 
 def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256: str | None) -> Response:
-    try:
-        with ports.database.unit_of_work(caller.project_id) as unit:
-            if (answer := once.seen(unit, caller)) is not None:
-                return answer
-            unit.quotas.hold(caller.project_id)
-            row, job = uploads.finish(unit, caller, upload.id, sha256=sha256)
-            quotas.check_queued(unit, caller.project_id, ports.settings.quotas, job)
-            answer = once.keep(unit, UploadOut.of(row), status=200)
-    except (Conflict, NotFound) as refusal:
-        if refusal.code in _GIVEN_UP:
-            uploads.discard(ports.store, upload)
-        raise
+    with (
+        upload_completion.discarded_if_given_up(ports.store, upload),
+        ports.database.unit_of_work(caller.project_id) as unit,
+    ):
+        if (answer := once.seen(unit, caller)) is not None:
+            return answer
+        row, job = upload_completion.finish(
+            unit, caller, upload.id, sha256=sha256, defaults=ports.settings.quotas
+        )
+        answer = once.keep(unit, UploadOut.of(row), status=200)
     ports.hint(job)
     return answer
 

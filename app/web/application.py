@@ -18,6 +18,7 @@ from app.settings import StorageSettings
 from app.web import (
     artifacts,
     audit,
+    checkpoints,
     compare,
     failures,
     job,
@@ -28,6 +29,7 @@ from app.web import (
     policies,
     sign_in,
     static_files,
+    uploads,
     usage,
     webhook_deliveries,
     webhooks,
@@ -36,6 +38,7 @@ from app.web import (
 PREFIX = "/ui"
 MODULES = (
     *(sign_in, new_job, jobs, job, job_actions, artifacts, compare, policies),
+    *(checkpoints, uploads),
     *(keys, usage, audit, webhooks, webhook_deliveries, static_files),
 )
 """A page each, or a few of one noun."""

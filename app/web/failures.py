@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from app.domain.errors import DomainError, Unauthorized, Unavailable
 from app.logs import get_logger
@@ -32,29 +32,49 @@ def failure(
     message: str,
     remedy: str | None = None,
     *,
+    code: str | None = None,
+    pointer: str | None = None,
     retry_after_s: int | None = None,
 ) -> Response:
-    """The page, or for a script's request its main part only."""
-    template = "failure_part.html" if is_partial(request) else "failure.html"
-    answer = page(request, template, status, message=message, remedy=remedy)
+    """The page; for htmx its main part only; for a script of ours what it shows of it, and the code."""
+    answer: Response
+    if wants_json(request):
+        body = {"code": code, "message": message, "remedy": remedy, "pointer": pointer}
+        answer = JSONResponse(body, status_code=status)
+    else:
+        template = "failure_part.html" if is_partial(request) else "failure.html"
+        answer = page(request, template, status, message=message, remedy=remedy)
     if retry_after_s is not None:
         answer.headers["Retry-After"] = str(retry_after_s)
     return answer
 
 
 def is_partial(request: Request) -> bool:
-    """Whether htmx or a script of ours asks, and a part of a page is wanted."""
+    """Whether htmx asks, and a part of a page is wanted."""
     return "hx-request" in request.headers
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a script of ours asks that takes JSON only."""
+    return request.headers.get("accept") == "application/json"
 
 
 def on_domain_error(request: Request, error: Exception) -> Response:
     """A refusal of ours. Who is not signed in is asked to do that, and comes back."""
     assert isinstance(error, DomainError)
-    if isinstance(error, Unauthorized):
+    if isinstance(error, Unauthorized) and not wants_json(request):
         return _to_sign_in(request)
     if isinstance(error, Unavailable):
         log.warning("part_unavailable", code=error.code, cause=repr(error.__cause__))
-    return failure(request, status_of(error), error.message, error.remedy, retry_after_s=error.retry_after_s)
+    return failure(
+        request,
+        status_of(error),
+        error.message,
+        error.remedy,
+        code=error.code,
+        pointer=error.pointer,
+        retry_after_s=error.retry_after_s,
+    )
 
 
 def status_of(error: DomainError) -> int:

@@ -1,4 +1,5 @@
-"""Styles, scripts and pictures of the pages. An address carries a digest of its content: kept for ever."""
+"""Styles, scripts and pictures of the pages. An address that carries the digest of its content is kept
+for ever."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import mimetypes
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
@@ -19,10 +20,14 @@ router = APIRouter()
 
 
 @cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
+
+
+@cache
 def static_url(name: str) -> str:
     """The address of a file below `static/`."""
-    digest = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:12]
-    return f"{PREFIX}/{name}?v={digest}"
+    return f"{PREFIX}/{name}?v={_digest(name)}"
 
 
 @cache
@@ -31,9 +36,14 @@ def _names() -> frozenset[str]:
 
 
 @router.get("/static/{name:path}")
-def static_file(name: str) -> Response:
-    """Of the known files only: no path is made of what was asked for."""
+def static_file(name: str, request: Request, v: str = "") -> Response:
+    """Of the known files only: no path is made of what was asked for. What a module imports is asked for
+    without a digest: the browser asks each time whether it has changed."""
     if name not in _names():
         raise HTTPException(404)
+    etag = f'"{_digest(name)}"'
+    headers = {"Cache-Control": _FOR_EVER if v == _digest(name) else "no-cache", "ETag": etag}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return FileResponse(FOLDER / name, media_type=kind, headers={"Cache-Control": _FOR_EVER})
+    return FileResponse(FOLDER / name, media_type=kind, headers=headers)

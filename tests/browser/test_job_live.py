@@ -1,4 +1,4 @@
-"""A job's page while it is watched: it follows without a reload, survives what breaks, and ends when all is done.
+"""A job's page while it is watched: follows without a reload, survives what breaks, ends when all is done.
 
 The worker is us, through the repositories it uses; where the service stops and starts it is a process.
 """

@@ -137,6 +137,17 @@ class JobRepository(OwnedRepository[Job]):
         query = select(Job.id).where(Job.checkpoint_id == checkpoint_id, Job.state.in_(ACTIVE))
         return self._session.scalars(query).all()
 
+    def about_checkpoint(self, project_id: str, checkpoint_id: str, limit: int) -> tuple[Sequence[Job], bool]:
+        """Customers' jobs that read the checkpoint, newest first, and whether there are more."""
+        return self._page(
+            project_id,
+            None,
+            limit,
+            Job.checkpoint_id == checkpoint_id,
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.deleted_at.is_(None),
+        )
+
     def active_using_dataset(self, dataset_id: str) -> Sequence[str]:
         """Ids of unfinished jobs that read the data set."""
         query = select(Job.id).where(Job.reads_dataset(dataset_id), Job.state.in_(ACTIVE))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.db.models.upload import Upload
 from app.db.repositories.owned import OwnedRepository
 from app.domain.errors import NotFound
+from app.domain.states import UploadPurpose, UploadState
 
 
 class UploadRepository(OwnedRepository[Upload]):
@@ -17,3 +20,14 @@ class UploadRepository(OwnedRepository[Upload]):
         if row.deleted_at is not None:
             raise NotFound("upload_not_found", f"The upload {id!r} has been deleted.", "Create a new upload.")
         return row
+
+    def open_of(self, project_id: str, purpose: UploadPurpose, limit: int) -> tuple[Sequence[Upload], bool]:
+        """Those that still take parts, newest first, and whether there are more."""
+        return self._page(
+            project_id,
+            None,
+            limit,
+            Upload.state == UploadState.OPEN,
+            Upload.purpose == purpose,
+            Upload.deleted_at.is_(None),
+        )
