@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test drills reproduce check format install install-dev clean
+.PHONY: help demo serve test drills reproduce check docs format install install-dev clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,16 +46,20 @@ reproduce: install-dev  ## The paper's claims on really poisoned small models: d
 drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
 	@$(BIN)/python -m drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 
-check: install-dev  ## Lint, types, import laws
+check: install-dev docs  ## Lint, types, import laws, the site's links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install-dev  ## Put the code into its one form; make the synchronous client from the asynchronous one
+docs: install-dev  ## Build the documentation's site into var/site/; fails where a link leads nowhere
+	@$(BIN)/python -m tools.make_site
+
+format: install-dev  ## Put the code into its one form; make the synchronous client and the reference pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python -m tools.make_sync
+	$(BIN)/python -m tools.reference
 
 clean:  ## Remove the virtual environment and everything under var/
 	rm -rf $(VENV) var

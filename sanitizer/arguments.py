@@ -64,9 +64,13 @@ def parser() -> argparse.ArgumentParser:
     )
 
     validate = commands.add_parser("validate", help="read every sample of a data set once")
-    validate.add_argument("data", type=Path)
-    validate.add_argument("--kind", choices=("pairs", "labelled"), required=True)
-    validate.add_argument("--max-skipped-share", type=float, default=0.01)
+    validate.add_argument("data", type=Path, help="a folder or file of shards, a manifest, or class folders")
+    validate.add_argument(
+        "--kind", choices=("pairs", "labelled"), required=True, help="images with captions, or with classes"
+    )
+    validate.add_argument(
+        "--max-skipped-share", type=float, default=0.01, help="more bad samples than this share: refused"
+    )
     validate.add_argument("--out", type=Path, help="folder for dataset.json")
 
     audit = commands.add_parser("audit", help="measure CA, ASR and PA")
@@ -91,8 +95,15 @@ def parser() -> argparse.ArgumentParser:
     sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below change it")
     for name, kind, meaning in _RECIPE_FLAGS:
         sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
-    sanitize.add_argument("--layout", choices=("open_clip", "as_uploaded"), default="open_clip")
-    sanitize.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS")
+    sanitize.add_argument(
+        "--layout",
+        choices=("open_clip", "as_uploaded"),
+        default="open_clip",
+        help="as_uploaded: also in the layout that came in",
+    )
+    sanitize.add_argument(
+        "--save-every", type=float, default=60.0, metavar="SECONDS", help="between two saved training states"
+    )
     sanitize.add_argument(
         "--ranks",
         type=_ranks,
@@ -111,10 +122,10 @@ def parser() -> argparse.ArgumentParser:
     )
 
     schema = commands.add_parser("schema", help="JSON Schema of a report, or of options")
-    schema.add_argument("name", choices=schemas.NAMES)
+    schema.add_argument("name", choices=schemas.NAMES, help="of what")
 
     run = commands.add_parser("run", help="one job folder, as a worker does: events on stdout")
-    run.add_argument("folder", type=Path)
+    run.add_argument("folder", type=Path, help="with spec.json in it")
 
     for command in (inspect, validate, audit, sanitize):
         command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
@@ -161,7 +172,9 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"
     )
-    command.add_argument("--seed", type=_seed, default=0)
+    command.add_argument(
+        "--seed", type=_seed, default=0, help="of everything that is drawn; the same seed repeats the run"
+    )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 

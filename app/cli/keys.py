@@ -94,26 +94,38 @@ def _number(most: float) -> Callable[[str], float]:
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
     one = commands.add_parser("create-key", help="make an API key, and its project if there is none")
-    one.add_argument("--project", required=True, metavar="NAME")
-    one.add_argument("--name", default="created on the command line")
-    one.add_argument("--scopes", type=_scopes, default=list(api_keys.SCOPES), metavar="A,B,…")
-    one.add_argument("--expires-days", type=_number(3650), metavar="DAYS")
+    one.add_argument("--project", required=True, metavar="NAME", help="whose")
+    one.add_argument("--name", default="created on the command line", help="what lists call it")
+    one.add_argument(
+        "--scopes",
+        type=_scopes,
+        default=list(api_keys.SCOPES),
+        metavar="A,B,…",
+        help="what it may do (default: everything)",
+    )
+    one.add_argument("--expires-days", type=_number(3650), metavar="DAYS", help="from now (default: never)")
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_create_key)
 
     one = commands.add_parser("projects", help="list the projects, or make one")
-    one.add_argument("--create", metavar="NAME")
+    one.add_argument("--create", metavar="NAME", help="make this one")
     one.add_argument("--json", action="store_true", help="one object a line")
     one.set_defaults(run=_run_projects)
 
     one = commands.add_parser("keys", help="list the keys of a project")
-    one.add_argument("--project", required=True, metavar="NAME")
+    one.add_argument("--project", required=True, metavar="NAME", help="whose")
     one.add_argument("--json", action="store_true", help="one object a line")
     one.set_defaults(run=_run_keys)
 
     one = commands.add_parser("rotate-key", help="replace a key; the old one stays valid for a while")
     one.add_argument("key", metavar="KEY")
-    one.add_argument("--overlap-hours", type=_number(720), default=24.0, metavar="HOURS")
+    one.add_argument(
+        "--overlap-hours",
+        type=_number(720),
+        default=24.0,
+        metavar="HOURS",
+        help="how long the old one stays valid (default: %(default)g)",
+    )
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_rotate_key)
 

@@ -21,7 +21,7 @@ from app.settings import load_settings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         return int(options.run(options))
     except (DomainError, CannotStart, CommandError) as error:
@@ -42,12 +42,13 @@ def _run_requeue(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """All commands with their options."""
     parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     one = commands.add_parser("migrate", help="bring the database schema up to date")
-    one.add_argument("--revision", default="head")
+    one.add_argument("--revision", default="head", help="up to this one (default: the newest)")
     one.set_defaults(run=_run_migrate)
 
     add_keys(commands)

@@ -66,7 +66,7 @@ def add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Its command."""
     one = commands.add_parser("serve", help="run everything on this machine")
     one.add_argument("--folder", type=Path, default=Path("var/serve"), help="all data (default: %(default)s)")
-    one.add_argument("--host", default="127.0.0.1")
+    one.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     one.add_argument("--port", type=int, default=0, help="0: any free port (default)")
     one.add_argument("--no-worker", action="store_true", help="API only; jobs wait")
     one.add_argument("--ready-file", type=Path, help="write a JSON object here once everything answers")

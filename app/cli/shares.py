@@ -77,15 +77,17 @@ def _limit(text: str) -> str:
 def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
     one = commands.add_parser("set-quota", help="limits of one project; 'default': as the settings say")
-    one.add_argument("--project", required=True, metavar="NAME")
+    one.add_argument("--project", required=True, metavar="NAME", help="whose")
     for name in QuotaName:
-        one.add_argument(f"--{name.value.replace('_', '-')}", metavar="N", type=_limit)
+        one.add_argument(
+            f"--{name.value.replace('_', '-')}", metavar="N", type=_limit, help="a number, or default"
+        )
     one.add_argument("--json", action="store_true", help="one object a line")
     one.set_defaults(run=_run_set_quota)
 
     one = commands.add_parser("delete-project", help="everything of a project, for good")
     one.add_argument("project", metavar="NAME")
-    one.add_argument("--yes", action="store_true")
+    one.add_argument("--yes", action="store_true", help="it is meant")
     one.set_defaults(run=_run_delete_project)
 
     one = commands.add_parser("deletion", help="how a deletion stands: its receipt")
@@ -98,7 +100,7 @@ def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("audit", _run_audit, "the audit trail of a project, newest first"),
     ):
         one = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
-        one.add_argument("--project", required=True, metavar="NAME|ID")
+        one.add_argument("--project", required=True, metavar="NAME|ID", help="whose")
         one.add_argument("--limit", type=int, default=100, metavar="N", help="rows (default: %(default)s)")
         one.add_argument("--after", metavar="ID", help="go on after this row")
         one.add_argument("--json", action="store_true", help="one object a line")

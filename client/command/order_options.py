@@ -107,7 +107,10 @@ AsrOption = Annotated[
 CaOption = Annotated[
     float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0)]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, help="Of everything that is drawn; the same seed repeats the job."),
+]
 MetadataOption = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable.")
 ]
