@@ -1,1 +1,1 @@
-"""The reference pages, made of what the code itself says: `python -m tools.reference`, part of `make format`."""
+"""The tables of docs/reference, made of what the code says: `python -m tools.reference`, in `make format`."""

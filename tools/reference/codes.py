@@ -1,4 +1,4 @@
-"""The page of error codes: the API's table, and what the library and the workers refuse, read from their source.
+"""Error codes: the API's table, and what the library and the workers refuse, read from their source.
 
 A sentence that is put together while the program runs shows "…" for what it is put together of.
 """
@@ -12,22 +12,82 @@ from functools import cache
 from pathlib import Path
 
 from app.api.error_codes import ERROR_CODES
-from tools.reference.markdown import code, table
+from sanitizer.checkpoints import naming
+from sanitizer.data import skipping
+from tools.reference.markdown import Kept, Maker, code, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_DOMAIN = {
-    *("InvalidInput", "Unauthorized", "Forbidden", "NotFound", "Conflict", "TooLarge"),
-    *("QuotaExceeded", "Unavailable", "Problem"),
-}
 _KINDS: Mapping[str, frozenset[str]] = {
-    "checkpoint": frozenset({"CheckpointRejected", "refusal", "unsupported", "contradiction"}),
-    "data": frozenset({"DatasetRejected"}),
+    "checkpoints": frozenset({"CheckpointRejected", "refusal"}),
+    "data sets": frozenset({"DatasetRejected"}),
     "options": frozenset({"OptionsRejected"}),
     "training": frozenset({"TrainingDiverged", "Interrupted"}),
-    "report": frozenset({"ReportRejected", "_rejected"}),
-    "worker": frozenset({"AttemptFailed", "_failed"}),
+    "jobs": frozenset({"AttemptFailed", "_failed"}),
+    "reports": frozenset({"ReportRejected", "_rejected"}),
 }
+"""Section → what is called to refuse."""
+_PACKAGES = ("sanitizer", "worker")
+_AGAIN = "The job is tried again by itself; if it ends as failed, the log's tail says where it stood."
+_SMALLER = "The job is tried again by itself; if it ends as failed, use smaller batches."
+_BY_HAND: Mapping[str, tuple[str, str]] = {
+    "out_of_memory": ("The job used more memory than it may.", _SMALLER),
+    "bad_template": (
+        "A template of the labelled set or of the audit cannot be used.",
+        "Write {c} once, where the class goes.",
+    ),
+    "config_unsupported": (
+        "config.json asks for something that no open_clip CLIP here can be.",
+        "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel.",
+    ),
+    "child_crashed": ("The job's process ended by a signal or with an exit status.", _AGAIN),
+    "child_interrupted": ("The job's process was told to stop by somebody else.", _AGAIN),
+    "child_killed": ("The job's process was killed, most likely for want of memory.", _AGAIN),
+    "child_flood": ("The job's process wrote without end.", _SMALLER),
+    "child_stalled": ("The job's process has shown no sign of life for too long.", _SMALLER),
+    "disk_allowance_used_up": ("The job wrote more files than it may.", _SMALLER),
+    "sandbox_failed": ("The job's process could not be set up.", _AGAIN),
+    "too_many_open_files": ("The job's process opened files without end.", _SMALLER),
+    "too_many_processes": ("The job's process started others without end.", _SMALLER),
+    "not_a_state_dict": ("It holds no table of tensors by name.", ""),
+    "pickle_malformed": ("The pickle breaks the rules of its own grammar.", ""),
+    "policy_cannot_pass": (
+        "No result on so few images could show that the limit is kept.",
+        "Give more images, or a higher limit; the sentence says how many are needed.",
+    ),
+    "report_inconsistent": ("", "Give a report.json as a job left it."),
+    "report_malformed": ("", "Give a report.json as a job left it, or a newer version of this program."),
+    "report_too_large": ("", "Give a report.json as a job left it."),
+    "report_unreadable": ("", "Give a report.json as a job left it."),
+    "safetensors_header_invalid": ("The header of the safetensors file cannot be read.", ""),
+    "unknown_format": ("The file is of no kind that is read here.", ""),
+    "unknown_target": (
+        "",
+        "Write a class exactly as the labelled set has it; the sentence tells the nearest.",
+    ),
+    "zip_layout_invalid": ("The archive is not laid out as torch writes it.", ""),
+    "zip_truncated": ("The archive is cut off.", ""),
+}
+"""(What is wrong, what to do) where the source puts a sentence together; "": as the source has it."""
+_OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "checkpoints": {one: (what, naming._PLAIN_CLIP) for _, one, what in naming._FOREIGN},
+    "data sets": {
+        one: ("Bad samples, most of them for this reason; examples are told.", remedy)
+        for one, remedy in skipping._CODE_OF_REASON.values()
+    }
+    | {skipping._ANY_REASON[0]: ("Bad samples; examples are told.", skipping._ANY_REASON[1])},
+    "jobs": {
+        name: _BY_HAND[name]
+        for name in ("child_crashed", "child_interrupted", "child_killed", "sandbox_failed")
+    },
+}
+"""Codes that are kept beside what they are for, and raised from there."""
+_DOMAIN = frozenset(
+    {
+        *("InvalidInput", "Unauthorized", "Forbidden", "NotFound", "Conflict", "TooLarge"),
+        *("QuotaExceeded", "Unavailable", "_refuse", "_problem", "problem_response", "Problem"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,41 +142,81 @@ def _arguments(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None, ast.ex
     return one, two, three
 
 
-def raised(names: frozenset[str] | set[str], *packages: str) -> Iterator[tuple[Raised, ast.Call]]:
-    """Every call of one of `names`; where the code is no literal, an empty one."""
+def raised(names: frozenset[str], *packages: str) -> Iterator[Raised]:
+    """Every call of one of `names`; where the code is no literal, with an empty one."""
     for path, tree in _modules(*packages):
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
                 name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
                 if name in names:
-                    texts = [_text(part, _constants()) for part in _arguments(node)]
-                    yield (
-                        Raised(code=texts[0], message=texts[1], remedy=texts[2], path=path, line=node.lineno),
-                        node,
-                    )
+                    which, message, remedy = _arguments(node)
+                    for one in [which.body, which.orelse] if isinstance(which, ast.IfExp) else [which]:
+                        yield Raised(
+                            code=_text(one, {}),
+                            message=_text(message, _constants()),
+                            remedy=_text(remedy, _constants()),
+                            path=path,
+                            line=node.lineno,
+                        )
 
 
-def main_report() -> None:
-    for kind, names in _KINDS.items():
-        for one, node in raised(names, "sanitizer", "worker"):
-            if not (one.code and one.message and one.remedy):
-                print(
-                    kind,
-                    one.path,
-                    one.line,
-                    repr(one.code),
-                    repr(one.message),
-                    repr(one.remedy),
-                    ast.unparse(node)[:160],
+def of_the_library() -> dict[str, dict[str, tuple[str, str]]]:
+    """Section → code → (what is wrong, what to do)."""
+    found = {}
+    for section, names in _KINDS.items():
+        known = dict(_OF_A_TABLE.get(section, {}))
+        for one in raised(names, *_PACKAGES):
+            if one.code:
+                by_hand = _BY_HAND.get(one.code, ("", ""))
+                before = known.get(one.code, ("", ""))
+                known[one.code] = (
+                    before[0] or one.message or by_hand[0],
+                    before[1] or one.remedy or by_hand[1],
                 )
-    for one, node in raised(_DOMAIN, "app"):
-        if not (one.code and one.message and one.remedy):
-            print(
-                "app",
-                one.path,
-                one.line,
-                repr(one.code),
-                repr(one.message),
-                repr(one.remedy),
-                ast.unparse(node)[:160],
-            )
+        found[section] = dict(sorted(known.items()))
+    return found
+
+
+def remedies_of_the_api() -> dict[str, str]:
+    """Code → the first advice that goes with it."""
+    found: dict[str, str] = {}
+    for one in raised(_DOMAIN, "app"):
+        if one.code and not found.get(one.code):
+            found[one.code] = one.remedy
+    return found
+
+
+def reasons_of_samples() -> list[tuple[str, str]]:
+    """Why a sample is skipped, as the reader's own description lists it."""
+    lines = (skipping.__doc__ or "").splitlines()
+    rows = [line.split(maxsplit=1) for line in lines if line.startswith("    ") and "  " in line.strip()]
+    return [(name, meaning) for name, meaning in rows]
+
+
+def of_the_api(kept: Kept) -> str:
+    """`kept` is what to do, where no sentence of the source says it."""
+    advice = remedies_of_the_api()
+    rows = [
+        (code(name), known.status, known.title, advice.get(name) or kept(name))
+        for name, known in sorted(ERROR_CODES.items())
+    ]
+    return table(("code", "status", "title", "what to do"), rows)
+
+
+def _section(name: str) -> Maker:
+    def make(_: Kept) -> str:
+        rows = [(code(one), *told) for one, told in of_the_library()[name].items()]
+        return table(("code", "what is wrong", "what to do"), rows)
+
+    return make
+
+
+def _samples(_: Kept) -> str:
+    return table(("reason", "meaning"), [(code(name), meaning) for name, meaning in reasons_of_samples()])
+
+
+MAKERS: Mapping[str, Maker] = {
+    "codes of the API": of_the_api,
+    **{f"codes of {name}": _section(name) for name in _KINDS},
+    "reasons of samples": _samples,
+}

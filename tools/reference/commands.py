@@ -1,9 +1,9 @@
-"""The page of commands: what their own parsers know of them."""
+"""Commands: what their own parsers know of them."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import typer
 from app.cli.main import command_line as operators_commands
 from client.command.main import app as client_commands
 from sanitizer.arguments import parser as library_commands
-from tools.reference.markdown import code, paragraphs, table
+from tools.reference.markdown import Kept, Maker, code, paragraphs, table
 
 _EVERYWHERE = {"--help", "--quiet", "--json", "--debug"}
 """Said once, above."""
@@ -92,7 +92,7 @@ def _argued(action: argparse.Action, command: argparse.ArgumentParser) -> Option
 
 
 def everything() -> dict[str, list[Command]]:
-    """Section → its commands."""
+    """Program → its commands."""
     return {
         "cleanclip": list(of_the_client()),
         "python -m sanitizer": list(of_parser(library_commands())),
@@ -100,28 +100,17 @@ def everything() -> dict[str, list[Command]]:
     }
 
 
-INTRODUCTIONS = {
-    "cleanclip": "For customers: [the guide](../client.md) says where address and key come from and what each exit "
-    "status means. Each command has `--help`, and `--quiet` (`-q`), which leaves only errors on stderr; those that print "
-    "a result take `--json`: one document on stdout. `cleanclip --install-completion` teaches the shell to complete "
-    "all of this.",
-    "python -m sanitizer": "The library on local files, without any service. Each command has `--help` and `--debug` "
-    "(show tracebacks); `--json` prints the result as JSON on stdout. Exit status: 0 done, 1 the program failed, 2 wrong "
-    "arguments, 3 refused (the reason is on stderr), 75 interrupted (the same command goes on).",
-    "python -m app.cli": "For operators. It reads the [settings](../operating/settings.md) and needs the database. Each "
-    "command has `--help`; those that list take `--json`: one object a line.",
-}
-
-
-def page() -> str:
-    parts = ["# Commands\n"]
-    for section, commands in everything().items():
-        parts.append(f"## {section}\n\n{INTRODUCTIONS[section]}\n")
-        for command in commands:
-            heading = f"### {command.name}\n" if command.name != section else ""
+def _section(program: str) -> Maker:
+    def make(_: Kept) -> str:
+        parts = []
+        for command in everything()[program]:
             rows = [(code(one.names), one.meaning, one.default) for one in command.options]
-            text = paragraphs(command.text)
-            parts += [
-                part for part in (heading, text, rows and table(("", "meaning", "default"), rows)) if part
-            ]
-    return "\n".join(part if part.endswith("\n") else part + "\n" for part in parts)
+            heading = f"### {command.name}\n" if command.name != program else ""
+            parts += [heading, paragraphs(command.text) + "\n" if command.text else ""]
+            parts.append(table(("", "meaning", "default"), rows) if rows else "")
+        return "\n".join(part for part in parts if part)
+
+    return make
+
+
+MAKERS: Mapping[str, Maker] = {f"commands of {program}": _section(program) for program in everything()}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
-MADE_BY = "<!-- Written by `python -m tools.reference` (`make format`); do not edit{but}. -->"
+Kept: TypeAlias = Callable[[str], str]
+"""The last cell of a row, by the name in its first: what was written by hand into the table of before."""
+Maker: TypeAlias = Callable[[Kept], str]
+
 _ROW = re.compile(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$")
 
 
 def cell(text: object) -> str:
-    """One line that no table takes apart."""
+    """One line that no table takes apart. A bar within code would be shown with its stroke by some, so: code()."""
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
@@ -20,7 +24,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def code(text: object) -> str:
-    return f"`{text}`" if str(text) else ""
+    shown = str(text)
+    if "|" in shown:
+        return f"<code>{shown.replace('<', '&lt;').replace('|', '&#124;')}</code>"
+    return f"`{shown}`" if shown else ""
 
 
 def paragraphs(text: str) -> str:
@@ -28,12 +35,12 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
 
 
-def kept_cells(page: str) -> dict[tuple[str, str], str]:
-    """(heading, first cell) → last cell of every table row: what was written by hand and is to stay."""
+def kept_cells(region: str) -> dict[str, str]:
+    """`heading/first cell` → last cell of every row; before the first heading the first cell alone."""
     found, heading = {}, ""
-    for line in page.splitlines():
+    for line in region.splitlines():
         if line.startswith("#"):
-            heading = line.lstrip("# ")
+            heading = line.lstrip("# ") + "/"
         elif row := _ROW.match(line):
-            found[heading, row.group(1)] = row.group(2)
+            found[heading + row.group(1)] = row.group(2)
     return found

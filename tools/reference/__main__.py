@@ -1,0 +1,43 @@
+"""Writes the tables between markers of docs/reference anew; what stands around them is written by hand."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.reference import codes, commands, options, routes
+from tools.reference.markdown import Maker, kept_cells
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "docs" / "reference"
+MAKERS: Mapping[str, Maker] = codes.MAKERS | commands.MAKERS | options.MAKERS | routes.MAKERS
+_REGION = re.compile(r"(<!-- begin: (.+) -->\n).*?(<!-- end: \2 -->)", re.S)
+
+
+def made(page: str) -> str:
+    """The page with every region as it should be. Raises KeyError for a region that nobody makes."""
+
+    def region(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        kept = kept_cells(match.group())
+        return f"{begin}\n{MAKERS[name](lambda key: kept.get(key, ''))}\n{end}"
+
+    return _REGION.sub(region, page)
+
+
+def regions(page: str) -> list[str]:
+    return [match.group(2) for match in _REGION.finditer(page)]
+
+
+def main() -> None:
+    for path in sorted(PAGES.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if (new := made(text)) != text:
+            path.write_text(new, encoding="utf-8")
+            sys.stdout.write(f"{path.relative_to(ROOT)} made anew\n")
+
+
+if __name__ == "__main__":
+    main()
