@@ -1,9 +1,9 @@
-"""Builds the documentation's site from docs/: `python -m tools.make_site`, behind `make docs` and `make check`.
+"""Builds the documentation's site from docs/: `python -m tools.make_site`, in `make docs` and `make check`.
 
-Pages stay as a code host shows them. A copy of them is built, in which a link to a file of the repository that
-is no page keeps its text only, and SECURITY.md and CHANGELOG.md are pages too. A link to nothing fails here; what
-is left (anchors, pages that no menu has) fails in the generator. Nothing is fetched, and no page loads anything
-from another host.
+Pages stay as a code host shows them. A copy is built, in which a link to a file of the repository that is no
+page keeps its text only, and SECURITY.md and CHANGELOG.md are pages too. A link to nothing fails here, and a
+page that the menu lacks; an anchor that there is not fails in the generator. Nothing is fetched, and no page
+loads anything from another host.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ PAGES = COPY / "docs"
 FROM_THE_ROOT = {"SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})[^\n]*\n.*?^\1\2[ ]*$", re.M | re.S)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
+_ALL_OF = re.compile(r"^( *)- (\w+)/\*$", re.M)
 _NOT_OURS = re.compile(r"[a-z][a-z0-9+.-]*:|#")
 
 
 class DeadLink(Exception):
-    """A page links to a file that there is not."""
+    """A page or the menu names a file that there is not, or the menu lacks one."""
 
 
 def outside_of_code(text: str, change: Callable[[str], str]) -> str:
@@ -58,7 +59,7 @@ def for_the_site(text: str, path: Path) -> str:
         name, _, anchor = target.partition("#")
         file = path.parent / name
         if not file.exists():
-            raise DeadLink(f"{path.relative_to(ROOT)} links to {target}")
+            raise DeadLink(f"{path.relative_to(ROOT)} links to {target}, which is not there")
         there = place_of(file)
         if there is None:
             return label
@@ -79,8 +80,6 @@ def place_of(file: Path) -> Path | None:
 def copy() -> None:
     """Make the copy anew. Raises DeadLink."""
     shutil.rmtree(COPY, ignore_errors=True)
-    COPY.mkdir(parents=True)
-    shutil.copyfile(ROOT / "mkdocs.yml", COPY / "mkdocs.yml")
     files = [path for path in sorted(DOCS.rglob("*")) if path.is_file()] + [
         ROOT / name for name in FROM_THE_ROOT
     ]
@@ -95,12 +94,31 @@ def copy() -> None:
             shutil.copyfile(file, PAGES / place)
 
 
+def menu() -> str:
+    """mkdocs.yml with all pages of a folder where it says `folder/*`. Raises DeadLink."""
+    text = _ALL_OF.sub(_all_of, (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    listed = sorted(re.findall(r"^ *- (?:[^#\n]*: )?(\S+\.md)$", text, re.M))
+    there = sorted(path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md"))
+    if listed != there:
+        differing = set(listed) ^ set(there) or {name for name in listed if listed.count(name) > 1}
+        raise DeadLink(f"mkdocs.yml lists once, or there is only, {', '.join(sorted(differing))}")
+    return text
+
+
+def _all_of(match: re.Match[str]) -> str:
+    pages = sorted(
+        (PAGES / match.group(2)).glob("*.md"), key=lambda path: (path.name != "README.md", path.name)
+    )
+    return "\n".join(f"{match.group(1)}- {path.relative_to(PAGES).as_posix()}" for path in pages)
+
+
 def main() -> int:
     """Build; the generator's exit status, or 1."""
     try:
         copy()
+        (COPY / "mkdocs.yml").write_text(menu(), encoding="utf-8")
     except DeadLink as error:
-        sys.stderr.write(f"{error}: there is no such file\n")
+        sys.stderr.write(f"{error}\n")
         return 1
     shutil.rmtree(SITE, ignore_errors=True)
     built = subprocess.run(

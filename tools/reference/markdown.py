@@ -14,7 +14,7 @@ _ROW = re.compile(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$")
 
 
 def cell(text: object) -> str:
-    """One line that no table takes apart. A bar within code would be shown with its stroke by some, so: code()."""
+    """One line that no table takes apart. Bars within code are code()'s to write."""
     return " ".join(str(text).split()).replace("|", "\\|")
 
 

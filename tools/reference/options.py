@@ -1,4 +1,4 @@
-"""Options and the report, as their JSON Schemas have them; what each option means is written by hand, and kept."""
+"""Options and the report as their JSON Schemas have them; what each means is written by hand, and kept."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def _body(operation: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    lines = (value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)).splitlines()
+    lines = (
+        value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    ).splitlines()
     if len(lines) > SHOWN_LINES:
         lines = [*lines[:SHOWN_LINES], f"… {len(lines) - SHOWN_LINES} more lines"]
     return "\n".join(lines)
