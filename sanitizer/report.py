@@ -156,6 +156,8 @@ class ClassChange:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackVerdict:
+    """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
+
     attack: str
     outcome: Outcome
     reason: str
@@ -198,6 +200,8 @@ class ScannerEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInput:
+    """What came in, by digest, and what its inspection found."""
+
     upload_sha256: str | None
     """Digest of the bytes that came in; None where the library was given canonical weights."""
     weights_sha256: str
@@ -244,6 +248,8 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
+    """How it was trained, and the curve; `resumed_from_steps` are the updates it went on from."""
+
     num_steps: int
     num_epochs: int
     num_pairs_seen: int

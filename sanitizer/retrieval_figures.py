@@ -68,5 +68,7 @@ class RecallLost:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalLost:
+    """What cleaning cost of recall, both ways."""
+
     image_to_text: tuple[RecallLost, ...]
     text_to_image: tuple[RecallLost, ...]

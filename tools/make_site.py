@@ -134,7 +134,7 @@ def main() -> int:
         sys.stderr.write(told or built.stderr)
         return 1
     (COPY / "site").rename(SITE)
-    sys.stdout.write(f"{len(list(SITE.rglob('*.html')))} pages in {SITE.relative_to(ROOT)}/\n")
+    sys.stdout.write(f"{len(list(SITE.rglob('*.html')))} pages in {os.path.relpath(SITE, ROOT)}/\n")
     return 0
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from app.api.error_codes import ERROR_CODES
+from app.process.error_codes import ERROR_CODES
 from sanitizer.checkpoints import naming
 from sanitizer.data import skipping
 from tools.reference.markdown import Kept, Maker, code, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_KINDS: Mapping[str, frozenset[str]] = {
+KINDS: Mapping[str, frozenset[str]] = {
     "checkpoints": frozenset({"CheckpointRejected", "refusal"}),
     "data sets": frozenset({"DatasetRejected"}),
     "options": frozenset({"OptionsRejected"}),
@@ -27,7 +27,7 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "reports": frozenset({"ReportRejected", "_rejected"}),
 }
 """Section → what is called to refuse."""
-_PACKAGES = ("sanitizer", "worker")
+PACKAGES = ("sanitizer", "worker")
 _AGAIN = "The job is tried again by itself; if it ends as failed, the log's tail says where it stood."
 _SMALLER = "The job is tried again by itself; if it ends as failed, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
@@ -98,7 +98,6 @@ class Raised:
     message: str
     remedy: str
     path: str
-    line: int
 
 
 @cache
@@ -142,30 +141,38 @@ def _arguments(call: ast.Call) -> tuple[ast.expr | None, ast.expr | None, ast.ex
     return one, two, three
 
 
+@cache
+def _calls(*packages: str) -> list[tuple[str, str, ast.Call]]:
+    """(name that is called, path, call) of every call: one walk, which takes seconds."""
+    return [
+        (node.func.id if isinstance(node.func, ast.Name) else node.func.attr, path, node)
+        for path, tree in _modules(*packages)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    ]
+
+
 def raised(names: frozenset[str], *packages: str) -> Iterator[Raised]:
     """Every call of one of `names`; where the code is no literal, with an empty one."""
-    for path, tree in _modules(*packages):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-                name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-                if name in names:
-                    which, message, remedy = _arguments(node)
-                    for one in [which.body, which.orelse] if isinstance(which, ast.IfExp) else [which]:
-                        yield Raised(
-                            code=_text(one, {}),
-                            message=_text(message, _constants()),
-                            remedy=_text(remedy, _constants()),
-                            path=path,
-                            line=node.lineno,
-                        )
+    for name, path, call in _calls(*packages):
+        if name in names:
+            which, message, remedy = _arguments(call)
+            for one in [which.body, which.orelse] if isinstance(which, ast.IfExp) else [which]:
+                yield Raised(
+                    code=_text(one, {}),
+                    message=_text(message, _constants()),
+                    remedy=_text(remedy, _constants()),
+                    path=path,
+                )
 
 
+@cache
 def of_the_library() -> dict[str, dict[str, tuple[str, str]]]:
     """Section → code → (what is wrong, what to do)."""
     found = {}
-    for section, names in _KINDS.items():
+    for section, names in KINDS.items():
         known = dict(_OF_A_TABLE.get(section, {}))
-        for one in raised(names, *_PACKAGES):
+        for one in raised(names, *PACKAGES):
             if one.code:
                 by_hand = _BY_HAND.get(one.code, ("", ""))
                 before = known.get(one.code, ("", ""))
@@ -217,6 +224,6 @@ def _samples(_: Kept) -> str:
 
 MAKERS: Mapping[str, Maker] = {
     "codes of the API": of_the_api,
-    **{f"codes of {name}": _section(name) for name in _KINDS},
+    **{f"codes of {name}": _section(name) for name in KINDS},
     "reasons of samples": _samples,
 }

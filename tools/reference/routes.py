@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ SHOWN_LINES = 40
 """Of an answer; what is longer is cut, and says so."""
 
 
+@cache
 def document() -> dict[str, Any]:
     found: dict[str, Any] = create_app(Settings()).openapi()
     return found
