@@ -1,0 +1,317 @@
+"""The API's examples are calls that were made: here, of a whole service, and held against those of the pages.
+
+RECORD=1 in the environment writes them anew. What differs from call to call is made alike before: ids, times,
+digests, secrets, and numbers that depend on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from client.client import Client
+from tests.docs.conftest import Served, write_place
+from tools.reference import routes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+WITHOUT_EXAMPLE = {
+    "GET /metrics": "its lines are in docs/operating/monitoring.md",
+}
+SHOWN_HEADERS = ("idempotency-key", "if-none-match", "last-event-id", "content-type")
+SHOWN_ANSWER_HEADERS = ("etag", "location", "retry-after", "ratelimit")
+_ULID = re.compile(
+    r"\b(prj|upl|ckpt|ds|job|art|key|del|aud|wh|whd|msg|req|pol|evt|[a-z]{2,5})_[0-9a-hjkmnp-tv-z]{26}\b"
+)
+_TIME = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
+_SECRETS = re.compile(r"(?:cclip_live_[\w-]{8,}|whsec_[\w+/=-]+)")
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+COMPUTED = frozenset(
+    {"result", "progress", "phases", "verdict", "warnings", "environment", "training", "scanners", "last_try"}
+)
+_URL = re.compile(r"http://127\.0\.0\.1:\d+[^\s\"]*")
+
+
+def shown(text: str) -> str:
+    """A text of a call with what is made anew each time in one form."""
+    text = _SECRETS.sub(lambda found: found.group()[:6].rstrip("_") + "_…", text)
+    text = _URL.sub("https://store.example.org/…", text)
+    text = text.replace("127.0.0.1", "192.0.2.1")
+    text = _ULID.sub(lambda found: f"{found.group(1)}_01k00000000000000000000000", text)
+    text = _TIME.sub("2026-11-26T08:00:00Z", text)
+    return _DIGEST.sub("0" * 64, text)
+
+
+def cut(value: Any) -> Any:
+    """Of a long list the beginning: the rest is more of the same."""
+    if isinstance(value, dict):
+        return {name: cut(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [cut(one) for one in value] if len(value) <= 3 else [*(cut(one) for one in value[:2]), "…"]
+    return value
+
+
+def differences(made: Any, kept: Any, place: str = "") -> Iterator[str]:
+    """Where two calls are not of one form. Numbers are numbers; null may stand for what came too early.
+
+    Sentences are compared but for their numbers, and not at all where they say what a machine computed.
+    """
+    if made is None or kept is None or (_is_number(made) and _is_number(kept)):
+        return
+    if type(made) is not type(kept):
+        yield f"{place}: {made!r} is not of the kind of {kept!r}"
+    elif isinstance(made, dict):
+        yield from (f"{place}/{name}" for name in made.keys() ^ kept.keys())
+        for name in made.keys() & kept.keys():
+            yield from differences(made[name], kept[name], f"{place}/{name}")
+    elif isinstance(made, list):
+        if made and kept:
+            yield from differences(made[0], kept[0], f"{place}/0")
+    elif not COMPUTED.intersection(place.split("/")) and _told(made) != _told(kept):
+        yield f"{place}: {made!r} was {kept!r}"
+
+
+def _told(value: Any) -> Any:
+    return _NUMBER.sub("0", value) if isinstance(value, str) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class Recorder:
+    """Makes calls and keeps the first of each operation."""
+
+    def __init__(self, served: Served) -> None:
+        self.calls: dict[str, Any] = {}
+        self._http = httpx.Client(base_url=served.url, timeout=60)
+        self._key = {"Authorization": f"Bearer {served.key}"}
+
+    def __call__(
+        self, name: str, *, status: int, headers: Mapping[str, str] | None = None, **given: Any
+    ) -> Any:
+        method, template = name.split(" ")
+        ids = given.pop("ids", {})
+        answer = self._http.request(
+            method, template.format(**ids), headers={**self._key, **(headers or {})}, **given
+        )
+        assert answer.status_code == status, f"{name}: {answer.status_code} {answer.text}"
+        self.calls.setdefault(name, self._told(answer, given))
+        return answer.json() if answer.headers.get("content-type", "").endswith("json") else answer.text
+
+    def _told(self, answer: httpx.Response, given: Mapping[str, Any]) -> dict[str, Any]:
+        request, text = answer.request, shown(answer.text)
+        sent = [
+            f"{name.title()}: {request.headers[name]}" for name in SHOWN_HEADERS if name in request.headers
+        ]
+        got = [
+            f"{name.title()}: {answer.headers[name]}"
+            for name in SHOWN_ANSWER_HEADERS
+            if name in answer.headers
+        ]
+        told: dict[str, Any] = {
+            "method": request.method,
+            "path": shown(request.url.raw_path.decode()),
+            "headers": [shown(one) for one in sent],
+            "status": answer.status_code,
+            "answer_headers": [re.sub(r'(?<=Etag: )"[^"]*"', '"…"', shown(one)) for one in got],
+        }
+        if "json" in given:
+            told["body"] = json.loads(shown(json.dumps(given["json"])))
+        elif "content" in given:
+            told["body"] = f"… {len(given['content'])} bytes …"
+        if text:
+            is_json = answer.headers.get("content-type", "").split(";")[0].endswith("json")
+            told["answer"] = cut(json.loads(text)) if is_json else text
+        return told
+
+
+@pytest.fixture(scope="module")
+def recorded(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("recorded")
+    write_place(folder)
+    with pytest.MonkeyPatch.context() as patch, Client(served.url, served.key) as client:
+        patch.setenv("CLEANCLIP_CACHE_DIR", str(folder / "cache"))
+        call = Recorder(served)
+        make_calls(call, client, folder)
+        yield {name: call.calls[name] for name, _ in routes.operations() if name in call.calls}
+
+
+def make_calls(call: Recorder, client: Client, folder: Path) -> None:
+    operations(call)
+    checkpoint_id = uploads(call, client, folder)
+    pairs, labelled = datasets(call, client)
+    job_id = jobs(call, client, checkpoint_id, pairs, labelled)
+    artifacts(call, job_id)
+    policies(call)
+    webhooks(call)
+    keys(call)
+    deletions(call, client, job_id, checkpoint_id, labelled)
+
+
+def operations(call: Recorder) -> None:
+    call("GET /healthz", status=200)
+    call("GET /readyz", status=200)
+    call("GET /v1/usage", status=200)
+    call("GET /v1/methods", status=200)
+
+
+def uploads(call: Recorder, client: Client, folder: Path) -> str:
+    data = (folder / "clip.pt").read_bytes()
+    order = {"filename": "clip.pt", "size_bytes": len(data), "purpose": "checkpoint"}
+    made = call("POST /v1/uploads", status=201, json=order, headers={"Idempotency-Key": "clip-2026-11-26"})
+    ids = {"upload_id": made["id"]}
+    call("POST /v1/uploads/{upload_id}/parts", status=200, ids=ids, json={"numbers": [1]})
+    call("PUT /v1/uploads/{upload_id}/content", status=200, ids=ids, content=data)
+    call("GET /v1/uploads/{upload_id}", status=200, ids=ids)
+    done = call("POST /v1/uploads/{upload_id}/complete", status=200, ids=ids, json={})
+    other = client.uploads.create(filename="other.pt", size_bytes=10, purpose="checkpoint")
+    call("POST /v1/uploads/{upload_id}/cancel", status=200, ids={"upload_id": other.id})
+    call("DELETE /v1/uploads/{upload_id}", status=202, ids={"upload_id": other.id})
+    checkpoint_id: str = done["checkpoint_id"]
+    client.checkpoints.wait(checkpoint_id)
+    call("GET /v1/checkpoints/{checkpoint_id}", status=200, ids={"checkpoint_id": checkpoint_id})
+    call("GET /v1/checkpoints", status=200, params={"limit": 1})
+    return checkpoint_id
+
+
+def datasets(call: Recorder, client: Client) -> tuple[str, str]:
+    found = []
+    for kind in ("labelled", "pairs"):
+        order = {"kind": kind, "uri": f"s3://cleanclip-data/seed1/{kind}/"}
+        found.append(call("POST /v1/datasets", status=202, json=order)["id"])
+    for dataset_id in found:
+        client.datasets.wait(dataset_id)
+    call("GET /v1/datasets/{dataset_id}", status=200, ids={"dataset_id": found[0]})
+    call("GET /v1/datasets", status=200, params={"limit": 1})
+    return found[1], found[0]
+
+
+def jobs(call: Recorder, client: Client, checkpoint_id: str, pairs: str, labelled: str) -> str:
+    order = {
+        "kind": "sanitize",
+        "checkpoint_id": checkpoint_id,
+        "dataset_id": pairs,
+        "audit": {"dataset_id": labelled, "target": "banana", "attacks": [{"attack": "badnet"}]},
+        "recipe": {"method": "cleanclip", "epochs": 2, "batch_size": 32},
+        "seed": 1,
+        "metadata": {"ticket": "ML-42"},
+    }
+    done = call("POST /v1/jobs", status=202, json=order)["id"]
+    client.jobs.wait(done)
+    ids = {"job_id": done}
+    call("GET /v1/jobs/{job_id}", status=200, ids=ids)
+    call("GET /v1/jobs", status=200, params={"limit": 1, "state": "succeeded"})
+    call("GET /v1/jobs/{job_id}/events", status=200, ids=ids, params={"limit": 1})
+    stream = call("GET /v1/jobs/{job_id}/events/stream", status=200, ids=ids)
+    call.calls["GET /v1/jobs/{job_id}/events/stream"]["answer"] = shown(stream.split("\n\n")[0] + "\n\n…")
+    steered(call, client, order)
+    return done
+
+
+def steered(call: Recorder, client: Client, order: dict[str, Any]) -> None:
+    """A job that waits behind another can be paused at once, goes on, and is cancelled."""
+    order = {**order, "recipe": {"method": "cleanclip", "epochs": 100, "batch_size": 2}}
+    first = client.jobs.create(**order)
+    ids = {"job_id": client.jobs.create(**order).id}
+    call("POST /v1/jobs/{job_id}/pause", status=202, ids=ids)
+    call("POST /v1/jobs/{job_id}/resume", status=202, ids=ids)
+    call("POST /v1/jobs/{job_id}/cancel", status=202, ids=ids)
+    client.jobs.cancel(first.id)
+    client.jobs.wait(first.id, check=False)
+    call("POST /v1/jobs/{job_id}/retry", status=409, ids=ids)
+
+
+def artifacts(call: Recorder, job_id: str) -> None:
+    found = call("GET /v1/jobs/{job_id}/artifacts", status=200, ids={"job_id": job_id})["data"]
+    ids = {"artifact_id": found[0]["id"]}
+    call("GET /v1/artifacts/{artifact_id}", status=200, ids=ids)
+    call("GET /v1/artifacts/{artifact_id}/content", status=307, ids=ids)
+    call("GET /v1/jobs/{job_id}/report", status=200, ids={"job_id": job_id})
+
+
+def policies(call: Recorder) -> None:
+    ids = {"policy_name": "documented"}
+    limits = {"asr_at_most": 0.1, "asr_at_most_for": {"sig": 0.2}}
+    call("PUT /v1/policies/{policy_name}", status=201, ids=ids, json=limits)
+    call("GET /v1/policies/{policy_name}", status=200, ids=ids)
+    call("GET /v1/policies", status=200, params={"limit": 1})
+    call("DELETE /v1/policies/{policy_name}", status=204, ids=ids)
+
+
+def webhooks(call: Recorder) -> None:
+    hook = {"url": "https://example.org/hooks", "events": ["job.succeeded", "job.failed"]}
+    ids = {"webhook_id": call("POST /v1/webhooks", status=201, json=hook)["id"]}
+    call("GET /v1/webhooks/{webhook_id}", status=200, ids=ids)
+    call("GET /v1/webhooks", status=200, params={"limit": 1})
+    call("POST /v1/webhooks/{webhook_id}/rotate-secret", status=201, ids=ids, json={"overlap_s": 3600})
+    delivery = call("POST /v1/webhooks/{webhook_id}/test", status=202, ids=ids)
+    both = {**ids, "delivery_id": delivery["id"]}
+    call("GET /v1/webhooks/{webhook_id}/deliveries", status=200, ids=ids, params={"state": "delivered"})
+    call("GET /v1/webhooks/{webhook_id}/deliveries/{delivery_id}", status=200, ids=both)
+    call("POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay", status=202, ids=both)
+    call("PATCH /v1/webhooks/{webhook_id}", status=200, ids=ids, json={"enabled": False})
+    call("DELETE /v1/webhooks/{webhook_id}", status=204, ids=ids)
+
+
+def keys(call: Recorder) -> None:
+    order = {"name": "release pipeline", "scopes": ["read", "upload", "run"]}
+    ids = {"key_id": call("POST /v1/keys", status=201, json=order)["id"]}
+    call("GET /v1/keys/{key_id}", status=200, ids=ids)
+    call("GET /v1/keys", status=200, params={"limit": 1})
+    rotated = call("POST /v1/keys/{key_id}/rotate", status=201, ids=ids, json={"overlap_s": 3600})
+    call("POST /v1/keys/{key_id}/revoke", status=200, ids={"key_id": rotated["id"]})
+    call("GET /v1/audit", status=200, params={"limit": 1, "action": "key.create"})
+
+
+def deletions(call: Recorder, client: Client, job_id: str, checkpoint_id: str, labelled: str) -> None:
+    for job in client.jobs.list(limit=100).data:
+        if job.id != job_id and job.is_finished and job.checkpoint_id == checkpoint_id:
+            client.jobs.delete(job.id)
+    gone = call("DELETE /v1/jobs/{job_id}", status=202, ids={"job_id": job_id})
+    call("DELETE /v1/checkpoints/{checkpoint_id}", status=202, ids={"checkpoint_id": checkpoint_id})
+    call("DELETE /v1/datasets/{dataset_id}", status=202, ids={"dataset_id": labelled})
+    call("GET /v1/deletions/{deletion_id}", status=200, ids={"deletion_id": gone["id"]})
+    call("GET /v1/deletions", status=200, params={"limit": 1})
+
+
+def test_each_route_has_a_call(recorded: dict[str, Any]) -> None:
+    missing = {name for name, _ in routes.operations()} - recorded.keys()
+    assert missing == WITHOUT_EXAMPLE.keys(), "make a call of it above"
+
+
+def test_the_calls_of_the_pages_are_those_that_are_made(recorded: dict[str, Any]) -> None:
+    if os.environ.get("RECORD"):
+        text = json.dumps(recorded, indent=1, ensure_ascii=False) + "\n"
+        routes.EXAMPLES.write_text(text, encoding="utf-8")
+        pytest.skip("recorded; now: make format")
+    kept = routes.examples()
+    assert kept.keys() == recorded.keys()
+    for name, told in recorded.items():
+        found = list(differences(told, kept[name]))
+        assert found == [], f"{name}: record anew, with RECORD=1"
+
+
+@pytest.mark.parametrize(
+    ("made", "kept", "found"),
+    [
+        ({"a": 1}, {"a": 2.5}, []),
+        ({"a": None}, {"a": "later"}, []),
+        ({"a": "3 of 4 parts"}, {"a": "2 of 9 parts"}, []),
+        ({"a": 1, "new": 1}, {"a": 1}, ["/new"]),
+        ({"a": "open"}, {"a": "closed"}, ["/a: 'open' was 'closed'"]),
+        ({"a": [{"b": "1"}]}, {"a": [{"c": 1}]}, ["/a/0/b", "/a/0/c"]),
+        ({"result": {"a": "pass"}}, {"result": {"a": "fail"}}, []),
+        ({"a": True}, {"a": 1}, ["/a: True is not of the kind of 1"]),
+    ],
+)
+def test_another_form_is_found(made: Any, kept: Any, found: list[str]) -> None:
+    assert sorted(differences(made, kept)) == found
