@@ -12,7 +12,7 @@ from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference"
-MAKERS: Mapping[str, Maker] = codes.MAKERS | commands.MAKERS | options.MAKERS | routes.MAKERS
+MAKERS: Mapping[str, Maker] = {**codes.MAKERS, **commands.MAKERS, **options.MAKERS, **routes.MAKERS}
 _REGION = re.compile(r"(<!-- begin: (.+) -->\n).*?(<!-- end: \2 -->)", re.S)
 
 

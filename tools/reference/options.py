@@ -35,7 +35,7 @@ def objects(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def shape(schema: Mapping[str, Any]) -> str:
     """What a value may be, in a few words."""
     if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2]
+        return str(schema["$ref"]).rpartition("/")[2]
     for union in ("anyOf", "oneOf"):
         if union in schema:
             return " or ".join(dict.fromkeys(shape(one) for one in schema[union]))
