@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from client.errors import Rejected
-from client.models import Dataset, Page
+from client.models import Dataset, DatasetSamples, Page
 from client.project_models import Deletion
 from client.shares import deleted
 from client.waiting import wait_for
@@ -57,6 +57,15 @@ class Datasets:
             print((client.datasets.get(pairs.id)).summary)
         """
         return self._wire.get(Dataset, f"/v1/datasets/{dataset_id}")
+
+    def samples(self, dataset_id: str) -> DatasetSamples:
+        """Twelve, drawn from the whole set, with small pictures. Raises NotFound where none were kept.
+
+        Example:
+            for sample in (client.datasets.samples(pairs.id)).samples:
+                Path(f"{sample.index}.jpg").write_bytes(sample.jpeg)
+        """
+        return self._wire.get(DatasetSamples, f"/v1/datasets/{dataset_id}/samples")
 
     def list(
         self,

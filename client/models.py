@@ -6,6 +6,7 @@ this client does not need may be absent.
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -146,6 +147,31 @@ class Dataset(Answer):
     def is_finished(self) -> bool:
         """Whether the validation has decided."""
         return self.state in {"ready", "rejected"}
+
+
+class DatasetSample(Answer):
+    """`caption` of a pair, `label` and `class_name` of a labelled image."""
+
+    index: int
+    key: str
+    caption: str | None = None
+    label: int | None = None
+    class_name: str | None = None
+    width: int
+    height: int
+    jpeg_base64: str
+
+    @property
+    def jpeg(self) -> bytes:
+        """The picture: a file of at most 160 pixels a side."""
+        return base64.b64decode(self.jpeg_base64)
+
+
+class DatasetSamples(Answer):
+    """Some of the good samples, drawn by `seed` from all of them, in the order of the set."""
+
+    seed: int
+    samples: tuple[DatasetSample, ...]
 
 
 class Phase(Answer):

@@ -15,7 +15,8 @@
 else goes there), log lines to stderr, and ends with EXIT_SUCCEEDED, EXIT_REFUSED (outcome.json says why)
 or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcome.json is absent.
 
-Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json;
+Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
+drawn_samples.json, of which the supervisor makes pictures;
 sanitize → model.safetensors, config.json, report.json, training_curve.json (and cleaned weights in the
 uploaded layout, `as_uploaded.*`, if asked); audit → report.json; both with report.html and report.md, drawn
 from report.json and left out, with a warning, where drawing fails. The supervisor adds SHA256SUMS,
@@ -67,6 +68,7 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 INSPECTION_NAME = "inspection.json"
 DATASET_NAME = "dataset.json"
+DRAWN_NAME = "drawn_samples.json"
 REPORT_NAME = "report.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
@@ -111,6 +113,8 @@ class ValidateSpec:
     kind: Literal["validate"] = "validate"
     data_kind: Literal["pairs", "labelled"]
     max_skipped_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    seed: Seed = 0
+    """Draws the samples that people are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,5 +224,48 @@ class DatasetSummary:
     images_per_class: tuple[int, ...] | None = None
 
 
+NUM_DRAWN = 12
+MAX_DRAWN_SIDE = 160
+MAX_DRAWN_TEXT = 301
+"""Characters, the mark of what was cut off included."""
+_Side = Annotated[int, Field(ge=1, le=MAX_DRAWN_SIDE)]
+_DrawnText = Annotated[str, Field(max_length=MAX_DRAWN_TEXT)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSample:
+    """One good sample, to be looked at: of its picture the pixels, made small, and nothing of its file.
+
+    `caption` of a pair, `label` and `class_name` of a labelled image.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        **STRICT,
+        "ser_json_bytes": "base64",
+        "val_json_bytes": "base64",
+    }
+
+    index: Annotated[int, Field(ge=0, lt=2**53)]
+    key: _DrawnText
+    caption: _DrawnText | None = None
+    label: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    class_name: _DrawnText | None = None
+    width: _Side
+    height: _Side
+    rgb: bytes
+    """height x width x 3, row by row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSamples:
+    """drawn_samples.json: NUM_DRAWN of the good ones, or all of fewer, in the order of the set."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    seed: Seed
+    samples: Annotated[tuple[DrawnSample, ...], Field(max_length=NUM_DRAWN)]
+
+
 INSPECTION_ADAPTER = TypeAdapter(Inspection)
 DATASET_ADAPTER = TypeAdapter(DatasetSummary)
+DRAWN_ADAPTER = TypeAdapter(DrawnSamples)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.db.repositories.attempt_values import ClaimedJob
+from app.domain.dataset_samples import SAMPLES_NAME
 from sanitizer.report import Report
 from worker.failures import outputs_unusable
 from worker.staging import Staged
@@ -26,7 +27,7 @@ from worker.transfer import file_sha256, interruptible
 SUMS_NAME = "SHA256SUMS"
 SIGNATURE_NAME = "model.sig"
 PUBLIC_KEY_NAME = "model.sig.pub.pem"
-RESERVED = frozenset({SUMS_NAME, STATEMENT_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
+RESERVED = frozenset({SUMS_NAME, STATEMENT_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME, SAMPLES_NAME})
 """Names that the child's files may not have: what they say is ours to say."""
 
 
@@ -78,9 +79,9 @@ class Packing:
         statement = statement_json(
             job, staged, report, self.sha256, sizes, ended_at=ended_at, signing_key_sha256=key
         )
-        self._add(STATEMENT_NAME, statement)
+        self.add(STATEMENT_NAME, statement)
         if signer is not None:
-            self._add(PUBLIC_KEY_NAME, signer.public_pem)
+            self.add(PUBLIC_KEY_NAME, signer.public_pem)
         self._add_sums()
         if signer is not None:
             path = interruptible(partial(signer.sign, self._folder, dict(self.sha256)), self._check)
@@ -94,7 +95,8 @@ class Packing:
             }
         )
 
-    def _add(self, name: str, content: bytes) -> None:
+    def add(self, name: str, content: bytes) -> None:
+        """A file of ours."""
         path = self._folder / name
         path.write_bytes(content)
         self.files.append(path)
@@ -102,7 +104,7 @@ class Packing:
 
     def _add_sums(self) -> None:
         lines = [f"{digest}  {name}\n" for name, digest in sorted(self.sha256.items())]
-        self._add(SUMS_NAME, "".join(lines).encode("ascii"))
+        self.add(SUMS_NAME, "".join(lines).encode("ascii"))
 
     def _package(self, signature: dict[str, Any]) -> Package:
         return Package(files=tuple(self.files), sha256=dict(self.sha256), signature=signature)

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewArtifact
+from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
@@ -23,6 +24,7 @@ from sanitizer.attack_options import told
 from sanitizer.jobspec import (
     DATASET_ADAPTER,
     DATASET_NAME,
+    DRAWN_NAME,
     INSPECTION_ADAPTER,
     INSPECTION_NAME,
     REPORT_HTML_HEAD,
@@ -35,11 +37,17 @@ from worker.failures import outputs_unusable
 from worker.ledger import Ledger
 from worker.outcome import read_regular
 from worker.packing import Package, Packing, Signer
+from worker.pictures import pictured
 from worker.staging import Staged
 from worker.tracker import Tracker
 from worker.transfer import patiently, upload
 
-_MAX_JSON_BYTES = {INSPECTION_NAME: 2 * 2**20, DATASET_NAME: 2 * 2**20, REPORT_NAME: 8 * 2**20}
+_MAX_JSON_BYTES = {
+    INSPECTION_NAME: 2 * 2**20,
+    DATASET_NAME: 2 * 2**20,
+    DRAWN_NAME: 2 * 2**20,
+    REPORT_NAME: 8 * 2**20,
+}
 _MAX_JSON_PARTS = 200_000
 """Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
 _MEDIA_TYPES = {
@@ -72,7 +80,10 @@ def publish(
     """
     tracker.begin(JobPhase.PUBLISH)
     prefix = _prefix(job)
-    packing = Packing(outputs, outgoing / job.id, check)
+    drawn = [path for path in outputs if job.kind is JobKind.VALIDATE and path.name == DRAWN_NAME]
+    packing = Packing([path for path in outputs if path not in drawn], outgoing / job.id, check)
+    if drawn:
+        packing.add(SAMPLES_NAME, _pictured(drawn[0]))
     by_name = {path.name: path for path in packing.files}
     effect: CheckpointAccepted | DatasetReady | None = None
     if job.kind in _EVIDENCED:
@@ -156,6 +167,13 @@ def _effect(
         return DatasetReady(files=pins, summary=DATASET_ADAPTER.dump_python(summary, mode="json"))
     except (KeyError, OSError, ValueError, ValidationError) as error:
         raise outputs_unusable(_NO_REPORT) from error
+
+
+def _pictured(drawn: Path) -> bytes:
+    try:
+        return pictured(_read({DRAWN_NAME: drawn}, DRAWN_NAME))
+    except (OSError, ValueError, ValidationError) as error:
+        raise outputs_unusable("left no samples that can be shown") from error
 
 
 def _report(outputs: dict[str, Path]) -> Report:

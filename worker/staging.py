@@ -169,7 +169,7 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     """The child's order. Only what the library knows: no id, no place, no credential."""
     asked = {name: job.spec[name] for name in _asked(job.kind) if job.spec.get(name) is not None}
     values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
-    if job.kind in {JobKind.SANITIZE, JobKind.AUDIT}:
+    if job.kind is not JobKind.INSPECT:
         values["seed"] = job.seed
     if job.kind is JobKind.SANITIZE:
         values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}

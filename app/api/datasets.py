@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from app.api.answers import (
     POLL_AFTER_S,
@@ -21,7 +21,7 @@ from app.api.idempotency import OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
 from app.domain.states import DatasetKind, DatasetState
 from app.process.ports import PortsDep
-from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage
+from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetSamplesOut
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas
 from app.services.datasets import Registration
@@ -105,6 +105,26 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
     if is_unchanged(request, etag):
         return not_modified(etag)
     return json_answer(DatasetOut.of(row), headers=cached(etag))
+
+
+@router.get(
+    "/{dataset_id}/samples",
+    operation_id="get_dataset_samples",
+    summary="A few samples to look at",
+    response_model=DatasetSamplesOut,
+    responses=refusals(304, 404, 409),
+)
+def get_samples(dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
+    """Twelve, drawn from the whole set, with small pictures; 404 for one validated before there were any."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        row = datasets.samples_of(unit, unit.datasets.get(caller.project_id, dataset_id))
+    if is_unchanged(request, row.sha256):
+        return not_modified(row.sha256)
+    return StreamingResponse(
+        ports.store.stream(row.object_key),
+        media_type="application/json",
+        headers={"Content-Length": str(row.size_bytes), **cached(row.sha256)},
+    )
 
 
 @router.delete(

@@ -113,6 +113,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_wrong_kind": ErrorCode(422, "The data set is of the wrong kind"),
     "trained_on_the_test": ErrorCode(422, "The model would be measured on what it was trained on"),
     "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a data set"),
+    "samples_not_found": ErrorCode(404, "The data set has no samples to show"),
     "dataset_in_use": ErrorCode(409, "Jobs still use the data set"),
     "dataset_state_conflict": ErrorCode(409, "The state of the data set does not allow it"),
     # policies

@@ -123,5 +123,29 @@ class DatasetOut(WireOut):
         )
 
 
+class DatasetSampleOut(WireOut):
+    """One sample: `caption` of a pair, `label` and `class_name` of a labelled image.
+
+    The picture is a JPEG of at most 160 pixels a side, made by the service of decoded pixels.
+    """
+
+    index: int
+    key: str
+    caption: str | None
+    label: int | None
+    class_name: str | None
+    width: int
+    height: int
+    jpeg_base64: str
+
+
+class DatasetSamplesOut(WireOut):
+    """At most twelve of the good samples, drawn by `seed` from all of them, in the order of the set."""
+
+    object: Literal["dataset_samples"] = "dataset_samples"
+    seed: int
+    samples: list[DatasetSampleOut]
+
+
 class DatasetPage(Page[DatasetOut]):
     """Data sets, newest first."""

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from app.db.models.artifact import Artifact
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_references import DatasetReference, check_allowed, parse_reference
-from app.domain.errors import Conflict, InvalidInput
+from app.domain.dataset_samples import SAMPLES_NAME
+from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, DatasetState, JobKind, UploadPurpose, UploadState
 from app.services.api_keys import Caller
@@ -120,6 +122,29 @@ def _check_upload(unit: UnitOfWork, caller: Caller, upload_id: str) -> None:
             "Complete the upload first.",
             pointer="/upload_id",
         )
+
+
+def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
+    """The file of its samples. Raises NotFound; Conflict while the data set is being validated."""
+    if dataset.state is DatasetState.VALIDATING:
+        raise Conflict(
+            "dataset_not_ready",
+            "The data set is being validated; samples are drawn from the whole of it.",
+            "Wait until it is ready.",
+            retry_after_s=5,
+        )
+    found = (
+        unit.artifacts.named(dataset.project_id, dataset.validate_job_id, SAMPLES_NAME)
+        if dataset.validate_job_id is not None
+        else None
+    )
+    if found is None:
+        raise NotFound(
+            "samples_not_found",
+            "The data set has no samples: it was rejected, or validated before samples were kept.",
+            "Register the data again to see some of it.",
+        )
+    return found
 
 
 def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:

@@ -9,7 +9,7 @@ from client.aio.shares import deleted
 from client.aio.waiting import wait_for
 from client.aio.wire import Wire
 from client.errors import Rejected
-from client.models import Dataset, Page
+from client.models import Dataset, DatasetSamples, Page
 from client.project_models import Deletion
 
 
@@ -56,6 +56,15 @@ class Datasets:
             print((await client.datasets.get(pairs.id)).summary)
         """
         return await self._wire.get(Dataset, f"/v1/datasets/{dataset_id}")
+
+    async def samples(self, dataset_id: str) -> DatasetSamples:
+        """Twelve, drawn from the whole set, with small pictures. Raises NotFound where none were kept.
+
+        Example:
+            for sample in (await client.datasets.samples(pairs.id)).samples:
+                Path(f"{sample.index}.jpg").write_bytes(sample.jpeg)
+        """
+        return await self._wire.get(DatasetSamples, f"/v1/datasets/{dataset_id}/samples")
 
     async def list(
         self,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from sanitizer.data.draw import SampleDraw
 from sanitizer.data.labelled import Labelled, LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
@@ -25,8 +26,11 @@ def summarise(
     max_skipped_share: float,
     progress: Progress = ignore,
     stop: Callable[[], bool] = lambda: False,
+    *,
+    draw: SampleDraw | None = None,
 ) -> DatasetSummary:
-    """Decode every sample once and count. `num_samples` are the good ones, `num_skipped` the bad ones.
+    """Decode every sample once and count. `num_samples` are the good ones, which `draw` is offered, and
+    `num_skipped` the bad ones.
 
     Raises DatasetRejected as soon as the bad ones pass `max_skipped_share` of all, or if none is good;
     Interrupted when `stop()` says so.
@@ -34,7 +38,7 @@ def summarise(
     dataset: PairDataset | LabelledDataset = open_pairs(path) if kind == "pairs" else open_labelled(path)
     ledger = SkipLedger(len(dataset), max_skipped_share)
     progress(PhaseStarted(phase="validate", total=len(dataset), unit="samples"))
-    per_label = _read_all(dataset, ledger, progress, stop)
+    per_label = _read_all(dataset, ledger, progress, stop, draw)
     if ledger.num_skipped == len(dataset):
         raise ledger.rejection()
     if isinstance(dataset, PairDataset):
@@ -60,7 +64,11 @@ def summarise(
 
 
 def _read_all(
-    dataset: PairDataset | LabelledDataset, ledger: SkipLedger, progress: Progress, stop: Callable[[], bool]
+    dataset: PairDataset | LabelledDataset,
+    ledger: SkipLedger,
+    progress: Progress,
+    stop: Callable[[], bool],
+    draw: SampleDraw | None,
 ) -> Counter[int]:
     """Read and decode each sample; returns how many images each label has (empty for pairs)."""
     per_label: Counter[int] = Counter()
@@ -79,6 +87,8 @@ def _read_all(
         else:
             if isinstance(sample, Labelled):
                 per_label[sample.label] += 1
+            if draw is not None:
+                draw.offer(index, sample, dataset)
         now_s = time.monotonic()
         if now_s - reported_s >= REPORT_EVERY_S or index + 1 == len(dataset):
             reported_s = now_s

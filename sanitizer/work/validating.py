@@ -1,4 +1,4 @@
-"""A validate job: inputs/pairs or inputs/labelled → dataset.json. Free of torch."""
+"""A validate job: inputs/pairs or inputs/labelled → dataset.json, drawn_samples.json. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def do(spec: ValidateSpec, folder: Path, progress: Progress, stop: Stop) -> None
         spec.data_kind,
         folder / jobspec.OUTPUTS_PATH,
         max_skipped_share=spec.max_skipped_share,
+        draw_seed=spec.seed,
         progress=progress,
         stop=stop,
     )

@@ -126,10 +126,10 @@ class PlanRepository:
         places = [dataset_prefix(row.project_id, row.id)]
         if row.validate_job_id is not None:
             places.extend(_places_of_job(row.project_id, row.validate_job_id))
-        digests: list[dict[str, Any]] = []
+        digests = list(self._digests(row.project_id, Artifact.job_id == row.validate_job_id))
         if row.upload_id is not None and self._takes_its_upload_along(row):
             places.append(upload_key(row.project_id, row.upload_id))
-            digests = [
+            digests += [
                 {name: file.get(name) for name in ("name", "sha256", "size_bytes")}
                 for file in row.files or []
             ]

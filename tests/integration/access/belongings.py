@@ -22,6 +22,7 @@ from app.domain.states import DatasetKind, JobState
 from app.services import api_keys
 from sanitizer.report import dump_json
 from tests.integration.api.service import MIB, Service, Tenant
+from tests.integration.api.validated import give_samples, sample
 from tests.integration.worker.stand_in_child import report_of
 
 
@@ -68,6 +69,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     labelled = service.dataset(
         DatasetKind.LABELLED, project_id=tenant.project_id, class_names=(f"{mark} zero", "one", "banana")
     )
+    give_samples(service, pairs, sample(3, caption=f"{mark} a dog"), project_id=tenant.project_id)
     order = {
         "kind": "sanitize",
         "checkpoint_id": checkpoint,

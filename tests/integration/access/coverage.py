@@ -28,6 +28,7 @@ SCOPES: Mapping[str, str] = {
     "create_dataset": "upload",
     "list_datasets": "read",
     "get_dataset": "read",
+    "get_dataset_samples": "read",
     "delete_dataset": "upload",
     "create_job": "run",
     "list_jobs": "read",

@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.domain.states import DatasetKind
+from app.domain.states import DatasetKind, DatasetState
 from tests.integration.api.service import Service, refused
+from tests.integration.api.validated import give_samples, sample, validation_of
 
 
 @pytest.fixture
@@ -216,3 +217,41 @@ def test_a_deleted_data_set_gets_no_job(service: Service, api: httpx.Client) -> 
     order = service.sanitize_order(dataset_id=service.dataset(DatasetKind.PAIRS))
     api.delete(f"/v1/datasets/{order['dataset_id']}")
     refused(api.post("/v1/jobs", json=order), 404, "dataset_not_found", "/dataset_id")
+
+
+def test_a_ready_data_set_shows_its_samples_to_its_project_only(
+    service: Service, api: httpx.Client, others: httpx.Client
+) -> None:
+    dataset = service.dataset(DatasetKind.PAIRS)
+    left = give_samples(service, dataset, sample(2), sample(40, caption="<b>bold</b>"))
+    answer = api.get(f"/v1/datasets/{dataset}/samples")
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["object"], found["seed"]) == ("dataset_samples", 0)
+    assert [(one["index"], one["caption"]) for one in found["samples"]] == [
+        (2, "the picture number 2"),
+        (40, "<b>bold</b>"),
+    ]
+    again = api.get(f"/v1/datasets/{dataset}/samples", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    refused(others.get(f"/v1/datasets/{dataset}/samples"), 404, "dataset_not_found")
+    refused(others.get(f"/v1/artifacts/{left['artifact']}/content"), 404, "artifact_not_found")
+    assert "jpeg" not in api.get("/v1/datasets").text, "lists do not carry them"
+
+
+def test_what_has_no_samples_says_why(service: Service, api: httpx.Client) -> None:
+    ready = service.dataset(DatasetKind.PAIRS)
+    older = service.dataset(DatasetKind.PAIRS)
+    validation_of(service, older, state="succeeded")
+    rejected = service.dataset(DatasetKind.PAIRS, DatasetState.REJECTED)
+    for dataset in (ready, older, rejected):
+        refused(api.get(f"/v1/datasets/{dataset}/samples"), 404, "samples_not_found")
+    waiting = service.dataset(DatasetKind.PAIRS, DatasetState.VALIDATING)
+    refused(api.get(f"/v1/datasets/{waiting}/samples"), 409, "dataset_not_ready")
+
+
+def test_of_a_deleted_data_set_nobody_sees_samples(service: Service, api: httpx.Client) -> None:
+    dataset = service.dataset(DatasetKind.PAIRS)
+    give_samples(service, dataset, sample(1))
+    assert api.delete(f"/v1/datasets/{dataset}").status_code == 202
+    refused(api.get(f"/v1/datasets/{dataset}/samples"), 404, "dataset_not_found")

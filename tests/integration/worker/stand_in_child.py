@@ -8,6 +8,7 @@ and obeys SIGTERM. The other behaviours are what a broken or hostile child might
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -419,7 +420,14 @@ def validate(folder: Path, spec: dict[str, Any], out: Path) -> None:
     if names.exists():
         summary["class_names"] = names.read_text().splitlines()
     (out / "dataset.json").write_text(json.dumps(summary))
-    finish(folder, "succeeded", 0, ("dataset.json",))
+    write_samples(out, rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
+    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
+
+
+def write_samples(out: Path, *, rgb: str) -> None:
+    text = {"key": "0004", "caption": "a red <b>square</b>"}
+    sample = {"index": 4, "width": 2, "height": 2, "rgb": rgb} | text
+    (out / "drawn_samples.json").write_text(json.dumps({"seed": 7, "samples": [sample]}))
 
 
 # ---------------------------------------------------------------- misbehaviour
@@ -545,6 +553,15 @@ def look_around(folder: Path) -> None:
     wait_for_ever(folder)
 
 
+def pass_a_picture_for_pixels(folder: Path) -> None:
+    """A validation that would have a file of its own shown to people."""
+    out = folder / "outputs"
+    write_samples(out, rgb=base64.b64encode(b"<svg onload='alert(1)'/>").decode())
+    summary = {"kind": "pairs", "sha256": "0" * 64, "num_shards": 1, "num_samples": 1, "num_skipped": 0}
+    (out / "dataset.json").write_text(json.dumps(summary | {"skipped_reasons": {}, "skipped_examples": []}))
+    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
+
+
 def talk_to_itself(folder: Path) -> None:
     """Say how many ranks it may start, and whether they could speak with each other."""
     max_ranks = json.loads((folder / "spec.json").read_text()).get("max_ranks")
@@ -575,6 +592,7 @@ BEHAVIOURS = {
             crash,
             point_outside,
             draw_a_page_that_runs,
+            pass_a_picture_for_pixels,
             say_nonsense,
             leave_a_daemon,
             look_around,

@@ -244,6 +244,17 @@ def test_of_shards_that_are_on_their_way_out_no_data_set_can_be_made(world: Worl
     assert refused == ["upload_not_found"]
 
 
+def test_the_samples_of_a_data_set_go_with_it(world: World, engine: Engine) -> None:
+    dataset, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
+    assert world.runner().run(job.id) is JobState.SUCCEEDED
+    assert "samples.json" in world.artifacts(job.id)
+    asked = ask(world, DeletionSubject.DATASET, dataset.id)
+    sweep(world)
+    assert "samples.json" in {digest["name"] for digest in receipt(world, asked).digests or ()}
+    assert [key for key in world.keys("") if world.project_id in key] == []
+    assert rows_naming(engine, job.id) == {}
+
+
 def test_nothing_goes_while_a_worker_that_lost_its_lease_may_still_be_writing(
     world: World, engine: Engine
 ) -> None:

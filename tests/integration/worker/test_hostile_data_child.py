@@ -34,7 +34,7 @@ BOMBS = (
     "jpeg_of_ten_thousand_scans",
     "png_whose_body_goes_on_and_on",
 )
-LEFT = {"dataset.json"}
+LEFT = {"dataset.json", "drawn_samples.json"}
 
 
 def pairs(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from app.schemas.datasets import DatasetSamplesOut
 from app.schemas.jobs import ResultOut
 from client.evidence.verification import verify
 from tests.integration.worker.world import World
@@ -168,6 +170,17 @@ def test_a_validated_data_set_is_pinned_by_size_etag_and_digest(world: World) ->
     assert pinned["a/0.tar"]["etag"]
     assert row.summary is not None
     assert row.summary["class_names"] == ["apple", "pear"]
+    assert set(world.artifacts(job.id)) == {"dataset.json", "samples.json", "SHA256SUMS"}
+    shown = DatasetSamplesOut.model_validate_json(world.artifacts(job.id)["samples.json"])
+    assert (shown.seed, shown.samples[0].caption) == (7, "a red <b>square</b>")
+    assert base64.b64decode(shown.samples[0].jpeg_base64).startswith(b"\xff\xd8\xff")
+
+
+def test_a_data_set_whose_child_passes_a_picture_for_pixels_is_not_believed_at_all(world: World) -> None:
+    _, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
+    world.runner("pass_a_picture_for_pixels").run(job.id)
+    assert world.events(job.id)[-1].data["error"]["code"] == "outputs_unusable"
+    assert world.artifacts(job.id) == {}
 
 
 def test_class_names_given_with_the_data_set_stand_in_the_folder(world: World) -> None:

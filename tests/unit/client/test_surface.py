@@ -20,7 +20,7 @@ SURFACE = {
     "artifacts": "download get",
     "audit": "list",
     "checkpoints": "delete get list wait",
-    "datasets": "create delete get list wait",
+    "datasets": "create delete get list samples wait",
     "deletions": "get list",
     "jobs": "all_events artifacts cancel create delete events follow get list pause report resume retry wait",
     "keys": "create get list revoke rotate",

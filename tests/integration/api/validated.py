@@ -1,0 +1,74 @@
+"""What the validation of a data set leaves beside its summary, by hand: its job, and samples to look at."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from app.db.models.artifact import Artifact
+from app.db.models.job import Job
+from app.domain.dataset_samples import SAMPLES_NAME
+from app.domain.ids import new_id
+from app.domain.object_keys import in_prefix, output_attempt_prefix
+from app.domain.states import JobKind, JobState
+from sanitizer.jobspec import DRAWN_ADAPTER, DrawnSample, DrawnSamples
+from tests.integration.api.service import Service
+from worker.pictures import pictured
+
+
+def sample(index: int, **texts: Any) -> DrawnSample:
+    """A pair of 60 x 40 pixels of a colour of its own, or with `label` a labelled image."""
+    colour = tuple((index * step + 60) % 256 for step in (37, 83, 151))
+    rgb = Image.new("RGB", (60, 40), colour).tobytes()
+    values = {"key": f"{index:08d}"} | (
+        {} if "label" in texts else {"caption": f"the picture number {index}"}
+    )
+    return DrawnSample(index=index, width=60, height=40, rgb=rgb, **(values | texts))
+
+
+def validation_of(service: Service, dataset_id: str, *, project_id: str | None = None, **values: Any) -> str:
+    """The data set's validate job, queued unless `values` (as of `Service.set_job`) say otherwise; its id."""
+    project = project_id or service.ours.project_id
+    with service.database.unit_of_work() as unit:
+        job = unit.jobs.enqueue(
+            Job(
+                id=new_id("job"),
+                project_id=project,
+                kind=JobKind.VALIDATE,
+                dataset_id=dataset_id,
+                spec={"version": 1},
+            )
+        )
+        unit.datasets.get(project, dataset_id, for_update=True).validate_job_id = job.id
+    if values:
+        state = JobState(values.pop("state", JobState.QUEUED))
+        service.set_job(job.id, state, **values)
+    return job.id
+
+
+def give_samples(
+    service: Service, dataset_id: str, *samples: DrawnSample, project_id: str | None = None
+) -> Mapping[str, str]:
+    """As a worker publishes them; ids of the validate `job` and the artifact, and the `key` of the object."""
+    project = project_id or service.ours.project_id
+    job_id = validation_of(service, dataset_id, project_id=project, state=JobState.SUCCEEDED, attempt=1)
+    body = pictured(DRAWN_ADAPTER.dump_json(DrawnSamples(seed=0, samples=samples)))
+    key = in_prefix(output_attempt_prefix(project, job_id, 1), SAMPLES_NAME)
+    service.store.put_bytes(key, body, content_type="application/json")
+    row = Artifact(
+        id=new_id("art"),
+        project_id=project,
+        job_id=job_id,
+        attempt=1,
+        name=SAMPLES_NAME,
+        object_key=key,
+        size_bytes=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+        media_type="application/json",
+    )
+    with service.database.unit_of_work() as unit:
+        unit.artifacts.add(row)
+    return {"job": job_id, "artifact": row.id, "key": key}
