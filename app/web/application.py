@@ -20,6 +20,8 @@ from app.web import (
     audit,
     checkpoints,
     compare,
+    dataset,
+    datasets,
     failures,
     job,
     job_actions,
@@ -38,7 +40,7 @@ from app.web import (
 PREFIX = "/ui"
 MODULES = (
     *(sign_in, new_job, jobs, job, job_actions, artifacts, compare, policies),
-    *(checkpoints, uploads),
+    *(checkpoints, uploads, datasets, dataset),
     *(keys, usage, audit, webhooks, webhook_deliveries, static_files),
 )
 """A page each, or a few of one noun."""

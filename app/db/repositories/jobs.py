@@ -153,6 +153,21 @@ class JobRepository(OwnedRepository[Job]):
         query = select(Job.id).where(Job.reads_dataset(dataset_id), Job.state.in_(ACTIVE))
         return self._session.scalars(query).all()
 
+    def using_dataset(self, project_id: str, dataset_id: str, limit: int) -> Sequence[Job]:
+        """Customers' jobs that read the data set, as whatever, newest first."""
+        query = (
+            select(Job)
+            .where(
+                Job.project_id == project_id,
+                Job.reads_dataset(dataset_id),
+                Job.kind.in_(PUBLIC_KINDS),
+                Job.deleted_at.is_(None),
+            )
+            .order_by(Job.id.desc())
+            .limit(limit)
+        )
+        return self._session.scalars(query).all()
+
     def active_of(self, project_id: str) -> Sequence[str]:
         """Ids of the project's unfinished jobs, the service's own too."""
         query = select(Job.id).where(Job.project_id == project_id, Job.state.in_(ACTIVE)).order_by(Job.id)

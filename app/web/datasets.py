@@ -1,0 +1,122 @@
+"""The list of data sets, and the form that registers one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from app.db.models.dataset import Dataset
+from app.domain.errors import DomainError, NotFound
+from app.domain.ids import is_id
+from app.domain.states import DatasetKind, DatasetState
+from app.process.error_codes import STATUS_OF
+from app.process.ports import Ports, PortsDep
+from app.schemas.datasets import DatasetOut
+from app.services import datasets, quotas
+from app.services.datasets import Registration
+from app.web.dataset_form import DatasetForm, bounds, places_of
+from app.web.rendering import page, see_other, with_values
+from app.web.visitor import FormDep, Reader, Uploader, Visitor
+
+PER_PAGE = 25
+
+router = APIRouter()
+
+
+@router.get("/datasets")
+def show_datasets(
+    *,
+    request: Request,
+    visitor: Reader,
+    ports: PortsDep,
+    after: Annotated[str | None, Query(max_length=64)] = None,
+    state: Annotated[str, Query(max_length=20)] = "",
+    kind: Annotated[str, Query(max_length=20)] = "",
+    upload_id: Annotated[str, Query(max_length=64)] = "",
+    deleted: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """Newest first. With `upload_id` the form is open and filled in; `deleted` is a deletion asked for."""
+    form = DatasetForm.empty(upload_id=upload_id)
+    is_open = bool(upload_id)
+    return _page(
+        request, visitor, ports, form, is_open=is_open, after=after, state=state, kind=kind, deleted=deleted
+    )
+
+
+@router.post("/datasets")
+def register_dataset(request: Request, visitor: Uploader, form: FormDep, ports: PortsDep) -> Response:
+    """Then its own page. What is wrong is said in the form."""
+    sent = DatasetForm.sent(form)
+    try:
+        row = _register(ports, visitor, sent.registration())
+    except ValidationError as error:
+        return _page(request, visitor, ports, sent.with_faults(error), status=422, is_open=True)
+    except DomainError as error:
+        wrong = sent.refused_with(error)
+        return _page(request, visitor, ports, wrong, status=STATUS_OF[type(error)], is_open=True)
+    return see_other(f"/ui/datasets/{row.id}")
+
+
+def _register(ports: Ports, visitor: Visitor, wanted: Registration) -> Dataset:
+    caller = visitor.caller
+    if wanted.uri is not None:
+        limits = ports.settings.datasets
+        datasets.check_reference(ports.store, wanted.uri, limits, project_id=caller.project_id)
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        quotas.check_place(unit, caller.project_id, ports.settings.quotas)
+        row, job = datasets.create(unit, caller, wanted)
+    ports.hint(job)
+    return row
+
+
+def _page(
+    request: Request,
+    visitor: Visitor,
+    ports: Ports,
+    form: DatasetForm,
+    *,
+    status: int = 200,
+    is_open: bool,
+    after: str | None = None,
+    state: str = "",
+    kind: str = "",
+    deleted: str | None = None,
+) -> Response:
+    project_id = visitor.caller.project_id
+    wanted_state = DatasetState(state) if state in set(DatasetState) else None
+    wanted_kind = DatasetKind(kind) if kind in set(DatasetKind) else None
+    cursor = after if after is not None and is_id("ds", after) else None
+    with ports.database.unit_of_work(project_id) as unit:
+        rows, has_more = unit.datasets.page(
+            project_id, cursor, PER_PAGE, state=wanted_state, kind=wanted_kind
+        )
+        deletion = None
+        if deleted is not None and is_id("del", deleted):
+            try:
+                deletion = unit.deletions.get(project_id, deleted)
+            except NotFound:  # a link that somebody made up
+                deletion = None
+    own, shared = places_of(project_id, ports.settings.datasets.allowed_prefixes)
+    query = with_values({"state": state, "kind": kind}, after=rows[-1].id if rows else None)
+    return page(
+        request,
+        "datasets.html",
+        status,
+        datasets=[DatasetOut.of(row) for row in rows],
+        has_more=has_more,
+        next_query=query,
+        is_filtered=bool(wanted_state or wanted_kind or cursor),
+        wanted_state=wanted_state,
+        wanted_kind=wanted_kind,
+        states=list(DatasetState),
+        kinds=list(DatasetKind),
+        deletion=deletion,
+        form=form,
+        is_open=is_open,
+        bounds=bounds,
+        own_places=own,
+        shared_places=shared,
+    )

@@ -1,0 +1,30 @@
+"""What each reason for leaving out a sample means, for people who have to mend their data. Pure text.
+
+The words are those of a data set's `skipped_reasons`; a test holds them against the library's own table.
+"""
+
+from __future__ import annotations
+
+MEANINGS: dict[str, str] = {
+    "no_image": "There is no picture: a sample needs a .jpg, .jpeg, .png or .webp.",
+    "no_caption": "There is no caption: a pair needs a .txt, or a .json with a “caption”, of the same name.",
+    "no_label": "There is no label: a labelled image needs a .cls, or a class name in .txt or .json.",
+    "unknown_label": "The label is outside the class names, or a name that is not, or twice, among them.",
+    "empty_caption": "The caption is nothing but blanks and control characters.",
+    "not_utf8": "A text is not valid UTF-8. Write texts anew in UTF-8.",
+    "bad_json": "A .json is no JSON object, or its caption or label is of the wrong type.",
+    "image_damaged": "The picture is cut off, corrupt, or neither JPEG, PNG nor WEBP.",
+    "image_too_large": "The picture has over 20 MB or 50 million pixels, or is 100 times as long as wide.",
+    "text_too_large": "A text has more than 64 KiB.",
+    "unsafe_name": "The file's name is absolute, lies in a folder, holds “..”, or is not valid UTF-8.",
+    "not_regular_file": "It is a link, a device or a sparse file; only plain files are read.",
+    "duplicate_member": "The same name and extension comes twice in a row.",
+    "outside_folder": "A row of the manifest, or an entry of a class folder, leads out of its folder.",
+    "missing_file": "The file that a row or an entry names cannot be read.",
+    "bad_row": "A row of the manifest has too few columns.",
+}
+
+
+def meaning(reason: str) -> str:
+    """One or two sentences; of a reason that a newer worker gives, that it is unknown here."""
+    return MEANINGS.get(reason, "This page does not know the reason; the examples say more.")
