@@ -39,6 +39,7 @@ from app.local.stack import Stack
 from app.queue.publisher import CeleryPublisher
 from app.services import jobs as job_service
 from app.services.api_keys import Caller
+from app.services.orders import Order
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from drills import ledger, subject
@@ -159,7 +160,7 @@ class Scene:
     ) -> str:
         """A customer's job, queued; its id."""
         is_sanitize = kind is JobKind.SANITIZE
-        order = job_service.Order(
+        order = Order(
             kind=kind,
             checkpoint_id=checkpoint_id or self.checkpoint_id,
             dataset_id=self.pairs_id if is_sanitize else None,
