@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
+from sanitizer.audits.examples import Seen
 from sanitizer.audits.retrieval import RetrievalResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
@@ -35,6 +36,8 @@ class _Kept:
     num_skipped: int
     skipped_examples: tuple[str, ...]
     retrieval: RetrievalResult | None = None
+    examples: tuple[Seen, ...] = ()
+    """Without pictures: the audit after cleaning makes them again, and no state holds a customer's."""
 
 
 _KEPT = TypeAdapter(_Kept)
@@ -81,6 +84,7 @@ def audit_once(
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
         retrieval=result.retrieval,
+        examples=tuple(replace(one, pictures=()) for one in result.examples),
     )
     partial = path.with_suffix(".partial")
     partial.write_bytes(_KEPT.dump_json(kept))
@@ -102,6 +106,7 @@ def _read(path: Path, key: str) -> AuditResult | None:
         num_skipped=kept.num_skipped,
         skipped_examples=kept.skipped_examples,
         retrieval=kept.retrieval,
+        examples=kept.examples,
     )
 
 
@@ -113,7 +118,7 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        "version": 3,
+        "version": 4,
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,

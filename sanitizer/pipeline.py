@@ -92,6 +92,7 @@ def audit(
         policy=policy,
         policy_source=policy_source,
         before=result.figures,
+        examples=reporting.examples(given, options, seed, result),
         verdict=judge(before=result.figures, gate=options.gate, policy=policy),
         environment=reporting.environment(torch_device, "fp32"),
         warnings=(
@@ -275,6 +276,7 @@ def _cleaning_report(
         ),
         retrieval_lost=lost_between(before.retrieval, after.retrieval),
         drift=after.drift,
+        examples=reporting.examples(given, options, seed, before, after),
         verdict=judge(
             before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
         ),

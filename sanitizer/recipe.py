@@ -30,6 +30,7 @@ from sanitizer.attack_options import (
     WaNetOptions,
 )
 from sanitizer.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
+from sanitizer.examples import MAX_EXAMPLES
 from sanitizer.policy import Policy, PolicySource
 from sanitizer.probe_options import LinearProbeOptions
 
@@ -238,6 +239,9 @@ class AuditOptions:
     """None: not measured, because it costs more than all else; {} with its defaults."""
     max_retrieval_pairs: Annotated[int, Interval(ge=2, le=20_000), NUMBER] = 5000
     """Of a retrieval set; the pairs of a larger one are drawn by the seed. Recall depends on it."""
+    examples: Annotated[int, Interval(ge=0, le=MAX_EXAMPLES), NUMBER] = 6
+    """Test pictures that the report shows, without a trigger and with each. 0: no picture of yours leaves.
+    Fewer where there are many attacks: 64 // (1 + attacks)."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from sanitizer.examples import Example, Examples, Pair, Said, ShownPicture
 from sanitizer.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from sanitizer.recommended import RecipeSource
@@ -29,12 +30,17 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "AttackCaptions",
     "Difference",
     "Estimate",
+    "Example",
+    "Examples",
     "MeanDistance",
+    "Pair",
     "RankDistribution",
     "RecallAtK",
     "RecallLost",
     "RetrievalFigures",
     "RetrievalLost",
+    "Said",
+    "ShownPicture",
     "TargetCaptions",
     "TopK",
 ]
@@ -299,6 +305,8 @@ class Report:
     drift: EmbeddingDrift | None = None
     """None where nothing was cleaned, and in reports from before it was measured."""
     retrieval_lost: RetrievalLost | None = None
+    examples: Examples | None = None
+    """Pictures stand here and in no figure. None where none were ordered, and in reports from before."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

@@ -13,15 +13,17 @@ from pathlib import Path
 import torch
 
 from sanitizer.audits.audit import AuditResult
+from sanitizer.audits.examples import told
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.opening import ForAudit
-from sanitizer.recipe import DeclaredOptions, parse
+from sanitizer.recipe import AuditOptions, DeclaredOptions, parse
 from sanitizer.report import (
     AuditFigures,
     CheckpointInput,
     DataInput,
     Environment,
+    Examples,
     RetrievalFigures,
     ScannerEvidence,
     Training,
@@ -115,6 +117,14 @@ def probe_warnings(*audits: AuditFigures) -> list[str]:
     if all(audit.linear_probe is None or audit.linear_probe.is_converged for audit in audits):
         return []
     return ["The linear probe did not converge: its figures may still move. Raise its max_iterations."]
+
+
+def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditResult) -> Examples | None:
+    """Of the audit, or of those before and after, with the last one's pictures. None where not ordered."""
+    if options.examples == 0:
+        return None
+    before, *after = (audit.examples for audit in audits)
+    return told(seed, given.checkpoint.architecture.image_size, before, after[0] if after else None)
 
 
 def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:

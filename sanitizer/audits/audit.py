@@ -2,7 +2,8 @@
 
 Shapes: N images, C classes, D embedding width; H = W the model's image size.
 
-Every test image is decoded once; k attacks cost k + 1 forward passes of it, and nothing of it is kept.
+Every test image is decoded once; k attacks cost k + 1 forward passes of it, and nothing of it is kept but of
+a handful that the seed has drawn as examples, which are read once more for that.
 Triggers go on the resized, cropped pixels that the model sees, before normalisation. Arithmetic is float32
 without TF32, BatchNorm uses its stored statistics. Knows no training, no policy and no job: it returns what
 it counted.
@@ -10,7 +11,7 @@ it counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,18 +26,20 @@ from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
+from sanitizer.audits.examples import Album, Seen, choose
+from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
 from sanitizer.audits.retrieval import RetrievalResult, measure_retrieval
 from sanitizer.audits.target_captions import Attacked
 from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
-from sanitizer.audits.zero_shot import image_embeddings, nearest
-from sanitizer.data.batches import LabelledBatch, LabelledBatches
+from sanitizer.audits.zero_shot import nearest
+from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.captioned import CaptionedBatches, drawn
-from sanitizer.data.pixels import normalise
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.errors import OptionsRejected
+from sanitizer.examples import num_examples
 from sanitizer.progress import Phase, PhaseFinished, PhaseStarted, Progress
 from sanitizer.recipe import AuditOptions, LinearProbeOptions
 from sanitizer.report import AuditFigures, EmbeddingDrift
@@ -50,7 +53,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
     """`correct_N`: whether each measured image, in the set's order, was classified right without trigger;
-    `label_N` its class; `drift` from the model that came in, where that was given."""
+    `label_N` its class; `drift` from the model that came in, where that was given; `examples` in the order of
+    their draw."""
 
     figures: AuditFigures
     label_N: Tensor
@@ -59,6 +63,7 @@ class AuditResult:
     skipped_examples: tuple[str, ...]
     drift: EmbeddingDrift | None = None
     retrieval: RetrievalResult | None = None
+    examples: tuple[Seen, ...] = ()
 
 
 def run_audit(
@@ -103,7 +108,9 @@ def run_audit(
         max_skipped_share=options.max_skipped_share,
         num_workers=num_workers,
     )
-    run = _Run(checkpoint=checkpoint, batches=batches, device=device, watch=watch, seed=seed)
+    num_shown = num_examples(options.examples, len(triggers))
+    chosen = choose(labelled, num_shown, targets=targets.all, seed=seed, before_read=watch.check)
+    run = ImagesUnderModel(checkpoint=checkpoint, batches=batches, device=device, watch=watch, seed=seed)
     memory = memory or ClassMemory()
     with ExitStack() as models:
         models.enter_context(measuring(checkpoint, device))
@@ -121,7 +128,8 @@ def run_audit(
         if options.linear_probe is not None:
             probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
         counts = Counts.for_targets(targets, probe)
-        _count(run, class_CD, triggers, counts, drift)
+        album = Album(chosen, checkpoint, labelled.class_names, len(triggers))
+        _count(run, class_CD, triggers, counts, drift=drift, album=album)
         retrieval = None if captioned is None else _retrieved(run, captioned, options, triggers)
     progress(PhaseFinished(phase=phase))
     result = _result(
@@ -132,6 +140,7 @@ def run_audit(
         counts=counts,
         batches=batches,
         drift=drift,
+        examples=album.seen(),
     )
     return result if retrieval is None else _with(result, retrieval)
 
@@ -164,34 +173,8 @@ def _templates(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, .
     return options.templates or labelled.templates or IMAGENET_80
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """A model and the images that it is measured on."""
-
-    checkpoint: LoadedCheckpoint
-    batches: LabelledBatches
-    device: torch.device
-    watch: Watch
-    seed: int
-
-    def images(self) -> Iterator[tuple[LabelledBatch, Tensor]]:
-        """One pass: each batch, and its images on the device in [0, 1]."""
-        for batch in self.batches:
-            self.watch.check()
-            yield batch, batch.image_NCHW.to(self.device).float() / 255
-            self.watch.images_done(batch.index_N[-1] + 1)
-
-    def to_pixels(self, image_NCHW: Tensor) -> Tensor:
-        """As the model wants them."""
-        architecture = self.checkpoint.architecture
-        return normalise(image_NCHW, architecture.image_mean, architecture.image_std)
-
-    def embed(self, image_NCHW: Tensor) -> Tensor:
-        return image_embeddings(self.checkpoint, self.to_pixels(image_NCHW))
-
-
 def _retrieved(
-    run: _Run, captioned: CaptionedBatches, options: AuditOptions, triggers: Sequence[Trigger]
+    run: ImagesUnderModel, captioned: CaptionedBatches, options: AuditOptions, triggers: Sequence[Trigger]
 ) -> RetrievalResult:
     attacks = [
         Attacked(name=name, target=attack.target or options.target, trigger=trigger)
@@ -210,7 +193,9 @@ def _retrieved(
     )
 
 
-def _fitted_probe(run: _Run, class_names: Sequence[str], options: LinearProbeOptions) -> FoldedProbe:
+def _fitted_probe(
+    run: ImagesUnderModel, class_names: Sequence[str], options: LinearProbeOptions
+) -> FoldedProbe:
     """After a pass of its own: who judges a triggered image must have been fitted on all others before."""
     clean, watch = CleanEmbeddings(), run.watch
     watch.start_images()
@@ -223,14 +208,22 @@ def _fitted_probe(run: _Run, class_names: Sequence[str], options: LinearProbeOpt
 
 
 def _count(
-    run: _Run, class_CD: Tensor, triggers: Sequence[Trigger], counts: Counts, drift: Drift | None
+    run: ImagesUnderModel,
+    class_CD: Tensor,
+    triggers: Sequence[Trigger],
+    counts: Counts,
+    *,
+    drift: Drift | None,
+    album: Album,
 ) -> None:
-    """Fills `counts` and `drift` in one pass."""
+    """Fills `counts`, `drift` and `album` in one pass."""
     probe = counts.probe
     run.watch.start_images()
     for batch, image_NCHW in run.images():
         image_ND = run.embed(image_NCHW)
-        counts.add_untriggered(batch.label_N.to(run.device), *nearest(image_ND, class_CD))
+        answer = nearest(image_ND, class_CD)
+        counts.add_untriggered(batch.label_N.to(run.device), *answer)
+        album.add_untriggered(batch.index_N, batch.label_N, image_NCHW, *answer)
         if probe is not None:
             probe.add_untriggered(batch.index_N, image_ND)
         if drift is not None:
@@ -238,8 +231,11 @@ def _count(
             drift.add(run.to_pixels(image_NCHW), image_ND)
         for number, (trigger, answers) in enumerate(zip(triggers, counts.triggered, strict=True)):
             run.watch.check()
-            triggered_ND = run.embed(trigger.apply(image_NCHW, batch.index_N, run.seed))
-            answers.add(*nearest(triggered_ND, class_CD))
+            triggered_NCHW = trigger.apply(image_NCHW, batch.index_N, run.seed)
+            triggered_ND = run.embed(triggered_NCHW)
+            answer = nearest(triggered_ND, class_CD)
+            answers.add(*answer)
+            album.add_triggered(number, batch.index_N, triggered_NCHW, *answer)
             if probe is not None:
                 probe.add_triggered(number, batch.index_N, triggered_ND)
 
@@ -253,6 +249,7 @@ def _result(
     counts: Counts,
     batches: LabelledBatches,
     drift: Drift | None,
+    examples: tuple[Seen, ...],
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
     own, *further = (
@@ -286,6 +283,7 @@ def _result(
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),
         drift=None if drift is None else drift.measured(),
+        examples=examples,
     )
 
 

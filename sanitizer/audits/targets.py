@@ -24,6 +24,11 @@ class Targets:
         """Those of attacks that are not the audit's own, each once, the first named first."""
         return tuple(target for target in dict.fromkeys(self.of_attacks) if target != self.own)
 
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Each once, the audit's own first."""
+        return (self.own, *self.further)
+
 
 def find_targets(options: AuditOptions, class_names: Sequence[str]) -> Targets:
     """Raises OptionsRejected as `find_target` does; `where` is "audit.target" or "audit.attacks.N.target"."""

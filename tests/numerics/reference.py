@@ -42,6 +42,7 @@ __all__ = [
     "measure",
     "newcombe",
     "one_way",
+    "probabilities",
     "rank_figures",
     "sig",
     "stream",
@@ -130,6 +131,29 @@ def embeddings(
     for start in range(0, len(pixels), batch_size):
         rows += _image_embeddings(model, config, pixels[start : start + batch_size])
     return rows
+
+
+def probabilities(
+    model_folder: Path | str,
+    images: Sequence[Any],
+    *,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    batch_size: int = AT_ONCE,
+    attack: dict[str, Any] | None = None,
+    seed: int = 0,
+) -> list[list[float]]:
+    """The model's own, of every image for every class: the softmax of exp(logit_scale) times the cosines."""
+    model, config = _load(model_folder)
+    classes = _class_directions(model, config, class_names, templates)
+    scale = math.exp(float(model.logit_scale.detach()))
+    found = []
+    for row in embeddings(model_folder, images, batch_size=batch_size, attack=attack, seed=seed):
+        direction = np.array(unit(row))
+        logits = [scale * float(np.dot(direction, of_class)) for of_class in classes]
+        parts = [math.exp(logit - max(logits)) for logit in logits]
+        found.append([part / math.fsum(parts) for part in parts])
+    return found
 
 
 def _load(model_folder: Path | str) -> tuple[Any, dict[str, Any]]:

@@ -252,6 +252,34 @@ def test_warnings_are_told_before_the_work_begins(inputs, tmp_path):
     assert "24 clean pairs" in events[0].message
 
 
+def test_examples_show_the_same_pictures_before_and_after_and_no_state_keeps_them(done, inputs):
+    out, report = done
+    shown = report.examples
+    assert (shown.seed, shown.image_size, shown.side) == (3, 32, 32)
+    assert {one.true_class for one in shown.examples} == {"cat", "tree"}
+    assert all(pair.triggered.after is not None for pair in shown.of_attack(0))
+    alone = pipeline.audit(
+        inputs / "checkpoint", inputs / "labelled", OPTIONS, out / "alone", seed=3, device="cpu"
+    )
+    of_audit, of_cleaning = alone.examples.of_attack(0), shown.of_attack(0)
+    assert len(of_audit) == 6
+    for one, other in zip(of_audit, of_cleaning, strict=True):
+        assert (one.index, one.clean.picture) == (other.index, other.clean.picture)
+        assert (one.triggered.picture, one.triggered.before) == (
+            other.triggered.picture,
+            other.triggered.before,
+        )
+        assert one.triggered.after is None
+    for kept in (path for path in (out / "state").rglob("*") if path.is_file()):
+        assert not any(one.clean.picture.encode() in kept.read_bytes() for one in of_cleaning)
+    none = replace(OPTIONS, examples=0)
+    silent = pipeline.audit(
+        inputs / "checkpoint", inputs / "labelled", none, out / "none", seed=3, device="cpu"
+    )
+    assert silent.examples is None
+    assert silent.before == alone.before
+
+
 def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done, inputs):
     out, report = done
     events: list[ProgressEvent] = []
@@ -260,6 +288,7 @@ def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done,
     assert any(isinstance(event, Noted) and "baseline audit" in event.message for event in events)
     assert (again.before, again.after, again.ca_lost) == (report.before, report.after, report.ca_lost)
     assert again.drift == report.drift
+    assert again.examples == report.examples
     assert (again.drift.images.n, again.drift.classes.n) == (18, 3)
     assert again.drift.images.low > 0
     assert again.training.resumed_from_steps == (3,)

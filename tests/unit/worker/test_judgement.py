@@ -16,11 +16,16 @@ from sanitizer.report import (
     Difference,
     Environment,
     Estimate,
+    Example,
+    Examples,
     Report,
+    Said,
+    ShownPicture,
     Verdict,
     dump_json,
     load_json,
 )
+from tests.fixtures.tiny_png import RED_SQUARE
 from worker.publishing import _judgement
 
 
@@ -102,3 +107,12 @@ def test_a_picture_is_named_by_its_digest_and_stays_in_the_file() -> None:
         "picture_sha256": hashlib.sha256(data).hexdigest(),
     }
     assert told.before.attacks[0].options["picture"] in dump_json(told).decode()
+
+
+def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
+    shown = ShownPicture(picture=RED_SQUARE, before=Said(class_name="dog", probability=0.5))
+    example = Example(index=3, true_class="cat", clean=shown, triggered=(shown,))
+    examples = Examples(seed=0, image_size=2, side=2, examples=(example,))
+    told = replace(report(is_audit=True), examples=examples)
+    assert load_json(dump_json(told)).examples == examples
+    assert _judgement(told) == _judgement(replace(told, examples=None))
