@@ -78,7 +78,7 @@ REPORT_HTML_HEAD = """\
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
-base-uri 'none'; form-action 'none'">
+img-src data:; base-uri 'none'; form-action 'none'">
 """
 """Every report.html begins with it: whatever follows, a browser runs no script of it and loads nothing."""
 CURVE_NAME = "training_curve.json"

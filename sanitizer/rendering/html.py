@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from sanitizer.attack_options import told
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import to_json
-from sanitizer.rendering import figures, plots, retrieval, sentences
+from sanitizer.rendering import examples, figures, plots, retrieval, sentences
 from sanitizer.rendering.strangers import name, rows, shown
 from sanitizer.rendering.table_rows import percent, points
 from sanitizer.report import Report
@@ -43,6 +43,7 @@ def render_html(report: Report) -> str:
             targets=sentences.quoted(sentences.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
+            grids=examples.grids(report),
             recall=retrieval.recall(report),
             recall_lost=retrieval.lost(report),
             captions=retrieval.captions(report),
@@ -116,6 +117,7 @@ def _environment() -> Environment:
     environment.filters["name"] = name
     environment.filters["percent"] = percent
     environment.filters["listed"] = _listed
+    environment.filters["picture"] = _picture
     environment.globals["points"] = points
     return environment
 
@@ -123,6 +125,11 @@ def _environment() -> Environment:
 def _finalized(value: Any) -> Any:
     """Of whatever a template prints: text from strangers is made visible before it is escaped."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _picture(uri: str) -> Markup:
+    """A data URI, which is longer than any text that a page shows."""
+    return escape(uri)
 
 
 def _listed(values: tuple[str, ...]) -> list[str]:

@@ -49,6 +49,8 @@ def render_markdown(report: Report) -> str:
             f"The class that lost the most: {code(worst.class_name)}, {points(worst.lost)}. "
             "The worst of many looks bad by chance too."
         )
+    if report.examples is not None and report.examples.examples:
+        parts.append("Examples of triggered pictures, chosen at random: see report.html.")
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from sanitizer.audits.verdict import judge
 from sanitizer.errors import ReportRejected
-from sanitizer.rendering import fitting, retrieval
+from sanitizer.rendering import examples, fitting, retrieval
 from sanitizer.rendering.counted import MAX_COUNT, difference, follows
 from sanitizer.report import (
     MOST_CLASSES_TOLD,
@@ -110,6 +110,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     yield from fitting.drift(report)
     yield from fitting.linear_probe(report)
     yield from retrieval.misfits(report)
+    yield from examples.misfits(report)
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)

@@ -41,11 +41,13 @@ def test_a_page_loads_nothing_and_runs_nothing(name: str) -> None:
     assert len(source.encode()) < MAX_BYTES
     page = Page(source)
     tags = {one.tag for one in page.elements}
-    assert not tags & {"script", "iframe", "object", "embed", "link", "img", "image", "base", "form", "audio"}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "image", "base", "form", "audio"}
     for element in page.elements:
         for attribute, value in element.attributes.items():
             assert not attribute.startswith("on")
-            if attribute in {"href", "src", "xlink:href", "action", "data", "srcset", "poster"}:
+            if (element.tag, attribute) == ("img", "src"):
+                assert re.match("data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}$", value)
+            elif attribute in {"href", "src", "xlink:href", "action", "data", "srcset", "poster"}:
                 assert value.startswith("#"), (element.tag, attribute)
             assert "url(" not in value.replace("url(#", "")
     assert "url(" not in CSS
@@ -74,6 +76,9 @@ def test_a_page_is_accessible(name: str) -> None:
         labels = element.attributes.get("aria-labelledby", "").split()
         links = [element.attributes["href"][1:]] if "href" in element.attributes else []
         assert {*labels, *links} <= set(ids)
+    for picture in page.all("img"):
+        assert len(picture.attributes["alt"]) > 30
+        assert picture.attributes["width"] == picture.attributes["height"]
     for plot in page.all("svg"):
         assert plot.attributes["role"] == "img"
         assert [child.tag for child in plot.children[:2]] == ["title", "desc"]
@@ -97,6 +102,7 @@ def test_every_text_stands_out_from_what_it_stands_on(scheme: str) -> None:
     found = colours(light) | (colours(dark) if scheme == "dark" else {})
     on_paper = ("ink", "quiet", "before", "after", "limit")
     pairs = [(name, "paper") for name in on_paper] + [("ink", "soft")]
+    pairs.append(("bad", "paper"))
     for mood in ("good", "bad", "open"):
         pairs += [(mood, f"{mood}-soft"), ("ink", f"{mood}-soft"), ("quiet", f"{mood}-soft")]
     for text, ground in pairs:
@@ -122,11 +128,21 @@ def estimates(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]
             yield from estimates(inner, f"{path}.{number}")
 
 
+def answers(written: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What was said of every example, with its path."""
+    for place, one in enumerate((written.get("examples") or {"examples": []})["examples"]):
+        path = f"examples.examples.{place}"
+        pictures = [(f"{path}.clean", one["clean"])]
+        pictures += [(f"{path}.triggered.{number}", told) for number, told in enumerate(one["triggered"])]
+        for where, picture in pictures:
+            yield from ((f"{where}.{side}", picture[side]) for side in ("before", "after") if picture[side])
+
+
 def as_printed(path: str, value: float) -> float:
     """Shares in per cent, distances with four decimals, counts and places as they are."""
     if path.startswith("drift."):
         return round(value, 4)
-    is_share = path.endswith((".value", ".low", ".high")) and "target_rank" not in path
+    is_share = path.endswith((".value", ".low", ".high", ".probability")) and "target_rank" not in path
     return round(100 * value, 2) if is_share else value
 
 
@@ -141,7 +157,7 @@ def test_every_figure_of_the_report_stands_in_the_page_exactly(name: str) -> Non
         for path, estimate in estimates(document(name))
         for part, value in estimate.items()
         if part not in {"confidence", "method"}
-    }
+    } | {f"{path}.probability": said["probability"] for path, said in answers(document(name))}
     assert shown.keys() == expected.keys()
     for path, value in expected.items():
         for element in shown[path]:
@@ -171,6 +187,7 @@ VERDICTS = {
     "too_dear": ("Not cleaned: it cost too much", "Clean accuracy fell by more than the limit."),
     "several_targets": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "par": ("Undecided", "Too few test pictures to decide: clean accuracy."),
+    "examples": ("Undecided", "Too few test pictures to decide: clean accuracy."),
     "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
     "not_implanted": ("Not implanted", "so cleaning had nothing to show"),
@@ -312,8 +329,9 @@ def test_another_process_draws_the_same_bytes_without_torch_whatever_its_matplot
 def test_the_example_in_the_documentation_is_what_the_command_draws() -> None:
     """Not the plots: another version of matplotlib may draw other lines."""
     kept = Page((ROOT / "docs/example-report.html").read_text())
-    now = Page(drawn("par")[0])
+    now = Page(drawn("examples")[0])
     for tag in ("section", "title", "style"):
         assert [one.text for one in kept.all(tag) if not one.all("svg")] == [
             one.text for one in now.all(tag) if not one.all("svg")
         ]
+    assert [one.attributes for one in kept.all("img")] == [one.attributes for one in now.all("img")]
