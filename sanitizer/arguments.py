@@ -170,6 +170,9 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         "--linear-probe", action="store_true", help="also ask a probe on the image embeddings; takes longer"
     )
     command.add_argument(
+        "--examples", type=int, metavar="N", help="test pictures in the report, with each trigger; 0: none"
+    )
+    command.add_argument(
         "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"
     )
     command.add_argument(
@@ -218,6 +221,8 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
         values["suite"] = arguments.suite
     if arguments.linear_probe and not values.get("linear_probe"):
         values["linear_probe"] = {}
+    if arguments.examples is not None:
+        values["examples"] = arguments.examples
     if arguments.target:
         values["target"] = arguments.target
     if "target" not in values:

@@ -226,6 +226,7 @@ class JobOut(WireOut):
                 "recipe": spec.get("recipe"),
                 "recipe_given": spec.get("recipe_given"),
                 "audit": {
+                    "examples": 0,  # of an order from before there were any
                     **spec["audit"],
                     "dataset_id": row.labelled_dataset_id,
                     "retrieval_dataset_id": row.retrieval_dataset_id,

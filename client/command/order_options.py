@@ -101,6 +101,10 @@ PolicyOption = Annotated[
 ProbeFlag = Annotated[
     bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
 ]
+ExamplesOption = Annotated[
+    int | None,
+    typer.Option("--examples", min=0, help="Test pictures in the report, with each trigger; 0: none."),
+]
 AsrOption = Annotated[
     float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
 ]
@@ -124,6 +128,7 @@ def audit_of(
     attacks: list[str] | None,
     triggers: list[str] | None,
     linear_probe: bool,
+    examples: int | None,
 ) -> dict[str, Any]:
     """The field `audit` of a job, but for its data set. Raises typer.BadParameter."""
     options = {} if file is None else values.json_object(file, "--audit")
@@ -139,6 +144,8 @@ def audit_of(
         options |= {"suite": suite} if suite is not None else {"attacks": listed}
     if linear_probe and not options.get("linear_probe"):
         options["linear_probe"] = {}
+    if examples is not None:
+        options["examples"] = examples
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options

@@ -149,6 +149,8 @@ def changed(order: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
         ("/audit/attacks", []),
         ("/audit/colour", "red"),
         ("/audit/dataset_id", "job_00000000000000000000000000"),
+        ("/audit/examples", -1),
+        ("/audit/examples", 13),
         ("/audit/max_retrieval_pairs", 1),
         ("/audit/max_retrieval_pairs", 20_001),
         ("/policy/asr_at_most", 1.01),

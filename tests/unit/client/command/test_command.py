@@ -302,6 +302,14 @@ def test_a_linear_probe_is_ordered_by_a_flag_and_told_more_in_the_file(
     assert json.loads(service.requests[0].content)["audit"]["linear_probe"] == sent
 
 
+def test_who_lets_no_picture_leave_says_so_in_the_order(run: Any) -> None:
+    for command in (("sanitize", "--pairs", "ds_1"), ("audit",)):
+        service = FakeService(httpx.Response(202, json=job(kind=command[0])))
+        things = ("--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "apple", "--examples", "0")
+        assert run(service, *command, *things).status == ExitCode.OK
+        assert json.loads(service.requests[0].content)["audit"]["examples"] == 0
+
+
 def test_pairs_for_retrieval_are_named_beside_the_labelled_set(run: Any) -> None:
     for command in (("sanitize", "--pairs", "ds_1"), ("audit",)):
         service = FakeService(httpx.Response(202, json=job(kind=command[0])))

@@ -1,0 +1,36 @@
+"""What a child is told to do, of the job's row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.db.repositories.attempt_values import ClaimedJob
+from app.domain.states import JobKind
+from sanitizer.jobspec import AuditSpec
+from worker.staging import _spec
+
+
+def job(audit: dict[str, Any]) -> ClaimedJob:
+    return ClaimedJob(
+        id="job_1",
+        project_id="proj_1",
+        kind=JobKind.AUDIT,
+        attempt=1,
+        attempts_used=0,
+        max_attempts=3,
+        checkpoint_id="ckpt_1",
+        dataset_id=None,
+        labelled_dataset_id="ds_1",
+        spec={"audit": audit},
+        seed=7,
+        resume_state=None,
+    )
+
+
+@pytest.mark.parametrize(("ordered", "expected"), [({"examples": 3}, 3), ({"examples": 0}, 0), ({}, 0)])
+def test_an_order_from_before_there_were_examples_gets_none(ordered: dict[str, int], expected: int) -> None:
+    spec = _spec(job({"target": "dog", **ordered}), {"upload_sha256": "1" * 64}, 60.0, 1)
+    assert isinstance(spec, AuditSpec)
+    assert spec.audit.examples == expected
