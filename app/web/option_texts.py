@@ -138,6 +138,11 @@ TEXTS: dict[str, Text] = {
         "Gate", "An attack whose ASR before cleaning is lower counts as not implanted.", "share of 1"
     ),
     "audit/batch_size": _more("Batch size", "Images that pass through the model at once.", "images"),
+    "examples": _more(
+        "Examples",
+        "Test pictures that the report shows, with each trigger; 0: none of yours leaves.",
+        "pictures",
+    ),
     "max_retrieval_pairs": _more(
         "Pairs for retrieval", "At most; of a larger set so many are drawn by the seed.", "pairs"
     ),
