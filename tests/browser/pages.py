@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from app.domain.states import DatasetKind, JobState
+from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.services import api_keys
-from tests.browser.left_behind import finished, ordered
+from tests.browser import left_behind, left_jobs
+from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
+from tests.integration.api.validated import give_samples, sample
 
 Text = Callable[[str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageOfWorld:
-    """`route` as the application names it; `query` and path parameters are filled from the world's ids."""
+    """`route` as the application names it. Its parameters are ids of the world: of their own name, or of the
+    one that `shows` says."""
 
     route: str
     query: str = ""
+    shows: Mapping[str, str] = field(default_factory=dict)
     is_signed_in: bool = True
-    status: int = 200
+
+
+def _job(name: str) -> PageOfWorld:
+    return PageOfWorld(route="/jobs/{job_id}", shows={"job_id": name})
 
 
 PAGES: Mapping[str, PageOfWorld] = {
     "sign-in": PageOfWorld(route="/sign-in", is_signed_in=False),
-    "jobs": PageOfWorld(route="/jobs"),
-    "new-job": PageOfWorld(route="/jobs/new", query="?checkpoint={checkpoint}&dataset={labelled}"),
+    "checkpoints": PageOfWorld(route="/checkpoints"),
+    "checkpoint": PageOfWorld(route="/checkpoints/{checkpoint_id}"),
+    "checkpoint-rejected": PageOfWorld(
+        route="/checkpoints/{checkpoint_id}", shows={"checkpoint_id": "rejected_checkpoint"}
+    ),
+    "datasets": PageOfWorld(route="/datasets"),
+    "dataset": PageOfWorld(route="/datasets/{dataset_id}"),
+    "dataset-rejected": PageOfWorld(route="/datasets/{dataset_id}", shows={"dataset_id": "rejected_dataset"}),
+    "new-job": PageOfWorld(route="/jobs/new", query="?checkpoint={checkpoint_id}&dataset={labelled}"),
     "policies": PageOfWorld(route="/policies"),
     "policy": PageOfWorld(route="/policies/{name}"),
+    "jobs": PageOfWorld(route="/jobs"),
+    "job-running": _job("running_job"),
+    "job-cleaned": _job("cleaned_job"),
+    "job-not-implanted": _job("not_implanted_job"),
+    "job-failed": _job("failed_job"),
     "compare": PageOfWorld(route="/compare", query="?job={job_id}&job={other_job_id}&job={audit_job_id}"),
     "keys": PageOfWorld(route="/keys"),
     "key": PageOfWorld(route="/keys/{key_id}"),
@@ -44,6 +64,13 @@ NOT_A_PAGE: Mapping[str, str] = {
     "/sign-in/once": "leads on",
     "/jobs/new/check": "leads to the form; a dry run is sent by it",
     "/jobs/new/classes": "a part of the form",
+    "/jobs/{job_id}/live": "a part of the job's page",
+    "/jobs/{job_id}/stream": "hints that the job's page follows",
+    "/artifacts/{artifact_id}/content": "leads to the object store",
+    "/checkpoints/{checkpoint_id}/part": "a part of the checkpoint's page",
+    "/datasets/{dataset_id}/part": "a part of the data set's page",
+    "/uploads/session": "for the script that uploads",
+    "/uploads/{upload_id}": "for the script that uploads",
     "/static/{name:path}": "styles and scripts",
 }
 """What answers GET and is no page of its own, and why."""
@@ -58,30 +85,104 @@ class World:
     @classmethod
     def made(cls, service: Service, *, text: Text) -> World:
         """Something of everything; `text` makes of each plain text what a customer would have written."""
-        ids = jobs_of_world(service, text) | admins_of_world(service, text)
-        service.dataset(DatasetKind.PAIRS)
-        labelled = service.dataset(DatasetKind.LABELLED, class_names=("zero", text("one"), text("banana")))
-        service.ours.http.put("/v1/policies/release", json={"asr_at_most_for": {"structured": 0.2}})
-        return cls(ids=ids | {"checkpoint": service.checkpoint(), "labelled": labelled, "name": "release"})
+        return cls(
+            ids={
+                **_jobs_of_lists(service, text),
+                **_jobs_of_pages(service, text),
+                **_inputs(service, text),
+                **_of_admins(service, text),
+            }
+        )
 
     def path(self, page: PageOfWorld) -> str:
-        return "/ui" + page.route.format(**self.ids) + page.query.format(**self.ids)
+        ids = {**self.ids, **{name: self.ids[other] for name, other in page.shows.items()}}
+        return "/ui" + page.route.format(**ids) + page.query.format(**ids)
 
 
-def jobs_of_world(service: Service, text: Text) -> dict[str, str]:
+def _inputs(service: Service, text: Text) -> dict[str, str]:
+    """Checkpoints and data sets, good and bad; a policy."""
+    accepted, rejected = service.checkpoint(), service.checkpoint(CheckpointState.REJECTED)
+    for checkpoint in (accepted, rejected):
+        service.execute(
+            "UPDATE checkpoints SET filename = :name WHERE id = :id", name=text("vit-b-32.pt"), id=checkpoint
+        )
+    labelled = service.dataset(DatasetKind.LABELLED, class_names=("zero", text("one"), text("banana")))
+    pairs = service.dataset(DatasetKind.PAIRS)
+    give_samples(service, pairs, *[sample(index, caption=text(f"a yellow {index}")) for index in range(12)])
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{skipped_examples}', cast(:told AS jsonb))"
+        " WHERE id = :id",
+        told=json.dumps([text("00000017") + ": image_truncated"]),
+        id=pairs,
+    )
+    bad = service.dataset(DatasetKind.PAIRS, DatasetState.REJECTED)
+    service.execute(
+        "UPDATE datasets SET error = cast(:error AS jsonb), uri = :uri WHERE id = :id",
+        error=json.dumps(
+            {
+                "code": "dataset_empty",
+                "message": text("There is no pair in it."),
+                "remedy": "Name the folder of the shards.",
+                "retryable": False,
+            }
+        ),
+        uri="s3://data/" + text("empty") + "/",
+        id=bad,
+    )
+    service.ours.http.put("/v1/policies/release", json={"asr_at_most_for": {"structured": 0.2}})
+    return {
+        "checkpoint_id": accepted,
+        "rejected_checkpoint": rejected,
+        "labelled": labelled,
+        "dataset_id": pairs,
+        "rejected_dataset": bad,
+        "name": "release",
+    }
+
+
+def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
+    """Jobs in the middle of training, cleaned, without a backdoor, and failed with what they kept."""
+    running = left_jobs.ordered(service, metadata={"ticket": text("ML-42")})
+    attempt = left_jobs.taken_up(service, running)
+    left_jobs.trains(service, running, attempt, message=text("epoch 2 of 4"))
+    left_jobs.noted(service, running, attempt, text("3 pictures were skipped"))
+    failed = left_jobs.ordered(service)
+    attempt = left_jobs.taken_up(service, failed)
+    left_jobs.trains(service, failed, attempt)
+    left_jobs.fails(service, failed, attempt)
+    cleaned = left_jobs.finished(service, renamed(document("examples"), text))
+    return {
+        "running_job": running,
+        "failed_job": failed,
+        "cleaned_job": cleaned,
+        "not_implanted_job": left_jobs.finished(service, "not_implanted"),
+    }
+
+
+def renamed(report: dict[str, Any], text: Text) -> dict[str, Any]:
+    """The report of a customer whose classes are called so."""
+    names = sorted({one["class_name"] for one in report["classes_lost"]}, key=len)
+    content = json.dumps(report)
+    for name in reversed(names):
+        content = content.replace(f'"{name}"', json.dumps(text(name)))
+    changed: dict[str, Any] = json.loads(content)
+    return changed
+
+
+def _jobs_of_lists(service: Service, text: Text) -> dict[str, str]:
     """Jobs in every state that a row shows in its own way, of several kinds and methods."""
     found = {
-        "job_id": finished(
+        "job_id": left_behind.finished(
             service,
             filename=text("rn50.pt"),
             target=text("banana"),
             metadata={"ticket": text("ML-42")},
             version="0.1.0",
         ),
-        "other_job_id": finished(service, "par", recipe={"method": "par"}, version="0.1.1"),
-        "audit_job_id": finished(service, "audit"),
+        "other_job_id": left_behind.finished(service, "par", recipe={"method": "par"}, version="0.1.1"),
+        "audit_job_id": left_behind.finished(service, "audit"),
     }
-    running, failed = ordered(service), ordered(service)
+    running, failed = left_behind.ordered(service), left_behind.ordered(service)
     progress = {"fraction": 0.25, "eta_s": 80.0, "message": text("a batch")}
     service.set_job(running, JobState.RUNNING, phase="finetune", progress=json.dumps(progress))
     error = {
@@ -95,7 +196,7 @@ def jobs_of_world(service: Service, text: Text) -> dict[str, str]:
     return found
 
 
-def admins_of_world(service: Service, text: Text) -> dict[str, str]:
+def _of_admins(service: Service, text: Text) -> dict[str, str]:
     """A key, and a webhook with a delivery that a server refused."""
     with service.database.unit_of_work() as unit:
         key, _ = api_keys.issue(

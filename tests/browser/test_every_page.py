@@ -57,7 +57,7 @@ def test_a_page_is_accessible_in_every_look(
         page.goto(sign_in_path(service))
     answer = page.goto(world.path(PAGES[name]))
     assert isinstance(answer, Response)
-    assert answer.status == PAGES[name].status
+    assert answer.status == 200
     assert page.locator("h1").count() == 1
     assert page.title().endswith(" · CleanCLIP")
     found = Axe().run(page)
