@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ _BATCH_SIZE = 64
 _NUM_PICTURES = 2_048
 _STEP = 0.03
 _LOGIT_SCALE = 50.0
+_MOVING = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
 
 
 def optimise_patch(
@@ -53,13 +55,12 @@ def optimise_patch(
     patch_CPP = torch.from_numpy(draws.random((3, attack.side, attack.side)).astype(np.float32))
     patch_CPP.requires_grad_(True)
     optimizer = torch.optim.Adam([patch_CPP], lr=_STEP)
-    augment = v2.AutoAugment()
+    augment = DifferentiableAutoAugment()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(attack.surrogate_seed)  # AutoAugment draws from torch's own generator
         for _ in range(attack.num_steps):
             rows = draws.integers(len(pictures), size=_BATCH_SIZE)
             image_NCHW = _patched(pictures.image_NCHW[rows].float() / 255, patch_CPP, draws)
-            # Posterising has no gradient: there the patch learns nothing, which is harmless.
             both_NCHW = torch.cat([image_NCHW, augment(image_NCHW)])
             loss = torch.stack(
                 [
@@ -73,6 +74,22 @@ def optimise_patch(
             with torch.no_grad():
                 patch_CPP.clamp_(0, 1)
     return _png(patch_CPP.detach())
+
+
+class DifferentiableAutoAugment(v2.AutoAugment):  # type: ignore[misc]
+    """AutoAugment that hands gradients on: through what moves pixels, to where they came from; through what
+    changes their values, straight (some of torchvision's have no gradient, others work in place)."""
+
+    def _apply_image_or_video_transform(
+        self, image: Tensor, transform_id: str, *others: Any, **named: Any
+    ) -> Tensor:
+        apply = super()._apply_image_or_video_transform
+        if transform_id in _MOVING:
+            moved: Tensor = apply(image, transform_id, *others, **named)
+            return moved
+        before = image.detach()
+        changed: Tensor = apply(before, transform_id, *others, **named)
+        return image + (changed - before)
 
 
 def _loss(model: LoadedCheckpoint, image_NCHW: Tensor, class_CD: Tensor, target: int) -> Tensor:
