@@ -75,6 +75,8 @@ class SeaweedFS:
             "webdav": "false",
             "admin.ui": "false",
             "s3.config": str(identities),
+            # Pages send parts, by whatever name this machine is called; each URL is signed for its part.
+            "s3.allowedOrigins": "*",
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "volume.preStopSeconds": "0",

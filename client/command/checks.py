@@ -238,7 +238,10 @@ def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterat
     try:
         upload = client.uploads.create(filename="cleanclip-doctor", size_bytes=1, purpose="dataset")
         try:
-            yield _stored(http, client.uploads.parts(upload.id, [1]).parts[0].url)
+            url = client.uploads.parts(upload.id, [1]).parts[0].url
+            yield (stored := _stored(http, url))
+            if stored.state == "ok":
+                yield from _from_pages(http, url)
         finally:
             client.uploads.cancel(upload.id)
     except CleanClipError as cause:
@@ -264,3 +267,29 @@ def _stored(http: httpx.Client, url: str) -> Line:
     told = f"{host} answers {answer.status_code} to a presigned address"
     remedy = "A proxy that changes requests, or clocks that differ: tell the service's operators."
     return Line(name="store", state="fail", told=told, remedy=remedy)
+
+
+def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
+    """Whether a browser may send parts, asked as browsers ask before. Nothing where there are no pages."""
+    origin = f"{http.base_url.scheme}://{http.base_url.netloc.decode('ascii', 'replace')}"
+    host = httpx.URL(url).netloc.decode("ascii", "replace").rpartition("@")[2]
+    try:
+        if http.get("/ui/sign-in").status_code != 200:
+            return
+        asked = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+        answer = http.request("OPTIONS", url, headers=asked)
+    except httpx.HTTPError as cause:
+        told = f"not known whether pages may send: {str(cause) or type(cause).__name__}"
+        yield Line(name="browser", state="warn", told=told, remedy="Run doctor again.")
+        return
+    allowed = {name: answer.headers.get(f"access-control-allow-{name}", "") for name in ("origin", "methods")}
+    methods = {method.strip() for method in allowed["methods"].split(",")}
+    if answer.is_success and allowed["origin"] in {"*", origin} and methods & {"*", "PUT"}:
+        yield Line(name="browser", state="ok", told=f"{host} takes parts from pages of {origin}")
+        return
+    yield Line(
+        name="browser",
+        state="warn",
+        told=f"{host} takes no parts from pages of {origin}: its CORS rule does not allow that",
+        remedy="Use `cleanclip upload`; the operators find the rule in docs/operating/deployment.md.",
+    )

@@ -1,5 +1,6 @@
 /* A worker thread: SHA-256 of a file, whole or of samples. WebCrypto cannot hash what comes piece by piece,
-   so the arithmetic is @noble/hashes (vendor/LICENSES.txt). One slice is in memory at a time. */
+   so the arithmetic is @noble/hashes (vendor/LICENSES.txt). One slice is hashed while the next is
+   read. */
 import { sha256 } from './vendor/noble-hashes-2.4.0/sha2.js';
 
 const SLICE_BYTES = 4 * 1024 * 1024;
@@ -19,10 +20,14 @@ async function read(part) {
 /** Of every byte. @param {File} file @returns {Promise<string>} */
 async function digestOf(file) {
   const hash = sha256.create();
-  for (let start = 0; start < file.size; start += SLICE_BYTES) {
-    const end = Math.min(start + SLICE_BYTES, file.size);
-    hash.update(await read(file.slice(start, end)));
-    postMessage({ numBytes: end });
+  const slice = (start) => read(file.slice(start, start + SLICE_BYTES));
+  let next = slice(0);
+  for (let end = SLICE_BYTES; ; end += SLICE_BYTES) {
+    const bytes = await next;
+    if (end < file.size) (next = slice(end)).catch(() => {}); // it is waited for in the next round
+    hash.update(bytes);
+    postMessage({ numBytes: Math.min(end, file.size) });
+    if (end >= file.size) break;
   }
   return hex(hash.digest());
 }

@@ -24,6 +24,7 @@ from tests.unit.client.service import KEY, URL, FakeClock, FakeRoutes, FakeServi
 OWN = version("cleanclip-service")
 UPLOAD = {"id": "upl_1", "state": "open", "size_bytes": 1, "part_size_bytes": 1, "num_parts": 1}
 PART = {"number": 1, "size_bytes": 1, "url": "https://store.example.net/k?signature=secret"}
+ALLOWED = {"Access-Control-Allow-Methods": "GET, PUT"}
 
 
 def healthy() -> FakeRoutes:
@@ -86,6 +87,32 @@ def test_all_is_well(told: Any) -> None:
     assert paths[-1] == ("POST", "/v1/uploads/upl_1/cancel"), "the upload is taken back"
     [stored] = [request for request in service.requests if request.url.path == "/k"]
     assert "authorization" not in stored.headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (httpx.Response(200, headers={**ALLOWED, "Access-Control-Allow-Origin": URL}), "ok"),
+        (httpx.Response(204, headers={**ALLOWED, "Access-Control-Allow-Origin": "*"}), "ok"),
+        (
+            httpx.Response(200, headers={**ALLOWED, "Access-Control-Allow-Origin": "https://b.example"}),
+            "warn",
+        ),
+        (httpx.Response(200, headers={"Access-Control-Allow-Origin": "*"}), "warn"),
+        (httpx.Response(403, headers={**ALLOWED, "Access-Control-Allow-Origin": "*"}), "warn"),
+        (httpx.Response(403), "warn"),
+        (httpx.ConnectError("refused"), "warn"),
+    ],
+)
+def test_where_there_are_pages_the_store_is_asked_as_a_browser_asks(
+    told: Any, answer: httpx.Response | Exception, state: str
+) -> None:
+    service = healthy()
+    service.routes |= {("GET", "/ui/sign-in"): httpx.Response(200), ("OPTIONS", "/k"): answer}
+    assert told(service)["browser"][0] == state
+    [asked] = [request for request in service.requests if request.method == "OPTIONS"]
+    assert asked.headers["origin"] == URL
+    assert asked.headers["access-control-request-method"] == "PUT"
 
 
 @pytest.mark.parametrize(
