@@ -37,9 +37,10 @@ PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The system's, else the one that `playwright install chromium` fetched."""
+    """The system's, else the one that `playwright install chromium` fetched. Ends with its module: while
+    Playwright lives, an event loop runs in this thread, and no other test could run one of its own."""
     with sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("google-chrome")
         if path is None and not os.path.exists(playwright.chromium.executable_path):

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, Route, expect
 
 from app.db.models.checkpoint import Checkpoint
@@ -182,6 +183,8 @@ def test_four_parts_are_on_their_way_at_a_time(
     expect(form.locator("#digest-figures")).to_contain_text("computed")
     assert sorted(parts.sent) == [1, 2, 3, 4]
     assert form.evaluate("document.title").endswith("clip.pt")
+    found = Axe().run(form)
+    assert found.violations_count == 0, found.generate_report()
     parts.release()
     assert_arrived(service, wait_for_checkpoint(form), path)
 
@@ -404,8 +407,11 @@ def test_an_upload_is_cancelled_and_leaves_no_part(
 ) -> None:
     before = service.multipart_keys()
     parts.hold_from(2)
-    choose(form, file_of(tmp_path, 2 * PART_BYTES))
+    name = "<img src=x onerror=alert(1)>.pt"
+    choose(form, file_of(tmp_path, 2 * PART_BYTES, name))
     wait_for_stored(form, service, [1])
+    expect(form.locator("#sent-name")).to_have_text(name)
+    assert form.locator("main img").count() == 0, "a file's name is text"
     form.get_by_role("button", name="Cancel the upload").click()
     expect(form.locator("#drop")).to_be_visible()
     expect(form.locator("#unfinished")).to_be_hidden()
