@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 import io
 
-from PIL import Image
 from pydantic import TypeAdapter
 
 from app.domain.dataset_samples import DatasetSample, DatasetSamples
 from app.domain.shown_texts import is_fit_to_show
 from sanitizer.jobspec import DRAWN_ADAPTER, DrawnSample
 
-JPEG_QUALITY = 85
+JPEG_QUALITY = 75
 _PUBLISHED = TypeAdapter(DatasetSamples)
 
 
@@ -43,6 +42,8 @@ def _sample(drawn: DrawnSample) -> DatasetSample:
 def _jpeg(drawn: DrawnSample) -> bytes:
     if len(drawn.rgb) != drawn.width * drawn.height * 3:
         raise ValueError("a sample has more or fewer pixels than it says")
+    from PIL import Image  # noqa: PLC0415 - of the jobs' extra: a supervisor starts without it
+
     image = Image.frombytes("RGB", (drawn.width, drawn.height), drawn.rgb)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=JPEG_QUALITY)

@@ -14,7 +14,7 @@ from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.domain.errors import Conflict, NotFound
 from app.domain.ids import is_id
-from app.domain.states import DatasetKind, JobPhase, JobState
+from app.domain.states import JobPhase, JobState
 from app.logs import get_logger
 from app.process.ports import Ports, PortsDep
 from app.schemas.datasets import DatasetOut, DatasetSamplesOut
@@ -127,7 +127,6 @@ def _page(
         max_jobs=MAX_JOBS,
         max_classes=MAX_CLASSES,
         meaning=meaning,
-        new_job_query=_new_job_query(row),
         is_part=is_part,
         refused=refused,
     )
@@ -186,9 +185,3 @@ def _role(job: Job, row: Dataset) -> str:
         "retrieval": job.retrieval_dataset_id,
     }
     return ", ".join(role for role, dataset_id in roles.items() if dataset_id == row.id)
-
-
-def _new_job_query(row: Dataset) -> str:
-    """For the form that orders a job: pairs are cleaned with, a labelled set is audited with."""
-    name = "dataset_id" if row.kind is DatasetKind.PAIRS else "labelled_dataset_id"
-    return f"{name}={row.id}"

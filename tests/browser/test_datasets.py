@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.domain.states import DatasetKind, DatasetState, JobState
@@ -70,6 +71,7 @@ def test_a_reference_is_registered_and_its_validation_followed_to_the_samples(
     service.set_job(job, JobState.RUNNING, phase="validate", progress=progress)
     expect(page.locator("#dataset")).to_contain_text("1,234 of 3,000 samples, 310 a second, about 6 s left.")
     expect(page.get_by_label("Validated")).to_have_attribute("value", "0.4")
+    assert Axe().run(page).violations_count == 0
 
     give_samples(service, dataset, *[sample(index) for index in range(0, 36, 3)])
     service.execute(
@@ -106,7 +108,7 @@ def test_a_ready_set_shows_counts_samples_and_what_was_skipped_and_why(page: Pag
         assert pictures.nth(index).evaluate("image => [image.complete, image.naturalWidth]") == [True, 60]
     assert "banana (label 2)" in page.locator(".samples").inner_text()
     target = page.get_by_role("link", name="New job with this data").get_attribute("href")
-    assert target == f"/ui/jobs/new?labelled_dataset_id={dataset}"
+    assert target == f"/ui/jobs/new?dataset={dataset}"
 
 
 def test_each_reason_of_a_skip_says_what_it_means(page: Page, service: Service) -> None:
@@ -178,6 +180,7 @@ def test_a_rejected_set_says_why_and_what_to_do(page: Page, service: Service) ->
     for said in ("No <b>caption</b>.", "Give some.", "no_captions", "0001"):
         assert said in text
     assert page.get_by_role("link", name="New job").count() == 1, "in the menu only"
+    assert Axe().run(page).violations_count == 0
 
 
 def test_jobs_that_used_it_are_named_with_what_for(page: Page, service: Service) -> None:

@@ -14,13 +14,14 @@ import pytest
 from app.db.models.job import Job
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.queue.publisher import CeleryPublisher
+from app.schemas.datasets import DatasetSamplesOut
 from app.storage.s3 import S3Store
 from client.evidence.verification import verify
 from drills.processes import processes_in, signal_all
 from sanitizer.report import load_json
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
-from tests.fixtures.shards import make_labelled, make_pairs
+from tests.fixtures.shards import make_labelled, make_pairs, pair_samples
 from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = pytest.mark.slow
@@ -105,6 +106,10 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         assert row.state is CheckpointState.ACCEPTED
         assert unit.datasets.get(world.project_id, pairs.id).state is DatasetState.READY
         assert unit.datasets.get(world.project_id, labelled.id).state is DatasetState.READY
+    shown = DatasetSamplesOut.model_validate_json(world.artifacts(validate_pairs.id)["samples.json"])
+    captions = dict(enumerate(caption for _, caption in pair_samples(40)))
+    assert [captions[one.index] for one in shown.samples] == [one.caption for one in shown.samples]
+    assert len(shown.samples) == 12
 
     def sanitize(recipe: dict[str, Any]) -> Job:
         return world.sanitize_job(

@@ -6,27 +6,30 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
+from pydantic import TypeAdapter
 
 from app.db.models.artifact import Artifact
 from app.db.models.job import Job
-from app.domain.dataset_samples import SAMPLES_NAME
+from app.domain.dataset_samples import SAMPLES_NAME, DatasetSample, DatasetSamples
 from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobState
-from sanitizer.jobspec import DRAWN_ADAPTER, DrawnSample, DrawnSamples
 from tests.integration.api.service import Service
-from worker.pictures import pictured
+
+GREY_JPEG = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZlo+AjIqgtObDoKrarYqMyP/L"
+    "2u71////m8H////6/+b9//j/wAALCAAoADwBAREA/8QAFQABAQAAAAAAAAAAAAAAAAAAAAL/xAAUEAEAAAAAAAAAAAAAAAAA"
+    "AAAA/9oACAEBAAA/AJAAAAAAAAAAAAAf/9k="
+)
+"""60 x 40 pixels, in base64: no test of the service needs a library for pictures."""
 
 
-def sample(index: int, **texts: Any) -> DrawnSample:
-    """A pair of 60 x 40 pixels of a colour of its own, or with `label` a labelled image."""
-    colour = tuple((index * step + 60) % 256 for step in (37, 83, 151))
-    rgb = Image.new("RGB", (60, 40), colour).tobytes()
-    values = {"key": f"{index:08d}"} | (
-        {} if "label" in texts else {"caption": f"the picture number {index}"}
-    )
-    return DrawnSample(index=index, width=60, height=40, rgb=rgb, **(values | texts))
+def sample(index: int, **texts: Any) -> DatasetSample:
+    """A pair or, with `label`, a labelled image, as a worker publishes it."""
+    values = {"key": f"{index:08d}", "caption": None, "label": None, "class_name": None}
+    if "label" not in texts:
+        values["caption"] = f"the picture number {index}"
+    return DatasetSample(index=index, width=60, height=40, jpeg_base64=GREY_JPEG, **(values | texts))
 
 
 def validation_of(service: Service, dataset_id: str, *, project_id: str | None = None, **values: Any) -> str:
@@ -50,12 +53,12 @@ def validation_of(service: Service, dataset_id: str, *, project_id: str | None =
 
 
 def give_samples(
-    service: Service, dataset_id: str, *samples: DrawnSample, project_id: str | None = None
+    service: Service, dataset_id: str, *samples: DatasetSample, project_id: str | None = None
 ) -> Mapping[str, str]:
     """As a worker publishes them; ids of the validate `job` and the artifact, and the `key` of the object."""
     project = project_id or service.ours.project_id
     job_id = validation_of(service, dataset_id, project_id=project, state=JobState.SUCCEEDED, attempt=1)
-    body = pictured(DRAWN_ADAPTER.dump_json(DrawnSamples(seed=0, samples=samples)))
+    body = TypeAdapter(DatasetSamples).dump_json(DatasetSamples(seed=0, samples=samples))
     key = in_prefix(output_attempt_prefix(project, job_id, 1), SAMPLES_NAME)
     service.store.put_bytes(key, body, content_type="application/json")
     row = Artifact(
