@@ -130,7 +130,7 @@ def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
         raise Conflict(
             "dataset_not_ready",
             "The data set is being validated; samples are drawn from the whole of it.",
-            "Wait until it is ready.",
+            "Wait until it is ready; where it was rejected, its `error` says why.",
             retry_after_s=5,
         )
     found = (
