@@ -9,7 +9,7 @@ from typing import Any
 
 from client import following
 from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
-from client.models import Artifact, Event, EventPage, Job, Page
+from client.models import Artifact, DryRun, Event, EventPage, Job, Page
 from client.project_models import Deletion
 from client.shares import deleted
 from client.waiting import wait_for
@@ -56,21 +56,64 @@ class Jobs:
                 metadata={"ticket": "42"},
             )
         """
-        body: dict[str, Any] = {
-            "kind": kind,
-            "checkpoint_id": checkpoint_id,
-            "dataset_id": dataset_id,
-            "audit": dict(audit),
-            "recipe": None if recipe is None else dict(recipe),
-            "policy": None if policy is None else dict(policy),
-            "policy_name": policy_name,
-            "seed": seed,
-            "output_layout": output_layout,
-            "max_attempts": max_attempts,
-            "metadata": None if metadata is None else dict(metadata),
-        }
-        given = {name: value for name, value in body.items() if value is not None}
-        return self._wire.post(Job, "/v1/jobs", given, idempotency_key=idempotency_key)
+        body = _order(
+            kind=kind,
+            checkpoint_id=checkpoint_id,
+            dataset_id=dataset_id,
+            audit=audit,
+            recipe=recipe,
+            policy=policy,
+            policy_name=policy_name,
+            seed=seed,
+            output_layout=output_layout,
+            max_attempts=max_attempts,
+            metadata=metadata,
+        )
+        return self._wire.post(Job, "/v1/jobs", body, idempotency_key=idempotency_key)
+
+    def dry_run(
+        self,
+        *,
+        kind: str,
+        checkpoint_id: str,
+        audit: Mapping[str, Any],
+        dataset_id: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
+        policy_name: str | None = None,
+        seed: int | None = None,
+        output_layout: str | None = None,
+        max_attempts: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> DryRun:
+        """What `create` with the same would do; orders nothing. All that would be refused is in `obstacles`.
+
+        Times are those of earlier jobs of the project with the same architecture, None where there is none.
+
+        Example:
+            ahead = client.jobs.dry_run(
+                kind="audit",
+                checkpoint_id=checkpoint.id,
+                audit={"dataset_id": labelled.id, "target": "banana"},
+            )
+            for obstacle in ahead.obstacles:
+                print(obstacle.pointer, obstacle.detail, obstacle.remedy)
+            print(ahead.time, ahead.warnings)
+        """
+        body = _order(
+            kind=kind,
+            checkpoint_id=checkpoint_id,
+            dataset_id=dataset_id,
+            audit=audit,
+            recipe=recipe,
+            policy=policy,
+            policy_name=policy_name,
+            seed=seed,
+            output_layout=output_layout,
+            max_attempts=max_attempts,
+            metadata=metadata,
+        )
+        return self._wire.post(DryRun, "/v1/jobs/dry-run", body)
 
     def get(self, job_id: str) -> Job:
         """How it stands.
@@ -234,3 +277,9 @@ class Jobs:
         if check and job.state == "cancelled":
             raise JobCancelled(job)
         return job
+
+
+def _order(**fields: Any) -> dict[str, Any]:
+    """The body; what was not given is left out."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()}

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from client.client import Client
-from client.command import verify, views
+from client.command import ahead_view, verify, views
 from client.command.exit_codes import ExitCode
 from client.command.formats import when
 from client.command.memory import Memory, of_file
@@ -82,8 +82,19 @@ class Ending:
         return self.wait or self.folder is not None
 
 
-def carry_out(session: Session, output: Output, order: Order, ending: Ending, *, is_anew: bool) -> None:
+def carry_out(
+    session: Session,
+    output: Output,
+    order: Order,
+    ending: Ending,
+    *,
+    is_anew: bool,
+    is_dry_run: bool = False,
+) -> None:
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
+    if is_dry_run:
+        _try(session, output, order)
+        return
     if (order.file is None) == (order.checkpoint is None):
         raise typer.BadParameter("Which checkpoint? Give FILE or --checkpoint.")
     if order.declared and order.file is None:
@@ -110,6 +121,29 @@ def carry_out(session: Session, output: Output, order: Order, ending: Ending, *,
         raise typer.Exit(ExitCode.NOT_VERIFIED)
 
 
+def _try(session: Session, output: Output, order: Order) -> None:
+    """Prints what the order would do; ends with REFUSED where it would not be taken."""
+    if order.makes_things or order.checkpoint is None:
+        raise typer.BadParameter(
+            "--dry-run sends and registers nothing: give --checkpoint and ids of data sets, not FILE or s3://…."
+        )
+    ids = {role: named.text for role, named in order.data.items()}
+    with session.client() as client:
+        ahead = client.jobs.dry_run(**_body(order, order.checkpoint, ids))
+    output.result(ahead.to_json(), ahead_view.dry_run(ahead))
+    if ahead.obstacles:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _body(order: Order, checkpoint_id: str, ids: Mapping[str, str]) -> dict[str, Any]:
+    """With what an order names; `ids` by what the data sets are for."""
+    audit = dict(order.body["audit"]) | {"dataset_id": ids["labelled"]}
+    if "retrieval" in ids:
+        audit["retrieval_dataset_id"] = ids["retrieval"]
+    training = {"dataset_id": ids["training"]} if "training" in ids else {}
+    return dict(order.body) | training | {"checkpoint_id": checkpoint_id, "audit": audit}
+
+
 class Deadline:
     """One limit for several waits."""
 
@@ -131,7 +165,6 @@ class _Steps:
         self.deadline = deadline
 
     def ordered(self, order: Order) -> Job:
-        body = dict(order.body)
         sent = None if order.file is None else self._sent(order.file, order.declared)
         found = {role: self._dataset_id(named) for role, named in order.data.items()}
         if sent is not None:
@@ -142,12 +175,7 @@ class _Steps:
         for role, named in order.data.items():
             if named.is_address:
                 self._wait_for_dataset(found[role])
-        audit = dict(body["audit"]) | {"dataset_id": found["labelled"]}
-        if "retrieval" in found:
-            audit["retrieval_dataset_id"] = found["retrieval"]
-        if "training" in found:
-            body["dataset_id"] = found["training"]
-        body |= {"checkpoint_id": checkpoint_id, "audit": audit}
+        body = _body(order, checkpoint_id, found)
         return self._job(body) if order.makes_things else self._client.jobs.create(**body)
 
     def _sent(self, file: Path, declared: Mapping[str, Any]) -> tuple[str, str | None]:

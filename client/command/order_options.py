@@ -46,6 +46,13 @@ KeyOption = Annotated[
 AnewFlag = Annotated[
     bool, typer.Option("--anew", help="Upload, register and order again what an earlier run did.")
 ]
+DryRunFlag = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Order nothing: say what the job would do, how long that took before, what stands in the way.",
+    ),
+]
 RetrievalOption = Annotated[
     str | None,
     typer.Option(

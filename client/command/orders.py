@@ -17,6 +17,7 @@ from client.command.order_options import (
     CheckpointOption,
     DeclaredOption,
     DownloadOption,
+    DryRunFlag,
     ExamplesOption,
     FileArgument,
     KeyOption,
@@ -94,6 +95,7 @@ def sanitize(
     download: DownloadOption = None,
     key: KeyOption = None,
     anew: AnewFlag = False,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it.
@@ -152,6 +154,7 @@ def sanitize(
         ),
         journey.Ending(wait=wait, timeout_s=timeout, folder=download, keys=key or []),
         is_anew=anew,
+        is_dry_run=dry_run,
     )
 
 
@@ -180,6 +183,7 @@ def audit(
     download: DownloadOption = None,
     key: KeyOption = None,
     anew: AnewFlag = False,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it.
@@ -217,4 +221,5 @@ def audit(
         ),
         journey.Ending(wait=wait, timeout_s=timeout, folder=download, keys=key or []),
         is_anew=anew,
+        is_dry_run=dry_run,
     )

@@ -22,7 +22,8 @@ SURFACE = {
     "checkpoints": "delete get list wait",
     "datasets": "create delete get list samples wait",
     "deletions": "get list",
-    "jobs": "all_events artifacts cancel create delete events follow get list pause report resume retry wait",
+    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause report resume "
+    "retry wait",
     "keys": "create get list revoke rotate",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",

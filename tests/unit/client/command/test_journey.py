@@ -201,3 +201,67 @@ def test_one_time_limit_holds_for_all_waits_together(file: str) -> None:
     service.checkpoint_state = "accepted"
     assert run(service, "sanitize", file, *DATA, "--timeout", "3", "--wait") == ExitCode.TIMED_OUT
     assert service.made.count("jobs") == 1
+
+
+AHEAD = {
+    "object": "dry_run",
+    "kind": "audit",
+    "phases": [
+        {"name": "stage", "does": "Brings it.", "amount": 2_000_000, "unit": "bytes", "time": None},
+        {
+            "name": "baseline_audit",
+            "does": "Measures it.",
+            "amount": 5000,
+            "unit": "images",
+            "time": {"low_s": 60, "high_s": 120, "num_jobs": 2},
+        },
+        {"name": "publish", "does": "Keeps it.", "amount": 1, "unit": "jobs", "time": None},
+    ],
+    "time": None,
+    "obstacles": [],
+    "warnings": ["It is small."],
+}
+BY_IDS = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "banana", "--dry-run")
+
+
+class Foreseeing(Service):
+    """Answers dry runs."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self.ahead = AHEAD | changes
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/v1/jobs/dry-run":
+            return super()._handle(request)
+        self.bodies.append(json.loads(request.read()))
+        return httpx.Response(200, json=self.ahead)
+
+
+def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Foreseeing()
+    assert run(service, *BY_IDS) == ExitCode.OK
+    assert service.made == []
+    assert service.bodies == [
+        {"kind": "audit", "checkpoint_id": "ckpt_1", "audit": {"target": "banana", "dataset_id": "ds_1"}}
+    ]
+    said = capsys.readouterr().out
+    for part in ("nothing was ordered", "5,000 images", "(2 jobs)", "in all: not known", "It is small."):
+        assert part in said
+
+
+def test_a_dry_run_of_what_would_be_refused_ends_as_the_order_would(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    obstacle = {"code": "unknown_target", "detail": "No.", "remedy": "Do.", "pointer": "/audit/target"}
+    service = Foreseeing(obstacles=[obstacle])
+    assert run(service, *BY_IDS, "--json") == ExitCode.REFUSED
+    assert json.loads(capsys.readouterr().out) == service.ahead
+    assert run(service, *BY_IDS) == ExitCode.REFUSED
+    assert "unknown_target at /audit/target: No. Do." in capsys.readouterr().out
+
+
+def test_a_dry_run_sends_no_file_and_registers_no_data(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    service = Foreseeing()
+    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.USAGE
+    assert service.made == []

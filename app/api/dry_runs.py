@@ -1,0 +1,70 @@
+"""Route of dry runs: what an order of a job would do. Orders nothing, and keeps nothing."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.api.answers import refusals
+from app.api.auth import Runner
+from app.domain.errors import DomainError, NotFound
+from app.process.orders import order_of
+from app.process.ports import PortsDep
+from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
+from app.schemas.jobs import JobIn
+from app.services import dry_run
+from app.services.dry_run import DryRun
+from app.services.estimates import Span
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post(
+    "/dry-run",
+    operation_id="dry_run_job",
+    summary="What an order would do, without ordering it",
+    response_model=DryRunOut,
+    responses=refusals(404, 413, 422),
+)
+def dry_run_job(body: JobIn, caller: Runner, ports: PortsDep) -> DryRunOut:
+    """The body of an order. All that would be refused is told at once, in `obstacles`; but ids of things that
+    are not there are answered 404, and values out of their bounds 422, as an order with them would be."""
+    order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas)
+    for refusal in ahead.refusals:
+        if isinstance(refusal, NotFound):
+            raise refusal
+    return _shown(body.kind, ahead)
+
+
+def _shown(kind: str, ahead: DryRun) -> DryRunOut:
+    return DryRunOut.model_validate(
+        {
+            "kind": kind,
+            "phases": [
+                PhaseAheadOut.model_validate(
+                    {
+                        "name": one.phase.value,
+                        "does": one.does,
+                        "amount": one.amount,
+                        "unit": one.unit,
+                        "time": _span(one.span),
+                    }
+                )
+                for one in ahead.phases
+            ],
+            "time": _span(ahead.total),
+            "obstacles": [_obstacle(refusal) for refusal in ahead.refusals],
+            "warnings": list(ahead.warnings),
+        }
+    )
+
+
+def _span(span: Span | None) -> SpanOut | None:
+    return None if span is None else SpanOut(low_s=span.low_s, high_s=span.high_s, num_jobs=span.num_jobs)
+
+
+def _obstacle(refusal: DomainError) -> ObstacleOut:
+    return ObstacleOut(
+        code=refusal.code, detail=refusal.message, remedy=refusal.remedy, pointer=refusal.pointer
+    )

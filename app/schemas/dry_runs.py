@@ -1,0 +1,52 @@
+"""Dry runs on the wire: what an order would do, how long that took before, and what would go wrong."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.schemas.common import WireOut
+from app.schemas.jobs import KindName, PhaseName
+
+
+class SpanOut(WireOut):
+    """Seconds that `num_jobs` earlier jobs took for as much work, from the fastest to the slowest of them."""
+
+    low_s: float
+    high_s: float
+    num_jobs: int
+
+
+class PhaseAheadOut(WireOut):
+    """What a phase would do. `amount` null: not known; `time` null: no earlier job tells how long."""
+
+    name: PhaseName
+    does: str = Field(description="One sentence for people.")
+    amount: int | None
+    unit: Literal["bytes", "images", "samples", "jobs"] = Field(
+        description="What the time grows with: `images` that pass through a model, `samples` trained on."
+    )
+    time: SpanOut | None
+
+
+class ObstacleOut(WireOut):
+    """Why the order would be refused, or its job fail; `pointer` into the order where a value is to blame."""
+
+    code: str
+    detail: str
+    remedy: str
+    pointer: str | None
+
+
+class DryRunOut(WireOut):
+    """Nothing was ordered. Times are those of earlier jobs of the project with the same architecture, on
+    whatever machine ran them; waiting for a worker is not in them.
+    """
+
+    object: Literal["dry_run"] = "dry_run"
+    kind: KindName
+    phases: list[PhaseAheadOut]
+    time: SpanOut | None = Field(description="Of all phases. Null where one of them is not known.")
+    obstacles: list[ObstacleOut] = Field(description="Empty: the order would be taken.")
+    warnings: list[str] = Field(description="What the job would warn of.")

@@ -1,0 +1,84 @@
+"""A dry run tells of everything at once, orders nothing, and is refused where an order names nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from app.domain.states import DatasetKind, DatasetState
+from app.services import api_keys
+from tests.integration.api.service import Service, refused
+
+
+def test_a_dry_run_leaves_nothing_and_says_what_each_phase_would_do(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(recipe={"epochs": 3, "batch_size": 50, "learning_rate": 1e-4})
+    with service.nothing_left_behind():
+        answer = api.post("/v1/jobs/dry-run", json=order)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    phases = {one["name"]: one for one in found["phases"]}
+    assert list(phases) == ["stage", "baseline_audit", "finetune", "final_audit", "publish"]
+    assert (phases["baseline_audit"]["amount"], phases["final_audit"]["amount"]) == (500, 600)
+    assert (phases["finetune"]["amount"], phases["finetune"]["unit"]) == (3 * 2 * 50, "samples")
+    assert [one["time"] for one in found["phases"]] == [None] * 5, "there is no earlier job"
+    assert found["time"] is None
+    assert found["obstacles"] == []
+    assert any("fewer than 500" in warning for warning in found["warnings"])
+
+
+def test_everything_that_stands_in_the_way_is_told_with_its_pointer(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(
+        dataset_id=service.dataset(DatasetKind.PAIRS, DatasetState.VALIDATING),
+        policy={"asr_at_most_for": {"structured": 0.2}},
+    )
+    order["audit"] |= {"target": "bananna", "linear_probe": {"folds": 20}}
+    service.execute(
+        "UPDATE datasets SET summary = jsonb_set(summary, '{images_per_class}', '[90, 5, 5]') WHERE id = :id",
+        id=order["audit"]["dataset_id"],
+    )
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    assert {(one["code"], one["pointer"]) for one in found["obstacles"]} == {
+        ("dataset_not_ready", "/dataset_id"),
+        ("unknown_target", "/audit/target"),
+        ("policy_limits_untried", "/policy/asr_at_most_for/structured"),
+        ("too_few_for_probe", "/audit/linear_probe/folds"),
+    }
+    assert all(one["detail"] and one["remedy"] for one in found["obstacles"])
+
+
+def test_too_small_data_is_told_before_it_is_ordered(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order(recipe={"batch_size": 128})
+    [found] = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+    assert (found["code"], found["pointer"]) == ("batch_larger_than_data", "/recipe/batch_size")
+
+
+def test_a_refusal_of_an_order_is_told_in_its_own_words(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order()
+    order["audit"]["target"] = "nothing"
+    [found] = api.post("/v1/jobs/dry-run", json=order).json()["obstacles"]
+    problem = refused(api.post("/v1/jobs", json=order), 422, "unknown_target", "/audit/target")
+    assert (found["detail"], found["remedy"]) == (problem["detail"], problem["remedy"])
+
+
+def test_what_is_not_there_and_what_is_out_of_bounds_is_refused(service: Service, api: httpx.Client) -> None:
+    theirs = service.checkpoint(project_id=service.theirs.project_id)
+    body = service.sanitize_order(checkpoint_id=theirs)
+    refused(api.post("/v1/jobs/dry-run", json=body), 404, "checkpoint_not_found", "/checkpoint_id")
+    body = service.sanitize_order(recipe={"epochs": 1000})
+    refused(api.post("/v1/jobs/dry-run", json=body), 422, "invalid_request", "/recipe/epochs")
+
+
+def test_a_key_that_may_not_order_may_not_try(service: Service) -> None:
+    with service.database.unit_of_work() as unit:
+        _, key = api_keys.issue(unit, project_id=service.ours.project_id, name="reader", scopes=("read",))
+    answer = httpx.post(
+        f"{service.url}/v1/jobs/dry-run",
+        json=service.sanitize_order(),
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    refused(answer, 403, "scope_missing")
