@@ -37,7 +37,7 @@ def command_line(job: Job) -> str:
         words += _pair("--pairs" if recipe.training_data == "pairs" else "--training", job.dataset_id)
     words += _pair("--labelled", job.labelled_dataset_id)
     words += _pair("--retrieval", job.retrieval_dataset_id)
-    words += _audit(parse(AuditOptions, job.spec["audit"]), files)
+    words += _audit(parse(AuditOptions, _audit_told(job)), files)
     if recipe is not None:
         words += _recipe(recipe, job.spec.get("recipe_given"))
     words += _policy(job, files)
@@ -67,9 +67,15 @@ def has_pictures(job: Job) -> bool:
     return any("picture" in attack for attack in job.spec["audit"].get("attacks", ()))
 
 
+def _audit_told(job: Job) -> dict[str, Any]:
+    """As ordered; who ordered before there were examples wanted none."""
+    told: dict[str, Any] = {"examples": 0} | job.spec["audit"]
+    return told
+
+
 def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
-    audit = spec["audit"] | {"dataset_id": job.labelled_dataset_id}
+    audit = _audit_told(job) | {"dataset_id": job.labelled_dataset_id}
     if job.retrieval_dataset_id:
         audit["retrieval_dataset_id"] = job.retrieval_dataset_id
     body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
@@ -94,7 +100,7 @@ def _pair(option: str, value: str | None) -> list[str]:
 
 def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
     """Options where there are some for all of it, else a file."""
-    plain = AuditOptions(target=audit.target, attacks=audit.attacks)
+    plain = AuditOptions(target=audit.target, attacks=audit.attacks, examples=audit.examples)
     is_probed = audit.linear_probe is not None
     if is_probed:
         plain = parse(AuditOptions, to_json(plain) | {"linear_probe": {}})
@@ -108,6 +114,8 @@ def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
     elif audit.attacks != AuditOptions(target=audit.target).attacks:
         for attack in audit.attacks:
             words += _pair("--attack", _attack(attack))
+    if audit.examples != AuditOptions(target=audit.target).examples:
+        words += ["--examples", str(audit.examples)]
     return words + (["--linear-probe"] if is_probed else [])
 
 

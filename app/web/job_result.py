@@ -19,7 +19,16 @@ from app.storage.port import ObjectStore
 from app.web.plots import LossPlot, RatesPlot, loss, rates
 from sanitizer.attack_options import told
 from sanitizer.recipe import to_json
-from sanitizer.report import AttackFigures, AuditFigures, Estimate, Report, TopK, load_json
+from sanitizer.report import (
+    AttackFigures,
+    AuditFigures,
+    Estimate,
+    Examples,
+    Pair,
+    Report,
+    TopK,
+    load_json,
+)
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
@@ -70,8 +79,8 @@ class Attack:
     figures: tuple[Figure, ...]
     options: str
     trigger_sha256: str
-    pairs: tuple[Any, ...]
-    """Examples: the same picture without and with the trigger (`sanitizer.examples.Pair`)."""
+    pairs: tuple[Pair, ...]
+    """Examples: the same pictures without and with the trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +94,7 @@ class Result:
     attacks: tuple[Attack, ...]
     rates: RatesPlot
     loss: LossPlot | None
-    examples: Any
-    """`sanitizer.examples.Examples`, or None: this report holds no pictures."""
+    examples: Examples | None
     options: str
 
 
@@ -112,9 +120,8 @@ def _fits(report: Report) -> bool:
     lengths = {len(report.audit.attacks), len(report.verdict.attacks)}
     if report.after is not None:
         lengths.add(len(report.after.attacks))
-    examples = getattr(report, "examples", None)
-    if examples is not None:
-        lengths |= {len(one.triggered) for one in examples.examples}
+    if report.examples is not None:
+        lengths |= {len(one.triggered) for one in report.examples.examples}
     return lengths == {num_attacks}
 
 
@@ -139,7 +146,7 @@ def result_of(report: Report) -> Result:
         attacks=tuple(_attack(report, number) for number in range(len(report.before.attacks))),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
         loss=None if training is None else loss(training.curve),
-        examples=getattr(report, "examples", None),
+        examples=report.examples,
         options=json.dumps(options, indent=2, ensure_ascii=False),
     )
 
@@ -158,7 +165,6 @@ def _attack(report: Report, number: int) -> Attack:
     was = report.before.attacks[number]
     now = None if report.after is None else report.after.attacks[number]
     judged = report.verdict.attacks[number]
-    examples = getattr(report, "examples", None)
     word = "works" if report.kind == "audit" and judged.outcome == "fail" else _WORDS[judged.outcome]
     return Attack(
         name=was.name,
@@ -171,7 +177,7 @@ def _attack(report: Report, number: int) -> Attack:
         figures=tuple(_figures(report.before, was, report.after, now)),
         options=json.dumps(told(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
-        pairs=() if examples is None else examples.of_attack(number),
+        pairs=() if report.examples is None else report.examples.of_attack(number),
     )
 
 

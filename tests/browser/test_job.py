@@ -30,6 +30,17 @@ def opened(page: Page, job_id: str) -> Page:
     return page
 
 
+def pictures(num_attacks: int) -> dict[str, Any]:
+    """Examples of which every class is called MARKUP."""
+    told: dict[str, Any] = document("examples")["examples"]
+    for one in told["examples"]:
+        one["true_class"] = MARKUP
+        one["triggered"] = [one["triggered"][0]] * num_attacks
+        for picture in (one["clean"], *one["triggered"]):
+            picture["before"]["class_name"] = picture["after"]["class_name"] = MARKUP
+    return told
+
+
 def buttons(page: Page) -> set[str]:
     return {
         one.strip()
@@ -273,6 +284,29 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
     assert "Picture to caption, k = 5" in page.inner_text("#job-further")
 
 
+def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_and_after(
+    page: Page, service: Service
+) -> None:
+    told = document("examples")
+    examples, attacks = told["examples"], told["before"]["attacks"]
+    opened(page, left.finished(service, told))
+    grids = page.locator("#job-examples ul.examples")
+    assert grids.count() == len(attacks)
+    cards = grids.first.locator("li")
+    assert cards.count() == len(examples["examples"])
+    cards.first.scroll_into_view_if_needed()
+    for picture in cards.first.locator("img").all():
+        picture.evaluate("one => one.decode()")
+        assert picture.evaluate("one => one.naturalWidth") == examples["side"]
+    shown, first = cards.first.inner_text(), examples["examples"][0]
+    assert f"True class: {first['true_class']}" in shown
+    triggered = first["triggered"][0]
+    assert f"before: {triggered['before']['class_name']}" in shown
+    assert f"after: {triggered['after']['class_name']}" in shown
+    [called_target] = cards.first.locator(".said.target").all()
+    assert called_target.inner_text().startswith(f"before: {told['audit']['target']}")
+
+
 def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
     opened(page, left.finished(service, "audit"))
     assert page.inner_text("h1") == "Audit of clip.pt"
@@ -350,6 +384,7 @@ def test_what_customers_and_reports_say_is_text(page: Page, service: Service) ->
     report["before"]["attacks"][0]["name"] = report["after"]["attacks"][0]["name"] = MARKUP
     report["verdict"]["attacks"][0]["reason"] = report["verdict"]["reason"] = MARKUP
     report["classes_lost"][0]["class_name"] = report["audit"]["target"] = MARKUP
+    report["examples"] = pictures(len(report["before"]["attacks"]))
     report["warnings"] = [MARKUP]
     report["environment"]["device"] = MARKUP
     job_id = left.ordered(
@@ -366,7 +401,8 @@ def test_what_customers_and_reports_say_is_text(page: Page, service: Service) ->
     for part in ("#job-verdict", "#job-rates", "#job-accuracy", "#job-warnings", "#job-order"):
         assert MARKUP in page.inner_text(part)
     page.reload()
-    assert page.locator("main img, main b").count() == 0
+    assert page.locator("main b, main img:not([src^='data:image/png;base64,'])").count() == 0
+    assert MARKUP in page.inner_text("#job-examples")
     error = {"code": "x", "message": MARKUP, "remedy": MARKUP}
     other = left.ordered(service)
     with service.database.unit_of_work() as unit:
