@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.services import api_keys
 from tests.browser import left_behind, left_jobs
 from tests.fixtures.kept_reports import document
+from tests.fixtures.shards import random_image
 from tests.integration.api.service import Service
 from tests.integration.api.validated import give_samples, sample
 
@@ -108,7 +111,11 @@ def _inputs(service: Service, text: Text) -> dict[str, str]:
         )
     labelled = service.dataset(DatasetKind.LABELLED, class_names=("zero", text("one"), text("banana")))
     pairs = service.dataset(DatasetKind.PAIRS)
-    give_samples(service, pairs, *[sample(index, caption=text(f"a yellow {index}")) for index in range(12)])
+    samples = [
+        replace(sample(index, caption=text(f"a yellow {index}")), jpeg_base64=_picture(index))
+        for index in range(12)
+    ]
+    give_samples(service, pairs, *samples)
     service.execute(
         "UPDATE datasets SET summary = jsonb_set(summary, '{skipped_examples}', cast(:told AS jsonb))"
         " WHERE id = :id",
@@ -138,6 +145,13 @@ def _inputs(service: Service, text: Text) -> dict[str, str]:
         "rejected_dataset": bad,
         "name": "release",
     }
+
+
+def _picture(index: int) -> str:
+    """A picture of its own."""
+    buffer = io.BytesIO()
+    random_image(index, 60, 40).save(buffer, format="JPEG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
