@@ -171,6 +171,7 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
     if job.kind is not JobKind.INSPECT:
         values["seed"] = job.seed
+    if "audit" in values:
         # An order from before the option was given when no picture stood in a report.
         values["audit"] = {"examples": 0} | values["audit"]
     if job.kind is JobKind.SANITIZE:
