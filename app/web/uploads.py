@@ -136,7 +136,7 @@ def presign_parts(upload_id: UploadPath, visitor: Uploader, form: FormDep, ports
         numbers = PartsIn.model_validate({"numbers": [int(text) for text in form.get("numbers").split(",")]})
     except ValueError as error:  # ValidationError is one
         raise InvalidInput(
-            "invalid_request", "Numbers of parts are expected.", "Reload the page and choose the file again."
+            "form_unreadable", "Numbers of parts are expected.", "Reload the page and choose the file again."
         ) from error
     expires_s = ports.settings.uploads.part_url_expires_s
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
@@ -154,7 +154,7 @@ def complete_upload(upload_id: UploadPath, visitor: Uploader, form: FormDep, por
         sha256 = CompleteIn(sha256=form.get("sha256") or None).sha256
     except ValidationError as error:
         raise InvalidInput(
-            "invalid_request", "This is no SHA-256.", "Reload the page and choose the file again."
+            "form_unreadable", "This is no SHA-256.", "Reload the page and choose the file again."
         ) from error
     caller, defaults = visitor.caller, ports.settings.quotas
     with ports.database.unit_of_work(caller.project_id) as unit:

@@ -19,7 +19,7 @@ from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobState
-from app.services import api_keys
+from app.services import api_keys, sessions
 from sanitizer.report import dump_json
 from tests.integration.api.service import MIB, Service, Tenant
 from tests.integration.api.validated import give_samples, sample
@@ -98,6 +98,8 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
     webhook = _checked(api.post("/v1/webhooks", json={"url": f"https://example.org/{mark}"}))
     ids |= {"wh": (webhook,), "whd": (_checked(api.post(f"/v1/webhooks/{webhook}/test")),)}
     _written_by_operators_and_workers(service, tenant)
+    with service.database.unit_of_work() as unit:
+        sessions.make_link(unit, tenant.project_id, api_keys.read_key(tenant.key), lasts_s=3600)
     return Belongings(
         tenant=tenant,
         mark=mark,
