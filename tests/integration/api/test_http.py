@@ -31,8 +31,14 @@ CANARY = "canary-7c1f0b2e"
 
 
 def test_an_address_that_does_not_exist_is_a_problem(api: httpx.Client) -> None:
-    for path in ("/", "/v1", "/v1/nothing", "/v1/jobs/", "/docs", "/v1/uploads/a/b/c"):
+    for path in ("/v1", "/v1/nothing", "/v1/jobs/", "/docs", "/v1/uploads/a/b/c"):
         refused(api.get(path), 404, "route_not_found")
+
+
+def test_the_first_address_leads_people_to_the_pages(api: httpx.Client) -> None:
+    for path in ("/", "/ui"):
+        answer = api.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
 
 
 def test_a_method_that_an_address_does_not_take_is_a_problem(api: httpx.Client) -> None:
