@@ -83,6 +83,7 @@ def datasets(call: Recorder, client: Client) -> tuple[str, str]:
     for dataset_id in found:
         client.datasets.wait(dataset_id)
     call("GET /v1/datasets/{dataset_id}", status=200, ids={"dataset_id": found[0]})
+    call("GET /v1/datasets/{dataset_id}/samples", status=200, ids={"dataset_id": found[0]})
     call("GET /v1/datasets", status=200, params={"limit": 1})
     return found[1], found[0]
 
@@ -97,6 +98,7 @@ def jobs(call: Recorder, client: Client, checkpoint_id: str, pairs: str, labelle
         "seed": 1,
         "metadata": {"ticket": "ML-42"},
     }
+    call("POST /v1/jobs/dry-run", status=200, json=order)
     done = call("POST /v1/jobs", status=202, json=order)["id"]
     client.jobs.wait(done)
     ids = {"job_id": done}
