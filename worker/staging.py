@@ -19,6 +19,7 @@ from app.domain.states import JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from sanitizer.jobspec import PATH_OF_ROLE, SPEC_ADAPTER, SPEC_NAME, JobSpec, MaxRanks
+from sanitizer.recipe import audit_as_ordered
 from worker.failures import AttemptFailed, disk_full
 from worker.inputs import Inputs, Wanted, list_dataset, override_texts, plan
 from worker.ledger import patient_with_database
@@ -172,8 +173,7 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     if job.kind is not JobKind.INSPECT:
         values["seed"] = job.seed
     if "audit" in values:
-        # An order from before the option was given when no picture stood in a report.
-        values["audit"] = {"examples": 0} | values["audit"]
+        values["audit"] = audit_as_ordered(values)
     if job.kind is JobKind.SANITIZE:
         values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}
     return SPEC_ADAPTER.validate_python(values)

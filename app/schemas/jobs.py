@@ -27,6 +27,7 @@ from sanitizer.recipe import (
     PolicySource,
     Recipe,
     Seed,
+    audit_as_ordered,
 )
 from sanitizer.report import AuditFigures, Difference, Verdict
 
@@ -226,8 +227,7 @@ class JobOut(WireOut):
                 "recipe": spec.get("recipe"),
                 "recipe_given": spec.get("recipe_given"),
                 "audit": {
-                    "examples": 0,  # of an order from before there were any
-                    **spec["audit"],
+                    **audit_as_ordered(spec),
                     "dataset_id": row.labelled_dataset_id,
                     "retrieval_dataset_id": row.retrieval_dataset_id,
                 },

@@ -14,7 +14,16 @@ from typing import Any
 
 from app.db.models.job import Job
 from app.domain.states import JobKind
-from sanitizer.recipe import SUITES, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
+from sanitizer.recipe import (
+    SUITES,
+    AuditOptions,
+    Policy,
+    Recipe,
+    audit_as_ordered,
+    parse,
+    parse_recipe,
+    to_json,
+)
 
 _NAMED = {
     "epochs": "--epochs",
@@ -37,7 +46,7 @@ def command_line(job: Job) -> str:
         words += _pair("--pairs" if recipe.training_data == "pairs" else "--training", job.dataset_id)
     words += _pair("--labelled", job.labelled_dataset_id)
     words += _pair("--retrieval", job.retrieval_dataset_id)
-    words += _audit(parse(AuditOptions, _audit_told(job)), files)
+    words += _audit(parse(AuditOptions, audit_as_ordered(job.spec)), files)
     if recipe is not None:
         words += _recipe(recipe, job.spec.get("recipe_given"))
     words += _policy(job, files)
@@ -67,15 +76,9 @@ def has_pictures(job: Job) -> bool:
     return any("picture" in attack for attack in job.spec["audit"].get("attacks", ()))
 
 
-def _audit_told(job: Job) -> dict[str, Any]:
-    """As ordered; who ordered before there were examples wanted none."""
-    told: dict[str, Any] = {"examples": 0} | job.spec["audit"]
-    return told
-
-
 def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
-    audit = _audit_told(job) | {"dataset_id": job.labelled_dataset_id}
+    audit = audit_as_ordered(job.spec) | {"dataset_id": job.labelled_dataset_id}
     if job.retrieval_dataset_id:
         audit["retrieval_dataset_id"] = job.retrieval_dataset_id
     body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
