@@ -21,10 +21,10 @@ from app.api.idempotency import OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
 from app.domain.states import DatasetKind, DatasetState
 from app.process.ports import PortsDep
+from app.process.registrations import registration_of
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetSamplesOut
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas
-from app.services.datasets import Registration
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -44,14 +44,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
             return answer
     if body.uri is not None:
         datasets.check_reference(ports.store, body.uri, ports.settings.datasets, project_id=caller.project_id)
-    wanted = Registration(
-        kind=DatasetKind(body.kind),
-        uri=body.uri,
-        upload_id=body.upload_id,
-        class_names=body.class_names,
-        templates=body.templates,
-        max_skipped_share=body.max_skipped_share,
-    )
+    wanted = registration_of(body)
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer

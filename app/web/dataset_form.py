@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from app.domain.dataset_references import PROJECT_PLACEHOLDER
 from app.domain.errors import DomainError
-from app.domain.states import DatasetKind
+from app.process.registrations import registration_of
 from app.schemas.datasets import DatasetIn
 from app.services.datasets import Registration
 from app.web.visitor import Form
@@ -68,15 +68,7 @@ class DatasetForm:
                 given[name] = [line.strip() for line in given[name].splitlines() if line.strip()]
         if "max_skipped_share" in given:
             given["max_skipped_share"] = _number(given["max_skipped_share"])
-        body = DatasetIn.model_validate(given)
-        return Registration(
-            kind=DatasetKind(body.kind),
-            uri=body.uri,
-            upload_id=body.upload_id,
-            class_names=body.class_names,
-            templates=body.templates,
-            max_skipped_share=body.max_skipped_share,
-        )
+        return registration_of(DatasetIn.model_validate(given))
 
     def with_faults(self, error: ValidationError) -> DatasetForm:
         """The same form, each fault beside its field."""

@@ -1,0 +1,19 @@
+"""From the wire's data set to the use case's registration. Knows no request and no answer."""
+
+from __future__ import annotations
+
+from app.domain.states import DatasetKind
+from app.schemas.datasets import DatasetIn
+from app.services.datasets import Registration
+
+
+def registration_of(body: DatasetIn) -> Registration:
+    """What is asked of the use case."""
+    return Registration(
+        kind=DatasetKind(body.kind),
+        uri=body.uri,
+        upload_id=body.upload_id,
+        class_names=body.class_names,
+        templates=body.templates,
+        max_skipped_share=body.max_skipped_share,
+    )
