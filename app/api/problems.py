@@ -13,7 +13,7 @@ from starlette.responses import Response
 from app.domain.errors import DomainError, QuotaExceeded, Unavailable
 from app.logs import get_logger
 from app.process.callers import request_id_of
-from app.process.error_codes import ERROR_CODES, STATUS_OF
+from app.process.error_codes import ERROR_CODES, status_of
 from app.process.invalid_values import error_item
 from app.schemas.common import ErrorItem, Problem, QuotaOut
 from app.storage.errors import StorageError
@@ -68,14 +68,13 @@ def problem(
 def on_domain_error(request: Request, error: Exception) -> Response:
     """A refusal of ours."""
     assert isinstance(error, DomainError)
-    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     if isinstance(error, Unavailable):
         log.warning("part_unavailable", code=error.code, cause=repr(error.__cause__))
     items = [] if error.pointer is None else [ErrorItem(pointer=error.pointer, detail=error.message)]
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     return problem(
         code=error.code,
-        status=status,
+        status=status_of(error),
         detail=error.message,
         remedy=error.remedy,
         errors=items,

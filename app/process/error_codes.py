@@ -34,6 +34,11 @@ STATUS_OF: Mapping[type[DomainError], int] = {
 }
 
 
+def status_of(error: DomainError) -> int:
+    """The status that a refusal is answered with, by the API and by pages."""
+    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+
+
 @dataclass(frozen=True)
 class ErrorCode:
     status: int

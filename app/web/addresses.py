@@ -5,6 +5,7 @@ Nothing of another form reaches the database, which refuses NUL in a text.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlencode
@@ -12,8 +13,8 @@ from urllib.parse import urlencode
 from fastapi import Path, Query
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
-from app.domain.ids import Prefix
-from app.web.rendering import with_values
+from app.domain.errors import NotFound
+from app.domain.ids import Prefix, is_id
 
 MAX_WORDS = 200
 _ULID = "[0-9a-hjkmnp-tv-z]{26}"
@@ -23,6 +24,19 @@ def id_pattern(prefix: Prefix) -> str:
     return f"^{prefix}_{_ULID}$"
 
 
+def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not is_id(prefix, text):
+            raise NotFound(f"{noun}_not_found", f"There is no {noun} with this id.", "Use the menu to go on.")
+        return text
+
+    return AfterValidator(check)
+
+
+UploadPath = Annotated[str, Path(), _id_of("upl", "upload")]
+CheckpointPath = Annotated[str, Path(), _id_of("ckpt", "checkpoint")]
+JobPath = Annotated[str, Path(), _id_of("job", "job")]
+ArtifactPath = Annotated[str, Path(), _id_of("art", "artifact")]
 KeyPath = Annotated[str, Path(pattern=id_pattern("key"))]
 WebhookPath = Annotated[str, Path(pattern=id_pattern("wh"))]
 DeliveryPath = Annotated[str, Path(pattern=id_pattern("whd"))]
@@ -47,5 +61,10 @@ Words = Annotated[str, Query(max_length=MAX_WORDS), AfterValidator(_printable)]
 
 def link(path: str, query: Mapping[str, str], **changed: str | None) -> str:
     """`path` with those parameters of `query` and of `changed` that have a value."""
-    values = with_values(query, **changed)
+    values = {name: value for name, value in {**query, **changed}.items() if value}
     return f"{path}?{urlencode(values)}" if values else path
+
+
+def seen_mark(*shown: object) -> str:
+    """What a page says in its address that it shows, when it asks whether that has changed."""
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

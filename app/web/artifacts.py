@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from app.process.ports import PortsDep
-from app.web.paths import ArtifactPath
+from app.web.addresses import ArtifactPath
 from app.web.rendering import see_other
 from app.web.visitor import Reader
 
@@ -18,7 +18,7 @@ def download(artifact_id: ArtifactPath, visitor: Reader, ports: PortsDep) -> Res
     """As `GET /v1/artifacts/{id}/content`. The answer is kept by no cache: the URL holds a signature."""
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
         row = unit.artifacts.get(visitor.caller.project_id, artifact_id)
-    answer = see_other(
+    return see_other(
         ports.store.presign_get(
             row.object_key,
             expires_s=ports.settings.api.download_url_expires_s,
@@ -26,5 +26,3 @@ def download(artifact_id: ArtifactPath, visitor: Reader, ports: PortsDep) -> Res
             content_type=row.media_type,
         )
     )
-    answer.headers["Cache-Control"] = "no-store"
-    return answer

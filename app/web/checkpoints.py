@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from app.process.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut
 from app.services import deletions
 from app.web import declared
-from app.web.paths import CheckpointPath
+from app.web.addresses import CheckpointPath, seen_mark
 from app.web.rendering import page, see_other
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
 
@@ -151,4 +150,4 @@ def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str,
 
 
 def _version(row: Checkpoint) -> str:
-    return hashlib.sha256(f"{row.id} {row.state} {row.updated_at.isoformat()}".encode()).hexdigest()[:16]
+    return seen_mark(row.id, row.state, row.updated_at)

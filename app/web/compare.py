@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from app.db.models.artifact import Artifact
@@ -17,14 +16,12 @@ from app.domain.states import JobState
 from app.logs import get_logger
 from app.process.ports import Ports, PortsDep
 from app.services.artifacts import REPORT_NAME
-from app.storage.errors import StorageError
 from app.web import figures
 from app.web.comparison import LEAST_COMPARED, MOST_COMPARED, Column, Inputs, compare, interval_text
+from app.web.job_result import ReportUnreadable, fetch_report
 from app.web.rendering import page
 from app.web.visitor import Reader
-from sanitizer.report import Report, load_json
-
-MOST_REPORT_BYTES = 8 * 1024 * 1024
+from sanitizer.report import Report
 
 log = get_logger(__name__)
 router = APIRouter()
@@ -116,10 +113,8 @@ def _inputs(ports: Ports, digests: Mapping[str, str | None], file: Artifact | No
 
 def _read(ports: Ports, file: Artifact) -> Report | None:
     """None where it cannot be read now: the figures are in the database, only its version is missing."""
-    if file.size_bytes > MOST_REPORT_BYTES:
-        return None
     try:
-        return load_json(ports.store.read_bytes(file.object_key, max_bytes=MOST_REPORT_BYTES))
-    except (StorageError, ValidationError) as error:
-        log.warning("report_unreadable", job_id=file.job_id, cause=type(error).__name__)
+        return fetch_report(ports.store, file.object_key)
+    except ReportUnreadable as error:
+        log.warning("report_unreadable", job_id=file.job_id, cause=str(error))
         return None

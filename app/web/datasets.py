@@ -12,16 +12,18 @@ from app.db.models.dataset import Dataset
 from app.domain.errors import DomainError, NotFound
 from app.domain.ids import is_id
 from app.domain.states import DatasetKind, DatasetState
-from app.process.error_codes import STATUS_OF
+from app.process.error_codes import status_of
 from app.process.ports import Ports, PortsDep
 from app.schemas.datasets import DatasetOut
 from app.services import datasets, quotas
 from app.services.datasets import Registration
+from app.web.addresses import link
 from app.web.dataset_form import DatasetForm, bounds, places_of
-from app.web.rendering import page, see_other, with_values
+from app.web.rendering import page, see_other
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
 
 PER_PAGE = 25
+HERE = "/ui/datasets"
 
 router = APIRouter()
 
@@ -56,8 +58,8 @@ def register_dataset(request: Request, visitor: Uploader, form: FormDep, ports: 
         return _page(request, visitor, ports, sent.with_faults(error), status=422, is_open=True)
     except DomainError as error:
         wrong = sent.refused_with(error)
-        return _page(request, visitor, ports, wrong, status=STATUS_OF[type(error)], is_open=True)
-    return see_other(f"/ui/datasets/{row.id}")
+        return _page(request, visitor, ports, wrong, status=status_of(error), is_open=True)
+    return see_other(f"{HERE}/{row.id}")
 
 
 def _register(ports: Ports, visitor: Visitor, wanted: Registration) -> Dataset:
@@ -100,14 +102,12 @@ def _page(
             except NotFound:  # a link that somebody made up
                 deletion = None
     own, shared = places_of(project_id, ports.settings.datasets.allowed_prefixes)
-    query = with_values({"state": state, "kind": kind}, after=rows[-1].id if rows else None)
     return page(
         request,
         "datasets.html",
         status,
         datasets=[DatasetOut.of(row) for row in rows],
-        has_more=has_more,
-        next_query=query,
+        older=link(HERE, {"state": state, "kind": kind}, after=rows[-1].id) if has_more else None,
         is_filtered=bool(wanted_state or wanted_kind or cursor),
         wanted_state=wanted_state,
         wanted_kind=wanted_kind,

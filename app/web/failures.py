@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.domain.errors import DomainError, Unauthorized, Unavailable
 from app.logs import get_logger
-from app.process.error_codes import STATUS_OF
+from app.process.error_codes import status_of
 from app.storage.errors import StorageError
 from app.web.rendering import page, see_other
 
@@ -75,11 +75,6 @@ def on_domain_error(request: Request, error: Exception) -> Response:
         pointer=error.pointer,
         retry_after_s=error.retry_after_s,
     )
-
-
-def status_of(error: DomainError) -> int:
-    """As the API would answer."""
-    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -11,6 +11,14 @@ from app.domain.shown_texts import is_fit_to_show
 from app.web.visitor import Form
 
 MAX_NAME_CHARACTERS = 100
+OVERLAPS = {
+    "0": "No longer: it ends now",
+    "3600": "1 hour",
+    "86400": "1 day",
+    "604800": "7 days",
+    "2592000": "30 days",
+}
+"""How long the secret that is replaced lasts beside the new one, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from app.process.event_stream import EventStream
 from app.process.ports import PortsDep
 from app.services import jobs
+from app.web.addresses import JobPath
 from app.web.job_view import job_page
-from app.web.paths import JobPath
 from app.web.visitor import Reader
 
 router = APIRouter()
@@ -24,9 +24,7 @@ def show_job(request: Request, job_id: JobPath, visitor: Reader, ports: PortsDep
 @router.get("/jobs/{job_id}/live")
 def show_live(request: Request, job_id: JobPath, visitor: Reader, ports: PortsDep) -> Response:
     """The parts of the page, for static/job.js to put in the place of those that changed."""
-    answer = job_page(request, ports, visitor, job_id, template="job_parts.html")
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return job_page(request, ports, visitor, job_id, template="job_parts.html")
 
 
 @router.get("/jobs/{job_id}/stream")

@@ -10,8 +10,8 @@ from app.domain.states import JobState
 from app.process.ports import Ports, PortsDep
 from app.services import deletions, jobs
 from app.services.jobs import Action
+from app.web.addresses import JobPath
 from app.web.job_view import job_page
-from app.web.paths import JobPath
 from app.web.rendering import see_other
 from app.web.visitor import FormDep, Runner, Visitor
 

@@ -99,9 +99,17 @@ class Result:
 
 
 def read_report(store: ObjectStore, key: str) -> Report:
-    """The report under this key. Raises ReportUnreadable, with a sentence that says why."""
+    """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch_report`."""
+    report = fetch_report(store, key)
+    if not _fits(report):
+        raise ReportUnreadable("The report contradicts itself.")
+    return report
+
+
+def fetch_report(store: ObjectStore, key: str) -> Report:
+    """The report under this key as it was written. Raises ReportUnreadable, with a sentence that says why."""
     try:
-        report = load_json(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
+        return load_json(store.read_bytes(key, max_bytes=MAX_REPORT_BYTES))
     except SizeMismatch as error:
         raise ReportUnreadable("The report is too large to be shown here.") from error
     except StorageError as error:
@@ -109,9 +117,6 @@ def read_report(store: ObjectStore, key: str) -> Report:
         raise ReportUnreadable("The object store did not give the report out just now.") from error
     except ValidationError as error:
         raise ReportUnreadable("The report is of a version that this page does not read.") from error
-    if not _fits(report):
-        raise ReportUnreadable("The report contradicts itself.")
-    return report
 
 
 def _fits(report: Report) -> bool:

@@ -16,7 +16,7 @@ from app.db.models.job import LOSS_CURVE, Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
 from app.domain.states import TERMINAL, JobKind, JobState
-from app.process.error_codes import STATUS_OF
+from app.process.error_codes import status_of
 from app.process.ports import Ports
 from app.schemas.common import StoredProblem
 from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
@@ -74,9 +74,7 @@ def job_page(
 ) -> Response:
     """The page or a part of it. Raises NotFound, also for a job that was deleted."""
     shown = look(request, ports, visitor, job_id)
-    status = 200
-    if refusal is not None:
-        status = next((STATUS_OF[kind] for kind in type(refusal).__mro__ if kind in STATUS_OF), 409)
+    status = 200 if refusal is None else status_of(refusal)
     return page(request, template, status, shown=shown, job=shown.job, refusal=refusal)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,7 +15,7 @@ from app.domain.states import LEASED, PUBLIC_KINDS, TERMINAL, JobKind, JobState
 from app.process.ports import PortsDep
 from app.schemas.jobs import ProgressOut, ResultOut
 from app.web import figures
-from app.web.addresses import EMPTY_IS_NONE, Cursor, Words, link
+from app.web.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.comparison import MOST_COMPARED
 from app.web.failures import is_partial
 from app.web.figures import AttackLine, Said
@@ -122,5 +121,4 @@ def _is_moving(rows: Sequence[Job]) -> bool:
 
 def _digest(found: FoundJobs) -> str:
     """Changes with whatever the table shows."""
-    shown = (found.older, found.newer, [(job.id, job.version) for job in found.rows])
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    return seen_mark(found.older, found.newer, [(job.id, job.version) for job in found.rows])

@@ -1,6 +1,6 @@
 """Keys of the project: list, make, rotate, revoke. Scope admin; every refused attempt leaves a line.
 
-A key's text is on the page that answers the form, this once (app/web/sending.py).
+A key's text is on the page that answers the form, this once (app/web/once.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,25 @@ from starlette.responses import Response
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
+from app.process.error_codes import status_of
 from app.process.ports import Ports, PortsDep
 from app.process.refusals import refusals_noted
 from app.schemas.keys import KeyOut
 from app.services import key_management
 from app.services.api_keys import SCOPES, Caller
 from app.web.addresses import Cursor, KeyPath, link
-from app.web.failures import status_of
-from app.web.fields import Filled, check_confirmed, filled, incomplete, read_choice, read_day_end, read_name
+from app.web.fields import (
+    OVERLAPS,
+    Filled,
+    check_confirmed,
+    filled,
+    incomplete,
+    read_choice,
+    read_day_end,
+    read_name,
+)
+from app.web.once import new_once, secret_sending
 from app.web.rendering import page, see_other
-from app.web.sending import Sending, new_once
 from app.web.visitor import Admin, AnyVisitor, FormDep
 
 PER_PAGE = 50
@@ -34,13 +43,6 @@ _WHAT_SCOPES_DO = {
     "upload": "upload checkpoints, register and delete data sets",
     "run": "order, pause, cancel and delete jobs",
     "admin": "everything, keys, webhooks and the audit log included",
-}
-OVERLAPS = {
-    "0": "No longer: it ends now",
-    "3600": "1 hour",
-    "86400": "1 day",
-    "604800": "7 days",
-    "2592000": "30 days",
 }
 
 router = APIRouter()
@@ -62,7 +64,7 @@ def make_key(request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsD
         if not (scopes := form.all("scopes")):
             raise incomplete("scopes", "A key needs a scope.", "Say what it may do.")
         with _managing(ports, caller, "key.create", None) as unit:
-            sending = Sending(unit, caller, form, HERE, ttl_s=ports.settings.api.idempotency_ttl_s)
+            sending = secret_sending(unit, caller, form, HERE, ttl_s=ports.settings.api.idempotency_ttl_s)
             if sending.made is not None:
                 return _sent_before(request, unit, caller, sending.made)
             row, text = key_management.create(unit, caller, name=name, scopes=scopes, expires_at=expires_at)
@@ -90,7 +92,7 @@ def rotate_key(
         overlap_s = float(read_choice(form, "overlap_s", OVERLAPS))
         expires_at = read_day_end(form, "expires_at")
         with _managing(ports, caller, "key.rotate", key_id) as unit:
-            sending = Sending(unit, caller, form, path, ttl_s=ports.settings.api.idempotency_ttl_s)
+            sending = secret_sending(unit, caller, form, path, ttl_s=ports.settings.api.idempotency_ttl_s)
             if sending.made is not None:
                 return _sent_before(request, unit, caller, sending.made)
             row, text = key_management.rotate(
@@ -196,16 +198,8 @@ def _days() -> dict[str, str]:
 
 
 def _issued(request: Request, row: ApiKey, text: str, *, replaced: ApiKey | None = None) -> Response:
-    answer = page(
-        request,
-        "key_made.html",
-        201,
-        key=KeyOut.of(row),
-        text=text,
-        replaced=replaced and KeyOut.of(replaced),
-    )
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    shown = replaced and KeyOut.of(replaced)
+    return page(request, "key_made.html", 201, key=KeyOut.of(row), text=text, replaced=shown)
 
 
 def _sent_before(request: Request, unit: UnitOfWork, caller: Caller, made_id: str) -> Response:

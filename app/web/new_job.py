@@ -15,10 +15,10 @@ from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.models.policy import Policy
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import Conflict, DomainError, InvalidInput, NotFound, QuotaExceeded
+from app.domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from app.domain.limits import MAX_POLICIES
 from app.domain.states import CheckpointState, DatasetKind, DatasetState
-from app.process.error_codes import STATUS_OF
+from app.process.error_codes import status_of
 from app.process.ports import Ports, PortsDep
 from app.services import dry_run, jobs, quotas
 from app.services.dry_run import DryRun
@@ -152,7 +152,7 @@ def order_job(request: Request, visitor: Runner, form: FormDep, ports: PortsDep)
             return see_other(f"/ui/jobs/{_ordered(ports, visitor, draft, draft.order)}")
         except (InvalidInput, NotFound, Conflict, QuotaExceeded) as error:
             draft.refuse(error)
-            status = _status_of(error)
+            status = status_of(error)
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
         choices = _choices(unit, visitor.caller.project_id, form)
     return _page(request, draft, choices, form_id=form.get(FIELD), status=status)
@@ -188,10 +188,6 @@ def show_classes(
 
 def _read(form: Form, ports: Ports) -> Draft:
     return order_form.read(form, default_max_attempts=ports.settings.jobs.max_attempts)
-
-
-def _status_of(error: DomainError) -> int:
-    return next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 422)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:

@@ -5,7 +5,6 @@ Knows no use case and no table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,12 +69,6 @@ def percent_text(share: float | None) -> str:
 def time_text(moment: datetime | None) -> str:
     """2026-11-26 08:15 UTC."""
     return "–" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def with_values(query: Mapping[str, str], **changed: str | None) -> dict[str, str]:
-    """The parameters of a link that changes some; None takes one out."""
-    merged = {**query, **changed}
-    return {name: value for name, value in merged.items() if value}
 
 
 def _environment() -> Environment:

@@ -22,8 +22,8 @@ from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.uploads import Announcement
 from app.web import declared
+from app.web.addresses import UploadPath
 from app.web.failures import wants_json
-from app.web.paths import UploadPath
 from app.web.rendering import see_other
 from app.web.visitor import Form, FormDep, Uploader
 from sanitizer.recipe import DeclaredOptions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -14,22 +13,15 @@ from app.domain.webhooks import SUBSCRIBABLE, DeliveryState, WebhookState
 from app.process.ports import Ports
 from app.schemas.webhooks import DeliveryOut
 from app.services.api_keys import Caller
-from app.web.addresses import link
+from app.web.addresses import link, seen_mark
 from app.web.failures import is_partial
-from app.web.fields import Filled
+from app.web.fields import OVERLAPS, Filled
+from app.web.once import new_once
 from app.web.rendering import page
-from app.web.sending import new_once
 
 HERE = "/ui/webhooks"
 PER_PAGE = 25
 SOON = timedelta(minutes=1)
-OVERLAPS = {
-    "0": "No longer: it ends now",
-    "3600": "1 hour",
-    "86400": "1 day",
-    "604800": "7 days",
-    "2592000": "30 days",
-}
 
 
 def show_webhook_page(
@@ -85,5 +77,4 @@ def _is_due_soon(row: WebhookDelivery) -> bool:
 
 def _digest(rows: Sequence[WebhookDelivery], *, has_more: bool) -> str:
     """Changes with whatever the table shows."""
-    shown = (has_more, [(row.id, row.state, row.num_tries, row.tried_at, row.due_at) for row in rows])
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    return seen_mark(has_more, [(row.id, row.state, row.num_tries, row.tried_at, row.due_at) for row in rows])

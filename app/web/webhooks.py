@@ -1,6 +1,6 @@
 """Webhooks of the project: list, make, change, rotate the secret, delete. Scope admin.
 
-A secret is on the page that answers the form, this once (app/web/sending.py).
+A secret is on the page that answers the form, this once (app/web/once.py).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.webhooks import SUBSCRIBABLE, WebhookEvent
+from app.process.error_codes import status_of
 from app.process.ports import Ports, PortsDep
 from app.services import webhooks
 from app.services.api_keys import Caller
 from app.services.webhooks import WebhookChange
 from app.web.addresses import Cursor, WebhookPath, link
-from app.web.failures import status_of
-from app.web.fields import Filled, check_confirmed, filled, incomplete, read_choice
+from app.web.fields import OVERLAPS, Filled, check_confirmed, filled, incomplete, read_choice
+from app.web.once import new_once, secret_sending
 from app.web.rendering import page, see_other
-from app.web.sending import Sending, new_once
 from app.web.visitor import Admin, Form, FormDep
-from app.web.webhook_page import HERE, OVERLAPS, show_webhook_page
+from app.web.webhook_page import HERE, show_webhook_page
 
 PER_PAGE = 50
 
@@ -44,7 +44,7 @@ def make_webhook(request: Request, visitor: Admin, form: FormDep, ports: PortsDe
     try:
         events = _events(form)
         with ports.database.unit_of_work(caller.project_id) as unit:
-            sending = Sending(unit, caller, form, HERE, ttl_s=ports.settings.api.idempotency_ttl_s)
+            sending = secret_sending(unit, caller, form, HERE, ttl_s=ports.settings.api.idempotency_ttl_s)
             if sending.made is not None:
                 return _sent_before(request, unit, caller, sending.made)
             row, secret = webhooks.create(
@@ -108,7 +108,7 @@ def rotate_secret(
     try:
         overlap_s = float(read_choice(form, "overlap_s", OVERLAPS))
         with ports.database.unit_of_work(caller.project_id) as unit:
-            sending = Sending(unit, caller, form, path, ttl_s=ports.settings.api.idempotency_ttl_s)
+            sending = secret_sending(unit, caller, form, path, ttl_s=ports.settings.api.idempotency_ttl_s)
             if sending.made is not None:
                 return _sent_before(request, unit, caller, sending.made)
             row, secret = webhooks.rotate_secret(
@@ -175,9 +175,7 @@ def _list(
 
 
 def _issued(request: Request, row: Webhook, secret: str) -> Response:
-    answer = page(request, "webhook_secret.html", 201, webhook=row, secret_text=secret)
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return page(request, "webhook_secret.html", 201, webhook=row, secret_text=secret)
 
 
 def _sent_before(request: Request, unit: UnitOfWork, caller: Caller, webhook_id: str) -> Response:
