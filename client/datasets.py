@@ -63,7 +63,7 @@ class Datasets:
 
         Example:
             for sample in (client.datasets.samples(pairs.id)).samples:
-                Path(f"{sample.index}.jpg").write_bytes(sample.jpeg)
+                (folder / f"{sample.index}.jpg").write_bytes(sample.jpeg)
         """
         return self._wire.get(DatasetSamples, f"/v1/datasets/{dataset_id}/samples")
 

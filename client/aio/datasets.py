@@ -62,7 +62,7 @@ class Datasets:
 
         Example:
             for sample in (await client.datasets.samples(pairs.id)).samples:
-                Path(f"{sample.index}.jpg").write_bytes(sample.jpeg)
+                (folder / f"{sample.index}.jpg").write_bytes(sample.jpeg)
         """
         return await self._wire.get(DatasetSamples, f"/v1/datasets/{dataset_id}/samples")
 

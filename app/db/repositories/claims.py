@@ -65,14 +65,14 @@ _CLAIM_NEXT = text(
         GROUP BY project_id
     ),
     due AS MATERIALIZED (
-        SELECT oldest.id, coalesce(running.num_jobs, 0) AS num_running, turn.served_at
+        SELECT oldest.id, oldest.created_at, coalesce(running.num_jobs, 0) AS num_running, turn.served_at
         FROM waiting
         LEFT JOIN running ON running.project_id = waiting.project_id
         LEFT JOIN queue_turns AS turn ON turn.project_id = waiting.project_id AND turn.queue = :queue
         LEFT JOIN project_quotas AS quota ON quota.project_id = waiting.project_id
         CROSS JOIN unnest(CAST(:kinds AS text[])) AS k (kind)
         CROSS JOIN LATERAL (
-            SELECT jobs.id FROM jobs
+            SELECT jobs.id, jobs.created_at FROM jobs
             WHERE jobs.state = 'queued' AND jobs.kind = k.kind AND jobs.project_id = waiting.project_id
               AND (jobs.not_before IS NULL OR jobs.not_before <= clock_timestamp())
               AND jobs.cancel_requested_at IS NULL AND jobs.pause_requested_at IS NULL
@@ -82,13 +82,18 @@ _CLAIM_NEXT = text(
         WHERE coalesce(running.num_jobs, 0) < coalesce(quota.running_jobs, :running_jobs)
     ),
     next AS (
-        SELECT jobs.id, jobs.project_id
-        FROM due JOIN jobs ON jobs.id = due.id
-        WHERE coalesce(jobs.state, '') = 'queued'  -- asked again of the locked row; not by a partial index
-          AND jobs.cancel_requested_at IS NULL AND jobs.pause_requested_at IS NULL
-        ORDER BY due.num_running, due.served_at NULLS FIRST, jobs.created_at, jobs.id
+        SELECT locked.id, locked.project_id
+        FROM (
+            SELECT * FROM due ORDER BY num_running, served_at NULLS FIRST, created_at, id OFFSET 0
+        ) AS candidate
+        CROSS JOIN LATERAL (
+            SELECT jobs.id, jobs.project_id FROM jobs
+            WHERE jobs.id = candidate.id
+              AND coalesce(jobs.state, '') = 'queued'  -- asked of the locked row; not by a partial index
+              AND jobs.cancel_requested_at IS NULL AND jobs.pause_requested_at IS NULL
+            FOR UPDATE SKIP LOCKED
+        ) AS locked
         LIMIT 1
-        FOR UPDATE OF jobs SKIP LOCKED
     ),
     noted AS (
         INSERT INTO queue_turns (project_id, queue, served_at)
@@ -99,7 +104,7 @@ _CLAIM_NEXT = text(
         state = 'running', attempt = attempt + 1, attempts_used = attempts_used + 1, lease_owner = :owner,
         lease_expires_at = clock_timestamp() + make_interval(secs => :lease_s),
         started_at = coalesce(started_at, clock_timestamp()), not_before = NULL, updated_at = now()
-    FROM next WHERE jobs.id = next.id
+    WHERE jobs.id = (SELECT next.id FROM next)
     RETURNING jobs.id
     """
 )

@@ -10,10 +10,13 @@ from pydantic import TypeAdapter
 
 from app.db.models.artifact import Artifact
 from app.db.models.job import Job
+from app.db.session import Database
+from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import SAMPLES_NAME, DatasetSample, DatasetSamples
 from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobState
+from app.storage.port import ObjectStore
 from tests.integration.api.service import Service
 
 GREY_JPEG = (
@@ -36,42 +39,57 @@ def validation_of(service: Service, dataset_id: str, *, project_id: str | None =
     """The data set's validate job, queued unless `values` (as of `Service.set_job`) say otherwise; its id."""
     project = project_id or service.ours.project_id
     with service.database.unit_of_work() as unit:
-        job = unit.jobs.enqueue(
-            Job(
-                id=new_id("job"),
-                project_id=project,
-                kind=JobKind.VALIDATE,
-                dataset_id=dataset_id,
-                spec={"version": 1},
-            )
-        )
-        unit.datasets.get(project, dataset_id, for_update=True).validate_job_id = job.id
+        job_id = _validate(unit, project, dataset_id)
     if values:
         state = JobState(values.pop("state", JobState.QUEUED))
-        service.set_job(job.id, state, **values)
-    return job.id
+        service.set_job(job_id, state, **values)
+    return job_id
 
 
 def give_samples(
     service: Service, dataset_id: str, *samples: DatasetSample, project_id: str | None = None
 ) -> Mapping[str, str]:
-    """As a worker publishes them; ids of the validate `job` and the artifact, and the `key` of the object."""
+    """`publish_samples` for a data set of the service's project, or of `project_id`."""
     project = project_id or service.ours.project_id
-    job_id = validation_of(service, dataset_id, project_id=project, state=JobState.SUCCEEDED, attempt=1)
+    return publish_samples(service.database, service.store, project, dataset_id, *samples)
+
+
+def publish_samples(
+    database: Database, store: ObjectStore, project_id: str, dataset_id: str, *samples: DatasetSample
+) -> Mapping[str, str]:
+    """As a worker publishes them; ids of the validate `job` and the artifact, and the `key` of the object."""
     body = TypeAdapter(DatasetSamples).dump_json(DatasetSamples(seed=0, samples=samples))
-    key = in_prefix(output_attempt_prefix(project, job_id, 1), SAMPLES_NAME)
-    service.store.put_bytes(key, body, content_type="application/json")
-    row = Artifact(
-        id=new_id("art"),
-        project_id=project,
-        job_id=job_id,
-        attempt=1,
-        name=SAMPLES_NAME,
-        object_key=key,
-        size_bytes=len(body),
-        sha256=hashlib.sha256(body).hexdigest(),
-        media_type="application/json",
-    )
-    with service.database.unit_of_work() as unit:
+    with database.unit_of_work() as unit:
+        job_id = _validate(unit, project_id, dataset_id)
+        key = in_prefix(output_attempt_prefix(project_id, job_id, 1), SAMPLES_NAME)
+        store.put_bytes(key, body, content_type="application/json")
+        job = unit.jobs.get(project_id, job_id, for_update=True)
+        job.state, job.attempt = JobState.SUCCEEDED, 1
+        row = Artifact(
+            id=new_id("art"),
+            project_id=project_id,
+            job_id=job_id,
+            attempt=1,
+            name=SAMPLES_NAME,
+            object_key=key,
+            size_bytes=len(body),
+            sha256=hashlib.sha256(body).hexdigest(),
+            media_type="application/json",
+        )
         unit.artifacts.add(row)
     return {"job": job_id, "artifact": row.id, "key": key}
+
+
+def _validate(unit: UnitOfWork, project_id: str, dataset_id: str) -> str:
+    """Queue the job that validates the data set; its id."""
+    job = unit.jobs.enqueue(
+        Job(
+            id=new_id("job"),
+            project_id=project_id,
+            kind=JobKind.VALIDATE,
+            dataset_id=dataset_id,
+            spec={"version": 1},
+        )
+    )
+    unit.datasets.get(project_id, dataset_id, for_update=True).validate_job_id = job.id
+    return job.id

@@ -14,6 +14,7 @@ from app.domain.states import DatasetKind
 from client.aio.client import AsyncClient
 from client.client import Client
 from client.models import Checkpoint, Dataset, Job
+from tests.integration.api.validated import publish_samples, sample
 from tests.integration.client.served import REPORT_BYTES, Served
 from tests.unit.client.examples import example_of, public_calls
 
@@ -62,7 +63,12 @@ class Scene:
 
     @property
     def pairs(self) -> Dataset:
-        return self._client.datasets.get(self._served.ready_dataset(DatasetKind.PAIRS))
+        dataset_id = self._served.ready_dataset(DatasetKind.PAIRS)
+        if self._call == "samples":
+            publish_samples(
+                self._served.database, self._served.store, self._served.project_id, dataset_id, sample(7)
+            )
+        return self._client.datasets.get(dataset_id)
 
     @property
     def labelled(self) -> Dataset:
