@@ -5,6 +5,7 @@ What is allowed is said by app.schemas.datasets; bounds that the form shows are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,7 @@ from app.domain.errors import DomainError
 from app.process.registrations import registration_of
 from app.schemas.datasets import DatasetIn
 from app.services.datasets import Registration
+from app.web.once import FIELD, new_form
 from app.web.visitor import Form
 
 FIELDS = ("kind", "uri", "upload_id", "class_names", "templates", "max_skipped_share")
@@ -41,6 +43,7 @@ def bounds(name: str) -> Mapping[str, Any]:
 class DatasetForm:
     """What was filled in, and what is wrong with it by field; `refused` is about no one field."""
 
+    form_id: str
     values: Mapping[str, str]
     errors: Mapping[str, str] = field(default_factory=dict)
     refused: DomainError | None = None
@@ -49,11 +52,16 @@ class DatasetForm:
     def empty(cls, *, kind: str = "", upload_id: str = "") -> DatasetForm:
         share = f"{bounds('max_skipped_share')['default']:g}"
         values = dict.fromkeys(FIELDS, "") | {"kind": kind, "upload_id": upload_id}
-        return cls(values=values | {"max_skipped_share": share})
+        return cls(form_id=new_form(), values=values | {"max_skipped_share": share})
 
     @classmethod
     def sent(cls, form: Form) -> DatasetForm:
-        return cls(values={name: form.get(name) for name in FIELDS})
+        return cls(form_id=form.get(FIELD), values={name: form.get(name) for name in FIELDS})
+
+    @property
+    def content(self) -> str:
+        """Equal in two sendings of one registration."""
+        return json.dumps(self.values, sort_keys=True)
 
     @property
     def first_wrong(self) -> str | None:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
 from app.domain.ids import is_id
 from app.domain.states import DatasetKind, DatasetState
@@ -19,6 +20,7 @@ from app.services import datasets, quotas
 from app.services.datasets import Registration
 from app.web.addresses import link
 from app.web.dataset_form import DatasetForm, bounds, places_of
+from app.web.once import once
 from app.web.rendering import page, see_other
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
 
@@ -50,28 +52,34 @@ def show_datasets(
 
 @router.post("/datasets")
 def register_dataset(request: Request, visitor: Uploader, form: FormDep, ports: PortsDep) -> Response:
-    """Then its own page. What is wrong is said in the form."""
+    """Then its own page, pressed once or twice. What is wrong is said in the form."""
     sent = DatasetForm.sent(form)
     try:
-        row = _register(ports, visitor, sent.registration())
+        dataset_id = _register(ports, visitor, sent, sent.registration())
     except ValidationError as error:
         return _page(request, visitor, ports, sent.with_faults(error), status=422, is_open=True)
     except DomainError as error:
         wrong = sent.refused_with(error)
         return _page(request, visitor, ports, wrong, status=status_of(error), is_open=True)
-    return see_other(f"{HERE}/{row.id}")
+    return see_other(f"{HERE}/{dataset_id}")
 
 
-def _register(ports: Ports, visitor: Visitor, wanted: Registration) -> Dataset:
-    caller = visitor.caller
+def _register(ports: Ports, visitor: Visitor, sent: DatasetForm, wanted: Registration) -> str:
+    caller, queued = visitor.caller, list[Job]()
     if wanted.uri is not None:
         limits = ports.settings.datasets
         datasets.check_reference(ports.store, wanted.uri, limits, project_id=caller.project_id)
-    with ports.database.unit_of_work(caller.project_id) as unit:
+
+    def work(unit: UnitOfWork) -> str:
         quotas.check_place(unit, caller.project_id, ports.settings.quotas)
         row, job = datasets.create(unit, caller, wanted)
-    ports.hint(job)
-    return row
+        queued.append(job)
+        return row.id
+
+    dataset_id = once(ports, caller, path=HERE, form=sent.form_id, content=sent.content, work=work)
+    for job in queued:
+        ports.hint(job)
+    return dataset_id
 
 
 def _page(

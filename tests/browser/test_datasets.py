@@ -293,3 +293,19 @@ def test_another_projects_sets_are_not_there(page: Page, service: Service, watch
     assert httpx.post(url, data={"form_token": token}, cookies=cookies).status_code == 404
     page.goto("/ui/datasets?deleted=del_nonsense&after=%00&state=odd&kind=odd")
     assert theirs not in page.content()
+
+
+def test_pressed_twice_it_is_registered_once(page: Page, service: Service) -> None:
+    service.store.put_bytes("allowed/pairs/0.tar", bytes(1024))
+    before = len(service.publisher.sent)
+    open_form(page)
+    page.get_by_label("Pairs").check()
+    page.get_by_label("Reference").fill(f"s3://{service.store.bucket}/allowed/pairs/")
+    fields = page.evaluate("[...new FormData(document.querySelector('form.reading')).entries()]")
+    page.get_by_role("button", name="Register and validate").dblclick()
+    page.wait_for_url("**/ui/datasets/ds_*")
+    again = page.request.post("/ui/datasets", form=dict(fields))
+    assert again.url == page.url, "the same form leads to the same data set"
+    assert len(service.publisher.sent) == before + 1
+    changed = page.request.post("/ui/datasets", form={**dict(fields), "max_skipped_share": "0.02"})
+    assert changed.url != page.url, "a changed form is another order"
