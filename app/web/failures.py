@@ -78,9 +78,10 @@ def on_domain_error(request: Request, error: Exception) -> Response:
 
 
 def _to_sign_in(request: Request) -> Response:
-    path = request.url.path if request.method == "GET" and not is_partial(request) else "/ui/jobs"
-    query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
-    target = f"/ui/sign-in?next={quote(path + query, safe='')}"
+    url = request.url
+    can_be_shown = request.method == "GET" and not is_partial(request)
+    back = f"{url.path}?{url.query}".rstrip("?") if can_be_shown else "/ui/jobs"
+    target = f"/ui/sign-in?next={quote(back, safe='')}"
     if is_partial(request):  # a redirect would be followed unseen, and the sign-in put inside the page
         return Response(status_code=401, headers={"HX-Redirect": target})
     return see_other(target)

@@ -19,11 +19,22 @@ LEASE_S = 60.0
 SIGNED = {"state": "signed", "key_sha256": "7" * 64, "statement_sha256": "8" * 64}
 
 
-def ordered(service: Service, *, kind: str = "sanitize", **changes: Any) -> str:
-    """A job that waits."""
+def ordered(
+    service: Service, *, kind: str = "sanitize", filename: str = "", target: str = "", **changes: Any
+) -> str:
+    """A job that waits; `changes` of the body of its order."""
+    if target:
+        labelled = service.dataset(DatasetKind.LABELLED, class_names=("zero", "one", target))
+        changes = {"audit": {"dataset_id": labelled, "target": target}} | changes
     body = service.sanitize_order(**changes)
     if kind == "audit":
         body = {name: body[name] for name in ("checkpoint_id", "audit")} | changes | {"kind": "audit"}
+    if filename:
+        service.execute(
+            "UPDATE checkpoints SET filename = :filename WHERE id = :id",
+            filename=filename,
+            id=body["checkpoint_id"],
+        )
     answer = service.ours.http.post("/v1/jobs", json=body)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
@@ -133,14 +144,29 @@ def judgement(report: Report) -> dict[str, Any]:
 
 
 def finished(
-    service: Service, report: str | dict[str, Any], *, signature: dict[str, Any] | None = None, **changes: Any
+    service: Service,
+    report: str | dict[str, Any] = "cleaned",
+    *,
+    signature: dict[str, Any] | None = None,
+    version: str = "",
+    **changes: Any,
 ) -> str:
-    """A job that ended with this report, by its name in tests/fixtures/reports or as JSON."""
+    """A job that ended after 3 min 20 s with this report: JSON, or its name in tests/fixtures/reports."""
     told = document(report) if isinstance(report, str) else report
+    if version:
+        told["environment"]["code_version"] = version
     job_id = ordered(service, kind=told["kind"], **changes)
     attempt = taken_up(service, job_id)
     succeeds(service, job_id, attempt, told, signature=signature)
+    service.execute(
+        "UPDATE jobs SET started_at = finished_at - interval '200 seconds' WHERE id = :id", id=job_id
+    )
     return job_id
+
+
+def forget_jobs(service: Service) -> None:
+    """What other tests left."""
+    service.execute("UPDATE jobs SET deleted_at = now(), state = 'cancelled'")
 
 
 def pairs(service: Service) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.services import api_keys
-from tests.browser import left_behind, left_jobs
+from tests.browser import left_jobs
 from tests.fixtures.kept_reports import document
 from tests.fixtures.shards import random_image
 from tests.integration.api.service import Service
@@ -186,17 +186,17 @@ def renamed(report: dict[str, Any], text: Text) -> dict[str, Any]:
 def _jobs_of_lists(service: Service, text: Text) -> dict[str, str]:
     """Jobs in every state that a row shows in its own way, of several kinds and methods."""
     found = {
-        "job_id": left_behind.finished(
+        "job_id": left_jobs.finished(
             service,
             filename=text("rn50.pt"),
             target=text("banana"),
             metadata={"ticket": text("ML-42")},
             version="0.1.0",
         ),
-        "other_job_id": left_behind.finished(service, "par", recipe={"method": "par"}, version="0.1.1"),
-        "audit_job_id": left_behind.finished(service, "audit"),
+        "other_job_id": left_jobs.finished(service, "par", recipe={"method": "par"}, version="0.1.1"),
+        "audit_job_id": left_jobs.finished(service, "audit"),
     }
-    running, failed = left_behind.ordered(service), left_behind.ordered(service)
+    running, failed = left_jobs.ordered(service), left_jobs.ordered(service)
     progress = {"fraction": 0.25, "eta_s": 80.0, "message": text("a batch")}
     service.set_job(running, JobState.RUNNING, phase="finetune", progress=json.dumps(progress))
     error = {

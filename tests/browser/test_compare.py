@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page
 
 from app.domain.states import DatasetKind
 from tests.browser.conftest import Watched, sign_in_path
-from tests.browser.left_behind import finished, ordered
+from tests.browser.left_jobs import finished, ordered
 from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
 

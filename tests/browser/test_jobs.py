@@ -14,7 +14,7 @@ from app.db.repositories.job_search import Wanted
 from app.domain.states import DatasetKind, JobState
 from app.web.jobs import PER_PAGE
 from tests.browser.conftest import sign_in_path
-from tests.browser.left_behind import finished, forget_jobs, ordered
+from tests.browser.left_jobs import finished, forget_jobs, ordered
 from tests.integration.api.service import Service
 
 MARKUP = "<img src=x onerror=alert(1)>"
