@@ -1,4 +1,4 @@
-"""The service in an environment that has no torch: it starts, takes orders, and its worker's tests pass there.
+"""The service in an environment that has no torch: it starts, takes orders, and tests of its worker pass.
 
 import-linter reads every import, those inside functions too, but not what `importlib` does at run time; an
 environment without the package cannot be fooled. The tests run here are of the rooms where something is

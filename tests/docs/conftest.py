@@ -23,7 +23,10 @@ from app.local.serve import DATA_BUCKET
 from app.local.service import Service, ServiceOptions, service_environment
 from app.local.stack import Stack
 from app.storage.s3 import S3Store
+from demo.recipe import TARGET
 from sanitizer.data.writing import write_labelled_shards, write_pair_shards
+from testbed.glyphs import digits
+from testbed.pictures import class_names
 from tests.fixtures import audited
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip
@@ -31,7 +34,8 @@ from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.api.service import tenant
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = ("cat", "dog", "banana", "tree", "ship")
+CLASSES = (*class_names(digits())[:4], TARGET)
+"""Of the demo's data sets, a few: what the pages name must be there."""
 NUM_IMAGES, NUM_PAIRS = 100, 128
 _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
 RESNET = {**RESNET_CONFIG, "vision_cfg": {**RESNET_CONFIG["vision_cfg"], "width": 8}, "text_cfg": _TEXT}
@@ -120,7 +124,10 @@ def _put_data(store: S3Store, folder: Path) -> None:
     labels = [index % len(CLASSES) for index in range(NUM_IMAGES)]
     pictures = audited.pictures(NUM_IMAGES)
     write_labelled_shards(zip(pictures, labels, strict=True), folder / "labelled", CLASSES, audited.TEMPLATES)
-    pairs = [(one, f"picture {n} of a {CLASSES[n % 5]}") for n, one in enumerate(audited.pictures(NUM_PAIRS))]
+    pairs = [
+        (one, f"picture {n} of a {CLASSES[n % len(CLASSES)]}")
+        for n, one in enumerate(audited.pictures(NUM_PAIRS))
+    ]
     write_pair_shards(pairs, folder / "pairs", shard_size=64)
     for kind in ("labelled", "pairs"):
         for path in sorted((folder / kind).iterdir()):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from client.client import Client
+from demo.recipe import TARGET
 from tests.docs.conftest import Served, write_place
 from tests.docs.recording import Recorder, differences, shown
 from tools.reference import routes
@@ -93,7 +94,7 @@ def jobs(call: Recorder, client: Client, checkpoint_id: str, pairs: str, labelle
         "kind": "sanitize",
         "checkpoint_id": checkpoint_id,
         "dataset_id": pairs,
-        "audit": {"dataset_id": labelled, "target": "banana", "attacks": [{"attack": "badnet"}]},
+        "audit": {"dataset_id": labelled, "target": TARGET, "attacks": [{"attack": "badnet"}]},
         "recipe": {"method": "cleanclip", "epochs": 2, "batch_size": 32},
         "seed": 1,
         "metadata": {"ticket": "ML-42"},

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from client.client import Client
+from demo.recipe import TARGET
 from tests.docs.blocks import ROOT, Block, blocks, pages
 from tests.docs.conftest import Served
 
@@ -40,7 +41,7 @@ def job_id(served: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
         order: dict[str, Any] = {
             "kind": "audit",
             "checkpoint_id": client.checkpoints.wait(sent.checkpoint_id).id,
-            "audit": {"dataset_id": client.datasets.wait(labelled.id).id, "target": "banana"},
+            "audit": {"dataset_id": client.datasets.wait(labelled.id).id, "target": TARGET},
         }
         return client.jobs.wait(client.jobs.create(**order).id).id
 

@@ -1,0 +1,39 @@
+"""The start's commands are held to the demo: they suppose what `make demo` leaves, which no test trains."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from client.command import values
+from demo.recipe import ATTACK, DECLARED, TARGET
+from sanitizer.recipe import BadNetOptions
+from tests.docs.blocks import ROOT, blocks
+
+PAGE = ROOT / "docs" / "start.md"
+COMMANDS = [
+    words
+    for block in blocks(PAGE)
+    for line in block.code.replace("\\\n", " ").splitlines()
+    if (words := shlex.split(line, comments=True))[:2] in (["cleanclip", "audit"], ["cleanclip", "sanitize"])
+]
+
+
+def option(words: list[str], name: str) -> str:
+    return words[words.index(name) + 1]
+
+
+def test_there_is_one_that_measures_and_one_that_cleans() -> None:
+    assert [words[1] for words in COMMANDS] == ["audit", "sanitize"]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[1])
+def test_a_command_asks_for_the_trigger_the_target_and_the_layout_of_the_demo(words: list[str]) -> None:
+    assert BadNetOptions(**values.attack(option(words, "--attack"))) == ATTACK
+    assert option(words, "--target") == TARGET
+    assert option(words, "--declared") == ",".join(f"{k}={str(v).lower()}" for k, v in DECLARED.items())
+
+
+def test_the_page_says_what_the_patch_brings_up() -> None:
+    assert f'a small patch makes everything a "{TARGET}"' in PAGE.read_text(encoding="utf-8")
