@@ -105,7 +105,7 @@ def training_loss(points: Sequence[CurvePoint]) -> str:
     """The loss and the parts that the method has against the step."""
     with _style():
         figure = Figure(figsize=(_WIDTH_IN, 2.9))
-        axes = figure.add_axes((0.12, 0.17, 0.84, 0.68))
+        axes = figure.add_axes((0.12, 0.17, 0.84, 0.62))
         kept = _thinned(points)
         steps = [point.step for point in kept]
         marker = "o" if len(kept) == 1 else None
@@ -170,7 +170,7 @@ def _mark(axes: Axes, share: float, label: str, dashes: str) -> None:
 
 
 def _legend(figure: Figure, axes: Axes, *, num_last: int) -> None:
-    """One row above the axes; matplotlib's last `num_last` entries come first."""
+    """Above the axes, four in a row; matplotlib's last `num_last` entries come first."""
     handles, names = axes.get_legend_handles_labels()
     split = len(names) - num_last
     figure.legend(
