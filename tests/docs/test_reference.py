@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
+from app.settings import Settings
 from sanitizer import schemas
 from sanitizer.recipe import Policy
 from tools.reference import __main__ as reference
@@ -57,6 +59,16 @@ def without_meaning(page: str) -> list[str]:
 @pytest.mark.parametrize("name", ["options.md", "report.md", "errors.md"])
 def test_each_option_field_and_code_has_a_meaning(name: str) -> None:
     assert without_meaning(text_of(name)) == [], ANEW
+
+
+def test_no_route_but_the_ways_to_the_pages_is_left_out_of_the_schema() -> None:
+    """What the schema leaves out, the reference does not see."""
+    hidden = {
+        route.path
+        for route in routes.create_app(Settings()).routes
+        if isinstance(route, APIRoute) and not route.include_in_schema
+    }
+    assert hidden == {"/", "/ui"}
 
 
 def test_each_command_and_each_option_says_what_it_is() -> None:
