@@ -46,6 +46,23 @@ def test_each_block_can_be_read_by_its_own_programs(block: Block) -> None:
         assert checked.returncode == 0, checked.stderr
 
 
+SHOWN_ONCE = re.compile(r"cleanclip (?:keys (?:create|rotate)|webhooks (?:create|rotate-secret))\b")
+
+
+def test_what_is_shown_once_is_kept_where_only_its_owner_reads_it() -> None:
+    lines = [
+        (f"{block}: {line}", line, block.code.partition(line)[0] + line.partition("cleanclip")[0])
+        for block in ALL
+        if block.language == "bash"
+        for line in block.code.splitlines()
+        if SHOWN_ONCE.search(line)
+    ]
+    assert len(lines) >= 3
+    for place, line, before in lines:
+        assert "/dev/null" not in line, f"thrown away: {place}"
+        assert ">" not in line or "umask 077" in before, f"others on the machine can read it: {place}"
+
+
 def test_blocks_that_are_not_run_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     told = [f"{block}: {block.no_run}" for block in ALL if block.no_run is not None]
     with capsys.disabled():
