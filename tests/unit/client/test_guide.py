@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import typer
@@ -48,6 +49,13 @@ def test_each_command_line_of_the_guide_can_be_typed(tmp_path: Path) -> None:
 def test_its_table_of_statuses_is_that_of_the_command() -> None:
     told = re.findall(r"^\| (\d+) \| (.+) \|$", GUIDE, re.M)
     assert told == [(str(code.value), meaning) for code, meaning in MEANINGS.items()]
+
+
+def test_it_names_what_else_the_distribution_ships() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shipped = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    first = GUIDE.split("\n\n")[1]
+    assert set(re.findall(r"`(\w+)/`", first)) == shipped - {"client"}
 
 
 def test_each_variable_of_the_client_is_in_the_guide_and_no_other() -> None:
