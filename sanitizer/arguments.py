@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sanitizer import schemas
-from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES
+from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
 from sanitizer.jobspec import MAX_RANKS
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
 
@@ -153,7 +153,10 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--target", help="class that the attacker wants")
     command.add_argument(
-        "--attack", action="append", choices=ATTACKS_BY_NAME, help="may be repeated; default: the first four"
+        "--attack",
+        action="append",
+        choices=ATTACKS_BY_NAME,
+        help=f"may be repeated; default: {', '.join(kind_of(attack) for attack in USUAL)}",
     )
     command.add_argument(
         "--suite",

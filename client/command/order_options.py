@@ -73,7 +73,7 @@ AttackOption = Annotated[
         "--attack",
         metavar="NAME[:OPTION=VALUE,…]",
         help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
-        "repeated. Default: the usual four.",
+        "repeated. Default: badnet, blended, wanet, sig.",
     ),
 ]
 SuiteOption = Annotated[

@@ -8,11 +8,12 @@ import pytest
 
 from sanitizer.__main__ import main
 from sanitizer.arguments import audit_from, parser
-from sanitizer.attack_options import SUITES
-from sanitizer.recipe import BadNetOptions, SIGOptions
+from sanitizer.attack_options import SUITES, kind_of
+from sanitizer.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
 from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
+from tools.reference import commands
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +172,20 @@ def test_help_documents_the_exit_codes(capsys):
         main(["--help"])
     text = capsys.readouterr().out
     assert all(f"  {code} " in text for code in (0, 1, 2, 3, 75))
+
+
+@pytest.mark.parametrize("program", ["python -m sanitizer", "cleanclip"])
+def test_help_names_the_attacks_that_an_audit_tries_unless_told(program):
+    told = [
+        option.meaning
+        for command in commands.everything()[program]
+        for option in command.options
+        if option.names.startswith("--attack ")
+    ]
+    tried = ", ".join(kind_of(attack) for attack in parse(AuditOptions, {"target": "x"}).attacks)
+    assert len(told) == 2
+    for meaning in told:
+        assert meaning.rstrip(".").endswith(f"efault: {tried}")
 
 
 def test_a_bug_is_one_line_and_exit_code_1(inputs, capsys, monkeypatch):
