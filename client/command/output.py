@@ -33,8 +33,13 @@ class Output:
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
 
-    def result(self, document: Any, text: str) -> None:
-        """What the command was called for, in the form that was asked for."""
+    def result(self, document: Any, text: str, *, made: str | None = None) -> None:
+        """What the command was called for, in the form that was asked for.
+
+        `made` is the id of what the command made: with --quiet it is printed alone, for `id=$(cleanclip …)`.
+        """
+        if made is not None and _is_quiet.get():
+            text = made
         if self.is_json:
             text = json.dumps(document, indent=2, ensure_ascii=False)
         encoding = sys.stdout.encoding or "utf-8"
@@ -54,6 +59,7 @@ class ProgressLine:
     """One line on stderr that is written over; where stderr is no terminal, a line now and then."""
 
     def __init__(self) -> None:
+        self._is_quiet = _is_quiet.get()  # asked here: files travel in threads, which do not know it
         self._is_terminal = sys.stderr.isatty()
         self._is_open = False
         self._said_at = float("-inf")
@@ -62,7 +68,7 @@ class ProgressLine:
 
     def show(self, head: str, rest: str) -> None:
         """`head` names what is going on; a change of it is always shown."""
-        if _is_quiet.get():
+        if self._is_quiet:
             return
         text = plain(f"{head}  {rest}".rstrip())
         if self._is_terminal:
