@@ -19,7 +19,7 @@ _QUIET = inspect.Parameter(
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
     annotation=Annotated[
-        bool, typer.Option("--quiet", "-q", help="On stderr errors only: no progress, no notes.")
+        bool, typer.Option("--quiet", "-q", help="No progress, no notes; of what is made the id alone.")
     ],
 )
 

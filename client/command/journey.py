@@ -24,7 +24,7 @@ from client.command.results import fetch_all
 from client.command.session import Session, conclude, wait_for_checkpoint, wait_for_dataset, wait_for_job
 from client.command.upload import send
 from client.errors import NotFound
-from client.evidence import verification
+from client.evidence import sentences, verification
 from client.models import Dataset, Job
 from client.retries import Clock
 
@@ -111,13 +111,15 @@ def carry_out(
         output.note(job.id)
         job = wait_for_job(client, output, job.id, timeout_s=steps.deadline.left_s())
         if ending.folder is None or job.state != "succeeded":
-            conclude(output, job)
+            conclude(output, job, made=job.id)
             return
         fetched = fetch_all(client, output, job, ending.folder)
     found = verification.verify(ending.folder, keys=keys, input_file=order.file)
     document = job.to_json() | {"download": fetched, "verification": verify.document(found)}
-    output.result(document, f"{views.job(job)}\n\n{verify.plain_text(found)}\n\n{ending.folder}")
+    text = f"{views.job(job)}\n\n{verify.plain_text(found)}\n\n{ending.folder}"
+    output.result(document, text, made=job.id)
     if not found.holds:
+        output.error(sentences.headline(found))
         raise typer.Exit(ExitCode.NOT_VERIFIED)
 
 

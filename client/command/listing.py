@@ -107,7 +107,7 @@ def add_dataset(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Register shards by reference. Prints the data set's id.
+    """Register shards by reference. Prints the data set's id; with --wait all of it, unless --quiet.
 
     Example: cleanclip datasets add s3://data/pairs/ --kind pairs --wait
     """
@@ -127,7 +127,7 @@ def add_dataset(
         if wait:
             output.note(found.id)
             found = wait_for_dataset(client, output, found.id, timeout_s=timeout)
-    output.result(found.to_json(), views.dataset(found) if wait else found.id)
+    output.result(found.to_json(), views.dataset(found) if wait else found.id, made=found.id)
 
 
 @datasets.command("ls")

@@ -98,7 +98,8 @@ def sanitize(
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it.
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it,
+    unless --quiet.
 
     With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
     finds what was done and goes on; a job that failed or was cancelled is ordered again.
@@ -186,7 +187,8 @@ def audit(
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it.
+    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it,
+    unless --quiet.
 
     With FILE and addresses of data it does the whole thing, as `sanitize`.
 

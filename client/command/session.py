@@ -111,9 +111,9 @@ def wait_for_job(client: Client, output: Output, job_id: str, *, timeout_s: floa
         )
 
 
-def conclude(output: Output, job: Job) -> None:
+def conclude(output: Output, job: Job, *, made: str | None = None) -> None:
     """Print a job that was waited for; a failed or cancelled one ends the command with its own status."""
-    output.result(job.to_json(), views.job(job))
+    output.result(job.to_json(), views.job(job), made=made)
     if job.state == "failed":
         reason = job.error
         output.error(f"{job.id} failed: {reason.detail} {reason.remedy}" if reason else f"{job.id} failed.")

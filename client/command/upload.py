@@ -50,7 +50,8 @@ def upload(
 ) -> None:
     """Send a file in parts, straight to the object store; interrupted, it goes on where it stopped.
 
-    Prints the checkpoint's id. With --wait also waits for its inspection and compares digests.
+    Prints the checkpoint's id. With --wait also waits for its inspection, compares digests and prints what it
+    is; with --quiet still the id alone.
 
     Example: cleanclip upload clip.pt --declared quick_gelu=true --wait
     """
@@ -64,7 +65,8 @@ def upload(
             output.result(_document(sent), sent.checkpoint_id or sent.id)
             return
         found = wait_for_checkpoint(client, output, sent.checkpoint_id, timeout_s=timeout, sha256=sent.sha256)
-    output.result(_document(sent) | {"checkpoint": found.to_json()}, views.checkpoint(found))
+    document = _document(sent) | {"checkpoint": found.to_json()}
+    output.result(document, views.checkpoint(found), made=found.id)
 
 
 def send(

@@ -29,6 +29,7 @@ class Service(httpx.MockTransport):
         self.datasets: list[dict[str, Any]] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.checkpoint_state = "accepted"
+        self.job_state = "queued"
         self.on_job: Callable[[], None] = lambda: None
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
@@ -59,7 +60,7 @@ class Service(httpx.MockTransport):
         self.keys.append(key)
         self.bodies.append(body)
         self.on_job()
-        found = self.jobs.setdefault(key, job(id=f"job_{len(self.jobs)}"))
+        found = self.jobs.setdefault(key, job(id=f"job_{len(self.jobs)}", state=self.job_state))
         return httpx.Response(202, json=found)
 
     def _upload(self, state: str) -> dict[str, Any]:
@@ -98,6 +99,38 @@ def run(service: Service, *arguments: str) -> int:
             session=Session(transport=service, clock=FakeClock().clock()),
         )
     return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("made", "arguments"),
+    [
+        ("ckpt_1", ("upload", "FILE")),
+        ("ds_0", ("datasets", "add", "s3://d/p/", "--kind", "pairs")),
+        ("job_0", ("sanitize", "FILE", *DATA)),
+        ("job_0", ("audit", "FILE", "--labelled", "s3://d/t/", "--target", "banana")),
+    ],
+)
+def test_quietly_what_makes_a_thing_and_waits_for_it_prints_its_id_alone(
+    file: str, capsys: pytest.CaptureFixture[str], made: str, arguments: tuple[str, ...]
+) -> None:
+    service = Service()
+    service.job_state = "succeeded"
+    given = [file if one == "FILE" else one for one in arguments]
+    assert run(service, *given, "--wait", "--quiet") == ExitCode.OK
+    assert capsys.readouterr() == (f"{made}\n", "")
+    assert run(service, *given, "--wait", "--quiet", "--json") == ExitCode.OK
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+    assert run(service, *given, "--wait") == ExitCode.OK
+    assert "state" in capsys.readouterr().out, "all of it"
+
+
+def test_quietly_a_job_that_failed_is_named_and_its_reason_is_an_error(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    service.job_state = "failed"
+    assert run(service, "sanitize", file, *DATA, "--wait", "--quiet") == ExitCode.JOB_FAILED
+    assert capsys.readouterr() == ("job_0\n", "job_0 failed.\n")
 
 
 def test_a_repeated_order_is_the_same_one_unless_it_is_to_be_anew(file: str) -> None:
