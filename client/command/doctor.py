@@ -17,6 +17,7 @@ from client.command.exit_codes import ExitCode
 from client.command.formats import plain
 from client.command.output import Output
 from client.command.session import JsonFlag, Session, session_of
+from client.errors import Unreadable
 
 TIMEOUT_S = 10.0
 
@@ -51,11 +52,15 @@ def looked_at(session: Session) -> Iterator[Line]:
         target = settings.find(session.url, session.api_key, session.profile)
     except settings.NotConfigured as cause:
         yield Line(
-            name="key" if cause.is_key else "address",
+            name=cause.part,
             state="fail",
-            told="none is configured",
+            told="there is none of that name" if cause.part == "profile" else "none is configured",
             remedy=str(cause),
         )
+        return
+    except Unreadable as cause:
+        remedy = "Make it readable for you, or set CLEANCLIP_CONFIG to another file."
+        yield Line(name="config", state="fail", told=str(cause), remedy=remedy)
         return
     yield Line(name="settings", state="ok", told=f"{target.url}, with the key from: {target.key_from}")
     with ExitStack() as opened:

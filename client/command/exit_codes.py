@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from client.command.settings import NotConfigured
 from client.errors import (
     ApiError,
     DigestMismatch,
@@ -40,7 +41,7 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.OK: "done",
     ExitCode.UNEXPECTED: "something unexpected (CLEANCLIP_DEBUG=1 shows where), or `doctor` found a fault",
-    ExitCode.USAGE: "the command was not used as it says",
+    ExitCode.USAGE: "the command was not used as it says, or there is no address or no such profile",
     ExitCode.REFUSED: "the service refused the input, or rejected the checkpoint or data set",
     ExitCode.NOT_AUTHORISED: "no key, not a valid one, or one that may not do this",
     ExitCode.NOT_FOUND: "no such thing in this project",
@@ -75,4 +76,6 @@ _BY_KIND: tuple[tuple[type[BaseException], ExitCode], ...] = (
 
 def exit_code_of(error: BaseException) -> ExitCode:
     """The status that the command ends with."""
+    if isinstance(error, NotConfigured):
+        return ExitCode.NOT_AUTHORISED if error.part == "key" else ExitCode.USAGE
     return next((code for kind, code in _BY_KIND if isinstance(error, kind)), ExitCode.UNEXPECTED)

@@ -96,10 +96,8 @@ def main(arguments: Sequence[str] | None = None, *, session: Session | None = No
     output = Output(is_json="--json" in given)
     try:
         app(given, prog_name="cleanclip", obj=session)
-    except (CleanClipError, KeyboardInterrupt) as error:
+    except (CleanClipError, NotConfigured, KeyboardInterrupt) as error:
         _end(output, error, exit_code_of(error))
-    except NotConfigured as error:
-        _end(output, error, ExitCode.NOT_AUTHORISED if error.is_key else ExitCode.USAGE)
     except OSError as error:
         _end(output, error, ExitCode.UNEXPECTED)
     except Exception as error:

@@ -12,9 +12,7 @@ from client.command import values
 FileArgument = Annotated[
     Path | None,
     typer.Argument(
-        exists=True,
-        dir_okay=False,
-        readable=True,
+        callback=values.readable_file,
         metavar="FILE",
         help="A checkpoint to upload first; interrupted or repeated, the command goes on where it stopped.",
     ),
@@ -137,7 +135,7 @@ def audit_of(
     linear_probe: bool,
     examples: int | None,
 ) -> dict[str, Any]:
-    """The field `audit` of a job, but for its data set. Raises typer.BadParameter."""
+    """The field `audit` of a job, but for its data set. Raises typer.BadParameter, Unreadable."""
     options = {} if file is None else values.json_object(file, "--audit")
     if target is not None:
         options["target"] = target
@@ -159,7 +157,7 @@ def audit_of(
 
 
 def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
-    """The fields `policy` and `policy_name` of a job: one of them, or neither."""
+    """The fields `policy` and `policy_name` of a job: one of them, or neither. Raises also Unreadable."""
     limits = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
     given = {name: value for name, value in limits.items() if value is not None}
     if named is not None and not _is_file(named):

@@ -10,7 +10,6 @@ from client import places
 from client.command import settings
 from client.command.access import shown
 from client.command.commands import Commands
-from client.command.exit_codes import ExitCode
 from client.command.formats import table
 from client.command.output import Output
 from client.command.session import JsonFlag, session_of
@@ -51,8 +50,5 @@ def remove_profile(name: Annotated[str, typer.Argument(metavar="NAME")], as_json
 
     Example: cleanclip profiles rm production
     """
-    output = Output(is_json=as_json)
-    if not settings.forget(name):
-        output.error(f"There is no profile {name!r}.")
-        raise typer.Exit(ExitCode.NOT_FOUND)
-    output.result({"deleted": name}, f"{name} is forgotten.")
+    settings.forget(name)
+    Output(is_json=as_json).result({"deleted": name}, f"{name} is forgotten.")

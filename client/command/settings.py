@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from client import places
+from client.errors import Unreadable
 
 DEFAULT = "default"
 
 
 class NotConfigured(Exception):
-    """No address or no key is known. `is_key` tells which."""
+    """What to ask which service with is not known on this machine; `part` tells what of it is missing."""
 
-    def __init__(self, message: str, *, is_key: bool) -> None:
+    def __init__(self, message: str, *, part: Literal["address", "profile", "key"]) -> None:
         super().__init__(message)
-        self.is_key = is_key
+        self.part = part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ class Target:
 
 
 def profiles() -> dict[str, Profile]:
-    """All that are kept, by name."""
-    stored = places.read_json(places.config_path())
+    """All that are kept, by name. Raises Unreadable."""
+    stored = _stored()
     others = stored.get("profiles")
     found = {DEFAULT: stored} if stored.get("url") or stored.get("api_key") else {}
     found |= others if isinstance(others, dict) else {}
@@ -56,14 +57,11 @@ def chosen(profile: str | None) -> str:
 
 
 def find(url: str | None, api_key: str | None, profile: str | None = None) -> Target:
-    """A profile that is named by an option wins over the environment. Raises NotConfigured."""
+    """A profile that is named by an option wins over the environment. Raises NotConfigured, Unreadable."""
     name = chosen(profile)
     kept = profiles()
     if name not in kept and name != DEFAULT:
-        raise NotConfigured(
-            f"There is no profile {name!r}{_among(kept)}. Make it: cleanclip login --profile {name}",
-            is_key=True,
-        )
+        raise no_profile(name)
     stored = kept.get(name, Profile(url=None, api_key=None))
     environment: Mapping[str, str] = {} if profile else os.environ
     found_url = url or environment.get("CLEANCLIP_URL") or stored.url
@@ -71,17 +69,17 @@ def find(url: str | None, api_key: str | None, profile: str | None = None) -> Ta
     found_key = own_key or stored.api_key
     if not found_url:
         raise NotConfigured(
-            "Which service? Run `cleanclip login`, set CLEANCLIP_URL, or give --url.", is_key=False
+            "Which service? Run `cleanclip login`, set CLEANCLIP_URL, or give --url.", part="address"
         )
     if not found_key:
         raise NotConfigured(
-            "No API key is known. Run `cleanclip login`, or set CLEANCLIP_API_KEY.", is_key=True
+            "No API key is known. Run `cleanclip login`, or set CLEANCLIP_API_KEY.", part="key"
         )
     if not own_key and stored.url is not None and found_url.rstrip("/") != stored.url.rstrip("/"):
         raise NotConfigured(
             f"The key of profile {name!r} is for {stored.url}, and is not sent to {found_url}. Set "
             "CLEANCLIP_API_KEY, or run `cleanclip login` with --url and --profile.",
-            is_key=True,
+            part="key",
         )
     key_from = "option" if api_key else "environment" if own_key else str(places.config_path())
     return Target(url=found_url, api_key=found_key, profile=name, key_from=key_from)
@@ -90,16 +88,23 @@ def find(url: str | None, api_key: str | None, profile: str | None = None) -> Ta
 def store(url: str, api_key: str, name: str = DEFAULT) -> str:
     """Write both to the configuration file, readable by this user only; returns its path."""
     path = places.config_path()
-    _write(places.read_json(path), name, {"url": url, "api_key": api_key})
+    _write(_stored(), name, {"url": url, "api_key": api_key})
     return str(path)
 
 
-def forget(name: str) -> bool:
-    """Take a profile out of the file; False where there is none of that name."""
+def forget(name: str) -> None:
+    """Take a profile out of the file. Raises NotConfigured where there is none of that name."""
     if name not in profiles():
-        return False
-    _write(places.read_json(places.config_path()), name, None)
-    return True
+        raise no_profile(name)
+    _write(_stored(), name, None)
+
+
+def _stored() -> dict[str, Any]:
+    path = places.config_path()
+    try:
+        return places.read_json(path)
+    except OSError as cause:
+        raise Unreadable(f"{path} cannot be read: {cause.strerror}.") from cause
 
 
 def _write(stored: dict[str, Any], name: str, content: dict[str, str] | None) -> None:
@@ -116,8 +121,13 @@ def _profile(content: Mapping[str, Any]) -> Profile:
     return Profile(url=_text(content.get("url")), api_key=_text(content.get("api_key")))
 
 
-def _among(kept: Mapping[str, Profile]) -> str:
-    return f" (there are: {', '.join(sorted(kept))})" if kept else ""
+def no_profile(name: str) -> NotConfigured:
+    """What to raise where there is none of that name."""
+    kept = profiles()
+    among = f" (there are: {', '.join(sorted(kept))})" if kept else ""
+    return NotConfigured(
+        f"There is no profile {name!r}{among}. Make it: cleanclip login --profile {name}", part="profile"
+    )
 
 
 def _text(value: object) -> str | None:

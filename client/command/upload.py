@@ -24,7 +24,7 @@ from client.transfer import SentFile
 
 TAKE_UP = "the same command goes on where it stopped."
 
-FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")]
+FileArgument = Annotated[Path, typer.Argument(callback=values.readable_file, metavar="FILE")]
 
 
 def upload(

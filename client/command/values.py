@@ -1,15 +1,22 @@
-"""Values as they are typed: `k=v`, attacks, JSON files. Wrong ones are usage errors that name the option."""
+"""Values as they are typed: `k=v`, attacks, files. Wrong ones are usage errors that name the option.
+
+A file that cannot be read is none: whatever it is for, it raises Unreadable, which has a status of its own.
+"""
 
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from client.errors import Unreadable
 
 MAX_PICTURE_BYTES = 64 * 1024
 """The service's bound on a trigger's picture."""
@@ -77,9 +84,9 @@ def _options(text: str) -> list[str]:
 
 
 def trigger(text: str) -> dict[str, Any]:
-    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it. Raises typer.BadParameter.
+    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it.
 
-    Only before OPTION= does a comma end the file's name.
+    Only before OPTION= does a comma end the file's name. Raises typer.BadParameter, Unreadable.
     """
     name, *options = re.split(r",(?=\w+=)", text, maxsplit=1)
     path = Path(name)
@@ -91,7 +98,7 @@ def trigger(text: str) -> dict[str, Any]:
             )
         data = path.read_bytes()
     except OSError as cause:
-        raise typer.BadParameter(f"--trigger: {path} cannot be read: {cause.strerror}.") from cause
+        raise Unreadable(f"--trigger: {path} cannot be read: {cause.strerror}.") from cause
     if not data:
         raise typer.BadParameter(f"--trigger: {path} is empty.")
     given = _attack_options("".join(options), "--trigger")
@@ -99,22 +106,41 @@ def trigger(text: str) -> dict[str, Any]:
 
 
 def json_object(path: Path, option: str) -> dict[str, Any]:
-    """A file's JSON object. Raises typer.BadParameter."""
+    """A file's JSON object. Raises Unreadable."""
+    text = _text_of(path, option)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise typer.BadParameter(f"{option}: {path} cannot be read: {cause.strerror}.") from cause
+        content = json.loads(text)
     except ValueError as cause:
-        raise typer.BadParameter(f"{option}: {path} is not JSON: {cause}.") from cause
+        raise Unreadable(f"{option}: {path} is not JSON: {cause}.") from cause
     if not isinstance(content, dict):
-        raise typer.BadParameter(f"{option}: {path} does not hold a JSON object.")
+        raise Unreadable(f"{option}: {path} does not hold a JSON object.")
     return content
 
 
 def lines(path: Path, option: str) -> list[str]:
-    """A file's lines that are not empty. Raises typer.BadParameter."""
+    """A file's lines that are not empty. Raises Unreadable."""
+    return [line for line in _text_of(path, option).splitlines() if line.strip()]
+
+
+def _text_of(path: Path, option: str) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise typer.BadParameter(f"{option}: {path} cannot be read as UTF-8 text.") from cause
-    return [line for line in text.splitlines() if line.strip()]
+        return path.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise Unreadable(f"{option}: {path} cannot be read: {cause.strerror}.") from cause
+    except UnicodeDecodeError as cause:
+        raise Unreadable(f"{option}: {path} cannot be read as UTF-8 text.") from cause
+
+
+def readable_file(path: Path | None) -> Path | None:
+    """For options and arguments that name a file to send. Raises Unreadable before anything is sent."""
+    if path is None:
+        return None
+    try:
+        path.stat()
+    except OSError as cause:
+        raise Unreadable(f"{path} cannot be read: {cause.strerror}.") from cause
+    if path.is_dir():
+        raise Unreadable(f"{path} cannot be read: it is a folder.")
+    if not os.access(path, os.R_OK):
+        raise Unreadable(f"{path} cannot be read: {os.strerror(errno.EACCES)}.")
+    return path

@@ -103,24 +103,71 @@ def test_a_service_that_is_not_there_ends_with_its_own_status(run: Any) -> None:
     assert len(service.requests) > 1, "it was tried more than once"
 
 
-def test_usage_errors_end_with_2(run: Any, tmp_path: Path) -> None:
+def test_usage_errors_end_with_2(run: Any) -> None:
     nobody = FakeService(RuntimeError("nothing is asked of the service"))
     for arguments in (
         ["jobs", "fly"],
         ["jobs", "show"],
-        ["upload", str(tmp_path / "missing.pt")],
         ["datasets", "add", "s3://x/", "--kind", "pictures"],
         ["audit", "--checkpoint", "c", "--labelled", "d"],
         ["audit", "--checkpoint", "c", "--labelled", "d", "--target", "t", "--metadata", "novalue"],
         ["audit", "--checkpoint", "c", "--labelled", "d", "--target", "t", "--attack", "{"],
-        ["audit", "--checkpoint", "c", "--labelled", "d", "--target", "t", "--trigger", "missing.png"],
         [*("audit", "--checkpoint", "c", "--labelled", "d", "--target", "t"), "--suite=x", "--attack=sig"],
-        ["sanitize", "--checkpoint", "c", "--pairs", "p", "--labelled", "d", "--recipe", "missing.json"],
     ):
         ran = run(nobody, *arguments)
         assert ran.status == ExitCode.USAGE, arguments
         assert ran.out == ""
         assert ran.err
+
+
+ON_THIS = ("--labelled", "d", "--target", "t")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("upload", "FILE"),
+        ("sanitize", "FILE", "--pairs", "p", *ON_THIS),
+        ("audit", "FILE", *ON_THIS),
+        ("sanitize", "--checkpoint", "c", "--pairs", "p", *ON_THIS, "--recipe", "FILE"),
+        ("audit", "--checkpoint", "c", *ON_THIS, "--audit", "FILE"),
+        ("audit", "--checkpoint", "c", *ON_THIS, "--trigger", "FILE"),
+        ("audit", "--checkpoint", "c", *ON_THIS, "--policy", "FILE"),
+        ("audit", "--checkpoint", "c", *ON_THIS, "--download", "out", "--key", "FILE"),
+        ("policies", "put", "release", "FILE"),
+        ("datasets", "add", "s3://d/t/", "--kind", "labelled", "--class-names", "FILE"),
+        ("datasets", "add", "s3://d/t/", "--kind", "labelled", "--templates", "FILE"),
+        ("verify", "FILE"),
+        ("verify", "FOLDER", "--key", "FILE"),
+        ("verify", "FOLDER", "--keys", "FILE"),
+        ("verify", "FOLDER", "--input", "FILE"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_whatever_file_cannot_be_read_ends_with_11_and_is_named(
+    run: Any, tmp_path: Path, arguments: tuple[str, ...], is_folder: bool
+) -> None:
+    if is_folder and arguments in {("verify", "FILE"), ("verify", "FOLDER", "--keys", "FILE")}:
+        pytest.skip("a folder is what it takes")
+    unreadable, folder = tmp_path / "missing.x", tmp_path / "folder"
+    folder.mkdir()
+    (folder / "report.json").write_text("{}")
+    if is_folder:
+        unreadable.mkdir()
+    names = {"FILE": str(unreadable), "FOLDER": str(folder)}
+    nobody = FakeService(RuntimeError("nothing is asked of the service"))
+    ran = run(nobody, *[names.get(word, word) for word in arguments], "--json")
+    assert (ran.status, ran.document["error"]["kind"]) == (ExitCode.UNREADABLE, "Unreadable"), ran.err
+    assert str(unreadable) in ran.err
+
+
+def test_a_file_that_is_not_what_its_option_reads_ends_with_11(run: Any, tmp_path: Path) -> None:
+    nobody = FakeService(RuntimeError("nothing is asked of the service"))
+    for content in (b"{", b"[]", b"\xff"):
+        (tmp_path / "a.json").write_bytes(content)
+        ran = run(nobody, "policies", "put", "release", str(tmp_path / "a.json"))
+        assert (ran.status, "a.json" in ran.err) == (ExitCode.UNREADABLE, True)
 
 
 def test_without_a_key_or_an_address_it_says_how_to_give_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,8 +294,7 @@ def test_a_policy_is_a_kept_one_or_a_file_that_other_options_change(run: Any, tm
         "policy": {"asr_at_most": 0.1, "asr_at_most_for": {"sig": 0.5}}
     }
     service = FakeService(httpx.Response(202, json=job(kind="audit")))
-    for options in (("release", "--asr-at-most", "0.1"), (str(tmp_path / "absent.json"),)):
-        assert run(service, *AUDIT, "--policy", *options).status == ExitCode.USAGE
+    assert run(service, *AUDIT, "--policy", "release", "--asr-at-most", "0.1").status == ExitCode.USAGE
     assert service.requests == []
 
 

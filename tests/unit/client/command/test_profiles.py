@@ -81,8 +81,20 @@ def test_a_profiles_key_goes_to_its_own_address_only(
 
 @pytest.mark.usefixtures("kept")
 def test_an_unknown_profile_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--profile", "c", "jobs", "ls")[0] == ExitCode.NOT_AUTHORISED
-    assert "there are: b, default" in capsys.readouterr().err
+    for arguments in (("--profile", "c", "jobs", "ls"), ("profiles", "rm", "c")):
+        assert run(*arguments)[0] == ExitCode.USAGE, "as where there is no address: nothing is configured"
+        assert "there are: b, default" in capsys.readouterr().err
+
+
+def test_a_file_of_profiles_that_cannot_be_read_is_no_missing_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places.config_path().mkdir(parents=True)
+    for arguments in (("jobs", "ls"), ("profiles", "ls"), ("profiles", "rm", "b")):
+        assert run(*arguments)[0] == ExitCode.UNREADABLE
+        assert str(places.config_path()) in capsys.readouterr().err
+    assert run("doctor")[0] == ExitCode.UNEXPECTED
+    assert f"fail  config    {places.config_path()} cannot be read" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("kept")
@@ -96,7 +108,7 @@ def test_profiles_are_listed_without_their_keys_and_forgotten(capsys: pytest.Cap
     ]
     assert "key-b" not in out
     assert run("profiles", "rm", "b")[0] == 0
-    assert run("profiles", "rm", "b")[0] == ExitCode.NOT_FOUND
+    assert run("profiles", "rm", "b")[0] == ExitCode.USAGE
     assert settings.profiles().keys() == {"default"}
     assert run("profiles", "rm", "default")[0] == 0
     assert settings.profiles() == {}

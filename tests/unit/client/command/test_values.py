@@ -11,6 +11,7 @@ import typer
 
 from client.command.formats import rate, size, span, table
 from client.command.values import attack, pairs, text_pairs, trigger, value_of
+from client.errors import Unreadable
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path
     (tmp_path / "empty.png").touch()
     with pytest.raises(typer.BadParameter, match="is empty"):
         trigger(f"{tmp_path / 'empty.png'},size=0.1")
-    with pytest.raises(typer.BadParameter, match="cannot be read"):
+    with pytest.raises(Unreadable, match="cannot be read"):
         trigger(str(tmp_path))
 
 
