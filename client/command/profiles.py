@@ -12,18 +12,18 @@ from client.command.access import shown
 from client.command.commands import Commands
 from client.command.formats import table
 from client.command.output import Output
-from client.command.session import JsonFlag, session_of
+from client.command.session import JsonFlag, Session, session_of
 
 profiles = Commands(no_args_is_help=True, help="Addresses and keys that `login` has kept.")
 
 
 @profiles.command("ls")
 def list_profiles(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """List profiles; the one that is used is marked.
+    """List profiles; the one whose address or key is used is marked.
 
     Example: cleanclip profiles ls
     """
-    used = settings.chosen(session_of(context).profile)
+    used = _used(session_of(context))
     found = sorted(settings.profiles().items())
     rows = [
         ("*" if name == used else "", name, one.url or "-", shown(one.api_key) if one.api_key else "-")
@@ -42,6 +42,14 @@ def list_profiles(context: typer.Context, as_json: JsonFlag = False) -> None:
         ],
     }
     Output(is_json=as_json).result(document, table(("", "PROFILE", "SERVICE", "KEY"), rows))
+
+
+def _used(session: Session) -> str | None:
+    """As `check` says it; where something is missing yet, the one that would be."""
+    try:
+        return settings.find(session.url, session.api_key, session.profile).profile
+    except settings.NotConfigured:
+        return settings.chosen(session.profile)
 
 
 @profiles.command("rm")

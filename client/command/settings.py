@@ -37,7 +37,8 @@ class Profile:
 class Target:
     url: str
     api_key: str
-    profile: str
+    profile: str | None
+    """That the address or the key is of; None: neither is."""
     key_from: str
     """Where the key came from, for people: 'option', 'environment' or the file's path."""
 
@@ -64,7 +65,8 @@ def find(url: str | None, api_key: str | None, profile: str | None = None) -> Ta
         raise no_profile(name)
     stored = kept.get(name, Profile(url=None, api_key=None))
     environment: Mapping[str, str] = {} if profile else os.environ
-    found_url = url or environment.get("CLEANCLIP_URL") or stored.url
+    own_url = url or environment.get("CLEANCLIP_URL")
+    found_url = own_url or stored.url
     own_key = api_key or environment.get("CLEANCLIP_API_KEY")
     found_key = own_key or stored.api_key
     if not found_url:
@@ -82,7 +84,8 @@ def find(url: str | None, api_key: str | None, profile: str | None = None) -> Ta
             part="key",
         )
     key_from = "option" if api_key else "environment" if own_key else str(places.config_path())
-    return Target(url=found_url, api_key=found_key, profile=name, key_from=key_from)
+    used = None if own_url and own_key else name
+    return Target(url=found_url, api_key=found_key, profile=used, key_from=key_from)
 
 
 def store(url: str, api_key: str, name: str = DEFAULT) -> str:

@@ -14,7 +14,7 @@ from client.command import settings
 from client.command.exit_codes import ExitCode
 from client.command.main import main
 from client.command.session import Session
-from tests.unit.client.service import FakeService
+from tests.unit.client.service import FakeRoutes, FakeService
 
 METHODS = httpx.Response(200, json={"methods": [{"name": "cleanclip"}]})
 EMPTY = httpx.Response(200, json={"data": []})
@@ -112,6 +112,42 @@ def test_profiles_are_listed_without_their_keys_and_forgotten(capsys: pytest.Cap
     assert settings.profiles().keys() == {"default"}
     assert run("profiles", "rm", "default")[0] == 0
     assert settings.profiles() == {}
+
+
+METHODS_AND_HEALTH = FakeRoutes(
+    {
+        ("GET", "/v1/methods"): METHODS,
+        ("GET", "/readyz"): httpx.Response(200, json={"status": "ready"}),
+    }
+)
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_profile_is_used_where_the_address_or_the_key_is_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*options: str) -> tuple[str | None, str]:
+        """(profile, where the key is from), by `check`; `profiles ls` marks the same."""
+        documents = []
+        for command in (("check",), ("profiles", "ls")):
+            capsys.readouterr()
+            with pytest.raises(SystemExit):
+                main([*options, *command, "--json"], session=Session(transport=METHODS_AND_HEALTH))
+            documents.append(json.loads(capsys.readouterr().out))
+        checked, listed = documents
+        marked = [one["name"] for one in listed["profiles"] if one["is_used"]]
+        assert marked == ([] if checked["profile"] is None else [checked["profile"]])
+        return checked["profile"], checked["key_from"]
+
+    kept = str(places.config_path())
+    assert told() == ("default", kept)
+    assert told("--profile", "b") == ("b", kept)
+    monkeypatch.setenv("CLEANCLIP_API_KEY", "key-c")
+    assert told() == ("default", "environment"), "its address"
+    monkeypatch.setenv("CLEANCLIP_URL", "https://c")
+    assert told() == (None, "environment")
+    assert told("--profile", "b") == ("b", kept)
+    assert told("--url", "https://d", "--api-key", "key-d") == (None, "option")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"profiles": 3}', '{"url": 3, "profiles": {"b": 1}}'])
