@@ -27,7 +27,8 @@ def create_key(
         list[str], typer.Option("--scope", help="read, upload, run or admin; may be given again.")
     ],
     expires_days: Annotated[
-        float | None, typer.Option(min=0.001, help="Unless given, it is valid until it is revoked.")
+        float | None,
+        typer.Option(min=0.001, max=3650, help="Unless given, it is valid until it is revoked."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -71,7 +72,8 @@ def rotate_key(
     *,
     key: KeyId,
     overlap_hours: Annotated[
-        float | None, typer.Option(min=0, help="How long the old key stays valid; a day unless given.")
+        float | None,
+        typer.Option(min=0, max=720, help="How long the old key stays valid; a day unless given."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

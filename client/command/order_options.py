@@ -108,7 +108,9 @@ ProbeFlag = Annotated[
 ]
 ExamplesOption = Annotated[
     int | None,
-    typer.Option("--examples", min=0, help="Test pictures in the report, with each trigger; 0: none."),
+    typer.Option(
+        "--examples", min=0, max=12, help="Test pictures in the report, with each trigger; 0: none."
+    ),
 ]
 AsrOption = Annotated[
     float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
@@ -118,7 +120,9 @@ CaOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", min=0, help="Of everything that is drawn; the same seed repeats the job."),
+    typer.Option(
+        "--seed", min=0, max=2**31 - 1, help="Of everything that is drawn; the same seed repeats the job."
+    ),
 ]
 MetadataOption = Annotated[
     list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable.")

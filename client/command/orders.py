@@ -67,16 +67,29 @@ def sanitize(
         typer.Option(metavar="FILE", help="Recipe as JSON; the options below override it."),
     ] = None,
     method: Annotated[str | None, typer.Option(help="cleanclip, par or supervised.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pairs.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate before its cosine to zero.")] = None,
-    lambda1: Annotated[float | None, typer.Option(min=0, help="Weight of the image-caption loss.")] = None,
-    lambda2: Annotated[float | None, typer.Option(min=0, help="Weight of the self-supervised loss.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            "--lr",
+            max=1,
+            callback=values.above_zero,
+            help="Learning rate before its cosine to zero, above 0.",
+        ),
+    ] = None,
+    lambda1: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Weight of the image-caption loss.")
+    ] = None,
+    lambda2: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Weight of the self-supervised loss.")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=4, help="par: how far from the model that came in.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Pairs of one update.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs of one update.")] = None,
     warmup_steps: Annotated[
-        int | None, typer.Option(min=0, help="Updates until the learning rate is reached; par has none.")
+        int | None,
+        typer.Option(min=0, max=100_000, help="Updates until the learning rate is reached; par has none."),
     ] = None,
     recipe_option: Annotated[
         list[str] | None,

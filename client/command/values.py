@@ -122,6 +122,13 @@ def lines(path: Path, option: str) -> list[str]:
     return [line for line in _text_of(path, option).splitlines() if line.strip()]
 
 
+def above_zero(number: float | None) -> float | None:
+    """For an option whose least value is not 0, but any above it. Raises typer.BadParameter."""
+    if number is not None and not number > 0:
+        raise typer.BadParameter(f"{number:g} is not above 0.")
+    return number
+
+
 def _text_of(path: Path, option: str) -> str:
     try:
         return path.read_text(encoding="utf-8")

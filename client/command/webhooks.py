@@ -95,7 +95,8 @@ def rotate_secret(
     *,
     webhook: WebhookId,
     overlap_hours: Annotated[
-        float | None, typer.Option(min=0, help="How long the old secret signs, too; a day unless given.")
+        float | None,
+        typer.Option(min=0, max=720, help="How long the old secret signs, too; a day unless given."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

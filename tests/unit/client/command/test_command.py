@@ -149,7 +149,7 @@ def test_whatever_file_cannot_be_read_ends_with_11_and_is_named(
     run: Any, tmp_path: Path, arguments: tuple[str, ...], is_folder: bool
 ) -> None:
     if is_folder and arguments in {("verify", "FILE"), ("verify", "FOLDER", "--keys", "FILE")}:
-        pytest.skip("a folder is what it takes")
+        return  # a folder is what it takes
     unreadable, folder = tmp_path / "missing.x", tmp_path / "folder"
     folder.mkdir()
     (folder / "report.json").write_text("{}")
