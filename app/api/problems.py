@@ -159,7 +159,7 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
     items = [error_item(item, error.body) for item in found[:MAX_ERRORS]]
     first = items[0]
     where = first.pointer if first.pointer is not None else first.parameter
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    more = f" And {len(found) - 1} more." if len(found) > 1 else ""
     return problem(
         code="invalid_request",
         detail=f"{where or 'The body'}: {first.detail}{more}",

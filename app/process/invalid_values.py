@@ -28,6 +28,8 @@ def error_item(found: dict[str, Any], body: Any) -> ErrorItem:
     if found["type"] == "union_tag_invalid" and (known := context.get("expected_tags")):
         names = str(known).replace("'", "")  # ours, not what came in
         detail = f"This is none of {names}."
+    if not detail.endswith((".", "!", "?")):
+        detail += "."  # pydantic's own are no whole sentences; others follow them
     if source != "body":
         return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
     given = context.get("pointer")

@@ -81,7 +81,7 @@ def read(form: Form, *, default_max_attempts: int) -> Draft:
 def sentence(mistake: str, place: str, detail: str) -> str:
     if place == "policy_name" or (mistake == "missing" and place in _CHOOSE):
         return "Choose one."
-    return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1).rstrip(".") + "."
+    return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
 
 
 def field_of(pointer: str, draft: Draft) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from client.command.formats import size, span, table
+from client.errors import said
 from client.models import DryRun, PhaseAhead, TimeSpan
 
 _UNITS = {"images": "images", "samples": "samples trained on"}
@@ -13,7 +14,7 @@ def dry_run(ahead: DryRun) -> str:
     parts = ["Dry run: nothing was ordered."]
     if ahead.obstacles:
         lines = [
-            f"  {one.code}{f' at {one.pointer}' if one.pointer else ''}: {one.detail} {one.remedy}".rstrip()
+            f"  {one.code}{f' at {one.pointer}' if one.pointer else ''}: {said(one.detail, one.remedy)}"
             for one in ahead.obstacles
         ]
         parts.append("\n".join(["It would be refused, or its job would fail:", *lines]))

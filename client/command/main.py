@@ -24,7 +24,7 @@ from client.command.policies import policies
 from client.command.session import Session
 from client.command.settings import NotConfigured
 from client.command.webhooks import webhooks
-from client.errors import ApiError, CleanClipError
+from client.errors import ApiError, CleanClipError, ErrorItem
 
 app = Commands(
     name="cleanclip",
@@ -117,10 +117,20 @@ def _told(error: BaseException) -> str:
     if not isinstance(error, ApiError):
         return str(error) or type(error).__name__
     lines = [str(error)]
-    lines += [f"  {item.pointer or item.parameter or ''}: {item.detail}" for item in error.errors]
+    lines += [told for item in error.errors if (told := _told_value(item, error.detail))]
     if error.request_id is not None:
         lines.append(f"  ({error.code}, request {error.request_id})")
     return "\n".join(lines)
+
+
+def _told_value(item: ErrorItem, detail: str) -> str:
+    """A value that cannot be used, without what the problem's own sentence has said of it."""
+    where = item.pointer or item.parameter or ""
+    if where and detail.startswith(f"{where}: {item.detail}"):
+        return ""
+    if item.detail == detail:
+        return f"  at {where}" if where else ""
+    return f"  {where}: {item.detail}"
 
 
 def _document(error: BaseException, code: ExitCode) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from client.command import settings, views
 from client.command.exit_codes import ExitCode
 from client.command.formats import plain, rate, size, span
 from client.command.output import Output, ProgressLine
+from client.errors import said
 from client.models import Checkpoint, Dataset, Job
 from client.retries import SYSTEM_CLOCK, Clock, Retries
 from client.transfer import TransferProgress
@@ -116,7 +117,8 @@ def conclude(output: Output, job: Job, *, made: str | None = None) -> None:
     output.result(job.to_json(), views.job(job), made=made)
     if job.state == "failed":
         reason = job.error
-        output.error(f"{job.id} failed: {reason.detail} {reason.remedy}" if reason else f"{job.id} failed.")
+        why = f": {said(reason.detail, reason.remedy)}" if reason else "."
+        output.error(f"{job.id} failed{why}")
         raise typer.Exit(ExitCode.JOB_FAILED)
     if job.state == "cancelled":
         output.error(f"{job.id} was cancelled.")

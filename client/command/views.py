@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client.command.formats import fields, rate, size, span, table, when
+from client.errors import said
 from client.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature
 from client.project_models import Key
 
 
 def _reason(error: Reason | None) -> str | None:
-    return None if error is None else f"{error.code}: {error.detail} {error.remedy}".strip()
+    return None if error is None else f"{error.code}: {said(error.detail, error.remedy)}"
 
 
 def checkpoints(found: Sequence[Checkpoint]) -> str:

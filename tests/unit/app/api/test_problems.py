@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 import app
+from app.api.problems import on_invalid_request
 from app.db import unit_of_work  # noqa: F401 - loads every repository
 from app.db.repositories.owned import OwnedRepository
 from app.domain import errors
@@ -52,6 +56,27 @@ def test_a_wrong_key_of_a_dictionary_points_at_the_key() -> None:
 @pytest.mark.parametrize("body", [None, [], "x", 3, {"a": None}])
 def test_a_location_that_leads_nowhere_is_still_a_pointer(body: Any) -> None:
     assert pointer_of(["a", 0, "b"], body) == "/a/0/b"
+
+
+def refusal(*mistakes: tuple[str, str, str]) -> dict[str, Any]:
+    """The problem that is answered for (type, field, pydantic's message) each."""
+    found = [{"type": kind, "loc": ("body", field), "msg": text} for kind, field, text in mistakes]
+    request = Request({"type": "http", "headers": []})
+    answer = on_invalid_request(request, RequestValidationError(found, body={}))
+    document: dict[str, Any] = json.loads(bytes(answer.body))
+    return document
+
+
+def test_what_is_wrong_with_a_request_is_said_in_whole_sentences() -> None:
+    one = ("less_than_equal", "epochs", "Input should be less than or equal to 100")
+    found = refusal(one)
+    assert found["detail"] == "/epochs: Input should be less than or equal to 100."
+    assert found["errors"][0]["detail"] == "Input should be less than or equal to 100."
+    assert (
+        refusal(one, one, one)["detail"] == "/epochs: Input should be less than or equal to 100. And 2 more."
+    )
+    ours = refusal(("value_error", "audit", "Value error, name one or the other."))
+    assert ours["detail"] == "/audit: name one or the other."
 
 
 JSON = st.recursive(

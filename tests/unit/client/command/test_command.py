@@ -95,6 +95,39 @@ def test_pointers_and_the_request_id_are_shown(run: Any) -> None:
     assert "Do something else." in ran.err
 
 
+TOO_MANY = "Input should be less than or equal to 100"
+
+
+@pytest.mark.parametrize(
+    ("detail", "errors", "told"),
+    [
+        (
+            f"/recipe/epochs: {TOO_MANY} and 1 more",  # no whole sentence
+            [
+                {"pointer": "/recipe/epochs", "detail": TOO_MANY},
+                {"pointer": "/recipe/lambda1", "detail": TOO_MANY},
+            ],
+            [f"/recipe/epochs: {TOO_MANY} and 1 more. Do something else.", f"  /recipe/lambda1: {TOO_MANY}"],
+        ),
+        (
+            f"/recipe/epochs: {TOO_MANY}.",
+            [{"pointer": "/recipe/epochs", "detail": f"{TOO_MANY}."}],
+            [f"/recipe/epochs: {TOO_MANY}. Do something else."],
+        ),
+        (
+            "There is no such class.",
+            [{"pointer": "/audit/target", "detail": "There is no such class."}],
+            ["There is no such class. Do something else.", "  at /audit/target"],
+        ),
+    ],
+)
+def test_a_refusal_is_told_in_sentences_each_said_once(
+    run: Any, detail: str, errors: list[dict[str, str]], told: list[str]
+) -> None:
+    ran = run(FakeService(problem(422, "x", detail=detail, errors=errors)), "jobs", "show", "job_1")
+    assert ran.err.splitlines() == [*told, "  (x, request req_1)"]
+
+
 def test_a_service_that_is_not_there_ends_with_its_own_status(run: Any) -> None:
     service = FakeService(httpx.ConnectError("refused", request=httpx.Request("GET", URL)))
     ran = run(service, "jobs", "ls")

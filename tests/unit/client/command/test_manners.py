@@ -85,7 +85,7 @@ def test_quietly_errors_are_said_all_the_same(capsys: pytest.CaptureFixture[str]
     assert "job_not_found" in err
     failed = httpx.Response(200, json=job(state="failed", error={"code": "x", "detail": "It diverged."}))
     status, _, err = asked(capsys, FakeService(failed), "jobs", "wait", "job_1", "-q")
-    assert (status, err) == (ExitCode.JOB_FAILED, "job_1 failed: It diverged. \n")
+    assert (status, err) == (ExitCode.JOB_FAILED, "job_1 failed: It diverged.\n")
 
 
 def test_quiet_ends_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
