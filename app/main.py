@@ -127,7 +127,9 @@ def _add_pages(app: FastAPI, ports: Ports) -> None:
 
 
 def _wrap(app: FastAPI, api: ApiSettings, metrics: Metrics) -> None:
-    app.add_middleware(BodyLimitMiddleware, max_bytes=api.max_body_bytes, timeout_s=api.body_timeout_s)
+    app.add_middleware(
+        BodyLimitMiddleware, max_bytes=api.max_body_bytes, timeout_s=api.body_timeout_s, pages=PREFIX
+    )
     app.add_middleware(  # added last: outermost
         RequestMiddleware, metrics=metrics, send_timeout_s=api.send_timeout_s
     )

@@ -8,6 +8,7 @@ buffers or spawns tasks would break streaming and cancellation.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
+_MOST_READ_AWAY = 16 * 1024 * 1024
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -139,21 +141,36 @@ def _what(scope: Scope) -> dict[str, str]:
     }
 
 
+async def _read_away(receive: Receive, ends_s: float) -> None:
+    """Most of what is sent: a browser that is cut off while it sends may not show the answer."""
+    left = _MOST_READ_AWAY
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(ends_s):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+
+
 class BodyLimitMiddleware:
     """Refuses bodies over `max_bytes`, announced or not, and those that are not there after `timeout_s`,
-    everywhere but at the streaming upload."""
+    everywhere but at the streaming upload. Below `pages` whoever reads the body is told of it, and makes
+    the answer: a refusal there is a page."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float, pages: str) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._pages = f"{pages}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._is_streamed(scope):
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced[:20]) > self._max_bytes:
+        is_too_large = announced.isdecimal() and int(announced[:20]) > self._max_bytes
+        if is_too_large and not scope["path"].startswith(self._pages):
             await self._refusal(scope)(scope, receive, send)
             return
         num_bytes = 0
@@ -162,6 +179,9 @@ class BodyLimitMiddleware:
 
         async def receive_limited() -> Message:
             nonlocal num_bytes, is_whole
+            if is_too_large:
+                await _read_away(receive, ends_s)
+                raise HTTPException(413, headers={"Connection": "close"})
             try:
                 async with asyncio.timeout_at(None if is_whole else ends_s):
                     message = await receive()
