@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.problems import problem
 from app.domain.ids import is_any_id, new_id
 from app.logs import bind, get_logger
+from app.process.asked import what_was_asked
 from app.process.metrics import Metrics
 from app.process.rates import rate_headers
 
@@ -28,7 +29,6 @@ log = get_logger(__name__)
 _REQUEST_ID = re.compile(r"(?!req_|cclip_)[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
 """What a caller may call its request. `req_` stands before our own only: another id is the caller's word.
 And no key: this id is logged and kept in the audit trail."""
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
@@ -88,9 +88,9 @@ class RequestMiddleware:
             try:
                 await self._app(scope, receive, send_marked)
             except _SlowReader:
-                log.info("slow_reader_dropped", **_what(scope))  # the server closes what has no end
+                log.info("slow_reader_dropped", **what_was_asked(scope))  # the server closes what has no end
             except Exception:
-                log.exception("request_failed", **_what(scope))
+                log.exception("request_failed", **what_was_asked(scope))
                 if seen.status:
                     raise  # half an answer is out: only closing the connection is honest
                 await self._server_error(request_id)(scope, receive, send_marked)
@@ -115,7 +115,7 @@ class RequestMiddleware:
         )
 
     def _note(self, scope: Scope, seen: _Seen, seconds: float) -> None:
-        what = _what(scope)
+        what = what_was_asked(scope)
         self._metrics.observe(method=what["method"], route=what["route"], status=seen.status, seconds=seconds)
         if scope["path"] in _QUIET and seen.status < 400:
             return
@@ -132,15 +132,6 @@ class RequestMiddleware:
         )
 
 
-def _what(scope: Scope) -> dict[str, str]:
-    """Method and route template, for logs and metrics. The path is the caller's word, a key perhaps."""
-    prefix = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))  # of mounted pages
-    return {
-        "method": scope["method"] if scope["method"] in _METHODS else "other",
-        "route": prefix + getattr(scope.get("route"), "path", "/unmatched" if prefix else "unmatched"),
-    }
-
-
 async def _read_away(receive: Receive, ends_s: float) -> None:
     """Most of what is sent: a browser that is cut off while it sends may not show the answer."""
     left = _MOST_READ_AWAY
@@ -155,8 +146,8 @@ async def _read_away(receive: Receive, ends_s: float) -> None:
 
 class BodyLimitMiddleware:
     """Refuses bodies over `max_bytes`, announced or not, and those that are not there after `timeout_s`,
-    everywhere but at the streaming upload. Below `pages` whoever reads the body is told of it, and makes
-    the answer: a refusal there is a page."""
+    everywhere but at the streaming upload. Below `pages` whoever reads a form is told of it, and makes the
+    answer: a refusal there is a page."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float, pages: str) -> None:
         self._app = app
@@ -170,7 +161,7 @@ class BodyLimitMiddleware:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         is_too_large = announced.isdecimal() and int(announced[:20]) > self._max_bytes
-        if is_too_large and not scope["path"].startswith(self._pages):
+        if is_too_large and not self._is_form(scope):
             await self._refusal(scope)(scope, receive, send)
             return
         num_bytes = 0
@@ -199,6 +190,9 @@ class BodyLimitMiddleware:
     @staticmethod
     def _is_streamed(scope: Scope) -> bool:
         return scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+
+    def _is_form(self, scope: Scope) -> bool:
+        return scope["method"] not in _WITHOUT_BODY and scope["path"].startswith(self._pages)
 
     @staticmethod
     def _refusal(scope: Scope) -> ASGIApp:

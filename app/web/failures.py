@@ -9,9 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import DomainError, Unauthorized, Unavailable
 from app.logs import get_logger
+from app.process.asked import what_was_asked
 from app.process.error_codes import status_of
 from app.storage.errors import StorageError
 from app.web.rendering import page, see_other
@@ -24,6 +26,10 @@ _KNOWN = {
     408: ("What the browser sent did not come in time.", "Send it again over a better connection."),
     413: ("The form is larger than this page takes.", "Shorten what you filled in; files are sent in parts."),
 }
+_UNEXPECTED = (
+    "The service failed to answer; the failure has been logged.",
+    "Try again; if it happens again, give the request id to the operator.",
+)
 
 
 def failure(
@@ -110,8 +116,34 @@ def on_invalid_request(request: Request, error: Exception) -> Response:
     return failure(request, 404, *_KNOWN[404])
 
 
+class UnexpectedMiddleware:
+    """Answers what nobody expected with a page, and logs it as the API's outermost middleware does. Half an
+    answer is left to that one. Plain ASGI: streams pass through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_begun = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except Exception:
+            if is_begun or scope["type"] != "http":
+                raise
+            log.exception("request_failed", **what_was_asked(scope))
+            answer = failure(Request(scope), 500, *_UNEXPECTED, code="internal_error")
+            await answer(scope, receive, send)
+
+
 def install(pages: FastAPI) -> None:
-    """Register every handler. Unexpected exceptions are the outer middleware's."""
+    """Register every handler."""
+    pages.add_middleware(UnexpectedMiddleware)
     pages.add_exception_handler(DomainError, on_domain_error)
     pages.add_exception_handler(StorageError, on_storage_error)
     pages.add_exception_handler(HTTPException, on_http_error)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.services import quotas
 from tests.browser.conftest import Watched
 from tests.integration.api.service import MIB, Service
 
@@ -29,3 +34,35 @@ def test_a_form_that_is_too_large_is_refused_by_a_page(
     expect(page.locator("main")).to_contain_text("req_")
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
     watched.expect("413")
+
+
+def test_what_nobody_expected_is_a_page_and_logged_once(
+    page: Page, service: Service, service_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr(quotas, "usage_of", fail)
+    begins = len(service_log.getvalue())
+    cookies = {one["name"]: one["value"] for one in page.context.cookies()}
+    with httpx.Client(base_url=service.url, cookies=cookies) as browser:
+        answer = browser.get("/ui/usage")
+        part = browser.get("/ui/usage", headers={"HX-Request": "true"})
+        script = browser.get("/ui/usage", headers={"Accept": "application/json"})
+        after = browser.get("/ui/jobs", headers={"Connection": "close"})
+    assert [one.status_code for one in (answer, part, script, after)] == [500, 500, 500, 200]
+    assert "The service failed to answer" in answer.text
+    assert answer.headers["x-request-id"] in answer.text
+    assert "/ui/sign-out" in answer.text, "the menu is there"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert "<html" not in part.text
+    assert script.json()["code"] == "internal_error"
+    lines = [json.loads(line) for line in service_log.getvalue()[begins:].splitlines()]
+    told = [one for one in lines if one.get("request_id") == answer.headers["x-request-id"]]
+    assert [(one["event"], one["route"]) for one in told] == [
+        ("request_failed", "/ui/usage"),
+        ("request", "/ui/usage"),
+    ]
+    assert "nobody expected this" in told[0]["exception"]
+    assert told[1]["status"] == 500
+    assert not [one for one in lines if "ASGI" in one["event"]], "the server heard of none: connections go on"
