@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from app.domain.errors import NotFound
 from app.domain.ids import Prefix, is_id
+from sanitizer.policy import PolicyName
 
 MAX_WORDS = 200
 _ULID = "[0-9a-hjkmnp-tv-z]{26}"
@@ -27,19 +28,28 @@ def id_pattern(prefix: Prefix) -> str:
 def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
     def check(text: str) -> str:
         if not is_id(prefix, text):
-            raise NotFound(f"{noun}_not_found", f"There is no {noun} with this id.", "Use the menu to go on.")
+            code = f"{noun.replace(' ', '')}_not_found"
+            raise NotFound(code, f"There is no {noun} with this id.", "Use the menu to go on.")
         return text
 
     return AfterValidator(check)
 
 
+CheckpointId = Annotated[str, StringConstraints(pattern=id_pattern("ckpt"))]
+DatasetId = Annotated[str, StringConstraints(pattern=id_pattern("ds"))]
+DeletionId = Annotated[str, StringConstraints(pattern=id_pattern("del"))]
+JobId = Annotated[str, StringConstraints(pattern=id_pattern("job"))]
+UploadId = Annotated[str, StringConstraints(pattern=id_pattern("upl"))]
+
 UploadPath = Annotated[str, Path(), _id_of("upl", "upload")]
 CheckpointPath = Annotated[str, Path(), _id_of("ckpt", "checkpoint")]
+DatasetPath = Annotated[str, Path(), _id_of("ds", "data set")]
 JobPath = Annotated[str, Path(), _id_of("job", "job")]
 ArtifactPath = Annotated[str, Path(), _id_of("art", "artifact")]
 KeyPath = Annotated[str, Path(pattern=id_pattern("key"))]
 WebhookPath = Annotated[str, Path(pattern=id_pattern("wh"))]
 DeliveryPath = Annotated[str, Path(pattern=id_pattern("whd"))]
+PolicyPath = Annotated[PolicyName, Path()]
 
 
 def _none_if_empty(value: object) -> object:

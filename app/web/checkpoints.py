@@ -11,13 +11,12 @@ from starlette.responses import Response
 from app.db.models.checkpoint import Checkpoint
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
-from app.domain.ids import is_id
 from app.domain.states import CheckpointState, UploadPurpose
 from app.process.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut
 from app.services import deletions
 from app.web import declared
-from app.web.addresses import CheckpointPath, seen_mark
+from app.web.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, Cursor, DeletionId, seen_mark
 from app.web.rendering import page, see_other
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
 
@@ -35,10 +34,10 @@ def show_checkpoints(
     request: Request,
     visitor: Reader,
     ports: PortsDep,
-    after: Annotated[str | None, Query(max_length=64)] = None,
-    state: CheckpointState | None = None,
-    like: Annotated[str, Query(max_length=64)] = "",
-    deleted: Annotated[str, Query(max_length=64)] = "",
+    after: Cursor = None,
+    state: Annotated[CheckpointState | None, EMPTY_IS_NONE] = None,
+    like: Annotated[CheckpointId | None, EMPTY_IS_NONE] = None,
+    deleted: Annotated[DeletionId | None, EMPTY_IS_NONE] = None,
 ) -> Response:
     """Newest first, the form above. `like`: a checkpoint whose declaration the form begins with."""
     project_id = visitor.caller.project_id
@@ -72,9 +71,9 @@ def show_checkpoints(
     )
 
 
-def _like(unit: UnitOfWork, project_id: str, checkpoint_id: str) -> Checkpoint | None:
+def _like(unit: UnitOfWork, project_id: str, checkpoint_id: str | None) -> Checkpoint | None:
     try:
-        return unit.checkpoints.get(project_id, checkpoint_id) if is_id("ckpt", checkpoint_id) else None
+        return unit.checkpoints.get(project_id, checkpoint_id) if checkpoint_id else None
     except NotFound:
         return None
 
@@ -83,10 +82,10 @@ def _declared_texts(model: Checkpoint | None) -> Mapping[str, str]:
     return declared.texts(model.declared or {}) if model is not None else {}
 
 
-def _receipt(unit: UnitOfWork, project_id: str, deletion_id: str) -> str | None:
+def _receipt(unit: UnitOfWork, project_id: str, deletion_id: str | None) -> str | None:
     """The id if it is of a deletion of ours: a page repeats no text out of its address."""
     try:
-        return unit.deletions.get(project_id, deletion_id).id if is_id("del", deletion_id) else None
+        return unit.deletions.get(project_id, deletion_id).id if deletion_id else None
     except NotFound:
         return None
 

@@ -13,13 +13,13 @@ from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.domain.errors import Conflict, NotFound
-from app.domain.ids import is_id
 from app.domain.states import JobPhase, JobState
 from app.logs import get_logger
 from app.process.ports import Ports, PortsDep
 from app.schemas.datasets import DatasetOut, DatasetSamplesOut
 from app.services import datasets, deletions
 from app.storage.errors import StorageError
+from app.web.addresses import DatasetPath
 from app.web.rendering import page, see_other
 from app.web.skip_reasons import meaning
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
@@ -64,38 +64,29 @@ class Use:
 
 
 @router.get("/datasets/{dataset_id}")
-def show_dataset(dataset_id: str, request: Request, visitor: Reader, ports: PortsDep) -> Response:
+def show_dataset(dataset_id: DatasetPath, request: Request, visitor: Reader, ports: PortsDep) -> Response:
     """The whole page."""
     return _page(request, visitor, ports, dataset_id)
 
 
 @router.get("/datasets/{dataset_id}/part")
-def show_part(dataset_id: str, request: Request, visitor: Reader, ports: PortsDep) -> Response:
+def show_part(dataset_id: DatasetPath, request: Request, visitor: Reader, ports: PortsDep) -> Response:
     """The part that changes, which the page asks for while the data set is validated."""
     return _page(request, visitor, ports, dataset_id, template="dataset_part.html", is_part=True)
 
 
 @router.post("/datasets/{dataset_id}/delete")
 def delete_dataset(
-    dataset_id: str, request: Request, visitor: Uploader, form: FormDep, ports: PortsDep
+    dataset_id: DatasetPath, request: Request, visitor: Uploader, form: FormDep, ports: PortsDep
 ) -> Response:
     """Refused while unfinished jobs read it."""
     del form
-    _check_form(dataset_id)
     try:
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
             deletion = deletions.delete_dataset(unit, visitor.caller, dataset_id)
     except Conflict as error:
         return _page(request, visitor, ports, dataset_id, status=409, refused=error)
     return see_other(f"/ui/datasets?deleted={deletion.id}")
-
-
-def _check_form(dataset_id: str) -> None:
-    """What has not the form of an id never reaches the database. Raises NotFound."""
-    if not is_id("ds", dataset_id):
-        raise NotFound(
-            "dataset_not_found", "There is no such data set.", "Look for it in the list of data sets."
-        )
 
 
 def _page(
@@ -109,7 +100,6 @@ def _page(
     is_part: bool = False,
     refused: Conflict | None = None,
 ) -> Response:
-    _check_form(dataset_id)
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
         row = unit.datasets.get(project_id, dataset_id)

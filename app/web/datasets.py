@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, NotFound
-from app.domain.ids import is_id
 from app.domain.states import DatasetKind, DatasetState
 from app.process.error_codes import status_of
 from app.process.ports import Ports, PortsDep
 from app.schemas.datasets import DatasetOut
 from app.services import datasets, quotas
 from app.services.datasets import Registration
-from app.web.addresses import link
+from app.web.addresses import EMPTY_IS_NONE, Cursor, DeletionId, UploadId, link
 from app.web.dataset_form import DatasetForm, bounds, places_of
 from app.web.once import once
 from app.web.rendering import page, see_other
@@ -36,14 +35,14 @@ def show_datasets(
     request: Request,
     visitor: Reader,
     ports: PortsDep,
-    after: Annotated[str | None, Query(max_length=64)] = None,
-    state: Annotated[str, Query(max_length=20)] = "",
-    kind: Annotated[str, Query(max_length=20)] = "",
-    upload_id: Annotated[str, Query(max_length=64)] = "",
-    deleted: Annotated[str | None, Query(max_length=64)] = None,
+    after: Cursor = None,
+    state: Annotated[DatasetState | None, EMPTY_IS_NONE] = None,
+    kind: Annotated[DatasetKind | None, EMPTY_IS_NONE] = None,
+    upload_id: Annotated[UploadId | None, EMPTY_IS_NONE] = None,
+    deleted: Annotated[DeletionId | None, EMPTY_IS_NONE] = None,
 ) -> Response:
     """Newest first. With `upload_id` the form is open and filled in; `deleted` is a deletion asked for."""
-    form = DatasetForm.empty(upload_id=upload_id)
+    form = DatasetForm.empty(upload_id=upload_id or "")
     is_open = bool(upload_id)
     return _page(
         request, visitor, ports, form, is_open=is_open, after=after, state=state, kind=kind, deleted=deleted
@@ -91,20 +90,15 @@ def _page(
     status: int = 200,
     is_open: bool,
     after: str | None = None,
-    state: str = "",
-    kind: str = "",
+    state: DatasetState | None = None,
+    kind: DatasetKind | None = None,
     deleted: str | None = None,
 ) -> Response:
     project_id = visitor.caller.project_id
-    wanted_state = DatasetState(state) if state in set(DatasetState) else None
-    wanted_kind = DatasetKind(kind) if kind in set(DatasetKind) else None
-    cursor = after if after is not None and is_id("ds", after) else None
     with ports.database.unit_of_work(project_id) as unit:
-        rows, has_more = unit.datasets.page(
-            project_id, cursor, PER_PAGE, state=wanted_state, kind=wanted_kind
-        )
+        rows, has_more = unit.datasets.page(project_id, after, PER_PAGE, state=state, kind=kind)
         deletion = None
-        if deleted is not None and is_id("del", deleted):
+        if deleted is not None:
             try:
                 deletion = unit.deletions.get(project_id, deleted)
             except NotFound:  # a link that somebody made up
@@ -115,10 +109,10 @@ def _page(
         "datasets.html",
         status,
         datasets=[DatasetOut.of(row) for row in rows],
-        older=link(HERE, {"state": state, "kind": kind}, after=rows[-1].id) if has_more else None,
-        is_filtered=bool(wanted_state or wanted_kind or cursor),
-        wanted_state=wanted_state,
-        wanted_kind=wanted_kind,
+        older=link(HERE, {"state": state or "", "kind": kind or ""}, after=rows[-1].id) if has_more else None,
+        is_filtered=bool(state or kind or after),
+        wanted_state=state,
+        wanted_kind=kind,
         states=list(DatasetState),
         kinds=list(DatasetKind),
         deletion=deletion,

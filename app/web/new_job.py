@@ -16,6 +16,7 @@ from app.db.models.job import Job
 from app.db.models.policy import Policy
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
+from app.domain.ids import is_id
 from app.domain.limits import MAX_POLICIES
 from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.process.error_codes import status_of
@@ -24,6 +25,7 @@ from app.services import dry_run, jobs, quotas
 from app.services.dry_run import DryRun
 from app.services.orders import Order, class_names
 from app.web import option_texts, options, order_form, prefill
+from app.web.addresses import EMPTY_IS_NONE, CheckpointId, DatasetId, JobId
 from app.web.once import FIELD, is_form, new_form, once
 from app.web.order_form import Draft
 from app.web.rendering import page, see_other, time_text
@@ -85,10 +87,10 @@ def show_form(
     request: Request,
     visitor: Runner,
     ports: PortsDep,
-    checkpoint: Name = None,
-    dataset: Name = None,
+    checkpoint: Annotated[CheckpointId | None, EMPTY_IS_NONE] = None,
+    dataset: Annotated[DatasetId | None, EMPTY_IS_NONE] = None,
     kind: Name = None,
-    again: Name = None,
+    again: Annotated[JobId | None, EMPTY_IS_NONE] = None,
     form: Name = None,
 ) -> Response:
     """Empty, or filled with what the address names. The form's id becomes part of the address: see `once`."""
@@ -178,11 +180,11 @@ def show_classes(
     request: Request,
     visitor: Reader,
     ports: PortsDep,
-    dataset_id: Annotated[str, Query(alias="audit/dataset_id", max_length=64)] = "",
+    dataset_id: Annotated[DatasetId | None, EMPTY_IS_NONE, Query(alias="audit/dataset_id")] = None,
 ) -> Response:
     """For the script: the classes of a labelled set that was chosen."""
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
-        names = _class_names(unit, visitor.caller.project_id, dataset_id)
+        names = _class_names(unit, visitor.caller.project_id, dataset_id or "")
     return page(request, "new_job_classes.html", class_names=names)
 
 
@@ -205,7 +207,7 @@ def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
 
 
 def _class_names(unit: UnitOfWork, project_id: str, dataset_id: str) -> Sequence[str]:
-    if not dataset_id:
+    if not is_id("ds", dataset_id):
         return ()
     try:
         return class_names(unit.datasets.get(project_id, dataset_id))[:MOST_CLASSES]

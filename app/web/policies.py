@@ -15,6 +15,7 @@ from app.process.invalid_values import error_item
 from app.process.ports import Ports, PortsDep
 from app.services import policies
 from app.web import options, prefill
+from app.web.addresses import PolicyPath
 from app.web.order_form import Draft, field_of, limits_of, sentence
 from app.web.rendering import page, see_other
 from app.web.visitor import Admin, Form, FormDep, Reader, Visitor
@@ -33,7 +34,7 @@ def show_policies(request: Request, visitor: Reader, ports: PortsDep) -> Respons
 
 
 @router.get("/policies/{name}")
-def show_policy(request: Request, name: str, visitor: Reader, ports: PortsDep) -> Response:
+def show_policy(request: Request, name: PolicyPath, visitor: Reader, ports: PortsDep) -> Response:
     """One, in the form that changes it."""
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
         row = unit.policies.get(visitor.caller.project_id, name)
@@ -63,7 +64,7 @@ def put_policy(request: Request, visitor: Admin, form: FormDep, ports: PortsDep)
 
 
 @router.post("/policies/{name}/delete")
-def delete_policy(name: str, visitor: Admin, form: FormDep, ports: PortsDep) -> Response:
+def delete_policy(name: PolicyPath, visitor: Admin, form: FormDep, ports: PortsDep) -> Response:
     """At once; jobs keep their copies."""
     del form
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
