@@ -6,6 +6,7 @@ import json
 
 from playwright.sync_api import Page, expect
 
+from app.domain.ids import new_id
 from app.domain.states import CheckpointState
 from app.services import api_keys
 from tests.browser.conftest import Watched, sign_in_path
@@ -140,7 +141,7 @@ def test_what_another_project_has_is_not_there(page: Page, service: Service, wat
     theirs = service.checkpoint(project_id=service.theirs.project_id)
     for path in (f"/ui/checkpoints/{theirs}", "/ui/checkpoints/ckpt_nonsense", f"/ui/uploads/{theirs}"):
         assert page.goto(path).status == 404  # type: ignore[union-attr]
-    page.goto(f"/ui/checkpoints?like={theirs}&deleted=del_x")
+    page.goto(f"/ui/checkpoints?like={theirs}&deleted={new_id('del')}")
     expect(page.get_by_role("heading", name="Upload a checkpoint")).to_be_visible()
     watched.expect("404")
 

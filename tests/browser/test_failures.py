@@ -66,3 +66,17 @@ def test_what_nobody_expected_is_a_page_and_logged_once(
     assert "nobody expected this" in told[0]["exception"]
     assert told[1]["status"] == 500
     assert not [one for one in lines if "ASGI" in one["event"]], "the server heard of none: connections go on"
+
+
+def test_a_lists_filter_that_nobody_changed_shows_the_list(page: Page, service: Service) -> None:
+    service.checkpoint()
+    service.ours.http.post("/v1/jobs", json=service.sanitize_order())
+    hook = service.ours.http.post("/v1/webhooks", json={"url": "https://example.org/hook"}).json()["id"]
+    service.ours.http.post(f"/v1/webhooks/{hook}/test")
+    for path in ("/ui/jobs", "/ui/checkpoints", "/ui/datasets", "/ui/audit", f"/ui/webhooks/{hook}"):
+        page.goto(path)
+        heading = page.locator("h1").inner_text()
+        with page.expect_navigation() as navigated:
+            page.locator("form.filter button, form.filters button").click()
+        assert navigated.value.status == 200, path
+        expect(page.locator("h1")).to_have_text(heading)
