@@ -17,7 +17,9 @@ from app.domain.errors import NotFound
 from app.domain.ids import Prefix, is_id
 from sanitizer.policy import PolicyName
 
+HOME = "/ui/jobs"
 MAX_WORDS = 200
+_LEADING_OUT = ("\\", "\r", "\n", "//", "..", "%2e")
 _ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
 
@@ -67,6 +69,12 @@ Cursor = Annotated[
 ]
 Words = Annotated[str, Query(max_length=MAX_WORDS), AfterValidator(_printable)]
 """What a person looks for."""
+
+
+def own_path(path: str) -> str:
+    """`path` where it is one of our pages, else the first: nobody is sent elsewhere by a link to us."""
+    is_ours = path.startswith("/ui/") and not any(mark in path.lower() for mark in _LEADING_OUT)
+    return path if is_ours and not path.startswith("/ui/sign-") else HOME
 
 
 def link(path: str, query: Mapping[str, str], **changed: str | None) -> str:

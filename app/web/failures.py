@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from urllib.parse import quote
+from pathlib import PurePosixPath
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import DomainError, Unauthorized, Unavailable
@@ -16,7 +18,9 @@ from app.logs import get_logger
 from app.process.asked import what_was_asked
 from app.process.error_codes import status_of
 from app.storage.errors import StorageError
+from app.web.addresses import HOME, own_path
 from app.web.rendering import page, see_other
+from app.web.visitor import COOKIE
 
 log = get_logger(__name__)
 
@@ -84,13 +88,38 @@ def on_domain_error(request: Request, error: Exception) -> Response:
 
 
 def _to_sign_in(request: Request) -> Response:
-    url = request.url
-    can_be_shown = request.method == "GET" and not is_partial(request)
-    back = f"{url.path}?{url.query}".rstrip("?") if can_be_shown else "/ui/jobs"
-    target = f"/ui/sign-in?next={quote(back, safe='')}"
+    """With the page to come back to, and a mark of what is to be said there (sign_in.WHY)."""
+    url = str(request.url)
+    why: dict[str, str] = {}
+    if is_partial(request):
+        url, why = request.headers.get("hx-current-url", ""), {"why": "ended"}
+    elif request.method != "GET":
+        url, why = request.headers.get("referer", url), {"why": "unsent"}
+    elif COOKIE in request.cookies:
+        why = {"why": "ended"}
+    target = f"/ui/sign-in?{urlencode({'next': _page_at(request, url), **why})}"
     if is_partial(request):  # a redirect would be followed unseen, and the sign-in put inside the page
         return Response(status_code=401, headers={"HX-Redirect": target})
     return see_other(target)
+
+
+def _page_at(request: Request, url: str) -> str:
+    """Path and query of a page of ours; of an address that only takes forms, the page above it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # "https://["
+        return HOME
+    if parts.netloc != request.url.netloc:
+        return HOME
+    if _is_shown(request, parts.path):
+        return own_path(f"{parts.path}?{parts.query}".rstrip("?"))
+    above = (str(path) for path in PurePosixPath(parts.path).parents)
+    return own_path(next((path for path in above if _is_shown(request, path)), HOME))
+
+
+def _is_shown(request: Request, path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": request.scope["root_path"]}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 def on_storage_error(request: Request, error: Exception) -> Response:

@@ -12,12 +12,17 @@ from app.process.ports import Ports, PortsDep
 from app.services import sessions
 from app.services.api_keys import Caller, PresentedKey, read_key
 from app.services.sessions import token_digest
+from app.web.addresses import HOME, own_path
 from app.web.rendering import page, see_other
 from app.web.visitor import COOKIE, AnyVisitor, FormDep, find_visitor, read_form
 
-HOME = "/ui/jobs"
 _COOKIE_PATH = "/ui"
-_LEADING_OUT = ("\\", "\r", "\n", "//", "..", "%2e")
+WHY = {
+    "ended": "Your session has ended. Sign in again, and you are back where you were.",
+    "unsent": "Your session has ended, and nothing was sent: nothing is ordered, changed or deleted."
+    " Sign in again, and send the form once more.",
+}
+"""Why somebody is here, by the mark in the address: its text is ours, whatever the address says."""
 
 router = APIRouter()
 
@@ -29,12 +34,17 @@ def home() -> Response:
 
 
 @router.get("/sign-in")
-async def show_sign_in(request: Request, ports: PortsDep, next: str = HOME) -> Response:  # noqa: A002
+async def show_sign_in(
+    request: Request,
+    ports: PortsDep,
+    next: str = HOME,  # noqa: A002
+    why: str = "",
+) -> Response:
     """The form; who is signed in goes on."""
     try:
         await find_visitor(request, ports)
     except (Unauthorized, QuotaExceeded):
-        return page(request, "sign_in.html", next=own_path(next), failed=None)
+        return page(request, "sign_in.html", next=own_path(next), failed=None, why=WHY.get(why))
     return see_other(own_path(next))
 
 
@@ -77,12 +87,6 @@ def sign_out(visitor: AnyVisitor, form: FormDep, ports: PortsDep) -> Response:
     return answer
 
 
-def own_path(path: str) -> str:
-    """`path` where it is one of our pages, else the first: nobody is sent elsewhere by a link to us."""
-    is_ours = path.startswith("/ui/") and not any(mark in path.lower() for mark in _LEADING_OUT)
-    return path if is_ours and not path.startswith("/ui/sign-") else HOME
-
-
 def _again(request: Request, next_path: str, error: DomainError) -> Response:
     return page(
         request,
@@ -90,6 +94,7 @@ def _again(request: Request, next_path: str, error: DomainError) -> Response:
         429 if isinstance(error, QuotaExceeded) else 401,
         next=next_path,
         failed=error,
+        why=None,
     )
 
 

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
@@ -112,7 +112,7 @@ def check_same_site(request: Request) -> None:
 
 
 def _is_own(origin: str, request: Request) -> bool:
-    return urlsplit(origin).netloc == request.headers.get("host")
+    return origin.partition("://")[2] == request.headers.get("host")
 
 
 async def _form_of_session(request: Request) -> Form:

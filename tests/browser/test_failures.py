@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.domain.states import CheckpointState
 from app.services import quotas
 from tests.browser.conftest import Watched
 from tests.integration.api.service import MIB, Service
@@ -80,3 +82,89 @@ def test_a_lists_filter_that_nobody_changed_shows_the_list(page: Page, service: 
             page.locator("form.filter button, form.filters button").click()
         assert navigated.value.status == 200, path
         expect(page.locator("h1")).to_have_text(heading)
+
+
+def end_sessions(service: Service) -> None:
+    service.execute("UPDATE web_sessions SET expires_at = now() - interval '1 second'")
+
+
+def sign_in_again(page: Page, service: Service) -> None:
+    page.get_by_label("Project key").fill(service.ours.key)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_form_of_a_session_that_ended_says_that_nothing_was_sent_and_comes_back_to_it(
+    page: Page, service: Service
+) -> None:
+    checkpoint = service.checkpoint()
+    page.goto(f"/ui/jobs/new?checkpoint={checkpoint}")
+    form = page.url
+    end_sessions(service)
+    with service.nothing_left_behind():
+        page.locator("#order").get_by_role("button", name="Order the job").click()
+        expect(page.get_by_role("alert")).to_contain_text("Your session has ended, and nothing was sent")
+    sign_in_again(page, service)
+    page.wait_for_url(form)
+    expect(page.get_by_label("Checkpoint", exact=True)).to_have_value(checkpoint)
+    page.goto(f"/ui/checkpoints/{checkpoint}")
+    page.get_by_text("Delete this checkpoint…").click()
+    end_sessions(service)
+    page.get_by_role("button", name="Delete clip.pt").click()
+    expect(page.get_by_role("alert")).to_contain_text("nothing was sent")
+    sign_in_again(page, service)
+    page.wait_for_url(f"**/ui/checkpoints/{checkpoint}")
+
+
+def test_a_part_of_a_session_that_ended_leads_back_to_the_page_that_was_watched(
+    page: Page, service: Service, watched: Watched
+) -> None:
+    checkpoint = service.checkpoint(CheckpointState.QUARANTINED)
+    page.goto(f"/ui/checkpoints/{checkpoint}")
+    end_sessions(service)
+    expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
+    sign_in_again(page, service)
+    page.wait_for_url(f"**/ui/checkpoints/{checkpoint}")
+    watched.expect("401")
+
+
+def test_a_page_of_a_session_that_ended_says_so_and_the_first_visit_does_not(
+    page: Page, stranger: Page, service: Service
+) -> None:
+    end_sessions(service)
+    page.goto("/ui/datasets?kind=pairs")
+    expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
+    stranger.goto("/ui/datasets?kind=pairs")
+    expect(stranger.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(stranger.get_by_role("alert")).to_have_count(0)
+    stranger.goto("/ui/sign-in?why=Your+key+was+stolen")
+    expect(stranger.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("told", "back"),
+    [
+        ("{url}/ui/keys?after=x", "/ui/keys?after=x"),
+        ("{url}/ui/keys/key_x/rotate", "/ui/keys/key_x"),
+        ("{url}/ui/sign-in", "/ui/jobs"),
+        ("{url}/ui/../v1/jobs", "/ui/jobs"),
+        ("{url}//elsewhere.example", "/ui/jobs"),
+        ("{url}/v1/jobs", "/ui/jobs"),
+        ("https://elsewhere.example/ui/keys", "/ui/jobs"),
+        ("//elsewhere.example/ui/keys", "/ui/jobs"),
+        ("https://[", "/ui/jobs"),
+        ("nonsense", "/ui/jobs"),
+        ("", "/ui/jobs"),
+    ],
+)
+def test_one_comes_back_to_pages_of_ours_only(service: Service, told: str, back: str) -> None:
+    address = told.format(url=service.url)
+    part = httpx.get(f"{service.url}/ui/jobs", headers={"HX-Request": "true", "HX-Current-URL": address})
+    assert (part.status_code, next_of(part.headers["hx-redirect"])) == (401, back)
+    form = httpx.post(f"{service.url}/ui/policies", headers={"Referer": address})
+    assert (form.status_code, next_of(form.headers["location"])) == (303, back)
+
+
+def next_of(target: str) -> str:
+    parts = urlsplit(target)
+    assert (parts.netloc, parts.path) == ("", "/ui/sign-in")
+    return parse_qs(parts.query)["next"][0]

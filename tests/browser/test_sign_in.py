@@ -90,9 +90,10 @@ def test_a_form_of_another_site_or_another_session_changes_nothing(page: Page, s
     older = httpx.post(
         url, data={"form_token": token}, cookies=cookies, headers={"Origin": "https://elsewhere.example"}
     )
+    no_origin = httpx.post(url, data={"form_token": token}, cookies=cookies, headers={"Origin": "https://["})
     without = httpx.post(url, cookies=cookies, headers={"Sec-Fetch-Site": "same-origin"})
     wrong = httpx.post(url, data={"form_token": "0" * 64}, cookies=cookies)
-    assert [answer.status_code for answer in (foreign, older, without, wrong)] == [403] * 4
+    assert [answer.status_code for answer in (foreign, older, no_origin, without, wrong)] == [403] * 5
     page.reload()
     assert page.url.endswith("/ui/jobs"), "still signed in"
 
