@@ -58,6 +58,12 @@ def parse_reference(uri: str, *, max_files: int = MAX_DATASET_FILES) -> DatasetR
     )
     scheme, separator, rest = uri.partition("://")
     bucket, slash, path = rest.partition("/")
+    if scheme == "s3" and _BUCKET.fullmatch(bucket) and not path:
+        raise _refuse(
+            "dataset_uri_invalid",
+            "The reference names a whole bucket; a data set is a folder in it, or .tar files.",
+            f"Put the shards into a folder and name that: s3://{bucket}/prefix/.",
+        )
     if scheme != "s3" or not separator or not slash or not path:
         raise malformed
     if not _BUCKET.fullmatch(bucket) or ".." in bucket or not path.isascii():

@@ -141,7 +141,9 @@ def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> 
                 draft.refuse(refusal)
         choices = _choices(unit, visitor.caller.project_id, form)
     status = 422 if ahead is None else 200
-    return _page(request, draft, choices, form_id=form.get(FIELD), status=status, ahead=ahead)
+    return _page(
+        request, draft, choices, form_id=form.get(FIELD), status=status, ahead=ahead, is_dry_run=True
+    )
 
 
 @router.post("/jobs/new")
@@ -223,6 +225,7 @@ def _page(
     form_id: str,
     status: int = 200,
     ahead: DryRun | None = None,
+    is_dry_run: bool = False,
 ) -> Response:
     return page(
         request,
@@ -234,6 +237,7 @@ def _page(
         class_names=choices.class_names,
         form_id=form_id,
         ahead=ahead,
+        is_dry_run=is_dry_run,
         options=options,
         texts=option_texts,
     )

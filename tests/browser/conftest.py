@@ -1,8 +1,8 @@
 """A real Chromium on the pages of a real server, with its database and its object store.
 
 Rows are written as a worker would have left them (`Service`); the journey with a worker is in
-tests/browser/test_journey.py. Every page of every test is watched: an error on the console, an answer that
-the content security policy blocked, or a request to another host fails the test at its end.
+tests/end_to_end/test_browser_journey.py. Every page of every test is watched: an error on the console, an
+answer that the content security policy blocked, or a request to another host fails the test at its end.
 """
 
 from __future__ import annotations

@@ -23,6 +23,16 @@ def test_a_rejected_checkpoint_says_why_and_what_to_do(page: Page, service: Serv
     expect(alert).to_contain_text("Save a state dict with torch.save, or safetensors.")
     expect(alert).to_contain_text("pickle_forbidden_global")
     expect(page.get_by_role("link", name="New job with this checkpoint")).to_have_count(0)
+    corrected = page.get_by_role("link", name="upload the file again with a corrected one")
+    expect(corrected).to_have_count(0)
+    service.execute(
+        "UPDATE checkpoints SET sha256 = NULL, declared = '{\"quick_gelu\": true}' WHERE id = :id",
+        id=checkpoint_id,
+    )
+    page.reload()
+    expect(corrected).to_have_count(1)
+    expect(page.locator("main")).to_contain_text("not kept of a file that was refused")
+    expect(page.locator("main")).not_to_contain_text("not computed yet")
 
 
 def test_an_accepted_checkpoint_shows_what_it_is_and_what_was_assumed(page: Page, service: Service) -> None:

@@ -103,6 +103,8 @@ def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
     page.get_by_label("Seed", exact=True).fill("x<y")
     page.get_by_label("Notes").fill("first=1\nno value")
     with service.nothing_left_behind():
+        press(page, "Dry run")
+        expect(page.get_by_role("alert")).to_contain_text("The dry run needs a whole order")
         press(page, "Order the job")
         expect(page.get_by_role("alert")).to_contain_text("The job was not ordered.")
     for id, said in (  # noqa: A001

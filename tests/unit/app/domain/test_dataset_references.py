@@ -120,3 +120,11 @@ def test_no_text_leads_outside_the_allowed_place(text: str) -> None:
         assert key.startswith("clean/")
         assert ".." not in key.split("/")
         assert "//" not in key
+
+
+@pytest.mark.parametrize("uri", ["s3://data", "s3://data/"])
+def test_a_whole_bucket_is_refused_in_words_of_its_own(uri: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_reference(uri)
+    assert "names a whole bucket" in caught.value.message
+    assert "s3://data/prefix/" in caught.value.remedy
