@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
+from app.domain.ids import new_id
 from app.domain.states import DatasetKind, DatasetState, JobState
 from app.services import api_keys
 from tests.browser.conftest import Watched, sign_in_path
@@ -291,7 +292,9 @@ def test_another_projects_sets_are_not_there(page: Page, service: Service, watch
         assert "secret" not in answer.text
     url = f"{service.url}/ui/datasets/{theirs}/delete"
     assert httpx.post(url, data={"form_token": token}, cookies=cookies).status_code == 404
-    page.goto("/ui/datasets?deleted=del_nonsense&after=%00&state=odd&kind=odd")
+    for odd in ("deleted=del_nonsense", "after=%00", "state=odd", "kind=odd"):
+        assert httpx.get(f"{service.url}/ui/datasets?{odd}", cookies=cookies).status_code == 404
+    page.goto(f"/ui/datasets?deleted={new_id('del')}&after={theirs}")
     assert theirs not in page.content()
 
 
