@@ -6,6 +6,7 @@ The worker is us, through the repositories it uses; where the service stops and 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -71,14 +72,16 @@ def test_the_page_follows_from_the_queue_to_the_result_without_a_reload(page: Pa
 
 def test_it_asks_once_a_second_at_most_and_no_more_at_the_end(page: Page, service: Service) -> None:
     job_id, attempt = running(service)
-    asked: list[str] = []
-    page.on("request", lambda one: asked.append(one.url))
+    asked: list[float] = []
+    page.on("request", lambda one: asked.append(time.monotonic()) if "/live" in one.url else None)
     marked(page, job_id)
+    began = time.monotonic()
     for step in range(1, 60):
         left.trains(service, job_id, attempt, step=5 * step)
+        page.wait_for_timeout(100)
     left.succeeds(service, job_id, attempt, document("cleaned"))
     expect(page.locator("#job-files")).to_be_visible()
-    assert sum("/live" in url for url in asked) < 40, "not once a change"
+    assert 3 <= len(asked) <= time.monotonic() - began + 1, "at once, then once a second; not once a change"
     asked.clear()
     page.wait_for_timeout(2500)
     assert asked == []
@@ -156,6 +159,29 @@ def test_where_a_stream_is_refused_the_page_asks_by_itself(
     expect(page.locator("#job-progress")).to_contain_text("step 70 of 500")
     left.succeeds(service, job_id, attempt, document("audit"))
     expect(page.locator("#job-verdict")).to_be_visible()
+    assert is_still_here(page)
+    watched.expect("429")
+
+
+def test_a_page_told_to_ask_later_does_so_though_the_stream_has_ended(
+    page: Page, service: Service, watched: Watched
+) -> None:
+    job_id = left.ordered(service)
+    marked(page, job_id)
+    _wait_for_streams(page, service, 1)
+    told: list[str] = []
+
+    def answer(route: Route) -> None:
+        if len(told) < 3:
+            told.append(route.request.url)
+            route.fulfill(status=429, headers={"Retry-After": "1"}, body="later")
+        else:
+            route.continue_()
+
+    page.route("**/live", answer)
+    service.ours.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+    expect(page.locator(".badge.cancelled").first).to_be_visible()
+    assert len(told) == 3
     assert is_still_here(page)
     watched.expect("429")
 

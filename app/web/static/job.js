@@ -11,6 +11,7 @@
 const EVERY_MS = 1000;
 const POLL_MS = 3000;
 const REOPEN_AFTER_MS = 10_000;
+const LONGEST_WAIT_S = 60;
 
 const job = /** @type {HTMLElement} */ (document.getElementById('job'));
 const connection = /** @type {HTMLElement} */ (document.getElementById('connection'));
@@ -50,6 +51,13 @@ function refreshSoon() {
   refreshTimer = window.setTimeout(refresh, wait);
 }
 
+/** The service has no time for us: not before it says, and no later than in a minute. @param {string | null} seconds */
+function refreshAfter(seconds) {
+  if (document.hidden) return; // it asks once it is seen
+  const wait_s = Math.min(Math.max(Number(seconds) || 1, 1), LONGEST_WAIT_S);
+  refreshTimer = window.setTimeout(refresh, wait_s * 1000);
+}
+
 async function refresh() {
   refreshTimer = undefined;
   isRefreshing = true;
@@ -63,7 +71,7 @@ async function refresh() {
     const text = await answer.text();
     if (answer.status === 401) return location.reload(); // to the sign-in, and back here
     if (answer.status === 404 || answer.status === 403) return end(text);
-    if (answer.status === 429) return; // asked too often: the next poll comes by itself
+    if (answer.status === 429) return refreshAfter(answer.headers.get('Retry-After')); // no poll may be running
     if (!answer.ok) throw new Error(String(answer.status));
     connection.hidden = true;
     show(text);
