@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from sqlalchemy import text
 
 from app.db.repositories.attempt_values import NewArtifact
 from app.domain.object_keys import in_prefix, output_attempt_prefix
-from app.domain.states import DatasetKind, JobPhase, PhaseState
+from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
 from sanitizer.report import Report, load_json
 from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
 from worker.publishing import shown_figures
+from worker.tracker import Tracker
 
 LEASE_S = 60.0
+NUM_STEPS, STEPS_PER_S, PAIRS_PER_STEP = 500, 2.0, 64
 SIGNED = {"state": "signed", "key_sha256": "7" * 64, "statement_sha256": "8" * 64}
 
 
@@ -67,19 +73,20 @@ def beat(service: Service, job_id: str, attempt: int, phase: JobPhase, **progres
 
 
 def trains(service: Service, job_id: str, attempt: int, step: int = 120, **progress: Any) -> None:
-    """It is in the middle of cleaning."""
+    """It is in the middle of cleaning; the figures are those of a worker's tracker."""
+    tracker = Tracker(JobKind.SANITIZE)
+    tracker.begin(JobPhase.FINETUNE)
     curve = [[one, 3.0 - one / 100] for one in range(5, step + 1, 5)]
     told: dict[str, Any] = {
-        "fraction": 0.42,
         "step": step,
-        "total_steps": 500,
-        "eta_s": 190.0,
-        "rate": 851.0,
+        "total_steps": NUM_STEPS,
+        "eta_s": (NUM_STEPS - step) / STEPS_PER_S,
+        "rate": STEPS_PER_S * PAIRS_PER_STEP,
         "rate_unit": "pairs",
         "loss": curve[-1][1],
-        "loss_curve": curve,
     }
-    beat(service, job_id, attempt, JobPhase.FINETUNE, **told | progress)
+    tracker.advance(step / NUM_STEPS, **told | progress)
+    beat(service, job_id, attempt, JobPhase.FINETUNE, **tracker.snapshot()[1] | {"loss_curve": curve})
 
 
 def noted(service: Service, job_id: str, attempt: int, message: str, level: str = "info") -> None:
@@ -107,12 +114,13 @@ def succeeds(
     report: dict[str, Any] | bytes,
     *,
     signature: dict[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Leaves this report.json and the pages beside it."""
+    """Leaves this report.json and the files beside it; every phase was gone through."""
     content = report if isinstance(report, bytes) else json.dumps(report).encode()
-    files = {"report.json": content, "report.html": b"<!doctype html>\n", "report.md": b"# A report\n"}
+    beside = {"report.html": b"<!doctype html>\n", "report.md": b"# A report\n"} if files is None else files
     artifacts = []
-    for name, data in files.items():
+    for name, data in {"report.json": content, **beside}.items():
         key = in_prefix(output_attempt_prefix(service.ours.project_id, job_id, attempt), name)
         service.store.put_bytes(key, data, content_type="application/octet-stream")
         artifacts.append(
@@ -128,6 +136,7 @@ def succeeds(
         result = judgement(load_json(content))
     except ValueError:
         result = {}
+    beat(service, job_id, attempt, JobPhase.PUBLISH, fraction=0.97)
     with service.database.unit_of_work() as unit:
         result |= {} if signature is None else {"signature": signature}
         assert unit.attempts.finish_succeeded(job_id, attempt, result=result, artifacts=artifacts)
@@ -149,19 +158,105 @@ def finished(
     *,
     signature: dict[str, Any] | None = None,
     version: str = "",
+    filename: str = "",
+    files: Mapping[str, bytes] | None = None,
     **changes: Any,
 ) -> str:
-    """A job that ended after 3 min 20 s with this report: JSON, or its name in tests/fixtures/reports."""
+    """A job that ended with this report: JSON, or its name in tests/fixtures/reports. It was ordered as the
+    report says, but for `changes`; its inputs are those that the report names; it took 88 s, 36 of them
+    for each audit, and as long as its training."""
     told = document(report) if isinstance(report, str) else report
     if version:
         told["environment"]["code_version"] = version
-    job_id = ordered(service, kind=told["kind"], **changes)
+    job_id = ordered(service, kind=told["kind"], filename=filename, **_order_of(service, told) | changes)
+    _read_by(service, job_id, told)
     attempt = taken_up(service, job_id)
-    succeeds(service, job_id, attempt, told, signature=signature)
-    service.execute(
-        "UPDATE jobs SET started_at = finished_at - interval '200 seconds' WHERE id = :id", id=job_id
-    )
+    succeeds(service, job_id, attempt, told, signature=signature, files=files)
+    training_s = told["training"]["wall_s"] if told.get("training") else 0.0
+    lasted(service, job_id, stage=8, baseline_audit=36, finetune=training_s, final_audit=36, publish=8)
     return job_id
+
+
+def _order_of(service: Service, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an order's body the report repeats."""
+    audit = {name: value for name, value in report["audit"].items() if value is not None}
+    labelled = service.dataset(DatasetKind.LABELLED, class_names=class_names(report))
+    order = {"audit": {**audit, "dataset_id": labelled}, "seed": report["seed"]}
+    return order if report["kind"] == "audit" else order | {"recipe": report["recipe"]}
+
+
+def class_names(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that the report names, its targets first."""
+    audit = report["audit"]
+    targets = [audit["target"], *(attack.get("target") for attack in audit["attacks"])]
+    lost = [one["class_name"] for one in report.get("classes_lost") or ()]
+    return tuple(dict.fromkeys(name for name in (*targets, *lost, "no other") if name))
+
+
+def _read_by(service: Service, job_id: str, report: Mapping[str, Any]) -> None:
+    """The job's inputs hold what the report says was read."""
+    service.execute(
+        "UPDATE checkpoints SET weights_sha256 = :weights, sha256 = coalesce(:upload, sha256)"
+        " WHERE id = (SELECT checkpoint_id FROM jobs WHERE id = :id)",
+        weights=report["before"]["weights_sha256"],
+        upload=report["checkpoint"]["upload_sha256"],
+        id=job_id,
+    )
+    columns = {"pairs": "dataset_id", "labelled": "labelled_dataset_id", "retrieval": "retrieval_dataset_id"}
+    for one in report["data"]:
+        facts = {name: one[name] for name in ("sha256", "num_samples", "num_skipped")}
+        facts |= {"skipped_reasons": {}, "skipped_examples": []}
+        service.execute(
+            "UPDATE datasets SET summary = summary || cast(:facts AS jsonb)"
+            f" WHERE id = (SELECT {columns[one['kind']]} FROM jobs WHERE id = :id)",
+            facts=json.dumps(facts),
+            id=job_id,
+        )
+
+
+def lasted(service: Service, job_id: str, **seconds: float) -> None:
+    """The job's past is moved so that its phases took so long, one after the other until now; it had waited
+    for 12 s."""
+    with service.engine.begin() as connection:
+        found = connection.execute(text("SELECT phases FROM jobs WHERE id = :id"), {"id": job_id})
+        phases = [phase for phase in found.scalar_one() if phase["started_at"]]
+    moments = [datetime.now(UTC)]
+    for phase in reversed(phases):
+        moments.insert(0, moments[0] - timedelta(seconds=seconds[phase["name"]]))
+    for place, phase in enumerate(phases):
+        phase["started_at"] = moments[place].isoformat()
+        if phase["finished_at"]:
+            phase["finished_at"] = moments[place + 1].isoformat()
+        for event, moment in (("phase_started", moments[place]), ("phase_finished", moments[place + 1])):
+            service.execute(
+                "UPDATE job_events SET created_at = :moment"
+                " WHERE job_id = :id AND type = :event AND data->>'phase' = :phase",
+                moment=moment,
+                id=job_id,
+                event=event,
+                phase=phase["name"],
+            )
+    begun, ordered_at = moments[0], moments[0] - timedelta(seconds=12)
+    for event, moment in (("created", ordered_at), ("started", begun)):
+        service.execute(
+            "UPDATE job_events SET created_at = :moment WHERE job_id = :id AND type = :event",
+            moment=moment,
+            id=job_id,
+            event=event,
+        )
+    service.execute(
+        "UPDATE jobs SET created_at = :ordered, started_at = :begun,"
+        " finished_at = CASE WHEN finished_at IS NULL THEN NULL ELSE cast(:now AS timestamptz) END,"
+        " phases = (SELECT jsonb_agg(coalesce(new, old) ORDER BY place) FROM"
+        " jsonb_array_elements(phases) WITH ORDINALITY AS of(old, place)"
+        " LEFT JOIN jsonb_array_elements(cast(:phases AS jsonb)) AS new ON new->>'name' = old->>'name')"
+        " WHERE id = :id",
+        ordered=ordered_at,
+        begun=begun,
+        now=moments[-1],
+        phases=json.dumps(phases),
+        id=job_id,
+    )
 
 
 def forget_jobs(service: Service) -> None:

@@ -88,6 +88,11 @@ def test_a_reference_is_registered_and_its_validation_followed_to_the_samples(
 
 def test_a_ready_set_shows_counts_samples_and_what_was_skipped_and_why(page: Page, service: Service) -> None:
     dataset = service.dataset(DatasetKind.LABELLED)
+    service.execute(
+        "UPDATE datasets SET summary = summary || "
+        """'{"skipped_reasons": {"newer": 1}, "skipped_examples": ["00000017: newer"]}' WHERE id = :id""",
+        id=dataset,
+    )
     give_samples(
         service, dataset, sample(5, label=1, class_name="one"), sample(70, label=2, class_name="banana")
     )
@@ -97,10 +102,10 @@ def test_a_ready_set_shows_counts_samples_and_what_was_skipped_and_why(page: Pag
         "100 good, in 2 shards",
         "1 (1.0 %; tolerated are 1.0 %)",
         "1" * 64,
-        "00000017: image_truncated",
+        "00000017: newer",
     ):
         assert said in text
-    row = page.get_by_role("row", name="image_truncated")
+    row = page.get_by_role("row", name="newer")
     assert "does not know" in row.inner_text(), "a reason of a newer worker"
     classes = page.get_by_role("table").filter(has_text="In the order of the labels")
     assert classes.locator("tbody tr").all_inner_texts() == ["0\tzero\t34", "1\tone\t33", "2\tbanana\t33"]

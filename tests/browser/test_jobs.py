@@ -35,13 +35,22 @@ def row(page: Page, job_id: str) -> str:
 
 
 def test_a_row_says_what_came_of_its_job(page: Page, service: Service) -> None:
-    cleaned = finished(service, filename="rn50.pt", recipe={"method": "par"})
+    cleaned = finished(service, filename="rn50.pt")
     audited = finished(service, "audit")
     failed = ordered(service)
     service.set_job(failed, JobState.FAILED, error=json.dumps({"code": "loss_not_finite"}))
     page.goto("/ui/jobs")
     assert shown(page) == [failed, audited, cleaned]
-    for part in ("rn50.pt", "PAR", "banana", "pass", "badnet: ASR 99.5 % →", "CA", "3 min 20 s", "UTC"):
+    for part in (
+        "rn50.pt",
+        "CleanCLIP",
+        "yellow seven",
+        "pass",
+        "badnet: ASR 99.5 % →",
+        "CA",
+        "3 min 20 s",
+        "UTC",
+    ):
         assert part in row(page, cleaned)
     assert "sig: ASR 28.2 % → 1.0 % (not implanted)" in row(page, cleaned)
     assert "implanted" in row(page, audited)

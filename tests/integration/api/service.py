@@ -182,8 +182,8 @@ class Service:
             "num_shards": 2,
             "num_samples": 100,
             "num_skipped": 1,
-            "skipped_reasons": {"image_truncated": 1},
-            "skipped_examples": ["00000017: image_truncated"],
+            "skipped_reasons": {"image_damaged": 1},
+            "skipped_examples": ["00000017: image_damaged"],
             "class_names": list(class_names) if is_labelled else None,
             "templates": None,
             "images_per_class": [34, 33, 33] if is_labelled else None,
@@ -230,7 +230,7 @@ INSPECTION = {
     "architecture_name": "ModifiedResNet [1,1,1,1] width 24, 32 px",
     "num_parameters": 1234,
     "dtype": "float32",
-    "assumed": {"quick_gelu": "default of the research layout"},
+    "assumed": {"quick_gelu": "true: default of the research layout"},
     "findings": ["The optimizer state was stepped over."],
 }
 REJECTION = {
