@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -245,6 +245,16 @@ def kind_told(options: Mapping[str, Any]) -> str:
     """`kind_of` of options as JSON, as a report repeats them."""
     name, pattern = str(options.get("attack", "")), str(options.get("pattern", "")).partition("_")[0]
     return f"{name}-{pattern}" if pattern in ("stripes", "triangles") else name
+
+
+def names_of(kinds: Iterable[str]) -> tuple[str, ...]:
+    """A name for every attack of an audit: its kind, with "-2", "-3" … where it comes more than once."""
+    seen: dict[str, int] = {}
+    names = []
+    for kind in kinds:
+        seen[kind] = seen.get(kind, 0) + 1
+        names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
+    return tuple(names)
 
 
 def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:

@@ -43,6 +43,7 @@ def show_comparison(
             wrong = _missing(ids, found)
             rows = [found[one] for one in ids if one in found]
             filenames = unit.job_search.filenames(visitor.caller.project_id, rows)
+            weights = unit.job_search.weights(visitor.caller.project_id, rows)
             digests = [_digests(unit, row) for row in rows]
             reports = [_report_file(unit, row) for row in rows]
     if wrong is not None:
@@ -52,7 +53,7 @@ def show_comparison(
             job=row,
             filename=filenames.get(row.checkpoint_id or ""),
             result=figures.result_of(row),
-            inputs=_inputs(ports, known, file),
+            inputs=_inputs(ports, known, weights.get(row.checkpoint_id or ""), file),
         )
         for row, known, file in zip(rows, digests, reports, strict=True)
     ]
@@ -100,15 +101,21 @@ def _report_file(unit: UnitOfWork, job: Job) -> Artifact | None:
     return unit.artifacts.named(job.project_id, job.id, REPORT_NAME)
 
 
-def _inputs(ports: Ports, digests: Mapping[str, str | None], file: Artifact | None) -> Inputs:
+def _inputs(
+    ports: Ports, digests: Mapping[str, str | None], weights_sha256: str | None, file: Artifact | None
+) -> Inputs:
     """By the report where there is one: it says what was read."""
     report = _read(ports, file) if file is not None else None
     if report is None:
-        return Inputs(data=digests, code_version=None)
+        return Inputs(data=digests, weights_sha256=weights_sha256, code_version=None)
     read: dict[str, str | None] = {
         "training" if one.kind == "pairs" else one.kind: one.sha256 for one in report.data
     }
-    return Inputs(data={**digests, **read}, code_version=report.environment.code_version)
+    return Inputs(
+        data={**digests, **read},
+        weights_sha256=weights_sha256,
+        code_version=report.environment.code_version,
+    )
 
 
 def _read(ports: Ports, file: Artifact) -> Report | None:

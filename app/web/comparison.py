@@ -9,17 +9,31 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from app.db.models.job import Job
+from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
 from app.web import figures
 from app.web.figures import AttackLine, Said
 from sanitizer.report import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
+HAS_NOT = "–"
+"""The value of an option that a job's group has not."""
 _LONGEST_SHOWN = 120
 _MOST_DIGITS = 12
+
+
+class Unknown(Enum):
+    """What is not known (yet) of a job: a value of its own, which differs from no other."""
+
+    UNKNOWN = "not known"
+
+
+UNKNOWN = Unknown.UNKNOWN
+Value = str | Unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +42,8 @@ class Inputs:
 
     data: Mapping[str, str | None]
     """Digests of the data sets by what they are for: training, labelled, retrieval."""
+    weights_sha256: str | None
+    """Of the weights that came in, as they were inspected."""
     code_version: str | None
 
 
@@ -49,17 +65,34 @@ class Column:
     def took_s(self) -> float | None:
         return figures.took_s(self.job)
 
+    @property
+    def why_no_verdict(self) -> str:
+        """In the verdict's place."""
+        if self.job.state not in TERMINAL:
+            return "none yet"
+        return "none" if self.job.state is JobState.SUCCEEDED else f"none: it {_ENDED[self.job.state]}"
+
     def line(self, attack: str) -> AttackLine | None:
         lines = figures.attack_lines(self.job, self.result) if self.result else ()
         return next((line for line in lines if line.name == attack), None)
 
+    def why_no_figures(self, attack: str) -> str:
+        """In the place of an attack's figures that the job has not."""
+        if attack not in figures.ordered_attacks(self.job):
+            return "not tried"
+        return "not measured" if self.job.state in TERMINAL else "not measured yet"
+
+
+_ENDED = {JobState.FAILED: "failed", JobState.CANCELLED: "was cancelled"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRows:
-    """One attack, a line for each job; None where the job did not try it."""
+    """One attack, a line for each job; None where the job did not measure it, and then why."""
 
     name: str
     lines: Sequence[AttackLine | None]
+    reasons: Sequence[str]
 
     @property
     def is_same(self) -> bool:
@@ -74,17 +107,22 @@ class OptionRow:
 
     group: str
     name: str
-    values: Sequence[str | None]
+    values: Sequence[Value | None]
     """None: the job has nothing of the group, as an audit has no recipe; that is no difference of options."""
 
     @property
     def differs(self) -> bool:
-        return len(set(self.values) - {None}) > 1
+        return len(set(self.values) - {None, UNKNOWN}) > 1
 
     @property
-    def value(self) -> str:
+    def is_unknown(self) -> bool:
+        """Whether it may differ, as far as is known."""
+        return not self.differs and UNKNOWN in self.values
+
+    @property
+    def value(self) -> Value:
         """Of a row that does not differ."""
-        return next(value for value in self.values if value is not None)
+        return next((value for value in self.values if isinstance(value, str)), UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +142,12 @@ class Comparison:
 
     @property
     def equal(self) -> Sequence[OptionRow]:
-        return [row for row in self.options if not row.differs]
+        return [row for row in self.options if not row.differs and not row.is_unknown]
+
+    @property
+    def unknown(self) -> Sequence[OptionRow]:
+        """Of some jobs not known, and the same in the others."""
+        return [row for row in self.options if row.is_unknown]
 
     @property
     def test_data(self) -> Sequence[str | None]:
@@ -136,12 +179,19 @@ def compare(columns: Sequence[Column]) -> Comparison:
     )
     return Comparison(
         columns=columns,
-        attacks=[AttackRows(name=name, lines=[column.line(name) for column in columns]) for name in names],
+        attacks=[
+            AttackRows(
+                name=name,
+                lines=[column.line(name) for column in columns],
+                reasons=[column.why_no_figures(name) for column in columns],
+            )
+            for name in names
+        ],
         options=_option_rows([dict(_options(column)) for column in columns]),
     )
 
 
-def _option_rows(found: Sequence[Mapping[tuple[str, str], str]]) -> Sequence[OptionRow]:
+def _option_rows(found: Sequence[Mapping[tuple[str, str], Value]]) -> Sequence[OptionRow]:
     names = dict.fromkeys(name for one in found for name in one)
     groups = list(dict.fromkeys(group for group, _ in names))
     had = [{group for group, _ in one} for one in found]
@@ -150,7 +200,7 @@ def _option_rows(found: Sequence[Mapping[tuple[str, str], str]]) -> Sequence[Opt
             group=group,
             name=name,
             values=[
-                one.get((group, name), "–") if group in its else None
+                one.get((group, name), HAS_NOT) if group in its else None
                 for one, its in zip(found, had, strict=True)
             ],
         )
@@ -158,27 +208,27 @@ def _option_rows(found: Sequence[Mapping[tuple[str, str], str]]) -> Sequence[Opt
     ]
 
 
-def _options(column: Column) -> Iterator[tuple[tuple[str, str], str]]:
+def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     spec = column.job.spec
     yield ("order", "kind"), str(column.job.kind)
     for group in ("recipe", "audit", "policy"):
         yield from (((group, name), text) for name, text in _flat(spec.get(group) or {}))
     yield ("policy", "from"), _policy_source(spec.get("policy_source"))
     yield ("seeds", "seed"), str(column.job.seed)
-    if column.result and column.result.before:
-        yield ("seeds", "seed of the audits"), str(column.result.before.seed)
+    before = column.result.before if column.result else None
+    yield ("seeds", "seed of the audits"), UNKNOWN if before is None else str(before.seed)
     if spec.get("output_layout"):
         yield ("output", "layout"), str(spec["output_layout"])
     for use, digest in column.inputs.data.items():
-        yield ("data", f"{use}, SHA-256"), digest or "not known"
-    weights = column.result.before.weights_sha256 if column.result and column.result.before else None
-    yield ("data", "weights that came in, SHA-256"), weights or "not known"
-    yield ("code", "version"), column.inputs.code_version or "not known"
+        yield ("data", f"{use}, SHA-256"), digest or UNKNOWN
+    weights = column.inputs.weights_sha256 if before is None else before.weights_sha256
+    yield ("data", "weights that came in, SHA-256"), weights or UNKNOWN
+    yield ("code", "version"), column.inputs.code_version or UNKNOWN
 
 
-def _policy_source(source: Mapping[str, Any] | None) -> str:
+def _policy_source(source: Mapping[str, Any] | None) -> Value:
     if source is None:
-        return "not known"
+        return UNKNOWN
     return f"kept as {source['name']}" if source.get("name") else str(source["given"])
 
 

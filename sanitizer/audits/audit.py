@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sanitizer.attack_options import kind_of
+from sanitizer.attack_options import kind_of, names_of
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
@@ -288,11 +288,5 @@ def _result(
 
 
 def attack_names(options: AuditOptions) -> tuple[str, ...]:
-    """A name for every attack of an audit: its kind, with "-2", "-3" … where it comes more than once."""
-    seen: dict[str, int] = {}
-    names = []
-    for attack in options.attacks:
-        kind = kind_of(attack)
-        seen[kind] = seen.get(kind, 0) + 1
-        names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
-    return tuple(names)
+    """A name for every attack of an audit."""
+    return names_of(kind_of(attack) for attack in options.attacks)

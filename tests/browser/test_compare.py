@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from app.domain.states import DatasetKind
+from app.domain.states import DatasetKind, JobState
 from tests.browser.conftest import Watched, sign_in_path
 from tests.browser.left_jobs import finished, ordered
 from tests.fixtures.kept_reports import document
@@ -86,7 +87,7 @@ def test_figures_of_other_test_data_or_another_trigger_are_never_shown_without_s
     assert [cell.split()[0] for cell in cells(page, "Test data")] == shas
     badnet = page.locator("th.group", has_text="badnet").first.inner_text()
     assert "do not set these against each other" in badnet
-    assert "not tried" in " ".join(cells(page, "ASR before", under="sig"))
+    assert "not tried" in cells(page, "ASR before", under="badnet-stripes")[0]
 
 
 def test_an_audit_has_no_recipe_which_is_no_difference_of_options(page: Page, service: Service) -> None:
@@ -98,9 +99,53 @@ def test_an_audit_has_no_recipe_which_is_no_difference_of_options(page: Page, se
 
 def test_a_job_that_is_not_done_stands_beside_one_that_is(page: Page, service: Service) -> None:
     compared(page, ordered(service), finished(service))
-    assert cells(page, "Verdict")[0] == "none yet"
     assert cells(page, "CA before")[0] == "–"
     assert cells(page, "State") == ["queued", "succeeded"]
+
+
+def test_what_is_not_known_of_a_job_differs_from_nothing(page: Page, service: Service) -> None:
+    audit = {"dataset_id": service.dataset(DatasetKind.LABELLED), "target": "banana"}
+    changes = {
+        "audit": audit,
+        "checkpoint_id": service.checkpoint(),
+        "dataset_id": service.dataset(DatasetKind.PAIRS),
+        "recipe": {"epochs": 2},
+        "seed": 1,
+    }
+    done, waiting = finished(service, **changes), ordered(service, **changes)
+    weights = document("cleaned")["before"]["weights_sha256"]
+    compared(page, done, waiting)
+    assert page.locator("tr.differs").count() == 0
+    assert "Nothing, as far as is known." in page.inner_text("main")
+    unknown = page.get_by_role("region", name="Not known of every job").locator("tbody tr")
+    assert [" ".join(text.split()) for text in unknown.all_inner_texts()] == [
+        "Seeds: seed of the audits 3 not known",
+        "Code: version 0.1.0 not known",
+    ]
+    page.locator("details.equal summary").click()
+    assert weights in page.locator("details.equal tr", has_text="weights that came in").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "attack"),
+    [
+        (JobState.QUEUED, "none yet", "not measured yet"),
+        (JobState.CANCELLED, "none: it was cancelled", "not measured"),
+        (JobState.FAILED, "none: it failed", "not measured"),
+    ],
+)
+def test_a_job_without_figures_says_why_and_what_was_ordered_was_not_left_out(
+    page: Page, service: Service, state: JobState, verdict: str, attack: str
+) -> None:
+    attacks = [{"attack": "badnet"}, {"attack": "blended"}]
+    audit = {"dataset_id": service.dataset(DatasetKind.LABELLED), "target": "banana", "attacks": attacks}
+    waiting = ordered(service, audit=audit)
+    service.set_job(waiting, state)
+    compared(page, waiting, finished(service))
+    assert cells(page, "Verdict")[0] == verdict
+    assert cells(page, "Outcome", under="badnet")[0] == attack
+    assert cells(page, "ASR after", under="blended")[0] == f"– {attack}"
+    assert cells(page, "Outcome", under="sig")[0] == "not tried"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +176,8 @@ def test_a_job_named_twice_is_one_and_what_is_not_there_is_named(
 
 
 def test_what_customers_wrote_is_text(page: Page, service: Service) -> None:
-    ids = [finished(service, filename=MARKUP, target=MARKUP), finished(service)]
+    told = json.loads(json.dumps(document("cleaned")).replace('"yellow seven"', json.dumps(MARKUP)))
+    ids = [finished(service, told, filename=MARKUP), finished(service)]
     compared(page, *ids)
     assert cells(page, "target", under="Audit")[0] == MARKUP
     assert page.locator("thead .name").first.inner_text() == MARKUP

@@ -75,6 +75,14 @@ class JobSearch:
         )
         return {row.id: row.filename for row in self._session.execute(query)}
 
+    def weights(self, project_id: str, jobs: Sequence[Job]) -> dict[str, str]:
+        """The digests of the weights that they read by the checkpoints' ids, deleted ones' too."""
+        ids = {job.checkpoint_id for job in jobs if job.checkpoint_id is not None}
+        query = select(Checkpoint.id, Checkpoint.weights_sha256).where(
+            Checkpoint.project_id == project_id, Checkpoint.id.in_(ids)
+        )
+        return {row.id: row.weights_sha256 for row in self._session.execute(query) if row.weights_sha256}
+
     def _look(
         self, project_id: str, wanted: Wanted, limit: int, window: int, *, start: str | None, is_back: bool
     ) -> tuple[Sequence[Job], str | None]:
