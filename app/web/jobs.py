@@ -19,6 +19,7 @@ from app.web.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.comparison import MOST_COMPARED
 from app.web.failures import is_partial
 from app.web.figures import AttackLine, Said
+from app.web.job_story import phase_title
 from app.web.rendering import page
 from app.web.visitor import Reader
 
@@ -41,6 +42,11 @@ class JobRow:
     def progress(self) -> ProgressOut | None:
         """Of one that a worker holds."""
         return ProgressOut.of(self.job.progress) if self.job.state in LEASED else None
+
+    @property
+    def phase(self) -> str:
+        """What its worker is at."""
+        return phase_title(self.job.phase, self.job.kind) if self.job.phase else "starting"
 
     @property
     def method(self) -> str | None:

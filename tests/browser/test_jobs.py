@@ -58,6 +58,22 @@ def test_a_row_says_what_came_of_its_job(page: Page, service: Service) -> None:
     assert "loss_not_finite" in row(page, failed)
 
 
+def test_a_phone_shows_what_came_of_a_job(
+    service: Service, new_context: Callable[..., BrowserContext]
+) -> None:
+    finished(service, filename="rn50.pt")
+    page = new_context(viewport={"width": 390, "height": 844}, is_mobile=True).new_page()
+    page.goto(sign_in_path(service))
+    page.goto("/ui/jobs")
+    box = page.locator("table.jobs td.result").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    row = page.locator("table.jobs tbody tr").bounding_box()
+    assert row is not None
+    assert row["height"] < 330
+
+
 def test_filters_and_words_find_jobs_and_stay_in_the_form(page: Page, service: Service) -> None:
     by_file = ordered(service, filename="needle-50%_off.pt")
     by_target = ordered(service, target="needle fish")
@@ -142,7 +158,7 @@ def test_running_jobs_keep_themselves_up_to_date_and_chosen_ones_stay_chosen(
         running, JobState.RUNNING, phase="finetune", progress=json.dumps({"fraction": 0.25, "eta_s": 80})
     )
     page.goto("/ui/jobs")
-    assert "finetune, 25.0 %, 1 min 20 s left" in row(page, running)
+    assert "25.0 % of the job; Clean by fine-tuning: 1 min 20 s left" in row(page, running)
     page.get_by_label(f"Compare {waiting}").check()
     page.get_by_label(f"Compare {waiting}").focus()
     with page.expect_response(lambda answer: "seen=" in answer.url) as polled:
