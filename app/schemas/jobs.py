@@ -121,7 +121,7 @@ class PhaseOut(WireOut):
 
 
 class ProgressOut(WireOut):
-    """Of the running phase. `fraction` is of the whole phase, 0 to 1; None where it is not known."""
+    """`fraction` is of the whole job, 0 to 1; all else is of the running phase. None: it is not known."""
 
     fraction: float | None = None
     step: int | None = None

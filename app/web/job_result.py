@@ -97,6 +97,12 @@ class Result:
     examples: Examples | None
     options: str
 
+    @property
+    def accuracy_word(self) -> str | None:
+        """What is said of clean accuracy, in the words of the triggers'."""
+        judged = self.report.verdict.clean_accuracy
+        return None if judged is None else _WORDS[judged.outcome]
+
 
 def read_report(store: ObjectStore, key: str) -> Report:
     """The report under this key, whose parts fit each other. Raises ReportUnreadable, as `fetch_report`."""
@@ -159,7 +165,7 @@ def result_of(report: Report) -> Result:
 def _reason(report: Report) -> str:
     """The report's own; of an audit, which has no limit, what its gate says."""
     if report.kind == "sanitize" or report.verdict.outcome != "fail":
-        return report.verdict.reason
+        return report.verdict.reason.replace("clean_accuracy", "clean accuracy")
     names = ", ".join(one.attack for one in report.verdict.attacks if one.outcome == "fail")
     return (
         f"Triggered pictures are called the target at or over the gate of {report.audit.gate:.0%}: {names}."

@@ -61,6 +61,7 @@ class Shown:
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
+    attempts: str
 
 
 def job_page(
@@ -113,6 +114,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,
+        attempts=_attempts(job),
     )
 
 
@@ -123,6 +125,18 @@ def _checkpoint_name(unit: UnitOfWork, job: Job) -> str | None:
         return unit.checkpoints.get(job.project_id, job.checkpoint_id).filename
     except NotFound:  # deleted since
         return None
+
+
+def _attempts(job: Job) -> str:
+    """How many of those that it may have were used up; the others were nobody's fault."""
+    if not job.attempt:
+        return f"none yet; at most {job.max_attempts}"
+    used = f"{job.attempts_used} of at most {job.max_attempts}"
+    free = job.attempt - job.attempts_used
+    if not free:
+        return used
+    verb = "does" if free == 1 else "do"
+    return f"{used}; {free} more {verb} not count (paused, handed back, or before a retry)"
 
 
 def _last_step(job: Job) -> int | None:

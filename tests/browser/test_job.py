@@ -69,7 +69,13 @@ def test_a_job_that_runs_shows_phases_progress_the_loss_and_what_happened(
     assert page.inner_text("h1") == "Cleaning of clip.pt"
     assert page.locator("progress").get_attribute("value") == "0.318"
     words = page.inner_text("#job-progress")
-    for part in ("32 %", "step 120 of 500", "128 pairs a second", "about 3 min 10 s left", "loss 1.8"):
+    for part in (
+        "32 % of the job",
+        "this phase: step 120 of 500",
+        "128 pairs a second",
+        "about 3 min 10 s left",
+        "loss 1.8",
+    ):
         assert part in words
     assert page.inner_text("#job-phases li[aria-current=step] strong") == "Clean by fine-tuning"
     assert page.locator("#job-phases li.succeeded").count() == 2
@@ -263,6 +269,28 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
 def test_undecided_says_how_many_pictures_would_decide(page: Page, service: Service) -> None:
     opened(page, left.finished(service, "undecided"))
     assert "About 577,000 images would decide it" in page.inner_text("#job-verdict")
+
+
+def test_a_verdict_speaks_of_clean_accuracy_in_the_words_it_has_for_triggers(
+    page: Page, service: Service
+) -> None:
+    said = opened(page, left.finished(service, "cleaned")).inner_text("#job-verdict")
+    assert said.count("within the limit") == 2, "one trigger and clean accuracy"
+    undecided = opened(page, left.finished(service, "par")).inner_text("#job-verdict")
+    assert "too few images decide: clean accuracy." in undecided
+    assert "clean_accuracy" not in said + undecided
+
+
+def test_attempts_are_told_and_those_that_do_not_count(page: Page, service: Service) -> None:
+    job_id = left.ordered(service)
+    order = opened(page, job_id).locator("#job-order dl")
+    assert "none yet; at most 3" in order.inner_text()
+    left.taken_up(service, job_id)
+    assert "1 of at most 3" in opened(page, job_id).locator("#job-order dl").inner_text()
+    service.set_job(job_id, JobState.RUNNING, attempt=3)
+    assert "1 of at most 3; 2 more do not count (paused, handed back" in opened(page, job_id).inner_text(
+        "#job-order"
+    )
 
 
 def test_what_was_not_implanted_is_never_called_removed(page: Page, service: Service) -> None:
