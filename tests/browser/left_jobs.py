@@ -94,7 +94,9 @@ def noted(service: Service, job_id: str, attempt: int, message: str, level: str 
         assert unit.attempts.record_event(job_id, attempt, "noted", {"level": level, "message": message})
 
 
-def fails(service: Service, job_id: str, attempt: int, *, result: dict[str, Any] | None = None) -> None:
+def fails(
+    service: Service, job_id: str, attempt: int, *, result: dict[str, Any] | None = None, where: str = ""
+) -> None:
     """The loss ran away."""
     error = {
         "code": "loss_diverged",
@@ -102,7 +104,7 @@ def fails(service: Service, job_id: str, attempt: int, *, result: dict[str, Any]
         "remedy": "Order it again with a lower learning rate.",
         "phase": "finetune",
         "retryable": False,
-    }
+    } | ({"where": where} if where else {})
     with service.database.unit_of_work() as unit:
         assert unit.attempts.finish_failed(job_id, attempt, error=error, result=result)
 
@@ -180,7 +182,7 @@ def finished(
 def _order_of(service: Service, report: Mapping[str, Any]) -> dict[str, Any]:
     """What of an order's body the report repeats."""
     audit = {name: value for name, value in report["audit"].items() if value is not None}
-    labelled = service.dataset(DatasetKind.LABELLED, class_names=class_names(report))
+    labelled = service.dataset(DatasetKind.LABELLED, class_names=(*class_names(report), "no other"))
     order = {"audit": {**audit, "dataset_id": labelled}, "seed": report["seed"]}
     return order if report["kind"] == "audit" else order | {"recipe": report["recipe"]}
 
@@ -190,7 +192,7 @@ def class_names(report: Mapping[str, Any]) -> tuple[str, ...]:
     audit = report["audit"]
     targets = [audit["target"], *(attack.get("target") for attack in audit["attacks"])]
     lost = [one["class_name"] for one in report.get("classes_lost") or ()]
-    return tuple(dict.fromkeys(name for name in (*targets, *lost, "no other") if name))
+    return tuple(dict.fromkeys(name for name in (*targets, *lost) if name))
 
 
 def _read_by(service: Service, job_id: str, report: Mapping[str, Any]) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
+from app.domain.ids import new_id
+from app.domain.states import CheckpointState, DatasetKind, DatasetState
 from app.services import api_keys
 from tests.browser import left_jobs
-from tests.fixtures.kept_reports import document
+from tests.fixtures.kept_reports import document, drawn_from
 from tests.fixtures.shards import random_image
 from tests.integration.api.service import Service
 from tests.integration.api.validated import give_samples, sample
 
 Text = Callable[[str], str]
+NUM_PARAMETERS = 3_391_617
+"""Of the model that the kept reports are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +109,17 @@ class World:
 def _inputs(service: Service, text: Text) -> dict[str, str]:
     """Checkpoints and data sets, good and bad; a policy."""
     accepted, rejected = service.checkpoint(), service.checkpoint(CheckpointState.REJECTED)
-    for checkpoint in (accepted, rejected):
+    for checkpoint, filename in ((accepted, "vit-b-32.pt"), (rejected, "from-a-stranger.pt")):
         service.execute(
-            "UPDATE checkpoints SET filename = :name WHERE id = :id", name=text("vit-b-32.pt"), id=checkpoint
+            "UPDATE checkpoints SET filename = :name, size_bytes = 605157884 WHERE id = :id",
+            name=text(filename),
+            id=checkpoint,
         )
+    service.execute(
+        "UPDATE checkpoints SET inspection = inspection || cast(:found AS jsonb) WHERE id = :id",
+        found=json.dumps(_inspection(text)),
+        id=accepted,
+    )
     labelled = service.dataset(DatasetKind.LABELLED, class_names=("zero", text("one"), text("banana")))
     pairs = service.dataset(DatasetKind.PAIRS)
     samples = [
@@ -119,7 +130,7 @@ def _inputs(service: Service, text: Text) -> dict[str, str]:
     service.execute(
         "UPDATE datasets SET summary = jsonb_set(summary, '{skipped_examples}', cast(:told AS jsonb))"
         " WHERE id = :id",
-        told=json.dumps([text("00000017") + ": image_truncated"]),
+        told=json.dumps([text("00000017") + ": image_damaged"]),
         id=pairs,
     )
     bad = service.dataset(DatasetKind.PAIRS, DatasetState.REJECTED)
@@ -147,6 +158,23 @@ def _inputs(service: Service, text: Text) -> dict[str, str]:
     }
 
 
+def _inspection(text: Text) -> dict[str, Any]:
+    """As of OpenAI's ViT-B/32."""
+    return {
+        "size_bytes": 605157884,
+        "layout": "openai",
+        "architecture_name": "ViT-B/32, 224 px",
+        "num_parameters": 151277313,
+        "dtype": "float16",
+        "assumed": {
+            "quick_gelu": "true: OpenAI's models use it",
+            "image_mean": "(0.48145466, 0.4578275, 0.40821073): OpenAI's constants",
+            "tokenizer": "clip_bpe: CLIP's byte-pair encoding",
+        },
+        "findings": [text("The entry 'optimizer' beside the weights was stepped over: not read, not used.")],
+    }
+
+
 def _picture(index: int) -> str:
     """A picture of its own."""
     buffer = io.BytesIO()
@@ -158,24 +186,39 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
     """Jobs in the middle of training, cleaned, without a backdoor, and failed with what they kept."""
     running = left_jobs.ordered(service, metadata={"ticket": text("ML-42")})
     attempt = left_jobs.taken_up(service, running)
-    left_jobs.trains(service, running, attempt, message=text("epoch 2 of 4"))
+    left_jobs.trains(service, running, attempt, step=207, message=text("epoch 2 of 4"))
     left_jobs.noted(service, running, attempt, text("3 pictures were skipped"))
+    left_jobs.lasted(service, running, stage=8, baseline_audit=36, finetune=104)
     failed = left_jobs.ordered(service)
     attempt = left_jobs.taken_up(service, failed)
-    left_jobs.trains(service, failed, attempt)
-    left_jobs.fails(service, failed, attempt)
-    cleaned = left_jobs.finished(service, renamed(document("examples"), text))
+    left_jobs.trains(service, failed, attempt, step=231)
+    left_jobs.fails(service, failed, attempt, where=text("at update 231 of 500"))
+    left_jobs.lasted(service, failed, stage=8, baseline_audit=36, finetune=116)
     return {
         "running_job": running,
         "failed_job": failed,
-        "cleaned_job": cleaned,
-        "not_implanted_job": left_jobs.finished(service, "not_implanted"),
+        "cleaned_job": _whole(service, renamed(document("examples"), text)),
+        "not_implanted_job": _whole(service, document("not_implanted")),
     }
+
+
+def _whole(service: Service, report: dict[str, Any]) -> str:
+    """A job with the files that a worker leaves, but for the statement; the weights are only as long."""
+    html, md = drawn_from(report)
+    files = {
+        "model.safetensors": bytes(4 * NUM_PARAMETERS),
+        "config.json": json.dumps(report["checkpoint"]["architecture"]).encode(),
+        "training_curve.json": json.dumps(report["training"]["curve"]).encode(),
+        "report.html": html.encode(),
+        "report.md": md.encode(),
+    }
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+    return left_jobs.finished(service, report, files=files | {"SHA256SUMS": sums.encode()})
 
 
 def renamed(report: dict[str, Any], text: Text) -> dict[str, Any]:
     """The report of a customer whose classes are called so."""
-    names = sorted({one["class_name"] for one in report["classes_lost"]}, key=len)
+    names = sorted(left_jobs.class_names(report), key=len)
     content = json.dumps(report)
     for name in reversed(names):
         content = content.replace(f'"{name}"', json.dumps(text(name)))
@@ -188,25 +231,19 @@ def _jobs_of_lists(service: Service, text: Text) -> dict[str, str]:
     found = {
         "job_id": left_jobs.finished(
             service,
+            renamed(document("cleaned"), text),
             filename=text("rn50.pt"),
-            target=text("banana"),
             metadata={"ticket": text("ML-42")},
             version="0.1.0",
         ),
-        "other_job_id": left_jobs.finished(service, "par", recipe={"method": "par"}, version="0.1.1"),
+        "other_job_id": left_jobs.finished(service, "par", version="0.1.1"),
         "audit_job_id": left_jobs.finished(service, "audit"),
     }
-    running, failed = left_jobs.ordered(service), left_jobs.ordered(service)
-    progress = {"fraction": 0.25, "eta_s": 80.0, "message": text("a batch")}
-    service.set_job(running, JobState.RUNNING, phase="finetune", progress=json.dumps(progress))
-    error = {
-        "code": "loss_not_finite",
-        "message": text("The loss is not finite."),
-        "remedy": "Lower the learning rate.",
-        "phase": "finetune",
-        "retryable": False,
-    }
-    service.set_job(failed, JobState.FAILED, error=json.dumps(error))
+    running, waiting, failed = (left_jobs.ordered(service) for _ in range(3))
+    left_jobs.trains(service, running, left_jobs.taken_up(service, running), step=340)
+    left_jobs.lasted(service, running, stage=8, baseline_audit=36, finetune=170)
+    left_jobs.fails(service, failed, left_jobs.taken_up(service, failed))
+    service.ours.http.post(f"/v1/jobs/{waiting}/cancel").raise_for_status()
     return found
 
 
@@ -216,12 +253,22 @@ def _of_admins(service: Service, text: Text) -> dict[str, str]:
         key, _ = api_keys.issue(
             unit, project_id=service.ours.project_id, name=text("nightly"), scopes=("read", "run")
         )
-        unit.audit.add(
-            project_id=service.ours.project_id,
-            actor=text("op@host"),
-            action="quota.set",
-            target_id=text("project"),
-        )
+        for action, target, reason in (
+            ("quota.set", text("project"), None),
+            ("key.revoke", key.id, "last_admin_key"),
+            ("upload.complete", new_id("upl"), None),
+            ("dataset.create", new_id("ds"), None),
+        ):
+            unit.audit.add(
+                project_id=service.ours.project_id,
+                key_id=None if action == "quota.set" else key.id,
+                actor=text("op@host") if action == "quota.set" else None,
+                action=action,
+                target_id=target,
+                reason=reason,
+                remote_addr=None if action == "quota.set" else "192.0.2.7",
+                request_id=None if action == "quota.set" else new_id("req"),
+            )
     http = service.ours.http
     webhook = http.post("/v1/webhooks", json={"url": "https://example.org/hooks/cleanclip"}).json()["id"]
     delivery = http.post(f"/v1/webhooks/{webhook}/test").json()["id"]
