@@ -21,6 +21,7 @@ from worker.publishing import shown_figures
 from worker.tracker import Tracker
 
 LEASE_S = 60.0
+DIVERGED = "At update 231 of 500 the running mean of the loss is 9.1, over its bound of 8.3."
 NUM_STEPS, STEPS_PER_S, PAIRS_PER_STEP = 500, 2.0, 64
 SIGNED = {"state": "signed", "key_sha256": "7" * 64, "statement_sha256": "8" * 64}
 
@@ -76,7 +77,7 @@ def trains(service: Service, job_id: str, attempt: int, step: int = 120, **progr
     """It is in the middle of cleaning; the figures are those of a worker's tracker."""
     tracker = Tracker(JobKind.SANITIZE)
     tracker.begin(JobPhase.FINETUNE)
-    curve = [[one, 3.0 - one / 100] for one in range(5, step + 1, 5)]
+    curve = progress.pop("loss_curve", [[one, 3.0 - one / 100] for one in range(5, step + 1, 5)])
     told: dict[str, Any] = {
         "step": step,
         "total_steps": NUM_STEPS,
@@ -95,16 +96,21 @@ def noted(service: Service, job_id: str, attempt: int, message: str, level: str 
 
 
 def fails(
-    service: Service, job_id: str, attempt: int, *, result: dict[str, Any] | None = None, where: str = ""
+    service: Service,
+    job_id: str,
+    attempt: int,
+    *,
+    result: dict[str, Any] | None = None,
+    message: str = DIVERGED,
 ) -> None:
     """The loss ran away."""
     error = {
         "code": "loss_diverged",
-        "message": "At update 231 of 500 the running mean of the loss is 9.1, over its bound of 8.3.",
+        "message": message,
         "remedy": "Order it again with a lower learning rate.",
         "phase": "finetune",
         "retryable": False,
-    } | ({"where": where} if where else {})
+    }
     with service.database.unit_of_work() as unit:
         assert unit.attempts.finish_failed(job_id, attempt, error=error, result=result)
 

@@ -20,6 +20,9 @@ from tests.integration.api.service import Service
 from tests.integration.api.validated import give_samples, sample
 
 Text = Callable[[str], str]
+RAN_AWAY = [
+    [step, round(3.0 - step / 100 if step < 150 else 1.5 + (step - 150) / 10, 2)] for step in range(5, 231, 5)
+]
 NUM_PARAMETERS = 3_391_617
 """Of the model that the kept reports are of."""
 
@@ -191,8 +194,8 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
     left_jobs.lasted(service, running, stage=8, baseline_audit=36, finetune=104)
     failed = left_jobs.ordered(service)
     attempt = left_jobs.taken_up(service, failed)
-    left_jobs.trains(service, failed, attempt, step=231)
-    left_jobs.fails(service, failed, attempt, where=text("at update 231 of 500"))
+    left_jobs.trains(service, failed, attempt, step=231, loss_curve=RAN_AWAY)
+    left_jobs.fails(service, failed, attempt, message=text(left_jobs.DIVERGED))
     left_jobs.lasted(service, failed, stage=8, baseline_audit=36, finetune=116)
     return {
         "running_job": running,
@@ -242,7 +245,10 @@ def _jobs_of_lists(service: Service, text: Text) -> dict[str, str]:
     running, waiting, failed = (left_jobs.ordered(service) for _ in range(3))
     left_jobs.trains(service, running, left_jobs.taken_up(service, running), step=340)
     left_jobs.lasted(service, running, stage=8, baseline_audit=36, finetune=170)
-    left_jobs.fails(service, failed, left_jobs.taken_up(service, failed))
+    attempt = left_jobs.taken_up(service, failed)
+    left_jobs.trains(service, failed, attempt, step=231, loss_curve=RAN_AWAY)
+    left_jobs.fails(service, failed, attempt)
+    left_jobs.lasted(service, failed, stage=8, baseline_audit=36, finetune=116)
     service.ours.http.post(f"/v1/jobs/{waiting}/cancel").raise_for_status()
     return found
 

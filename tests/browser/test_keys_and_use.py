@@ -334,6 +334,19 @@ def test_the_log_goes_on_to_older_pages(page: Page, service: Service) -> None:
     page.wait_for_url("**/ui/audit?action=quota.set")
 
 
+def test_a_phone_shows_an_entry_whole_and_in_few_lines(
+    service: Service, new_context: Callable[..., BrowserContext]
+) -> None:
+    ordered(service)
+    page = new_context(viewport={"width": 390, "height": 844}, is_mobile=True).new_page()
+    page.goto(sign_in_path(service))
+    page.goto("/ui/audit")
+    row = page.locator("table.audit tbody tr").first
+    rights = row.locator("td").evaluate_all("cells => cells.map(one => one.getBoundingClientRect().right)")
+    assert max(rights) <= 390
+    assert row.evaluate("row => row.getBoundingClientRect().height") < 200
+
+
 def test_markup_in_an_entry_is_text(page: Page, service: Service) -> None:
     with service.database.unit_of_work() as unit:
         unit.audit.add(project_id=service.ours.project_id, actor=MARKUP, action="quota.set", target_id=MARKUP)
