@@ -66,6 +66,16 @@ def test_every_page_is_looked_at() -> None:
     assert NOT_A_PAGE.keys() <= routes
 
 
+def test_the_menu_leads_to_every_page_that_is_of_no_one_thing(
+    world: World, session: Session, new_context: Callable[..., BrowserContext]
+) -> None:
+    page = opened("jobs", world, new_context(storage_state=session))
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    targets = {target.get_attribute("href") for target in links.all()}
+    wanted = {one.route for one in PAGES.values() if one.is_signed_in and "{" not in one.route}
+    assert targets == {f"/ui{route}" for route in wanted - {"/compare"}}, "jobs are chosen to be compared"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_accessible_light_and_dark(
     name: str, world: World, session: Session, new_context: Callable[..., BrowserContext]
