@@ -41,10 +41,11 @@ def bounds(name: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetForm:
-    """What was filled in, and what is wrong with it by field; `refused` is about no one field."""
+    """What was filled in, and what is wrong with it by field; `refused` is about no one field. `form_id`: by
+    which a second sending is recognised (`app.web.once`)."""
 
-    form_id: str
     values: Mapping[str, str]
+    form_id: str = field(default_factory=new_form)
     errors: Mapping[str, str] = field(default_factory=dict)
     refused: DomainError | None = None
 
@@ -52,11 +53,11 @@ class DatasetForm:
     def empty(cls, *, kind: str = "", upload_id: str = "") -> DatasetForm:
         share = f"{bounds('max_skipped_share')['default']:g}"
         values = dict.fromkeys(FIELDS, "") | {"kind": kind, "upload_id": upload_id}
-        return cls(form_id=new_form(), values=values | {"max_skipped_share": share})
+        return cls(values=values | {"max_skipped_share": share})
 
     @classmethod
     def sent(cls, form: Form) -> DatasetForm:
-        return cls(form_id=form.get(FIELD), values={name: form.get(name) for name in FIELDS})
+        return cls(values={name: form.get(name) for name in FIELDS}, form_id=form.get(FIELD))
 
     @property
     def content(self) -> str:
