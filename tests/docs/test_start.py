@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from client.command import values
-from demo.recipe import ATTACK, DECLARED, TARGET
-from sanitizer.recipe import BadNetOptions
+from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
+from sanitizer.recipe import BadNetOptions, CleanCLIPRecipe
 from tests.docs.blocks import ROOT, blocks
 
 PAGE = ROOT / "docs" / "start.md"
@@ -33,6 +33,17 @@ def test_a_command_asks_for_the_trigger_the_target_and_the_layout_of_the_demo(wo
     assert BadNetOptions(**values.attack(option(words, "--attack"))) == ATTACK
     assert option(words, "--target") == TARGET
     assert option(words, "--declared") == ",".join(f"{k}={str(v).lower()}" for k, v in DECLARED.items())
+
+
+def test_it_cleans_as_the_demo_does() -> None:
+    [_, words] = COMMANDS
+    asked = CleanCLIPRecipe(
+        epochs=int(option(words, "--epochs")),
+        batch_size=int(option(words, "--batch-size")),
+        learning_rate=float(option(words, "--lr")),
+        warmup_steps=int(option(words, "--warmup-steps")),
+    )
+    assert asked == CLEANING
 
 
 def test_the_page_says_what_the_patch_brings_up() -> None:
