@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from client.command import access, doctor, listing, orders, profiles, results, shares, upload, verify
 from client.command.commands import Commands
@@ -95,7 +96,11 @@ def main(arguments: Sequence[str] | None = None, *, session: Session | None = No
     given = list(sys.argv[1:] if arguments is None else arguments)
     output = Output(is_json="--json" in given)
     try:
-        app(given, prog_name="cleanclip", obj=session)
+        # Typer ends the process by itself, but not where a fault that it finds has to be told as a document.
+        status = app(given, prog_name="cleanclip", obj=session, standalone_mode=not output.is_json)
+        sys.exit(status if isinstance(status, int) else ExitCode.OK)
+    except TyperException as error:
+        _end(output, error, ExitCode.USAGE)
     except (CleanClipError, NotConfigured, KeyboardInterrupt) as error:
         _end(output, error, exit_code_of(error))
     except OSError as error:
@@ -114,6 +119,8 @@ def _end(output: Output, error: BaseException, code: ExitCode) -> None:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, TyperException):
+        return error.format_message()
     if not isinstance(error, ApiError):
         return str(error) or type(error).__name__
     lines = [str(error)]
@@ -136,7 +143,7 @@ def _told_value(item: ErrorItem, detail: str) -> str:
 def _document(error: BaseException, code: ExitCode) -> dict[str, Any]:
     document: dict[str, Any] = {
         "kind": type(error).__name__,
-        "message": str(error),
+        "message": str(error) if isinstance(error, ApiError) else _told(error),
         "exit_code": int(code),
     }
     if isinstance(error, ApiError):

@@ -553,3 +553,21 @@ def test_help_lists_every_exit_status(run: Any) -> None:
     for code, meaning in MEANINGS.items():
         assert f"{code.value} {meaning}" in text
     assert set(MEANINGS) == set(ExitCode)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("jobs", "ls", "--limit", "x"), "Invalid value for '--limit'"),
+        (("sanitize",), "Missing"),
+        (("jobs", "ls", "--colour"), "No such option: --colour"),
+        (("nope",), "No such command 'nope'"),
+    ],
+)
+def test_a_wrong_use_is_a_document_too(run: Any, arguments: tuple[str, ...], said: str) -> None:
+    ran = run(FakeService(problem(500, "never_asked")), *arguments, "--json")
+    assert ran.status == ExitCode.USAGE
+    error = ran.document["error"]
+    assert said in error["message"]
+    assert said in ran.err
+    assert error["exit_code"] == ExitCode.USAGE
