@@ -25,10 +25,13 @@ _PLOTS = {
 
 
 def gather(cells: Sequence[Cell], root: Path, raw: Path | None) -> list[Measured]:
-    """What was run below `root`, and what `raw` holds of the other cells, in the order of the grid."""
+    """What `raw` holds, and what was run below `root` of the other cells, in the order of the grid.
+
+    A model that was trained anew only for what starts from it keeps its published figures.
+    """
     folders = Folders(root)
     known = {run.id: run for run in read_raw(raw)}
-    found = [folders.measured(cell) or known.get(cell_id(cell)) for cell in cells]
+    found = [known.get(cell_id(cell)) or folders.measured(cell) for cell in cells]
     return [run for run in found if run is not None]
 
 

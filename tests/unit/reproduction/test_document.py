@@ -12,6 +12,7 @@ from reproduction import document, grid, measured
 from reproduction.cells import NUM_TEST, Cell, Cleaning, Control, Subject, cell_id, spec, subject_of
 from reproduction.grid import in_order, questions
 from reproduction.measured import Measured, Shares
+from reproduction.running import Folders
 from reproduction.summary import Results, pool
 from sanitizer.audits.statistics import newcombe, wilson
 
@@ -145,3 +146,18 @@ def test_a_line_of_raw_data_reads_back_as_it_was() -> None:
 def test_pooling_adds_counts(shares: list[object]) -> None:
     pooled = pool(shares)  # type: ignore[arg-type]
     assert (pooled is None) == (not shares)
+
+
+def test_what_was_published_stays_where_a_model_was_trained_again_for_what_starts_from_it(
+    tmp_path: Path,
+) -> None:
+    cells = in_order(questions())
+    first, second = cells[:2]
+    published, again, new = made_up(first, 2_800, 2_890), made_up(first, 2_790, 2_880), made_up(second, 1, 1)
+    document.write_all(cells, [published], tmp_path)
+    for cell, run in ((first, again), (second, new)):
+        folder = Folders(tmp_path / "runs").of(cell)
+        folder.mkdir(parents=True)
+        measured.write(run, folder)
+    raw = tmp_path / document.FOLDER / document.RAW
+    assert document.gather(cells, tmp_path / "runs", raw) == [published, new]
