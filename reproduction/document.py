@@ -78,7 +78,8 @@ def document(results: Results, num_missing: int, drawn: Sequence[str]) -> str:
             "# What the paper claims, measured on small models that are really poisoned\n",
             f"Written by `make reproduce`; no figure here is typed. {len(results):,} cells were run"
             f" ({results.hours:.1f} hours of single cores by the clock, pauses included,"
-            f" {len(results.code)} version(s) of the code, which each cell names); {_still_missing(num_missing)} Raw data: [{RAW}]({FOLDER}/{RAW}), a line a cell,"
+            f" {len(results.code)} version(s) of the code, which each cell names);"
+            f" {_still_missing(num_missing)} Raw data: [{RAW}]({FOLDER}/{RAW}), a line a cell,"
             " weights by their digest.\n",
             _how_to_read(),
             "## The paper's table\n",
