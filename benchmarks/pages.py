@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,14 +22,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
+from tests.fixtures.chromium import ARGUMENTS, installed
+
 NUM_LOADS = 9
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 CATEGORIES = ("performance", "accessibility", "best-practices")
 _TIMED = """() => {
     const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
@@ -60,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("link", help="signs in and leads to a page, as `make demo KEEP=1` prints it")
     parser.add_argument("--lighthouse", help="the command")
     given = parser.parse_args(arguments)
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    chromium = installed()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         context = browser.new_context()
         page = context.new_page()
         page.goto(given.link)
@@ -111,7 +105,7 @@ def lighthouse(command: str, url: str, chromium: str | None, state: StorageState
     ran = subprocess.run(
         [
             *(command, url, "--quiet", "--output=json", f"--only-categories={','.join(CATEGORIES)}"),
-            f"--chrome-flags=--headless {' '.join(FLAGS)}",
+            f"--chrome-flags=--headless {' '.join(ARGUMENTS)}",
             *([f"--extra-headers={json.dumps(headers)}"] if cookies else []),
         ],
         check=True,

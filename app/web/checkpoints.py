@@ -17,6 +17,7 @@ from app.schemas.checkpoints import CheckpointOut
 from app.services import deletions
 from app.web import declared
 from app.web.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, Cursor, DeletionId, seen_mark
+from app.web.receipts import deletion_told
 from app.web.rendering import page, see_other
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
 
@@ -50,7 +51,7 @@ def show_checkpoints(
             else ((), False)
         )
         model = _like(unit, project_id, like) if may_upload else None
-        receipt = _receipt(unit, project_id, deleted)
+        deletion = deletion_told(unit, project_id, deleted)
     return page(
         request,
         "checkpoints.html",
@@ -65,7 +66,7 @@ def show_checkpoints(
         declared=_declared_texts(model),
         fields=declared.FIELDS,
         prefix=declared.PREFIX,
-        receipt=receipt,
+        deletion=deletion,
         max_bytes=ports.settings.uploads.max_size_bytes,
         expires_s=ports.settings.uploads.expires_s,
     )
@@ -80,14 +81,6 @@ def _like(unit: UnitOfWork, project_id: str, checkpoint_id: str | None) -> Check
 
 def _declared_texts(model: Checkpoint | None) -> Mapping[str, str]:
     return declared.texts(model.declared or {}) if model is not None else {}
-
-
-def _receipt(unit: UnitOfWork, project_id: str, deletion_id: str | None) -> str | None:
-    """The id if it is of a deletion of ours: a page repeats no text out of its address."""
-    try:
-        return unit.deletions.get(project_id, deletion_id).id if deletion_id else None
-    except NotFound:
-        return None
 
 
 @router.get("/checkpoints/{checkpoint_id}")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
-from app.domain.errors import DomainError, NotFound
+from app.domain.errors import DomainError
 from app.domain.states import DatasetKind, DatasetState
 from app.process.error_codes import status_of
 from app.process.ports import Ports, PortsDep
@@ -20,6 +20,7 @@ from app.services.datasets import Registration
 from app.web.addresses import EMPTY_IS_NONE, Cursor, DeletionId, UploadId, link
 from app.web.dataset_form import DatasetForm, bounds, places_of
 from app.web.once import once
+from app.web.receipts import deletion_told
 from app.web.rendering import page, see_other
 from app.web.visitor import FormDep, Reader, Uploader, Visitor
 
@@ -64,21 +65,17 @@ def register_dataset(request: Request, visitor: Uploader, form: FormDep, ports: 
 
 
 def _register(ports: Ports, visitor: Visitor, sent: DatasetForm, wanted: Registration) -> str:
-    caller, queued = visitor.caller, list[Job]()
+    caller = visitor.caller
     if wanted.uri is not None:
         limits = ports.settings.datasets
         datasets.check_reference(ports.store, wanted.uri, limits, project_id=caller.project_id)
 
-    def work(unit: UnitOfWork) -> str:
+    def work(unit: UnitOfWork) -> tuple[str, Job]:
         quotas.check_place(unit, caller.project_id, ports.settings.quotas)
         row, job = datasets.create(unit, caller, wanted)
-        queued.append(job)
-        return row.id
+        return row.id, job
 
-    dataset_id = once(ports, caller, path=HERE, form=sent.form_id, content=sent.content, work=work)
-    for job in queued:
-        ports.hint(job)
-    return dataset_id
+    return once(ports, caller, path=HERE, form=sent.form_id, content=sent.content, work=work)
 
 
 def _page(
@@ -97,12 +94,7 @@ def _page(
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
         rows, has_more = unit.datasets.page(project_id, after, PER_PAGE, state=state, kind=kind)
-        deletion = None
-        if deleted is not None:
-            try:
-                deletion = unit.deletions.get(project_id, deleted)
-            except NotFound:  # a link that somebody made up
-                deletion = None
+        deletion = deletion_told(unit, project_id, deleted)
     own, shared = places_of(project_id, ports.settings.datasets.allowed_prefixes)
     return page(
         request,

@@ -165,7 +165,7 @@ def result_of(report: Report) -> Result:
 def _reason(report: Report) -> str:
     """The report's own; of an audit, which has no limit, what its gate says."""
     if report.kind == "sanitize" or report.verdict.outcome != "fail":
-        return report.verdict.reason.replace("clean_accuracy", "clean accuracy")
+        return report.verdict.reason
     names = ", ".join(one.attack for one in report.verdict.attacks if one.outcome == "fail")
     return (
         f"Triggered pictures are called the target at or over the gate of {report.audit.gate:.0%}: {names}."

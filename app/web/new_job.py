@@ -163,18 +163,14 @@ def order_job(request: Request, visitor: Runner, form: FormDep, ports: PortsDep)
 
 
 def _ordered(ports: Ports, visitor: Visitor, draft: Draft, order: Order) -> str:
-    caller, made = visitor.caller, list[Job]()
+    caller = visitor.caller
 
-    def work(unit: UnitOfWork) -> str:
+    def work(unit: UnitOfWork) -> tuple[str, Job]:
         quotas.check_new_job(unit, caller.project_id, ports.settings.quotas)
-        made.append(jobs.create(unit, caller, order))
-        return made[-1].id
+        job = jobs.create(unit, caller, order)
+        return job.id, job
 
-    form_id = draft.form.get(FIELD)
-    job_id = once(ports, caller, path=PATH, form=form_id, content=draft.content, work=work)
-    for job in made:
-        ports.hint(job)
-    return job_id
+    return once(ports, caller, path=PATH, form=draft.form.get(FIELD), content=draft.content, work=work)
 
 
 @router.get("/jobs/new/classes")

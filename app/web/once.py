@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from app.db.models.idempotency_key import IdempotencyState
+from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.process.ports import Ports
@@ -29,6 +30,8 @@ _FORM = re.compile(r"[0-9a-f]{32}")
 SECRETS_FIELD = "once"
 _SECRETS_FORM = re.compile(r"[A-Za-z0-9_-]{24}")
 _LOOK_EVERY_S, _LOOK_AT_MOST = 0.1, 100
+Work = Callable[[UnitOfWork], tuple[str, Job]]
+"""Makes something, and queues the job that goes with it: the thing's id, and the job."""
 
 
 def new_form() -> str:
@@ -87,34 +90,36 @@ def secret_sending(unit: UnitOfWork, caller: Caller, form: Form, path: str, *, t
     return Sending(unit, caller, form_id=form_id, content=path, path=path, ttl_s=ttl_s)
 
 
-def once(
-    ports: Ports, caller: Caller, *, path: str, form: str, content: str, work: Callable[[UnitOfWork], str]
-) -> str:
-    """The id that `work` returns, now or when this was sent before. Raises InvalidInput and what `work` does.
+def once(ports: Ports, caller: Caller, *, path: str, form: str, content: str, work: Work) -> str:
+    """The id of what `work` makes, now or when this was sent before. The job is hinted at after the commit.
 
     A second press meets the first in the middle of its work, and waits for it.
+    Raises InvalidInput and what `work` does.
     """
     if not is_form(form):
         raise InvalidInput("form_unreadable", "The form could not be read.", "Open the page again.")
     for _ in range(_LOOK_AT_MOST):
         try:
-            return _once(ports, caller, path=path, form=form, content=content, work=work)
+            made, job = _once(ports, caller, path=path, form=form, content=content, work=work)
         except Conflict as error:
             if error.code != "idempotency_key_in_flight":
                 raise
             busy = error
+        else:
+            ports.hint(job)
+            return made
         time.sleep(_LOOK_EVERY_S)
     raise busy
 
 
 def _once(
-    ports: Ports, caller: Caller, *, path: str, form: str, content: str, work: Callable[[UnitOfWork], str]
-) -> str:
+    ports: Ports, caller: Caller, *, path: str, form: str, content: str, work: Work
+) -> tuple[str, Job | None]:
     ttl_s = ports.settings.api.idempotency_ttl_s
     with ports.database.unit_of_work(caller.project_id) as unit:
         sending = Sending(unit, caller, form_id=form, content=content, path=path, ttl_s=ttl_s)
         if sending.made is not None:
-            return sending.made
-        made = work(unit)
+            return sending.made, None
+        made, job = work(unit)
         sending.done(made)
-    return made
+    return made, job

@@ -71,6 +71,11 @@ def time_text(moment: datetime | None) -> str:
     return "–" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def in_words(reason: str) -> str:
+    """A verdict's reason without the name that programs have for clean accuracy."""
+    return reason.replace("clean_accuracy", "clean accuracy")
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -81,6 +86,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "bytes": bytes_text,
+        "in_words": in_words,
         "seconds": seconds_text,
         "percent": percent_text,
         "time": time_text,

@@ -8,7 +8,6 @@ answer that the content security policy blocked, or a request to another host fa
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -24,15 +23,12 @@ from playwright.sync_api import (
 )
 
 from app.services import api_keys, sessions
+from tests.fixtures.chromium import ARGUMENTS, installed
 from tests.integration.api.conftest import service, service_log
 from tests.integration.api.service import Service
 
 __all__ = ["service", "service_log"]
 
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -42,7 +38,7 @@ def chromium() -> Iterator[Browser]:
     """The system's, else the one that `playwright install chromium` fetched. Ends with its module: while
     Playwright lives, an event loop runs in this thread, and no other test could run one of its own."""
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("google-chrome")
+        path = installed()
         if path is None and not os.path.exists(playwright.chromium.executable_path):
             assert "CI" not in os.environ, "CI installs a browser (.ci/run)"
             pytest.skip("no browser: install chromium, or run `playwright install chromium`")
