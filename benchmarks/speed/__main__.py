@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 from benchmarks.speed import auditing, compiled, growth, tables, training, where
-from benchmarks.speed.measuring import machine
+from benchmarks.speed.measuring import in_own_process, machine
 from sanitizer.training import device as devices
+from worker.sandbox import KEPT_HEAP
 
 PARTS = ("training", "audit", "growth", "where", "preparation", "compiled")
 
@@ -83,7 +84,10 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
         "growth": lambda: growth.measure(
             scratch, repetitions=min(3, chosen.repetitions), small=chosen.is_try, device=device
         ),
-        "where": lambda: [where.step_of(name, scratch, chosen.batch, device) for name in full_size],
+        "where": lambda: [
+            in_own_process(where.step_of, name, scratch, chosen.batch, device, environment=KEPT_HEAP)
+            for name in full_size
+        ],
         "preparation": lambda: where.preparation(8 if chosen.is_try else 64),
         "compiled": lambda: [
             compiled.measure(

@@ -10,15 +10,15 @@ import torch
 
 from benchmarks.speed import baseline
 from benchmarks.speed.material import checkpoint, write_labelled
-from benchmarks.speed.measuring import in_turn, seconds, spread
+from benchmarks.speed.measuring import in_own_process, in_turn, seconds, spread
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.audit import run_audit
-from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.labelled import open_labelled
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.progress import ignore
 from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
 from sanitizer.training.device import share_cores
+from worker.sandbox import KEPT_HEAP
 
 EIGHT = (
     BadNetOptions(),
@@ -33,15 +33,10 @@ EIGHT = (
 BATCH_SIZE = 32
 
 
-def ours_s(
-    loaded: LoadedCheckpoint,
-    labelled: LabelledDataset,
-    *,
-    num_triggers: int,
-    num_templates: int,
-    device: torch.device,
-) -> float:
+def ours_s(name: str, folder: Path, num_triggers: int, num_templates: int, device: torch.device) -> float:
     """Seconds of one audit by the library."""
+    labelled, loaded = open_labelled(folder), checkpoint(name)
+    share_cores(loaded.model, device)
     options = AuditOptions(
         target=labelled.class_names[0],
         attacks=EIGHT[:num_triggers],
@@ -62,10 +57,10 @@ def ours_s(
     )
 
 
-def baseline_s(
-    loaded: LoadedCheckpoint, labelled: LabelledDataset, *, num_templates: int, device: torch.device
-) -> tuple[float, float]:
+def baseline_s(name: str, folder: Path, num_templates: int, device: torch.device) -> tuple[float, float]:
     """Seconds of nine runs, one without trigger and one a trigger; and how many of them were prompts."""
+    labelled, loaded = open_labelled(folder), checkpoint(name)
+    share_cores(loaded.model, device)
     began, prompts_s = time.perf_counter(), 0.0
     for trigger in (None, *build_triggers(EIGHT)):
         began_run = time.perf_counter()
@@ -87,19 +82,17 @@ def compare(
 ) -> dict[str, Any]:
     """One row; `prompts_once` is the ratio had the baseline embedded its classes only once."""
     folder = write_labelled(scratch / f"labelled-{name.replace('/', '-')}", num_images, num_classes)
-    labelled, loaded = open_labelled(folder), checkpoint(name)
-    share_cores(loaded.model, device)
     print(f"{name}: {num_images} pictures, {num_classes * num_templates} prompts, 8 triggers", flush=True)
     runs: list[tuple[float, float]] = []
     ours: list[float] = []
 
     def one_baseline() -> float:
-        runs.append(baseline_s(loaded, labelled, num_templates=num_templates, device=device))
+        runs.append(in_own_process(baseline_s, name, folder, num_templates, device))
         return runs[-1][0]
 
     def one_of_ours() -> float:
         ours.append(
-            ours_s(loaded, labelled, num_triggers=len(EIGHT), num_templates=num_templates, device=device)
+            in_own_process(ours_s, name, folder, len(EIGHT), num_templates, device, environment=KEPT_HEAP)
         )
         return ours[-1]
 

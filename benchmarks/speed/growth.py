@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from benchmarks.speed import auditing, training
-from benchmarks.speed.material import checkpoint, write_labelled, write_pairs
-from benchmarks.speed.measuring import slope, spread
-from sanitizer.data.labelled import open_labelled
-from sanitizer.training.device import share_cores
+from benchmarks.speed.material import write_labelled, write_pairs
+from benchmarks.speed.measuring import in_own_process, slope, spread
+from worker.sandbox import KEPT_HEAP
 
 MODEL = "ViT-B/32"
 
@@ -24,17 +23,15 @@ def measure(scratch: Path, *, repetitions: int, small: bool, device: torch.devic
     """Four rows: pairs, batch (same pairs), pixels of an image, triggers."""
     unit = 8 if small else 32
     pairs = {count: write_pairs(scratch / f"grow-{count}", count) for count in (unit, 2 * unit, 4 * unit)}
-    labelled = open_labelled(write_labelled(scratch / "grow-labelled", unit, 4))
-    models = {side: checkpoint(MODEL, side) for side in (96, 160, 224)}
-    share_cores(models[224].model, device)
+    labelled = write_labelled(scratch / "grow-labelled", unit, 4)
     batch = unit // 2
 
     def trained(side: int, folder: Path, batch_size: int) -> float:
-        return training.ours_s(models[side], folder, batch_size, device)
+        return in_own_process(training.ours_s, MODEL, folder, batch_size, device, side, environment=KEPT_HEAP)
 
     def audited(num_triggers: int) -> float:
-        return auditing.ours_s(
-            models[224], labelled, num_triggers=num_triggers, num_templates=4, device=device
+        return in_own_process(
+            auditing.ours_s, MODEL, labelled, num_triggers, 4, device, environment=KEPT_HEAP
         )
 
     return [

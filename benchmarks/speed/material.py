@@ -6,7 +6,6 @@ cost what photographs cost to decode: 500×375, JPEG of quality 90, about 60 KB.
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 from collections.abc import Iterator
@@ -87,15 +86,6 @@ def checkpoint(name: str, image_size: int = 224) -> LoadedCheckpoint:
         torch.manual_seed(0)
         model = build_clip(shape)
     return LoadedCheckpoint(model=model.eval(), architecture=shape, weights_sha256=f"random-{name}")
-
-
-def fresh(original: LoadedCheckpoint) -> LoadedCheckpoint:
-    """A copy to be trained, so that every repetition starts from the same weights."""
-    return LoadedCheckpoint(
-        model=copy.deepcopy(original.model),
-        architecture=original.architecture,
-        weights_sha256=original.weights_sha256,
-    )
 
 
 def pictures(num_pictures: int, size: tuple[int, int] = PICTURE_SIZE) -> Iterator[bytes]:

@@ -11,10 +11,13 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import PIL
 import torch
@@ -22,6 +25,7 @@ import torchvision
 
 from sanitizer.training.device import num_granted_cores
 
+_Result = TypeVar("_Result")
 Spread = dict[str, float]
 """median, low, high"""
 
@@ -37,6 +41,24 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def in_own_process(
+    work: Callable[..., _Result], *arguments: Any, environment: Mapping[str, str] = MappingProxyType({})
+) -> _Result:
+    """What `work`, a function of a module, returns in a process that it has for itself.
+
+    Neither side then meets the heap that the other left behind, and `environment` is there from its start.
+    """
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(work, *arguments).result()
+    finally:
+        for name in environment:
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def in_turn(

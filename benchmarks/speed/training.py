@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from benchmarks.speed import baseline
-from benchmarks.speed.material import checkpoint, fresh, write_pairs
-from benchmarks.speed.measuring import in_turn, seconds
-from sanitizer.checkpoints.model import LoadedCheckpoint
+from benchmarks.speed.material import checkpoint, write_pairs
+from benchmarks.speed.measuring import in_own_process, in_turn, seconds
 from sanitizer.data.pairs import open_pairs
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training.device import share_cores
 from sanitizer.training.loop import finetune
+from worker.sandbox import KEPT_HEAP
 
 SEED = 0
 
@@ -24,9 +24,9 @@ def recipe(batch_size: int) -> CleanCLIPRecipe:
     return CleanCLIPRecipe(epochs=1, batch_size=batch_size, warmup_steps=1)
 
 
-def ours_s(original: LoadedCheckpoint, folder: Path, batch_size: int, device: torch.device) -> float:
+def ours_s(name: str, folder: Path, batch_size: int, device: torch.device, image_size: int = 224) -> float:
     """Seconds of one epoch by the library."""
-    loaded = fresh(original)
+    loaded = checkpoint(name, image_size)
     num_workers = share_cores(loaded.model, device)
     return seconds(
         lambda: finetune(
@@ -40,9 +40,9 @@ def ours_s(original: LoadedCheckpoint, folder: Path, batch_size: int, device: to
     )
 
 
-def baseline_s(original: LoadedCheckpoint, folder: Path, batch_size: int, device: torch.device) -> float:
+def baseline_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
     """Seconds of one epoch by the research recipe."""
-    loaded = fresh(original)
+    loaded = checkpoint(name)
     num_workers = share_cores(loaded.model, device)
     torch.manual_seed(SEED)
     return seconds(
@@ -55,12 +55,11 @@ def compare(
 ) -> dict[str, Any]:
     """One row of the table."""
     folder = write_pairs(scratch / f"pairs-{name.replace('/', '-')}", num_pairs)
-    original = checkpoint(name)
     num_trained = num_pairs // batch_size * batch_size
     print(f"{name}: {num_trained} pairs in batches of {batch_size}", flush=True)
     row = in_turn(
-        lambda: baseline_s(original, folder, batch_size, device),
-        lambda: ours_s(original, folder, batch_size, device),
+        lambda: in_own_process(baseline_s, name, folder, batch_size, device),
+        lambda: in_own_process(ours_s, name, folder, batch_size, device, environment=KEPT_HEAP),
         repetitions,
         lambda line: print(line, flush=True),
     )

@@ -165,7 +165,7 @@ def _views(decoded: list[Image.Image]) -> Iterator[tuple[str, Callable[[], objec
 
         def singly(small: list[Image.Image] = small) -> object:
             return [
-                auto_augment(image, generator(0, "image_view", 0, number))
+                auto_augment(image, draw_operations(generator(0, "image_view", 0, number)))
                 for number, image in enumerate(small)
             ]
 

@@ -1,14 +1,20 @@
 """The towers as training uses them: modes, BatchNorm, frozen copies. Knows no loss and no batch.
 
-The text tower's pass is in `sanitizer.checkpoints.text_tower`. Legend: N images, D embedding width.
+The text tower's pass is in `sanitizer.checkpoints.text_tower`.
+
+Legend: N images, C H W a picture, K one side of a patch, D embedding width.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeGuard
 
 from open_clip.model import CLIP
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -36,5 +42,49 @@ def has_batch_norm(model: CLIP) -> bool:
 
 def encode_image(model: CLIP, image_NCHW: Tensor) -> Tensor:
     """Image features [N, D], not normalised."""
-    features: Tensor = model.encode_image(image_NCHW)
+    with _patches_by_matrix_product(model.visual):
+        features: Tensor = model.encode_image(image_NCHW)
     return features
+
+
+@contextmanager
+def _patches_by_matrix_product(visual: nn.Module) -> Iterator[None]:
+    """On a CPU a ViT's first layer as the matrix product that it is, not as a convolution.
+
+    In bfloat16 the gradient of that convolution's weights took 522 ms where the product takes 14 (ViT-B/32,
+    32 pictures, two cores with AMX): an eighth of a step. The same sums, in another order.
+    """
+    first = getattr(visual, "conv1", None)
+    if not _cuts_patches(first) or first.weight.device.type != "cpu":
+        yield
+        return
+
+    def product(image_NCHW: Tensor) -> Tensor:
+        num_images, channels, height, width = image_NCHW.shape
+        side = first.kernel_size[0]
+        rows, columns = height // side, width // side
+        covered_NCHW = image_NCHW[
+            :, :, : rows * side, : columns * side
+        ]  # as a convolution leaves the rest out
+        cut = covered_NCHW.reshape(num_images, channels, rows, side, columns, side)
+        patches = cut.permute(0, 2, 4, 1, 3, 5).reshape(num_images * rows * columns, channels * side**2)
+        features = linear(patches, first.weight.flatten(1), first.bias)
+        return features.reshape(num_images, rows, columns, -1).permute(0, 3, 1, 2)
+
+    first.forward = product
+    try:
+        yield
+    finally:
+        del first.forward
+
+
+def _cuts_patches(layer: object) -> TypeGuard[nn.Conv2d]:
+    """Whether it looks at each pixel once: square patches beside each other, all channels together."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size[0] == layer.kernel_size[1]
+        and layer.stride == layer.kernel_size
+        and layer.padding == (0, 0)
+        and layer.dilation == (1, 1)
+        and layer.groups == 1
+    )

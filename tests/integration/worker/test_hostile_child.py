@@ -133,7 +133,7 @@ def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folde
     assert set(seen["environment"]) <= {
         "PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE",
         "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "MPLCONFIGDIR",
-        "CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE",
+        "CUBLAS_WORKSPACE_CONFIG", "HF_HUB_OFFLINE", *sandbox.KEPT_HEAP,
         "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LC_CTYPE",
     }  # fmt: skip
     assert seen["environment"]["HOME"].startswith(str(world.work_dir))

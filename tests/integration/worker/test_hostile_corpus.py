@@ -119,7 +119,7 @@ def assert_harmless(found: Inspected, port: CanaryPort) -> None:
     assert port.num_calls == 0
     assert found.changed_outside == frozenset()
     assert found.ran.wall_s < MAX_WALL_S
-    assert 0 < found.ran.peak_bytes < MAX_PEAK_BYTES
+    assert found.ran.peak_bytes < MAX_PEAK_BYTES
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -149,6 +149,16 @@ def test_a_benign_file_is_accepted_by_a_real_child(
     assert found.ran.outcome.outputs == ("config.json", "inspection.json", "model.safetensors")
     assert {path.removeprefix("outputs/") for path in found.appeared} == set(found.ran.outcome.outputs)
     assert_harmless(found, port)
+
+
+def test_the_bound_on_memory_was_held_against_what_children_took(
+    inspected: dict[str, Future[Inspected]],
+) -> None:
+    peaks = [found.result().ran.peak_bytes for found in inspected.values()]
+    if not peaks:
+        pytest.skip("no file was asked for")
+    # A child ends within a second or two: where the machine stands still for as long, nobody looked at it.
+    assert sum(peak > 10**7 for peak in peaks) >= 0.9 * len(peaks)
 
 
 @pytest.mark.slow

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torchvision.transforms import Compose
 
-from benchmarks.speed import baseline, tables
+from benchmarks.speed import baseline, tables, where
 from benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
-from benchmarks.speed.measuring import in_turn, slope
+from benchmarks.speed.measuring import in_own_process, in_turn, slope
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -84,6 +85,16 @@ def test_a_ratio_is_the_median_of_the_repetitions_ratios() -> None:
     measured = in_turn(lambda: next(slow), lambda: next(fast), 3, lambda _: None)
     assert measured["ratio"] == {"median": 3.0, "low": 2.0, "high": 9.0}
     assert measured["baseline_s"]["median"] == 8.0
+
+
+def test_a_side_runs_in_a_process_of_its_own_with_its_environment() -> None:
+    assert in_own_process(os.getpid) != os.getpid()
+    assert in_own_process(os.getenv, "MALLOC_ARENA_MAX", environment={"MALLOC_ARENA_MAX": "3"}) == "3"
+    assert "MALLOC_ARENA_MAX" not in os.environ
+
+
+def test_every_kind_of_preparation_is_timed() -> None:
+    assert all(row["us"] > 0 for row in where.preparation(1))
 
 
 def test_a_line_is_found() -> None:
