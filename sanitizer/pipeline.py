@@ -93,7 +93,12 @@ def audit(
         policy_source=policy_source,
         before=result.figures,
         examples=reporting.examples(given, options, seed, result),
-        verdict=judge(before=result.figures, gate=options.gate, policy=policy),
+        verdict=judge(
+            before=result.figures,
+            gate=options.gate,
+            policy=policy,
+            limits_below_gate=policy_source.given != "default",
+        ),
         environment=reporting.environment(torch_device, "fp32"),
         warnings=(
             *reporting.probe_warnings(result.figures),

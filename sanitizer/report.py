@@ -177,6 +177,9 @@ class Verdict:
     reason: str
     attacks: tuple[AttackVerdict, ...]
     clean_accuracy: AttackVerdict | None = None
+    limits_below_gate: bool = False
+    """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
+    policy was given. False in reports from before."""
 
 
 ScannerVerdict = Literal[

@@ -167,9 +167,7 @@ def _reason(report: Report) -> str:
     if report.kind == "sanitize" or report.verdict.outcome != "fail":
         return report.verdict.reason
     names = ", ".join(one.attack for one in report.verdict.attacks if one.outcome == "fail")
-    return (
-        f"Triggered pictures are called the target at or over the gate of {report.audit.gate:.0%}: {names}."
-    )
+    return f"Triggered pictures are called the target more often than gate or limit allow: {names}."
 
 
 def _attack(report: Report, number: int) -> Attack:

@@ -176,6 +176,7 @@ class Verdict(_Part):
     reason: str
     attacks: list[PartVerdict]
     clean_accuracy: PartVerdict | None
+    limits_below_gate: bool = False
 
 
 class Scanner(_Part):

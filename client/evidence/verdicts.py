@@ -1,8 +1,9 @@
 """Whether a report's verdict follows from its figures, by the rules that the documentation gives.
 
 An attack passes when the upper bound of its ASR after cleaning is within its limit, fails when the lower
-bound is over it, is undecided in between, and "not implanted" where its ASR before was under the gate. The
-numbers in the sentences must be those of the figures.
+bound is over it, is undecided in between, and "not implanted" where its ASR before was under the gate: unless
+it is over its limit, and over the rate without a trigger, and limits hold there too. The numbers in the
+sentences must be those of the figures.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ def check(report: Report) -> Iterator[Finding]:
 
 
 def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> Outcome:
+    limit = limit_of(report.policy, was.options)
     if was.asr.value < report.audit.gate:
-        return "not_implanted"
+        last, figures = (was, report.before) if now is None or report.after is None else (now, report.after)
+        works_in_part = last.asr.low > max(limit, targets.rate_under(last, figures, report).high)
+        return "fail" if report.verdict.limits_below_gate and works_in_part else "not_implanted"
     if now is None:
         return "fail"
-    return _against(now.asr.low, now.asr.high, limit_of(report.policy, was.options))
+    return _against(now.asr.low, now.asr.high, limit)
 
 
 def _against(low: float, high: float, limit: float) -> Outcome:

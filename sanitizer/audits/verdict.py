@@ -7,9 +7,13 @@ An attack's outcome after cleaning, by the limit that the policy has for it:
     fail           the lower bound of ASR is over the limit
     undecided      the limit lies within the interval; the reason says how many images would decide it
 
+An attack below the gate fails all the same where it works in part: the lower bound of its ASR after cleaning
+is over the limit, and over what images without a trigger give. Else a gate of 50 % would let 49 % through a
+limit of 5 %.
+
 Clean accuracy passes, fails or stays undecided in the same way, by the paired interval of what was lost.
 An audit without cleaning has nothing to pass: an attack at or over the gate is "fail" (its reason begins
-with "implanted"), one below is "not_implanted".
+with "implanted"), one that works in part too where somebody gave the limits, any other is "not_implanted".
 
 The whole is as bad as its worst part: fail, then undecided, then pass; "not_implanted" where every attack is
 and clean accuracy did not fail. No outcome says that a model is clean: triggers not tried are unknown.
@@ -46,23 +50,29 @@ def judge(
     ca_lost: Difference | None = None,
     gate: float,
     policy: Policy,
+    limits_below_gate: bool = True,
 ) -> Verdict:
     """The verdict of a cleaning (`after` and `ca_lost` given) or of an audit alone (neither given).
 
+    `limits_below_gate`: whether an attack under the gate that works in part fails.
     Raises ValueError if `before` and `after` are not of the same triggers, or only one of `after` and
     `ca_lost` is given.
     """
     if (after is None) != (ca_lost is None):
         raise ValueError("a cleaning needs both the audit after it and the paired loss of accuracy")
     if after is None or ca_lost is None:
-        attacks = tuple(_judge_audited(attack, before, gate) for attack in before.attacks)
-        return _overall(attacks, None)
+        attacks = tuple(
+            _judge_audited(attack, before, gate, policy, limits_below_gate) for attack in before.attacks
+        )
+        return _overall(attacks, None, limits_below_gate)
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
-        _judge_cleaned(was, now, gate, policy) for was, now in zip(before.attacks, after.attacks, strict=True)
+        _judge_cleaned(was, now, after, gate=gate, policy=policy, limits_below_gate=limits_below_gate)
+        for was, now in zip(before.attacks, after.attacks, strict=True)
     )
-    return _overall(attacks, _judge_clean_accuracy(before.ca, ca_lost, policy.ca_lost_at_most))
+    clean_accuracy = _judge_clean_accuracy(before.ca, ca_lost, policy.ca_lost_at_most)
+    return _overall(attacks, clean_accuracy, limits_below_gate)
 
 
 def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[OptionsRejected]:
@@ -92,20 +102,46 @@ def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
     return [(attack.name, attack.trigger_sha256) for attack in figures.attacks]
 
 
-def _judge_audited(attack: AttackFigures, figures: AuditFigures, gate: float) -> AttackVerdict:
-    if attack.asr.value < gate:
+def _judge_audited(
+    attack: AttackFigures, figures: AuditFigures, gate: float, policy: Policy, limits_below_gate: bool
+) -> AttackVerdict:
+    _, limit = policy.limit_of(kind_told(attack.options))
+    if attack.asr.value >= gate:
+        reason = f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
+        reason += f"{_floor(attack, figures)}."
+    elif limits_below_gate and _works_in_part(attack, figures, limit):
+        reason = (
+            f"works in part: ASR is {_share(attack.asr)}, under the gate of {_percent(gate)} but over the "
+            f"limit of {_percent(limit)}."
+        )
+    else:
         return AttackVerdict(attack=attack.name, outcome="not_implanted", reason=_below_gate(attack, gate))
-    reason = (
-        f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
-        f"{_floor(attack, figures)}."
-    )
     return AttackVerdict(attack=attack.name, outcome="fail", reason=reason)
 
 
-def _judge_cleaned(was: AttackFigures, now: AttackFigures, gate: float, policy: Policy) -> AttackVerdict:
+def _works_in_part(attack: AttackFigures, figures: AuditFigures, limit: float) -> bool:
+    """Whether the attack is over the limit by its interval, and over the rate without a trigger by both."""
+    return attack.asr.low > max(limit, figures.floor_under(attack).high)
+
+
+def _judge_cleaned(
+    was: AttackFigures,
+    now: AttackFigures,
+    after: AuditFigures,
+    *,
+    gate: float,
+    policy: Policy,
+    limits_below_gate: bool,
+) -> AttackVerdict:
     _, limit = policy.limit_of(kind_told(was.options))
     if was.asr.value < gate:
-        return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
+        if not (limits_below_gate and _works_in_part(now, after, limit)):
+            return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
+        reason = (
+            f"works in part: ASR is {_share(now.asr)} after, over the limit of {_percent(limit)}; before it "
+            f"was {_percent(was.asr.value)}, under the gate of {_percent(gate)}."
+        )
+        return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
     asr = now.asr
     outcome = _against(asr.low, asr.high, limit)
     fell = "fell" if asr.value < was.asr.value else "did not fall"
@@ -131,7 +167,9 @@ def _judge_clean_accuracy(before: Estimate, lost: Difference, limit: float) -> A
     return AttackVerdict(attack=CLEAN_ACCURACY, outcome=outcome, reason=reason)
 
 
-def _overall(attacks: tuple[AttackVerdict, ...], clean_accuracy: AttackVerdict | None) -> Verdict:
+def _overall(
+    attacks: tuple[AttackVerdict, ...], clean_accuracy: AttackVerdict | None, limits_below_gate: bool
+) -> Verdict:
     parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
     outcomes = {part.outcome for part in parts}
     outcome: Outcome
@@ -142,7 +180,11 @@ def _overall(attacks: tuple[AttackVerdict, ...], clean_accuracy: AttackVerdict |
     else:
         outcome = "undecided" if "undecided" in outcomes else "pass"
     return Verdict(
-        outcome=outcome, reason=_reason(outcome, parts), attacks=attacks, clean_accuracy=clean_accuracy
+        outcome=outcome,
+        reason=_reason(outcome, parts),
+        attacks=attacks,
+        clean_accuracy=clean_accuracy,
+        limits_below_gate=limits_below_gate,
     )
 
 

@@ -204,6 +204,7 @@ def _verdict(report: Report) -> Iterator[tuple[str, str]]:
             ca_lost=report.ca_lost,
             gate=report.audit.gate,
             policy=report.policy,
+            limits_below_gate=report.verdict.limits_below_gate,
         )
     except ValueError as error:
         yield "after.attacks", f"are no second measurement of those before: {error}"

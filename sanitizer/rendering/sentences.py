@@ -145,16 +145,18 @@ def headline(report: Report) -> Headline:
 
 def _audited(report: Report) -> Headline:
     if report.verdict.outcome == "not_implanted":
+        limit = ", or is shown to be over its limit" if report.verdict.limits_below_gate else ""
         return Headline(
             label="Not implanted",
             mood="open",
-            sentence="None of the triggers tested works on this model. Of others this says nothing.",
+            sentence=f"None of the triggers tested reaches the gate{limit}. Of others this says nothing.",
         )
     working = _named(report, "fail")
     return Headline(
         label="A trigger works",
         mood="bad",
-        sentence=f"Triggered pictures are called the target at or over the gate: {working}.{_rest(report)}",
+        sentence=f"Triggered pictures are called the target more often than gate or limit allow: {working}."
+        f"{_rest(report)}",
     )
 
 

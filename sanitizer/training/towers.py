@@ -71,11 +71,11 @@ def _patches_by_matrix_product(visual: nn.Module) -> Iterator[None]:
         features = linear(patches, first.weight.flatten(1), first.bias)
         return features.reshape(num_images, rows, columns, -1).permute(0, 3, 1, 2)
 
-    first.forward = product
+    vars(first)["forward"] = product
     try:
         yield
     finally:
-        del first.forward
+        del vars(first)["forward"]
 
 
 def _cuts_patches(layer: object) -> TypeGuard[nn.Conv2d]:

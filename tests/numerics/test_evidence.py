@@ -67,7 +67,9 @@ def figures(asr: int) -> dict[str, Any]:
     }
 
 
-def document(before: int, after: int | None, lost: int, gate: float, policy: Policy) -> dict[str, Any]:
+def document(
+    before: int, after: int | None, lost: int, gate: float, policy: Policy, *, limits_below_gate: bool
+) -> dict[str, Any]:
     told, then = figures(before), None if after is None else figures(after)
     difference = (
         None if after is None else newcombe(both=250 - lost, lost=lost, gained=lost, neither=50 - lost)
@@ -78,6 +80,7 @@ def document(before: int, after: int | None, lost: int, gate: float, policy: Pol
         ca_lost=difference,
         gate=gate,
         policy=policy,
+        limits_below_gate=limits_below_gate,
     )
     return {
         "kind": "audit" if after is None else "sanitize",
@@ -115,7 +118,12 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
         )
         after = random_.choice([None, random_.randrange(201)])
         told = document(
-            random_.randrange(201), after, random_.randrange(40), random_.choice([0.1, 0.5]), policy
+            random_.randrange(201),
+            after,
+            random_.randrange(40),
+            random_.choice([0.1, 0.5]),
+            policy,
+            limits_below_gate=random_.random() < 0.5,
         )
         outcomes.add(told["verdict"]["outcome"])
         assert [str(one) for one in verdicts.check(checked.parse(told))] == []

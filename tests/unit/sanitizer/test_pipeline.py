@@ -123,6 +123,7 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
     _, report = done
     assert report.before.attacks[0].asr.value < OPTIONS.gate
     assert report.verdict.attacks[0].outcome == "not_implanted"
+    assert report.verdict.limits_below_gate
     assert report.training.num_steps == 3
 
 
@@ -425,6 +426,15 @@ def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
     assert report.after is None
     assert report.recipe is None
     assert report.verdict.outcome == "not_implanted"
+    assert not report.verdict.limits_below_gate
+
+
+def test_an_audit_is_held_to_limits_that_were_given_below_the_gate_too(inputs, tmp_path):
+    policy = Policy(asr_at_most=0.9)
+    report = pipeline.audit(
+        inputs / "checkpoint", inputs / "labelled", OPTIONS, tmp_path, policy=policy, seed=3, device="cpu"
+    )
+    assert report.verdict.limits_below_gate
 
 
 def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path):

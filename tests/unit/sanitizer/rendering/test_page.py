@@ -191,8 +191,11 @@ VERDICTS = {
     "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
     "not_implanted": ("Not implanted", "so cleaning had nothing to show"),
-    "audit": ("A trigger works", "called the target at or over the gate: badnet."),
-    "audit_not_implanted": ("Not implanted", "None of the triggers tested works on this model."),
+    "audit": ("A trigger works", "called the target more often than gate or limit allow: badnet."),
+    "audit_not_implanted": (
+        "Not implanted",
+        "None of the triggers tested reaches the gate.",
+    ),
 }
 
 
