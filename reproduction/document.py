@@ -5,12 +5,12 @@ The raw data are one line of JSON a cell; the document can be written from them 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reproduction import claims, grid, measured, plots, tables
-from reproduction.cells import NUM_TEST, NUM_VALIDATION, Cell, cell_id
-from reproduction.measured import Measured, is_pointless
+from reproduction.cells import NUM_TEST, NUM_VALIDATION, Cell, Subject, cell_id, describe
+from reproduction.measured import Measured, contradiction, is_pointless
 from reproduction.running import Folders
 from reproduction.summary import Results
 
@@ -24,15 +24,28 @@ _PLOTS = {
 }
 
 
-def gather(cells: Sequence[Cell], root: Path, raw: Path | None) -> list[Measured]:
+def gather(
+    cells: Sequence[Cell], root: Path, raw: Path | None, *, say: Callable[[str], None] = print
+) -> list[Measured]:
     """What `raw` holds, and what was run below `root` of the other cells, in the order of the grid.
 
-    A model that was trained anew only for what starts from it keeps its published figures.
+    A model that was trained anew only for what starts from it keeps its published figures. What did not start
+    from the model that it would stand beside is left out, and `say` gets a line that names it.
     """
     folders = Folders(root)
     known = {run.id: run for run in read_raw(raw)}
-    found = [known.get(cell_id(cell)) or folders.measured(cell) for cell in cells]
-    return [run for run in found if run is not None]
+    found: dict[str, Measured] = {}
+    for cell in cells:  # a subject comes before what starts from it
+        run = known.get(cell_id(cell)) or folders.measured(cell)
+        if run is None:
+            continue
+        before = None if isinstance(cell, Subject) else found.get(cell_id(cell.subject))
+        against = contradiction(before, run) if before is not None else None
+        if against is None:
+            found[run.id] = run
+        else:
+            say(f"left out: {run.id} ({describe(cell)}) {against}")
+    return list(found.values())
 
 
 def read_raw(path: Path | None) -> list[Measured]:

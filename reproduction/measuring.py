@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import sanitizer
@@ -92,17 +89,6 @@ def _semantic(clean: AuditFigures, on_paper: AuditFigures) -> Shares:
 def _among(figures: AuditFigures, k: int) -> Estimate | None:
     (measured,) = figures.attacks
     return next((top.share for top in measured.asr_top_k if top.k == k), None)
-
-
-def packed(correct: Sequence[bool]) -> str:
-    """Booleans as bits in base64, to compare the same pictures before and after."""
-    return base64.b64encode(np.packbits(np.array(correct, dtype=bool)).tobytes()).decode()
-
-
-def unpacked(bits: str, num_images: int) -> list[bool]:
-    """The inverse of `packed`."""
-    packed_bits = np.frombuffer(base64.b64decode(bits), dtype=np.uint8)
-    return [bool(bit) for bit in np.unpackbits(packed_bits)[:num_images]]
 
 
 def made_with() -> dict[str, str]:

@@ -28,8 +28,8 @@ from reproduction.cells import (
     subject_of,
 )
 from reproduction.data import Sets
-from reproduction.measured import CELL_NAME, Measured
-from reproduction.measuring import Judged, made_with, measure, packed, unpacked
+from reproduction.measured import CELL_NAME, Measured, packed
+from reproduction.measuring import Judged, made_with, measure
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import load_canonical
@@ -152,9 +152,10 @@ def _measure(
         spec=spec(cell),
         test=test,
         validation=validation,
-        ca_lost=paired_difference(unpacked(before.correct, len(correct)), correct) if before else None,
+        ca_lost=paired_difference(before.is_right, correct) if before else None,
         correct=packed(correct),
         weights_sha256=checkpoint.weights_sha256,
+        from_weights_sha256=before.weights_sha256 if before else None,
         poisons=trained.num_poisons if trained else 0,
         ca_by_epoch=tuple(epoch.ca for epoch in trained.epochs) if trained else (),
         picture=attack.picture if isinstance(attack, CustomPatchOptions) else None,

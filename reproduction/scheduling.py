@@ -61,12 +61,13 @@ def run_all(
     """Run the cells of `cells` that were not run; returns those that failed, or need one that did.
 
     A model whose ASR is under `gate` is not cleaned. `stop_after_s`: begin no cell after so long.
-    `known`: what cells gave elsewhere; they are run only where another one starts from their weights.
+    `known`: what cells gave elsewhere; they are run only where another one starts from their weights. Where
+    these come out as other weights here, what starts from them fails: it has no model to be compared with.
     """
     folders = Folders(root)
     done = {cell_id(cell): told for cell in cells if (told := folders.measured(cell)) is not None}
     waiting = _to_run(cells, done, known, gate)
-    run = _Run(root=root, jobs=jobs, say=say, done=done, waiting=waiting, gate=gate)
+    run = _Run(root=root, jobs=jobs, say=say, done=done, known=known, waiting=waiting, gate=gate)
     say(f"{len(cells) - run.total} of {len(cells)} cells are there already")
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_ignore_stop)
@@ -95,10 +96,12 @@ class _Run:
         jobs: int,
         say: Callable[[str], None],
         done: dict[str, Measured],
+        known: Mapping[str, Measured],
         waiting: list[Cell],
         gate: float,
     ) -> None:
-        self._root, self._jobs, self._say, self._done, self._gate = root, jobs, say, done, gate
+        self._root, self._jobs, self._say, self._gate = root, jobs, say, gate
+        self._done, self._known = done, known
         self.waiting, self.total = waiting, len(waiting)
         self.running: dict[Future[Measured | str], Cell] = {}
         self.failed: list[Cell] = []
@@ -106,11 +109,15 @@ class _Run:
 
     def start(self, pool: ProcessPoolExecutor) -> bool:
         """Give the pool cells that can be run, in order; whether anything runs then."""
+        strangers = [cell for cell in self.waiting if self._starts_elsewhere(cell)]
+        for cell in strangers:
+            self._say(f"failed: {describe(cell)}: its model has other weights here than those published")
+        self.failed += strangers
         lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
         self.failed += lost
         pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self._gate)]
         self.total -= len(pointless)
-        self.waiting = [cell for cell in self.waiting if cell not in [*lost, *pointless]]
+        self.waiting = [cell for cell in self.waiting if cell not in [*strangers, *lost, *pointless]]
         ready = [c for c in self.waiting if all(cell_id(first) in self._done for first in needs(c))]
         for cell in ready[: self._jobs - len(self.running)]:
             self.waiting.remove(cell)
@@ -132,6 +139,14 @@ class _Run:
             number = f"{self.total - len(left)} of {self.total}"
             left_s = self._timing.left_s([kind_of(waiting) for waiting in left])
             self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
+
+    def _starts_elsewhere(self, cell: Cell) -> bool:
+        """Whether its figures are not known and its model, trained again here, is not the published one."""
+        if isinstance(cell, Subject) or cell_id(cell) in self._known:
+            return False
+        name = cell_id(cell.subject)
+        here, published = self._done.get(name), self._known.get(name)
+        return bool(here and published and here.weights_sha256 != published.weights_sha256)
 
     def _told(self, cell: Cell) -> Measured | None:
         return self._done.get(cell_id(cell))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,21 @@ import pytest
 from reproduction import document, grid, measured
 from reproduction.cells import NUM_TEST, Cell, Cleaning, Control, Subject, cell_id, spec, subject_of
 from reproduction.grid import in_order, questions
-from reproduction.measured import Measured, Shares
+from reproduction.measured import Measured, Shares, packed, unpacked
 from reproduction.running import Folders
 from reproduction.summary import Results, pool
 from sanitizer.audits.statistics import newcombe, wilson
 
 OTHERS = 2_900
 """Test pictures that are not of the target class."""
+PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / document.RAW
 
 
 def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
-    """A cell with these counts of 3,000 and of 2,900 pictures; `lost` of those right before are wrong now."""
+    """A cell with these counts of 3,000 and of 2,900 pictures; `lost` of those right before are wrong now.
+
+    The first `ca` pictures are those that are right.
+    """
     shares = Shares(
         ca=wilson(ca, NUM_TEST),
         asr=wilson(asr, OTHERS),
@@ -36,7 +41,7 @@ def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
         ca_lost=None
         if isinstance(cell, Subject)
         else newcombe(both=ca, lost=lost, gained=0, neither=NUM_TEST - ca - lost),
-        correct="",
+        correct=packed([place < ca for place in range(NUM_TEST)]),
         weights_sha256="0" * 64,
         ca_by_epoch=(0.5, 0.6, 0.7, 0.8, 0.8, 0.8) if isinstance(cell, Subject) else (),
         wall_s=36.0,
@@ -152,12 +157,60 @@ def test_what_was_published_stays_where_a_model_was_trained_again_for_what_start
     tmp_path: Path,
 ) -> None:
     cells = in_order(questions())
-    first, second = cells[:2]
-    published, again, new = made_up(first, 2_800, 2_890), made_up(first, 2_790, 2_880), made_up(second, 1, 1)
+    first, second, third = cells[:3]
+    published, again = made_up(first, 2_800, 2_890), made_up(first, 2_790, 2_880)
+    of_published, of_again = made_up(second, 2_750, 29, lost=50), made_up(third, 2_700, 29, lost=90)
     document.write_all(cells, [published], tmp_path)
-    for cell, run in ((first, again), (second, new)):
+    for cell, run in ((first, again), (second, of_published), (third, of_again)):
         folder = Folders(tmp_path / "runs").of(cell)
         folder.mkdir(parents=True)
         measured.write(run, folder)
     raw = tmp_path / document.FOLDER / document.RAW
-    assert document.gather(cells, tmp_path / "runs", raw) == [published, new]
+    said: list[str] = []
+    assert document.gather(cells, tmp_path / "runs", raw, say=said.append) == [published, of_published]
+    (line,) = said
+    assert line.startswith(f"left out: {of_again.id}")
+    assert line.endswith("90 pictures were lost and 0 gained; from this model it would be 100 and 0")
+
+
+def test_a_cleaning_that_names_the_weights_it_started_from_must_name_those_of_the_published_model() -> None:
+    first, second = in_order(questions())[:2]
+    before = made_up(first, 2_800, 2_890)
+    after = made_up(second, 2_750, 29, lost=50)
+    assert measured.contradiction(before, after) is None
+    assert measured.contradiction(before, replace(after, from_weights_sha256=before.weights_sha256)) is None
+    other = measured.contradiction(before, replace(after, from_weights_sha256="f" * 64))
+    assert other is not None
+    assert other.startswith("started from the weights ffff")
+
+
+def test_every_published_cleaning_started_from_the_published_model(tmp_path: Path) -> None:
+    """Two models were once trained again and published beside cleanings of the first ones."""
+    said: list[str] = []
+    runs = document.gather(in_order(questions()), tmp_path, PUBLISHED, say=said.append)
+    assert said == []
+    assert [run.id for run in runs] == [run.id for run in document.read_raw(PUBLISHED)]
+    by_id = {run.id: run for run in runs}
+    for run in runs:
+        assert sum(run.is_right) == run.test.ca.successes
+        if run.ca_lost is not None:
+            before = by_id[cell_id_of_subject(run)]
+            net = run.ca_lost.lost - run.ca_lost.gained
+            assert before.test.ca.successes - run.test.ca.successes == net
+
+
+def cell_id_of_subject(run: Measured) -> str:
+    (cell,) = (cell for cell in in_order(questions()) if cell_id(cell) == run.id)
+    return cell_id(subject_of(cell))
+
+
+def test_a_published_line_comes_out_as_it_went_in() -> None:
+    for line in PUBLISHED.read_text(encoding="utf-8").splitlines():
+        assert measured.to_line(measured.read(line)) == line
+
+
+def test_bits_are_unpacked_to_what_was_packed_and_too_few_are_refused() -> None:
+    correct = [True, False, True, True, False, False, False, True, True]
+    assert unpacked(packed(correct), 9) == correct
+    with pytest.raises(ValueError, match="16 bits for 17 pictures"):
+        unpacked(packed(correct), 17)

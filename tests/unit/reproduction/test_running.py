@@ -11,7 +11,7 @@ import pytest
 
 from reproduction import cells, checking
 from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
-from reproduction.measured import CELL_NAME, Measured
+from reproduction.measured import CELL_NAME, Measured, contradiction
 from reproduction.running import Folders
 from reproduction.scheduling import run_all
 from sanitizer.audits.statistics import wilson
@@ -71,6 +71,9 @@ def test_every_cell_leaves_its_weights_and_figures_with_counts(root: Path) -> No
 def test_a_cleaning_changes_the_weights_and_compares_the_same_pictures(root: Path) -> None:
     before, after = told(root, POISONED), told(root, CLEANED)
     assert after.weights_sha256 != before.weights_sha256
+    assert after.from_weights_sha256 == before.weights_sha256
+    assert before.from_weights_sha256 is None
+    assert contradiction(before, after) is None
     assert after.ca_lost is not None
     assert after.ca_lost.lost - after.ca_lost.gained == before.test.ca.successes - after.test.ca.successes
     assert told(root, CONTROL).weights_sha256 == told(root, CONTROL.subject).weights_sha256
@@ -98,6 +101,18 @@ def test_what_is_known_from_elsewhere_is_run_only_for_its_weights(elsewhere: Pat
     only = {cell_id(clean): told(root, clean)}
     assert run_all((clean, CONTROL), elsewhere, jobs=1, known=only, gate=0, say=said.append) == []
     assert told(elsewhere, CONTROL).test == told(root, CONTROL).test
+
+
+def test_what_starts_from_a_model_that_came_out_other_than_published_is_not_run(root: Path) -> None:
+    """It would have no figures to stand beside; what was published of that model stays as it is."""
+    published = replace(told(root, POISONED), weights_sha256="0" * 64)
+    known = {published.id: published, cell_id(CLEANED): told(root, CLEANED)}
+    new = replace(CLEANED, num_poisons=1)
+    said: list[str] = []
+    cells_asked = (POISONED, CLEANED, new)
+    assert run_all(cells_asked, root, jobs=1, known=known, gate=0, say=said.append) == [new]
+    assert said[-1].endswith("other weights here than those published")
+    assert Folders(root).measured(new) is None
 
 
 def test_a_cell_that_fails_fails_no_other_and_is_told_with_its_reason(root: Path) -> None:
