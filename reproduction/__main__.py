@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     cells = quick() if given.quick else in_order(questions())
     runs = document.gather(cells, given.folder, given.raw)
     if given.quick:
-        document.write_quick(runs, given.folder)
+        document.write_quick(cells, runs, given.folder)
         _say(f"{given.folder / document.DOCUMENT} is written.")
     else:
         document.write_all(cells, runs, given.docs)
@@ -57,11 +57,14 @@ def _asked(given: argparse.Namespace) -> tuple[Cell, ...]:
 
 
 def _check(given: argparse.Namespace) -> int:
-    """Measure some cells again; a line each."""
+    """Measure some cells again; a line each, then what was not checked."""
+    raw = given.raw or given.docs / document.FOLDER / document.RAW
+    published = {run.id: run for run in document.read_raw(raw if raw.is_file() else None)}
     cells = checking.draw(_asked(given), given.folder, given.check, seed=given.seed)
-    checks = [checking.check(cell, given.folder) for cell in cells]
+    checks = [checking.check(cell, given.folder, published) for cell in cells]
     for check in checks:
         _say(str(check))
+    _say(checking.NOT_CHECKED)
     is_whole = len(checks) == given.check
     if not is_whole:
         _say(f"Only {len(checks)} cells have weights below {given.folder}.")
@@ -79,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the document is written")
     parser.add_argument(
-        "--raw", type=Path, help="cells.jsonl of an earlier run: what it holds is not run again"
+        "--raw", type=Path, help="cells.jsonl of an earlier run: what it holds is not run again, but compared"
     )
     parser.add_argument("--quick", action="store_true", help="one model of one seed and every defence")
     parser.add_argument("--only", nargs="*", help="questions whose name contains one of these")

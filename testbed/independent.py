@@ -6,6 +6,7 @@ research checkpoint, so that not even the reading of an upload is the service's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,20 @@ from testbed.shards import images
 from tests.numerics.reference import measure
 
 SHARES = ("ca", "asr", "pa")
+ALL_SHARES = (*SHARES, "asr_including_target", "asr_top5", "untriggered")
 
 
 def figures(
-    model_folder: Path, glyphs: Glyphs, test: Pictures, *, target: str, attack: AttackOptions, seed: int
+    model_folder: Path,
+    glyphs: Glyphs,
+    test: Pictures,
+    *,
+    target: str,
+    attack: AttackOptions,
+    seed: int,
+    shares: Sequence[str] = SHARES,
 ) -> dict[str, dict[str, Any]]:
-    """CA, ASR and PA, each with value, n, successes, low and high."""
+    """CA, ASR and PA, or those of `ALL_SHARES` that are asked for: value, n, successes, low and high each."""
     measured = measure(
         model_folder,
         images=list(images(test)),
@@ -32,4 +41,6 @@ def figures(
         attack=to_json(attack),
         seed=seed,
     )
-    return {share: measured[share] for share in SHARES}
+    measured["asr_top5"] = measured["asr_top_k"][5]
+    measured["untriggered"] = measured["untriggered_target_rate"]
+    return {share: measured[share] for share in shares}

@@ -147,9 +147,28 @@ def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Pa
     assert PAPER not in checking.draw(ALL, root, len(ALL), seed=1)
     counts = checking.remeasured(CLEANED, root)
     right = told(root, CLEANED)
-    assert checking.compare(CLEANED, right, counts).differing == ()
+    assert checking.compare(CLEANED, right, counts, None).differing == ()
     wrong = replace(right, test=replace(right.test, pa=wilson(0, cells.NUM_TEST)))
-    assert checking.compare(CLEANED, wrong, counts).differing == (f"PA 0 of 3000 against {counts['pa']}",)
+    found = checking.compare(CLEANED, wrong, counts, None)
+    assert found.differing == (f"PA 0 of 3000 against {counts['pa']}",)
+    top5 = replace(right, test=replace(right.test, asr_top5=wilson(0, cells.NUM_TEST)))
+    found = checking.compare(CLEANED, top5, counts, None)
+    assert found.differing == (f"ASR_TOP5 0 of 3000 against {counts['asr_top5']}",)
+
+
+def test_a_published_line_of_the_same_weights_is_compared_too_and_one_of_others_is_told(root: Path) -> None:
+    run = told(root, CLEANED)
+    counts = checking.remeasured(CLEANED, root)
+    same = checking.compare(CLEANED, run, counts, run)
+    assert same.differing == ()
+    assert str(same).endswith("the reference agrees; compared with the published line, too")
+    typed = replace(run, test=replace(run.test, ca=wilson(0, cells.NUM_TEST)))
+    found = checking.compare(CLEANED, run, counts, typed)
+    assert found.differing == (f"published CA 0 of 3000 against {counts['ca']}",)
+    other = checking.compare(CLEANED, run, counts, replace(typed, weights_sha256="0" * 64))
+    assert other.differing == ()
+    assert str(other).endswith("the published line is of other weights and was not compared")
+    assert str(checking.compare(CLEANED, run, counts, None)).endswith("no published line to compare")
 
 
 def test_tiny_options_are_those_of_the_cells_here() -> None:
