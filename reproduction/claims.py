@@ -1,6 +1,7 @@
 """What the paper claims and asks, and what was seen: sentences whose figures and judgements are computed.
 
-No figure of ours is typed here. Where a cell was not run the sentence says so.
+What our cells gave is computed; sizes and what others published are typed. Where a cell was not run the
+sentence says so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from reproduction import grid
-from reproduction.cells import GATE
 from reproduction.groups import (
     MakeSubject,
     by_lambda,
@@ -19,7 +19,7 @@ from reproduction.groups import (
     fewer_poisons,
     subject,
 )
-from reproduction.summary import Group, Pooled, Results
+from reproduction.summary import Group, Pooled, Results, lost_between, same_seeds
 from sanitizer.recipe import Recipe
 
 SMALL_ASR, SMALL_LOSS = 0.05, 0.03
@@ -68,7 +68,36 @@ def _removes(results: Results) -> str:
 
 
 def _keeps(results: Results) -> str:
-    return _by_bed(results, "CleanCLIP (1, 1)", _loss_line)
+    return f"{_by_bed(results, 'CleanCLIP (1, 1)', _loss_line)}{_fresh_data(results)}"
+
+
+def _fresh_data(results: Results) -> str:
+    """What cleaning gives that is no merit of CleanCLIP's: MMCL alone sees the same pairs."""
+    sentences = []
+    for bed in grid.BEDS:
+        lost: dict[str, list[str]] = {}
+        for name, attack in grid.PAPER_ATTACKS.items():
+            groups = {
+                defence: results.over_seeds(cleaned(subject(attack, bed), recipe))
+                for defence, recipe in grid.DEFENCES.items()
+            }
+            mmcl, cleanclip = groups["MMCL only (λ2 = 0)"], groups["CleanCLIP (1, 1)"]
+            for how, points in {
+                "by MMCL alone": mmcl.ca_lost(),
+                "by supervised fine-tuning": groups["Supervised"].ca_lost(),
+                "by CleanCLIP against MMCL alone, on the same pictures": lost_between(mmcl, cleanclip),
+            }.items():
+                if points is not None:
+                    lost.setdefault(how, []).append(f"{name} {points}")
+        if lost:
+            told = "; ".join(f"{how}: {', '.join(names)}" for how, names in lost.items())
+            sentences.append(f" Points of CA lost on {bed} (negative: gained) {told}.")
+    if not sentences:
+        return ""
+    fresh = (
+        " Cleaning brings fresh data, glyphs that the pre-training did not have, which by itself changes CA."
+    )
+    return fresh + "".join(sentences)
 
 
 def _mmcl(results: Results) -> str:
@@ -91,16 +120,19 @@ def _by_bed(results: Results, defence: str, line: Callable[[str, Group, Group], 
         for name, attack in grid.PAPER_ATTACKS.items():
             poisoned = subject(attack, bed)
             before = results.over_seeds(poisoned)
-            after = results.over_seeds(cleaned(poisoned, grid.DEFENCES[defence]))
-            asr = before.share("asr")
-            if asr is None or (asr.value >= GATE and not after.runs):
-                continue
-            parts.append(
-                line(name, before, after) if asr.value >= GATE else f"{name} was not implanted ({asr})"
-            )
+            after = results.over_seeds(cleaned(poisoned, grid.DEFENCES[defence])).only(before.seeds)
+            if after.runs:
+                parts.append(line(name, before.only(after.seeds), after))
+            parts += _not_implanted(name, before)
         if parts:
             sentences.append(f"{bed}: {'; '.join(parts)}.")
     return " ".join(sentences) or _NOT_RUN
+
+
+def _not_implanted(name: str, before: Group) -> list[str]:
+    """A part of a sentence, where an attack was not implanted with every seed; else none."""
+    asr = before.under_gate().share("asr")
+    return [] if asr is None else [f"{name} was not implanted{before.weak_seeds()} ({asr} % ASR)"]
 
 
 def _asr_line(name: str, before: Group, after: Group) -> str:
@@ -144,9 +176,9 @@ def _monotone(results: Results) -> str:
 
 
 def _whole_lambda(results: Results) -> dict[str, dict[float, Group]]:
-    """By attack, where every λ2 was run."""
-    found = {name: by_lambda(results, attack) for name, attack in grid.PAPER_ATTACKS.items()}
-    return {name: groups for name, groups in found.items() if all(one.runs for one in groups.values())}
+    """By attack, where every λ2 was run; of the seeds with which every λ2 was."""
+    found = {name: same_seeds(by_lambda(results, attack)) for name, attack in grid.PAPER_ATTACKS.items()}
+    return {name: groups for name, groups in found.items() if len(groups) == len(grid.LAMBDAS)}
 
 
 def _few_poisons(results: Results) -> str:
@@ -160,23 +192,27 @@ def _few_poisons(results: Results) -> str:
 
 
 def _mechanism(results: Results) -> str:
-    made = subject(grid.OTHER_ATTACKS["Semantic (paper)"])
-    text = _before_after(results, {"Semantic (turquoise paper)": made}, {"CleanCLIP": grid.CLEANCLIP})
+    name = "Semantic (colour of the paper)"
+    made = subject(grid.OTHER_ATTACKS[name])
+    text = _before_after(results, {name: made}, {"CleanCLIP": grid.CLEANCLIP})
     if text == _NOT_RUN:
         return _NOT_RUN
     return (
         f"{text} The link between a colour of paper and the target is spurious as well, but the feature fills"
-        " the picture. What happens inside the towers was not measured here."
+        " the picture. It occurs in no clean picture, neither in pre-training nor in cleaning: a natural"
+        " feature that clean data hold too, with other captions, was not tested. What happens inside the"
+        " towers was not measured here."
     )
 
 
 def _scale(results: Results) -> str:
-    shares = {number: group.share("asr") for number, group in by_pairs(results).items()}
+    shares = {number: group.share("asr") for number, group in same_seeds(by_pairs(results)).items()}
     parts = [f"{number:,} pairs: {asr} %" for number, asr in shares.items() if asr is not None]
     seen = f"With the same number of updates BadNet's ASR is left at {'; '.join(parts)}. " if parts else ""
     return (
-        f"{seen}Our scale cannot speak of this: 24,000 pairs, towers of a few hundred thousand parameters,"
-        " pictures of 32 pixels. Published runs on a CLIP of 400 million pairs pay 5 to 7.5 points of"
+        f"{seen}Our scale cannot speak of this: 24,000 pairs, image towers of 1.3 (ResNet) and 0.8 million"
+        " parameters (ViT), a text tower of 0.1 million beside 3.2 million of its token table, pictures of 32"
+        " pixels. Published runs on a CLIP of 400 million pairs pay 5 to 7.5 points of"
         " ImageNet accuracy for an ASR under 5 % (Verma et al., arXiv 2311.14948, figures of their"
         " repository, read by eye)."
     )
@@ -185,9 +221,9 @@ def _scale(results: Results) -> str:
 def _stays(results: Results) -> str:
     attacks = grid.STRUCTURED_ATTACKS | grid.OTHER_ATTACKS
     recipes: dict[str, Recipe] = {"CleanCLIP": grid.CLEANCLIP, "PAR": grid.PAR}
-    beds = {f"{name} ({grid.DIGITS})": subject(attack) for name, attack in attacks.items()}
+    beds = {f"{name}, {grid.DIGITS}": subject(attack) for name, attack in attacks.items()}
     beds |= {
-        f"{name} ({grid.FASHION_VIT})": subject(attack, grid.FASHION_VIT)
+        f"{name}, {grid.FASHION_VIT}": subject(attack, grid.FASHION_VIT)
         for name, attack in grid.STRUCTURED_ATTACKS.items()
     }
     text = _before_after(results, beds, recipes)
@@ -200,19 +236,17 @@ def _stays(results: Results) -> str:
 def _before_after(results: Results, beds: dict[str, MakeSubject], recipes: dict[str, Recipe]) -> str:
     sentences = []
     for name, poisoned in beds.items():
-        asr = results.over_seeds(poisoned).share("asr")
-        if asr is None:
-            continue
-        if asr.value < GATE:
-            sentences.append(f"{name} was not implanted ({asr} % ASR).")
-            continue
-        parts = [f"{asr} % ASR before"]
+        before = results.over_seeds(poisoned)
+        parts = []
         for defence, recipe in recipes.items():
-            after = results.over_seeds(cleaned(poisoned, recipe))
+            after = results.over_seeds(cleaned(poisoned, recipe)).only(before.seeds)
             if after.runs:
+                was = _needed(before.only(after.seeds).share("asr"))
                 now, lost = _needed(after.share("asr")), _needed(after.ca_lost())
-                parts.append(f"{now} after {defence} ({lost} points of CA lost)")
-        sentences.append(f"{name}: {', '.join(parts)}.")
+                parts.append(f"{was} → {now} % ASR after {defence} ({lost} points of CA lost)")
+        if parts:
+            sentences.append(f"{name}: {', '.join(parts)}.")
+        sentences += [f"{part}." for part in _not_implanted(name, before)]
     return " ".join(sentences) or _NOT_RUN
 
 

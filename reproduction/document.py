@@ -1,15 +1,20 @@
-"""Writes docs/reproduction.md, its plots and its raw data from what was run. No figure in it is typed.
+"""Writes docs/reproduction.md, its plots and its raw data from what was run.
+
+Tables, plots and what the claims say of our cells are computed. Typed are sizes, what others published, and
+what was tried to implant an attack (`grid.TRIED`), which the page marks.
 
 The raw data are one line of JSON a cell; the document can be written from them alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reproduction import claims, grid, measured, plots, tables
-from reproduction.cells import NUM_TEST, NUM_VALIDATION, Cell, Subject, cell_id, describe
+from reproduction import claims, clustering, grid, measured, plots, tables
+from reproduction.cells import GATE, NUM_TEST, NUM_VALIDATION, Cell, Subject, cell_id, describe
+from reproduction.clustering import Effects
 from reproduction.measured import Measured, contradiction, is_pointless
 from reproduction.running import Folders
 from reproduction.summary import Results
@@ -67,13 +72,16 @@ def write_all(cells: Sequence[Cell], runs: Sequence[Measured], docs: Path) -> No
     _write_raw(runs, folder)
     results = Results(runs)
     drawn = plots.draw_all(results, folder)
-    (docs / DOCUMENT).write_text(document(results, len(missing(cells, runs)), drawn), encoding="utf-8")
+    text = document(results, len(missing(cells, runs)), drawn, clustering.effects(cells, results))
+    (docs / DOCUMENT).write_text(text, encoding="utf-8")
 
 
-def write_quick(runs: Sequence[Measured], folder: Path) -> None:
+def write_quick(cells: Sequence[Cell], runs: Sequence[Measured], folder: Path) -> None:
     """The small subset's table and raw data, apart from the whole."""
     _write_raw(runs, folder)
-    text = f"# The small subset of the reproduction\n\n{_how_to_read()}\n{tables.quick(Results(runs))}"
+    results = Results(runs)
+    legend = _how_to_read(clustering.effects(cells, results))
+    text = f"# The small subset of the reproduction\n\n{legend}\n{tables.quick(results)}"
     (folder / DOCUMENT).write_text(text, encoding="utf-8")
 
 
@@ -83,18 +91,20 @@ def _write_raw(runs: Sequence[Measured], folder: Path) -> None:
     (folder / RAW).write_text("".join(lines), encoding="utf-8")
 
 
-def document(results: Results, num_missing: int, drawn: Sequence[str]) -> str:
-    """The whole page."""
+def document(results: Results, num_missing: int, drawn: Sequence[str], effects: Effects) -> str:
+    """The whole page. `drawn`: names of the plots; `effects`: of these results."""
     plot = {name: f"![{alt}]({FOLDER}/{name})\n" if name in drawn else "" for name, alt in _PLOTS.items()}
     return "\n".join(
         [
             "# What the paper claims, measured on small models that are really poisoned\n",
-            f"Written by `make reproduce`; no figure here is typed. {len(results):,} cells were run"
+            "Written by `make reproduce`: tables, plots and what the claims say of our models are computed"
+            " from the cells. Typed are sizes, what others published, and what was tried to implant an"
+            f" attack, from single runs, which says so. {len(results):,} cells were run"
             f" ({results.hours:.1f} hours of single cores by the clock, pauses included,"
             f" {len(results.code)} version(s) of the code, which each cell names);"
             f" {_still_missing(num_missing)} Raw data: [{RAW}]({FOLDER}/{RAW}), a line a cell,"
             " weights by their digest.\n",
-            _how_to_read(),
+            _how_to_read(effects),
             "## The paper's table\n",
             *_paper(results),
             "## Ablations\n",
@@ -105,7 +115,9 @@ def document(results: Results, num_missing: int, drawn: Sequence[str]) -> str:
             f"### Number of poisons\n\n{tables.poison_shares(results)}",
             f"### Learning rate by epochs\n\n{plot['front.svg']}\n{tables.front(results)}",
             "## Where it fails\n",
-            "PAR is Perturb and Recover (arXiv 2412.00727), the service's other method.\n",
+            "PAR is Perturb and Recover (arXiv 2412.00727), the service's other method. Its authors draw"
+            " their stripes anew for every picture; these are one fixed patch. No clean picture, neither of"
+            " the pre-training nor of the cleaning, is on the semantic trigger's colour of paper.\n",
             "### Structured triggers, ResNet\n\n"
             + tables.failures(results, grid.STRUCTURED_ATTACKS, grid.DIGITS),
             "### Structured triggers, ViT\n\n"
@@ -129,20 +141,46 @@ def _still_missing(num_missing: int) -> str:
     return f"**{num_missing:,} are still to be run**, and rows without them say so."
 
 
-def _how_to_read() -> str:
+def _how_to_read(effects: Effects) -> str:
     return (
-        f"A figure is the share in % over the {NUM_TEST:,} test pictures of every seed, its 95 % interval"
-        " (Wilson;"
-        " for CA lost Newcombe's paired one) over these pictures, and in brackets the range of the seeds."
-        " ASR leaves"
-        " out pictures of the target class; PA is the share of triggered pictures still given their own"
-        " class; top-5"
-        f" ASR has the target among the first five classes. Choices are made on {NUM_VALIDATION:,} validation"
-        " pictures. An attack with an ASR under 50 % before cleaning was not implanted. Several pictures are"
-        " composed of one glyph, so intervals are somewhat narrow. How the pictures, models, attacks and"
-        " recipes are"
-        " made: [reproduction, how](reproduction-how.md).\n"
+        f"A figure is the share in % over the {NUM_TEST:,} test pictures of every seed that the row names,"
+        " its 95 % interval (Wilson; for CA lost Newcombe's paired one) over these pictures, and in brackets"
+        " the range of the seeds. n is of CA, CA lost and PA, the share of triggered pictures still given"
+        " their own class. ASR and top-5 ASR, which has the target among the first five classes, leave out"
+        " pictures of the target class: n of ASR. A plot pools the seeds that its table names. A model whose"
+        f" attack has an ASR under {100 * GATE:g} % before cleaning was not implanted: nothing is judged by"
+        " it.\n\n"
+        f"{_how_narrow(effects)}\n\n"
+        f"Which λ2 balances best is chosen on {NUM_VALIDATION:,} validation pictures, of glyphs of their own."
+        " The recipes of PAR and of supervised fine-tuning were chosen on test pictures of digits, seed 1"
+        " (decisions 0053 and 0054): they have seen the test scans, and their rows on digits are no test of"
+        " that choice. How the pictures, models, attacks and recipes are made:"
+        " [reproduction, how](reproduction-how.md).\n"
     )
+
+
+def _how_narrow(effects: Effects) -> str:
+    """By how much the intervals should be wider."""
+    text = (
+        "Intervals take pictures for independent, but several are composed of one glyph: they are too narrow"
+    )
+    if not effects.ca:
+        return f"{text}; by how much was not computed here."
+    text += (
+        f". Added up by glyph, the variance of CA is {_range(effects.ca)} times the binomial one, over"
+        f" {len(effects.ca)} cells ({', '.join(effects.glyphs)}): intervals should be about"
+        f" {_range([math.sqrt(effect) for effect in effects.ca])} times as wide."
+    )
+    if effects.ca_lost:
+        wider = _range([math.sqrt(effect) for effect in effects.ca_lost])
+        text += f" That of CA lost is {_range(effects.ca_lost)} times as large: {wider} times as wide."
+    if effects.left_out:
+        text += f" Left out, as the glyphs were not at hand: {', '.join(effects.left_out)}."
+    return f"{text} Of ASR and PA no cell keeps which pictures they are: theirs is not known."
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.1f} to {max(values):.1f}"
 
 
 def _paper(results: Results) -> list[str]:

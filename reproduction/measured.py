@@ -63,12 +63,15 @@ class Measured:
         return unpacked(self.correct, self.test.ca.n)
 
 
+def is_implanted(run: Measured, gate: float = GATE) -> bool:
+    """Whether the attack of a subject works, so that a defence can be judged by it; of no attack, it does."""
+    return run.test.asr is None or run.test.asr.value >= gate
+
+
 def is_pointless(cell: Cell, told: Callable[[Cell], Measured | None], gate: float = GATE) -> bool:
     """Whether `cell` cleans a subject whose attack was not implanted. `told`: what was measured so far."""
-    if not isinstance(cell, Cleaning):
-        return False
-    before = told(cell.subject)
-    return before is not None and before.test.asr is not None and before.test.asr.value < gate
+    before = told(cell.subject) if isinstance(cell, Cleaning) else None
+    return before is not None and not is_implanted(before, gate)
 
 
 def contradiction(before: Measured, after: Measured) -> str | None:

@@ -1,14 +1,15 @@
 """Markdown tables of what was run. Knows the grid and the results; says nothing about them.
 
-A row is a group of runs that differ in their seed alone.
+A row is a group of runs that differ in their seed alone, which it names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
 from reproduction import grid
-from reproduction.cells import GATE, Subject
+from reproduction.cells import Subject
 from reproduction.grid import Bed
 from reproduction.groups import (
     MakeSubject,
@@ -22,11 +23,11 @@ from reproduction.groups import (
     self_supervised,
     subject,
 )
-from reproduction.summary import Group, Pooled, Results, gain_at_end
+from reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
 from sanitizer.recipe import Recipe
 from testbed.options import BADNET, Implanted
 
-NOT_RUN = "not run"
+NOT_RUN, NOT_IMPLANTED = "not run", "not implanted"
 
 AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
 
@@ -38,17 +39,21 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def figures(named: Mapping[str, Group]) -> str:
-    """A row a group: CA, CA lost, ASR, top-5 ASR and PA."""
-    headings = ("", "seeds", "n", "CA %", "CA lost, points", "ASR %", "top-5 ASR %", "PA %")
+    """A row a group: CA, CA lost, ASR, top-5 ASR and PA. ASR has pictures of its own, and so an n."""
+    headings = ("", "seeds", "n", "CA %", "CA lost, points", "n of ASR", "ASR %", "top-5 ASR %", "PA %")
     return table(headings, (_row(name, group) for name, group in named.items()))
 
 
 def _row(name: str, group: Group) -> list[str]:
-    ca = group.share("ca")
+    ca, asr = group.share("ca"), group.share("asr")
     if ca is None:
-        return [name, "0", NOT_RUN, "", "", "", "", ""]
-    shares = [ca, group.ca_lost(), group.share("asr"), group.share("asr_top5"), group.share("pa")]
-    return [name, str(len(group.runs)), f"{ca.n:,}", *map(_text, shares)]
+        return [name, "–", NOT_IMPLANTED if group.not_implanted else NOT_RUN, *[""] * 6]
+    seeds = spelled(group.seeds)
+    if group.not_implanted:
+        seeds += f" ({NOT_IMPLANTED}: {spelled(group.not_implanted)})"
+    n_of_asr = "" if asr is None else f"{asr.n:,}"
+    after_n = [_text(share) for share in (asr, group.share("asr_top5"), group.share("pa"))]
+    return [name, seeds, f"{ca.n:,}", str(ca), _text(group.ca_lost()), n_of_asr, *after_n]
 
 
 def _text(share: Pooled | None) -> str:
@@ -58,14 +63,23 @@ def _text(share: Pooled | None) -> str:
 def attacked(
     results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe]
 ) -> dict[str, Group]:
-    """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend."""
+    """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend.
+
+    Where a recipe was run with some of the seeds only, the row before it is those without a defence.
+    """
     before = results.over_seeds(poisoned)
-    asr = before.share("asr")
-    if asr is not None and asr.value < GATE:
-        return {f"{name}: **not implanted**, no defence is judged": before}
-    rows = {f"{name}: no defence": before}
+    implanted, under_gate = before.implanted(), before.under_gate()
+    rows = {f"{name}: **{NOT_IMPLANTED}**, no defence is judged": under_gate} if under_gate.runs else {}
+    if under_gate.runs and not implanted.runs:
+        return rows
+    rows[f"{name}: no defence"] = implanted
+    told = {implanted.seeds}
     for defence, recipe in recipes.items():
-        rows[f"{name}: {defence}"] = results.over_seeds(cleaned(poisoned, recipe))
+        after = results.over_seeds(cleaned(poisoned, recipe))
+        if after.runs and after.seeds not in told:
+            told.add(after.seeds)
+            rows[f"{name}: no defence, seeds {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
+        rows[f"{name}: {defence}"] = after
     return rows
 
 
@@ -74,10 +88,12 @@ def paper(results: Results, bed: Bed) -> str:
     rows: dict[str, Group] = {}
     for name, attack in grid.PAPER_ATTACKS.items():
         rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
+    weak = {name: results.over_seeds(subject(grid.PAPER_ATTACKS[name], bed)) for name in grid.TRIED}
     return figures(rows) + "".join(
-        f"\n{name} was not implanted here. Tried: {tried}.\n"
-        for name, tried in grid.TRIED.items()
-        if any(row.startswith(f"{name}: **not implanted**") for row in rows)
+        f"\n{name} was not implanted here{group.weak_seeds()}. Tried on {grid.DIGITS}, single runs, their"
+        f" figures typed by hand: {grid.TRIED[name]}.\n"
+        for name, group in weak.items()
+        if group.under_gate().runs
     )
 
 
@@ -144,14 +160,33 @@ def clean_set(results: Results) -> str:
 
 def plateaus(results: Results) -> str:
     """Whether the poisoned models had stopped learning: CA on validation pictures, last epochs."""
-    rows: dict[tuple[str, ...], None] = {}
+    rows, gains = [], []
     for cell in grid.in_order(grid.questions()):
         run = results.of(cell)
         if run is None or not isinstance(cell, Subject):
             continue
-        options = cell.options
-        attack = "clean" if options.attack is None else options.attack.attack
-        name = f"{Bed(options.glyphs, options.tower)}, {attack}, seed {cell.seed}"
-        curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-4:])
-        rows[name, f"{run.poisons:,}", curve, f"{100 * gain_at_end(run):+.1f}"] = None
-    return table(("model", "poisons", "CA of the last four epochs", "last over the three before"), rows)
+        curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-1 - PLATEAU_EPOCHS :])
+        gains.append(100 * gain_at_end(run))
+        rows.append((_model(cell), f"{run.poisons:,}", curve, f"{gains[-1]:+.1f}"))
+    headings = ("model", "poisons", "CA of the last four epochs", "last over the three before")
+    return table(headings, rows) + _end(gains)
+
+
+def _model(cell: Subject) -> str:
+    """A subject by the names of the grid."""
+    options = cell.options
+    names = [name for name, attack in grid.ATTACKS.items() if attack == options.attack] or ["no attack"]
+    if options.ssl_weight:
+        names.append("self-supervision added")
+    return ", ".join([str(Bed(options.glyphs, options.tower)), *names, f"seed {cell.seed}"])
+
+
+def _end(gains: Sequence[float]) -> str:
+    """What the last epochs say, and what they cannot."""
+    if not gains:
+        return ""
+    return (
+        f"\nThe last epoch's CA is {min(gains):+.1f} to {max(gains):+.1f} points over the mean of the three"
+        f" before, {median(gains):+.1f} in the median. The schedule ends at a learning rate of zero, where"
+        " every model stands still: a flat end is no proof that a longer one would not have taught more.\n"
+    )

@@ -3,65 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
-from reproduction import document, grid, measured
-from reproduction.cells import NUM_TEST, Cell, Cleaning, Control, Subject, cell_id, spec, subject_of
+from reproduction import document, grid
+from reproduction.cells import Cell, Cleaning, Control, Subject, subject_of
+from reproduction.clustering import Effects
 from reproduction.grid import in_order, questions
-from reproduction.measured import Measured, Shares, packed, unpacked
-from reproduction.running import Folders
 from reproduction.summary import Results, pool
 from sanitizer.audits.statistics import newcombe, wilson
-
-OTHERS = 2_900
-"""Test pictures that are not of the target class."""
-PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / document.RAW
-
-
-def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
-    """A cell with these counts of 3,000 and of 2,900 pictures; `lost` of those right before are wrong now.
-
-    The first `ca` pictures are those that are right.
-    """
-    shares = Shares(
-        ca=wilson(ca, NUM_TEST),
-        asr=wilson(asr, OTHERS),
-        asr_top5=wilson(asr, OTHERS),
-        pa=wilson(ca, NUM_TEST),
-    )
-    return Measured(
-        id=cell_id(cell),
-        spec=spec(cell),
-        test=shares,
-        validation=shares,
-        ca_lost=None
-        if isinstance(cell, Subject)
-        else newcombe(both=ca, lost=lost, gained=0, neither=NUM_TEST - ca - lost),
-        correct=packed([place < ca for place in range(NUM_TEST)]),
-        weights_sha256="0" * 64,
-        ca_by_epoch=(0.5, 0.6, 0.7, 0.8, 0.8, 0.8) if isinstance(cell, Subject) else (),
-        wall_s=36.0,
-        made_with={"code_sha256": "c" * 64},
-    )
+from testbed.models import build_model
+from testbed.options import BADNET
+from tests.unit.reproduction.made_up import OTHERS, line_of, made_up, section_of, text_of, whole
 
 
-def whole(asr_after: Callable[[Cell], int] = lambda _: 29) -> list[Measured]:
-    """Every cell of the grid: 90 % CA, 99 % ASR before, and `asr_after` of 2,900 after."""
-    return [
-        made_up(cell, 2_700, 2_871)
-        if isinstance(cell, Subject)
-        else made_up(cell, 2_640, asr_after(cell), lost=60)
-        for cell in in_order(questions())
-    ]
-
-
-def line_of(text: str, start: str) -> str:
-    (found,) = (line for line in text.splitlines() if line.startswith(start))
-    return found
+@pytest.fixture(autouse=True)
+def _no_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Writing a document fetches no pictures here: those of Fashion-MNIST are not at hand."""
+    monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "none"))
 
 
 def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path: Path) -> None:
@@ -74,31 +35,32 @@ def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path
     assert pooled is not None
     low, high = 100 * wilson(29 * 6, 3 * OTHERS).low, 100 * wilson(29 * 6, 3 * OTHERS).high
     assert f"2.0 [{low:.1f}, {high:.1f}] (1.0–3.0)" in row
-    assert "| 3 | 9,000 |" in row
+    assert "| 1, 2, 3 | 9,000 |" in row
+    assert "| 8,700 | 2.0 [" in row  # ASR leaves out pictures of the target class
     assert "2.0 [" in row.split("|")[5]  # CA lost, points
 
 
 def test_an_attack_under_the_gate_is_called_not_implanted_and_no_defence_is_judged() -> None:
-    weak = grid.PAPER_ATTACKS["WaNet"]
+    weak = grid.PAPER_ATTACKS["WaNet (s = 6)"]
     runs = [
         made_up(cell, 2_700, 1_000) if isinstance(cell, Subject) and cell.options.attack == weak else run
         for cell, run in zip(in_order(questions()), whole(), strict=True)
     ]
-    text = document.document(Results(runs), len(runs), [])
+    text = text_of(runs)
     section = text[text.index("### digits, resnet") : text.index("### fashion_mnist, resnet")]
-    assert "| WaNet: **not implanted**" in section
-    assert "WaNet: CleanCLIP" not in section
-    assert f"WaNet was not implanted here. Tried: {grid.TRIED['WaNet']}." in section
+    assert "| WaNet (s = 6): **not implanted**" in section
+    assert "WaNet (s = 6): CleanCLIP" not in section
+    assert f"typed by hand: {grid.TRIED['WaNet (s = 6)']}." in section
     assert "Label-consistent was not implanted" not in section
-    assert "WaNet was not implanted" in text[text.index("## The paper's claims") :]
+    assert "WaNet (s = 6) was not implanted" in text[text.index("## The paper's claims") :]
 
 
 def test_claims_follow_the_figures() -> None:
     def claim(text: str, start: str) -> str:
         return line_of(text[text.index("## The paper's claims") :], f"**{start}")
 
-    removed = document.document(Results(whole(lambda _: 29)), 1, [])
-    left = document.document(Results(whole(lambda _: 2_000)), 1, [])
+    removed = text_of(whole(lambda _: 29))
+    left = text_of(whole(lambda _: 2_000))
     assert "at most 5 %" in claim(removed, "CleanCLIP brings down")
     assert "more than 5 %" in claim(left, "CleanCLIP brings down")
     assert "rises" not in claim(removed, "A larger λ2")
@@ -107,110 +69,137 @@ def test_claims_follow_the_figures() -> None:
         recipe = cell.recipe if isinstance(cell, Cleaning) else None
         return 290 if getattr(recipe, "lambda2", None) == 2.0 else 29
 
-    assert "rises from λ2 = 1 → 2" in claim(
-        document.document(Results(whole(worse_at_two)), 1, []), "A larger λ2"
-    )
+    assert "rises from λ2 = 1 → 2" in claim(text_of(whole(worse_at_two)), "A larger λ2")
 
 
 def test_what_was_not_run_is_said_to_be_so_and_never_made_up() -> None:
-    text = document.document(Results([]), 467, [])
+    text = document.document(Results([]), 467, [], Effects())
     assert "0 cells were run" in text
     assert "467 are still to be run" in text
     assert not re.search(r"\d\.\d \[", text)
     assert text.count("Not run yet.") >= 6
 
 
-def test_the_raw_file_alone_gives_the_same_document(tmp_path: Path) -> None:
-    cells, runs = in_order(questions()), whole()
-    document.write_all(cells, runs, tmp_path)
-    raw = tmp_path / document.FOLDER / document.RAW
-    again = document.gather(cells, tmp_path / "nothing", raw)
-    assert again == runs
-    document.write_all(cells, again, tmp_path / "again")
-    for path in sorted(tmp_path.glob("reproduction*")) + sorted((tmp_path / document.FOLDER).iterdir()):
-        if path.is_file():
-            same = tmp_path / "again" / path.relative_to(tmp_path)
-            assert same.read_bytes() == path.read_bytes()
-    names = {path.name for path in (tmp_path / document.FOLDER).iterdir()}
-    assert names == {"lambda.svg", "front.svg", "pairs.svg", "clean-set.svg", document.RAW}
-
-
 def test_a_control_is_told_apart_from_an_attack() -> None:
     cells = [cell for cell in in_order(questions()) if isinstance(cell, Control)]
     runs = [made_up(cell, 2_700, 1_450) for cell in cells]
-    text = document.document(Results(runs), 1, [])
+    text = text_of(runs)
     assert "50.0 [" in line_of(text, "| clean model, the patch as trigger")
 
 
-def test_a_line_of_raw_data_reads_back_as_it_was() -> None:
-    run = whole()[3]
-    assert measured.read(measured.to_line(run)) == run
+def test_before_and_after_are_of_the_same_seeds() -> None:
+    """A defence that was run with one seed is not held against the models of all three."""
+    badnet, mmcl = grid.PAPER_ATTACKS["BadNet"], grid.DEFENCES["MMCL only (λ2 = 0)"]
+    runs = []
+    for cell in in_order(questions()):
+        seed = subject_of(cell).seed
+        if isinstance(cell, Subject):  # ASR 90, 60 and 60 %
+            runs.append(made_up(cell, 2_700, 2_610 if seed == 1 else 1_740))
+        elif cell.subject.options.attack != badnet or seed == 1 or getattr(cell, "recipe", None) == mmcl:
+            runs.append(made_up(cell, 2_640, 29, lost=60))
+    text = text_of(runs)
+    section = section_of(text, "### digits, resnet", "### fashion_mnist, resnet")
+    rows = [line for line in section.splitlines() if line.startswith("| BadNet: ")]
+    starts = [(row.split("|")[1].strip(), row.split("|")[2].strip(), row.split("|")[7][:5]) for row in rows]
+    assert starts[:4] == [
+        ("BadNet: no defence", "1, 2, 3", " 70.0"),
+        ("BadNet: MMCL only (λ2 = 0)", "1, 2, 3", " 1.0 "),
+        ("BadNet: no defence, seeds 1 alone", "1", " 90.0"),
+        ("BadNet: Self-supervised only (λ1 = 0)", "1", " 1.0 "),
+    ]
+    claims = text[text.index("## The paper's claims") :]
+    assert "digits, resnet: BadNet 90.0 [" in line_of(claims, "**CleanCLIP brings down")
+    assert "digits, resnet: BadNet 70.0 [" in line_of(claims, "**Fine-tuning by the multimodal")
+
+
+def test_the_gate_is_per_seed_and_seeds_that_were_not_implanted_are_named() -> None:
+    """Two of three are implanted: the pooled ASR of 66 % speaks of no model, and the third is not judged."""
+    stripes = grid.STRUCTURED_ATTACKS["Stripes (fixed patch)"]
+    blended = grid.PAPER_ATTACKS["Blended"]
+    runs = [
+        made_up(cell, 2_700, 0)
+        if isinstance(cell, Subject) and cell.options.attack in (stripes, blended) and cell.seed == 2
+        else run
+        for cell, run in zip(in_order(questions()), whole(), strict=True)
+    ]
+    text = text_of(runs)
+    failures = section_of(text, "### Structured triggers, ResNet", "### Structured triggers, ViT")
+    assert "| 2 | 3,000 |" in line_of(failures, "| Stripes (fixed patch): **not implanted**")
+    assert "| 1, 3 | 6,000 |" in line_of(failures, "| Stripes (fixed patch): no defence")
+    assert "| 1, 3 (not implanted: 2) | 6,000 |" in line_of(failures, "| Stripes (fixed patch): PAR")
+    assert "| 1, 3 (not implanted: 2) | 6,000 |" in line_of(text, "| Blended, λ2 = 4 ")
+    stays = line_of(text, "**Can a trigger be made that stays?**")
+    assert "Stripes (fixed patch), digits, resnet: 99.0 [" in stays
+    assert "Stripes (fixed patch), digits, resnet was not implanted with seed 2 (0.0 [" in stays
+    removes = line_of(text, "**CleanCLIP brings down")
+    assert "Blended was not implanted with seed 2 (0.0 [" in removes
+
+
+def test_rows_of_an_attack_that_was_not_implanted_are_not_told_as_still_to_be_run() -> None:
+    weak = grid.PAPER_ATTACKS["Label-consistent"]
+    subjects = [made_up(c, 2_700, 12) for c in in_order(questions()) if c == grid.subject(weak, 1)]
+    text = text_of(subjects)
+    for weight in grid.LAMBDAS:
+        assert "| – | not implanted |" in line_of(text, f"| Label-consistent, λ2 = {weight:g} ")
+        assert "| – | not run |" in line_of(text, f"| Blended, λ2 = {weight:g} ")
+
+
+def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> None:
+    """2,640 right after CleanCLIP, 2,760 after MMCL alone on the same pictures: 120 of 3,000."""
+    mmcl = grid.DEFENCES["MMCL only (λ2 = 0)"]
+    runs = [
+        made_up(cell, 2_760, 29) if isinstance(cell, Cleaning) and cell.recipe == mmcl else run
+        for cell, run in zip(in_order(questions()), whole(), strict=True)
+    ]
+    expected = newcombe(both=3 * 2_640, lost=3 * 120, gained=0, neither=3 * 240)
+    keeps = line_of(text_of(runs), "**CleanCLIP keeps clean accuracy")
+    interval = f"BadNet 4.0 [{100 * expected.low:.1f}, {100 * expected.high:.1f}] (4.0–4.0)"
+    assert f"by CleanCLIP against MMCL alone, on the same pictures: {interval}" in keeps
+
+
+def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:
+    text = text_of(whole())
+    table = text[text.index("## Had the poisoned models") :]
+    rows = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| digits, resnet, ")]
+    names = [row[0] for row in rows]
+    assert "| digits, resnet, Stripes (fixed patch), seed 1" in names
+    assert "| digits, resnet, BadNet, self-supervision added, seed 1" in names
+    # BadNet with fewer poisons bears one name: a column of its own tells them apart.
+    assert len(set(names)) == len(names) - 2 * len(grid.SEEDS)
+    assert "The last epoch's CA is +3.3 to +3.3 points over the mean of the three before" in table
+
+
+def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
+    effects = Effects(ca=(1.44, 4.0), ca_lost=(1.0, 2.25), glyphs=("digits",), left_out=("fashion_mnist",))
+    text = document.document(Results(whole()), 1, [], effects)
+    legend = line_of(text, "Intervals take pictures for independent")
+    assert "the variance of CA is 1.4 to 4.0 times the binomial one, over 2 cells (digits)" in legend
+    assert "about 1.2 to 2.0 times as wide" in legend
+    assert "That of CA lost is 1.0 to 2.2 times as large: 1.0 to 1.5 times as wide" in legend
+    assert "Left out, as the glyphs were not at hand: fashion_mnist." in legend
+    assert "by how much was not computed here." in text_of(whole())
+
+
+def test_the_sizes_of_the_towers_are_those_of_the_models() -> None:
+    def millions(module: nn.Module) -> str:
+        return f"{sum(parameter.numel() for parameter in module.parameters()) / 1e6:.1f}"
+
+    resnet, vit = (
+        build_model(grid.subject(BADNET, 1, bed).options, 1) for bed in (grid.DIGITS, grid.FASHION_VIT)
+    )
+    assert resnet.visual is not None
+    tokens = resnet.token_embedding.weight.numel()
+    text = sum(parameter.numel() for parameter in resnet.parameters()) - tokens
+    text -= sum(parameter.numel() for parameter in resnet.visual.parameters())
+    said = line_of(text_of([]), "**Does it hold at web scale")
+    assert (
+        f"image towers of {millions(resnet.visual)} (ResNet) and {millions(vit.visual)} million parameters"
+        f" (ViT), a text tower of {text / 1e6:.1f} million beside {tokens / 1e6:.1f} million of its token"
+        " table"
+    ) in said
 
 
 @pytest.mark.parametrize("shares", [[], [wilson(0, 10)]])
 def test_pooling_adds_counts(shares: list[object]) -> None:
     pooled = pool(shares)  # type: ignore[arg-type]
     assert (pooled is None) == (not shares)
-
-
-def test_what_was_published_stays_where_a_model_was_trained_again_for_what_starts_from_it(
-    tmp_path: Path,
-) -> None:
-    cells = in_order(questions())
-    first, second, third = cells[:3]
-    published, again = made_up(first, 2_800, 2_890), made_up(first, 2_790, 2_880)
-    of_published, of_again = made_up(second, 2_750, 29, lost=50), made_up(third, 2_700, 29, lost=90)
-    document.write_all(cells, [published], tmp_path)
-    for cell, run in ((first, again), (second, of_published), (third, of_again)):
-        folder = Folders(tmp_path / "runs").of(cell)
-        folder.mkdir(parents=True)
-        measured.write(run, folder)
-    raw = tmp_path / document.FOLDER / document.RAW
-    said: list[str] = []
-    assert document.gather(cells, tmp_path / "runs", raw, say=said.append) == [published, of_published]
-    (line,) = said
-    assert line.startswith(f"left out: {of_again.id}")
-    assert line.endswith("90 pictures were lost and 0 gained; from this model it would be 100 and 0")
-
-
-def test_a_cleaning_that_names_the_weights_it_started_from_must_name_those_of_the_published_model() -> None:
-    first, second = in_order(questions())[:2]
-    before = made_up(first, 2_800, 2_890)
-    after = made_up(second, 2_750, 29, lost=50)
-    assert measured.contradiction(before, after) is None
-    assert measured.contradiction(before, replace(after, from_weights_sha256=before.weights_sha256)) is None
-    other = measured.contradiction(before, replace(after, from_weights_sha256="f" * 64))
-    assert other is not None
-    assert other.startswith("started from the weights ffff")
-
-
-def test_every_published_cleaning_started_from_the_published_model(tmp_path: Path) -> None:
-    """Two models were once trained again and published beside cleanings of the first ones."""
-    said: list[str] = []
-    runs = document.gather(in_order(questions()), tmp_path, PUBLISHED, say=said.append)
-    assert said == []
-    assert [run.id for run in runs] == [run.id for run in document.read_raw(PUBLISHED)]
-    by_id = {run.id: run for run in runs}
-    for run in runs:
-        assert sum(run.is_right) == run.test.ca.successes
-        if run.ca_lost is not None:
-            before = by_id[cell_id_of_subject(run)]
-            net = run.ca_lost.lost - run.ca_lost.gained
-            assert before.test.ca.successes - run.test.ca.successes == net
-
-
-def cell_id_of_subject(run: Measured) -> str:
-    (cell,) = (cell for cell in in_order(questions()) if cell_id(cell) == run.id)
-    return cell_id(subject_of(cell))
-
-
-def test_a_published_line_comes_out_as_it_went_in() -> None:
-    for line in PUBLISHED.read_text(encoding="utf-8").splitlines():
-        assert measured.to_line(measured.read(line)) == line
-
-
-def test_bits_are_unpacked_to_what_was_packed_and_too_few_are_refused() -> None:
-    correct = [True, False, True, True, False, False, False, True, True]
-    assert unpacked(packed(correct), 9) == correct
-    with pytest.raises(ValueError, match="16 bits for 17 pictures"):
-        unpacked(packed(correct), 17)

@@ -1,0 +1,102 @@
+"""Raw data: a line a cell, read back as written; a cleaning stands beside the model it started from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reproduction import document, measured
+from reproduction.cells import cell_id, subject_of
+from reproduction.grid import in_order, questions
+from reproduction.measured import packed, unpacked
+from reproduction.running import Folders
+from tests.unit.reproduction.made_up import made_up, whole
+
+PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / document.RAW
+
+
+@pytest.fixture(autouse=True)
+def _no_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Writing a document fetches no pictures here: those of Fashion-MNIST are not at hand."""
+    monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "none"))
+
+
+def test_the_raw_file_alone_gives_the_same_document(tmp_path: Path) -> None:
+    cells, runs = in_order(questions()), whole()
+    document.write_all(cells, runs, tmp_path)
+    raw = tmp_path / document.FOLDER / document.RAW
+    again = document.gather(cells, tmp_path / "nothing", raw)
+    assert again == runs
+    document.write_all(cells, again, tmp_path / "again")
+    for path in sorted(tmp_path.glob("reproduction*")) + sorted((tmp_path / document.FOLDER).iterdir()):
+        if path.is_file():
+            same = tmp_path / "again" / path.relative_to(tmp_path)
+            assert same.read_bytes() == path.read_bytes()
+    names = {path.name for path in (tmp_path / document.FOLDER).iterdir()}
+    assert names == {"lambda.svg", "front.svg", "pairs.svg", "clean-set.svg", document.RAW}
+
+
+def test_a_line_of_raw_data_reads_back_as_it_was() -> None:
+    run = whole()[3]
+    assert measured.read(measured.to_line(run)) == run
+
+
+def test_what_was_published_stays_where_a_model_was_trained_again_for_what_starts_from_it(
+    tmp_path: Path,
+) -> None:
+    cells = in_order(questions())
+    first, second, third = cells[:3]
+    published, again = made_up(first, 2_800, 2_890), made_up(first, 2_790, 2_880)
+    of_published, of_again = made_up(second, 2_750, 29, lost=50), made_up(third, 2_700, 29, lost=90)
+    document.write_all(cells, [published], tmp_path)
+    for cell, run in ((first, again), (second, of_published), (third, of_again)):
+        folder = Folders(tmp_path / "runs").of(cell)
+        folder.mkdir(parents=True)
+        measured.write(run, folder)
+    raw = tmp_path / document.FOLDER / document.RAW
+    said: list[str] = []
+    assert document.gather(cells, tmp_path / "runs", raw, say=said.append) == [published, of_published]
+    (line,) = said
+    assert line.startswith(f"left out: {of_again.id}")
+    assert line.endswith("90 pictures were lost and 0 gained; from this model it would be 100 and 0")
+
+
+def test_a_cleaning_that_names_the_weights_it_started_from_must_name_those_of_the_published_model() -> None:
+    first, second = in_order(questions())[:2]
+    before = made_up(first, 2_800, 2_890)
+    after = made_up(second, 2_750, 29, lost=50)
+    assert measured.contradiction(before, after) is None
+    assert measured.contradiction(before, replace(after, from_weights_sha256=before.weights_sha256)) is None
+    other = measured.contradiction(before, replace(after, from_weights_sha256="f" * 64))
+    assert other is not None
+    assert other.startswith("started from the weights ffff")
+
+
+def test_every_published_cleaning_started_from_the_published_model(tmp_path: Path) -> None:
+    """Two models were once trained again and published beside cleanings of the first ones."""
+    said: list[str] = []
+    cells = {cell_id(cell): cell for cell in in_order(questions())}
+    runs = document.gather(list(cells.values()), tmp_path, PUBLISHED, say=said.append)
+    assert said == []
+    assert [run.id for run in runs] == [run.id for run in document.read_raw(PUBLISHED)]
+    by_id = {run.id: run for run in runs}
+    for run in runs:
+        assert sum(run.is_right) == run.test.ca.successes
+        if run.ca_lost is not None:
+            before = by_id[cell_id(subject_of(cells[run.id]))]
+            net = run.ca_lost.lost - run.ca_lost.gained
+            assert before.test.ca.successes - run.test.ca.successes == net
+
+
+def test_a_published_line_comes_out_as_it_went_in() -> None:
+    for line in PUBLISHED.read_text(encoding="utf-8").splitlines():
+        assert measured.to_line(measured.read(line)) == line
+
+
+def test_bits_are_unpacked_to_what_was_packed_and_too_few_are_refused() -> None:
+    correct = [True, False, True, True, False, False, False, True, True]
+    assert unpacked(packed(correct), 9) == correct
+    with pytest.raises(ValueError, match="16 bits for 17 pictures"):
+        unpacked(packed(correct), 17)
