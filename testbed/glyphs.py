@@ -2,7 +2,8 @@
 
 `digits`: scikit-learn's 1,797 handwritten digits (8×8, 43 writers). `fashion_mnist`: 70,000 garments (28×28,
 Zalando Research, MIT licence), read from a folder or fetched once and checked against its digests. The split
-is one and the same for every seed, so that no test glyph is ever seen while a recipe is chosen.
+is one and the same for every seed, so that a recipe can be chosen without seeing a test glyph. The demo's
+was; PAR's and supervised fine-tuning's were chosen on test scans of digits (docs/reproduction-how.md).
 
 Shapes: G glyphs, S one side of a glyph.
 """

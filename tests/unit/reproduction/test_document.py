@@ -9,9 +9,9 @@ import pytest
 from torch import nn
 
 from reproduction import document, grid
-from reproduction.cells import Cell, Cleaning, Control, Subject, subject_of
+from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
 from reproduction.clustering import Effects
-from reproduction.grid import in_order, questions
+from reproduction.grid import in_order, questions, quick
 from reproduction.summary import Results, pool
 from sanitizer.audits.statistics import newcombe, wilson
 from testbed.models import build_model
@@ -78,6 +78,15 @@ def test_what_was_not_run_is_said_to_be_so_and_never_made_up() -> None:
     assert "467 are still to be run" in text
     assert not re.search(r"\d\.\d \[", text)
     assert text.count("Not run yet.") >= 6
+
+
+def test_the_small_subset_has_a_page_of_its_own_with_the_same_legend(tmp_path: Path) -> None:
+    names = {cell_id(cell) for cell in quick()}
+    document.write_quick(quick(), [run for run in whole() if run.id in names], tmp_path)
+    text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
+    assert "| 1 | 3,000 | 88.0 [" in line_of(text, "| BadNet: CleanCLIP (1, 1)")
+    assert "over 5 cells (digits)" in line_of(text, "Intervals take pictures for independent")
+    assert len(document.read_raw(tmp_path / document.RAW)) == 5
 
 
 def test_a_control_is_told_apart_from_an_attack() -> None:
