@@ -260,7 +260,7 @@ def _balance(results: Results) -> str:
         sentences.append(f"{name}: λ2 = {best:g} (test: CA {ca}, ASR {asr} %).")
     if not sentences:
         return _NOT_RUN
-    return f"By CA minus ASR on validation pictures, over all seeds: {' '.join(sentences)}"
+    return f"By CA minus ASR on validation pictures, of the seeds that ran every λ2: {' '.join(sentences)}"
 
 
 def _merit(group: Group) -> float:
