@@ -46,7 +46,7 @@ PHASES = {
 }
 CHILD_KILLS: dict[str, dict[str, Any]] = {
     "at the start of the baseline audit": {"at": {"type": "phase_started", "phase": "baseline_audit"}},
-    "in finetune, before a save": {"at": {"type": "advanced", "phase": "finetune"}},
+    "in finetune, before the second save": {"at": {"type": "advanced", "phase": "finetune"}},
     "in the middle of the first save": {"within_save": 1},
     "in the middle of the third save": {"within_save": 3},
     "right after the second save": {"at": {"type": "state_saved"}, "number": 2},

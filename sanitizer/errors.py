@@ -5,7 +5,7 @@
     ├── DatasetRejected      the data cannot be used as they are
     ├── OptionsRejected      options that do not fit the checkpoint or the data (target class, chunk size, …)
     ├── ReportRejected       a report.json that cannot be read, or contradicts itself
-    ├── TrainingDiverged     the loss is not finite, or grew past its bound
+    ├── TrainingDiverged     the loss is not finite, or grew past its bound, or a weight outgrew its dtype
     └── Interrupted          a stop was asked for; the training state has been saved
 
 Every error says what is wrong and where (`message`), what to do (`remedy`), and carries a stable
@@ -49,7 +49,11 @@ class ReportRejected(SanitizerError):
 
 
 class TrainingDiverged(SanitizerError):
-    """The loss became non-finite or diverged; the last good state is kept."""
+    """The loss became non-finite or diverged, or a trained weight does not fit its dtype.
+
+    Of the loss the message names the step of the last good state, which stays in the state folder for whoever
+    wants to know what happened: nothing is handed out of it, and a run goes on from the newest state.
+    """
 
 
 class RankLost(Exception):

@@ -46,11 +46,15 @@ class PhaseFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class StateSaved:
-    """A resumable training state is complete on disk: `path` is a folder relative to the job folder."""
+    """A resumable training state is complete on disk: `path` is a folder relative to the job folder.
+
+    `is_good`: it was saved while the loss was, and is kept until there is a later one of which that is true.
+    """
 
     type: Literal["state_saved"] = "state_saved"
     path: str
     step: int
+    is_good: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,7 @@ class ChildLimits:
 
     @property
     def written_bytes(self) -> int:
-        """All that a child may write: its outputs and two training states."""
+        """All that a child may write: its outputs and three training states (`training.state`)."""
         return _FILES_OF_FULL_SIZE * self.file_bytes
 
     def cpu_s(self, kind: JobKind) -> int | None:

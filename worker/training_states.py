@@ -1,7 +1,8 @@
 """Training states on their way: from the child's disk to the object store, and back on a later attempt.
 
-A state is recorded (under the fence) only after every byte of it lies in the object store; the newest two
-are kept. On the way back every file must have its recorded digest, or the state is not used at all.
+A state is recorded (under the fence) only after every byte of it lies in the object store. Two are kept: the
+newest and, before it, the last good one while the loss rises, else the one before. On the way back every file
+must have its recorded digest, or the state is not used at all.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class BrokenState(Exception):
 class _Waiting:
     step: int
     folder: Path
+    is_good: bool
 
 
 class StateShipper:
@@ -93,7 +95,8 @@ class StateShipper:
             self._complain("state_not_taken", type(error).__name__)
             return
         with self._lock:
-            superseded, self._waiting = self._waiting, _Waiting(step=event.step, folder=folder)
+            superseded = self._waiting
+            self._waiting = _Waiting(step=event.step, folder=folder, is_good=event.is_good)
         if superseded is not None:
             shutil.rmtree(superseded.folder, ignore_errors=True)
 
@@ -127,19 +130,41 @@ class StateShipper:
             files.append({"name": path.name, "sha256": file_sha256(path), "size_bytes": path.stat().st_size})
             send = partial(upload, self._store, key, path, is_ours=self._ledger.is_ours)
             patiently(send, check, patience_s=patience_s)
-        oldest = (self._newest or {}).get("previous")
-        previous = {name: value for name, value in (self._newest or {}).items() if name != "previous"}
-        newest = {"prefix": prefix, "step": waiting.step, "files": files, "previous": previous or None}
+        previous, dropped = kept_beside(self._newest, is_good=waiting.is_good)
+        newest = {
+            "prefix": prefix,
+            "step": waiting.step,
+            "is_good": waiting.is_good,
+            "files": files,
+            "previous": previous,
+        }
         self._ledger.record_state(newest)
         self._newest = newest
-        if oldest and oldest["prefix"] not in {prefix, previous.get("prefix")}:
-            self._forget(oldest["prefix"])
+        if dropped and dropped["prefix"] not in {prefix, (previous or {}).get("prefix")}:
+            self._forget(dropped["prefix"])
 
     def _forget(self, prefix: str) -> None:
         try:
             self._store.delete_prefix(prefix)
         except StorageError as error:
             _LOG.info("old_state_left_to_the_sweeper", reason=type(error).__name__)
+
+
+def kept_beside(
+    recorded: Mapping[str, Any] | None, *, is_good: bool
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Of the two states that are recorded, the one that stays beside a new one, and the one to drop.
+
+    `is_good`: whether the new one was saved while the loss was good (`StateSaved`). While it rises, states of
+    that time push each other out, and not the last one from before.
+    """
+    if recorded is None:
+        return None, None
+    newer = {name: value for name, value in recorded.items() if name != "previous"}
+    older = recorded.get("previous")
+    if older and older.get("is_good") and not is_good and not newer.get("is_good"):
+        return older, newer
+    return newer, older
 
 
 def restore(

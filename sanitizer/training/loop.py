@@ -70,9 +70,11 @@ def finetune(
     """Train `checkpoint.model` in place, on `device`, and leave it there in eval mode.
 
     `class_CD`: unit embeddings of the classes, for a method of labels, whose `pairs` are labelled. Resumes
-    from the newest state of the same run in `state_folder`, saves there every `save_every_s` seconds, when
-    `stop()` becomes true (a step in hand is given up), and at the end. Every process of a torch.distributed
-    group calls this with the same arguments and takes its share of each batch; rank 0 saves and reports.
+    from the newest state of the same run in `state_folder`, saves there before the first update, every
+    `save_every_s` seconds, when `stop()` becomes true (a step in hand is given up), and at the end. The last
+    state that was saved while the loss was good stays, whatever is saved later. Every process of a
+    torch.distributed group calls this with the same arguments and takes its share of each batch; rank 0 saves
+    and reports.
 
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
     Interrupted after saving if `stop()`.
@@ -183,6 +185,11 @@ class _Run:
     def train(self) -> None:
         """From the position to the end."""
         self._progress(PhaseStarted(phase="finetune", total=self._total_steps, unit="steps"))
+        if self._saved_step is None:
+            # A loss may explode before a save is due. And the audit before cleaning, which travels with the
+            # states, leaves for the store before a first update that may take too much memory. No rank takes
+            # this state for one to resume from: before it is written all have passed `resume` (World.join).
+            self._save()
         pace = Pace()
         pace.mark(self._position.step)
         with abandoning(self._model, self._stop) if self._may_abandon else nullcontext():
@@ -272,13 +279,16 @@ class _Run:
         self._batches.recall(self._world.join(self._batches.skipped))
         if self._state_folder is None:
             return
+        is_good = self._record.saving(self._position.step)
         if self._world.rank == 0:
             began = time.monotonic()
             path = state.save(self._state_folder, self._model, self._optimizer, self._snapshot())
             self._saved_at = time.monotonic()
             self._saving_took_s = self._saved_at - began
             self._progress(
-                StateSaved(path=f"{self._state_folder.name}/{path.name}", step=self._position.step)
+                StateSaved(
+                    path=f"{self._state_folder.name}/{path.name}", step=self._position.step, is_good=is_good
+                )
             )
         self._saved_step = self._position.step
         self._world.wait()
@@ -292,6 +302,7 @@ class _Run:
             interval_sums=self._record.interval_sums,
             watch_first_sum=self._record.watch_first_sum,
             watch_average=self._record.watch_average,
+            good_step=self._record.good_step,
             skipped=self._batches.skipped,
             wall_s=self._position.wall_s + time.monotonic() - self._started,
         )

@@ -20,8 +20,9 @@ WATCH_DECAY = 0.98
 WATCH_BOUND = 2.0
 
 _REMEDY = (
-    "Order it again with a lower learning rate, and look at the data for broken captions. The weights that "
-    "came in are as they were, and so is what was measured of them."
+    "Order it again with a lower learning rate, and look at the data for broken captions; the same order "
+    "again most likely ends the same way. The weights that came in are as they were, and so is what was "
+    "measured of them."
 )
 
 
@@ -42,6 +43,8 @@ class Record:
         self.interval_sums = self._nothing
         self.watch_first_sum = 0.0
         self.watch_average: float | None = None
+        self.good_step: int | None = None
+        """The step of the last state that was saved while the loss was good (`saving`)."""
 
     def restore(self, position: Position) -> None:
         """Continue where `position` was taken."""
@@ -50,6 +53,18 @@ class Record:
         self.interval_sums = position.interval_sums or self._nothing
         self.watch_first_sum = position.watch_first_sum
         self.watch_average = position.watch_average
+        self.good_step = position.good_step
+
+    def saving(self, step: int) -> bool:
+        """A state after `step` updates is about to be saved: whether it is a good one, which is remembered.
+
+        Good is the state from before the first update, and one at which the running mean of the loss is no
+        more than the level whose double ends the run. Until the watch has a level, none but the first is.
+        """
+        is_good = step == 0 or (self.watch_average is not None and self.watch_average <= self._level)
+        if is_good:
+            self.good_step = step
+        return is_good
 
     def add(self, step: int, result: StepResult, *, learning_rate: float, logit_scale: float) -> None:
         """Take down update number `step` (from 0). Raises TrainingDiverged if the loss is not sound."""
@@ -82,7 +97,8 @@ class Record:
             raise TrainingDiverged(
                 "loss_not_finite",
                 f"At update {step + 1} of {self._total_steps}, with a learning rate of {learning_rate:.3g}, "
-                f"the loss is {result.loss:.6g} and the norm of its gradient {result.grad_norm:.6g}.",
+                f"the loss is {result.loss:.6g} and the norm of its gradient {result.grad_norm:.6g}. "
+                f"The last good state is {self._last_good}.",
                 _REMEDY,
             )
 
@@ -94,12 +110,24 @@ class Record:
         first_mean = self.watch_first_sum / WATCH_STEPS
         average = first_mean if self.watch_average is None else self.watch_average
         self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
-        bound = WATCH_BOUND * max(first_mean, self._chance_loss)
+        bound = WATCH_BOUND * self._level
         if self.watch_average > bound:
             raise TrainingDiverged(
                 "loss_diverged",
                 f"At update {step + 1} of {self._total_steps} the running mean of the loss is "
                 f"{self.watch_average:.3g}, over its bound of {bound:.3g}: {WATCH_BOUND:g} times the mean of "
-                f"the first {WATCH_STEPS} updates, or of chance where that is more.",
+                f"the first {WATCH_STEPS} updates, or of chance where that is more. The last good state is "
+                f"{self._last_good}.",
                 _REMEDY,
             )
+
+    @property
+    def _level(self) -> float:
+        return max(self.watch_first_sum / WATCH_STEPS, self._chance_loss)
+
+    @property
+    def _last_good(self) -> str:
+        if self.good_step is None:
+            return "not known"
+        is_input = ", the weights that came in" if self.good_step == 0 else ""
+        return f"that of step {self.good_step}{is_input}"

@@ -50,7 +50,8 @@ class Position:
 
     `step` updates are done; the next batch is number `step_in_epoch` of `epoch`. The `interval_*` sums,
     of the loss and of its parts, are of the steps since the last point of the curve, `watch_*` those of the
-    divergence watch.
+    divergence watch. `good_step` is that of the last state that was saved while the loss was good, which may
+    be this one; None where no state says so (it is from before states did).
     """
 
     run_sha256: str
@@ -65,6 +66,7 @@ class Position:
     skipped: tuple[Skipped, ...] = ()
     wall_s: float = 0.0
     resumed_from_steps: tuple[int, ...] = ()
+    good_step: int | None = None
 
 
 _POSITION = TypeAdapter(Position)
@@ -84,9 +86,12 @@ def run_sha256(recipe: Recipe, *, seed: int, weights_sha256: str, pairs_sha256: 
 
 
 def save(folder: Path, model: CLIP, optimizer: ClipAdamW, position: Position) -> Path:
-    """Write one state under `folder`, keep `NUM_KEPT` up to it and no others, and return its path."""
+    """Write one state under `folder`, and return its path.
+
+    Of the others, the one before it (`NUM_KEPT`) and that of `position.good_step` stay.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{position.step:08d}"
+    final = folder / _name(position.step)
     unfinished = folder / f".unfinished-{final.name}"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -108,7 +113,7 @@ def save(folder: Path, model: CLIP, optimizer: ClipAdamW, position: Position) ->
         shutil.rmtree(final)
     unfinished.rename(final)
     _flush(folder)
-    _remove_others(folder, final)
+    _remove_others(folder, final, position.good_step)
     return final
 
 
@@ -171,10 +176,20 @@ def _list(folder: Path) -> list[Path]:
     return [path for _, path in sorted((int(m[1]), path) for m, path in matches)]
 
 
-def _remove_others(folder: Path, newest: Path) -> None:
-    """Those beyond `NUM_KEPT`, of later steps (another run's, or damaged), and unfinished ones."""
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _remove_others(folder: Path, newest: Path, good_step: int | None) -> None:
+    """Those beyond `NUM_KEPT`, of later steps (another run's, or damaged), and unfinished ones.
+
+    What was saved while the loss rose does not push out the last state from before it did.
+    """
     states = _list(folder)
-    kept = states[: states.index(newest) + 1][-NUM_KEPT:]
+    up_to_newest = states[: states.index(newest) + 1]
+    kept = up_to_newest[-NUM_KEPT:]
+    if good_step is not None:
+        kept += [path for path in up_to_newest if path.name == _name(good_step)]
     for path in (*states, *folder.glob(".unfinished-step-*")):
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)

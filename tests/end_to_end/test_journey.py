@@ -305,7 +305,10 @@ def test_a_job_whose_process_was_killed_fails_with_the_reason_and_a_retry_ends_w
     job = client.jobs.create(**subject.order(max_attempts=1))
     wait_for_job(client, job.id, in_training, "training begins")
     wait_until(
-        lambda: any(event.type == "state_saved" for event in client.jobs.all_events(job.id)), "a saved state"
+        lambda: any(
+            event.type == "state_saved" and event.data["step"] > 0 for event in client.jobs.all_events(job.id)
+        ),
+        "a state saved after an update",
     )
     signal_all(live.children(), signal.SIGKILL)
     failed = client.jobs.wait(job.id, check=False, timeout_s=PATIENCE_S)

@@ -62,12 +62,12 @@ def newest_state(folder: Path) -> tuple[int, str] | None:
     return saved["step"], saved["digest"]
 
 
-def save(folder: Path, step: int, digest: str) -> None:
+def save(folder: Path, step: int, digest: str, *, is_good: bool = False) -> None:
     name = f"state/step-{step:08d}"
     (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / name / "position.json").write_text(json.dumps({"step": step, "digest": digest}))
     (folder / name / "weights.bin").write_bytes(digest.encode() * 100)
-    say(type="state_saved", path=name, step=step)
+    say(type="state_saved", path=name, step=step, is_good=is_good)
 
 
 def train(folder: Path, seed: int, pace_s: float) -> str:
@@ -434,7 +434,7 @@ def write_samples(out: Path, *, rgb: str) -> None:
 
 
 def diverge(folder: Path) -> None:
-    """After the audit before cleaning and a saved state, as a loss that explodes."""
+    """After the audit before cleaning, a good state and three that were saved while the loss rose."""
     spec = json.loads((folder / "spec.json").read_text())
     told = figures(
         parse(AuditOptions, spec["audit"]), "0" * 64, spec["seed"], num_right=250, num_attacked=190
@@ -445,6 +445,9 @@ def diverge(folder: Path) -> None:
     (folder / "state/baseline_audit.json").write_text(json.dumps(kept))
     say(type="phase_finished", phase="baseline_audit")
     say(type="phase_started", phase="finetune", total=9, unit="steps")
+    for step in (2, 4, 6, 8):
+        save(folder, step, "0" * 64, is_good=step == 2)
+        time.sleep(1.0)  # each is shipped before the next comes
     failure = {"code": "loss_not_finite", "message": "m", "remedy": "r", "phase": "finetune"}
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
 

@@ -90,11 +90,11 @@ def distance(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> 
 
 
 def once_saved(act: Callable[[Child], None]) -> Callable[[Child, Sequence[ProgressEvent]], None]:
-    """Act, once, when a state has been saved."""
+    """Act, once, when a state has been saved after an update."""
     done: list[bool] = []
 
     def meanwhile(child: Child, events: Sequence[ProgressEvent]) -> None:
-        if not done and any(isinstance(event, StateSaved) for event in events):
+        if not done and any(isinstance(event, StateSaved) and event.step > 0 for event in events):
             done.append(True)
             act(child)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.object_keys import states_prefix
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.schemas.datasets import DatasetSamplesOut
 from app.schemas.jobs import ResultOut
@@ -59,6 +60,11 @@ def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) 
     assert (told.before.ca.n, len(told.before.attacks)) == (300, 4)
     assert (told.verdict, told.after, told.artifact_ids) == (None, None, [])
     assert world.artifacts(job.id) == {}
+    assert row.resume_state is not None
+    kept = (row.resume_state, row.resume_state["previous"])
+    assert [(state["step"], state["is_good"]) for state in kept] == [(8, False), (2, True)]
+    stored = {item.key for item in world.store.list_prefix(states_prefix(world.project_id, job.id))}
+    assert stored == {state["prefix"] + file["name"] for state in kept for file in state["files"]}
 
 
 @pytest.mark.parametrize("behaviour", ["diverge_and_link", "diverge_and_lie"])

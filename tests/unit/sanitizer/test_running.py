@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
@@ -138,7 +139,7 @@ def assert_same_outputs(folder, uncut_folder):
 def test_a_child_killed_outright_and_started_again_ends_with_the_same_bytes(tmp_path, inputs, uncut):
     folder = job(tmp_path / "job", inputs, SANITIZE)
     child = start(folder)
-    wait_for(child, StateSaved)
+    wait_for(child, StateSaved, num=3)  # the first is from before the first update
     os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
     assert not (folder / "outcome.json").exists()
@@ -147,6 +148,7 @@ def test_a_child_killed_outright_and_started_again_ends_with_the_same_bytes(tmp_
     assert again.returncode == EXIT_SUCCEEDED
     report = assert_same_outputs(folder, uncut[0])
     assert len(report.training.resumed_from_steps) == 1
+    assert report.training.resumed_from_steps[0] > 0
 
 
 @pytest.mark.slow
@@ -204,9 +206,13 @@ def test_a_loss_that_explodes_ends_a_real_child_and_keeps_states_and_the_audit_b
     assert failure.remedy.startswith("Order it again with a lower learning rate")
     update = int(re.search(r"At update (\d+) of 120", failure.message)[1])
     saved = [event for event in events if isinstance(event, StateSaved)]
-    assert 0 < saved[-1].step < update, "the update that could not be made left no state"
-    state = load_file(folder / saved[-1].path / "weights.safetensors")
-    assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+    assert saved[-1].step < update, "the update that could not be made left no state"
+    assert failure.message.endswith("The last good state is that of step 0, the weights that came in.")
+    states = {path.name for path in (folder / "state").glob("step-*")}
+    assert {"step-00000000", Path(saved[-1].path).name} <= states
+    for name in states:
+        tensors = load_file(folder / "state" / name / "weights.safetensors")
+        assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     assert not any((folder / "outputs").iterdir())
     kept = json.loads((folder / "state" / FILE_NAME).read_text())
     assert kept["figures"]["ca"]["n"] == 12

@@ -13,7 +13,7 @@ import pytest
 
 from app.domain.states import JobKind
 from sanitizer.progress import StateSaved
-from worker.training_states import StateShipper
+from worker.training_states import StateShipper, kept_beside
 
 STEP = StateSaved(path="state/step-00000400", step=400)
 
@@ -107,3 +107,36 @@ def test_only_jobs_that_train_have_states_and_none_larger_than_the_job_may_write
         ships.take(STEP)
         assert not ships.has_waiting
     assert taken(work) == []
+
+
+def record(step: int, is_good: bool | None, previous: dict[str, Any] | None = None) -> dict[str, Any]:
+    said = {} if is_good is None else {"is_good": is_good}
+    return {"prefix": f"step-{step}/", "step": step, "files": [], **said, "previous": previous}
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "new", "kept", "dropped"),
+    [
+        (True, True, True, 2, 1),
+        (True, True, False, 2, 1),
+        (True, False, False, 1, 2),
+        (True, False, True, 2, 1),
+        (False, False, False, 2, 1),
+        (None, None, False, 2, 1),
+    ],
+    ids=["calm", "begins to rise", "rises on", "came down", "never good", "recorded before this was"],
+)
+def test_the_last_good_state_stays_while_the_loss_rises(
+    older: bool | None, newer: bool | None, new: bool, kept: int, dropped: int
+) -> None:
+    stays, goes = kept_beside(record(2, newer, record(1, older)), is_good=new)
+    assert stays is not None
+    assert goes is not None
+    assert (stays["step"], goes["step"]) == (kept, dropped)
+    assert stays.get("previous") is None
+
+
+def test_the_first_states_push_nothing_out() -> None:
+    assert kept_beside(None, is_good=True) == (None, None)
+    stays, goes = kept_beside(record(0, True), is_good=False)
+    assert (stays, goes) == ({"prefix": "step-0/", "step": 0, "files": [], "is_good": True}, None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -18,6 +20,7 @@ from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.training import loop, state
 from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.fits import check_fits
+from sanitizer.training.step import take_step
 from tests.fixtures.shards import make_labelled, make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_checkpoint
 
@@ -239,6 +242,80 @@ def test_a_learning_rate_that_is_far_too_high_is_reported_not_delivered(pairs, t
     with pytest.raises(TrainingDiverged) as caught:
         run(pairs, recipe=recipe, folder=tmp_path)
     assert caught.value.code in {"loss_not_finite", "loss_diverged"}
+    assert caught.value.message.endswith("The last good state is that of step 0, the weights that came in.")
+    good = state.find_newest(tmp_path)
+    assert good.name == "step-00000000"
+    kept, came_in = load_file(good / state.WEIGHTS_NAME), tiny_checkpoint().model.state_dict()
+    assert kept.keys() == came_in.keys()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in came_in.items())
+
+
+def creeping(first_step: int):
+    """A `take_step` whose loss is told to be 3.0 for as long as the watch looks at the first ones, then less,
+    and from step 70 on ever more."""
+    step = first_step - 1
+
+    def take(*arguments):
+        nonlocal step
+        step += 1
+        told = 3.0 if step < 50 else 2.5 if step < 70 else 2.5 * 1.05 ** (step - 69)
+        return replace(take_step(*arguments), loss=told)
+
+    return take
+
+
+def test_a_loss_that_creeps_up_leaves_the_last_good_state_from_which_a_run_is_the_same(
+    pairs, tmp_path, monkeypatch
+):
+    recipe = replace(RECIPE, epochs=30)
+    uncut, _ = run(pairs, recipe=recipe)
+    average, good_step = 3.0, 0
+    for step in range(50, 150):
+        loss = 2.5 if step < 70 else 2.5 * 1.05 ** (step - 69)
+        average = 0.98 * average + 0.02 * loss
+        if average <= 3.0:
+            good_step = step + 1
+    assert 70 < good_step < 100, "the states of more than two saves after it would push it out"
+
+    monkeypatch.setattr(loop, "MAX_SAVING_SHARE", math.inf)
+    monkeypatch.setattr(loop, "take_step", creeping(0))
+    saved: list[StateSaved] = []
+
+    def note(event: ProgressEvent) -> None:
+        if isinstance(event, StateSaved):
+            saved.append(event)
+
+    with pytest.raises(TrainingDiverged) as caught:
+        run(pairs, recipe=recipe, folder=tmp_path, save_every_s=0.0, progress=note)
+    assert caught.value.code == "loss_diverged"
+    assert caught.value.message.endswith(f"The last good state is that of step {good_step}.")
+    assert [event.step for event in saved if event.is_good] == [0, *range(51, good_step + 1)]
+    newest = saved[-1].step
+    assert newest > good_step + 10
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == [f"step-{step:08d}" for step in (good_step, newest - 1, newest)]
+    assert all(state.verifies(tmp_path / name) for name in kept)
+
+    for name in kept[1:]:
+        shutil.rmtree(tmp_path / name)
+    monkeypatch.setattr(loop, "take_step", take_step)
+    resumed, finetuned = run(pairs, recipe=recipe, folder=tmp_path)
+    assert finetuned.training.resumed_from_steps == (good_step,)
+    weights = resumed.model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in uncut.model.state_dict().items())
+
+
+def test_a_run_that_goes_on_while_its_loss_rises_still_knows_its_good_state(pairs, tmp_path, monkeypatch):
+    recipe = replace(RECIPE, epochs=30)
+    monkeypatch.setattr(loop, "take_step", creeping(0))
+    for step in (75, 90, 100):
+        with pytest.raises(Interrupted):
+            run(pairs, recipe=recipe, folder=tmp_path, **stop_at(step))
+        monkeypatch.setattr(loop, "take_step", creeping(step))
+    with pytest.raises(TrainingDiverged, match=r"The last good state is that of step 75\."):
+        run(pairs, recipe=recipe, folder=tmp_path)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["step-00000075", "step-00000090", "step-00000100"]
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_read():

@@ -59,6 +59,37 @@ def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
     assert caught.value.code == "loss_diverged"
 
 
+def test_a_state_is_good_before_the_first_update_and_while_the_loss_is_at_its_level():
+    record = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=2.0)
+    assert record.saving(0)
+    feed(record, [3.0] * WATCH_STEPS)
+    assert not record.saving(WATCH_STEPS), "there is no running mean yet to compare"
+    assert record.good_step == 0
+    feed(record, [2.9], start=50)
+    assert record.saving(51)
+    feed(record, [4.0], start=51)
+    assert not record.saving(52)
+    assert record.good_step == 51
+    feed(record, [1.0] * 5, start=52)
+    assert record.saving(57), "it came down again"
+    with pytest.raises(TrainingDiverged) as caught:
+        feed(record, [12.0] * 200, start=57)
+    assert caught.value.message.endswith("The last good state is that of step 57.")
+
+
+def test_a_loss_that_is_not_finite_names_the_good_state_if_one_was_saved():
+    for saved, end in (
+        (False, "is nan and the norm of its gradient 1. The last good state is not known."),
+        (True, "that of step 0, the weights that came in."),
+    ):
+        record = Record(total_steps=7, steps_per_epoch=7, parts=PARTS, chance_loss=100.0)
+        if saved:
+            record.saving(0)
+        with pytest.raises(TrainingDiverged) as caught:
+            record.add(0, result(math.nan), learning_rate=1e-5, logit_scale=20.0)
+        assert caught.value.message.endswith(end)
+
+
 def test_a_loss_that_starts_high_and_stays_is_not_called_diverged():
     record = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=4.0)
     feed(record, [30.0] * 400)
@@ -67,9 +98,11 @@ def test_a_loss_that_starts_high_and_stays_is_not_called_diverged():
 def test_a_restored_record_goes_on_as_if_never_cut():
     losses = [2.0 + math.sin(step) for step in range(1300)]
     whole = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
+    whole.saving(0)
     feed(whole, losses)
     for cut in (1, 40, 73, 901):
         first = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
+        first.saving(0)
         feed(first, losses[:cut])
         position = replace(
             Position(run_sha256="", step=cut, epoch=0, step_in_epoch=cut),
@@ -78,9 +111,11 @@ def test_a_restored_record_goes_on_as_if_never_cut():
             interval_sums=first.interval_sums,
             watch_first_sum=first.watch_first_sum,
             watch_average=first.watch_average,
+            good_step=first.good_step,
         )
         second = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
         second.restore(position)
         feed(second, losses[cut:], start=cut)
         assert second.curve == whole.curve
         assert second.watch_average == whole.watch_average
+        assert second.good_step == 0

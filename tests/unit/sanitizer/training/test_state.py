@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -88,6 +89,20 @@ def test_only_the_newest_two_states_are_kept(tmp_path):
         state.save(tmp_path, model, update, position(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000003", "step-00000004"]
     assert state.find_newest(tmp_path).name == "step-00000004"
+
+
+def test_a_good_state_is_not_pushed_out_by_later_ones_until_there_is_a_later_good_one(tmp_path):
+    model, update = trained(1)
+    for step, good_step, kept in (
+        (1, 1, [1]),
+        (2, 1, [1, 2]),
+        (3, 1, [1, 2, 3]),
+        (4, 1, [1, 3, 4]),
+        (5, 5, [4, 5]),
+        (6, 5, [5, 6]),
+    ):
+        state.save(tmp_path, model, update, replace(position(step), good_step=good_step))
+        assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:08d}" for step in kept]
 
 
 @pytest.mark.parametrize("name", [state.WEIGHTS_NAME, state.MOMENTS_NAME, state.POSITION_NAME])
