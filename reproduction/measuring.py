@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from sanitizer.data.labelled import open_labelled
 from sanitizer.progress import ignore
 from sanitizer.recipe import AttackOptions, AuditOptions, BadNetOptions
 from sanitizer.report import AuditFigures, Estimate
+from sanitizer.sources import sources_sha256
 from testbed.glyphs import Part
 from testbed.options import PaperColour, SubjectOptions
 
@@ -96,15 +96,8 @@ def made_with() -> dict[str, str]:
     return {
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
-        "code_sha256": _code_sha256(),
+        # Of the library and the test subjects: says which cells were made by one and the same code.
+        "code_sha256": sources_sha256(
+            *(Path(package.__file__ or "").parent for package in (sanitizer, testbed))
+        ),
     }
-
-
-def _code_sha256() -> str:
-    """Over the library and the test subjects: says which cells were made by one and the same code."""
-    digest = hashlib.sha256()
-    for package in (sanitizer, testbed):
-        root = Path(package.__file__ or "").parent
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return digest.hexdigest()

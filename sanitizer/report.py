@@ -276,6 +276,14 @@ class Environment:
     python: str
     torch: str
     open_clip: str
+    numpy: str | None = None
+    """Makes every random draw. None, as are the next three, in a report from before it was told."""
+    pillow: str | None = None
+    """Decodes and resizes pictures."""
+    torchvision: str | None = None
+    """Transforms pictures beside it."""
+    code_sha256: str | None = None
+    """Of this library's sources (`sources_sha256`): `code_version` is the same for many commits."""
     device: str
     machine: str
     num_threads: int

@@ -28,6 +28,7 @@ from sanitizer.report import (
     ScannerEvidence,
     Training,
 )
+from sanitizer.sources import sources_sha256
 
 
 def environment(device: torch.device, precision: str, num_processes: int = 1) -> Environment:
@@ -37,6 +38,10 @@ def environment(device: torch.device, precision: str, num_processes: int = 1) ->
         python=platform.python_version(),
         torch=torch.__version__,
         open_clip=_version("open_clip_torch"),
+        numpy=_version("numpy"),
+        pillow=_version("pillow"),
+        torchvision=_version("torchvision"),
+        code_sha256=sources_sha256(Path(__file__).parent),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         machine=f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
         num_threads=torch.get_num_threads(),

@@ -6,9 +6,13 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy
+import PIL
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file
 
 from client.evidence import figures as evidence_figures
@@ -102,6 +106,21 @@ def test_the_report_names_the_bytes_that_it_is_about(done, inputs):
     assert report.training.num_steps == 3
     assert report.environment.device == "cpu"
     assert report.environment.precision == "fp32"
+
+
+def test_the_report_names_what_decides_pixels_and_draws_and_the_code_itself(done):
+    _, report = done
+    told = report.environment
+    assert (told.numpy, told.pillow, told.torchvision) == (
+        numpy.__version__,
+        PIL.__version__,
+        torchvision.__version__,
+    )
+    root, digest = Path(pipeline.__file__).parent, hashlib.sha256()
+    for path in sorted(root.glob("**/*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    assert told.code_sha256 == digest.hexdigest()
 
 
 def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):

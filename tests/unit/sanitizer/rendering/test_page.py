@@ -291,6 +291,19 @@ def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_fol
     assert "the worst of 9 triggers; the other 6 follow below" in first.text
 
 
+def test_the_page_names_the_libraries_and_the_sources_where_the_report_does() -> None:
+    changed = document("audit")
+    versions = {"numpy": "2.9.1", "pillow": "99.1", "torchvision": "0.99"}
+    before = drawn("audit")[0]
+    assert "Pillow" not in before, "a report from before it was told says nothing of it"
+    assert "Its sources" not in before
+    changed["environment"] |= {**versions, "code_sha256": "c0de" * 16}
+    page = Page(drawn_from(changed)[0])
+    rows = {row.children[0].text: row.children[1].text for row in page.all("tr")}
+    assert rows["NumPy, Pillow, torchvision"] == "2.9.1, 99.1, 0.99"
+    assert rows["Its sources, SHA-256"] == "c0de" * 16
+
+
 def test_the_markdown_holds_verdict_figures_digests_and_what_was_not_tested() -> None:
     _, markdown = drawn("cleaned")
     assert len(markdown) < 4_000
