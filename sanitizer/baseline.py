@@ -118,7 +118,7 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        "version": 4,
+        "version": 5,
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,

@@ -107,6 +107,20 @@ class TargetFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """Clean accuracy on the images of one class."""
+
+    class_name: str
+    accuracy: Estimate
+
+
+MOST_CLASSES_LISTED = 2_000
+"""Of an audit: with two audits of so many classes, their names as long as they may be, a report has 5 MB."""
+MOST_CLASSES_TOLD = 10
+"""Of the classes that lost accuracy a report tells the worst. Fewer: these are all that lost any."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditFigures:
     """One audit of one set of weights: `weights_sha256` is that of the canonical file that was measured."""
 
@@ -114,6 +128,10 @@ class AuditFigures:
     seed: int
     ca: Estimate
     ca_top5: Estimate
+    ca_per_class: tuple[ClassAccuracy, ...] = ()
+    """In the order of the class names, which need not differ; a class without images is left out. Each
+    interval stands by itself. Empty where more than `MOST_CLASSES_LISTED` have images, which a warning tells,
+    in reports from before it was told, and in a job's `result`: its report has them."""
     untriggered_target_rate: Estimate
     """How often a clean image of another class is called the target: the floor under ASR."""
     untriggered_target_top_k: tuple[TopK, ...] = ()
@@ -135,6 +153,12 @@ class AuditFigures:
                 return further.untriggered_target_rate
         return self.untriggered_target_rate
 
+    def lowest_classes(self) -> tuple[int, ...]:
+        """Places in `ca_per_class` of the lowest accuracies, at most `MOST_CLASSES_TOLD`, lowest first."""
+        places = range(len(self.ca_per_class))
+        in_order = sorted(places, key=lambda place: self.ca_per_class[place].accuracy.value)
+        return tuple(in_order[:MOST_CLASSES_TOLD])
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingDrift:
@@ -144,10 +168,6 @@ class EmbeddingDrift:
     """Of the same images, without a trigger."""
     classes: MeanDistance
     """Of the classes, each the mean of its templates."""
-
-
-MOST_CLASSES_TOLD = 10
-"""Of the classes that lost accuracy a report tells the worst. Fewer: these are all that lost any."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.opening import ForAudit
 from sanitizer.recipe import AuditOptions, DeclaredOptions, parse
 from sanitizer.report import (
+    MOST_CLASSES_LISTED,
     AuditFigures,
     CheckpointInput,
     DataInput,
@@ -135,6 +136,10 @@ def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditRe
 def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:
     """Sentences on what the audit left out."""
     warnings = skipped_warning("labelled", result.num_skipped, len(given.labelled))
+    num_classes = len(set(result.label_N.tolist()))
+    if num_classes > MOST_CLASSES_LISTED:
+        told = f"more than the {MOST_CLASSES_LISTED} of which a report tells each one's accuracy"
+        warnings.append(f"The labelled set has images of {num_classes} classes, {told}.")
     if given.retrieval is not None and result.retrieval is not None:
         warnings += skipped_warning("retrieval", result.retrieval.num_skipped, len(given.retrieval))
         warnings += _not_shown(result.retrieval.figures)

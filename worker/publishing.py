@@ -213,6 +213,7 @@ def _judgement(report: Report) -> dict[str, Any]:
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:
-    """As the API shows them: without the bytes of pictures."""
+    """As the API shows them: without the bytes of pictures and without a share for each of many classes."""
     found = asdict(audit)
+    del found["ca_per_class"]
     return {**found, "attacks": [{**one, "options": told(one["options"])} for one in found["attacks"]]}

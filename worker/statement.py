@@ -96,6 +96,7 @@ def _told(report: Report) -> dict[str, Any]:
         "drift": _drift(report),
         "linear_probe": {"before": _fit(report.before), "after": _fit(report.after)},
         "retrieval": _retrieval(report.before.retrieval),
+        "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
         "verdict": {

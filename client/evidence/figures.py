@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from client.evidence import drift, probe, ranks, targets
+from client.evidence import classes, drift, probe, ranks, targets
 from client.evidence.counted import difference, estimate, same
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import (
@@ -35,6 +35,7 @@ def check(report: Report) -> Iterator[Finding]:
     if report.after is not None:
         yield from _audit("after", report.after, report)
         yield from _same_images(report.before, report.after)
+    yield from classes.check_changes(report, most=MOST_CLASSES_TOLD)
     yield from same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
     yield from _skipped(report)
     yield from drift.check(report, report.before.ca.n, _num_classes(report))
@@ -58,6 +59,7 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
         inside = f"{where}.further_targets[{index - 1}]" if index else where
         yield from _floor(inside, floor, num_images, ks)
     yield from targets.check(where, figures, report)
+    yield from classes.check(where, figures, _floors(figures, report))
     yield from _ranks(where, figures, report)
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")

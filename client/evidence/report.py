@@ -129,11 +129,17 @@ class RetrievalLost(_Part):
     text_to_image: Annotated[list[RecallLost], Field(max_length=100)]
 
 
+class ClassAccuracy(_Part):
+    class_name: str
+    accuracy: Estimate
+
+
 class AuditFigures(_Part):
     weights_sha256: str
     seed: int
     ca: Estimate
     ca_top5: Estimate
+    ca_per_class: Annotated[list[ClassAccuracy], Field(max_length=100_000)] = []
     untriggered_target_rate: Estimate
     untriggered_target_top_k: Annotated[list[TopK], Field(max_length=100)] = []
     untriggered_target_rank: RankDistribution | None = None

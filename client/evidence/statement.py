@@ -115,6 +115,7 @@ class ToldFacts(_Part):
     warnings: list[str]
     target_top_k: list[int] | None = None
     classes_lost: list[str] | None = None
+    classes: list[str] | None = None
     target_ranks: dict[str, list[list[int]]] | None = None
     drift: dict[str, list[float]] | None = None
     linear_probe: dict[str, list[int | bool] | None] | None = None
@@ -238,6 +239,9 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
     if facts.classes_lost is not None:
         names = [one.class_name for one in report.classes_lost]
         yield from _differing(("classes_lost", names, facts.classes_lost))
+    if facts.classes is not None:
+        names = [one.class_name for one in report.before.ca_per_class]
+        yield from _differing(("before.ca_per_class", names, facts.classes))
 
 
 def _weights(checkpoint: CheckpointFacts) -> str | None:

@@ -1,6 +1,6 @@
 """Clean accuracy: how often an untouched image gets its own class. Counts predictions; knows no model.
 
-Shapes: N images.
+Shapes: N images, C classes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sanitizer.audits.statistics import paired_difference, wilson
-from sanitizer.report import MOST_CLASSES_TOLD, ClassChange, Estimate
+from sanitizer.report import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD, ClassAccuracy, ClassChange, Estimate
 
 
 def top_k(label_rank_N: Tensor, k: int) -> Estimate:
@@ -19,6 +19,23 @@ def top_k(label_rank_N: Tensor, k: int) -> Estimate:
     `label_rank_N` counts the classes that come before the true one (`zero_shot.rank_of_label`).
     """
     return wilson(int((label_rank_N < k).sum()), len(label_rank_N))
+
+
+def per_class(correct_N: Tensor, label_N: Tensor, class_names: Sequence[str]) -> tuple[ClassAccuracy, ...]:
+    """The share of each class's images that were classified right, in the order of the labels.
+
+    `correct_N` is boolean. A class without images is left out; all are, of more than `MOST_CLASSES_LISTED`.
+    """
+    if len(set(label_N.tolist())) > MOST_CLASSES_LISTED:
+        return ()
+    num_classes = len(class_names)
+    num_images_C = label_N.bincount(minlength=num_classes).tolist()
+    num_right_C = label_N[correct_N].bincount(minlength=num_classes).tolist()
+    return tuple(
+        ClassAccuracy(class_name=name, accuracy=wilson(num_right, num_images))
+        for name, num_right, num_images in zip(class_names, num_right_C, num_images_C, strict=True)
+        if num_images > 0
+    )
 
 
 def classes_lost(

@@ -22,7 +22,7 @@ from torch import Tensor
 from sanitizer.attack_options import kind_of, names_of
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
-from sanitizer.audits.accuracy import top_k
+from sanitizer.audits.accuracy import per_class, top_k
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
@@ -252,6 +252,7 @@ def _result(
     examples: tuple[Seen, ...],
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
+    correct_N = label_rank_N == 0
     own, *further = (
         answers.figures_of_target(label_N, class_names=class_names) for answers in counts.untriggered
     )
@@ -269,6 +270,7 @@ def _result(
         seed=seed,
         ca=top_k(label_rank_N, 1),
         ca_top5=top_k(label_rank_N, 5),
+        ca_per_class=per_class(correct_N, label_N, class_names),
         untriggered_target_rate=own.untriggered_target_rate,
         untriggered_target_top_k=own.untriggered_target_top_k,
         untriggered_target_rank=own.untriggered_target_rank,
@@ -279,7 +281,7 @@ def _result(
     return AuditResult(
         figures=figures,
         label_N=label_N,
-        correct_N=label_rank_N == 0,
+        correct_N=correct_N,
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),
         drift=None if drift is None else drift.measured(),

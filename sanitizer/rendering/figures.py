@@ -10,7 +10,7 @@ from typing import Any
 from sanitizer.attack_options import told as without_picture
 from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
 from sanitizer.rendering.strangers import name, rows
-from sanitizer.rendering.table_rows import Row, rank_row, shares, top_k_rows
+from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_rows
 from sanitizer.report import (
     AttackFigures,
     AuditFigures,
@@ -114,6 +114,30 @@ def without_trigger(report: Report) -> list[Row]:
         *itertools.chain.from_iterable(
             _of_further_target(report, number) for number in range(len(report.before.further_targets))
         ),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowClass:
+    """Clean accuracy of one class, before and, where there was a cleaning, after."""
+
+    class_name: str
+    shares: tuple[Share, ...]
+
+
+def lowest_classes(report: Report) -> list[LowClass]:
+    """Those with the lowest accuracy of the model that is handed out, or was audited; lowest first."""
+    return [
+        LowClass(
+            class_name=report.before.ca_per_class[place].class_name,
+            shares=tuple(
+                Share(
+                    path=f"{side}.ca_per_class.{place}.accuracy", estimate=audit.ca_per_class[place].accuracy
+                )
+                for side, audit in _audits(report)
+            ),
+        )
+        for place in (report.after or report.before).lowest_classes()
     ]
 
 

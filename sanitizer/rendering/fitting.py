@@ -27,6 +27,26 @@ def targets(report: Report) -> Iterator[Misfit]:
             yield f"{side}.further_targets", "are not those of its attacks"
 
 
+def classes(report: Report) -> Iterator[Misfit]:
+    """Clean accuracy by class: shares from their counts, together CA, the same pictures before and after."""
+    for side, audit in (("before", report.before), ("after", report.after)):
+        if audit is None or not audit.ca_per_class:
+            continue
+        shares = [one.accuracy for one in audit.ca_per_class]
+        if not all(follows(share) and share.n > 0 for share in shares):
+            yield f"{side}.ca_per_class", "does not follow from its counts"
+        counted = sum(share.n for share in shares), sum(share.successes for share in shares)
+        if counted != (audit.ca.n, audit.ca.successes):
+            yield f"{side}.ca_per_class", "counts other pictures than ca"
+    if report.after is not None:
+        before, after = (
+            [(one.class_name, one.accuracy.n) for one in audit.ca_per_class]
+            for audit in (report.before, report.after)
+        )
+        if before != after:
+            yield "after.ca_per_class", "is not of the classes and pictures of before"
+
+
 def linear_probe(report: Report) -> Iterator[Misfit]:
     """There where it was ordered, of the images that the other figures are of, each share from its counts."""
     is_ordered = report.audit.linear_probe is not None

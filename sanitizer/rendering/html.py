@@ -43,6 +43,7 @@ def render_html(report: Report) -> str:
             targets=sentences.quoted(sentences.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
+            lowest_classes=figures.lowest_classes(report),
             grids=examples.grids(report),
             recall=retrieval.recall(report),
             recall_lost=retrieval.lost(report),

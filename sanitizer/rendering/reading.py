@@ -104,6 +104,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     if report.ca_lost is not None:
         yield from difference("ca_lost", report.ca_lost)
     yield from _classes_lost(report)
+    yield from fitting.classes(report)
     yield from fitting.targets(report)
     yield from _places(report)
     yield from fitting.ranks(report)

@@ -200,8 +200,23 @@ def count(
         "untriggered_target_top_k": {k: _share(found[1], others) for k, found in within.items()},
         "target_rank": rank_figures(places_with, len(clean[0])),
         "untriggered_target_rank": rank_figures(places_without, len(clean[0])),
+        "ca_per_class": _per_class(clean, labels),
         "smallest_margin": min(_margin(row) for row in [*clean, *triggered]),
     }
+
+
+def _per_class(clean: Sequence[Sequence[float]], labels: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """By class number, smallest first; of classes that have an image."""
+    found = {}
+    for number in range(len(clean[0])):
+        right = n = 0
+        for row, label in zip(clean, labels, strict=True):
+            if label == number:
+                n += 1
+                right += classify(row) == number
+        if n:
+            found[number] = _share(right, n)
+    return found
 
 
 def ranking(similarities: Sequence[float]) -> list[int]:

@@ -101,6 +101,11 @@ def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) 
         assert [one.k for one in shares] == list(theirs[name])
         estimates |= {f"{name} {one.k}": one.share for one in shares}
         expected |= {f"{name} {k}": share for k, share in theirs[name].items()}
+    assert [one.class_name for one in ours.ca_per_class] == [
+        CLASS_NAMES[one] for one in theirs["ca_per_class"]
+    ]
+    for told, (number, share) in zip(ours.ca_per_class, theirs["ca_per_class"].items(), strict=True):
+        estimates[f"class {number}"], expected[f"class {number}"] = told.accuracy, share
     for name, estimate in estimates.items():
         assert (estimate.successes, estimate.n) == (expected[name]["successes"], expected[name]["n"]), name
         assert estimate.value == expected[name]["value"]

@@ -15,7 +15,7 @@ from client.evidence import figures as checks
 from client.evidence import policies, shares, training, verdicts
 from client.evidence import report as checked
 from client.evidence.reading import Malformed
-from sanitizer.audits.accuracy import classes_lost
+from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.recipe import Policy, PolicySource, parse, to_json
@@ -167,14 +167,20 @@ def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out() 
             before_N = torch.rand(400, generator=generator) < 0.7
             after_N = torch.rand(400, generator=generator) < share_after
             names = [f"class {number // 2}" for number in range(num_classes)]  # as a data set may have them
-            told = kept("par")
+            told, by_class = kept("par"), {}
             for side, correct_N in (("before", before_N), ("after", after_N)):
                 told[side]["ca"] = asdict(wilson(int(correct_N.sum()), 400))
+                by_class[side] = [asdict(one) for one in per_class(correct_N, label_N, names)]
             told["data"][-1]["num_classes"] = num_classes
             told["ca_lost"] = asdict(paired_difference(before_N.tolist(), after_N.tolist()))
             changes = [asdict(one) for one in classes_lost(before_N, after_N, label_N, names)]
             assert named_of(told | {"classes_lost": changes}) == []
             lengths.add(len(changes))
+            also = {side: told[side] | {"ca_per_class": by_class[side]} for side in by_class}
+            assert named_of(told | {"classes_lost": changes} | also) == []
+            for index in range(len(changes)):
+                without = changes[:index] + changes[index + 1 :]
+                assert "classes_lost" in named_of(told | {"classes_lost": without} | also)
             net = told["ca_lost"]["lost"] - told["ca_lost"]["gained"]
             sum_of_nets = sum(one["lost"]["lost"] - one["lost"]["gained"] for one in changes)
             for index, one in enumerate(changes):

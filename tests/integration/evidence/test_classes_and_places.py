@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from client.evidence.verification import Verification, verify
+from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import edit_json, packed, sum_again
 
 Change = Callable[[Any], None]
@@ -37,6 +39,34 @@ def dropped(index: int) -> Change:
 
 def renamed(report: Any) -> None:
     report["classes_lost"][0]["class_name"] = "banana"
+
+
+def class_renamed(report: Any) -> None:
+    for audit in (report["before"], report["after"]):
+        audit["ca_per_class"][3]["class_name"] = "dill"
+
+
+def class_left_out(report: Any) -> None:
+    report["after"]["ca_per_class"].pop(3)
+
+
+def class_without_images(report: Any) -> None:
+    accuracy = {**report["before"]["ca_per_class"][0]["accuracy"], "n": 0, "successes": 0, "value": 0.0}
+    report["before"]["ca_per_class"].append({"class_name": "grape", "accuracy": accuracy})
+
+
+def one_class_lends_another_a_right_answer(report: Any) -> None:
+    classes = report["after"]["ca_per_class"]
+    for place, num in ((3, 24), (4, 25)):
+        n = classes[place]["accuracy"]["n"]
+        classes[place]["accuracy"] = asdict(wilson(num, n))
+
+
+def one_class_lends_another_an_image(report: Any) -> None:
+    for audit in (report["before"], report["after"]):
+        for place, n in ((1, 99), (3, 31)):
+            told = audit["ca_per_class"][place]
+            told["accuracy"] = asdict(wilson(told["accuracy"]["successes"], n))
 
 
 def names_swapped(report: Any) -> None:
@@ -109,6 +139,12 @@ def last_place_raised_to(k: int) -> Change:
         (too_many, "classes_lost", "are 11, more than 10"),
         (too_many, "classes_lost", "are more than there are classes"),
         (too_many, "classes_lost", "makes a larger n than all"),
+        (class_renamed, "before.ca_per_class", "not what statement.json says"),
+        (class_left_out, "after.ca_per_class", "make n 270 together, and ca has 300"),
+        (class_left_out, "after.ca_per_class", "not of the same classes"),
+        (class_without_images, "before.ca_per_class[6].accuracy.n", "is 0"),
+        (one_class_lends_another_a_right_answer, "classes_lost", "not those that lost the most"),
+        (one_class_lends_another_an_image, "before.ca_per_class", "tells of 99 images of a target"),
         (last_place_dropped_after, "after.untriggered_target_top_k", "not that of the rest"),
         (last_place_dropped_of_one_trigger, "before.attacks[0].asr_top_k", "not that of the rest"),
         (last_place_dropped_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
@@ -136,7 +172,7 @@ def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
     def as_it_was(report: Any) -> None:
         del report["classes_lost"], report["drift"], report["audit"]["linear_probe"]
         for audit in (report["before"], report["after"]):
-            del audit["linear_probe"]
+            del audit["linear_probe"], audit["ca_per_class"]
             for floors in (audit, *audit["further_targets"]):
                 del floors["untriggered_target_top_k"], floors["untriggered_target_rank"]
             for attack in audit["attacks"]:
@@ -146,6 +182,7 @@ def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
         del statement["predicate"]["order"]["audit"]["linear_probe"]
         told = statement["predicate"]["told_by_the_process"]
         assert told.pop("classes_lost") == ["apple", "cherry"]
+        assert told.pop("classes") == ["apple", "banana", "cherry", "date", "elder", "fig"]
         assert told.pop("target_top_k") == [2, 3, 5]
         assert len(told.pop("target_ranks")["before"]) == 6
         assert told.pop("drift")["classes"] == [0.125, 0]

@@ -139,6 +139,29 @@ def attack_figures(
     }
 
 
+CLASSES = {
+    "apple": (40, 31),
+    "banana": (100, 90),
+    "cherry": (50, 42),
+    "date": (30, 25),
+    "elder": (30, 24),
+    "fig": (50, 38),
+}
+"""Of each class the images, and how many of them are called right before cleaning. Together 300 and 250."""
+
+
+def per_class(targets: set[str], num_right: int) -> list[dict[str, Any]]:
+    """After cleaning, one less of two classes (`classes_lost`). None where a target is not as many images as
+    `figures` has of it."""
+    if not targets <= {"banana", "cherry", "fig"}:
+        return []
+    lost = {"apple", "cherry"} if num_right == 248 else set()
+    return [
+        {"class_name": name, "accuracy": asdict(wilson(num - (name in lost), n))}
+        for name, (n, num) in CLASSES.items()
+    ]
+
+
 def figures(
     options: AuditOptions, weights_sha256: str, seed: int, *, num_right: int, num_attacked: int
 ) -> dict[str, Any]:
@@ -156,6 +179,7 @@ def figures(
         "seed": seed,
         "ca": asdict(wilson(num_right, NUM_IMAGES)),
         "ca_top5": asdict(wilson(290, NUM_IMAGES)),
+        "ca_per_class": per_class(set(targets), num_right) if options.target == "banana" else [],
         **floor(1, NUM_OTHERS),
         "further_targets": [{"target": target, **floor(2, num_others[target])} for target in further],
         "attacks": attacks,

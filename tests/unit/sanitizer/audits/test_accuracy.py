@@ -1,4 +1,4 @@
-"""Which classes lost, against a loop."""
+"""Accuracy by class and which classes lost, against loops."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanitizer.audits.accuracy import classes_lost
-from sanitizer.report import MOST_CLASSES_TOLD
+from sanitizer.audits.accuracy import classes_lost, per_class
+from sanitizer.report import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD
 
 NAMES = tuple(f"class {label}" for label in range(15))
 
@@ -29,3 +29,31 @@ def test_the_classes_that_lost_are_told_worst_first(images: list[tuple[bool, boo
         assert change.before.n == change.after.n == total[one]
         assert change.before.successes == sum(was for was, _, its in images if its == one)
         assert change.after.successes == sum(now for _, now, its in images if its == one)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 14)), min_size=1, max_size=200))
+def test_each_class_that_has_images_is_told_in_its_order(images: list[tuple[bool, int]]) -> None:
+    correct, label = (torch.tensor(column) for column in zip(*images, strict=True))
+    told = per_class(correct, label, NAMES)
+    assert [one.class_name for one in told] == [NAMES[one] for one in sorted({label for _, label in images})]
+    for one in told:
+        answers = [right for right, label in images if NAMES[label] == one.class_name]
+        assert (one.accuracy.successes, one.accuracy.n) == (sum(answers), len(answers))
+        assert one.accuracy.low <= one.accuracy.value <= one.accuracy.high
+
+
+def test_two_classes_of_one_name_stay_two() -> None:
+    correct, label = torch.tensor([True, False, True]), torch.tensor([0, 1, 1])
+    told = per_class(correct, label, ("crane", "crane", "none"))
+    assert [(one.class_name, one.accuracy.successes, one.accuracy.n) for one in told] == [
+        ("crane", 1, 1),
+        ("crane", 1, 2),
+    ]
+
+
+def test_of_too_many_classes_none_is_told() -> None:
+    names = [f"class {label}" for label in range(MOST_CLASSES_LISTED + 5)]
+    label = torch.arange(MOST_CLASSES_LISTED)
+    assert len(per_class(label >= 0, label, names)) == MOST_CLASSES_LISTED
+    label = torch.arange(MOST_CLASSES_LISTED + 1)
+    assert per_class(label >= 0, label, names) == ()

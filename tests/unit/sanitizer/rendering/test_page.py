@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from sanitizer.audits.statistics import wilson
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import Policy, PolicySource, parse, parse_recipe
 from sanitizer.recommended import RecipeSource
@@ -289,6 +290,47 @@ def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_fol
     assert rows[:2] == ["CA", "ASR badnet"]
     assert len(rows) == 7
     assert "the worst of 9 triggers; the other 6 follow below" in first.text
+
+
+def with_classes(written: dict[str, Any], num_classes: int) -> dict[str, Any]:
+    """`ca_per_class` for a report of 3,000 pictures: all that CA counts as wrong is in the last classes."""
+    n = 3000 // num_classes
+    for side in ("before", "after"):
+        audit = written[side]
+        if audit is None:
+            continue
+        assert audit["ca"]["n"] == n * num_classes
+        wrong = audit["ca"]["n"] - audit["ca"]["successes"]
+        told = []
+        for number in reversed(range(num_classes)):
+            here = min(wrong, n)
+            wrong -= here
+            told.append({"class_name": f"class {number}", "accuracy": asdict(wilson(n - here, n))})
+        audit["ca_per_class"] = told[::-1]
+    return written
+
+
+@pytest.mark.parametrize(("name", "num_classes"), [("cleaned", 1000), ("audit", 8), ("cleaned", 1)])
+def test_the_ten_classes_of_lowest_accuracy_stand_in_the_page(name: str, num_classes: int) -> None:
+    written = with_classes(document(name), num_classes)
+    source, _ = drawn_from(written)
+    assert len(source.encode()) < MAX_BYTES
+    page = Page(source)
+    (table,) = [
+        one for one in page.all("table") if one.children[0].text == "Classes with the lowest clean accuracy"
+    ]
+    judged = (written["after"] or written["before"])["ca_per_class"]
+    expected = sorted(range(num_classes), key=lambda place: (judged[place]["accuracy"]["value"], place))[:10]
+    rows = table.all("tbody")[0].all("tr")
+    assert [row.all("bdi")[0].text for row in rows] == [f"class {place}" for place in expected]
+    shown = {one.attributes["data-figure"]: one.attributes["value"] for one in table.all("data")}
+    for side in ("before", "after") if written["after"] else ("before",):
+        for place in expected:
+            accuracy = written[side]["ca_per_class"][place]["accuracy"]
+            for part in ("value", "low", "high", "n", "successes"):
+                assert float(shown[f"{side}.ca_per_class.{place}.accuracy.{part}"]) == accuracy[part]
+    assert f"{len(expected)} of {num_classes} classes" in source
+    assert "Classes with the lowest" not in drawn(name)[0], "nor in a report from before it was told"
 
 
 def test_the_page_names_the_libraries_and_the_sources_where_the_report_does() -> None:

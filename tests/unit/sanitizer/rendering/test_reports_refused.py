@@ -16,6 +16,7 @@ from sanitizer.report import load_json
 from tests.fixtures.kept_reports import FOLDER, document, drawn
 
 WORST = document("par")["classes_lost"][0]
+ONE_CLASS = {"class_name": "cat", "accuracy": WORST["before"]}
 LOST_NOTHING = {
     "after": WORST["before"],
     "lost": {"value": 0, "n": WORST["lost"]["n"], "lost": 0, "gained": 0, "low": -0.1, "high": 0.1},
@@ -74,6 +75,19 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
                 "after", "further_targets", to=[{"target": "fig", "untriggered_target_rate": WORST["after"]}]
             ),
             "after.further_targets are not those of its attacks",
+        ),
+        ("audit", put("before", "ca_per_class", to=[ONE_CLASS]), "before.ca_per_class counts other pictures"),
+        (
+            "audit",
+            put("before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": WORST["before"] | {"n": 0}}]),
+            "before.ca_per_class does not follow",
+        ),
+        (
+            "cleaned",
+            put(
+                "before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": document("cleaned")["before"]["ca"]}]
+            ),
+            "after.ca_per_class is not of the classes",
         ),
         ("audit", put("classes_lost", to=[WORST]), "classes_lost belongs to a cleaning"),
         ("par", put("after", "attacks", 0, "asr_top_k", to=[]), "are not of the same k throughout"),

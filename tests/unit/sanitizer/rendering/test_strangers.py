@@ -76,6 +76,7 @@ def hostile(payload: str) -> dict[str, Any]:
         told["reason"] = payload
         told["attack"] = f"{payload}{number}"
         for side in ("before", "after"):
+            changed[side]["ca_per_class"] = [{"class_name": payload, "accuracy": changed[side]["ca"]}]
             attack = changed[side]["attacks"][number]
             attack |= {"name": f"{payload}{number}", "trigger_sha256": payload, "options": {payload: payload}}
     changed["verdict"]["clean_accuracy"]["reason"] = payload
