@@ -14,6 +14,7 @@ from pathlib import Path
 from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
+from sanitizer.jobspec import EXIT_SUCCEEDED
 from worker.child import Child
 from worker.control import Control, Stopped, StopReason
 from worker.failures import CRASH_RETRY_S, AttemptFailed, cpu_time_exceeded, wall_time_exceeded
@@ -128,6 +129,9 @@ def supervise(child: Child, watch: Watch, shipper: StateShipper, control: Contro
                 _ship(child, shipper, watch)
             time.sleep(_LOOK_EVERY_S)
         control.check()
+        if child.close() != EXIT_SUCCEEDED and shipper.has_waiting:
+            # Told in its last words: the next attempt goes on from it, or a failure is looked into with it.
+            _ship(child, shipper, watch)
     except Stopped as stopped:
         if stopped.reason in {StopReason.LEAVE, StopReason.PAUSE}:
             _save_and_stop(child, shipper, control, stopped.reason, grace)

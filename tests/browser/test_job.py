@@ -309,6 +309,20 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
     assert several["classes_lost"][0]["class_name"] in page.inner_text("#job-accuracy")
     assert "Linear probe, accuracy" in page.inner_text("#job-accuracy")
     assert "Drift of the embeddings" in page.inner_text("#job-further")
+    assert "Classes with the lowest accuracy" not in page.inner_text("#job-accuracy")
+    for audit in (several["before"], several["after"]):
+        audit["ca_per_class"] = [
+            {"class_name": f"kind {number}", "accuracy": audit["attacks"][0]["pa"] | {"value": number / 20}}
+            for number in reversed(range(12))
+        ]
+    several["environment"] |= {"numpy": "2.9.1", "pillow": "99.1", "code_sha256": "c0de" * 16}
+    opened(page, left.finished(service, several))
+    lowest = page.get_by_role("group", name="Classes with the lowest accuracy").locator("tbody th")
+    assert lowest.all_inner_texts() == [f"kind {number}" for number in range(10)]
+    assert "10 of 12 classes" in page.inner_text("#job-accuracy")
+    page.locator("#made-digests summary").click()
+    assert "numpy 2.9.1, pillow 99.1, Python" in page.inner_text("#made-digests")
+    assert "c0de" * 16 in page.inner_text("#made-digests")
     opened(page, left.finished(service, "retrieval"))
     assert "Picture to caption, k = 5" in page.inner_text("#job-further")
 

@@ -126,7 +126,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         end_of(world, undisturbed)
         killed = sanitize(recipe)
         publisher.job_ready(killed.id, killed.kind)
-        wait_until(lambda job_id=killed.id: world.job(job_id).resume_state is not None, 120)
+        wait_until(lambda job_id=killed.id: (world.job(job_id).resume_state or {}).get("step", 0) > 0, 120)
         signal_all(processes_in(tmp_path / "worker-work"), signal.SIGKILL)
         end_of(world, killed)
 
@@ -160,7 +160,14 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert failed.error is not None
     assert (failed.error["code"], failed.error["phase"]) == ("loss_not_finite", "finetune")
     assert failed.result is not None
+    assert failed.error["message"].endswith(
+        "The last good state is that of step 0, the weights that came in."
+    )
+    assert failed.resume_state is not None
+    kept = [failed.resume_state, failed.resume_state["previous"]]
+    assert [state["step"] for state in kept if state and state["is_good"]] == [0], "though it ended at once"
     before = json.loads(json.dumps(asdict(load_json(first["report.json"]).before)))
+    del before["ca_per_class"]  # the report has it
     assert failed.result == {"before": before}, "as another job measured it"
 
     left = second  # of the supervised job that was killed

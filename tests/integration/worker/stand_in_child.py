@@ -474,8 +474,9 @@ def diverge(folder: Path) -> None:
     say(type="phase_finished", phase="baseline_audit")
     say(type="phase_started", phase="finetune", total=9, unit="steps")
     for step in (2, 4, 6, 8):
+        if step > 2:
+            time.sleep(1.0)  # each is shipped before the next comes, the last after the end
         save(folder, step, "0" * 64, is_good=step == 2)
-        time.sleep(1.0)  # each is shipped before the next comes
     failure = {"code": "loss_not_finite", "message": "m", "remedy": "r", "phase": "finetune"}
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
 
