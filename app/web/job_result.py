@@ -163,7 +163,7 @@ def result_of(report: Report) -> Result:
 
 
 def _reason(report: Report) -> str:
-    """The report's own; of an audit, which has no limit, what its gate says."""
+    """The report's own; of an audit, whose own says "over the limit" of a gate too, in other words."""
     if report.kind == "sanitize" or report.verdict.outcome != "fail":
         return report.verdict.reason
     names = ", ".join(one.attack for one in report.verdict.attacks if one.outcome == "fail")

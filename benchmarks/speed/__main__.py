@@ -22,9 +22,8 @@ from typing import Any
 import torch
 
 from benchmarks.speed import auditing, compiled, growth, tables, training, where
-from benchmarks.speed.measuring import in_own_process, machine
+from benchmarks.speed.measuring import as_a_job, machine
 from sanitizer.training import device as devices
-from worker.sandbox import KEPT_HEAP
 
 PARTS = ("training", "audit", "growth", "where", "preparation", "compiled")
 
@@ -84,10 +83,7 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
         "growth": lambda: growth.measure(
             scratch, repetitions=min(3, chosen.repetitions), small=chosen.is_try, device=device
         ),
-        "where": lambda: [
-            in_own_process(where.step_of, name, scratch, chosen.batch, device, environment=KEPT_HEAP)
-            for name in full_size
-        ],
+        "where": lambda: [as_a_job(where.step_of, name, scratch, chosen.batch, device) for name in full_size],
         "preparation": lambda: where.preparation(8 if chosen.is_try else 64),
         "compiled": lambda: [
             compiled.measure(

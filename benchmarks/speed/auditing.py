@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.speed import baseline
 from benchmarks.speed.material import checkpoint, write_labelled
-from benchmarks.speed.measuring import in_own_process, in_turn, seconds, spread
+from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds, spread
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.audit import run_audit
 from sanitizer.data.labelled import open_labelled
@@ -18,7 +18,6 @@ from sanitizer.data.templates import IMAGENET_80
 from sanitizer.progress import ignore
 from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
 from sanitizer.training.device import share_cores
-from worker.sandbox import KEPT_HEAP
 
 EIGHT = (
     BadNetOptions(),
@@ -91,9 +90,7 @@ def compare(
         return runs[-1][0]
 
     def one_of_ours() -> float:
-        ours.append(
-            in_own_process(ours_s, name, folder, len(EIGHT), num_templates, device, environment=KEPT_HEAP)
-        )
+        ours.append(as_a_job(ours_s, name, folder, len(EIGHT), num_templates, device))
         return ours[-1]
 
     row = in_turn(one_baseline, one_of_ours, repetitions, lambda line: print(line, flush=True))

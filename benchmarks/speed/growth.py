@@ -13,8 +13,7 @@ import torch
 
 from benchmarks.speed import auditing, training
 from benchmarks.speed.material import write_labelled, write_pairs
-from benchmarks.speed.measuring import in_own_process, slope, spread
-from worker.sandbox import KEPT_HEAP
+from benchmarks.speed.measuring import as_a_job, slope, spread
 
 MODEL = "ViT-B/32"
 
@@ -27,12 +26,10 @@ def measure(scratch: Path, *, repetitions: int, small: bool, device: torch.devic
     batch = unit // 2
 
     def trained(side: int, folder: Path, batch_size: int) -> float:
-        return in_own_process(training.ours_s, MODEL, folder, batch_size, device, side, environment=KEPT_HEAP)
+        return as_a_job(training.ours_s, MODEL, folder, batch_size, device, side)
 
     def audited(num_triggers: int) -> float:
-        return in_own_process(
-            auditing.ours_s, MODEL, labelled, num_triggers, 4, device, environment=KEPT_HEAP
-        )
+        return as_a_job(auditing.ours_s, MODEL, labelled, num_triggers, 4, device)
 
     return [
         _row("pairs", pairs, lambda n: trained(224, pairs[n], batch), repetitions),

@@ -18,12 +18,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import PIL
 import torch
 import torchvision
 
 from sanitizer.training.device import num_granted_cores
+from worker.sandbox import KEPT_HEAP
 
 _Result = TypeVar("_Result")
 Spread = dict[str, float]
@@ -50,15 +52,14 @@ def in_own_process(
 
     Neither side then meets the heap that the other left behind, and `environment` is there from its start.
     """
-    before = dict(os.environ)
-    os.environ.update(environment)
-    try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(work, *arguments).result()
-    finally:
-        for name in environment:
-            os.environ.pop(name)
-        os.environ.update(before)
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    with patch.dict(os.environ, environment), pool:
+        return pool.submit(work, *arguments).result()
+
+
+def as_a_job(work: Callable[..., _Result], *arguments: Any) -> _Result:
+    """`in_own_process`, with the memory of a worker's child."""
+    return in_own_process(work, *arguments, environment=KEPT_HEAP)
 
 
 def in_turn(

@@ -9,12 +9,11 @@ import torch
 
 from benchmarks.speed import baseline
 from benchmarks.speed.material import checkpoint, write_pairs
-from benchmarks.speed.measuring import in_own_process, in_turn, seconds
+from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds
 from sanitizer.data.pairs import open_pairs
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training.device import share_cores
 from sanitizer.training.loop import finetune
-from worker.sandbox import KEPT_HEAP
 
 SEED = 0
 
@@ -59,7 +58,7 @@ def compare(
     print(f"{name}: {num_trained} pairs in batches of {batch_size}", flush=True)
     row = in_turn(
         lambda: in_own_process(baseline_s, name, folder, batch_size, device),
-        lambda: in_own_process(ours_s, name, folder, batch_size, device, environment=KEPT_HEAP),
+        lambda: as_a_job(ours_s, name, folder, batch_size, device),
         repetitions,
         lambda line: print(line, flush=True),
     )

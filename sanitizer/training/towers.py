@@ -2,7 +2,7 @@
 
 The text tower's pass is in `sanitizer.checkpoints.text_tower`.
 
-Legend: N images, C H W a picture, K one side of a patch, D embedding width.
+Legend: N images, C H W a picture, D embedding width.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ def _patches_by_matrix_product(visual: nn.Module) -> Iterator[None]:
         num_images, channels, height, width = image_NCHW.shape
         side = first.kernel_size[0]
         rows, columns = height // side, width // side
-        covered_NCHW = image_NCHW[
-            :, :, : rows * side, : columns * side
-        ]  # as a convolution leaves the rest out
+        # A convolution leaves out what fills no patch.
+        covered_NCHW = image_NCHW[:, :, : rows * side, : columns * side]
         cut = covered_NCHW.reshape(num_images, channels, rows, side, columns, side)
         patches = cut.permute(0, 2, 4, 1, 3, 5).reshape(num_images * rows * columns, channels * side**2)
         features = linear(patches, first.weight.flatten(1), first.bias)

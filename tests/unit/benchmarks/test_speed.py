@@ -12,7 +12,7 @@ from torchvision.transforms import Compose
 
 from benchmarks.speed import baseline, tables, where
 from benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
-from benchmarks.speed.measuring import in_own_process, in_turn, slope
+from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, slope
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -91,6 +91,7 @@ def test_a_side_runs_in_a_process_of_its_own_with_its_environment() -> None:
     assert in_own_process(os.getpid) != os.getpid()
     assert in_own_process(os.getenv, "MALLOC_ARENA_MAX", environment={"MALLOC_ARENA_MAX": "3"}) == "3"
     assert "MALLOC_ARENA_MAX" not in os.environ
+    assert as_a_job(os.getenv, "MALLOC_MMAP_MAX_") == "0"
 
 
 def test_every_kind_of_preparation_is_timed() -> None:
