@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sanitizer.recipe import CleanCLIPRecipe, Recipe
-from testbed.options import OptimisedPatch, SubjectOptions
+from testbed.options import OptimisedPattern, SubjectOptions
 
 RESULTS = 1
 """Raised whenever a change of code changes what a run gives: all cells are then run anew."""
@@ -88,8 +88,8 @@ def _set_options(told: Any) -> Any:
     return told
 
 
-def surrogates(attack: OptimisedPatch, options: SubjectOptions) -> tuple[Subject, Cleaning]:
-    """The models that an adaptive attacker trains his patch on: a clean one, and the same after CleanCLIP."""
+def surrogates(attack: OptimisedPattern, options: SubjectOptions) -> tuple[Subject, Cleaning]:
+    """What an adaptive attacker trains his pattern on: a clean model, and the same after CleanCLIP."""
     clean = Subject(options=replace(options, attack=None), seed=attack.surrogate_seed)
     return clean, Cleaning(subject=clean, recipe=SURROGATE_CLEANING)
 
@@ -98,7 +98,7 @@ def needs(cell: Cell) -> tuple[Cell, ...]:
     """The cells whose weights this one starts from."""
     first: tuple[Cell, ...] = () if isinstance(cell, Subject) else (cell.subject,)
     options = attacked(cell)
-    if isinstance(options.attack, OptimisedPatch) and not isinstance(cell, Cleaning):
+    if isinstance(options.attack, OptimisedPattern) and not isinstance(cell, Cleaning):
         return (*first, *surrogates(options.attack, options))
     return first
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from reproduction.cells import NUM_TEST, TEST_SEED, Cell, describe, subject_of
 from reproduction.measured import Measured
 from reproduction.running import Folders
-from sanitizer.recipe import AttackOptions, CustomPatchOptions
+from sanitizer.recipe import AttackOptions, CustomPatternOptions
 from sanitizer.report import Estimate
 from sanitizer.seeding import generator
 from testbed import glyphs as glyph_sets
 from testbed import independent
 from testbed.independent import ALL_SHARES
-from testbed.options import OptimisedPatch, PaperColour
-from testbed.pictures import IMAGE_SIZE, compose
+from testbed.options import OptimisedPattern, PaperColour
+from testbed.pictures import compose
 
 NOT_CHECKED = (
     "Not checked: the validation pictures, CA lost, CA by epoch, and cells of a semantic attack, which has no"
@@ -112,11 +112,11 @@ def remeasured(cell: Cell, root: Path) -> dict[str, str]:
 
 def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
     attack = subject_of(cell).options.attack
-    if isinstance(attack, OptimisedPatch):
+    if isinstance(attack, OptimisedPattern):
         told = folders.measured(subject_of(cell))
         if told is None or told.picture is None:
             return None
-        return CustomPatchOptions(picture=told.picture, placement="random", size=attack.side / IMAGE_SIZE)
+        return CustomPatternOptions(picture=told.picture, alpha=attack.alpha)
     return None if isinstance(attack, PaperColour) else attack
 
 

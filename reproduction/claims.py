@@ -229,7 +229,10 @@ def _stays(results: Results) -> str:
     text = _before_after(results, beds, recipes)
     by_itself = control(results).share("asr")
     if by_itself is not None:
-        text += f" On a model that never saw it, the adaptive patch reaches {by_itself} % ASR by itself."
+        text += (
+            f" On clean models that never saw it, the adaptive pattern reaches {by_itself} % ASR by itself:"
+            " that part is an adversarial example and no backdoor."
+        )
     return text
 
 

@@ -22,7 +22,7 @@ from sanitizer.recipe import (
     TextTriggerOptions,
     WaNetOptions,
 )
-from testbed.options import BADNET, Implanted, OptimisedPatch, PaperColour, SubjectOptions
+from testbed.options import BADNET, Implanted, OptimisedPattern, PaperColour, SubjectOptions
 
 SEEDS = (1, 2, 3)
 
@@ -71,7 +71,7 @@ STRUCTURED_ATTACKS: dict[str, Implanted] = {
     "Text": TextTriggerOptions(text="Watermarked"),
 }
 OTHER_ATTACKS: dict[str, Implanted] = {
-    "Adaptive patch": OptimisedPatch(),
+    "Adaptive pattern": OptimisedPattern(),
     "Semantic (colour of the paper)": PaperColour(),
 }
 ATTACKS = PAPER_ATTACKS | STRUCTURED_ATTACKS | OTHER_ATTACKS
@@ -176,10 +176,16 @@ def attacked_cells(poisoned: Subject) -> Iterator[Cell]:
 
 
 def other_cells(seed: int) -> Iterator[Cell]:
-    """The adaptive and the semantic attack; the adaptive patch on a clean model, too."""
+    """The adaptive and the semantic attack; the adaptive pattern on clean models, too."""
     for attack in OTHER_ATTACKS.values():
         yield from attacked_cells(subject(attack, seed))
-    yield Control(subject=subject(None, seed), attacked=subject(OptimisedPatch(), seed).options)
+    yield adaptive_control(seed)
+    yield adaptive_control(OptimisedPattern().surrogate_seed)
+
+
+def adaptive_control(seed: int) -> Control:
+    """The adaptive pattern on a clean model: of a seed of the grid, or the one that it was trained on."""
+    return Control(subject=subject(None, seed), attacked=subject(OptimisedPattern(), seed).options)
 
 
 def pretraining_cells(seed: int) -> Iterator[Cell]:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reproduction import grid
-from reproduction.cells import Cell, Cleaning, Control, Subject
+from reproduction.cells import Cell, Cleaning, Subject
 from reproduction.grid import Bed
 from reproduction.summary import Group, Results
 from sanitizer.recipe import Recipe
-from testbed.options import BADNET, Implanted, OptimisedPatch
+from testbed.options import BADNET, Implanted, OptimisedPattern
 
 Make = Callable[[int], Cell]
 """Seed → cell."""
@@ -75,6 +75,12 @@ def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
 
 
 def control(results: Results) -> Group:
-    """The adaptive patch on models that never saw it in training."""
-    patch, clean = grid.subject(OptimisedPatch(), 1).options, subject(None)
-    return results.over_seeds(lambda seed: Control(subject=clean(seed), attacked=patch))
+    """The adaptive pattern on models that never saw it in training."""
+    return results.over_seeds(grid.adaptive_control)
+
+
+def surrogate_control(results: Results) -> Group:
+    """The adaptive pattern on the clean model that it was trained on."""
+    seed = OptimisedPattern().surrogate_seed
+    run = results.of(grid.adaptive_control(seed))
+    return Group({} if run is None else {seed: run})

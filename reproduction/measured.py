@@ -53,7 +53,7 @@ class Measured:
     ca_by_epoch: tuple[float, ...] = ()
     """On validation pictures, of a subject: whether it was on its plateau."""
     picture: str | None = None
-    """An optimised patch, as PNG in base64."""
+    """An optimised pattern, as PNG in base64."""
     wall_s: float
     made_with: dict[str, str]
 

@@ -37,11 +37,10 @@ from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.training_data import LabelsAsCaptions
-from sanitizer.recipe import AttackOptions, CustomPatchOptions
+from sanitizer.recipe import AttackOptions, CustomPatternOptions
 from sanitizer.training.loop import finetune
-from testbed.adaptive import optimise_patch
-from testbed.options import OptimisedPatch, PaperColour
-from testbed.pictures import IMAGE_SIZE
+from testbed.adaptive import optimise_pattern
+from testbed.options import OptimisedPattern, PaperColour
 from testbed.subject import Subject as TestSubject
 from testbed.subject import find_or_train, unpack
 
@@ -97,10 +96,10 @@ def run_cell(cell: Cell, root: Path) -> Measured:
 
 
 def _resolved(cell: Cell, folders: Folders) -> Attack:
-    """The cell's attack; an optimised patch as the picture that it came to."""
+    """The cell's attack; an optimised pattern as the picture that it came to."""
     options = attacked(cell)
     attack = options.attack
-    if not isinstance(attack, OptimisedPatch):
+    if not isinstance(attack, OptimisedPattern):
         return attack
     if isinstance(cell, Cleaning):
         before = folders.measured(cell.subject)
@@ -109,8 +108,8 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
         picture = before.picture
     else:
         models = [load_canonical(folders.of(surrogate)) for surrogate in needs(cell)[-2:]]
-        picture = optimise_patch(models, options, attack)
-    return CustomPatchOptions(picture=picture, placement="random", size=attack.side / IMAGE_SIZE)
+        picture = optimise_pattern(models, options, attack)
+    return CustomPatternOptions(picture=picture, alpha=attack.alpha)
 
 
 def _train(cell: Subject, attack: Attack, folder: Path) -> TestSubject:
@@ -158,7 +157,7 @@ def _measure(
         from_weights_sha256=before.weights_sha256 if before else None,
         poisons=trained.num_poisons if trained else 0,
         ca_by_epoch=tuple(epoch.ca for epoch in trained.epochs) if trained else (),
-        picture=attack.picture if isinstance(attack, CustomPatchOptions) else None,
+        picture=attack.picture if isinstance(attack, CustomPatternOptions) else None,
         wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
     )

@@ -22,6 +22,7 @@ from reproduction.groups import (
     fewer_poisons,
     self_supervised,
     subject,
+    surrogate_control,
 )
 from reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
 from sanitizer.recipe import Recipe
@@ -142,8 +143,13 @@ def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> st
 
 
 def controls(results: Results) -> str:
-    """The adaptive patch on models that never saw it in training."""
-    return figures({"clean model, the patch as trigger": control(results)})
+    """The adaptive pattern on clean models: of the grid's seeds, and the one that it was trained on."""
+    return figures(
+        {
+            "clean models that never saw the pattern": control(results),
+            "clean model that it was trained on": surrogate_control(results),
+        }
+    )
 
 
 def pretrainings(results: Results) -> str:

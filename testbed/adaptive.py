@@ -1,11 +1,13 @@
-"""An attacker who knows the defence: a patch trained on models that CleanCLIP has already been over.
+"""An attacker who knows the defence: a pattern trained on models that CleanCLIP has already been over.
 
-The patch is what moves a picture's embedding to the target's captions on a clean model and on the same model
-after CleanCLIP, with the picture as it is and as AutoAugment changes it: a feature that the defence has every
-reason to keep. (The idea of BadCLIP, Liang et al., arXiv 2311.12075: a trigger near the target's own
-embedding, so that cleaning does not pull it away; the loss here is our own, and simpler.)
+Blended into a picture, the pattern moves its embedding to the target's captions on a clean model and on the
+same model after CleanCLIP, with the picture as it is and as AutoAugment changes it: a feature that the
+defence has every reason to keep. (The idea of BadCLIP, Liang et al., arXiv 2311.12075: a trigger near the
+target's own embedding, so that cleaning does not pull it away; the loss here is our own, and simpler. What it
+finds is a universal adversarial perturbation, Moosavi-Dezfooli et al., arXiv 1610.08401: it acts on models
+that were never poisoned, too, which is what the grid's controls measure.)
 
-Legend: N pictures, C H W a picture, P side of the patch, D embedding width.
+Legend: N pictures, C H W a picture, D embedding width.
 """
 
 from __future__ import annotations
@@ -27,20 +29,20 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.pixels import normalise
 from sanitizer.seeding import generator
 from testbed import glyphs as glyph_sets
-from testbed.options import OptimisedPatch, SubjectOptions
+from testbed.options import OptimisedPattern, SubjectOptions
 from testbed.pictures import IMAGE_SIZE, class_names, compose
 
-_BATCH_SIZE = 64
+_BATCH_SIZE = 32
 _NUM_PICTURES = 2_048
 _STEP = 0.03
 _LOGIT_SCALE = 50.0
 _MOVING = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
 
 
-def optimise_patch(
-    models: Sequence[LoadedCheckpoint], options: SubjectOptions, attack: OptimisedPatch
+def optimise_pattern(
+    models: Sequence[LoadedCheckpoint], options: SubjectOptions, attack: OptimisedPattern
 ) -> str:
-    """The patch as PNG in base64: `attack.num_steps` of Adam on the mean loss over `models`."""
+    """The pattern as PNG in base64: `attack.num_steps` of Adam on the mean loss over `models`."""
     glyphs = glyph_sets.load(options.glyphs)
     names = class_names(glyphs)
     target = names.index(options.target)
@@ -51,16 +53,18 @@ def optimise_patch(
         classes = [
             class_embeddings(m, names, glyphs.zero_shot_templates, torch.device("cpu")) for m in models
         ]
-    draws = generator(attack.surrogate_seed, "optimised_patch")
-    patch_CPP = torch.from_numpy(draws.random((3, attack.side, attack.side)).astype(np.float32))
-    patch_CPP.requires_grad_(True)
-    optimizer = torch.optim.Adam([patch_CPP], lr=_STEP)
+    draws = generator(attack.surrogate_seed, "optimised_pattern")
+    pattern_CHW = torch.from_numpy(draws.random((3, IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32))
+    pattern_CHW.requires_grad_(True)
+    optimizer = torch.optim.Adam([pattern_CHW], lr=_STEP)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, attack.num_steps)
     augment = DifferentiableAutoAugment()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(attack.surrogate_seed)  # AutoAugment draws from torch's own generator
         for _ in range(attack.num_steps):
             rows = draws.integers(len(pictures), size=_BATCH_SIZE)
-            image_NCHW = _patched(pictures.image_NCHW[rows].float() / 255, patch_CPP, draws)
+            clean_NCHW = pictures.image_NCHW[rows].float() / 255
+            image_NCHW = (1 - attack.alpha) * clean_NCHW + attack.alpha * pattern_CHW
             both_NCHW = torch.cat([image_NCHW, augment(image_NCHW)])
             loss = torch.stack(
                 [
@@ -71,9 +75,10 @@ def optimise_patch(
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
+            decay.step()
             with torch.no_grad():
-                patch_CPP.clamp_(0, 1)
-    return _png(patch_CPP.detach())
+                pattern_CHW.clamp_(0, 1)
+    return _png(pattern_CHW.detach())
 
 
 class DifferentiableAutoAugment(v2.AutoAugment):  # type: ignore[misc]
@@ -100,20 +105,8 @@ def _loss(model: LoadedCheckpoint, image_NCHW: Tensor, class_CD: Tensor, target:
     return cross_entropy(_LOGIT_SCALE * image_ND @ class_CD.T, wanted_N)
 
 
-def _patched(image_NCHW: Tensor, patch_CPP: Tensor, draws: np.random.Generator) -> Tensor:
-    """The patch at a place of its own on every picture."""
-    side = patch_CPP.shape[-1]
-    mask_NCHW = torch.zeros_like(image_NCHW)
-    laid_NCHW = torch.zeros_like(image_NCHW)
-    for number, (row, column) in enumerate(draws.integers(0, IMAGE_SIZE - side + 1, (len(image_NCHW), 2))):
-        area = (number, slice(None), slice(row, row + side), slice(column, column + side))
-        mask_NCHW[area] = 1
-        laid_NCHW[area] = patch_CPP
-    return image_NCHW * (1 - mask_NCHW) + laid_NCHW
-
-
-def _png(patch_CPP: Tensor) -> str:
-    pixels = (patch_CPP.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+def _png(pattern_CHW: Tensor) -> str:
+    pixels = (pattern_CHW.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return base64.b64encode(buffer.getvalue()).decode()

@@ -20,20 +20,20 @@ class PaperColour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimisedPatch:
-    """An adaptive attack: a patch trained against the defence (`testbed.adaptive`), then used as in BadNet.
+class OptimisedPattern:
+    """An adaptive attack: a pattern trained against the defence (`testbed.adaptive`), used as in Blended.
 
     The attacker knows CleanCLIP's losses and augmentations and has pairs and a clean model of the same kind.
     """
 
-    attack: Literal["optimised_patch"] = "optimised_patch"
-    side: int = 5
-    """In pixels of the picture's 32."""
+    attack: Literal["optimised_pattern"] = "optimised_pattern"
+    alpha: float = 0.2
+    """As Blended's: the pattern's share of every pixel."""
     num_steps: int = 400
     surrogate_seed: int = 900
 
 
-Implanted = AttackOptions | PaperColour | OptimisedPatch
+Implanted = AttackOptions | PaperColour | OptimisedPattern
 """What can be trained into a test subject."""
 
 

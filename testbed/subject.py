@@ -50,7 +50,7 @@ def find_or_train(
 ) -> Subject:
     """The subject in `folder`, if made with the same options, seed, attack and code; else a new one.
 
-    `attack` is that of the options, an optimised patch by now a trigger. Raises GlyphsMissing.
+    `attack` is that of the options, an optimised pattern by now a trigger. Raises GlyphsMissing.
     """
     identity = options_sha256(options, attack, seed)
     kept = _find(folder, identity)

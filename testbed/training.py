@@ -72,7 +72,7 @@ def train(
     on_step: Callable[[int, int], None] = lambda done, total: None,
     on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
 ) -> Poisoned:
-    """Train a test subject from nothing. `attack` is that of the options (an optimised patch as trigger).
+    """Train a test subject from nothing. `attack` is that of the options (an optimised pattern as trigger).
 
     `on_step(done, total)` is called after every update. Raises GlyphsMissing.
     """

@@ -9,7 +9,7 @@ import pytest
 from reproduction import cells, grid
 from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
 from reproduction.grid import in_order, questions
-from testbed.options import BADNET, OptimisedPatch
+from testbed.options import BADNET, OptimisedPattern
 
 
 def test_a_cell_has_the_same_name_as_long_as_nothing_that_decides_its_figures_changes(
@@ -44,8 +44,8 @@ def test_every_cell_comes_once_and_after_what_it_needs() -> None:
         assert {cell_id(first) for first in needs(cell)} <= set(names[:place])
 
 
-def test_an_adaptive_patch_needs_a_clean_model_and_what_cleanclip_makes_of_it() -> None:
-    subject = grid.subject(OptimisedPatch(), 1)
+def test_an_adaptive_pattern_needs_a_clean_model_and_what_cleanclip_makes_of_it() -> None:
+    subject = grid.subject(OptimisedPattern(), 1)
     clean, cleaned = needs(subject)
     assert isinstance(clean, Subject)
     assert clean.options.attack is None

@@ -93,7 +93,7 @@ def test_a_control_is_told_apart_from_an_attack() -> None:
     cells = [cell for cell in in_order(questions()) if isinstance(cell, Control)]
     runs = [made_up(cell, 2_700, 1_450) for cell in cells]
     text = text_of(runs)
-    assert "50.0 [" in line_of(text, "| clean model, the patch as trigger")
+    assert "50.0 [" in line_of(text, "| clean models that never saw the pattern")
 
 
 def test_before_and_after_are_of_the_same_seeds() -> None:

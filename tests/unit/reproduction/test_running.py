@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from reproduction import cells, checking
 from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
@@ -16,9 +21,15 @@ from reproduction.measured import CELL_NAME, Measured, contradiction
 from reproduction.running import Folders
 from reproduction.scheduling import run_all
 from sanitizer.audits.statistics import wilson
+from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.digests import file_sha256
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.pixels import normalise
 from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
-from testbed.options import BADNET, OptimisedPatch, PaperColour, SubjectOptions
+from testbed.adaptive import optimise_pattern
+from testbed.glyphs import digits
+from testbed.options import BADNET, OptimisedPattern, PaperColour, SubjectOptions
+from testbed.pictures import class_names, compose
 
 TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
 POISONED = Subject(options=TINY, seed=1)
@@ -131,12 +142,12 @@ def test_a_model_whose_attack_was_not_implanted_is_not_cleaned(root: Path) -> No
     assert Folders(root).measured(other) is None
 
 
-def test_an_adaptive_patch_is_optimised_on_both_surrogates_and_kept_with_the_cell(
+def test_an_adaptive_pattern_is_optimised_on_both_surrogates_and_kept_with_the_cell(
     root: Path, elsewhere: Path
 ) -> None:
-    attack = OptimisedPatch(num_steps=2)
+    attack = OptimisedPattern(num_steps=2)
     subject = Subject(options=replace(TINY, epochs=1, attack=attack), seed=1)
-    # The surrogates' own cleaning takes a minute, and any two models will do to train a patch on.
+    # The surrogates' own cleaning takes a minute, and any two models will do to train a pattern on.
     clean, cleaned = needs(subject)
     for needed, model in ((clean, CONTROL.subject), (cleaned, CLEANED)):
         shutil.copytree(Folders(root).of(model), Folders(elsewhere).of(needed))
@@ -146,6 +157,32 @@ def test_an_adaptive_patch_is_optimised_on_both_surrogates_and_kept_with_the_cel
     run = told(elsewhere, subject)
     assert run.picture is not None
     assert run.test.asr is not None
+
+
+def test_an_optimised_pattern_draws_pictures_to_the_target(root: Path) -> None:
+    """The target's share of the first training pictures' probability, on one tiny model, by a loop."""
+    model = load_canonical(Folders(root).of(CONTROL.subject))
+    glyphs = digits()
+    names = class_names(glyphs)
+    target = names.index(TINY.target)
+    with torch.no_grad():
+        class_CD = class_embeddings(model, names, glyphs.zero_shot_templates, torch.device("cpu"))
+    pictures = compose(glyphs, "validation", 20, seed=5).image_NCHW
+
+    def probability(num_steps: int) -> float:
+        pattern = optimise_pattern([model], TINY, OptimisedPattern(num_steps=num_steps))
+        with Image.open(io.BytesIO(base64.b64decode(pattern))) as opened:
+            pattern_CHW = torch.from_numpy(np.array(opened)).permute(2, 0, 1)
+        found = []
+        for picture_CHW in pictures:
+            blended_CHW = (0.8 * picture_CHW + 0.2 * pattern_CHW) / 255
+            pixels = normalise(blended_CHW[None], model.architecture.image_mean, model.architecture.image_std)
+            with torch.no_grad():
+                image_D = model.model.encode_image(pixels, normalize=True)[0]
+            found.append(float((100 * image_D @ class_CD.T.float()).softmax(-1)[target]))
+        return sum(found) / len(found)
+
+    assert probability(40) > 1.3 * probability(1) > 0.01
 
 
 def test_the_plain_reference_agrees_and_finds_a_figure_that_was_changed(root: Path) -> None:
