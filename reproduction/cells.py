@@ -46,14 +46,20 @@ class Cleaning:
     recipe: Recipe
     num_samples: int = 8_000
     num_poisons: int = 0
+    seed: int | None = None
+    """Of the pairs and their order; None: the subject's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A clean subject measured with the trigger of `attacked`, which it never saw in training."""
+    """A clean subject, or what `recipe` makes of it, measured with a trigger that it never saw in training.
+
+    The trigger is that of `attacked`; an optimised one as it came out for the subject of the same seed.
+    """
 
     subject: Subject
     attacked: SubjectOptions
+    recipe: Recipe | None = None
 
 
 Cell = Subject | Cleaning | Control
@@ -88,19 +94,35 @@ def _set_options(told: Any) -> Any:
     return told
 
 
-def surrogates(attack: OptimisedPattern, options: SubjectOptions) -> tuple[Subject, Cleaning]:
-    """What an adaptive attacker trains his pattern on: a clean model, and the same after CleanCLIP."""
-    clean = Subject(options=replace(options, attack=None), seed=attack.surrogate_seed)
-    return clean, Cleaning(subject=clean, recipe=SURROGATE_CLEANING)
+def surrogates(subject: Subject, attack: OptimisedPattern) -> tuple[Subject, Cleaning]:
+    """What an adaptive attacker trains on: `subject` without poisons, and that model after CleanCLIP."""
+    clean = replace(subject, options=replace(subject.options, attack=None))
+    return clean, Cleaning(subject=clean, recipe=SURROGATE_CLEANING, seed=attack.seed)
+
+
+def started_from(cell: Cleaning | Control) -> Subject | Cleaning:
+    """The cell whose weights this one fine-tunes, or measures as they are."""
+    if isinstance(cell, Control) and cell.recipe is not None:
+        return Cleaning(subject=cell.subject, recipe=cell.recipe)
+    return cell.subject
 
 
 def needs(cell: Cell) -> tuple[Cell, ...]:
-    """The cells whose weights this one starts from."""
-    first: tuple[Cell, ...] = () if isinstance(cell, Subject) else (cell.subject,)
-    options = attacked(cell)
-    if isinstance(options.attack, OptimisedPattern) and not isinstance(cell, Cleaning):
-        return (*first, *surrogates(options.attack, options))
-    return first
+    """The cells whose weights this one starts from, or whose trigger it is measured with."""
+    match cell:
+        case Subject(options=options):
+            attack = options.attack
+            return surrogates(cell, attack) if isinstance(attack, OptimisedPattern) else ()
+        case Cleaning():
+            return (cell.subject,)
+        case Control():
+            is_optimised = isinstance(cell.attacked.attack, OptimisedPattern)
+            return (started_from(cell), *((optimised_for(cell),) if is_optimised else ()))
+
+
+def optimised_for(cell: Cell) -> Subject:
+    """The subject whose training an optimised trigger was made for."""
+    return Subject(options=attacked(cell), seed=subject_of(cell).seed)
 
 
 def describe(cell: Cell) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduction.cells import NUM_TEST, TEST_SEED, Cell, describe, subject_of
+from reproduction.cells import NUM_TEST, TEST_SEED, Cell, attacked, describe, subject_of
 from reproduction.measured import Measured
 from reproduction.running import Folders
 from sanitizer.recipe import AttackOptions, CustomPatternOptions
@@ -24,8 +24,8 @@ from testbed.options import OptimisedPattern, PaperColour
 from testbed.pictures import compose
 
 NOT_CHECKED = (
-    "Not checked: the validation pictures, CA lost, CA by epoch, and cells of a semantic attack, which has no"
-    " trigger to apply."
+    "Not checked: the validation pictures, CA lost, CA by epoch, and cells without a trigger to apply: a"
+    " semantic attack's, and clean models."
 )
 
 
@@ -102,7 +102,7 @@ def remeasured(cell: Cell, root: Path) -> dict[str, str]:
         folders.of(cell),
         glyphs,
         pictures,
-        target=subject.options.target,
+        target=attacked(cell).target,
         attack=trigger,
         seed=seed,
         shares=ALL_SHARES,
@@ -111,9 +111,9 @@ def remeasured(cell: Cell, root: Path) -> dict[str, str]:
 
 
 def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
-    attack = subject_of(cell).options.attack
+    attack = attacked(cell).attack
     if isinstance(attack, OptimisedPattern):
-        told = folders.measured(subject_of(cell))
+        told = folders.measured(cell)
         if told is None or told.picture is None:
             return None
         return CustomPatternOptions(picture=told.picture, alpha=attack.alpha)

@@ -95,7 +95,8 @@ def _fresh_data(results: Results) -> str:
     if not sentences:
         return ""
     fresh = (
-        " Cleaning brings fresh data, glyphs that the pre-training did not have, which by itself changes CA."
+        " Cleaning brings fresh data, glyphs that the pre-training did not have, which by itself may change"
+        " CA."
     )
     return fresh + "".join(sentences)
 
@@ -162,17 +163,27 @@ def _monotone(results: Results) -> str:
     for name, groups in _whole_lambda(results).items():
         asr = [_needed(group.share("asr")) for group in groups.values()]
         rises = [
-            f"{low:g} → {high:g}"
+            f"{low:g} → {high:g}{'' if other.low > one.high else ' (the intervals overlap)'}"
             for low, high, one, other in zip(grid.LAMBDAS, grid.LAMBDAS[1:], asr, asr[1:], strict=False)
             if other.value > one.value
         ]
         lost = {weight: _needed(group.ca_lost()) for weight, group in groups.items()}
-        falls = "falls at every step" if not rises else f"rises from λ2 = {', '.join(rises)}"
+        falls = "never rises" if not rises else f"rises from λ2 = {', '.join(rises)}"
         sentences.append(
             f"{name}: ASR {falls} ({asr[0]} at λ2 = 0, {asr[-1]} at {grid.LAMBDAS[-1]:g}); CA lost is"
             f" {lost[1.0]} points at 1, {lost[8.0]} at 8, {lost[16.0]} at 16."
         )
-    return " ".join(sentences) or _NOT_RUN
+    return f"{' '.join(sentences)}{_left_out(results)}" if sentences else _NOT_RUN
+
+
+def _left_out(results: Results) -> str:
+    """The paper's attacks that were not implanted on the bed of the ablations: nothing is said of them."""
+    parts = [
+        part
+        for name, attack in grid.PAPER_ATTACKS.items()
+        for part in _not_implanted(name, results.over_seeds(subject(attack)))
+    ]
+    return f" {'; '.join(parts)}." if parts else ""
 
 
 def _whole_lambda(results: Results) -> dict[str, dict[float, Group]]:
@@ -184,9 +195,11 @@ def _whole_lambda(results: Results) -> dict[str, dict[float, Group]]:
 def _few_poisons(results: Results) -> str:
     parts = []
     for share in grid.POISON_SHARES:
-        asr = results.over_seeds(fewer_poisons(share)).share("asr")
+        before = results.over_seeds(fewer_poisons(share))
+        asr, number = before.implanted().share("asr"), f"{round(24_000 * share)} of 24,000"
         if asr is not None:
-            parts.append(f"{round(24_000 * share)} of 24,000: {asr} % ASR")
+            parts.append(f"{number}: {asr} % ASR")
+        parts += _not_implanted(number, before)
     small = "Our pre-training sees 24,000 pairs and not millions, so the share and not the number compares."
     return f"BadNet, {'; '.join(parts)}. {small}" if parts else _NOT_RUN
 
@@ -227,11 +240,15 @@ def _stays(results: Results) -> str:
         for name, attack in grid.STRUCTURED_ATTACKS.items()
     }
     text = _before_after(results, beds, recipes)
-    by_itself = control(results).share("asr")
-    if by_itself is not None:
+    by_itself = {
+        "as they are": control(results),
+        **{f"after {name}": control(results, recipe) for name, recipe in recipes.items()},
+    }
+    shares = [f"{asr} % {how}" for how, group in by_itself.items() if (asr := group.share("asr")) is not None]
+    if shares:
         text += (
-            f" On clean models that never saw it, the adaptive pattern reaches {by_itself} % ASR by itself:"
-            " that part is an adversarial example and no backdoor."
+            " On models that were never poisoned the adaptive pattern reaches, by itself,"
+            f" {', '.join(shares)}: that much is an adversarial example and no backdoor."
         )
     return text
 
@@ -263,7 +280,10 @@ def _balance(results: Results) -> str:
         sentences.append(f"{name}: λ2 = {best:g} (test: CA {ca}, ASR {asr} %).")
     if not sentences:
         return _NOT_RUN
-    return f"By CA minus ASR on validation pictures, of the seeds that ran every λ2: {' '.join(sentences)}"
+    return (
+        f"By CA minus ASR on validation pictures, of the seeds that ran every λ2: {' '.join(sentences)}"
+        f"{_left_out(results)}"
+    )
 
 
 def _merit(group: Group) -> float:

@@ -9,13 +9,13 @@ Shapes: N pictures, G glyphs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reproduction.cells import NUM_TEST, TEST_SEED, Cell, Subject, subject_of
+from reproduction.cells import NUM_TEST, TEST_SEED, Cell, Subject, started_from, subject_of
 from reproduction.summary import Results
 from testbed import glyphs as glyph_sets
 from testbed.glyphs import GlyphName, GlyphsMissing
@@ -24,9 +24,14 @@ from testbed.pictures import compose
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """Design effects of single cells of these glyphs; `left_out`: glyphs that are not on this machine."""
+    """Design effects of cells of these glyphs; `left_out`: glyphs that are not on this machine.
+
+    `ca` and `ca_lost` are of single cells, `ca_pooled` of the same cell with several seeds, whose test
+    pictures are composed of the same glyphs.
+    """
 
     ca: tuple[float, ...] = ()
+    ca_pooled: tuple[float, ...] = ()
     ca_lost: tuple[float, ...] = ()
     glyphs: tuple[GlyphName, ...] = ()
     left_out: tuple[GlyphName, ...] = ()
@@ -38,17 +43,24 @@ def effects(cells: Iterable[Cell], results: Results) -> Effects:
     there = {name: _is_here(name) for name in dict.fromkeys(_glyph_name(cell) for cell, _ in ran)}
     ca: list[float | None] = []
     lost: list[float | None] = []
+    by_seed: dict[Cell, list[tuple[list[bool], NDArray[np.int64]]]] = {}
     for cell, run in ran:
         if not there[_glyph_name(cell)]:
             continue
         glyph_N = _test_glyphs(_glyph_name(cell), subject_of(cell).seed)
         ca.append(design_effect(run.is_right, glyph_N))
-        before = None if isinstance(cell, Subject) else results.of(cell.subject)
+        by_seed.setdefault(_of_no_seed(cell), []).append((run.is_right, glyph_N))
+        before = None if isinstance(cell, Subject) else results.of(started_from(cell))
         if before is not None:
             lost_N = np.subtract(before.is_right, run.is_right, dtype=np.float64)
             lost.append(design_effect(lost_N, glyph_N))
+    pooled = [
+        design_effect(np.concatenate(rights).astype(np.float64), np.concatenate(glyphs))
+        for rights, glyphs in (zip(*seeds, strict=True) for seeds in by_seed.values() if len(seeds) > 1)
+    ]
     return Effects(
         ca=tuple(effect for effect in ca if effect is not None),
+        ca_pooled=tuple(effect for effect in pooled if effect is not None),
         ca_lost=tuple(effect for effect in lost if effect is not None),
         glyphs=tuple(name for name, is_here in there.items() if is_here),
         left_out=tuple(name for name, is_here in there.items() if not is_here),
@@ -74,6 +86,12 @@ def design_effect(
     if independent == 0:
         return None
     return len(sum_G) / (len(sum_G) - 1) * float(sum_G @ sum_G) / independent
+
+
+def _of_no_seed(cell: Cell) -> Cell:
+    if isinstance(cell, Subject):
+        return replace(cell, seed=0)
+    return replace(cell, subject=replace(cell.subject, seed=0))
 
 
 def _glyph_name(cell: Cell) -> GlyphName:

@@ -13,7 +13,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reproduction import claims, clustering, grid, measured, plots, tables
-from reproduction.cells import GATE, NUM_TEST, NUM_VALIDATION, Cell, Subject, cell_id, describe
+from reproduction.cells import (
+    GATE,
+    NUM_TEST,
+    NUM_VALIDATION,
+    Cell,
+    Subject,
+    cell_id,
+    describe,
+    optimised_for,
+    started_from,
+)
 from reproduction.clustering import Effects
 from reproduction.measured import Measured, contradiction, is_pointless
 from reproduction.running import Folders
@@ -40,12 +50,15 @@ def gather(
     folders = Folders(root)
     known = {run.id: run for run in read_raw(raw)}
     found: dict[str, Measured] = {}
+    pictures: dict[Subject, str] = {}
     for cell in cells:  # a subject comes before what starts from it
         run = known.get(cell_id(cell)) or folders.measured(cell)
         if run is None:
             continue
-        before = None if isinstance(cell, Subject) else found.get(cell_id(cell.subject))
+        before = None if isinstance(cell, Subject) else found.get(cell_id(started_from(cell)))
         against = contradiction(before, run) if before is not None else None
+        if run.picture is not None and run.picture != pictures.setdefault(optimised_for(cell), run.picture):
+            against = "was measured with another pattern than the subject of its seed"
         if against is None:
             found[run.id] = run
         else:
@@ -130,7 +143,7 @@ def document(results: Results, num_missing: int, drawn: Sequence[str], effects: 
             f"### Poisons among the clean pairs\n\n{plot['clean-set.svg']}\n{tables.clean_set(results)}",
             f"## The paper's claims\n\n{claims.paragraphs(claims.claims(), results)}",
             f"## Its open questions\n\n{claims.paragraphs(claims.questions(), results)}",
-            f"## Had the poisoned models stopped learning?\n\n{tables.plateaus(results)}",
+            f"## Had the models stopped learning?\n\n{tables.plateaus(results)}",
         ]
     )
 
@@ -147,9 +160,11 @@ def _how_to_read(effects: Effects) -> str:
         " its 95 % interval (Wilson; for CA lost Newcombe's paired one) over these pictures, and in brackets"
         " the range of the seeds. n is of CA, CA lost and PA, the share of triggered pictures still given"
         " their own class. ASR and top-5 ASR, which has the target among the first five classes, leave out"
-        " pictures of the target class: n of ASR. A plot pools the seeds that its table names. A model whose"
-        f" attack has an ASR under {100 * GATE:g} % before cleaning was not implanted: nothing is judged by"
-        " it.\n\n"
+        " pictures of the target class: n of ASR. The floor is how often the same pictures are called the"
+        " target without the trigger. A sentence says at most or more than a limit (5 % ASR, 3 points of CA)"
+        " where the whole interval does, else undecided. A plot pools the seeds that its table names. A model"
+        f" whose attack has an ASR under {100 * GATE:g} % before cleaning was not implanted: nothing is"
+        " judged by it.\n\n"
         f"{_how_narrow(effects)}\n\n"
         f"Which λ2 balances best is chosen on {NUM_VALIDATION:,} validation pictures, of glyphs of their own."
         " The recipes of PAR and of supervised fine-tuning were chosen on test pictures of digits, seed 1"
@@ -174,6 +189,11 @@ def _how_narrow(effects: Effects) -> str:
     if effects.ca_lost:
         wider = _range([math.sqrt(effect) for effect in effects.ca_lost])
         text += f" That of CA lost is {_range(effects.ca_lost)} times as large: {wider} times as wide."
+    if effects.ca_pooled:
+        text += (
+            " Seeds share their glyphs: of the rows that pool seeds the variance of CA is"
+            f" {_range(effects.ca_pooled)} times the binomial one."
+        )
     if effects.left_out:
         text += f" Left out, as the glyphs were not at hand: {', '.join(effects.left_out)}."
     return f"{text} Of ASR and PA no cell keeps which pictures they are: theirs is not known."

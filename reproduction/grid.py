@@ -51,8 +51,8 @@ PAPER_ATTACKS: dict[str, Implanted] = {
 }
 TRIED: dict[str, str] = {
     "WaNet (s = 6)": (
-        "with the paper's s = 0.5 and with s = 2 the ASR stayed at 0.2 % (seed 1, 13 epochs), with s = 4 it"
-        " was 23 % on validation after 6 epochs; s = 6 is what the grid uses"
+        "with the paper's s = 0.5 the ASR stayed at 0.2 % (13 epochs), with s = 2 at 0.2 % and with s = 4 at"
+        " 23 % (validation, 6 epochs; seed 1); s = 6 is what the grid uses"
     ),
     "Label-consistent": (
         "with a patch of 10×10 instead of 5×5 the ASR on validation was 43 % after 3 epochs and fell to 26 %"
@@ -176,16 +176,17 @@ def attacked_cells(poisoned: Subject) -> Iterator[Cell]:
 
 
 def other_cells(seed: int) -> Iterator[Cell]:
-    """The adaptive and the semantic attack; the adaptive pattern on clean models, too."""
+    """The adaptive and the semantic attack; the adaptive pattern on models that were never poisoned, too."""
     for attack in OTHER_ATTACKS.values():
         yield from attacked_cells(subject(attack, seed))
-    yield adaptive_control(seed)
-    yield adaptive_control(OptimisedPattern().surrogate_seed)
+    for recipe in (None, CLEANCLIP, PAR):
+        yield adaptive_control(seed, recipe)
 
 
-def adaptive_control(seed: int) -> Control:
-    """The adaptive pattern on a clean model: of a seed of the grid, or the one that it was trained on."""
-    return Control(subject=subject(None, seed), attacked=subject(OptimisedPattern(), seed).options)
+def adaptive_control(seed: int, recipe: Recipe | None = None) -> Control:
+    """The adaptive pattern on the clean model that it was trained on, or on what `recipe` makes of that."""
+    attacked = subject(OptimisedPattern(), seed).options
+    return Control(subject=subject(None, seed), attacked=attacked, recipe=recipe)
 
 
 def pretraining_cells(seed: int) -> Iterator[Cell]:

@@ -13,7 +13,7 @@ from reproduction.cells import Cell, Cleaning, Subject
 from reproduction.grid import Bed
 from reproduction.summary import Group, Results
 from sanitizer.recipe import Recipe
-from testbed.options import BADNET, Implanted, OptimisedPattern
+from testbed.options import BADNET, Implanted
 
 Make = Callable[[int], Cell]
 """Seed → cell."""
@@ -74,13 +74,6 @@ def by_rate_and_epochs(results: Results) -> dict[tuple[float, int], Group]:
     }
 
 
-def control(results: Results) -> Group:
-    """The adaptive pattern on models that never saw it in training."""
-    return results.over_seeds(grid.adaptive_control)
-
-
-def surrogate_control(results: Results) -> Group:
-    """The adaptive pattern on the clean model that it was trained on."""
-    seed = OptimisedPattern().surrogate_seed
-    run = results.of(grid.adaptive_control(seed))
-    return Group({} if run is None else {seed: run})
+def control(results: Results, recipe: Recipe | None = None) -> Group:
+    """The adaptive pattern on models that were never poisoned, as they are or after `recipe`."""
+    return results.over_seeds(lambda seed: grid.adaptive_control(seed, recipe))

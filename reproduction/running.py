@@ -24,7 +24,9 @@ from reproduction.cells import (
     attacked,
     cell_id,
     needs,
+    optimised_for,
     spec,
+    started_from,
     subject_of,
 )
 from reproduction.data import Sets
@@ -38,6 +40,7 @@ from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.recipe import AttackOptions, CustomPatternOptions
+from sanitizer.report import Difference
 from sanitizer.training.loop import finetune
 from testbed.adaptive import optimise_pattern
 from testbed.options import OptimisedPattern, PaperColour
@@ -89,7 +92,7 @@ def run_cell(cell: Cell, root: Path) -> Measured:
             _clean(cell, attack, folders, folder)
         case Control():
             for name in ("model.safetensors", "config.json"):
-                os.link(folders.of(cell.subject) / name, folder / name)
+                os.link(folders.of(started_from(cell)) / name, folder / name)
     found = _measure(cell, attack, folders, trained=trained, started=started)
     measured.write(found, folder)
     return found
@@ -101,14 +104,14 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
     attack = options.attack
     if not isinstance(attack, OptimisedPattern):
         return attack
-    if isinstance(cell, Cleaning):
-        before = folders.measured(cell.subject)
-        if before is None or before.picture is None:
-            raise ValueError(f"{cell_id(cell.subject)} was not run, or has no picture")
-        picture = before.picture
-    else:
-        models = [load_canonical(folders.of(surrogate)) for surrogate in needs(cell)[-2:]]
+    if isinstance(cell, Subject):
+        models = [load_canonical(folders.of(surrogate)) for surrogate in needs(cell)]
         picture = optimise_pattern(models, options, attack)
+    else:
+        before = folders.measured(optimised_for(cell))
+        if before is None or before.picture is None:
+            raise ValueError(f"{cell_id(optimised_for(cell))} was not run, or has no picture")
+        picture = before.picture
     return CustomPatternOptions(picture=picture, alpha=attack.alpha)
 
 
@@ -120,7 +123,8 @@ def _train(cell: Subject, attack: Attack, folder: Path) -> TestSubject:
 
 
 def _clean(cell: Cleaning, attack: Attack, folders: Folders, folder: Path) -> None:
-    source, options, seed = folders.of(cell.subject), cell.subject.options, cell.subject.seed
+    source, options = folders.of(cell.subject), cell.subject.options
+    seed = cell.subject.seed if cell.seed is None else cell.seed
     checkpoint = load_canonical(source)
     if cell.recipe.training_data == "labelled":
         labelled = open_labelled(folders.sets.labelled(options, seed, cell.num_samples))
@@ -145,13 +149,13 @@ def _measure(
     judged = Judged(sets=folders.sets, options=options, seed=seed)
     test, correct = measure(checkpoint, judged, attack, "test")
     validation, _ = measure(checkpoint, judged, attack, "validation")
-    before = None if isinstance(cell, Subject) else folders.measured(cell.subject)
+    before = None if isinstance(cell, Subject) else folders.measured(started_from(cell))
     return Measured(
         id=cell_id(cell),
         spec=spec(cell),
         test=test,
         validation=validation,
-        ca_lost=paired_difference(before.is_right, correct) if before else None,
+        ca_lost=_lost(before, correct) if isinstance(cell, Cleaning) else None,
         correct=packed(correct),
         weights_sha256=checkpoint.weights_sha256,
         from_weights_sha256=before.weights_sha256 if before else None,
@@ -161,3 +165,7 @@ def _measure(
         wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
     )
+
+
+def _lost(before: Measured | None, correct: list[bool]) -> Difference | None:
+    return None if before is None else paired_difference(before.is_right, correct)

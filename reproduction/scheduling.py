@@ -141,12 +141,11 @@ class _Run:
             self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
 
     def _starts_elsewhere(self, cell: Cell) -> bool:
-        """Whether its figures are not known and its model, trained again here, is not the published one."""
-        if isinstance(cell, Subject) or cell_id(cell) in self._known:
+        """Whether its figures are not known and what it needs, made again here, is not what was published."""
+        if cell_id(cell) in self._known:
             return False
-        name = cell_id(cell.subject)
-        here, published = self._done.get(name), self._known.get(name)
-        return bool(here and published and here.weights_sha256 != published.weights_sha256)
+        both = [(self._done.get(name), self._known.get(name)) for name in map(cell_id, needs(cell))]
+        return any(here and told and here.weights_sha256 != told.weights_sha256 for here, told in both)
 
     def _told(self, cell: Cell) -> Measured | None:
         return self._done.get(cell_id(cell))

@@ -22,13 +22,13 @@ from reproduction.groups import (
     fewer_poisons,
     self_supervised,
     subject,
-    surrogate_control,
 )
 from reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
 from sanitizer.recipe import Recipe
 from testbed.options import BADNET, Implanted
 
 NOT_RUN, NOT_IMPLANTED = "not run", "not implanted"
+NEVER_POISONED = "Adaptive pattern on a model that was never poisoned"
 
 AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
 
@@ -40,20 +40,21 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def figures(named: Mapping[str, Group]) -> str:
-    """A row a group: CA, CA lost, ASR, top-5 ASR and PA. ASR has pictures of its own, and so an n."""
-    headings = ("", "seeds", "n", "CA %", "CA lost, points", "n of ASR", "ASR %", "top-5 ASR %", "PA %")
-    return table(headings, (_row(name, group) for name, group in named.items()))
+    """A row a group: CA, CA lost, floor, ASR, top-5 ASR and PA. ASR has pictures of its own, and so an n."""
+    of_images = ("n", "CA %", "CA lost, points", "n of ASR", "floor %", "ASR %", "top-5 ASR %", "PA %")
+    return table(("", "seeds", *of_images), (_row(name, group) for name, group in named.items()))
 
 
 def _row(name: str, group: Group) -> list[str]:
     ca, asr = group.share("ca"), group.share("asr")
     if ca is None:
-        return [name, "–", NOT_IMPLANTED if group.not_implanted else NOT_RUN, *[""] * 6]
+        return [name, "–", NOT_IMPLANTED if group.not_implanted else NOT_RUN, *[""] * 7]
     seeds = spelled(group.seeds)
     if group.not_implanted:
         seeds += f" ({NOT_IMPLANTED}: {spelled(group.not_implanted)})"
     n_of_asr = "" if asr is None else f"{asr.n:,}"
-    after_n = [_text(share) for share in (asr, group.share("asr_top5"), group.share("pa"))]
+    shares = (group.share("untriggered"), asr, group.share("asr_top5"), group.share("pa"))
+    after_n = [_text(share) for share in shares]
     return [name, seeds, f"{ca.n:,}", str(ca), _text(group.ca_lost()), n_of_asr, *after_n]
 
 
@@ -89,13 +90,20 @@ def paper(results: Results, bed: Bed) -> str:
     rows: dict[str, Group] = {}
     for name, attack in grid.PAPER_ATTACKS.items():
         rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
-    weak = {name: results.over_seeds(subject(grid.PAPER_ATTACKS[name], bed)) for name in grid.TRIED}
-    return figures(rows) + "".join(
-        f"\n{name} was not implanted here{group.weak_seeds()}. Tried on {grid.DIGITS}, single runs, their"
-        f" figures typed by hand: {grid.TRIED[name]}.\n"
-        for name, group in weak.items()
-        if group.under_gate().runs
-    )
+    return figures(rows) + _what_was_tried(results, grid.PAPER_ATTACKS, bed)
+
+
+def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
+    """A paragraph for each attack that was not implanted."""
+    paragraphs = []
+    for name, attack in attacks.items():
+        group = results.over_seeds(subject(attack, bed))
+        if group.under_gate().runs:
+            tried = "Nothing else was tried."
+            if name in grid.TRIED:
+                tried = f"Tried on {grid.DIGITS}, single runs, figures typed by hand: {grid.TRIED[name]}."
+            paragraphs.append(f"\n{name} was not implanted here{group.weak_seeds()}. {tried}\n")
+    return "".join(paragraphs)
 
 
 def quick(results: Results) -> str:
@@ -139,17 +147,15 @@ def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> st
     rows: dict[str, Group] = {}
     for name, attack in attacks.items():
         rows |= attacked(results, name, subject(attack, bed), AGAINST_FAILURES)
-    return figures(rows)
+    return figures(rows) + _what_was_tried(results, attacks, bed)
 
 
 def controls(results: Results) -> str:
-    """The adaptive pattern on clean models: of the grid's seeds, and the one that it was trained on."""
-    return figures(
-        {
-            "clean models that never saw the pattern": control(results),
-            "clean model that it was trained on": surrogate_control(results),
-        }
-    )
+    """The adaptive pattern on models that were never poisoned: what it does without a backdoor."""
+    rows = {f"{NEVER_POISONED}: no defence": control(results)}
+    for name, recipe in AGAINST_FAILURES.items():
+        rows[f"{NEVER_POISONED}: {name}"] = control(results, recipe)
+    return figures(rows)
 
 
 def pretrainings(results: Results) -> str:

@@ -46,21 +46,21 @@ def optimise_pattern(
     glyphs = glyph_sets.load(options.glyphs)
     names = class_names(glyphs)
     target = names.index(options.target)
-    pictures = compose(glyphs, "poisoning", _NUM_PICTURES, seed=attack.surrogate_seed)
+    pictures = compose(glyphs, "poisoning", _NUM_PICTURES, seed=attack.seed)
     for model in models:
         model.model.eval().requires_grad_(False)
     with torch.no_grad():
         classes = [
             class_embeddings(m, names, glyphs.zero_shot_templates, torch.device("cpu")) for m in models
         ]
-    draws = generator(attack.surrogate_seed, "optimised_pattern")
+    draws = generator(attack.seed, "optimised_pattern")
     pattern_CHW = torch.from_numpy(draws.random((3, IMAGE_SIZE, IMAGE_SIZE)).astype(np.float32))
     pattern_CHW.requires_grad_(True)
     optimizer = torch.optim.Adam([pattern_CHW], lr=_STEP)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, attack.num_steps)
     augment = DifferentiableAutoAugment()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(attack.surrogate_seed)  # AutoAugment draws from torch's own generator
+        torch.manual_seed(attack.seed)  # AutoAugment draws from torch's own generator
         for _ in range(attack.num_steps):
             rows = draws.integers(len(pictures), size=_BATCH_SIZE)
             clean_NCHW = pictures.image_NCHW[rows].float() / 255

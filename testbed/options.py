@@ -23,14 +23,16 @@ class PaperColour:
 class OptimisedPattern:
     """An adaptive attack: a pattern trained against the defence (`testbed.adaptive`), used as in Blended.
 
-    The attacker knows CleanCLIP's losses and augmentations and has pairs and a clean model of the same kind.
+    The attacker trains the checkpoint, so its start and its pairs are his; he knows CleanCLIP's recipe and
+    tries it on a clean model of his, with pairs of the defender's kind and an order of his own.
     """
 
     attack: Literal["optimised_pattern"] = "optimised_pattern"
     alpha: float = 0.2
     """As Blended's: the pattern's share of every pixel."""
     num_steps: int = 400
-    surrogate_seed: int = 900
+    seed: int = 900
+    """Of the pattern, and of the pairs and the order of the attacker's own cleaning."""
 
 
 Implanted = AttackOptions | PaperColour | OptimisedPattern

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from reproduction import document
-from reproduction.cells import NUM_TEST, Cell, Subject, cell_id, spec
+from reproduction.cells import NUM_TEST, Cell, Cleaning, Subject, cell_id, spec
 from reproduction.clustering import Effects
 from reproduction.grid import in_order, questions
 from reproduction.measured import Measured, Shares, packed
@@ -27,15 +27,16 @@ def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
         asr=wilson(asr, OTHERS),
         asr_top5=wilson(asr, OTHERS),
         pa=wilson(ca, NUM_TEST),
+        untriggered=wilson(10, OTHERS),
     )
     return Measured(
         id=cell_id(cell),
         spec=spec(cell),
         test=shares,
         validation=shares,
-        ca_lost=None
-        if isinstance(cell, Subject)
-        else newcombe(both=ca, lost=lost, gained=0, neither=NUM_TEST - ca - lost),
+        ca_lost=newcombe(both=ca, lost=lost, gained=0, neither=NUM_TEST - ca - lost)
+        if isinstance(cell, Cleaning)
+        else None,
         correct=packed([place < ca for place in range(NUM_TEST)]),
         weights_sha256="0" * 64,
         ca_by_epoch=(0.5, 0.6, 0.7, 0.8, 0.8, 0.8) if isinstance(cell, Subject) else (),

@@ -49,10 +49,15 @@ def test_an_adaptive_pattern_needs_a_clean_model_and_what_cleanclip_makes_of_it(
     clean, cleaned = needs(subject)
     assert isinstance(clean, Subject)
     assert clean.options.attack is None
-    assert clean.seed not in grid.SEEDS
+    assert clean == grid.subject(None, 1)
     assert isinstance(cleaned, Cleaning)
-    assert cleaned.subject == clean
+    # The attacker's own draws: he does not know the defender's pairs and their order.
+    assert cleaned != Cleaning(subject=clean, recipe=grid.CLEANCLIP)
+    assert replace(cleaned, seed=None) == Cleaning(subject=clean, recipe=grid.CLEANCLIP)
     assert needs(Cleaning(subject=subject, recipe=grid.CLEANCLIP)) == (subject,)
+    assert needs(grid.adaptive_control(1)) == (clean, subject)
+    control = grid.adaptive_control(1, grid.PAR)
+    assert needs(control) == (Cleaning(subject=clean, recipe=grid.PAR), subject)
 
 
 def test_the_grid_holds_what_the_paper_reports_for_three_seeds() -> None:

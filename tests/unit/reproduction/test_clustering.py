@@ -50,6 +50,19 @@ def test_pictures_of_a_glyph_of_their_own_are_independent_and_twins_count_half()
     assert twins == pytest.approx(2 * 6 / 5)
 
 
+def test_seeds_share_their_glyphs() -> None:
+    cells: list[Cell] = [grid.subject(BADNET, seed) for seed in (1, 2)]
+    drawn = [compose(glyphs.digits(), "test", NUM_TEST, seed=TEST_SEED + seed).glyph_N for seed in (1, 2)]
+    rights = [(glyph_N % 5 != 0).tolist() for glyph_N in drawn]  # the same glyphs are hard with each seed
+    runs = [with_right(made_up(cell, 1, 1), right) for cell, right in zip(cells, rights, strict=True)]
+    (pooled,) = effects(cells, Results(runs)).ca_pooled
+    assert pooled == pytest.approx(
+        by_loop(np.concatenate(rights).astype(float).tolist(), np.concatenate(drawn).tolist())
+    )
+    assert pooled > 1.5 * max(effects(cells, Results(runs)).ca)
+    assert effects(cells[:1], Results(runs)).ca_pooled == ()
+
+
 def test_where_all_pictures_are_alike_there_is_no_effect_and_one_cluster_is_refused() -> None:
     assert design_effect([True] * 4, np.array([0, 0, 1, 1])) is None
     with pytest.raises(ValueError, match="two clusters"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path
     low, high = 100 * wilson(29 * 6, 3 * OTHERS).low, 100 * wilson(29 * 6, 3 * OTHERS).high
     assert f"2.0 [{low:.1f}, {high:.1f}] (1.0–3.0)" in row
     assert "| 1, 2, 3 | 9,000 |" in row
-    assert "| 8,700 | 2.0 [" in row  # ASR leaves out pictures of the target class
+    assert row.split("|")[6] == " 8,700 "  # ASR leaves out pictures of the target class
+    assert row.split("|")[7].startswith(" 0.3 [")  # the floor: 10 of 2,900
+    assert row.split("|")[8].startswith(" 2.0 [")
     assert "2.0 [" in row.split("|")[5]  # CA lost, points
 
 
@@ -63,13 +66,15 @@ def test_claims_follow_the_figures() -> None:
     left = text_of(whole(lambda _: 2_000))
     assert "at most 5 %" in claim(removed, "CleanCLIP brings down")
     assert "more than 5 %" in claim(left, "CleanCLIP brings down")
-    assert "rises" not in claim(removed, "A larger λ2")
+    assert "never rises" in claim(removed, "A larger λ2")
 
-    def worse_at_two(cell: Cell) -> int:
-        recipe = cell.recipe if isinstance(cell, Cleaning) else None
-        return 290 if getattr(recipe, "lambda2", None) == 2.0 else 29
+    def worse_at_two(asr: int) -> Callable[[Cell], int]:
+        return lambda cell: asr if getattr(getattr(cell, "recipe", None), "lambda2", None) == 2.0 else 29
 
-    assert "rises from λ2 = 1 → 2" in claim(text_of(whole(worse_at_two)), "A larger λ2")
+    overlaps = "rises from λ2 = 1 → 2 (the intervals overlap)"
+    assert overlaps in claim(text_of(whole(worse_at_two(35))), "A larger λ2")
+    assert "rises from λ2 = 1 → 2" in claim(text_of(whole(worse_at_two(290))), "A larger λ2")
+    assert overlaps not in claim(text_of(whole(worse_at_two(290))), "A larger λ2")
 
 
 def test_what_was_not_run_is_said_to_be_so_and_never_made_up() -> None:
@@ -93,7 +98,12 @@ def test_a_control_is_told_apart_from_an_attack() -> None:
     cells = [cell for cell in in_order(questions()) if isinstance(cell, Control)]
     runs = [made_up(cell, 2_700, 1_450) for cell in cells]
     text = text_of(runs)
-    assert "50.0 [" in line_of(text, "| clean models that never saw the pattern")
+    for how in ("no defence", "CleanCLIP (1, 1)", "PAR"):
+        row = line_of(text, f"| Adaptive pattern on a model that was never poisoned: {how}")
+        assert "50.0 [" in row
+        assert row.split("|")[5].strip() == "", "nobody changed the model: it lost nothing"
+    stays = line_of(text, "**Can a trigger be made that stays?**")
+    assert "50.0 [48.9, 51.1] (50.0–50.0) % after PAR: that much is an adversarial example" in stays
 
 
 def test_before_and_after_are_of_the_same_seeds() -> None:
@@ -109,7 +119,7 @@ def test_before_and_after_are_of_the_same_seeds() -> None:
     text = text_of(runs)
     section = section_of(text, "### digits, resnet", "### fashion_mnist, resnet")
     rows = [line for line in section.splitlines() if line.startswith("| BadNet: ")]
-    starts = [(row.split("|")[1].strip(), row.split("|")[2].strip(), row.split("|")[7][:5]) for row in rows]
+    starts = [(row.split("|")[1].strip(), row.split("|")[2].strip(), row.split("|")[8][:5]) for row in rows]
     assert starts[:4] == [
         ("BadNet: no defence", "1, 2, 3", " 70.0"),
         ("BadNet: MMCL only (λ2 = 0)", "1, 2, 3", " 1.0 "),
@@ -168,7 +178,7 @@ def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> No
 
 def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:
     text = text_of(whole())
-    table = text[text.index("## Had the poisoned models") :]
+    table = text[text.index("## Had the models") :]
     rows = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| digits, resnet, ")]
     names = [row[0] for row in rows]
     assert "| digits, resnet, Stripes (fixed patch), seed 1" in names
@@ -179,12 +189,19 @@ def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:
 
 
 def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
-    effects = Effects(ca=(1.44, 4.0), ca_lost=(1.0, 2.25), glyphs=("digits",), left_out=("fashion_mnist",))
+    effects = Effects(
+        ca=(1.44, 4.0),
+        ca_pooled=(3.0, 5.6),
+        ca_lost=(1.0, 2.25),
+        glyphs=("digits",),
+        left_out=("fashion_mnist",),
+    )
     text = document.document(Results(whole()), 1, [], effects)
     legend = line_of(text, "Intervals take pictures for independent")
     assert "the variance of CA is 1.4 to 4.0 times the binomial one, over 2 cells (digits)" in legend
     assert "about 1.2 to 2.0 times as wide" in legend
     assert "That of CA lost is 1.0 to 2.2 times as large: 1.0 to 1.5 times as wide" in legend
+    assert "of the rows that pool seeds the variance of CA is 3.0 to 5.6 times the binomial one" in legend
     assert "Left out, as the glyphs were not at hand: fashion_mnist." in legend
     assert "by how much was not computed here." in text_of(whole())
 

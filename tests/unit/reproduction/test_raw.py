@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reproduction import document, measured
-from reproduction.cells import cell_id, subject_of
+from reproduction import document, grid, measured
+from reproduction.cells import Cleaning, cell_id, subject_of
 from reproduction.grid import in_order, questions
 from reproduction.measured import packed, unpacked
 from reproduction.running import Folders
+from testbed.options import OptimisedPattern
 from tests.unit.reproduction.made_up import made_up, whole
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / document.RAW
@@ -72,6 +73,19 @@ def test_a_cleaning_that_names_the_weights_it_started_from_must_name_those_of_th
     other = measured.contradiction(before, replace(after, from_weights_sha256="f" * 64))
     assert other is not None
     assert other.startswith("started from the weights ffff")
+
+
+def test_what_was_measured_with_another_pattern_than_its_subject_is_left_out(tmp_path: Path) -> None:
+    subject = grid.subject(OptimisedPattern(), 1)
+    cells = (subject, Cleaning(subject=subject, recipe=grid.CLEANCLIP), grid.adaptive_control(1))
+    runs = [made_up(cell, 2_800, 2_000) for cell in cells]
+    runs = [replace(run, picture="one") for run in runs[:2]] + [replace(runs[2], picture="other")]
+    document.write_all(cells, runs, tmp_path)
+    said: list[str] = []
+    raw = tmp_path / document.FOLDER / document.RAW
+    assert document.gather(cells, tmp_path / "none", raw, say=said.append) == runs[:2]
+    (line,) = said
+    assert line.endswith("was measured with another pattern than the subject of its seed")
 
 
 def test_every_published_cleaning_started_from_the_published_model(tmp_path: Path) -> None:

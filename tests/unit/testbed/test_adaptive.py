@@ -1,4 +1,4 @@
-"""The attacker's patch learns through every operation that the defence may apply."""
+"""The attacker's pattern learns through every operation that the defence may apply."""
 
 from __future__ import annotations
 
