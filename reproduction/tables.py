@@ -80,7 +80,8 @@ def attacked(
         after = results.over_seeds(cleaned(poisoned, recipe))
         if after.runs and after.seeds not in told:
             told.add(after.seeds)
-            rows[f"{name}: no defence, seeds {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
+            which = "seed" if len(after.seeds) == 1 else "seeds"
+            rows[f"{name}: no defence, {which} {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
         rows[f"{name}: {defence}"] = after
     return rows
 

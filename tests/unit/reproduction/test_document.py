@@ -123,7 +123,7 @@ def test_before_and_after_are_of_the_same_seeds() -> None:
     assert starts[:4] == [
         ("BadNet: no defence", "1, 2, 3", " 70.0"),
         ("BadNet: MMCL only (λ2 = 0)", "1, 2, 3", " 1.0 "),
-        ("BadNet: no defence, seeds 1 alone", "1", " 90.0"),
+        ("BadNet: no defence, seed 1 alone", "1", " 90.0"),
         ("BadNet: Self-supervised only (λ1 = 0)", "1", " 1.0 "),
     ]
     claims = text[text.index("## The paper's claims") :]
