@@ -116,8 +116,9 @@ def needs(cell: Cell) -> tuple[Cell, ...]:
         case Cleaning():
             return (cell.subject,)
         case Control():
+            measured = started_from(cell)
             is_optimised = isinstance(cell.attacked.attack, OptimisedPattern)
-            return (started_from(cell), *((optimised_for(cell),) if is_optimised else ()))
+            return (measured, optimised_for(cell)) if is_optimised else (measured,)
 
 
 def optimised_for(cell: Cell) -> Subject:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from reproduction.cells import NUM_TEST, TEST_SEED, Cell, attacked, describe, subject_of
 from reproduction.measured import Measured
-from reproduction.running import Folders
-from sanitizer.recipe import AttackOptions, CustomPatternOptions
+from reproduction.running import Folders, as_trigger
+from sanitizer.recipe import AttackOptions
 from sanitizer.report import Estimate
 from sanitizer.seeding import generator
 from testbed import glyphs as glyph_sets
@@ -116,7 +116,7 @@ def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
         told = folders.measured(cell)
         if told is None or told.picture is None:
             return None
-        return CustomPatternOptions(picture=told.picture, alpha=attack.alpha)
+        return as_trigger(attack, told.picture)
     return None if isinstance(attack, PaperColour) else attack
 
 

@@ -40,7 +40,6 @@ from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.recipe import AttackOptions, CustomPatternOptions
-from sanitizer.report import Difference
 from sanitizer.training.loop import finetune
 from testbed.adaptive import optimise_pattern
 from testbed.options import OptimisedPattern, PaperColour
@@ -112,6 +111,11 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
         if before is None or before.picture is None:
             raise ValueError(f"{cell_id(optimised_for(cell))} was not run, or has no picture")
         picture = before.picture
+    return as_trigger(attack, picture)
+
+
+def as_trigger(attack: OptimisedPattern, picture: str) -> CustomPatternOptions:
+    """An optimised pattern as the trigger that it came to: `picture` is its PNG in base64."""
     return CustomPatternOptions(picture=picture, alpha=attack.alpha)
 
 
@@ -155,7 +159,10 @@ def _measure(
         spec=spec(cell),
         test=test,
         validation=validation,
-        ca_lost=_lost(before, correct) if isinstance(cell, Cleaning) else None,
+        # Of a control nothing was changed: it has nothing to lose.
+        ca_lost=paired_difference(before.is_right, correct)
+        if before is not None and isinstance(cell, Cleaning)
+        else None,
         correct=packed(correct),
         weights_sha256=checkpoint.weights_sha256,
         from_weights_sha256=before.weights_sha256 if before else None,
@@ -165,7 +172,3 @@ def _measure(
         wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
     )
-
-
-def _lost(before: Measured | None, correct: list[bool]) -> Difference | None:
-    return None if before is None else paired_difference(before.is_right, correct)

@@ -8,6 +8,7 @@ import itertools
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +151,15 @@ def test_an_adaptive_pattern_is_optimised_first_and_kept_with_the_cell(root: Pat
     clean, cleaned = needs(subject)
     for needed, model in ((clean, CONTROL.subject), (cleaned, CLEANED)):
         shutil.copytree(Folders(root).of(model), Folders(elsewhere).of(needed))
+    published = {cell_id(clean): replace(told(elsewhere, clean), weights_sha256="0" * 64)}
     said: list[str] = []
-    assert run_all((clean, cleaned, subject), elsewhere, jobs=1, gate=0, say=said.append) == []
+    run_these = partial(run_all, (clean, cleaned, subject), elsewhere, jobs=1, gate=0)
+    assert run_these(known=published, say=said.append) == [subject], (
+        "its pattern would be another than published"
+    )
+    assert said[-1].endswith("other weights here than those published")
+    said = []
+    assert run_these(say=said.append) == []
     assert said[0] == "2 of 3 cells are there already"
     run = told(elsewhere, subject)
     assert run.picture is not None
