@@ -10,16 +10,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
-from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
@@ -27,7 +24,11 @@ from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.fixtures.buckets import own_bucket
+from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+"""Before anything loads torch: its idle threads would burn the cores that the other process tests on."""
 
 _NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
 _broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))
@@ -50,35 +51,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def template_database(stack: Stack) -> Iterator[str]:
     """The name of a database that holds the migrated schema and nothing else."""
-    url = stack.settings().database.url
-    name = f"template_{secrets.token_hex(6)}"
-    _administer(url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    migrated = subprocess.run(
-        [sys.executable, "-m", "app.cli", "migrate"],
-        env={**os.environ, **stack.environment, "CLEANCLIP_DATABASE__URL": _with_database(url, name)},
-        cwd=Path(__file__).resolve().parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert migrated.returncode == 0, migrated.stderr
-    yield name
-    _drop(url, name)
+    with own_database(stack.settings().database.url, "template") as url:
+        migrated = subprocess.run(
+            [sys.executable, "-m", "app.cli", "migrate"],
+            env={**os.environ, **stack.environment, "CLEANCLIP_DATABASE__URL": url},
+            cwd=Path(__file__).resolve().parent.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert migrated.returncode == 0, migrated.stderr
+        yield str(make_url(url).database)
 
 
 @pytest.fixture(scope="module")
 def database_url(stack: Stack, template_database: str) -> Iterator[str]:
     """SQLAlchemy URL of a migrated, empty database that only this module uses."""
-    url = stack.settings().database.url
-    name = f"test_{secrets.token_hex(6)}"
-    _administer(
-        url,
-        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-            sql.Identifier(name), sql.Identifier(template_database)
-        ),
-    )
-    yield _with_database(url, name)
-    _drop(url, name)
+    with own_database(stack.settings().database.url, "test", template=template_database) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -133,17 +123,3 @@ def service_environment(service_settings: Settings) -> dict[str, str]:
         "CLEANCLIP_WORKER__WORK_DIR": str(service_settings.worker.work_dir),
         "CLEANCLIP_WEBHOOKS__ENCRYPTION_KEYS": json.dumps([WEBHOOKS_KEY]),
     }
-
-
-def _with_database(url: str, name: str) -> str:
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
-
-
-def _administer(url: str, statement: sql.Composed) -> None:
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(statement)
-
-
-def _drop(url: str, name: str) -> None:
-    _administer(url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 import torch
 from PIL import Image
-from psycopg import sql
-from sqlalchemy.engine import make_url
 
 from app.db.roles import Role
 from app.db.session import Database, build_engine
@@ -30,6 +26,7 @@ from testbed.pictures import class_names
 from tests.fixtures import audited
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip
+from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 from tests.integration.api.service import tenant
 
@@ -79,15 +76,11 @@ def served(
 ) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("documented")
     settings = stack.settings()
-    url = make_url(settings.database.url)
-    name = f"docs_{secrets.token_hex(6)}"
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    made, template = sql.Identifier(name), sql.Identifier(template_database)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, template))
-    database_url = url.set(database=name).render_as_string(hide_password=False)
     _put_data(S3Store(settings.storage, bucket=DATA_BUCKET), folder)
-    with own_bucket(settings.storage, "docs") as store:
+    with (
+        own_bucket(settings.storage, "docs") as store,
+        own_database(settings.database.url, "docs", template=template_database) as database_url,
+    ):
         environment = service_environment(
             {
                 **stack.environment,
@@ -115,8 +108,6 @@ def served(
         finally:
             service.stop()
             database.dispose()
-            with psycopg.connect(plain, autocommit=True) as connection:
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(made))
 
 
 def _put_data(store: S3Store, folder: Path) -> None:

@@ -6,7 +6,6 @@ database. What is planted in the object store is taken away again.
 
 from __future__ import annotations
 
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from app.storage.s3 import S3Store
 from drills.ledger import check
 from tests.drills.planted import ROWS, Clean, plain
 from tests.fixtures.buckets import own_bucket
+from tests.fixtures.databases import own_database
 from tests.integration.worker.world import AUDIT, RECIPE, World
 from worker.sweeper import SweepOptions, sweep_once
 
@@ -94,23 +94,17 @@ def ended(
 def clean(
     ended: dict[str, str], database_url: str, object_store: S3Store, service_settings: Settings
 ) -> Iterator[Clean]:
-    url = make_url(database_url)
-    name = f"copy_{secrets.token_hex(6)}"
-    identifiers = sql.Identifier(name), sql.Identifier(str(url.database))
-    administrator = plain(url.set(database="cleanclip").render_as_string(hide_password=False))
-    with psycopg.connect(administrator, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))
-    copy = url.set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(plain(copy)) as connection:  # what is planted here no policy would let through
-        for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
-            identifier = sql.Identifier(table)
-            connection.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(identifier))
-            connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(identifier))
-    database = service_settings.database.model_copy(update={"url": copy})
-    settings = service_settings.model_copy(update={"database": database})
-    yield Clean(settings=settings, store=object_store, url=copy, **ended)
-    with psycopg.connect(administrator, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifiers[0]))
+    original = make_url(database_url)
+    server = original.set(database="cleanclip")  # nobody may be connected to what is copied
+    with own_database(server, "copy", template=str(original.database)) as copy:
+        with psycopg.connect(plain(copy)) as connection:  # what is planted here no policy would let through
+            for (table,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+                name = sql.Identifier(table)
+                connection.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(name))
+                connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(name))
+        database = service_settings.database.model_copy(update={"url": copy})
+        settings = service_settings.model_copy(update={"database": database})
+        yield Clean(settings=settings, store=object_store, url=copy, **ended)
 
 
 def test_a_clean_stack_has_no_violation_and_the_check_says_what_it_looked_at(clean: Clean) -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
-from psycopg import sql
-from sqlalchemy.engine import make_url
 
 from app.db.roles import Role
 from app.db.session import Database, build_engine
@@ -29,6 +25,7 @@ from tests.end_to_end.subject import DECLARED, Subject
 from tests.fixtures import audited
 from tests.fixtures import checkpoints as files
 from tests.fixtures.buckets import own_bucket
+from tests.fixtures.databases import own_database
 from tests.integration.api.service import MIB, tenant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,15 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="package")
 def own_database_url(stack: Stack, template_database: str) -> Iterator[str]:
-    url = make_url(stack.settings().database.url)
-    name = f"live_{secrets.token_hex(6)}"
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    identifiers = sql.Identifier(name), sql.Identifier(template_database)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*identifiers))
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifiers[0]))
+    with own_database(stack.settings().database.url, "live", template=template_database) as url:
+        yield url
 
 
 @pytest.fixture(scope="package")

@@ -21,6 +21,7 @@ from app.db.session import Database, build_engine
 from app.domain.errors import Unavailable
 from app.domain.ids import new_id
 from app.local.stack import Stack
+from tests.fixtures import databases
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -40,11 +41,8 @@ def superuser(stack: Stack) -> URL:
 @pytest.fixture
 def own_database(superuser: URL) -> Iterator[URL]:
     """An empty database of the superuser's."""
-    name = sql.Identifier(found := f"own_{secrets.token_hex(6)}")
-    with psycopg.connect(plain(superuser), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        yield superuser.set(database=found)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    with databases.own_database(superuser, "own") as url:
+        yield make_url(url)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from worker.child import Child
 from worker.failures import AttemptFailed
 from worker.sandbox import ChildLimits
 from worker.supervision import Watch
+from worker.trees import remove_tree
 
 MIB = 2**20
 LIMITS = ChildLimits(memory_bytes=200 * MIB, file_bytes=MIB, hostile_cpu_s=30, num_threads=1)
@@ -105,6 +106,7 @@ def test_what_a_child_hides_on_the_disk_is_found(
     monkeypatch.setattr(supervision, "_MEASURE_DISK_EVERY_S", 0.1)
     running = start(tmp_path, program, sandbox.strongest_isolation(), LIMITS)
     assert why_it_is_stopped(running, tmp_path, LIMITS) == "disk_allowance_used_up"
+    assert remove_tree(tmp_path / "job"), "pytest, which keeps what a test leaves, could not remove it later"
 
 
 @pytest.mark.parametrize("level", LEVELS)
