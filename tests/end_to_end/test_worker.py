@@ -87,7 +87,7 @@ def test_a_worker_killed_with_its_job_loses_nothing_and_another_ends_it_with_the
 
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
-    doomed = processes.worker("doomed", "work_slowly")
+    doomed = processes.worker("doomed", "work_until_told")
     wait_until(lambda: world.job(job.id).resume_state is not None, 60)
     doomed.send_signal(signal.SIGKILL)
     doomed.wait()
@@ -110,7 +110,7 @@ def test_a_worker_told_to_leave_is_gone_within_20_s_and_its_job_goes_on_elsewher
 ) -> None:
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
-    leaver = processes.worker("leaver", "work_slowly")
+    leaver = processes.worker("leaver", "work_until_told")
     wait_until(lambda: world.is_training(job.id, step=3), 60)
     asked_at = time.monotonic()
     leaver.terminate()
@@ -128,7 +128,7 @@ def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
 ) -> None:
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
-    sleeper = processes.worker("sleeper", "work_slowly")
+    sleeper = processes.worker("sleeper", "work_until_told")
     wait_until(lambda: world.is_training(job.id, step=3), 60)
     sleeper.send_signal(signal.SIGSTOP)
     processes.sweeper()
@@ -145,8 +145,8 @@ def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
 def test_a_worker_that_is_busy_holds_no_hint_back_from_an_idle_one(
     world: World, processes: Processes, publisher: CeleryPublisher
 ) -> None:
-    processes.worker("one", "work_slowly")
-    processes.worker("two", "work_slowly")
+    processes.worker("one", "work_until_told")
+    processes.worker("two", "work_until_told")
     ready(processes, "one", "two")
     jobs = [world.sanitize_job(), world.sanitize_job()]
     for job in jobs:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -52,10 +51,14 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length", 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.messages.append(Message(path=self.path, headers=headers, body=self.rfile.read(length)))
-        with self.server.busy():
+        self._ended = self.server.begun()
+        try:
             self.server.behave(self)
+        finally:
+            self._ended()
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self._ended()  # before the sender can know: its next one may be here at once
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -77,16 +80,18 @@ class Server(ThreadingHTTPServer):
         self.num_at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
+    def begun(self) -> Callable[[], None]:
+        """Count a request; what is returned counts it off, once."""
+        once = iter([1])
         with self._lock:
             self.num_at_once += 1
             self.most_at_once = max(self.most_at_once, self.num_at_once)
-        try:
-            yield
-        finally:
+
+        def ended() -> None:
             with self._lock:
-                self.num_at_once -= 1
+                self.num_at_once -= next(once, 0)
+
+        return ended
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A sender that hangs up is what the tests are about."""

@@ -185,19 +185,19 @@ def test_a_connection_that_stands_still_or_drips_is_ended(
         dripping.start()
         started = time.monotonic()
         assert b"upload_stalled" in stream.recv(4000)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
         drips.set()
         dripping.join()
 
 
 def test_a_slow_stream_that_is_fast_enough_comes_to_its_end(service: Service, api: httpx.Client) -> None:
     def body() -> Iterator[bytes]:
-        for _ in range(10):
+        for _ in range(25):
             time.sleep(0.1)
             yield bytes(1000)
 
-    upload_id = create(api, size_bytes=10_000)
-    with uploads_like(service, stream_window_s=0.5, min_stream_bytes_per_s=4000):
+    upload_id = create(api, size_bytes=25_000)
+    with uploads_like(service, stream_window_s=2.0, min_stream_bytes_per_s=500):
         assert api.put(f"/v1/uploads/{upload_id}/content", content=body()).status_code == 200
 
 

@@ -73,9 +73,16 @@ def test_waiting_tells_every_change_and_returns_the_finished_job(
     attempt = served.claim(job.id)
     seen: list[Job] = []
 
+    def is_told() -> bool:
+        num_polls = sum(request.url.path.endswith(job.id) for request in list(wires.seen))
+        told = [found.progress.fraction for found in list(seen)]
+        return 0.5 in told and (not is_refused or num_polls > len(told) + 1)
+
     def work() -> None:
         served.report_progress(job.id, attempt, {"fraction": 0.5, "step": 5, "total_steps": 10})
-        time.sleep(1.2)
+        until = time.monotonic() + 40
+        while not is_told() and time.monotonic() < until:
+            time.sleep(0.05)
         served.succeed(job.id, attempt, {"report.json": b"{}"})
 
     worker = meanwhile(work)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,20 @@ def make(request: pytest.FixtureRequest) -> Make:
         return lambda: shared
     url: str = request.getfixturevalue("broker_url")
     prefix = secrets.token_hex(4)
-    return lambda: BrokerRates(url, key_prefix=prefix)
+    return lambda: BrokerRates(url, key_prefix=prefix, timeout_s=10.0)
+
+
+def hits_of(rates: BrokerRates) -> list[str]:
+    """A list that grows by a key with each time that the broker is asked to count."""
+    keys: list[str] = []
+    hit = rates._limiter.hit
+
+    async def noted(item: Any, key: str, **options: Any) -> bool:
+        keys.append(key)
+        return await hit(item, key, **options)
+
+    rates._limiter.hit = noted  # type: ignore[method-assign]
+    return keys
 
 
 def test_so_many_pass_in_a_minute_and_no_more(make: Make) -> None:
@@ -66,13 +79,13 @@ def test_many_at_once_do_not_pass_more_than_the_limit(make: Make) -> None:
 def test_without_a_broker_a_process_counts_alone_and_it_is_told_once() -> None:
     async def check() -> None:
         told: list[None] = []
-        rates = BrokerRates("redis://127.0.0.1:1/0", on_outage=lambda: told.append(None))
+        rates = BrokerRates("redis://127.0.0.1:1/0", on_outage=lambda: told.append(None), now_s=lambda: 0.0)
         await rates.spend("k", 60)
-        started = time.perf_counter()
+        asked = hits_of(rates)
         found = [await rates.spend("k", 60) for _ in range(100)]
         assert sum(one.is_allowed for one in found) == 59, "the limit holds in each process"
         assert not (await rates.look("k", 60)).is_allowed
-        assert time.perf_counter() - started < 0.1, "it is not asked for a while"
+        assert asked == [], "it is not asked for a while"
         assert told == [None]
         await rates.close()
 
@@ -100,7 +113,7 @@ def test_a_burst_of_many_tenants_is_no_outage_and_every_request_is_counted(broke
     async def check() -> None:
         told: list[None] = []
         prefix = secrets.token_hex(4)
-        rates = BrokerRates(broker_url, key_prefix=prefix, on_outage=lambda: told.append(None))
+        rates = BrokerRates(broker_url, key_prefix=prefix, on_outage=lambda: told.append(None), timeout_s=2.0)
         keys = [f"k{number}" for number in range(100)]
         found = await asyncio.gather(*(rates.spend(key, 5) for _ in range(8) for key in keys))
         assert sum(one.is_allowed for one in found) == 500
@@ -115,7 +128,7 @@ def test_a_burst_of_many_tenants_is_no_outage_and_every_request_is_counted(broke
 
 def test_nothing_of_a_busy_limit_goes_to_waste(broker_url: str) -> None:
     async def check() -> None:
-        rates = BrokerRates(broker_url, key_prefix=secrets.token_hex(4))
+        rates = BrokerRates(broker_url, key_prefix=secrets.token_hex(4), timeout_s=10.0)
 
         async def ask(num: int) -> int:
             return sum([(await rates.spend("k", 600)).is_allowed for _ in range(num)])
@@ -149,14 +162,13 @@ def test_a_broker_that_does_not_answer_is_away_after_three_tries() -> None:
     asyncio.run(check())
 
 
-def test_counting_takes_less_than_a_millisecond(broker_url: str) -> None:
+def test_a_busy_key_costs_a_round_trip_in_many_requests(broker_url: str) -> None:
     async def check() -> None:
-        rates = BrokerRates(broker_url, key_prefix=secrets.token_hex(4))
-        await rates.spend("k", 6000)
-        started = time.perf_counter()
+        rates = BrokerRates(broker_url, key_prefix=secrets.token_hex(4), now_s=lambda: 0.0, timeout_s=10.0)
+        asked = hits_of(rates)
         for _ in range(500):
-            await rates.spend("k", 6000)
-        assert (time.perf_counter() - started) / 500 < 0.001
+            assert (await rates.spend("k", 6000)).is_allowed
+        assert 1 <= len(asked) <= 20
         await rates.close()
 
     asyncio.run(check())

@@ -34,6 +34,8 @@ from sanitizer.training.schedule import rate_factor
 NUM_STEPS = 30
 SAVE_EVERY = 10
 FOREVER_S = 600
+GO_ON = "go-on"
+"""File in its folder for which `work_until_told` waits at step 25, after two states; or for SIGTERM."""
 
 
 def say(**event: Any) -> None:
@@ -70,7 +72,7 @@ def save(folder: Path, step: int, digest: str, *, is_good: bool = False) -> None
     say(type="state_saved", path=name, step=step, is_good=is_good)
 
 
-def train(folder: Path, seed: int, pace_s: float) -> str:
+def train(folder: Path, seed: int, pace_s: float, holds_at: int | None) -> str:
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
     step, digest = newest_state(folder) or (0, hashlib.sha256(str(seed).encode()).hexdigest())
@@ -81,6 +83,8 @@ def train(folder: Path, seed: int, pace_s: float) -> str:
         step, digest = step + 1, hashlib.sha256(digest.encode()).hexdigest()
         time.sleep(pace_s)
         advance("finetune", step, NUM_STEPS)
+        while step == holds_at and not stop and not (folder / GO_ON).exists():
+            time.sleep(0.02)
         if stop:
             save(folder, step, digest)
             finish(folder, "interrupted", jobspec.EXIT_INTERRUPTED)
@@ -393,7 +397,7 @@ def write_pages(out: Path) -> tuple[str, ...]:
     return ("report.html", "report.md")
 
 
-def work(folder: Path, pace_s: float = 0.02) -> None:
+def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> None:
     spec = json.loads((folder / "spec.json").read_text())
     out = folder / "outputs"
     if spec["kind"] == "inspect":
@@ -403,7 +407,7 @@ def work(folder: Path, pace_s: float = 0.02) -> None:
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
-    digest = train(folder, spec["seed"], pace_s) if spec["kind"] == "sanitize" else "0" * 64
+    digest = train(folder, spec["seed"], pace_s, holds_at) if spec["kind"] == "sanitize" else "0" * 64
     finish(folder, "succeeded", 0, write_outputs(folder, spec, digest))
 
 
@@ -475,7 +479,9 @@ def diverge(folder: Path) -> None:
     say(type="phase_started", phase="finetune", total=9, unit="steps")
     for step in (2, 4, 6, 8):
         if step > 2:
-            time.sleep(1.0)  # each is shipped before the next comes, the last after the end
+            time.sleep(
+                5.0 if step == 4 else 1.0
+            )  # each is shipped before the next comes, the last after the end
         save(folder, step, "0" * 64, is_good=step == 2)
     failure = {"code": "loss_not_finite", "message": "m", "remedy": "r", "phase": "finetune"}
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
@@ -609,7 +615,7 @@ def talk_to_itself(folder: Path) -> None:
 
 BEHAVIOURS = {
     "work": work,
-    "work_slowly": lambda folder: work(folder, pace_s=0.2),
+    "work_until_told": lambda folder: work(folder, pace_s=0.2, holds_at=25),
     **{
         function.__name__: function
         for function in (

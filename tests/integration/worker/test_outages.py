@@ -87,11 +87,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_database_that_is_away_for_less_than_the_lease_disturbs_nothing(world: World) -> None:
     job = world.sanitize_job()
     database = FailingDatabase(world.database)
-    running = world.start(job.id, "work_slowly", database=database, lease_s=20.0, heartbeat_s=1.0)
+    running = world.start(job.id, "work_until_told", database=database, lease_s=20.0, heartbeat_s=1.0)
     wait_until(lambda: world.is_training(job.id, step=2))
     database.is_away = True
     time.sleep(3)
     database.is_away = False
+    world.let_go_on()
     assert running.join() is JobState.SUCCEEDED
     assert world.job(job.id).attempt == 1
 

@@ -16,7 +16,8 @@ from drills.processes import processes_in, signal_all
 from tests.integration.worker.world import World, wait_until
 from worker import supervision
 
-CANCEL_WITHIN_S = 5.0
+CANCEL_WITHIN_S = 9.0
+"""Under the grace that a child has to save its state in, of 10 s: a cancel grants none."""
 
 
 class SlowStore:
@@ -52,11 +53,13 @@ class SlowStore:
 
 def cancel(world: World, job_id: str) -> float:
     with world.database.unit_of_work() as unit:
-        unit.jobs.request_cancel(world.project_id, job_id)
+        assert unit.jobs.request_cancel(world.project_id, job_id).state is JobState.CANCELLING
     return time.monotonic()
 
 
-@pytest.mark.parametrize("behaviour", ["work_slowly", "wait_for_ever", "ignore_terminate", "leave_a_daemon"])
+@pytest.mark.parametrize(
+    "behaviour", ["work_until_told", "wait_for_ever", "ignore_terminate", "leave_a_daemon"]
+)
 def test_a_cancel_while_the_child_runs_ends_it_and_all_its_processes_in_time(
     world: World, behaviour: str
 ) -> None:
@@ -65,7 +68,6 @@ def test_a_cancel_while_the_child_runs_ends_it_and_all_its_processes_in_time(
     wait_until(lambda: world.job(job.id).phase == "baseline_audit" or world.job(job.id).phase == "finetune")
     assert processes_in(world.work_dir)
     asked_at = cancel(world, job.id)
-    assert world.job(job.id).state is JobState.CANCELLING
     assert running.join(CANCEL_WITHIN_S) is JobState.CANCELLED
     assert time.monotonic() - asked_at < CANCEL_WITHIN_S
     assert world.job(job.id).state is JobState.CANCELLED
@@ -95,10 +97,12 @@ def test_a_store_that_hangs_over_a_training_state_does_not_hold_up_what_the_chil
     monkeypatch.setattr(supervision, "LEAVE_SHIP_S", 0.5)
     job = world.sanitize_job()
     store = SlowStore(world.store, hangs="put_file", keys="states/")
+    running = world.start(job.id, "work_until_told", store=store)
+    wait_until(lambda: store.is_hanging)
     began = time.monotonic()
-    assert world.start(job.id, store=store).join() is JobState.SUCCEEDED
-    assert store.is_hanging
-    assert time.monotonic() - began < 30, "not the minute for which the store hung"
+    world.let_go_on()
+    assert running.join() is JobState.SUCCEEDED
+    assert time.monotonic() - began < 50, "not the minute for which the store hung"
 
 
 def test_a_cancelled_inspection_rejects_the_checkpoint_and_leaves_no_bytes(world: World) -> None:
@@ -118,7 +122,7 @@ def test_a_worker_told_to_leave_saves_the_state_and_hands_the_job_back_uncounted
     assert world.runner().run(undisturbed.id) is JobState.SUCCEEDED
 
     job = world.sanitize_job()
-    running = world.start(job.id, "work_slowly")
+    running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.is_training(job.id, step=13))
     asked_at = time.monotonic()
     running.leaving.set()
@@ -151,7 +155,7 @@ def test_a_child_that_ignores_the_request_to_save_is_killed_and_the_worker_still
 
 def test_a_paused_job_keeps_its_state_and_goes_on_from_it_when_resumed(world: World) -> None:
     job = world.sanitize_job()
-    running = world.start(job.id, "work_slowly")
+    running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.is_training(job.id, step=5))
     with world.database.unit_of_work() as unit:
         unit.jobs.request_pause(world.project_id, job.id)
@@ -169,7 +173,7 @@ def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weig
     assert world.runner().run(undisturbed.id) is JobState.SUCCEEDED
 
     job = world.sanitize_job()
-    running = world.start(job.id, "work_slowly")
+    running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.job(job.id).resume_state is not None)
     signal_all(processes_in(world.work_dir), signal.SIGKILL)
     assert running.join() is JobState.QUEUED
@@ -188,7 +192,7 @@ def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weig
 
 def test_a_broken_training_state_is_not_used_and_the_job_begins_anew(world: World) -> None:
     job = world.sanitize_job()
-    running = world.start(job.id, "work_slowly")
+    running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.job(job.id).resume_state is not None)
     running.leaving.set()
     running.join()
@@ -203,7 +207,7 @@ def test_a_broken_training_state_is_not_used_and_the_job_begins_anew(world: Worl
 
 def test_the_state_before_the_newest_is_used_when_only_the_newest_is_broken(world: World) -> None:
     job = world.sanitize_job()
-    running = world.start(job.id, "work_slowly")
+    running = world.start(job.id, "work_until_told")
     wait_until(lambda: (world.job(job.id).resume_state or {}).get("previous") is not None)
     running.leaving.set()
     running.join()
@@ -217,7 +221,7 @@ def test_the_state_before_the_newest_is_used_when_only_the_newest_is_broken(worl
 
 def test_only_the_newest_two_states_are_kept(world: World) -> None:
     job = world.sanitize_job()
-    running = world.start(job.id, "work_slowly")
+    running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.event_types(job.id).count("state_saved") >= 2)
     running.leaving.set()
     running.join()

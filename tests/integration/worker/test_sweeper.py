@@ -167,7 +167,7 @@ def test_shards_stay_where_a_data_set_is_made_of_them_while_the_sweeper_looks(
     @event.listens_for(worker, "before_cursor_execute", retval=True)
     def look_slowly(_: Any, __: Any, statement: str, values: Any, *___: Any) -> tuple[str, Any]:
         if "SKIP LOCKED" in statement and "FROM uploads" in statement:
-            slow = f"CASE uploads.id WHEN '{upload.id}' THEN pg_sleep(0.6) IS NOT NULL ELSE true END"
+            slow = f"CASE uploads.id WHEN '{upload.id}' THEN pg_sleep(4) IS NOT NULL ELSE true END"
             statement = statement.replace("WHERE", f"WHERE {slow} AND", 1)
         return statement, values
 

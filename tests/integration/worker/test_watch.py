@@ -74,7 +74,7 @@ def start(folder: Path, program: str, level: Any, limits: ChildLimits) -> Child:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 45
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -92,7 +92,7 @@ def why_it_is_stopped(running: Child, folder: Path, limits: ChildLimits) -> str:
     try:
         watch = Watch(running, folder / "job", nobody, JobKind.INSPECT, limits)
         with pytest.raises(AttemptFailed) as failed:
-            look_for(10, watch)
+            look_for(45, watch)
     finally:
         running.close()
     return failed.value.code

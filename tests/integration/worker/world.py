@@ -33,6 +33,7 @@ from app.domain.states import (
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from tests.fakes.job_publisher import FakeJobPublisher
+from tests.integration.worker.stand_in_child import GO_ON
 from worker.attempt import AttemptOptions
 from worker.runner import Runner
 from worker.sandbox import ChildLimits
@@ -228,6 +229,11 @@ class World:
         job = self.job(job_id)
         return job.phase == "finetune" and (job.progress.get("step") or 0) >= step
 
+    def let_go_on(self) -> None:
+        """What the child of `work_until_told` waits for."""
+        (folder,) = self.work_dir.glob("*/job")
+        (folder / GO_ON).touch()
+
     def events(self, job_id: str) -> list[JobEvent]:
         with self.hands.unit_of_work() as unit:
             rows, has_more = unit.events.page(self.project_id, job_id, None, 1000)
@@ -305,7 +311,7 @@ def opened_world(database_url: str, store: ObjectStore, folder: Path) -> Iterato
         hands.dispose()
 
 
-def wait_until(is_true: Callable[[], object], timeout_s: float = 20.0) -> None:
+def wait_until(is_true: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline, "it did not come true in time"
