@@ -130,6 +130,7 @@ def test_a_part_of_a_session_that_ended_leads_back_to_the_page_that_was_watched(
 def test_a_page_of_a_session_that_ended_says_so_and_the_first_visit_does_not(
     page: Page, stranger: Page, service: Service
 ) -> None:
+    page.goto("/ui/policies")  # which asks nothing by itself
     end_sessions(service)
     page.goto("/ui/datasets?kind=pairs")
     expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")

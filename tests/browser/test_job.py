@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from app.domain.states import DatasetKind, JobState
 from app.services import api_keys
@@ -193,8 +193,8 @@ def test_what_comes_too_late_is_said_on_the_page_of_the_job(
 ) -> None:
     job_id = left.ordered(service)
     attempt = left.taken_up(service, job_id)
-    opened(page, job_id).locator("#confirm-cancel summary").click()
     page.route("**/live", lambda route: route.abort())
+    opened(page, job_id).locator("#confirm-cancel summary").click()
     left.succeeds(service, job_id, attempt, document("cleaned"))
     page.get_by_role("button", name="Yes, cancel this job").click()
     page.get_by_role("alert").wait_for()
@@ -216,7 +216,8 @@ def test_everything_works_without_javascript(
     page.get_by_role("button", name="Resume").click()
     page.locator("#confirm-cancel summary").click()
     page.get_by_role("button", name="Yes, cancel this job").click()
-    assert page.locator(".badge.cancelled").count() == 1
+    expect(page.locator(".badge.cancelled")).to_have_count(1)
+    page.wait_for_load_state()
     assert page.locator("meta[http-equiv=refresh]").count() == 0, "nothing to wait for"
 
 

@@ -74,8 +74,8 @@ def test_it_asks_once_a_second_at_most_and_no_more_at_the_end(page: Page, servic
     job_id, attempt = running(service)
     asked: list[float] = []
     page.on("request", lambda one: asked.append(time.monotonic()) if "/live" in one.url else None)
-    marked(page, job_id)
     began = time.monotonic()
+    marked(page, job_id)
     for step in range(1, 60):
         left.trains(service, job_id, attempt, step=5 * step)
         page.wait_for_timeout(100)

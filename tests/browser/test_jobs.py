@@ -111,7 +111,7 @@ def test_pages_go_on_and_come_back(page: Page, service: Service) -> None:
     first = ordered(service)
     ids = [first]
     for number in range(2 * PER_PAGE + 3):
-        copied = f"{first[:-3]}{number // 10}{number % 10}{'z'}"
+        copied = f"{first[:-3]}{number // 10}{number % 10}{'y' if first[-1] == 'z' else 'z'}"
         service.execute(
             "INSERT INTO jobs SELECT (jsonb_populate_record(jobs,"
             " jsonb_build_object('id', CAST(:id AS text)))).* FROM jobs WHERE id = :of",
@@ -127,12 +127,14 @@ def test_pages_go_on_and_come_back(page: Page, service: Service) -> None:
     page.wait_for_url("**after=**")
     assert shown(page) == newest[PER_PAGE : 2 * PER_PAGE]
     page.get_by_role("link", name="Older").click()
+    page.wait_for_load_state()
     expect(page.get_by_role("link", name="Older")).to_have_count(0)
     assert shown(page) == newest[2 * PER_PAGE :]
     page.get_by_role("link", name="Newer").click()
     page.wait_for_url("**before=**")
     assert shown(page) == newest[PER_PAGE : 2 * PER_PAGE]
     page.get_by_role("link", name="Newer").click()
+    page.wait_for_load_state()
     expect(page.get_by_role("link", name="Newer")).to_have_count(0)
     assert shown(page) == newest[:PER_PAGE]
     assert "state=cancelled" in (page.get_by_role("link", name="Older").get_attribute("href") or "")

@@ -51,6 +51,7 @@ def fill(page: Page, service: Service, *, class_names: tuple[str, ...] = ("zero"
 
 def press(page: Page, name: str) -> None:
     page.locator("#order").get_by_role("button", name=name).click()
+    page.wait_for_load_state()
 
 
 def tab_to(page: Page, id: str) -> None:  # noqa: A002
@@ -118,7 +119,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
         assert f"{id}-error" in (field.get_attribute("aria-describedby") or "")
         expect(page.locator(f"#{id}-error")).to_contain_text(said)
         expect(field).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == "target", "the first of them is where one writes"
+    expect(page.locator("#target"), "the first of them is where one writes").to_be_focused()
     assert page.locator("#cleanclip-epochs").input_value() == "1000"
     assert page.locator("#seed").input_value() == "x<y"
     assert page.locator("#metadata").input_value() == "first=1\nno value"
@@ -154,7 +155,7 @@ def test_a_dry_run_tells_what_would_be_done_and_orders_nothing(page: Page, servi
         press(page, "Dry run")
         page.wait_for_url("**/ui/jobs/new/check")
     said = page.locator(".ahead").inner_text()
-    assert page.evaluate("document.activeElement.id") == "ahead"
+    expect(page.locator("#ahead")).to_be_focused()
     assert "nothing was ordered" in said
     assert "100 images, each 5 times through a model" in said
     assert "100 images, each 6 times through a model" in said

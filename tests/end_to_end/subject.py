@@ -32,12 +32,12 @@ AUDIT: dict[str, Any] = {"target": TARGET, "attacks": ATTACKS, "batch_size": 20}
 NUM_PAIRS = 64
 RECIPE: dict[str, Any] = {
     "method": "cleanclip",
-    "epochs": 20,
+    "epochs": 40,
     "batch_size": 16,
     "learning_rate": 3e-4,
     "warmup_steps": 4,
 }
-NUM_STEPS = 20 * NUM_PAIRS // 16
+NUM_STEPS = RECIPE["epochs"] * NUM_PAIRS // 16
 SEED = 11
 
 

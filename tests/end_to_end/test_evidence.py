@@ -50,7 +50,7 @@ def test_what_a_worker_publishes_holds_and_says_whether_it_is_signed(
         for job in jobs:
             publisher.job_ready(job.id, job.kind)
         for job in jobs:
-            wait_until(lambda job=job: world.job(job.id).state is JobState.SUCCEEDED, 60)
+            wait_until(lambda job=job: world.job(job.id).state is JobState.SUCCEEDED, 120)
         log = processes.log("worker")
     finally:
         processes.stop()

@@ -59,7 +59,6 @@ def test_a_bad_checkpoint_is_rejected_with_its_reason_and_nothing_of_it_stays(
     wait_until(
         lambda: not [key for key in live.objects(live.careless) if any(one in key for one in mine)],
         "its bytes are gone",
-        20,
     )
 
 

@@ -197,12 +197,12 @@ def test_a_file_that_is_no_checkpoint_is_rejected_by_the_real_library_and_leaves
     processes.worker("worker")
     checkpoint, job = world.checkpoint(b"%PDF-1.7 this is a letter" * 100)
     publisher.job_ready(job.id, job.kind)
-    wait_until(lambda: world.job(job.id).state is JobState.FAILED, 60)
+    wait_until(lambda: world.job(job.id).state is JobState.FAILED, 180)
     with world.database.unit_of_work() as unit:
         row = unit.checkpoints.get(world.project_id, checkpoint.id)
     assert row.state is CheckpointState.REJECTED
     assert row.error is not None
     assert row.error["remedy"]
     assert world.job(job.id).attempts_used == 1
-    wait_until(lambda: world.keys(f"uploads/{world.project_id}/") == [], 10)
+    wait_until(lambda: world.keys(f"uploads/{world.project_id}/") == [])
     publisher.close()
