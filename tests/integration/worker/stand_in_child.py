@@ -479,9 +479,8 @@ def diverge(folder: Path) -> None:
     say(type="phase_started", phase="finetune", total=9, unit="steps")
     for step in (2, 4, 6, 8):
         if step > 2:
-            time.sleep(
-                5.0 if step == 4 else 1.0
-            )  # each is shipped before the next comes, the last after the end
+            # Each is shipped before the next comes, the last after the end.
+            time.sleep(5.0 if step == 4 else 1.0)
         save(folder, step, "0" * 64, is_good=step == 2)
     failure = {"code": "loss_not_finite", "message": "m", "remedy": "r", "phase": "finetune"}
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
