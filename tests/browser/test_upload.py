@@ -25,9 +25,6 @@ from tests.integration.api.service import MIB, Service
 PART_BYTES = 5 * MIB
 
 
-CHECKPOINT_PAGE = re.compile(r"/ui/checkpoints/ckpt_\w+$")
-
-
 class Parts:
     """The parts that a page sends to the store, and a gate that holds some of them back."""
 
@@ -78,8 +75,8 @@ def choose(page: Page, path: Path) -> None:
     page.set_input_files("#file", path)
 
 
-def wait_for_checkpoint(page: Page) -> str:
-    page.wait_for_url(CHECKPOINT_PAGE)
+def wait_for_checkpoint(page: Page, *, timeout_ms: float | None = None) -> str:
+    page.wait_for_url(re.compile(r"/ui/checkpoints/ckpt_\w+$"), timeout=timeout_ms)
     return page.url.rpartition("/")[2]
 
 
@@ -383,7 +380,7 @@ def test_a_large_file_does_not_fill_the_browsers_memory(
     with form.expect_request("**/complete", timeout=120_000):  # every part is stored
         choose(form, path)
     grown = heap_bytes(cdp) - heap
-    form.wait_for_url(CHECKPOINT_PAGE, timeout=120_000)
+    wait_for_checkpoint(form, timeout_ms=120_000)
     assert grown < 20 * MIB
     assert highest - memory < 200 * MIB, "all of the browser's processes together; the file has 300 MiB"
     assert_arrived(service, form.url.rpartition("/")[2], path)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
-from sqlalchemy.engine import make_url
 
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from drills.ledger import check
+from tests.fixtures.databases import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,6 @@ class Clean:
 
     def violations(self, grace_s: float = 0.0) -> tuple[str, ...]:
         return check(self.settings, grace_s=grace_s, failed_grace_s=0.0).violations
-
-
-def plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {

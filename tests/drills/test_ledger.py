@@ -24,9 +24,9 @@ from app.local.stack import Stack
 from app.settings import DatasetSettings, Settings
 from app.storage.s3 import S3Store
 from drills.ledger import check
-from tests.drills.planted import ROWS, Clean, plain
+from tests.drills.planted import ROWS, Clean
 from tests.fixtures.buckets import own_bucket
-from tests.fixtures.databases import own_database
+from tests.fixtures.databases import own_database, plain
 from tests.integration.worker.world import AUDIT, RECIPE, World
 from worker.sweeper import SweepOptions, sweep_once
 

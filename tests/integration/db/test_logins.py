@@ -22,12 +22,9 @@ from app.domain.errors import Unavailable
 from app.domain.ids import new_id
 from app.local.stack import Stack
 from tests.fixtures import databases
+from tests.fixtures.databases import plain
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def plain(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ from tests.fixtures.benign_checkpoints import BENIGN
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.hostile.canaries import CanaryPort
 from tests.fixtures.hostile.corpus import HOSTILE
-from tests.fixtures.real_child import Ran, run_child
+from tests.fixtures.real_child import MAX_WALL_S, Ran, run_child
 
-MAX_WALL_S = 20.0
 MAX_PEAK_BYTES = 10**9
 SPEC = InspectSpec(filename="model.pt", declared=DeclaredOptions(**DECLARED), scanner_time_limit_s=0)
 WRITTEN_BY_A_CHILD = {"outcome.json", "spec.json", "inputs/upload", "inputs", "outputs", "home", "tmp"}

@@ -12,10 +12,9 @@ from sanitizer.progress import PhaseStarted
 from sanitizer.recipe import AuditOptions, BadNetOptions, CustomPatchOptions
 from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES
-from tests.fixtures.real_child import run_child
+from tests.fixtures.real_child import MAX_WALL_S, run_child
 from tests.fixtures.shards import make_labelled
 
-MAX_WALL_S = 20.0
 MAX_PEAK_BYTES = 10**9
 CASES = {
     "jpeg_that_claims_to_be_enormous": "picture_too_large",

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
+from tests.integration.worker.world import wait_until
 from worker import sandbox, session, supervision
 from worker.child import Child
 from worker.failures import AttemptFailed
@@ -73,13 +73,6 @@ def start(folder: Path, program: str, level: Any, limits: ChildLimits) -> Child:
     )
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 45
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def look_for(seconds: float, watch: Watch) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -121,7 +114,7 @@ def test_shared_memory_counts_while_it_is_open(tmp_path: Path, level: str) -> No
     )
     running = start(tmp_path, program, level, replace(LIMITS, file_bytes=100 * MIB))
     try:
-        wait_until(lambda: running.usage().memory_bytes >= 50 * MIB)
+        wait_until(lambda: running.usage().memory_bytes >= 50 * MIB, 45)
     finally:
         running.close()
     assert session.is_left_alone(running.pid)
@@ -234,7 +227,7 @@ def test_nothing_outlives_a_worker_that_is_killed(tmp_path: Path, level: str) ->
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     leader = int(process.stdout.readline())
-    wait_until(lambda: len(list((tmp_path / "job").glob("lives-*"))) == 4)
+    wait_until(lambda: len(list((tmp_path / "job").glob("lives-*"))) == 4, 45)
     process.kill()
     process.communicate()
-    wait_until(lambda: session.is_left_alone(leader))
+    wait_until(lambda: session.is_left_alone(leader), 45)
