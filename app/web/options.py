@@ -20,7 +20,7 @@ NONE = "none"
 LIMIT = "policy/limit/"
 _YES, _NO = "yes", "no"
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 Kind = Literal["number", "numbers", "truth", "choice", "text", "picture"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from app.logs import bind, clear, configure_logging, get_logger
+from app.logs import bind, clear, configure_logging, get_logger, mask_secrets
 
 
 @pytest.fixture
@@ -123,3 +123,9 @@ def test_the_level_holds(stream: io.StringIO) -> None:
     get_logger("x").info("not this")
     get_logger("x").warning("this")
     assert [line["event"] for line in lines(stream)] == ["this"]
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "://" * 300_000, "://" + ":" * 1_000_000])
+def test_a_strangers_long_word_is_read_through_once(text: str) -> None:
+    """Begun anew at each of its letters, the first of these would take hours."""
+    assert mask_secrets(None, "info", {"path": text}) == {"path": text}

@@ -238,3 +238,10 @@ def _job(order: Any) -> Job:
             "output_layout": order.output_layout,
         },
     )
+
+
+def test_a_field_full_of_digits_is_read_through_once() -> None:
+    """Tried in every division into digits and digits, a field of this length would take days."""
+    digits = "1" * 1_000_000
+    assert options.number(digits + "x") == digits + "x"
+    assert (options.number("12."), options.number(".5"), options.number("1.5e3")) == (12.0, 0.5, 1500.0)
