@@ -99,10 +99,10 @@ def audit(
             policy=policy,
             limits_below_gate=policy_source.given != "default",
         ),
-        environment=reporting.environment(torch_device, "fp32"),
+        environment=reporting.environment(torch_device, options.precision),
         warnings=(
             *reporting.probe_warnings(result.figures),
-            *reporting.audit_warnings(given, result),
+            *reporting.audit_warnings(given, options, result),
         ),
     )
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -293,6 +293,6 @@ def _cleaning_report(
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),
-            *reporting.audit_warnings(given, after),
+            *reporting.audit_warnings(given, options, after),
         ),
     )

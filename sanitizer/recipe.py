@@ -101,6 +101,7 @@ class DeclaredOptions:
 # ---------------------------------------------------------------- methods
 
 Precision = Literal["auto", "fp32", "bf16"]
+AuditPrecision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +237,9 @@ class AuditOptions:
     gate: Annotated[float, Gt(0), Lt(1), NUMBER] = 0.5
     batch_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] = 256
     max_skipped_share: Share = 0.01
+    precision: AuditPrecision = "fp32"
+    """Of the towers' arithmetic; embeddings are compared in float64. bf16 is faster where the device has it,
+    and an image near a tie may be counted otherwise."""
     linear_probe: LinearProbeOptions | None = None
     """None: not measured, because it costs more than all else; {} with its defaults."""
     max_retrieval_pairs: Annotated[int, Interval(ge=2, le=20_000), NUMBER] = 5000

@@ -137,6 +137,9 @@ TEXTS: dict[str, Text] = {
     "gate": _more(
         "Gate", "An attack whose ASR before cleaning is lower counts as not implanted.", "share of 1"
     ),
+    "audit/precision": _more(
+        "Precision", "bf16 is faster where the device has it; images near a tie may be counted otherwise."
+    ),
     "audit/batch_size": _more("Batch size", "Images that pass through the model at once.", "images"),
     "examples": _more(
         "Examples",

@@ -1,8 +1,12 @@
-"""An audit of eight triggers: the baseline's one run a trigger, and ours. Knows no table."""
+"""An audit of eight triggers: the baseline's one run a trigger, and ours, in float32 and in bf16.
+
+Knows no table.
+"""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,14 @@ from sanitizer.audits.audit import run_audit
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.progress import ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions, WaNetOptions
+from sanitizer.recipe import (
+    AuditOptions,
+    AuditPrecision,
+    BadNetOptions,
+    BlendedOptions,
+    SIGOptions,
+    WaNetOptions,
+)
 from sanitizer.training.device import share_cores
 
 EIGHT = (
@@ -32,7 +43,15 @@ EIGHT = (
 BATCH_SIZE = 32
 
 
-def ours_s(name: str, folder: Path, num_triggers: int, num_templates: int, device: torch.device) -> float:
+def ours_s(
+    name: str,
+    folder: Path,
+    num_triggers: int,
+    num_templates: int,
+    device: torch.device,
+    *,
+    precision: AuditPrecision = "fp32",
+) -> float:
     """Seconds of one audit by the library."""
     labelled, loaded = open_labelled(folder), checkpoint(name)
     share_cores(loaded.model, device)
@@ -41,6 +60,7 @@ def ours_s(name: str, folder: Path, num_triggers: int, num_templates: int, devic
         attacks=EIGHT[:num_triggers],
         templates=IMAGENET_80[:num_templates],
         batch_size=BATCH_SIZE,
+        precision=precision,
     )
     return seconds(
         lambda: run_audit(
@@ -84,6 +104,7 @@ def compare(
     print(f"{name}: {num_images} pictures, {num_classes * num_templates} prompts, 8 triggers", flush=True)
     runs: list[tuple[float, float]] = []
     ours: list[float] = []
+    in_bf16: list[float] = []
 
     def one_baseline() -> float:
         runs.append(in_own_process(baseline_s, name, folder, num_templates, device))
@@ -91,6 +112,9 @@ def compare(
 
     def one_of_ours() -> float:
         ours.append(as_a_job(ours_s, name, folder, len(EIGHT), num_templates, device))
+        in_bf16.append(
+            as_a_job(partial(ours_s, precision="bf16"), name, folder, len(EIGHT), num_templates, device)
+        )
         return ours[-1]
 
     row = in_turn(one_baseline, one_of_ours, repetitions, lambda line: print(line, flush=True))
@@ -103,4 +127,6 @@ def compare(
         **row,
         "baseline_prompts_s": spread([prompts for _, prompts in runs]),
         "prompts_once": spread(once),
+        "bf16_s": spread(in_bf16),
+        "bf16_ratio": spread([total / our for (total, _), our in zip(runs, in_bf16, strict=True)]),
     }

@@ -79,18 +79,22 @@ def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "## An audit of eight triggers",
         "",
         "The baseline is nine runs: one without trigger and one a trigger, each of which embeds the class",
-        "prompts and decodes every picture. The last column is the ratio had it embedded them only once. "
-        f"Aim: {AUDIT_AIM:g}.",
+        "prompts and decodes every picture; `prompts once` is the ratio had it embedded them only once.",
+        f"Ours is float32 unless the audit's `precision` says bf16. Aim: {AUDIT_AIM:g}.",
         "",
-        "| model | pictures | prompts | baseline, s | its prompts, s | ours, s | ratio | prompts once |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| model | pictures | prompts | baseline, s | its prompts, s | ours, s | ratio | prompts once | "
+        "ours in bf16, s | ratio |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    lines += [
-        f"| {row['model']} | {row['images']} | {row['prompts']} | {_spread(row['baseline_s'])} | "
-        f"{_spread(row['baseline_prompts_s'])} | {_spread(row['ours_s'])} | **{_spread(row['ratio'], 2)}** | "
-        f"{_spread(row['prompts_once'], 2)} |"
-        for row in rows
-    ]
+    for row in rows:
+        in_bf16 = "– | –"  # measured before there was a choice
+        if "bf16_s" in row:
+            in_bf16 = f"{_spread(row['bf16_s'])} | **{_spread(row['bf16_ratio'], 2)}**"
+        lines.append(
+            f"| {row['model']} | {row['images']} | {row['prompts']} | {_spread(row['baseline_s'])} | "
+            f"{_spread(row['baseline_prompts_s'])} | {_spread(row['ours_s'])} | "
+            f"**{_spread(row['ratio'], 2)}** | {_spread(row['prompts_once'], 2)} | {in_bf16} |"
+        )
     return lines
 
 

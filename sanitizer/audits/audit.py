@@ -5,8 +5,8 @@ Shapes: N images, C classes, D embedding width; H = W the model's image size.
 Every test image is decoded once; k attacks cost k + 1 forward passes of it, and nothing of it is kept but of
 a handful that the seed has drawn as examples, which are read once more for that.
 Triggers go on the resized, cropped pixels that the model sees, before normalisation. Arithmetic is float32
-without TF32, BatchNorm uses its stored statistics. Knows no training, no policy and no job: it returns what
-it counted.
+without TF32, the towers' bf16 where the options say so; BatchNorm uses its stored statistics. Knows no
+training, no policy and no job: it returns what it counted.
 """
 
 from __future__ import annotations
@@ -110,20 +110,33 @@ def run_audit(
     )
     num_shown = num_examples(options.examples, len(triggers))
     chosen = choose(labelled, num_shown, targets=targets.all, seed=seed, before_read=watch.check)
-    run = ImagesUnderModel(checkpoint=checkpoint, batches=batches, device=device, watch=watch, seed=seed)
+    precision = options.precision
+    run = ImagesUnderModel(
+        checkpoint=checkpoint, batches=batches, device=device, watch=watch, seed=seed, precision=precision
+    )
     memory = memory or ClassMemory()
     with ExitStack() as models:
-        models.enter_context(measuring(checkpoint, device))
+        models.enter_context(measuring(checkpoint, device, precision))
         class_CD = memory.embeddings(
-            checkpoint, labelled.class_names, templates, device, after_classes=watch.classes_done
+            checkpoint,
+            labelled.class_names,
+            templates,
+            device,
+            precision=precision,
+            after_classes=watch.classes_done,
         )
         drift = None
         if came_in is not None:
-            models.enter_context(measuring(came_in, device))
+            models.enter_context(measuring(came_in, device, precision))
             classes_before_CD = memory.embeddings(
-                came_in, labelled.class_names, templates, device, after_classes=lambda _: watch.check()
+                came_in,
+                labelled.class_names,
+                templates,
+                device,
+                precision=precision,
+                after_classes=lambda _: watch.check(),
             )
-            drift = Drift(came_in, class_CD, classes_before_CD)
+            drift = Drift(came_in, class_CD, classes_before_CD, precision)
         probe = None
         if options.linear_probe is not None:
             probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
@@ -188,6 +201,7 @@ def _retrieved(
         attacks,
         seed=run.seed,
         device=run.device,
+        precision=run.precision,
         before_pass=run.watch.check,
         after_images=run.watch.images_done,
     )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sanitizer.audits.zero_shot import class_embeddings
+from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -34,13 +35,14 @@ class ClassMemory:
         templates: Sequence[str],
         device: torch.device,
         *,
+        precision: AuditPrecision = "fp32",
         after_classes: Callable[[int], None] | None = None,
     ) -> Tensor:
         """As `class_embeddings`; where nothing is computed, `after_classes` is called once, at the end."""
-        key = (_text_sha256(checkpoint), tuple(class_names), tuple(templates), device)
+        key = (_text_sha256(checkpoint), tuple(class_names), tuple(templates), device, precision)
         if key not in self._known:
             self._known[key] = class_embeddings(
-                checkpoint, class_names, templates, device, after_classes=after_classes
+                checkpoint, class_names, templates, device, precision=precision, after_classes=after_classes
             )
         elif after_classes is not None:
             after_classes(len(class_names))

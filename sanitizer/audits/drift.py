@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.zero_shot import image_embeddings
+from sanitizer.recipe import AuditPrecision
 from sanitizer.report import EmbeddingDrift
 
 if TYPE_CHECKING:
@@ -26,15 +27,22 @@ if TYPE_CHECKING:
 class Drift:
     """From `came_in`, which must be ready to be measured (`measuring`)."""
 
-    def __init__(self, came_in: LoadedCheckpoint, class_CD: Tensor, class_before_CD: Tensor) -> None:
+    def __init__(
+        self,
+        came_in: LoadedCheckpoint,
+        class_CD: Tensor,
+        class_before_CD: Tensor,
+        precision: AuditPrecision = "fp32",
+    ) -> None:
         """The two are unit embeddings of the classes, of both models."""
         self._came_in = came_in
+        self._precision = precision
         self._class_distance_C = cosine_distance(class_CD, class_before_CD)
         self._image_distance: list[Tensor] = []
 
     def add(self, pixels_NCHW: Tensor, image_ND: Tensor) -> None:
         """A batch: normalised pixels, and what the changed model makes of them."""
-        before_ND = image_embeddings(self._came_in, pixels_NCHW)
+        before_ND = image_embeddings(self._came_in, pixels_NCHW, precision=self._precision)
         self._image_distance.append(cosine_distance(image_ND, before_ND).cpu())
 
     def measured(self) -> EmbeddingDrift:

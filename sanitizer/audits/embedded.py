@@ -17,6 +17,7 @@ from sanitizer.audits.gallery import Gallery
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, image_embeddings, text_embeddings
 from sanitizer.data.captioned import CaptionedBatches
 from sanitizer.data.pixels import normalise
+from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -31,6 +32,7 @@ class EmbeddedSet:
         batches: CaptionedBatches,
         *,
         device: torch.device,
+        precision: AuditPrecision,
         before_pass: Callable[[], None],
         after_images: Callable[[int], None],
     ) -> None:
@@ -39,6 +41,7 @@ class EmbeddedSet:
         self.after_images = after_images
         self._checkpoint = checkpoint
         self._device = device
+        self._precision: AuditPrecision = precision
         self._before_pass = before_pass
         self.gallery = Gallery()
         image_chunks = []
@@ -60,12 +63,16 @@ class EmbeddedSet:
         self._before_pass()
         architecture = self._checkpoint.architecture
         pixels_NCHW = normalise(image_NCHW, architecture.image_mean, architecture.image_std)
-        return functional.normalize(image_embeddings(self._checkpoint, pixels_NCHW), dim=-1)
+        return functional.normalize(
+            image_embeddings(self._checkpoint, pixels_NCHW, precision=self._precision), dim=-1
+        )
 
     def _encode_texts(self, token_TL: Tensor) -> Tensor:
         chunks = []
         for start in range(0, len(token_TL), TEXTS_AT_ONCE):
             self._before_pass()
             token_NL = token_TL[start : start + TEXTS_AT_ONCE]
-            chunks.append(text_embeddings(self._checkpoint, token_NL, self._device))
+            chunks.append(
+                text_embeddings(self._checkpoint, token_NL, self._device, precision=self._precision)
+            )
         return torch.cat(chunks)

@@ -16,6 +16,7 @@ from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import image_embeddings
 from sanitizer.data.batches import LabelledBatch, LabelledBatches
 from sanitizer.data.pixels import normalise
+from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -30,6 +31,7 @@ class ImagesUnderModel:
     device: torch.device
     watch: Watch
     seed: int
+    precision: AuditPrecision = "fp32"
 
     def images(self) -> Iterator[tuple[LabelledBatch, Tensor]]:
         """One pass: each batch, and its images on the device in [0, 1]."""
@@ -44,4 +46,4 @@ class ImagesUnderModel:
         return normalise(image_NCHW, architecture.image_mean, architecture.image_std)
 
     def embed(self, image_NCHW: Tensor) -> Tensor:
-        return image_embeddings(self.checkpoint, self.to_pixels(image_NCHW))
+        return image_embeddings(self.checkpoint, self.to_pixels(image_NCHW), precision=self.precision)

@@ -20,6 +20,7 @@ from sanitizer.audits.ranking import best_ranks
 from sanitizer.audits.statistics import paired_difference, wilson
 from sanitizer.audits.target_captions import Attacked, find_targets, with_triggers, without_trigger
 from sanitizer.data.captioned import CaptionedBatches
+from sanitizer.recipe import AuditPrecision
 from sanitizer.report import RecallAtK, RecallLost, RetrievalFigures, RetrievalLost
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def measure_retrieval(
     *,
     seed: int,
     device: torch.device,
+    precision: AuditPrecision = "fp32",
     before_pass: Callable[[], None],
     after_images: Callable[[int], None],
 ) -> RetrievalResult:
@@ -59,7 +61,12 @@ def measure_retrieval(
     embeddings are not finite.
     """
     embedded = EmbeddedSet(
-        checkpoint, batches, device=device, before_pass=before_pass, after_images=after_images
+        checkpoint,
+        batches,
+        device=device,
+        precision=precision,
+        before_pass=before_pass,
+        after_images=after_images,
     )
     gallery, image_ID, text_TD = embedded.gallery, embedded.image_ID, embedded.text_TD
     text_rank_I = best_ranks(image_ID, text_TD, gallery.captions_of_image, before_chunk=before_pass)

@@ -4,12 +4,14 @@ Shapes: N images, C classes, D embedding width, T templates, L tokens.
 
 Each text is embedded and normalised, a class is the normalised mean of its templates (Radford et al.,
 arXiv 2103.00020, section 3.1.4). Comparisons are made in float64, ties go to the class that comes first, so
-the same embeddings give the same answer on every device. Knows no trigger and no interval.
+the same embeddings give the same answer on every device. `precision` is that of the towers: under "bf16" they
+run in autocast, and an embedding has the 8 bits of bf16. Knows no trigger and no interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +22,7 @@ from sanitizer.attacks.trigger import widest
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.templates import render
 from sanitizer.errors import CheckpointRejected
+from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -33,6 +36,7 @@ def class_embeddings(
     templates: Sequence[str],
     device: torch.device,
     *,
+    precision: AuditPrecision = "fp32",
     after_classes: Callable[[int], None] | None = None,
 ) -> Tensor:
     """[C, D], unit length, float64 (float32 on MPS), on `device`, where the model must be.
@@ -48,7 +52,12 @@ def class_embeddings(
         texts = [render(template, name) for name in names for template in templates]
         text_ND = torch.cat(
             [
-                text_embeddings(checkpoint, checkpoint.tokenize(texts[first : first + TEXTS_AT_ONCE]), device)
+                text_embeddings(
+                    checkpoint,
+                    checkpoint.tokenize(texts[first : first + TEXTS_AT_ONCE]),
+                    device,
+                    precision=precision,
+                )
                 for first in range(0, len(texts), TEXTS_AT_ONCE)
             ]
         )
@@ -59,19 +68,31 @@ def class_embeddings(
     return torch.cat(embedding_chunks)
 
 
-def image_embeddings(checkpoint: LoadedCheckpoint, image_NCHW: Tensor) -> Tensor:
+def image_embeddings(
+    checkpoint: LoadedCheckpoint, image_NCHW: Tensor, *, precision: AuditPrecision = "fp32"
+) -> Tensor:
     """[N, D] as the model gives them, of any length, float64 (float32 on MPS).
 
     `image_NCHW` is normalised for the model, float32, on the model's device.
     Raises CheckpointRejected `embeddings_not_finite` if an image embedding is NaN or infinite.
     """
-    return _finite(checkpoint.model.encode_image(image_NCHW), "an image")
+    with _towers_in(precision, image_NCHW.device):
+        image_ND = checkpoint.model.encode_image(image_NCHW)
+    return _finite(image_ND, "an image")
 
 
-def text_embeddings(checkpoint: LoadedCheckpoint, token_NL: Tensor, device: torch.device) -> Tensor:
+def text_embeddings(
+    checkpoint: LoadedCheckpoint,
+    token_NL: Tensor,
+    device: torch.device,
+    *,
+    precision: AuditPrecision = "fp32",
+) -> Tensor:
     """[N, D] of tokenised texts, unit length, of the dtype of `class_embeddings`, which raises alike."""
     token_NK = cut_padding(checkpoint.model, token_NL).to(device)
-    return functional.normalize(_finite(encode_text(checkpoint.model, token_NK), "a text"), dim=-1)
+    with _towers_in(precision, device):
+        text_ND = encode_text(checkpoint.model, token_NK)
+    return functional.normalize(_finite(text_ND, "a text"), dim=-1)
 
 
 def nearest(image_ND: Tensor, class_CD: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,6 +116,11 @@ def rank_of_label(logits_NC: Tensor, label_N: Tensor) -> Tensor:
     number_C = torch.arange(logits_NC.shape[1], device=logits_NC.device)
     comes_before_NC = (logits_NC > true_N1) | ((logits_NC == true_N1) & (number_C < label_N[:, None]))
     return comes_before_NC.sum(dim=1)
+
+
+def _towers_in(precision: AuditPrecision, device: torch.device) -> AbstractContextManager[None]:
+    """Around a tower only: a trigger is the same, and a comparison as exact, in either arithmetic."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def _finite(embedding_ND: Tensor, whose: str) -> Tensor:

@@ -47,3 +47,21 @@ def test_an_audit_counts_the_same_images_on_both_devices(tmp_path: Path) -> None
     )
     assert on_gpu.figures == on_cpu.figures
     assert torch.equal(on_gpu.correct_N, on_cpu.correct_N)
+
+
+def test_an_audit_in_bf16_on_cuda_counts_nearly_the_same_images(tmp_path: Path) -> None:
+    model, labelled = write_model(tmp_path / "model"), write_labelled(tmp_path / "labelled")
+    in_fp32, in_bf16 = (
+        run_audit(
+            load_canonical(model),
+            open_labelled(labelled),
+            AuditOptions(target="cloud", attacks=tuple(EVERY_ATTACK.values()), precision=precision),
+            seed=1,
+            device=torch.device("cuda"),
+            progress=ignore,
+            phase="baseline_audit",
+            stop=lambda: False,
+        )
+        for precision in ("fp32", "bf16")
+    )
+    assert (in_fp32.correct_N != in_bf16.correct_N).sum() <= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,39 @@ def test_every_share_of_an_audit_is_the_references_to_the_last_image(
             batch_size=16,
         )
         assert_same_counts(ours, theirs, number)
+
+
+def test_in_bf16_only_an_image_near_a_tie_is_counted_otherwise(
+    model_folder: Path, labelled_folder: Path
+) -> None:
+    """Embeddings of 8 bits move a cosine by a fraction of a hundredth; triggers are the same."""
+    in_bf16 = run_audit(
+        load_canonical(model_folder),
+        open_labelled(labelled_folder),
+        AuditOptions(target="cloud", attacks=ATTACKS, batch_size=16, precision="bf16"),
+        seed=1,
+        device=CPU,
+        progress=ignore,
+        phase="baseline_audit",
+        stop=lambda: False,
+    )
+    found = reference.probabilities(
+        model_folder, images=pictures(), class_names=CLASS_NAMES, templates=TEMPLATES, batch_size=16
+    )
+    clear = 0
+    for row, label, is_correct in zip(found, labels(), in_bf16.correct_N.tolist(), strict=True):
+        others = [share for number, share in enumerate(row) if number != label]
+        lead = math.log(row[label] / max(others)) * 0.07  # logits are cosines over that temperature
+        if abs(lead) > 0.01:
+            clear += 1
+            assert is_correct == (lead > 0)
+    assert clear > 40
+    in_fp32 = figures(model_folder, labelled_folder, "cloud", 1)
+    for one, other in zip(in_bf16.figures.attacks, in_fp32.attacks, strict=True):
+        assert one.trigger_sha256 == other.trigger_sha256
+        assert one.asr_including_target.successes == pytest.approx(
+            other.asr_including_target.successes, abs=4
+        )
 
 
 def test_each_attack_is_counted_against_its_own_target(model_folder: Path, labelled_folder: Path) -> None:

@@ -448,6 +448,18 @@ def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
     assert not report.verdict.limits_below_gate
 
 
+def test_a_report_says_that_its_audit_was_made_in_bf16(inputs, tmp_path):
+    options = replace(OPTIONS, precision="bf16")
+    alone = pipeline.audit(
+        inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3, device="cpu"
+    )
+    assert (alone.audit.precision, alone.environment.precision) == ("bf16", "bf16")
+    assert any("bf16" in warning for warning in alone.warnings)
+    cleaned = sanitize(inputs, tmp_path / "cleaned", options=options)
+    assert (cleaned.audit.precision, cleaned.environment.precision) == ("bf16", "fp32"), "training's own"
+    assert any("bf16" in warning for warning in cleaned.warnings)
+
+
 def test_an_audit_is_held_to_limits_that_were_given_below_the_gate_too(inputs, tmp_path):
     policy = Policy(asr_at_most=0.9)
     report = pipeline.audit(

@@ -72,3 +72,14 @@ def test_other_names_and_templates_make_them_anew(
     memory.embeddings(checkpoint, CLASS_NAMES[1:], TEMPLATES, CPU)
     memory.embeddings(checkpoint, CLASS_NAMES, TEMPLATES[1:], CPU)
     assert len(made) == 3
+
+
+@torch.no_grad()
+def test_those_of_one_precision_are_not_given_for_the_other(
+    checkpoint: LoadedCheckpoint, made: list[LoadedCheckpoint]
+) -> None:
+    memory = ClassMemory()
+    in_fp32 = memory.embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU)
+    in_bf16 = memory.embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU, precision="bf16")
+    assert len(made) == 2
+    assert not torch.equal(in_bf16, in_fp32)

@@ -59,6 +59,21 @@ def test_class_embeddings_have_unit_length_in_float64(checkpoint: LoadedCheckpoi
     assert torch.allclose(embeddings.norm(dim=1), torch.ones(len(CLASS_NAMES), dtype=torch.float64))
 
 
+@torch.no_grad()
+def test_bf16_is_the_towers_arithmetic_and_ends_with_them(checkpoint: LoadedCheckpoint) -> None:
+    images = torch.rand(8, 3, 32, 32)
+    for embed in (
+        lambda precision: image_embeddings(checkpoint, images, precision=precision),
+        lambda precision: class_embeddings(checkpoint, CLASS_NAMES, TEMPLATES, CPU, precision=precision),
+    ):
+        exact, rounded = embed("fp32"), embed("bf16")
+        assert rounded.dtype == torch.float64
+        error = (rounded - exact).norm(dim=1) / exact.norm(dim=1)
+        assert 1e-4 < error.max() < 0.05
+    assert not torch.is_autocast_enabled("cpu")
+    assert all(weight.dtype == torch.float32 for weight in checkpoint.model.parameters())
+
+
 def test_embeddings_that_are_not_finite_are_refused(checkpoint: LoadedCheckpoint) -> None:
     with pytest.raises(CheckpointRejected) as refused:
         image_embeddings(checkpoint, torch.full((1, 3, 32, 32), float("nan")))
