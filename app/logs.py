@@ -22,8 +22,8 @@ _SECRET_NAME = re.compile(
     r"(secret|password|passwd|token|authorization|api_?key|access_key|cookie|signature|credential)", re.I
 )
 _URL_PASSWORD = re.compile(r"(://[^\s/@:]*):[^\s/@]+@")
-"""From "://" on: a pattern that begins with the scheme tries every letter of a long word as its start, and the
-time for a stranger's path grows with the square of its length."""
+"""From "://" on: one that begins with the scheme tries every letter of a long word as its start, in time with
+the square of its length."""
 _PRESIGNED = re.compile(r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", re.I)
 _API_KEY = re.compile(r"(cclip_live_[0-9a-z]{26}_)[0-9A-Za-z]+")
 _WEBHOOK_SECRET = re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+")

@@ -54,10 +54,11 @@ def bin_folder() -> Path:
     shutil.copytree(ROOT / "client", source / "client", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    subprocess.run([sys.executable, "-m", "venv", FOLDER / "env"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", FOLDER / "env"], check=True, timeout=120)
     installed = subprocess.run(
         [
-            *(found / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *(sys.executable, "-m", "pip", "--python", found / "python", "install", "--quiet"),
+            "--disable-pip-version-check",
             *("--constraint", ROOT / "constraints.txt", source),
         ],
         capture_output=True,

@@ -41,11 +41,12 @@ def python() -> Path:
     stamp = FOLDER / ".installed"
     asked = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
     if not stamp.exists() or stamp.read_text() != asked:
-        made = _run([sys.executable, "-m", "venv", "--clear", FOLDER], timeout_s=120)
+        made = _run([sys.executable, "-m", "venv", "--clear", "--without-pip", FOLDER], timeout_s=120)
         assert made.returncode == 0, made.stderr
         installed = _run(
             [
-                *(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+                *(sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet"),
+                *("--disable-pip-version-check", "--no-compile"),  # of most modules nothing is imported
                 *("--constraint", "constraints.txt", "--editable", ".[api,local]"),
                 *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff", "standardwebhooks"),
             ],
