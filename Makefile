@@ -17,7 +17,7 @@ MINUTES ?=
 RAW ?=
 CHECK ?=
 TESTS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 ARGS ?=
 
 VENV := .venv

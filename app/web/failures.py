@@ -69,10 +69,15 @@ def wants_json(request: Request) -> bool:
     return request.headers.get("accept") == "application/json"
 
 
+def wants_stream(request: Request) -> bool:
+    """Whether an EventSource asks: it would follow a redirect, too, and find a page instead of events."""
+    return request.headers.get("accept") == "text/event-stream"
+
+
 def on_domain_error(request: Request, error: Exception) -> Response:
     """A refusal of ours. Who is not signed in is asked to do that, and comes back."""
     assert isinstance(error, DomainError)
-    if isinstance(error, Unauthorized) and not wants_json(request):
+    if isinstance(error, Unauthorized) and not wants_json(request) and not wants_stream(request):
         return _to_sign_in(request)
     if isinstance(error, Unavailable):
         log.warning("part_unavailable", code=error.code, cause=repr(error.__cause__))

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.domain.ids import new_id
 from app.domain.states import CheckpointState
 from app.services import quotas
 from tests.browser.conftest import Watched
@@ -163,6 +164,13 @@ def test_one_comes_back_to_pages_of_ours_only(service: Service, told: str, back:
     assert (part.status_code, next_of(part.headers["hx-redirect"])) == (401, back)
     form = httpx.post(f"{service.url}/ui/policies", headers={"Referer": address})
     assert (form.status_code, next_of(form.headers["location"])) == (303, back)
+
+
+def test_a_stream_without_a_session_is_refused_and_led_nowhere(service: Service) -> None:
+    """An EventSource goes where a redirect leads, and says of the page there that it holds no events."""
+    stream = f"{service.url}/ui/jobs/{new_id('job')}/stream"
+    assert httpx.get(stream, headers={"Accept": "text/event-stream"}).status_code == 401
+    assert httpx.get(stream).status_code == 303, "somebody typed it"
 
 
 def next_of(target: str) -> str:
