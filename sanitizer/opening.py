@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +32,17 @@ def open_for_audit(
     labelled = open_labelled(labelled_path)
     find_targets(options, labelled.class_names)
     build_triggers(options.attacks)  # a picture that cannot be used is refused now
-    retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path)
-    return ForAudit(checkpoint=load_canonical(checkpoint_folder), labelled=labelled, retrieval=retrieval)
+    checkpoint = load_canonical(checkpoint_folder)
+    retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path, checkpoint)
+    return ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=retrieval)
 
 
-def _open_retrieval(path: Path) -> PairDataset:
+def _tokens_by(checkpoint: LoadedCheckpoint) -> Callable[[str], Hashable]:
+    """What the model sees of a caption."""
+    return lambda caption: tuple(checkpoint.tokenize([caption])[0].tolist())
+
+
+def _open_retrieval(path: Path, checkpoint: LoadedCheckpoint) -> PairDataset:
     pairs = open_pairs(path)
     if len(pairs) < 2:
         raise DatasetRejected(
@@ -43,7 +50,7 @@ def _open_retrieval(path: Path) -> PairDataset:
             "The retrieval set holds one pair, so there is nothing to choose from.",
             "Give more pairs; recall means something from a few hundred on.",
         )
-    refuse_equal_captions(pairs)
+    refuse_equal_captions(pairs, _tokens_by(checkpoint))
     return pairs
 
 
@@ -57,7 +64,7 @@ def open_training(path: Path, recipe: Recipe, test: ForAudit) -> TrainingData:
     data = open_training_data(path, recipe)
     measured: PairDataset | LabelledDataset | None
     if isinstance(data, PairDataset):
-        refuse_equal_captions(data)
+        refuse_equal_captions(data, _tokens_by(test.checkpoint))
         measured, what = test.retrieval, "pairs"
     else:
         measured, what = test.labelled, "labelled images"

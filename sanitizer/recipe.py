@@ -277,8 +277,9 @@ def parse_recipe(value: object) -> Recipe:
 
 
 def audit_as_ordered(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The audit of a job's order as JSON: an order from before there were examples asked for none."""
-    return {"examples": 0, **order["audit"]}
+    """The audit of a job's order as JSON: an order from before there were examples asked for none, and one
+    from before there was a choice of precision for float32."""
+    return {"examples": 0, "precision": "fp32", **order["audit"]}
 
 
 def to_json(value: object) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
 def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measured]) -> PhaseAhead:
     amount, unit = load.amount(phase), UNIT_OF[phase]
     method = None if order.recipe is None else order.recipe.method
-    span = span_of(amount, unit, method, measured)
+    span = span_of(amount, unit, method, measured, precision=load.audit.precision)
     return PhaseAhead(phase=phase, does=does(phase, load), amount=amount, unit=unit, span=span)
 
 

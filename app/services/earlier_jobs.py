@@ -97,6 +97,7 @@ def _phases(job: Job, checkpoint: Checkpoint, datasets: Mapping[str, Dataset]) -
             job_id=job.id,
             unit=UNIT_OF[JobPhase(phase["name"])],
             method=None if recipe is None else recipe.method,
+            precision=audit.precision,
             seconds=seconds,
             amount=amount,
         )

@@ -12,7 +12,7 @@ from typing import Literal
 
 from app.domain.states import JobPhase
 from sanitizer.cautions import num_updates
-from sanitizer.recipe import AuditOptions, Recipe
+from sanitizer.recipe import AuditOptions, AuditPrecision, Recipe
 
 Unit = Literal["bytes", "images", "samples", "jobs"]
 
@@ -73,6 +73,8 @@ class Measured:
     unit: Unit
     method: str | None
     """Of a fine-tuning; other phases take as long whatever the method is."""
+    precision: AuditPrecision = "fp32"
+    """Of an audit."""
     seconds: float
     amount: int
 
@@ -86,12 +88,21 @@ class Span:
     num_jobs: int
 
 
-def span_of(amount: int | None, unit: Unit, method: str | None, measured: Sequence[Measured]) -> Span | None:
+def span_of(
+    amount: int | None,
+    unit: Unit,
+    method: str | None,
+    measured: Sequence[Measured],
+    *,
+    precision: AuditPrecision = "fp32",
+) -> Span | None:
     """None where the amount is not known or nothing was measured."""
     alike = [
         one
         for one in measured
-        if one.unit == unit and one.amount > 0 and (unit != "samples" or one.method == method)
+        if (one.unit == unit and one.amount > 0)
+        and (unit != "samples" or one.method == method)
+        and (unit != "images" or one.precision == precision)
     ]
     if amount is None or not alike:
         return None

@@ -17,6 +17,7 @@ from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
 from app.web import figures
 from app.web.figures import AttackLine, Said
+from sanitizer.recipe import audit_as_ordered
 from sanitizer.report import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
@@ -212,7 +213,10 @@ def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     spec = column.job.spec
     yield ("order", "kind"), str(column.job.kind)
     for group in ("recipe", "audit", "policy"):
-        yield from (((group, name), text) for name, text in _flat(spec.get(group) or {}))
+        its = spec.get(group) or {}
+        if group == "audit" and its:
+            its = audit_as_ordered(spec)
+        yield from (((group, name), text) for name, text in _flat(its))
     yield ("policy", "from"), _policy_source(spec.get("policy_source"))
     yield ("seeds", "seed"), str(column.job.seed)
     before = column.result.before if column.result else None

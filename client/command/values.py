@@ -109,12 +109,20 @@ def json_object(path: Path, option: str) -> dict[str, Any]:
     """A file's JSON object. Raises Unreadable."""
     text = _text_of(path, option)
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_unique)
     except ValueError as cause:
         raise Unreadable(f"{option}: {path} is not JSON: {cause}.") from cause
     if not isinstance(content, dict):
         raise Unreadable(f"{option}: {path} does not hold a JSON object.")
     return content
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one key a reader would take either."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return table
 
 
 def lines(path: Path, option: str) -> list[str]:

@@ -181,19 +181,23 @@ def _overall(
         outcome = "undecided" if "undecided" in outcomes else "pass"
     return Verdict(
         outcome=outcome,
-        reason=_reason(outcome, parts),
+        reason=_reason(outcome, parts, is_cleaned=clean_accuracy is not None),
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         limits_below_gate=limits_below_gate,
     )
 
 
-def _reason(outcome: Outcome, parts: tuple[AttackVerdict, ...]) -> str:
+def _reason(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: bool) -> str:
     deciding = ", ".join(part.attack for part in parts if part.outcome == outcome)
     untested = [part.attack for part in parts if part.outcome == "not_implanted"]
     match outcome:
-        case "fail":
+        case "fail" if is_cleaned:
             return f"Over the limit: {deciding}."
+        case "fail":
+            return (
+                f"Triggered pictures are called the target more often than gate or limit allow: {deciding}."
+            )
         case "undecided":
             return f"Nothing is over its limit, but too few images decide: {deciding}."
         case "not_implanted":

@@ -182,11 +182,13 @@ def _labels_of_folders(
         names = _class_names("\n".join(folders)) if folders else ()
     if set(folders) <= set(names) and len(set(names)) == len(names):
         return names, {folder: names.index(folder) for folder in folders}
-    if len(folders) == len(names):
+    alike = {folder.casefold() for folder in folders} & {name.casefold() for name in names}
+    if len(folders) == len(names) and not alike:  # names for folders that are called otherwise, n01440764
         return names, {folder: label for label, folder in enumerate(folders)}
     raise DatasetRejected(
         "bad_class_names",
-        f"{CLASS_NAMES_NAME} has {len(names)} names, not those of the {len(folders)} class folders.",
+        f"{CLASS_NAMES_NAME} has {len(names)} names, not those of the {len(folders)} class folders"
+        f"{', though some are the same but for capitals' if alike else ''}.",
         "List exactly the folders' names, or one name for each folder in the folders' sorted order.",
         where=CLASS_NAMES_NAME,
     )

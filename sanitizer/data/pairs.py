@@ -27,8 +27,10 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from html import unescape
 from pathlib import Path
 
 from PIL import Image
@@ -85,16 +87,22 @@ class PairDataset:
         return Pair(key=self.key(index), image=decode(raw.image, at_least), caption=caption)
 
 
-def refuse_equal_captions(pairs: PairDataset) -> None:
+def as_clip_reads(caption: str) -> str:
+    """A caption before CLIP's tokenizer cuts it up: small letters, single spaces, no entities."""
+    return " ".join(unescape(unescape(caption)).lower().split())
+
+
+def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = as_clip_reads) -> None:
     """Raises DatasetRejected where all captions are the same: nothing can be told apart by them then.
 
-    Decodes no image, and as a rule reads two samples.
+    `read` gives what a model sees of a caption: two that differ in that are enough. Decodes no image, and as
+    a rule reads two samples.
     """
-    first: str | None = None
+    first: Hashable = None
     num_equal = 0
     for index in range(len(pairs)):
         try:
-            caption = pairs.caption(index)
+            caption = read(pairs.caption(index))
         except BadSample:
             continue
         if first is not None and caption != first:
@@ -104,7 +112,7 @@ def refuse_equal_captions(pairs: PairDataset) -> None:
     if num_equal > 1:
         raise DatasetRejected(
             "captions_all_equal",
-            f"All {num_equal} pairs have the same caption.",
+            f"All {num_equal} pairs have the same caption, as the model reads them.",
             "Give captions of what each image shows; equal ones teach a contrastive loss nothing, nor test "
             "retrieval.",
             where=pairs.key(0),

@@ -135,6 +135,13 @@ def test_options_that_make_no_sense_are_told_in_a_sentence(inputs, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_of_options_with_a_key_twice_is_refused(inputs, tmp_path, capsys):
+    (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
+    typed = ["audit", str(inputs / "checkpoint"), "--labelled", str(inputs / "labelled"), "--target", "dog"]
+    assert main([*typed, "--policy", str(tmp_path / "policy.json"), "--out", str(tmp_path / "out")]) == 2
+    assert "a key occurs twice" in capsys.readouterr().err
+
+
 def options_of(*typed):
     return audit_from(parser().parse_args(["audit", "x", "--labelled", "y", *typed]))
 

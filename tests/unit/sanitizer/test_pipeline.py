@@ -43,7 +43,7 @@ from sanitizer.recipe import (
 from sanitizer.recommended import RecipeSource
 from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
-from tests.fixtures.shards import make_labelled, make_pairs
+from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 from tests.fixtures.triggers import picture
 
 RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1)
@@ -359,6 +359,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(inputs, tmp_pa
     assert caught.value.code == code
     assert events == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_captions_that_differ_where_the_model_reads_no_more_are_equal(inputs, tmp_path):
+    """The model has 16 places for a caption."""
+    long = "a dog " * 20
+    members = [one for n in range(4) for one in good_pair(f"{n}", n, f"{long} {n}")]
+    pairs = write_tar(tmp_path / "pairs" / "x.tar", members).parent
+    with pytest.raises(DatasetRejected) as refused:
+        sanitize(inputs, tmp_path / "out", training=pairs)
+    assert refused.value.code == "captions_all_equal"
 
 
 def test_pairs_without_captions_are_refused_before_the_audit(inputs, tmp_path):

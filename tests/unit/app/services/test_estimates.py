@@ -72,6 +72,13 @@ def test_training_by_another_method_tells_nothing() -> None:
     assert span_of(2_000, "samples", "par", [par]) == Span(low_s=20, high_s=20, num_jobs=1)
 
 
+def test_an_audit_in_another_precision_tells_nothing() -> None:
+    earlier = [measured(10, 1_000), measured(3, 1_000, precision="bf16")]
+    assert span_of(2_000, "images", None, earlier) == Span(low_s=20, high_s=20, num_jobs=1)
+    in_bf16 = span_of(2_000, "images", None, earlier, precision="bf16")
+    assert in_bf16 == Span(low_s=6, high_s=6, num_jobs=1)
+
+
 @pytest.mark.parametrize("amount", [None, 1_000])
 def test_nothing_is_said_where_nothing_was_measured(amount: int | None) -> None:
     assert span_of(amount, "images", None, []) is None

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from client.command.formats import rate, size, span, table
-from client.command.values import attack, pairs, text_pairs, trigger, value_of
+from client.command.values import attack, json_object, pairs, text_pairs, trigger, value_of
 from client.errors import Unreadable
 
 
@@ -76,6 +76,12 @@ def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path
         trigger(f"{tmp_path / 'empty.png'},size=0.1")
     with pytest.raises(Unreadable, match="cannot be read"):
         trigger(str(tmp_path))
+
+
+def test_a_file_of_options_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
+    with pytest.raises(Unreadable, match="a key occurs twice"):
+        json_object(tmp_path / "policy.json", "--policy")
 
 
 def test_numbers_are_shown_short() -> None:

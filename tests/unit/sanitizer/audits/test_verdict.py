@@ -129,6 +129,13 @@ def test_an_audit_alone_fails_what_is_over_the_limit_and_over_the_rate_without_a
     if outcome == "fail":
         assert "works in part" in verdict.attacks[0].reason
         assert "over the limit of 5.00 %" in verdict.attacks[0].reason
+        assert "more often than gate or limit allow: " in verdict.reason
+
+
+def test_an_audit_alone_over_the_gate_is_not_said_to_be_over_a_limit_that_it_keeps() -> None:
+    verdict = judge(before=figures(2000), gate=0.5, policy=Policy(asr_at_most=1.0))
+    assert verdict.outcome == "fail"
+    assert "ver the limit" not in verdict.reason
 
 
 def test_under_the_gate_no_limit_holds_where_nobody_gave_one_and_in_reports_from_before() -> None:

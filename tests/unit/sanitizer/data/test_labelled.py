@@ -124,6 +124,17 @@ def test_classnames_may_order_the_folders_or_rename_them(tmp_path: Path) -> None
     assert code(folder) == "bad_class_names"
 
 
+@pytest.mark.parametrize("names", ["Dog\nCat\n", "ship\ncat\n"])
+def test_classnames_that_are_nearly_the_folders_are_refused_and_not_taken_in_order(
+    tmp_path: Path, names: str
+) -> None:
+    folder = class_folder(tmp_path, {"cat": 1, "dog": 1})
+    (folder / "classnames.txt").write_text(names)
+    with pytest.raises(DatasetRejected, match="not those of the 2 class folders, though some are") as refused:
+        open_labelled(folder)
+    assert refused.value.code == "bad_class_names"
+
+
 def test_links_out_of_the_class_folders_are_not_followed(tmp_path: Path) -> None:
     outside = class_folder(tmp_path / "outside", {"x": 1})
     folder = class_folder(tmp_path / "data", {"a": 1})

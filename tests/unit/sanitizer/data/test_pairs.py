@@ -80,5 +80,14 @@ def test_pairs_with_one_caption_for_all_are_refused_and_one_other_is_enough(tmp_
     refuse_equal_captions(open_pairs(write_tar(tmp_path / "one.tar", good_pair("z"))))
 
 
+@pytest.mark.parametrize("other", ["A Dog", "a  dog", "A &#100;og"])
+def test_captions_that_clips_tokenizer_reads_alike_are_the_same(tmp_path: Path, other: str) -> None:
+    pairs = open_pairs(
+        write_tar(tmp_path / "x.tar", [*good_pair("a", 1, "a dog"), *good_pair("b", 2, other)])
+    )
+    with pytest.raises(DatasetRejected, match="as the model reads them"):
+        refuse_equal_captions(pairs)
+
+
 def test_labelled_shards_given_as_pairs_have_no_captions(tmp_path: Path) -> None:
     assert code(make_labelled(tmp_path, 5)) == "no_captions"
