@@ -187,8 +187,7 @@ def _labels_of_folders(
         return names, {folder: label for label, folder in enumerate(folders)}
     raise DatasetRejected(
         "bad_class_names",
-        f"{CLASS_NAMES_NAME} has {len(names)} names, not those of the {len(folders)} class folders"
-        f"{', though some are the same but for capitals' if alike else ''}.",
+        f"{CLASS_NAMES_NAME} has {len(names)} names, not exactly those of the {len(folders)} class folders.",
         "List exactly the folders' names, or one name for each folder in the folders' sorted order.",
         where=CLASS_NAMES_NAME,
     )

@@ -130,7 +130,7 @@ def test_classnames_that_are_nearly_the_folders_are_refused_and_not_taken_in_ord
 ) -> None:
     folder = class_folder(tmp_path, {"cat": 1, "dog": 1})
     (folder / "classnames.txt").write_text(names)
-    with pytest.raises(DatasetRejected, match="not those of the 2 class folders, though some are") as refused:
+    with pytest.raises(DatasetRejected, match="not exactly those of the 2 class folders") as refused:
         open_labelled(folder)
     assert refused.value.code == "bad_class_names"
 
