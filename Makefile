@@ -17,7 +17,7 @@ MINUTES ?=
 RAW ?=
 CHECK ?=
 TESTS ?=
-PROCESSES ?= 3
+PROCESSES ?= 2
 ARGS ?=
 
 VENV := .venv
