@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from sanitizer import schemas
 from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
+from sanitizer.data.texts import unique_keys
 from sanitizer.jobspec import MAX_RANKS
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
 
@@ -241,20 +242,12 @@ def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no JSON object.")
     return values
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values under one key a reader would take either."""
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return table
 
 
 def _parse(read: Callable[[object], T], values: dict[str, Any], what: str) -> T:

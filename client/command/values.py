@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from client.errors import Unreadable
+from client.evidence.reading import unique_names
 
 MAX_PICTURE_BYTES = 64 * 1024
 """The service's bound on a trigger's picture."""
@@ -109,20 +110,12 @@ def json_object(path: Path, option: str) -> dict[str, Any]:
     """A file's JSON object. Raises Unreadable."""
     text = _text_of(path, option)
     try:
-        content = json.loads(text, object_pairs_hook=_unique)
+        content = json.loads(text, object_pairs_hook=unique_names)
     except ValueError as cause:
         raise Unreadable(f"{option}: {path} is not JSON: {cause}.") from cause
     if not isinstance(content, dict):
         raise Unreadable(f"{option}: {path} does not hold a JSON object.")
     return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values under one key a reader would take either."""
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return table
 
 
 def lines(path: Path, option: str) -> list[str]:

@@ -98,7 +98,7 @@ def parse_json(content: bytes) -> Any:
     try:
         value = json.loads(
             content.decode("utf-8"),
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_names,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
@@ -137,7 +137,8 @@ def _check_depth(value: Any) -> None:
     raise Malformed("is nested too deeply")
 
 
-def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: of two values under one name a reader would take either. Raises Malformed."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

@@ -98,14 +98,14 @@ def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = 
     `read` gives what a model sees of a caption: two that differ in that are enough. Decodes no image, and as
     a rule reads two samples.
     """
-    first: Hashable = None
+    first: str | None = None
     num_equal = 0
     for index in range(len(pairs)):
         try:
-            caption = read(pairs.caption(index))
+            caption = pairs.caption(index)
         except BadSample:
             continue
-        if first is not None and caption != first:
+        if first is not None and caption != first and read(caption) != read(first):
             return
         first = caption
         num_equal += 1

@@ -65,7 +65,7 @@ def json_object(data: bytes) -> dict[str, object]:
     """
     text = decode_text(data)
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise BadSample("bad_json", "not valid JSON") from None
     if not isinstance(value, dict):
@@ -73,7 +73,8 @@ def json_object(data: bytes) -> dict[str, object]:
     return value
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """For `json.loads`: of two values under one key a reader would take either. Raises ValueError."""
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("a key occurs twice")

@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.audits.audit import run_audit
+from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.progress import ignore
-from sanitizer.recipe import AttackOptions, AuditOptions
+from sanitizer.recipe import AttackOptions, AuditOptions, AuditPrecision
 from tests.fixtures.audited import write_labelled, write_model
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
+
+PRECISIONS: tuple[AuditPrecision, ...] = ("fp32", "bf16")
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,38 +32,26 @@ def test_a_trigger_is_the_same_on_both_devices(options: AttackOptions) -> None:
     torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=1e-7)
 
 
-def test_an_audit_counts_the_same_images_on_both_devices(tmp_path: Path) -> None:
-    model, labelled = write_model(tmp_path / "model"), write_labelled(tmp_path / "labelled")
-    on_cpu, on_gpu = (
-        run_audit(
-            load_canonical(model),
-            open_labelled(labelled),
-            AuditOptions(target="cloud", attacks=tuple(EVERY_ATTACK.values())),
-            seed=1,
-            device=torch.device(device),
-            progress=ignore,
-            phase="baseline_audit",
-            stop=lambda: False,
-        )
-        for device in ("cpu", "cuda")
+def audited(folder: Path, device: str, precision: AuditPrecision = "fp32") -> AuditResult:
+    """Of the same model and pictures every time."""
+    return run_audit(
+        load_canonical(write_model(folder / "model")),
+        open_labelled(write_labelled(folder / "labelled")),
+        AuditOptions(target="cloud", attacks=tuple(EVERY_ATTACK.values()), precision=precision),
+        seed=1,
+        device=torch.device(device),
+        progress=ignore,
+        phase="baseline_audit",
+        stop=lambda: False,
     )
+
+
+def test_an_audit_counts_the_same_images_on_both_devices(tmp_path: Path) -> None:
+    on_cpu, on_gpu = (audited(tmp_path / device, device) for device in ("cpu", "cuda"))
     assert on_gpu.figures == on_cpu.figures
     assert torch.equal(on_gpu.correct_N, on_cpu.correct_N)
 
 
 def test_an_audit_in_bf16_on_cuda_counts_nearly_the_same_images(tmp_path: Path) -> None:
-    model, labelled = write_model(tmp_path / "model"), write_labelled(tmp_path / "labelled")
-    in_fp32, in_bf16 = (
-        run_audit(
-            load_canonical(model),
-            open_labelled(labelled),
-            AuditOptions(target="cloud", attacks=tuple(EVERY_ATTACK.values()), precision=precision),
-            seed=1,
-            device=torch.device("cuda"),
-            progress=ignore,
-            phase="baseline_audit",
-            stop=lambda: False,
-        )
-        for precision in ("fp32", "bf16")
-    )
+    in_fp32, in_bf16 = (audited(tmp_path / one, "cuda", one) for one in PRECISIONS)
     assert (in_fp32.correct_N != in_bf16.correct_N).sum() <= 4

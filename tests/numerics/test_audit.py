@@ -14,7 +14,7 @@ from PIL import Image
 
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.zero_shot import class_embeddings
-from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.writing import write_labelled_shards
@@ -59,14 +59,14 @@ def labelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_labelled(tmp_path_factory.mktemp("labelled"))
 
 
-def figures(
+def audited(
     model_folder: Path,
     labelled_folder: Path,
-    target: str,
+    options: AuditOptions,
+    *,
     seed: int,
-    attacks: tuple[AttackOptions, ...] = ATTACKS,
-) -> AuditFigures:
-    options = AuditOptions(target=target, attacks=attacks, batch_size=16)
+    came_in: LoadedCheckpoint | None = None,
+) -> AuditResult:
     return run_audit(
         load_canonical(model_folder),
         open_labelled(labelled_folder),
@@ -76,7 +76,19 @@ def figures(
         progress=ignore,
         phase="baseline_audit",
         stop=lambda: False,
-    ).figures
+        came_in=came_in,
+    )
+
+
+def figures(
+    model_folder: Path,
+    labelled_folder: Path,
+    target: str,
+    seed: int,
+    attacks: tuple[AttackOptions, ...] = ATTACKS,
+) -> AuditFigures:
+    options = AuditOptions(target=target, attacks=attacks, batch_size=16)
+    return audited(model_folder, labelled_folder, options, seed=seed).figures
 
 
 def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) -> None:
@@ -140,16 +152,8 @@ def test_in_bf16_only_an_image_near_a_tie_is_counted_otherwise(
     model_folder: Path, labelled_folder: Path
 ) -> None:
     """Embeddings of 8 bits move a cosine by a fraction of a hundredth; triggers are the same."""
-    in_bf16 = run_audit(
-        load_canonical(model_folder),
-        open_labelled(labelled_folder),
-        AuditOptions(target="cloud", attacks=ATTACKS, batch_size=16, precision="bf16"),
-        seed=1,
-        device=CPU,
-        progress=ignore,
-        phase="baseline_audit",
-        stop=lambda: False,
-    )
+    options = AuditOptions(target="cloud", attacks=ATTACKS, batch_size=16, precision="bf16")
+    in_bf16 = audited(model_folder, labelled_folder, options, seed=1)
     found = reference.probabilities(
         model_folder, images=pictures(), class_names=CLASS_NAMES, templates=TEMPLATES, batch_size=16
     )
@@ -218,17 +222,8 @@ def test_pictures_of_any_shape_are_prepared_as_open_clip_prepares_them(
 
 def _moved_from(came_in: Path, folder: Path, labelled_folder: Path) -> AuditResult:
     """The audit of `folder` beside the model that came in."""
-    return run_audit(
-        load_canonical(folder),
-        open_labelled(labelled_folder),
-        AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16),
-        seed=1,
-        device=CPU,
-        progress=ignore,
-        phase="final_audit",
-        stop=lambda: False,
-        came_in=load_canonical(came_in),
-    )
+    options = AuditOptions(target="cloud", attacks=(SIGOptions(),), batch_size=16)
+    return audited(folder, labelled_folder, options, seed=1, came_in=load_canonical(came_in))
 
 
 def test_the_drift_of_every_image_and_class_is_the_references(
