@@ -279,6 +279,37 @@ def test_a_lost_network_is_waited_for(
     watched.errors = [error for error in watched.errors if "ERR_INTERNET_DISCONNECTED" not in error]
 
 
+def test_a_digest_whose_program_cannot_be_loaded_is_begun_again(
+    form: Page, parts: Parts, service: Service, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def lost_the_second_time(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 2:
+            route.abort("internetdisconnected")
+        else:
+            route.continue_()
+
+    form.context.route("**/sha2.js", lost_the_second_time)
+    path = file_of(tmp_path, 2 * PART_BYTES)
+    choose(form, path)
+    assert_arrived(service, wait_for_checkpoint(form), path)
+    assert len(asked) == 3  # the sample's, the one that was lost, the digest's
+    assert sorted(parts.sent) == [1, 2]
+
+
+def test_a_file_is_chosen_again_where_the_program_that_samples_it_cannot_be_loaded(
+    form: Page, service: Service, tmp_path: Path
+) -> None:
+    form.context.route("**/sha2.js", lambda route: route.abort("internetdisconnected"), times=1)
+    path = file_of(tmp_path, PART_BYTES)
+    choose(form, path)
+    expect(form.locator("#file-error")).to_have_text("The service does not answer. Choose the file again.")
+    choose(form, path)
+    assert_arrived(service, wait_for_checkpoint(form), path)
+
+
 def test_an_expired_address_is_asked_for_again(
     *,
     form: Page,

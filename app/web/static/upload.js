@@ -1,6 +1,6 @@
 /* The form of uploads: choosing and dropping a file, what was left unfinished, and how the sending goes.
    All text of files is set as text. The sending itself: upload_sending.js. */
-import { Calls, Refusal } from './upload_calls.js';
+import { Calls, NoAnswer, Refusal } from './upload_calls.js';
 import { UploadMemory } from './upload_memory.js';
 import { Sending, digest } from './upload_sending.js';
 import { bytesText, secondsText } from './upload_texts.js';
@@ -51,8 +51,9 @@ async function choose(file) {
   let sample;
   try {
     sample = await digest(form.dataset.worker, file, () => {});
-  } catch {
+  } catch (error) {
     show('');
+    if (error instanceof NoAnswer) return complain('The service does not answer. Choose the file again.');
     return complain('The file cannot be read. If it is a folder, pack it as .zip or .tar first.');
   }
   const before = meant ?? memory.list().find((one) => one.name === file.name && isSame(one, file, sample));

@@ -43,6 +43,8 @@ export class Sending {
     this.rate = new Rate();
     this.digestedBytes = 0;
     this.workerUrl = workerUrl;
+    /** @type {Promise<string> | null} */
+    this.digest = null;
     /** @type {Set<number>} */
     this.stored = new Set();
     /** @type {Map<number, number>} bytes of parts on their way */
@@ -85,11 +87,7 @@ export class Sending {
     });
     if (!begun || this.isOver) return;
     onBegun(this.plan);
-    await this.#alone(() => {
-      this.digest = this.#beginDigest();
-      this.digest.catch(() => {}); // said when it is waited for
-      return this.#insist(() => this.#sendAll());
-    });
+    await this.#alone(() => this.#insist(() => this.#sendAll()));
     this.worker?.terminate();
   }
 
@@ -245,6 +243,7 @@ export class Sending {
   // -- parts
 
   async #sendAll() {
+    this.#beginDigest();
     if (!this.isFresh) this.#learn(await this.calls.show(this.plan.id));
     this.isFresh = false;
     if (this.plan.state === 'completed') return this.#done();
@@ -261,6 +260,7 @@ export class Sending {
 
   async #complete() {
     this.onState('digesting');
+    this.#beginDigest();
     const sha256 = await this.#unlessAborted(this.digest);
     this.onState('completing');
     try {
@@ -359,11 +359,16 @@ export class Sending {
 
   // -- the file
 
-  /** @returns {Promise<string>} */
+  /** Beside the sending, and once; but again where its program could not be loaded. */
   #beginDigest() {
-    return digest(this.workerUrl, this.file, (worker) => { this.worker = worker; }, (numBytes) => {
+    if (this.digest) return;
+    const begun = digest(this.workerUrl, this.file, (worker) => { this.worker = worker; }, (numBytes) => {
       this.digestedBytes = numBytes;
       this.#figures(numBytes === this.file.size);
+    });
+    this.digest = begun;
+    begun.catch((error) => { // said when it is waited for
+      if (error instanceof NoAnswer) this.digest = null;
     });
   }
 
@@ -424,7 +429,8 @@ function backoffMs(failed) {
 }
 
 /**
- * SHA-256 in a thread of its own.
+ * SHA-256 in a thread of its own; raises NoAnswer where the thread's program cannot be loaded, Stopped where the
+ * file cannot be read.
  * @param {string} workerUrl @param {File} file
  * @param {(worker: Worker) => void} onMade @param {(numBytes: number) => void} [onProgress]
  * @returns {Promise<string>}
@@ -433,20 +439,16 @@ export function digest(workerUrl, file, onMade, onProgress) {
   return new Promise((resolve, reject) => {
     const worker = new Worker(workerUrl, { type: 'module' });
     onMade(worker);
-    const failed = () => {
+    const end = (settle) => {
       worker.terminate();
-      reject(
-        new Stopped('The file could not be read to its end, so its SHA-256 is not known.', 'Choose it again.', {
-          isFinal: true,
-        }),
-      );
+      settle();
     };
-    worker.onerror = failed;
+    worker.onerror = () => end(() => reject(new NoAnswer()));
     worker.onmessage = ({ data }) => {
-      if (data.failed) return failed();
-      if (data.sha256 === undefined) return onProgress?.(data.numBytes);
-      worker.terminate();
-      return resolve(data.sha256);
+      if (data.sha256) return end(() => resolve(data.sha256));
+      if (!data.failed) return onProgress?.(data.numBytes);
+      const message = 'The file could not be read to its end, so its SHA-256 is not known.';
+      return end(() => reject(new Stopped(message, 'Choose it again.', { isFinal: true })));
     };
     worker.postMessage({ file, isSample: onProgress === undefined });
   });

@@ -11,7 +11,7 @@ from client.evidence import figures as evidence_figures
 from client.evidence import report as evidence_report
 from client.evidence import retrieval as evidence_retrieval
 from sanitizer import pipeline
-from sanitizer.data.writing import write_pair_shards
+from sanitizer.data.writing import png, write_pair_shards, write_shards
 from sanitizer.errors import DatasetRejected, Interrupted
 from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SIGOptions, SupervisedRecipe
@@ -213,9 +213,16 @@ def test_one_picture_for_all_captions_leaves_nothing_to_choose_from(inputs, tmp_
 
 
 def test_captions_that_are_the_same_to_the_tokenizer_are_one(inputs, tmp_path):
-    set_ = pairs(tmp_path / "set", ["a dog", "A  DOG", "a Dog "] * 4)
     with pytest.raises(DatasetRejected) as refused:
-        audit(inputs, tmp_path / "out", set_)
+        audit(inputs, tmp_path / "out", pairs(tmp_path / "set", ["a dog", "A  DOG", "a Dog "] * 4))
+    assert refused.value.code == "captions_all_equal"
+
+
+def test_a_caption_whose_image_is_broken_is_none_to_choose(inputs, tmp_path):
+    samples = [{"png": png(image), "txt": b"a dog"} for image in pictures(11)]
+    write_shards([*samples, {"png": b"broken", "txt": b"a cat"}], tmp_path / "set", 20, stem="pairs")
+    with pytest.raises(DatasetRejected) as refused:
+        audit(inputs, tmp_path / "out", tmp_path / "set", replace(OPTIONS, max_skipped_share=0.1))
     assert refused.value.code == "too_few_for_retrieval"
     assert "one caption" in refused.value.message
 
