@@ -14,13 +14,14 @@ from importlib.metadata import version
 from typing import TypedDict
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from app.api import (
     artifacts,
     audit,
+    bodies,
     checkpoints,
     datasets,
     deletions,
@@ -88,6 +89,7 @@ def create_app(
         docs_url=None,  # the stock pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(bodies.refuse_repeated_keys)],
         lifespan=_closing(ports),
     )
     app.state.ports = ports

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from sanitizer import schemas
 from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
-from sanitizer.data.texts import unique_keys
 from sanitizer.jobspec import MAX_RANKS
 from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
+from sanitizer.strict_json import unique_keys
 
 EPILOGUE = """\
 exit codes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from sanitizer.attack_options import kind_of
 from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
+from sanitizer.policy import Policy
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe
 from sanitizer.recommended import Family, Recommendation, Size, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
@@ -91,6 +93,22 @@ def before_training(
             found += _cleanclip(recipe)
         case PARRecipe():
             found += _par(recipe)
+    return found
+
+
+def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> list[str]:
+    """What an audit's options cost its figures, and which limits cannot matter where nothing is cleaned."""
+    found = []
+    if options.precision == "bf16":
+        found.append("The audits are made in bf16: in fp32 an image near a tie may be counted otherwise.")
+    if not is_cleaned:
+        kinds = dict.fromkeys(kind_of(attack) for attack in options.attacks)
+        found += [
+            f"The limit of {100 * limit:g} % on {kind} has no effect: it is not under the gate of "
+            f"{100 * options.gate:g} %, over which an audit without a cleaning fails anyway."
+            for kind in kinds
+            if (limit := policy.limit_of(kind)[1]) >= options.gate
+        ]
     return found
 
 

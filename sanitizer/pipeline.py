@@ -71,6 +71,8 @@ def audit(
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     checkpoint, labelled = given.checkpoint, given.labelled
     share_cores(checkpoint.model, torch_device)
+    cautioned = cautions.before_audit(options, policy, is_cleaned=False)
+    _tell(cautioned, progress)
     result = run_audit(
         checkpoint,
         labelled,
@@ -101,8 +103,9 @@ def audit(
         ),
         environment=reporting.environment(torch_device, options.precision),
         warnings=(
+            *cautioned,
             *reporting.probe_warnings(result.figures),
-            *reporting.audit_warnings(given, options, result),
+            *reporting.audit_warnings(given, result),
         ),
     )
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -150,7 +153,8 @@ def sanitize(
     pairs = open_training(training_path, recipe, given)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
-    warnings = cautions.before_training(
+    warnings = cautions.before_audit(options, policy, is_cleaned=True)
+    warnings += cautions.before_training(
         recipe,
         num_samples=len(pairs),
         num_classes=len(labelled.class_names),
@@ -293,6 +297,6 @@ def _cleaning_report(
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
             ),
-            *reporting.audit_warnings(given, options, after),
+            *reporting.audit_warnings(given, after),
         ),
     )

@@ -133,11 +133,9 @@ def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditRe
     return told(seed, given.checkpoint.architecture.image_size, before, after[0] if after else None)
 
 
-def audit_warnings(given: ForAudit, options: AuditOptions, result: AuditResult) -> tuple[str, ...]:
+def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:
     """Sentences on what the audit left out."""
     warnings = skipped_warning("labelled", result.num_skipped, len(given.labelled))
-    if options.precision == "bf16":
-        warnings.append("The audits were made in bf16: in fp32 an image near a tie may be counted otherwise.")
     num_classes = len(set(result.label_N.tolist()))
     if num_classes > MOST_CLASSES_LISTED:
         told = f"more than the {MOST_CLASSES_LISTED} of which a report tells each one's accuracy"

@@ -48,6 +48,7 @@ class ErrorCode:
 ERROR_CODES: Mapping[str, ErrorCode] = {
     # the request itself
     "malformed_json": ErrorCode(400, "The body is not JSON"),
+    "repeated_key": ErrorCode(422, "The body says two things under one key"),
     "bad_request": ErrorCode(400, "The request cannot be read"),
     "invalid_request": ErrorCode(422, "Values of the request cannot be used"),
     "unsupported_media_type": ErrorCode(415, "The body is of the wrong type"),

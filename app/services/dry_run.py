@@ -30,7 +30,14 @@ from app.services.orders import (
     usable_checkpoint,
 )
 from app.settings import QuotaSettings
-from sanitizer.cautions import before_training, check_batch, check_folds, check_split, num_updates
+from sanitizer.cautions import (
+    before_audit,
+    before_training,
+    check_batch,
+    check_folds,
+    check_split,
+    num_updates,
+)
 from sanitizer.errors import OptionsRejected
 from sanitizer.recommended import Family, Size, size_of
 
@@ -176,6 +183,7 @@ def _judge_policy(
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         policies.check_order(policy, source, order.audit, summary=summary)
+        found.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
         if source.given == "default":
             found.warnings += policies.doubts(policy, order.audit, summary=summary)
 

@@ -20,6 +20,7 @@ from app.schemas.jobs import JobIn
 from app.services.orders import Order
 from app.web import options
 from app.web.visitor import Form
+from sanitizer.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 _SAID = {
@@ -190,10 +191,14 @@ def _chosen_attacks(form: Form, draft: Draft) -> list[dict[str, Any]]:
 
 def _json_attacks(form: Form, draft: Draft) -> Any:
     try:
-        return json.loads(form.get("attacks_json"))
+        return json.loads(form.get("attacks_json"), object_pairs_hook=unique_keys)
+    except RepeatedKey:
+        draft.errors["attacks_json"] = (
+            "One object of the list has a key twice: of two values either could be meant."
+        )
     except (ValueError, RecursionError):
         draft.errors["attacks_json"] = 'This is no JSON. A list is expected, as [{"attack": "badnet"}].'
-        return [{"attack": "badnet"}]  # so that the other fields are still looked at
+    return [{"attack": "badnet"}]  # so that the other fields are still looked at
 
 
 def _policy(form: Form) -> dict[str, Any]:

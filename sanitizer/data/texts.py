@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.sources import MAX_TEXT_BYTES
+from sanitizer.strict_json import unique_keys
 
 
 def caption_of(texts: Mapping[str, bytes]) -> str:
@@ -71,14 +72,6 @@ def json_object(data: bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         raise BadSample("bad_json", "not a JSON object")
     return value
-
-
-def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """For `json.loads`: of two values under one key a reader would take either. Raises ValueError."""
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return table
 
 
 def _no_constant(name: str) -> None:

@@ -54,7 +54,8 @@ def render_markdown(report: Report) -> str:
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(
-        f"Seed {report.seed}, {sentences.time(report.created_at)}. Not signed by itself: "
+        f"Seed {report.seed}, {sentences.time(report.created_at)}; audits in {report.audit.precision} on "
+        f"{text(report.environment.device)}. Not signed by itself: "
         "`cleanclip verify FOLDER` checks the folder that it came in."
     )
     return "\n\n".join(parts) + "\n"

@@ -57,6 +57,18 @@ def test_too_small_data_is_told_before_it_is_ordered(service: Service, api: http
     assert (found["code"], found["pointer"]) == ("batch_larger_than_data", "/recipe/batch_size")
 
 
+def test_what_an_audits_options_cost_is_told_before_it_is_ordered(
+    service: Service, api: httpx.Client
+) -> None:
+    order = service.sanitize_order(policy={"asr_at_most": 0.6})
+    order["audit"]["precision"] = "bf16"
+    assert any("in bf16" in one for one in api.post("/v1/jobs/dry-run", json=order).json()["warnings"])
+    alone = {name: order[name] for name in ("checkpoint_id", "audit", "policy")} | {"kind": "audit"}
+    told = api.post("/v1/jobs/dry-run", json=alone).json()["warnings"]
+    assert len(told) == 1 + 4, "bf16, and a limit for each of the usual attacks"
+    assert "has no effect: it is not under the gate of 50 %" in told[-1]
+
+
 def test_a_refusal_of_an_order_is_told_in_its_own_words(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order()
     order["audit"]["target"] = "nothing"

@@ -56,6 +56,21 @@ def test_a_body_that_is_not_json_is_refused(service: Service, api: httpx.Client,
         assert answer.json()["code"] in {"malformed_json", "bad_request"}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"ca_lost_at_most": 0.1, "ca_lost_at_most": 0.5}',
+        b'{"asr_at_most": {"badnet": 0.05, "badnet": 0.5}}',
+        b'{"unknown": [{"a": 1, "\\u0061": 1}]}',
+    ],
+)
+def test_a_body_with_a_key_twice_is_refused(service: Service, api: httpx.Client, body: bytes) -> None:
+    with service.nothing_left_behind():
+        answer = api.put("/v1/policies/strict", content=body, headers={"Content-Type": "application/json"})
+        refused(answer, 422, "repeated_key")
+        assert "key twice" in answer.json()["detail"]
+
+
 def test_json_that_is_absurdly_deep_or_long_is_refused_quietly(api: httpx.Client) -> None:
     for body in (b"[" * 100_000, b'{"kind": ' + b"1" * 10_000 + b"}"):
         answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})

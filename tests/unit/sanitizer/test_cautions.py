@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from sanitizer import cautions
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe, parse_recipe
+from sanitizer.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    PARRecipe,
+    Policy,
+    Recipe,
+    SIGOptions,
+    SupervisedRecipe,
+    parse_recipe,
+)
 from sanitizer.recommended import (
     FULL_AT_LEAST,
     RECOMMENDATIONS,
@@ -157,3 +167,28 @@ def test_few_updates_are_told() -> None:
     )
     assert [one for one in few if "makes 499 updates, fewer than 500" in one]
     assert many == []
+
+
+def audit_told(policy: Policy, *, is_cleaned: bool = False, **changes: Any) -> list[str]:
+    attacks = (BadNetOptions(), BadNetOptions(size=0.2), SIGOptions())
+    return cautions.before_audit(
+        AuditOptions(target="dog", attacks=attacks, **changes), policy, is_cleaned=is_cleaned
+    )
+
+
+def test_an_audits_defaults_are_not_warned_of() -> None:
+    assert audit_told(Policy()) == []
+
+
+def test_an_audit_in_bf16_is_told_so() -> None:
+    (told,) = audit_told(Policy(), precision="bf16")
+    assert "in fp32 an image near a tie may be counted otherwise" in told
+
+
+def test_a_limit_that_the_gate_overtakes_is_told_where_nothing_is_cleaned() -> None:
+    policy = Policy(asr_at_most=0.2, asr_at_most_for={"badnet": 0.4})
+    (told,) = audit_told(policy, gate=0.4)
+    assert told.startswith("The limit of 40 % on badnet has no effect: it is not under the gate of 40 %")
+    assert len(audit_told(policy, gate=0.2)) == 2
+    assert audit_told(policy, gate=0.41) == []
+    assert audit_told(policy, gate=0.2, is_cleaned=True) == []

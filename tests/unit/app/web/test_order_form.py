@@ -121,6 +121,11 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
         ),
         ({"suite": "json", "attacks_json": "{"}, "attacks_json", "no JSON"),
         ({"suite": "json", "attacks_json": '[{"attack": "sig", "frequency": 0}]'}, "attacks_json", "greater"),
+        (
+            {"suite": "json", "attacks_json": '[{"attack": 1, "attack": 2}]'},
+            "attacks_json",
+            "twice",
+        ),
         ({"suite": "json", "attacks_json": "[" * 100_000}, "attacks_json", "no JSON"),
         ({"policy": "kept"}, "policy_name", "Choose one."),
         ({"policy": "given", "policy/asr_at_most": "2"}, "policy/asr_at_most", "less than or equal to 1"),
