@@ -4,7 +4,7 @@
 #   PORT=8000            make serve: this port instead of any free one
 #   KEEP=1              make demo: leave the service up afterwards
 #   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
-#   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again
+#   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again (by SEED)
 #   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest; PROCESSES=0 in one process
 
 SHELL := /bin/sh
@@ -16,6 +16,7 @@ QUICK ?=
 MINUTES ?=
 RAW ?=
 CHECK ?=
+SEED ?=
 TESTS ?=
 PROCESSES ?= 2
 ARGS ?=
@@ -41,7 +42,7 @@ test: install-dev  ## Run every test
 
 reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
 	@$(BIN)/python -m reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
-		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK))
+		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK)) $(if $(SEED),--seed $(SEED))
 
 drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
 	@$(BIN)/python -m drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))

@@ -3,7 +3,8 @@
 Shapes: N images, C classes, D embedding width; H = W the model's image size.
 
 Every test image is decoded once; k attacks cost k + 1 forward passes of it, and nothing of it is kept but of
-a handful that the seed has drawn as examples, which are read once more for that.
+a handful that the seed has drawn as examples, which are read once more for that. Drift costs one pass more,
+by the model that came in; a linear probe one decode and one pass more, because it is fitted before it judges.
 Triggers go on the resized, cropped pixels that the model sees, before normalisation. Arithmetic is float32
 without TF32, the towers' bf16 where the options say so; BatchNorm uses its stored statistics. Knows no
 training, no policy and no job: it returns what it counted.

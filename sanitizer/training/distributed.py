@@ -43,7 +43,7 @@ class World:
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        for dtype in {g.dtype for g in gradients}:
+        for dtype in dict.fromkeys(g.dtype for g in gradients):  # in one order on every rank
             group = [g for g in gradients if g.dtype == dtype]
             flat = torch.cat([g.reshape(-1) for g in group])
             dist.all_reduce(flat)

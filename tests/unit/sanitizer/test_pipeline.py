@@ -20,6 +20,7 @@ from client.evidence import report as evidence_report
 from client.evidence import training as evidence_training
 from sanitizer import cautions, pipeline
 from sanitizer.attacks.catalogue import trigger_sha256
+from sanitizer.audits import class_memory
 from sanitizer.audits.audit import run_audit
 from sanitizer.baseline import FILE_NAME
 from sanitizer.checkpoints.architecture import Architecture
@@ -79,6 +80,25 @@ def sanitize(inputs, out, **changes):
 def done(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("done")
     return out, sanitize(inputs, out)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "times"),
+    [(RECIPE, 2), (SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1), 1)],
+    ids=["cleanclip", "supervised"],
+)
+def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
+    inputs, tmp_path, monkeypatch, recipe, times
+):
+    embed, made = class_memory.class_embeddings, []
+
+    def counted(*arguments, **options):
+        made.append(arguments[1])
+        return embed(*arguments, **options)
+
+    monkeypatch.setattr(class_memory, "class_embeddings", counted)
+    sanitize(inputs, tmp_path, recipe=recipe)
+    assert len(made) == times
 
 
 def test_a_cleaning_leaves_weights_configuration_report_and_curve(done):

@@ -61,6 +61,27 @@ def test_figures_do_not_depend_on_the_number_of_decoding_processes(
     assert audit(checkpoint, labelled, num_workers=1).figures == audit(checkpoint, labelled).figures
 
 
+@pytest.mark.parametrize("num_triggers", [1, 8])
+def test_an_image_is_decoded_once_whatever_the_number_of_triggers_and_passed_once_for_each(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    num_triggers: int,
+) -> None:
+    read, decoded, passed = LabelledDataset.read, [], []
+
+    def counted(self: LabelledDataset, index: int, *arguments: Any) -> Any:
+        decoded.append(index)
+        return read(self, index, *arguments)
+
+    monkeypatch.setattr(LabelledDataset, "read", counted)
+    checkpoint.model.visual.register_forward_hook(lambda _model, given, _out: passed.append(len(given[0])))
+    attacks = tuple(BadNetOptions(size=0.2 + 0.05 * number) for number in range(num_triggers))
+    audit(checkpoint, labelled, attacks=attacks, examples=0)
+    assert sorted(decoded) == list(range(NUM_IMAGES))
+    assert sum(passed) == (num_triggers + 1) * NUM_IMAGES
+
+
 def test_another_seed_moves_the_trigger_and_not_the_clean_figures(
     checkpoint: LoadedCheckpoint, labelled: LabelledDataset
 ) -> None:
