@@ -27,3 +27,5 @@ async def refuse_repeated_keys(request: Request) -> None:
             "One object of the body has a key twice.",
             "Send each key once: of two values either could be meant.",
         ) from None
+    except (ValueError, RecursionError):  # it does not call itself JSON, or is none: the route's own refusal
+        return

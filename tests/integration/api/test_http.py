@@ -71,6 +71,12 @@ def test_a_body_with_a_key_twice_is_refused(service: Service, api: httpx.Client,
         assert "key twice" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("body", [b"hello", b"[" * 100_000, b"\xff\xfe\xfa"])
+def test_a_body_that_does_not_call_itself_json_is_refused(api: httpx.Client, body: bytes) -> None:
+    answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "text/plain"})
+    refused(answer, 415, "unsupported_media_type")
+
+
 def test_json_that_is_absurdly_deep_or_long_is_refused_quietly(api: httpx.Client) -> None:
     for body in (b"[" * 100_000, b'{"kind": ' + b"1" * 10_000 + b"}"):
         answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
