@@ -53,6 +53,7 @@ def audit_once(
     folder: Path,
     progress: Progress,
     stop: Callable[[], bool],
+    num_workers: int = 0,
     memory: ClassMemory | None = None,
     retrieval_pairs: PairDataset | None = None,
 ) -> AuditResult:
@@ -72,6 +73,7 @@ def audit_once(
         progress=progress,
         phase="baseline_audit",
         stop=stop,
+        num_workers=num_workers,
         memory=memory,
         retrieval_pairs=retrieval_pairs,
     )

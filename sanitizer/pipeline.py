@@ -20,10 +20,10 @@ from sanitizer import advice, cautions, reporting
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
+from sanitizer.audits.measuring import measuring
 from sanitizer.audits.retrieval import lost_between
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.verdict import judge
-from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.baseline import audit_once
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
@@ -70,7 +70,7 @@ def audit(
     torch_device = pick(device)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     checkpoint, labelled = given.checkpoint, given.labelled
-    share_cores(checkpoint.model, torch_device)
+    num_workers = share_cores(checkpoint.model, torch_device)
     cautioned = cautions.before_audit(options, policy, is_cleaned=False)
     _tell(cautioned, progress)
     result = run_audit(
@@ -82,6 +82,7 @@ def audit(
         progress=progress,
         phase="baseline_audit",
         stop=stop,
+        num_workers=num_workers,
         retrieval_pairs=given.retrieval,
     )
     report = Report(
@@ -171,6 +172,7 @@ def sanitize(
         folder=state_folder,
         progress=progress,
         stop=stop,
+        num_workers=num_workers,
         memory=(memory := ClassMemory()),
         retrieval_pairs=given.retrieval,
     )
@@ -189,7 +191,7 @@ def sanitize(
         progress=progress,
         stop=stop,
         num_workers=num_workers,
-        class_CD=_class_embeddings(checkpoint, pairs, torch_device),
+        class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory),
     )
     findings = write_cleaned(
         out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
@@ -203,6 +205,7 @@ def sanitize(
         progress=progress,
         phase="final_audit",
         stop=stop,
+        num_workers=num_workers,
         came_in=load_canonical(checkpoint_folder),
         memory=memory,
         retrieval_pairs=given.retrieval,
@@ -234,15 +237,15 @@ def _tell(warnings: Sequence[str], progress: Progress) -> None:
 
 
 def _class_embeddings(
-    checkpoint: LoadedCheckpoint, data: TrainingData, device: torch.device
+    checkpoint: LoadedCheckpoint, data: TrainingData, device: torch.device, memory: ClassMemory
 ) -> torch.Tensor | None:
     """By the model that came in, whose text encoder a method of labels leaves as it is. None for pairs."""
     if not isinstance(data, LabelsAsCaptions):
         return None
-    checkpoint.model.to(device).eval()
     templates = data.labelled.templates or IMAGENET_80
-    with torch.no_grad():
-        return class_embeddings(checkpoint, data.labelled.class_names, templates, device)
+    with measuring(checkpoint, device):
+        class_CD = memory.embeddings(checkpoint, data.labelled.class_names, templates, device)
+    return class_CD.clone()  # what is made under inference_mode may not enter a graph of gradients
 
 
 def _cleaning_report(

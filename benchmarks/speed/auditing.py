@@ -54,7 +54,7 @@ def ours_s(
 ) -> float:
     """Seconds of one audit by the library."""
     labelled, loaded = open_labelled(folder), checkpoint(name)
-    share_cores(loaded.model, device)
+    num_workers = share_cores(loaded.model, device)
     options = AuditOptions(
         target=labelled.class_names[0],
         attacks=EIGHT[:num_triggers],
@@ -72,6 +72,7 @@ def ours_s(
             progress=ignore,
             phase="baseline_audit",
             stop=lambda: False,
+            num_workers=num_workers,
         )
     )
 
@@ -79,13 +80,21 @@ def ours_s(
 def baseline_s(name: str, folder: Path, num_templates: int, device: torch.device) -> tuple[float, float]:
     """Seconds of nine runs, one without trigger and one a trigger; and how many of them were prompts."""
     labelled, loaded = open_labelled(folder), checkpoint(name)
-    share_cores(loaded.model, device)
+    num_workers = share_cores(loaded.model, device)
     began, prompts_s = time.perf_counter(), 0.0
     for trigger in (None, *build_triggers(EIGHT)):
         began_run = time.perf_counter()
         class_CD = baseline.embed_classes(loaded, labelled.class_names, IMAGENET_80[:num_templates], device)
         prompts_s += time.perf_counter() - began_run
-        baseline.predict(loaded, labelled, trigger, class_CD, batch_size=BATCH_SIZE, device=device)
+        baseline.predict(
+            loaded,
+            labelled,
+            trigger,
+            class_CD,
+            batch_size=BATCH_SIZE,
+            num_workers=num_workers,
+            device=device,
+        )
     return time.perf_counter() - began, prompts_s
 
 

@@ -145,12 +145,13 @@ def predict(
     class_CD: Tensor,
     *,
     batch_size: int,
+    num_workers: int,
     device: torch.device,
 ) -> Tensor:
     """The class of every picture: each decoded, triggered and passed. The triggers are ours on both sides."""
     model, shape = checkpoint.model.to(device).eval(), checkpoint.architecture
     normalised = transforms.Normalize(shape.image_mean, shape.image_std)
-    loader = DataLoader(_Pictures(labelled, shape.image_size), batch_size=batch_size)
+    loader = DataLoader(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)
     predicted = []
     for pixels, index in loader:
         images = pixels.to(device)

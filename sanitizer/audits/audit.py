@@ -86,9 +86,9 @@ def run_audit(
 
     Templates are those of the options, else of the set, else ImageNet's 80. An image's index in the set and
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
-    before every pass of a batch; `num_workers` processes decode. Reports `phase` in images, start to finish.
-    With `came_in`, the model before it was changed, drift is measured too, for one more pass of every image,
-    with `retrieval_pairs` retrieval.
+    before every pass of a batch; `num_workers` processes decode ahead. Reports `phase` in images, start to
+    finish. With `came_in`, the model before it was changed, drift is measured too, for one more pass of every
+    image, with `retrieval_pairs` retrieval.
     `memory` spares the class embeddings that an earlier audit of the same job has made.
     Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template`, `too_few_for_probe` or as
     `build_triggers` does; DatasetRejected if too many images are bad or all are of the target class;
@@ -97,7 +97,9 @@ def run_audit(
     targets = find_targets(options, labelled.class_names)
     templates = _templates(options, labelled)
     triggers = build_triggers(options.attacks)
-    captioned = None if retrieval_pairs is None else _captioned(checkpoint, retrieval_pairs, options, seed)
+    captioned = None
+    if retrieval_pairs is not None:
+        captioned = _captioned(checkpoint, retrieval_pairs, options, seed, num_workers)
     total = (1 if options.linear_probe is None else 2) * len(labelled)
     total += 0 if captioned is None else 2 * len(captioned.indices)
     watch = Watch(progress=progress, phase=phase, total=total, num_images=len(labelled), stop=stop)
@@ -160,7 +162,7 @@ def run_audit(
 
 
 def _captioned(
-    checkpoint: LoadedCheckpoint, pairs: PairDataset, options: AuditOptions, seed: int
+    checkpoint: LoadedCheckpoint, pairs: PairDataset, options: AuditOptions, seed: int, num_workers: int
 ) -> CaptionedBatches:
     return CaptionedBatches(
         pairs,
@@ -168,6 +170,7 @@ def _captioned(
         image_size=checkpoint.architecture.image_size,
         batch_size=options.batch_size,
         max_skipped_share=options.max_skipped_share,
+        num_workers=num_workers,
     )
 
 

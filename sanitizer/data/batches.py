@@ -9,20 +9,17 @@ the pair) alone: batches are the same whatever the number of workers and whereve
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from sanitizer.augment.perturbation import Perturbation
-from sanitizer.data.assembly import BuiltBatch, PairAssembler
+from sanitizer.data.assembly import PairAssembler
 from sanitizer.data.labelled import LabelledDataset
-from sanitizer.data.loader_processes import end_them_with_the_program, leave_signals_to_the_parent
+from sanitizer.data.loader_processes import BuiltAhead
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
 from sanitizer.data.training_data import TrainingData
@@ -84,7 +81,7 @@ class PairBatches:
                 f"Set batch_size to at most {len(dataset) // world_size}, or give more pairs.",
                 where="recipe.batch_size",
             )
-        self._assembler = PairAssembler(
+        assembler = PairAssembler(
             dataset,
             tokenize=tokenize,
             image_size=image_size,
@@ -99,7 +96,7 @@ class PairBatches:
         )
         self._ledger = SkipLedger(len(dataset), max_skipped_share)
         self._positions = _Positions(self.steps_per_epoch)
-        self._loader = _loader(self._assembler, self._positions, num_workers) if num_workers else None
+        self._built = BuiltAhead(assembler.build, self._positions, num_workers)
 
     @property
     def num_skipped(self) -> int:
@@ -123,12 +120,7 @@ class PairBatches:
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[PairBatch]:
         """The batches of `epoch` from `start_step` on. Raises DatasetRejected when too many pairs are bad."""
         self._positions.epoch, self._positions.start_step = epoch, start_step
-        built: Iterator[BuiltBatch] = (
-            map(self._assembler.build, self._positions)
-            if self._loader is None
-            else map(_as_tensors, self._loader)
-        )
-        for batch in built:
+        for batch in self._built:
             for skipped in batch.skipped:
                 self._ledger.add(skipped)
             views = batch.views
@@ -165,10 +157,11 @@ class LabelledBatches:
         max_skipped_share: float,
         num_workers: int = 0,
     ) -> None:
-        self._assembler = _LabelledAssembler(dataset, image_size, batch_size)
+        assembler = _LabelledAssembler(dataset, image_size, batch_size)
         self._ledger = SkipLedger(len(dataset), max_skipped_share)
         self._starts = range(0, len(dataset), batch_size)
-        self._loader = _loader(self._assembler, self._starts, num_workers) if num_workers else None
+        # Beside the batch that is measured, so many others are left to build.
+        self._built = BuiltAhead(assembler.build, self._starts, min(num_workers, max(0, len(self) - 1)))
 
     def __len__(self) -> int:
         """How many batches one pass has at most (a batch of bad images only is left out)."""
@@ -184,12 +177,7 @@ class LabelledBatches:
 
     def __iter__(self) -> Iterator[LabelledBatch]:
         """One pass. Raises DatasetRejected when too many images are bad."""
-        built: Iterator[tuple[LabelledBatch | None, tuple[Skipped, ...]]] = (
-            map(self._assembler.build, self._starts)
-            if self._loader is None
-            else map(_as_tensors, self._loader)
-        )
-        for batch, all_skipped in built:
+        for batch, all_skipped in self._built:
             for skipped in all_skipped:
                 self._ledger.add(skipped)
             if batch is not None:
@@ -241,62 +229,3 @@ class _Positions:
     def __iter__(self) -> Iterator[Position]:
         epoch = self.epoch
         return ((epoch, step) for step in range(self.start_step, self._steps_per_epoch))
-
-
-class _Assembler(Protocol):
-    def build(self, position: Any, /) -> Any: ...
-
-
-class _ByPosition(Dataset[Any]):
-    """The view of an assembler that a DataLoader wants."""
-
-    def __init__(self, assembler: _Assembler) -> None:
-        self._assembler = assembler
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._assembler.build(position)
-
-
-def _loader(assembler: _Assembler, positions: Iterable[Any], num_workers: int) -> DataLoader[Any]:
-    """Worker processes that live as long as the loader: starting them anew in every epoch costs seconds."""
-    end_them_with_the_program()
-    return DataLoader(
-        _ByPosition(assembler),
-        batch_size=None,
-        sampler=positions,
-        num_workers=num_workers,
-        collate_fn=_as_arrays,
-        persistent_workers=True,
-        worker_init_fn=leave_signals_to_the_parent,
-        # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
-        multiprocessing_context="fork" if sys.platform == "linux" else None,
-    )
-
-
-def _as_arrays(built: Any) -> Any:
-    """A built batch with arrays in the place of tensors, for the way between processes.
-
-    Torch sends a tensor's memory as a file descriptor, through a socket in the temporary folder. The path of
-    a socket may have 107 characters; in a job's deep folder it has more, and the batch would never arrive.
-    """
-    return _converted(built, Tensor, lambda tensor: tensor.numpy())
-
-
-def _as_tensors(built: Any) -> Any:
-    """The inverse of `_as_arrays`."""
-    return _converted(built, np.ndarray, torch.from_numpy)
-
-
-def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
-    """`value` with every `kind` inside its dataclasses and tuples converted."""
-    if isinstance(value, kind):
-        return convert(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value,
-            **{field.name: _converted(getattr(value, field.name), kind, convert) for field in fields(value)},
-        )
-    if isinstance(value, tuple):
-        parts = [_converted(part, kind, convert) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value

@@ -5,12 +5,14 @@ Shapes: N pairs of a batch, C = 3, H = W = the model's image size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sanitizer.data.loader_processes import BuiltAhead
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
@@ -37,12 +39,15 @@ class CaptionedBatches:
         image_size: int,
         batch_size: int,
         max_skipped_share: float,
+        num_workers: int = 0,
     ) -> None:
         self.indices = indices
-        self._pairs = pairs
-        self._image_size = image_size
-        self._batch_size = batch_size
         self._ledger = SkipLedger(len(indices), max_skipped_share)
+        self._chunks = _Chunks(indices, batch_size)
+        assembler = _CaptionedAssembler(pairs, image_size)
+        # Beside the batch that is measured, so many others are left to build.
+        num_workers = min(num_workers, max(0, len(self._chunks) - 1))
+        self._built = BuiltAhead(assembler.build, self._chunks, num_workers)
 
     @property
     def num_skipped(self) -> int:
@@ -60,22 +65,58 @@ class CaptionedBatches:
 
     def of(self, indices: Sequence[int]) -> Iterator[CaptionedBatch]:
         """Some of them only; each is read and decoded again. A batch of bad pairs only is left out."""
-        for start in range(0, len(indices), self._batch_size):
-            read = map(self._read, indices[start : start + self._batch_size])
-            good = [sample for sample in read if sample is not None]
-            if good:
-                index_N, images, captions = zip(*good, strict=True)
-                yield CaptionedBatch(list(index_N), torch.stack(images), list(captions))
+        self._chunks.indices = indices
+        for batch, all_skipped in self._built:
+            for skipped in all_skipped:
+                self._ledger.add(skipped)
+            if batch is not None:
+                yield batch
 
-    def _read(self, index: int) -> tuple[int, Tensor, str] | None:
-        """Of the picture the model's pixels only: at its own size a batch of them may not fit into memory."""
-        try:
-            pair = self._pairs.read(index)
-        except BadSample as bad:
-            key = self._pairs.key(index)
-            self._ledger.add(Skipped(index=index, key=key, reason=bad.reason, detail=bad.detail))
-            return None
-        return index, to_model_pixels(pair.image, self._image_size), pair.caption
+
+class _Chunks:
+    """`indices` in batches; whoever iterates gets those of the moment."""
+
+    def __init__(self, indices: Sequence[int], batch_size: int) -> None:
+        self.indices = indices
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.indices) / self._batch_size)
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        indices, size = self.indices, self._batch_size
+        return (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+class _CaptionedAssembler:
+    """A function indices → batch."""
+
+    def __init__(self, pairs: PairDataset, image_size: int) -> None:
+        self._pairs = pairs
+        self._image_size = image_size
+
+    def build(self, indices: Sequence[int]) -> tuple[CaptionedBatch | None, tuple[Skipped, ...]]:
+        """The good pairs (None if there is none), and the bad ones.
+
+        Of a picture the model's pixels only: at its own size a batch of them may not fit into memory.
+        """
+        good: list[int] = []
+        images: list[Tensor] = []
+        captions: list[str] = []
+        skipped: list[Skipped] = []
+        for index in indices:
+            try:
+                pair = self._pairs.read(index)
+            except BadSample as bad:
+                key = self._pairs.key(index)
+                skipped.append(Skipped(index=index, key=key, reason=bad.reason, detail=bad.detail))
+                continue
+            good.append(index)
+            images.append(to_model_pixels(pair.image, self._image_size))
+            captions.append(pair.caption)
+        if not good:
+            return None, tuple(skipped)
+        return CaptionedBatch(good, torch.stack(images), captions), tuple(skipped)
 
 
 def drawn(num_pairs: int, at_most: int, seed: int) -> list[int]:

@@ -76,7 +76,7 @@ def test_the_baselines_audit_looks_at_every_picture(tmp_path: Path) -> None:
     labelled, loaded = open_labelled(write_labelled(tmp_path / "labelled", 5, 3)), tiny_checkpoint()
     class_CD = baseline.embed_classes(loaded, labelled.class_names, ["a {c}", "one {c}"], CPU)
     assert class_CD.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
-    predicted = baseline.predict(loaded, labelled, None, class_CD, batch_size=2, device=CPU)
+    predicted = baseline.predict(loaded, labelled, None, class_CD, batch_size=2, num_workers=0, device=CPU)
     assert len(predicted) == 5
 
 

@@ -27,6 +27,7 @@ from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.cleaned import write_cleaned
+from sanitizer.data import loader_processes
 from sanitizer.data.labelled import open_labelled
 from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
 from sanitizer.progress import Noted, PhaseStarted, ProgressEvent, ignore
@@ -99,6 +100,28 @@ def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
     monkeypatch.setattr(class_memory, "class_embeddings", counted)
     sanitize(inputs, tmp_path, recipe=recipe)
     assert len(made) == times
+
+
+@pytest.mark.parametrize("retrieval", [False, True])
+def test_a_jobs_audits_build_their_batches_in_processes_of_their_own(
+    inputs, tmp_path, monkeypatch, retrieval
+):
+    started, begin = [], loader_processes._loader
+
+    def counted(build, positions, num_workers):
+        started.append((build.__self__.__class__.__name__, num_workers))
+        return begin(build, positions, num_workers)
+
+    monkeypatch.setattr(loader_processes, "_loader", counted)
+    monkeypatch.setattr(pipeline, "share_cores", lambda model, device: 1)
+    options = replace(OPTIONS, batch_size=9)
+    others = {"retrieval_path": make_pairs(tmp_path / "others", 20)} if retrieval else {}
+    sanitize(inputs, tmp_path / "out", options=options, **others)
+    an_audits = [("_LabelledAssembler", 1), *([("_CaptionedAssembler", 1)] if retrieval else [])]
+    assert sorted(started) == sorted([*an_audits, ("PairAssembler", 1), *an_audits])
+    started.clear()
+    pipeline.audit(inputs / "checkpoint", inputs / "labelled", options, tmp_path / "alone", **others)
+    assert sorted(started) == sorted(an_audits)
 
 
 def test_a_cleaning_leaves_weights_configuration_report_and_curve(done):
