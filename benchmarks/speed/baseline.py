@@ -1,10 +1,11 @@
 """The research recipe, read straightforwardly from its description: what ours is measured against.
 
-Float32, torch's default memory layout, AdamW as `torch.optim` gives it; every picture is opened and decoded
-twice, once for each view; torchvision's AutoAugment runs on the PIL picture at its full size, which is
-resized afterwards; the caption's view is EDA from its text; captions are tokenised in the loader and padded
-to the model's 77 places; original and view pass as one batch of the image tower, and of the text tower. An
-audit is one run a trigger: it embeds the class prompts, decodes each picture and passes it once.
+Float32, torch's default memory layout, AdamW as `torch.optim` gives it, a linear warm-up and a cosine; every
+picture is opened and decoded twice, once for each view; torchvision's AutoAugment runs on the PIL picture at
+its full size, which is resized afterwards; the caption's view is EDA from its text; captions are tokenised in
+the loader and padded to the model's 77 places; original and view pass as one batch of the image tower, and of
+the text tower. An audit is one run a trigger: it embeds the class prompts, decodes each picture and passes it
+once.
 
 Nothing is made slow on purpose: loading runs in as many processes beside as ours has, and the arithmetic on
 as many threads. Written from the description, for benchmarks only; it defends nothing against bad data.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from sanitizer.augment.captions import augment_caption
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.templates import render
+from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.seeding import generator
 
 
@@ -44,7 +47,7 @@ def _to_pixels(size: int) -> list[Any]:
 class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     """Picture, its view, tokens, their view."""
 
-    def __init__(self, folder: Path, checkpoint: LoadedCheckpoint, eda_alpha: float) -> None:
+    def __init__(self, folder: Path, checkpoint: LoadedCheckpoint, recipe: CleanCLIPRecipe) -> None:
         with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
             self._rows = [(row["image"], row["caption"]) for row in csv.DictReader(file)]
         self._folder, self._checkpoint = folder, checkpoint
@@ -53,7 +56,7 @@ class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         self._plain = transforms.Compose(to_input)
         self._changed = transforms.Compose([transforms.AutoAugment(), *to_input])
         self._views = [
-            augment_caption(caption, eda_alpha, generator(0, "caption_view", 0, index))
+            augment_caption(caption, recipe.eda_alpha, generator(0, "caption_view", 0, index))
             for index, (_, caption) in enumerate(self._rows)
         ]
 
@@ -70,14 +73,33 @@ class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         )
 
 
+def loader_of(dataset: Dataset[Any], *, num_workers: int, **options: Any) -> DataLoader[Any]:
+    """Loading processes are forked, as a program's are on Linux. In a process that was itself spawned, which
+    measures this, the default is to spawn them too: each imports torch and open_clip first, for seconds."""
+    context = "fork" if num_workers and sys.platform == "linux" else None
+    return DataLoader(dataset, num_workers=num_workers, multiprocessing_context=context, **options)
+
+
 def train(
-    checkpoint: LoadedCheckpoint, folder: Path, *, batch_size: int, num_workers: int, device: torch.device
+    checkpoint: LoadedCheckpoint,
+    folder: Path,
+    recipe: CleanCLIPRecipe,
+    *,
+    num_workers: int,
+    device: torch.device,
 ) -> int:
-    """One epoch over the pairs of `folder`; returns how many pairs were trained on."""
+    """All epochs over the pairs of `folder`, lambda1 = lambda2 = 1; returns how many pairs one trained on.
+
+    Research code trains BatchNorm; a recipe that freezes its statistics is followed too.
+    """
     model = checkpoint.model.to(device).train()
-    loader = DataLoader(
-        _Pairs(folder, checkpoint, 0.1),
-        batch_size=batch_size,
+    if recipe.freeze_batch_norm_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+    loader = loader_of(
+        _Pairs(folder, checkpoint, recipe),
+        batch_size=recipe.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=num_workers,
@@ -86,19 +108,33 @@ def train(
     vectors = [p for p in model.parameters() if p.ndim < 2]
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-5
+        [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
     )
-    for images, views, tokens, token_views in loader:
-        optimizer.zero_grad()
-        loss = _loss(
-            model, torch.cat([images, views]).to(device), torch.cat([tokens, token_views]).to(device)
-        )
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, math.log(100))
-        loss.item()  # what a progress bar shows
-    return len(loader) * batch_size
+    warm, total = recipe.warmup_steps, recipe.epochs * len(loader)
+
+    def share_of_rate(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return (1 + math.cos(math.pi * (step - warm) / max(1, total - warm))) / 2
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
+    for _ in range(recipe.epochs):
+        for images, views, tokens, token_views in loader:
+            optimizer.zero_grad()
+            loss = _loss(
+                model, torch.cat([images, views]).to(device), torch.cat([tokens, token_views]).to(device)
+            )
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))
+            loss.item()  # what a progress bar shows
+    return len(loader) * recipe.batch_size
 
 
 def _loss(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
@@ -151,7 +187,7 @@ def predict(
     """The class of every picture: each decoded, triggered and passed. The triggers are ours on both sides."""
     model, shape = checkpoint.model.to(device).eval(), checkpoint.architecture
     normalised = transforms.Normalize(shape.image_mean, shape.image_std)
-    loader = DataLoader(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)
+    loader = loader_of(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)
     predicted = []
     for pixels, index in loader:
         images = pixels.to(device)

@@ -1,7 +1,13 @@
-"""Cleaning, end to end with decoding: the baseline and ours over the same pairs. Knows no table."""
+"""Cleaning, end to end with decoding: the baseline and ours over the same pairs. Knows no table.
+
+The research recipe trains BatchNorm, ours leaves its statistics as they are. Where a model has it, the
+baseline is timed in both ways, so that what is faster can be told from what is left out.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +15,12 @@ import torch
 
 from benchmarks.speed import baseline
 from benchmarks.speed.material import checkpoint, write_pairs
-from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds
+from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, seconds, spread
 from sanitizer.data.pairs import open_pairs
 from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training.device import share_cores
 from sanitizer.training.loop import finetune
+from sanitizer.training.towers import has_batch_norm
 
 SEED = 0
 
@@ -39,14 +46,15 @@ def ours_s(name: str, folder: Path, batch_size: int, device: torch.device, image
     )
 
 
-def baseline_s(name: str, folder: Path, batch_size: int, device: torch.device) -> float:
+def baseline_s(
+    name: str, folder: Path, batch_size: int, device: torch.device, *, freezes_batch_norm: bool = False
+) -> float:
     """Seconds of one epoch by the research recipe."""
     loaded = checkpoint(name)
     num_workers = share_cores(loaded.model, device)
     torch.manual_seed(SEED)
-    return seconds(
-        lambda: baseline.train(loaded, folder, batch_size=batch_size, num_workers=num_workers, device=device)
-    )
+    theirs = replace(recipe(batch_size), freeze_batch_norm_statistics=freezes_batch_norm)
+    return seconds(lambda: baseline.train(loaded, folder, theirs, num_workers=num_workers, device=device))
 
 
 def compare(
@@ -56,10 +64,23 @@ def compare(
     folder = write_pairs(scratch / f"pairs-{name.replace('/', '-')}", num_pairs)
     num_trained = num_pairs // batch_size * batch_size
     print(f"{name}: {num_trained} pairs in batches of {batch_size}", flush=True)
+    ours: list[float] = []
+    frozen: list[float] = []
+
+    def one_of_ours() -> float:
+        ours.append(as_a_job(ours_s, name, folder, batch_size, device))
+        if has_batch_norm(checkpoint(name).model):
+            work = partial(baseline_s, freezes_batch_norm=True)
+            frozen.append(in_own_process(work, name, folder, batch_size, device))
+        return ours[-1]
+
     row = in_turn(
         lambda: in_own_process(baseline_s, name, folder, batch_size, device),
-        lambda: as_a_job(ours_s, name, folder, batch_size, device),
+        one_of_ours,
         repetitions,
         lambda line: print(line, flush=True),
     )
+    if frozen:
+        row["frozen_baseline_s"] = spread(frozen)
+        row["frozen_ratio"] = spread([theirs / our for theirs, our in zip(frozen, ours, strict=True)])
     return {"model": name, "pairs": num_trained, "batch": batch_size, **row}

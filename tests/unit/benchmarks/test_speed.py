@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,20 @@ def test_both_sides_read_the_same_pairs_and_the_baseline_trains_on_all_of_them(t
     assert [read.read(index).caption for index in range(7)] == list(captions(7))
     loaded = tiny_checkpoint()
     before = loaded.model.visual.conv1.weight.clone()
-    num_trained = baseline.train(loaded, folder, batch_size=3, num_workers=0, device=CPU)
+    recipe = CleanCLIPRecipe(epochs=2, batch_size=3, warmup_steps=1, freeze_batch_norm_statistics=False)
+    num_trained = baseline.train(loaded, folder, recipe, num_workers=0, device=CPU)
     assert num_trained == 6
     assert not torch.equal(loaded.model.visual.conv1.weight, before)
+
+
+def start_method_of_the_baselines_loader() -> str:
+    loader = baseline.loader_of([0, 1], num_workers=1)
+    return loader.multiprocessing_context.get_start_method()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems spawn")
+def test_the_baselines_loader_is_forked_in_a_process_of_its_own_too() -> None:
+    assert in_own_process(start_method_of_the_baselines_loader) == "fork"
 
 
 def test_the_baselines_audit_looks_at_every_picture(tmp_path: Path) -> None:
