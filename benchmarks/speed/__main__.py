@@ -5,8 +5,8 @@
     python -m benchmarks.speed --try                  everything very small, printed and not written
     python -m benchmarks.speed --tables               the page again from the results that are there
 
-Parts: training, figures, audit, growth, where, preparation, compiled. Other work on the machine disturbs the
-times: the load at the start stands under each table.
+Parts: training, figures, audit, growth, where, preparation, compiled, long. Other work on the machine
+disturbs the times: the load at the start stands under each table.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed import auditing, compiled, figures, growth, tables, training, where
+from benchmarks.speed import auditing, compiled, figures, growth, long_run, tables, training, where
 from benchmarks.speed.measuring import as_a_job, machine
 from demo.run import ROOT
 from sanitizer.training import device as devices
 
 POISONED = ROOT / "var" / "demo" / f"poisoned-seed{figures.POISON_SEED}"
 """The demo's, if it was run here: the same model."""
-PARTS = ("training", "figures", "audit", "growth", "where", "preparation", "compiled")
+PARTS = ("training", "figures", "audit", "growth", "where", "preparation", "compiled", "long")
 
 
 def _arguments() -> argparse.Namespace:
@@ -43,6 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=8, help="of the audit")
     parser.add_argument("--templates", type=int, default=8, help="of the audit, of ImageNet's 80")
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=1, help="of the long run")
     parser.add_argument("--seeds", type=int, default=3, help="of the figures")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--try", dest="is_try", action="store_true")
@@ -104,6 +105,17 @@ def _work(chosen: argparse.Namespace, scratch: Path) -> dict[str, Callable[[], l
                 device=device,
             )
             for name in chosen.models
+        ],
+        "long": lambda: [
+            long_run.measure(
+                name,
+                scratch,
+                num_pairs=chosen.pairs,
+                batch_size=chosen.batch,
+                epochs=chosen.epochs,
+                device=device,
+            )
+            for name in full_size
         ],
     }
 

@@ -117,16 +117,21 @@ def captions(num_captions: int) -> Iterator[str]:
         yield f"a photo of a {how} {one} beside the {other} {where}, number {index}"
 
 
-def write_pairs(folder: Path, num_pairs: int, size: tuple[int, int] = PICTURE_SIZE) -> Path:
-    """Files beside each other and a manifest, as the research code wants them; ours reads it too."""
+def write_pairs(
+    folder: Path, num_pairs: int, size: tuple[int, int] = PICTURE_SIZE, *, num_different: int | None = None
+) -> Path:
+    """Files beside each other and a manifest, as the research code wants them; ours reads it too.
+
+    Pairs beyond `num_different` have the pictures of the first ones, as links to their files.
+    """
     folder.mkdir(parents=True)
-    rows = []
-    for index, (picture, caption) in enumerate(
-        zip(pictures(num_pairs, size), captions(num_pairs), strict=True)
-    ):
-        name = f"{index:06d}.jpg"
+    names = [f"{index:06d}.jpg" for index in range(num_pairs)]
+    num_made = min(num_pairs, num_different or num_pairs)
+    for name, picture in zip(names, pictures(num_made, size), strict=False):
         (folder / name).write_bytes(picture)
-        rows.append((name, caption))
+    for index in range(num_made, num_pairs):
+        (folder / names[index]).hardlink_to(folder / names[index % num_made])
+    rows = zip(names, captions(num_pairs), strict=True)
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "caption"))

@@ -26,6 +26,7 @@ def render(results: Mapping[str, Any]) -> str:
         "where": _where,
         "preparation": _preparation,
         "compiled": _compiled,
+        "long": _long,
     }
     lines: list[str] = []
     for part, make in parts.items():
@@ -202,5 +203,28 @@ def _compiled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {row['model']} | {row['batch']} | {row['dtype']} | {row['compile_s']:.0f} | "
             f"{_spread(row['baseline_s'], 3)} | {_spread(row['ours_s'], 3)} | {_spread(row['ratio'], 2)} | "
             f"{'never' if steps is None else f'{steps:,} steps'} |"
+        )
+    return lines
+
+
+def _long(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## One long run",
+        "",
+        "Ours alone, once. Busy: the mean of what the GPU's driver says, asked five times a second from",
+        "before the loader's start to the end. The last column is the rate's, not a run of that length.",
+        "",
+        "| model | pairs | epochs | batch | dtype | loading processes | s | pairs/s | busy | peak, GiB | "
+        "100,000 × 10 would take, min |",
+        "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        rate = row["pairs"] * row["epochs"] / row["seconds"]
+        busy = "–" if row["busy"] is None else f"{100 * row['busy']:.0f} % (n {row['num_samples']})"
+        peak = "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.1f}"
+        lines.append(
+            f"| {row['model']} | {row['pairs']:,} | {row['epochs']} | {row['batch']} | {row['precision']} | "
+            f"{row['loading_processes']} | {row['seconds']:.1f} | {rate:.2f} | {busy} | {peak} | "
+            f"{1e6 / rate / 60:,.0f} |"
         )
     return lines

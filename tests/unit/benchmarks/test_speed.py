@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torchvision.transforms import Compose
 from benchmarks.speed import baseline, tables, where
 from benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
 from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, slope
+from benchmarks.speed.utilisation import watching
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
@@ -108,6 +110,52 @@ def test_a_side_runs_in_a_process_of_its_own_with_its_environment() -> None:
 
 def test_every_kind_of_preparation_is_timed() -> None:
     assert all(row["us"] > 0 for row in where.preparation(1))
+
+
+def test_pairs_beyond_those_that_differ_share_their_pictures(tmp_path: Path) -> None:
+    pairs = open_pairs(write_pairs(tmp_path / "pairs", 5, size=(50, 40), num_different=2))
+    assert [pairs.read(index).caption for index in range(5)] == list(captions(5))
+    first, second, *others = ((tmp_path / "pairs" / f"{index:06d}.jpg").read_bytes() for index in range(5))
+    assert first != second
+    assert others == [first, second, first]
+
+
+def test_a_gpu_is_as_busy_as_its_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(
+        '#!/bin/sh\necho "$@" > "$0.asked"\n'
+        'for share in 0 90 "[N/A]" 60; do echo "$share"; done\nexec sleep 60\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with watching(torch.device("cuda", 3)) as utilisation:
+        while len(utilisation.samples) < 3:
+            time.sleep(0.01)
+    assert utilisation.samples == [0.0, 0.9, 0.6]
+    assert utilisation.mean == pytest.approx(0.5)
+    assert "--id=3" in (tmp_path / "nvidia-smi.asked").read_text()
+    with watching(CPU) as nothing:
+        pass
+    assert nothing.mean is None
+
+
+@pytest.mark.parametrize("busy", [None, 0.934])
+def test_the_long_run_tells_its_rate_and_what_it_does_not_know(busy: float | None) -> None:
+    row = {
+        "model": "RN50",
+        "pairs": 20_000,
+        "epochs": 2,
+        "batch": 500,
+        "precision": "bf16",
+        "loading_processes": 12,
+        "seconds": 20.0,
+        "busy": busy,
+        "num_samples": 0 if busy is None else 100,
+        "peak_bytes": None if busy is None else 3 * 2**30,
+    }
+    *_, line = tables._long([row])
+    told = "– | –" if busy is None else "93 % (n 100) | 3.0"
+    assert line == f"| RN50 | 20,000 | 2 | 500 | bf16 | 12 | 20.0 | 2000.00 | {told} | 8 |"
 
 
 def test_a_line_is_found() -> None:
