@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.examples import Seen
@@ -27,12 +28,15 @@ FILE_NAME = "baseline_audit.json"
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """An AuditResult as JSON. `key` is over everything that decides it; `correct` is a string of 0 and 1."""
+    """An AuditResult as JSON. `key` is over everything that decides it; `correct` is a string of 0 and 1, as
+    are both of `triggered`."""
 
     key: str
     figures: AuditFigures
     labels: tuple[int, ...]
     correct: str
+    triggered: tuple[tuple[str, str], ...]
+    """Of each attack `is_target_N` and `is_right_N`."""
     num_skipped: int
     skipped_examples: tuple[str, ...]
     retrieval: RetrievalResult | None = None
@@ -82,7 +86,10 @@ def audit_once(
         key=key,
         figures=result.figures,
         labels=tuple(result.label_N.tolist()),
-        correct="".join("1" if correct else "0" for correct in result.correct_N.tolist()),
+        correct=_as_string(result.correct_N),
+        triggered=tuple(
+            (_as_string(one.is_target_N), _as_string(one.is_right_N)) for one in result.triggered
+        ),
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
         retrieval=result.retrieval,
@@ -104,12 +111,24 @@ def _read(path: Path, key: str) -> AuditResult | None:
     return AuditResult(
         figures=kept.figures,
         label_N=torch.tensor(kept.labels),
-        correct_N=torch.tensor([character == "1" for character in kept.correct]),
+        correct_N=_as_tensor(kept.correct),
+        triggered=tuple(
+            Triggered(is_target_N=_as_tensor(is_target), is_right_N=_as_tensor(is_right))
+            for is_target, is_right in kept.triggered
+        ),
         num_skipped=kept.num_skipped,
         skipped_examples=kept.skipped_examples,
         retrieval=kept.retrieval,
         examples=kept.examples,
     )
+
+
+def _as_string(yes_N: torch.Tensor) -> str:
+    return "".join("1" if yes else "0" for yes in yes_N.tolist())
+
+
+def _as_tensor(characters: str) -> torch.Tensor:
+    return torch.tensor([character == "1" for character in characters])
 
 
 def _key(
@@ -120,7 +139,7 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        "version": 5,
+        "version": 6,
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,

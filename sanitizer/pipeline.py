@@ -18,7 +18,7 @@ import torch
 
 from sanitizer import advice, cautions, reporting
 from sanitizer.audits.accuracy import classes_lost
-from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.audits.audit import AuditResult, attack_changes, run_audit
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.retrieval import lost_between
@@ -283,6 +283,7 @@ def _cleaning_report(
         before=before.figures,
         after=after.figures,
         ca_lost=ca_lost,
+        attack_changes=attack_changes(before, after, options, given.labelled.class_names),
         classes_lost=classes_lost(
             before.correct_N, after.correct_N, after.label_N, given.labelled.class_names
         ),

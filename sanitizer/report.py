@@ -181,6 +181,16 @@ class ClassChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttackChange:
+    """What one attack lost, on the same triggered images before and after: `asr_lost` of those of other
+    classes, `lost` being called the target before and not after; `pa_lost` of all, below 0 where it rose."""
+
+    attack: str
+    asr_lost: Difference
+    pa_lost: Difference
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackVerdict:
     """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
 
@@ -330,6 +340,8 @@ class Report:
     before: AuditFigures
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
+    attack_changes: tuple[AttackChange, ...] = ()
+    """In the order of the attacks. Empty where nothing was cleaned, and in reports from before."""
     classes_lost: tuple[ClassChange, ...] = ()
     """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval stands by itself:
     the worst of many classes looks bad by chance too."""
@@ -343,6 +355,10 @@ class Report:
     environment: Environment
     warnings: tuple[str, ...] = ()
     vouched_for: str = WHO_VOUCHES
+
+    def change_of(self, number: int) -> AttackChange | None:
+        """Of the attack with this number, where it is told."""
+        return self.attack_changes[number] if number < len(self.attack_changes) else None
 
 
 _ADAPTER = TypeAdapter(Report)

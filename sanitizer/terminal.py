@@ -124,7 +124,10 @@ def print_report(console: Console, report: Report) -> None:
         table.add_row(name, *estimates)
     console.print(table)
     if report.ca_lost is not None:
-        console.print(_lost(report.ca_lost), highlight=False)
+        console.print(_lost("CA", report.ca_lost), highlight=False)
+    for change in report.attack_changes:
+        for name, lost in (("ASR", change.asr_lost), ("PA", change.pa_lost)):
+            console.print(_lost(f"{change.attack}: {name}", lost), highlight=False, markup=False)
     if report.drift is not None:
         moved = report.drift.images
         told = f"{moved.mean:.4f} [{moved.low:.4f}, {moved.high:.4f}] n={moved.n}"
@@ -187,8 +190,8 @@ def _share(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.n}"
 
 
-def _lost(lost: Difference) -> str:
+def _lost(what: str, lost: Difference) -> str:
     return (
-        f"CA lost: {100 * lost.value:+.1f} points, 95 % interval {100 * lost.low:+.1f} to "
+        f"{what} lost: {100 * lost.value:+.1f} points, 95 % interval {100 * lost.low:+.1f} to "
         f"{100 * lost.high:+.1f} (paired, n={lost.n})"
     )

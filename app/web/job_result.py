@@ -20,6 +20,7 @@ from app.web.plots import LossPlot, RatesPlot, loss, rates
 from sanitizer.attack_options import told
 from sanitizer.recipe import to_json
 from sanitizer.report import (
+    AttackChange,
     AttackFigures,
     AuditFigures,
     Estimate,
@@ -79,6 +80,8 @@ class Attack:
     figures: tuple[Figure, ...]
     options: str
     trigger_sha256: str
+    change: AttackChange | None
+    """None where nothing was cleaned, and in reports from before it was told."""
     pairs: tuple[Pair, ...]
     """Examples: the same pictures without and with the trigger."""
 
@@ -186,6 +189,7 @@ def _attack(report: Report, number: int) -> Attack:
         figures=tuple(_figures(report.before, was, report.after, now)),
         options=json.dumps(told(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
+        change=report.change_of(number),
         pairs=() if report.examples is None else report.examples.of_attack(number),
     )
 

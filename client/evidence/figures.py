@@ -46,6 +46,7 @@ def check(report: Report) -> Iterator[Finding]:
     elif report.after is not None and report.ca_lost is not None:
         yield from difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
         yield from _classes_lost(report, report.before.ca, report.after.ca, report.ca_lost)
+    yield from _attack_changes(report)
     if report.after is None and report.classes_lost:
         yield misfit("classes_lost", "belongs to an audit after cleaning")
 
@@ -144,6 +145,28 @@ def _top_k(where: str, shares: list[TopK], first: Estimate) -> Iterator[Finding]
         if one.share.successes < successes:
             yield misfit(f"{where}[{index}].share.successes", "is smaller than that of a smaller k")
         k, successes = one.k, one.share.successes
+
+
+def _attack_changes(report: Report) -> Iterator[Finding]:
+    """Each leads from the figures before to those after; a report from before they were told has none."""
+    if report.after is None:
+        if report.attack_changes:
+            yield misfit("attack_changes", "belong to an audit after cleaning")
+        return
+    if "attack_changes" not in report.model_fields_set:
+        return
+    names = [attack.name for attack in report.after.attacks]
+    if [change.attack for change in report.attack_changes] != names:
+        yield misfit("attack_changes", "are not of the attacks that were measured")
+        return
+    for index, change in enumerate(report.attack_changes):
+        where, was, now = (
+            f"attack_changes[{index}]",
+            report.before.attacks[index],
+            report.after.attacks[index],
+        )
+        yield from difference(f"{where}.asr_lost", change.asr_lost, was.asr, now.asr)
+        yield from difference(f"{where}.pa_lost", change.pa_lost, was.pa, now.pa)
 
 
 def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Difference) -> Iterator[Finding]:

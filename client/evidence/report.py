@@ -264,6 +264,12 @@ class Training(_Part):
     curve: list[CurvePoint]
 
 
+class AttackChange(_Part):
+    attack: str
+    asr_lost: Difference
+    pa_lost: Difference
+
+
 class Report(_Part):
     kind: Literal["sanitize", "audit"]
     schema_version: Literal[1]
@@ -277,6 +283,7 @@ class Report(_Part):
     before: AuditFigures
     after: AuditFigures | None
     ca_lost: Difference | None
+    attack_changes: Annotated[list[AttackChange], Field(max_length=1000)] = []
     classes_lost: Annotated[list[ClassChange], Field(max_length=1000)] = []
     drift: EmbeddingDrift | None = None
     retrieval_lost: RetrievalLost | None = None

@@ -16,11 +16,19 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sanitizer.audits.ranks import rank_distribution
-from sanitizer.audits.statistics import wilson
+from sanitizer.audits.statistics import paired_difference, wilson
 from sanitizer.errors import DatasetRejected
-from sanitizer.report import Estimate, RankDistribution, TopK
+from sanitizer.report import AttackChange, Estimate, RankDistribution, TopK
 
 TOP_KS = (2, 3, 5, 10, 100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triggered:
+    """Of each triggered image whether it was called the target, and whether its true class."""
+
+    is_target_N: Tensor
+    is_right_N: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +51,20 @@ def attack_success(
         pa=wilson(int((predicted_N == label_N).sum()), len(label_N)),
         top_k=target_top_k(target_rank_N, label_N, target, num_classes=num_classes),
         rank=target_rank(target_rank_N, label_N, target, num_classes=num_classes),
+    )
+
+
+def attack_change(
+    name: str, before: Triggered, after: Triggered, label_N: Tensor, target: int
+) -> AttackChange:
+    """What the attack lost from one model to another, on the same triggered images, paired."""
+    is_other_N = label_N != target
+    return AttackChange(
+        attack=name,
+        asr_lost=paired_difference(
+            before.is_target_N[is_other_N].tolist(), after.is_target_N[is_other_N].tolist()
+        ),
+        pa_lost=paired_difference(before.is_right_N.tolist(), after.is_right_N.tolist()),
     )
 
 

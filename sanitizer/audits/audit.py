@@ -24,6 +24,7 @@ from sanitizer.attack_options import kind_of, names_of
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import per_class, top_k
+from sanitizer.audits.attack_success import Triggered, attack_change
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
@@ -43,7 +44,7 @@ from sanitizer.errors import OptionsRejected
 from sanitizer.examples import num_examples
 from sanitizer.progress import Phase, PhaseFinished, PhaseStarted, Progress
 from sanitizer.recipe import AuditOptions, LinearProbeOptions
-from sanitizer.report import AuditFigures, EmbeddingDrift
+from sanitizer.report import AttackChange, AuditFigures, EmbeddingDrift
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -54,12 +55,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
     """`correct_N`: whether each measured image, in the set's order, was classified right without trigger;
-    `label_N` its class; `drift` from the model that came in, where that was given; `examples` in the order of
-    their draw."""
+    `label_N` its class; `triggered` the same of each attack, in the order of the options; `drift` from the
+    model that came in, where that was given; `examples` in the order of their draw."""
 
     figures: AuditFigures
     label_N: Tensor
     correct_N: Tensor
+    triggered: tuple[Triggered, ...]
     num_skipped: int
     skipped_examples: tuple[str, ...]
     drift: EmbeddingDrift | None = None
@@ -300,6 +302,7 @@ def _result(
         figures=figures,
         label_N=label_N,
         correct_N=correct_N,
+        triggered=tuple(answers.triggered(label_N) for answers in counts.triggered),
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),
         drift=None if drift is None else drift.measured(),
@@ -310,3 +313,16 @@ def _result(
 def attack_names(options: AuditOptions) -> tuple[str, ...]:
     """A name for every attack of an audit."""
     return names_of(kind_of(attack) for attack in options.attacks)
+
+
+def attack_changes(
+    before: AuditResult, after: AuditResult, options: AuditOptions, class_names: Sequence[str]
+) -> tuple[AttackChange, ...]:
+    """What each attack lost from one audit to another of the same images."""
+    targets = find_targets(options, class_names)
+    return tuple(
+        attack_change(name, was, now, after.label_N, target)
+        for name, was, now, target in zip(
+            attack_names(options), before.triggered, after.triggered, targets.of_attacks, strict=True
+        )
+    )

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from sanitizer.attack_options import AttackOptions
 from sanitizer.attacks.catalogue import trigger_sha256
-from sanitizer.audits.attack_success import attack_success, target_rank, target_rate, target_top_k
+from sanitizer.audits.attack_success import (
+    Triggered,
+    attack_success,
+    target_rank,
+    target_rate,
+    target_top_k,
+)
 from sanitizer.audits.probe import FoldedProbe, ProbeAnswers
 from sanitizer.audits.targets import Targets
 from sanitizer.audits.zero_shot import rank_of_label
@@ -43,6 +49,11 @@ class Answers:
             untriggered_target_top_k=target_top_k(rank_N, label_N, self.target, num_classes=num_classes),
             untriggered_target_rank=target_rank(rank_N, label_N, self.target, num_classes=num_classes),
         )
+
+    def triggered(self, label_N: Tensor) -> Triggered:
+        """Image by image, of images with a trigger."""
+        predicted_N = torch.cat(self.predicted)
+        return Triggered(is_target_N=predicted_N == self.target, is_right_N=predicted_N == label_N)
 
     def figures_of_attack(
         self, label_N: Tensor, *, name: str, attack: AttackOptions, seed: int, class_names: tuple[str, ...]

@@ -12,6 +12,7 @@ from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, tri
 from sanitizer.rendering.strangers import name, rows
 from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_rows
 from sanitizer.report import (
+    AttackChange,
     AttackFigures,
     AuditFigures,
     Outcome,
@@ -37,6 +38,10 @@ class Attack:
     rows: tuple[Row, ...]
     options: list[tuple[str, str]]
     trigger_sha256: str
+    change: AttackChange | None
+    """None where nothing was cleaned, and in reports from before it was told."""
+    path: str
+    """Of the change."""
 
 
 def front(report: Report) -> tuple[list[Row], int]:
@@ -207,6 +212,8 @@ def attacks(report: Report) -> list[Attack]:
                 rows=figures,
                 options=rows(without_picture(_without_target(was.options))),
                 trigger_sha256=was.trigger_sha256,
+                change=report.change_of(number),
+                path=f"attack_changes.{number}",
             )
         )
     return found

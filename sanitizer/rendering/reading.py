@@ -103,6 +103,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
         yield "after", "and ca_lost belong to a cleaning, and to nothing else"
     if report.ca_lost is not None:
         yield from difference("ca_lost", report.ca_lost)
+    yield from _attack_changes(report)
     yield from _classes_lost(report)
     yield from fitting.classes(report)
     yield from fitting.targets(report)
@@ -115,6 +116,30 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     if report.training is not None:
         yield from _curve(report.training.curve)
     yield from _verdict(report)
+
+
+def _attack_changes(report: Report) -> Iterator[tuple[str, str]]:
+    changes, after = report.attack_changes, report.after
+    if not changes:
+        return
+    if after is None:
+        yield "attack_changes", "belong to a cleaning"
+        return
+    if [one.attack for one in changes] != [one.name for one in after.attacks]:
+        yield "attack_changes", "are not of the attacks that were measured"
+        return
+    for index, (change, was, now) in enumerate(
+        zip(changes, report.before.attacks, after.attacks, strict=True)
+    ):
+        for name, lost, share_before, share_after in (
+            ("asr_lost", change.asr_lost, was.asr, now.asr),
+            ("pa_lost", change.pa_lost, was.pa, now.pa),
+        ):
+            where = f"attack_changes[{index}].{name}"
+            yield from difference(where, lost)
+            moved = share_before.successes - share_after.successes
+            if (lost.n, lost.lost - lost.gained) != (share_before.n, moved):
+                yield where, "does not lead from the figures before to those after"
 
 
 def _classes_lost(report: Report) -> Iterator[tuple[str, str]]:

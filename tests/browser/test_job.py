@@ -267,6 +267,16 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
     assert page.locator("#job-training polyline").count() == 3
 
 
+def test_what_an_attack_lost_is_paired_on_the_same_pictures(page: Page, service: Service) -> None:
+    told = document("changes")
+    opened(page, left.finished(service, "changes"))
+    page.get_by_text("All figures of badnet").click()
+    shown = page.inner_text("#attack-1")
+    for lost in (told["attack_changes"][0][name] for name in ("asr_lost", "pa_lost")):
+        interval = f"({100 * lost['low']:.2f} to {100 * lost['high']:.2f}), n = {lost['n']:,}"
+        assert f"{100 * lost['value']:.2f} points {interval}" in shown
+
+
 def test_undecided_says_how_many_pictures_would_decide(page: Page, service: Service) -> None:
     opened(page, left.finished(service, "undecided"))
     assert "About 577,000 images would decide it" in page.inner_text("#job-verdict")

@@ -97,6 +97,26 @@ def too_many(report: Any) -> None:
     report["classes_lost"] += [report["classes_lost"][1]] * 9
 
 
+def change_of_another_name(report: Any) -> None:
+    report["attack_changes"][0]["attack"] = "wanet"
+
+
+def changes_dropped(report: Any) -> None:
+    report["attack_changes"] = []
+
+
+def asr_lost_more_pairs(report: Any) -> None:
+    """As many more each way: the shares are the same, the interval is another."""
+    lost = report["attack_changes"][0]["asr_lost"]
+    lost["lost"] += 1
+    lost["gained"] += 1
+
+
+def pa_lost_less(report: Any) -> None:
+    lost = report["attack_changes"][0]["pa_lost"]
+    lost["gained"] -= 1
+
+
 def last_place_dropped_after(report: Any) -> None:
     for told in (report["after"]["untriggered_target_top_k"], report["after"]["attacks"][0]["asr_top_k"]):
         told.pop()
@@ -145,6 +165,10 @@ def last_place_raised_to(k: int) -> Change:
         (class_without_images, "before.ca_per_class[6].accuracy.n", "is 0"),
         (one_class_lends_another_a_right_answer, "classes_lost", "not those that lost the most"),
         (one_class_lends_another_an_image, "before.ca_per_class", "tells of 99 images of a target"),
+        (change_of_another_name, "attack_changes", "are not of the attacks"),
+        (changes_dropped, "attack_changes", "are not of the attacks"),
+        (asr_lost_more_pairs, "attack_changes[0].asr_lost", "of n 200 give"),
+        (pa_lost_less, "attack_changes[0].pa_lost", "does not lead from the successes"),
         (last_place_dropped_after, "after.untriggered_target_top_k", "not that of the rest"),
         (last_place_dropped_of_one_trigger, "before.attacks[0].asr_top_k", "not that of the rest"),
         (last_place_dropped_everywhere, "before.untriggered_target_top_k", "not what statement.json says"),
@@ -164,13 +188,15 @@ def test_an_audit_tells_of_no_class_that_lost(unsigned: Path, tmp_path: Path) ->
     told = json.loads((unsigned / "report.json").read_bytes())["classes_lost"]
     audit = packed(tmp_path / "audit", kind="audit")
     assert verify(audit).holds
-    found = forged(audit, lambda report: report.update(classes_lost=told)).findings
+    changes = [{"attack": "badnet", "asr_lost": told[0]["lost"], "pa_lost": told[0]["lost"]}]
+    found = forged(audit, lambda report: report.update(classes_lost=told, attack_changes=changes)).findings
+    assert "report.json: attack_changes belong to an audit after cleaning" in [str(one) for one in found]
     assert "report.json: classes_lost belongs to an audit after cleaning" in [str(one) for one in found]
 
 
 def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
     def as_it_was(report: Any) -> None:
-        del report["classes_lost"], report["drift"], report["audit"]["linear_probe"]
+        del report["classes_lost"], report["attack_changes"], report["drift"], report["audit"]["linear_probe"]
         for audit in (report["before"], report["after"]):
             del audit["linear_probe"], audit["ca_per_class"]
             for floors in (audit, *audit["further_targets"]):

@@ -249,6 +249,21 @@ def retrieval_lost() -> dict[str, Any]:
     return {"image_to_text": lost(NUM_RETRIEVAL), "text_to_image": lost(NUM_CAPTIONS)}
 
 
+def paired(before: report.Estimate, after: report.Estimate) -> dict[str, Any]:
+    """The least that leads from one to the other."""
+    lost = max(0, before.successes - after.successes)
+    gained = max(0, after.successes - before.successes)
+    both = before.successes - lost
+    return asdict(newcombe(both=both, lost=lost, gained=gained, neither=before.n - both - lost - gained))
+
+
+def attack_changes(before: report.AuditFigures, after: report.AuditFigures) -> list[dict[str, Any]]:
+    return [
+        {"attack": was.name, "asr_lost": paired(was.asr, now.asr), "pa_lost": paired(was.pa, now.pa)}
+        for was, now in zip(before.attacks, after.attacks, strict=True)
+    ]
+
+
 def classes_lost() -> list[dict[str, Any]]:
     """All that the 300 images lost: net 1 image of 40 in one class, and 1 of 50 in another."""
     return [
@@ -351,6 +366,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "before": before,
         "after": after,
         "ca_lost": lost,
+        "attack_changes": [] if after is None else attack_changes(before, after),
         "classes_lost": [] if lost is None else classes_lost(),
         "drift": None if lost is None else drift(),
         "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,

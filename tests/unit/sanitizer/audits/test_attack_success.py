@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanitizer.audits.attack_success import attack_success, target_rate
+from sanitizer.audits.attack_success import Triggered, attack_change, attack_success, target_rate
 from sanitizer.errors import DatasetRejected
 
 ANSWERS = st.lists(
@@ -40,6 +40,27 @@ def test_the_target_class_is_left_out_of_asr_and_kept_in_the_rest(
         assert one.share.n == len(others)
         among_first = sum(rank < one.k for _, label, rank in answers if label != target)
         assert one.share.successes == among_first
+
+
+@given(ANSWERS, st.integers(0, 3))
+def test_what_an_attack_lost_is_counted_image_by_image(
+    answers: list[tuple[int, int, int]], target: int
+) -> None:
+    """Of each image its class, and what it was called before and after."""
+    answers.append(((target + 1) % 4, target, 0))
+    label = torch.tensor([own for own, _, _ in answers])
+    was, now = (
+        Triggered(is_target_N=called == target, is_right_N=called == label)
+        for called in (torch.tensor([one[side] for one in answers]) for side in (1, 2))
+    )
+    change = attack_change("sig", was, now, label, target)
+    others = [(before, after) for own, before, after in answers if own != target]
+    assert change.attack == "sig"
+    assert (change.asr_lost.n, change.pa_lost.n) == (len(others), len(answers))
+    assert change.asr_lost.lost == sum(before == target != after for before, after in others)
+    assert change.asr_lost.gained == sum(before != target == after for before, after in others)
+    assert change.pa_lost.lost == sum(before == own != after for own, before, after in answers)
+    assert change.pa_lost.gained == sum(before != own == after for own, before, after in answers)
 
 
 def test_a_perfect_model_has_no_attack_success_though_it_calls_target_images_the_target() -> None:

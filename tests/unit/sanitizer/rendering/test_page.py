@@ -183,6 +183,7 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
 
 VERDICTS = {
     "cleaned": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
+    "changes": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "of_an_older_version": ("Cleaned, as far as tested", "The trigger badnet no longer works"),
     "not_cleaned": ("Not cleaned", "the attack success rate is still over the limit: badnet."),
     "too_dear": ("Not cleaned: it cost too much", "Clean accuracy fell by more than the limit."),

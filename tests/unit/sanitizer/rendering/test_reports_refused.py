@@ -21,6 +21,7 @@ LOST_NOTHING = {
     "after": WORST["before"],
     "lost": {"value": 0, "n": WORST["lost"]["n"], "lost": 0, "gained": 0, "low": -0.1, "high": 0.1},
 }
+PA_LOST = document("changes")["attack_changes"][0]["pa_lost"]
 NOTHING_LOST: dict[str, Any] = {"image_to_text": [], "text_to_image": []}
 KEPT = str(FOLDER / "audit.json")
 
@@ -88,6 +89,32 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
                 "before", "ca_per_class", to=[{**ONE_CLASS, "accuracy": document("cleaned")["before"]["ca"]}]
             ),
             "after.ca_per_class is not of the classes",
+        ),
+        (
+            "changes",
+            put("attack_changes", 0, "asr_lost", "gained", to=1),
+            "attack_changes[0].asr_lost does not",
+        ),
+        (
+            "changes",
+            put("attack_changes", 1, "pa_lost", "low", to=0.9),
+            "attack_changes[1].pa_lost lies outside",
+        ),
+        ("changes", put("attack_changes", 0, "attack", to="other"), "attack_changes are not of the attacks"),
+        (
+            "changes",
+            put("attack_changes", to=document("changes")["attack_changes"][:1]),
+            "attack_changes are not of the",
+        ),
+        (
+            "changes",
+            put("attack_changes", 0, "asr_lost", to=PA_LOST),
+            "attack_changes[0].asr_lost does not lead from the figures before",
+        ),
+        (
+            "audit",
+            put("attack_changes", to=document("changes")["attack_changes"]),
+            "attack_changes belong to a cleaning",
         ),
         ("audit", put("classes_lost", to=[WORST]), "classes_lost belongs to a cleaning"),
         ("par", put("after", "attacks", 0, "asr_top_k", to=[]), "are not of the same k throughout"),
