@@ -209,6 +209,7 @@ class Result(Answer):
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     ca_lost: dict[str, Any] | None = None
+    attack_changes: tuple[dict[str, Any], ...] = ()
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
 from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit
@@ -28,20 +30,25 @@ FILE_NAME = "baseline_audit.json"
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """An AuditResult as JSON. `key` is over everything that decides it; `correct` is a string of 0 and 1, as
-    are both of `triggered`."""
+    """An AuditResult as JSON. `key` is over everything that decides it; `correct` and both of
+    `triggered` are a bit an image, packed."""
 
     key: str
     figures: AuditFigures
     labels: tuple[int, ...]
-    correct: str
-    triggered: tuple[tuple[str, str], ...]
+    correct: Base64Bytes
+    triggered: tuple[tuple[Base64Bytes, Base64Bytes], ...]
     """Of each attack `is_target_N` and `is_right_N`."""
     num_skipped: int
     skipped_examples: tuple[str, ...]
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
     """Without pictures: the audit after cleaning makes them again, and no state holds a customer's."""
+
+    def __post_init__(self) -> None:
+        of_all = (self.correct, *(packed for both in self.triggered for packed in both))
+        if any(len(packed) != math.ceil(len(self.labels) / 8) for packed in of_all):
+            raise ValueError("not of as many images as there are labels")
 
 
 _KEPT = TypeAdapter(_Kept)
@@ -86,10 +93,8 @@ def audit_once(
         key=key,
         figures=result.figures,
         labels=tuple(result.label_N.tolist()),
-        correct=_as_string(result.correct_N),
-        triggered=tuple(
-            (_as_string(one.is_target_N), _as_string(one.is_right_N)) for one in result.triggered
-        ),
+        correct=_packed(result.correct_N),
+        triggered=tuple((_packed(one.is_target_N), _packed(one.is_right_N)) for one in result.triggered),
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
         retrieval=result.retrieval,
@@ -111,9 +116,12 @@ def _read(path: Path, key: str) -> AuditResult | None:
     return AuditResult(
         figures=kept.figures,
         label_N=torch.tensor(kept.labels),
-        correct_N=_as_tensor(kept.correct),
+        correct_N=_unpacked(kept.correct, len(kept.labels)),
         triggered=tuple(
-            Triggered(is_target_N=_as_tensor(is_target), is_right_N=_as_tensor(is_right))
+            Triggered(
+                is_target_N=_unpacked(is_target, len(kept.labels)),
+                is_right_N=_unpacked(is_right, len(kept.labels)),
+            )
             for is_target, is_right in kept.triggered
         ),
         num_skipped=kept.num_skipped,
@@ -123,12 +131,13 @@ def _read(path: Path, key: str) -> AuditResult | None:
     )
 
 
-def _as_string(yes_N: torch.Tensor) -> str:
-    return "".join("1" if yes else "0" for yes in yes_N.tolist())
+def _packed(yes_N: torch.Tensor) -> bytes:
+    return np.packbits(yes_N.numpy()).tobytes()
 
 
-def _as_tensor(characters: str) -> torch.Tensor:
-    return torch.tensor([character == "1" for character in characters])
+def _unpacked(packed: bytes, num_images: int) -> torch.Tensor:
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=num_images)
+    return torch.from_numpy(bits.astype(bool))
 
 
 def _key(

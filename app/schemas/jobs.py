@@ -29,7 +29,7 @@ from sanitizer.recipe import (
     Seed,
     audit_as_ordered,
 )
-from sanitizer.report import AuditFigures, Difference, Verdict
+from sanitizer.report import AttackChange, AuditFigures, Difference, Verdict
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
@@ -161,6 +161,7 @@ class ResultOut(WireOut):
     before: AuditFigures | None = None
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
+    attack_changes: list[AttackChange] = Field(default_factory=list)
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
 

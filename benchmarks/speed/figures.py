@@ -18,6 +18,7 @@ import torch
 from benchmarks.speed import baseline
 from benchmarks.speed.measuring import as_a_job, in_own_process
 from demo.recipe import ATTACK, AUDIT, CLEANING, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING
+from demo.run import NUM_THREADS
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
@@ -88,6 +89,7 @@ def compare(
     if small:
         options, num_pairs, num_images, epochs = replace(options, num_pairs=512, epochs=1), 128, 60, 1
     print("the poisoned model: found, or trained now for some minutes", flush=True)
+    torch.set_num_threads(NUM_THREADS)  # as the demo does, which may have made it
     subject = find_or_train(poisoned, options, ATTACK, seed=POISON_SEED)
     _write_pairs(compose(digits(), "cleaning", num_pairs, seed=POISON_SEED), scratch / "pairs")
     write_labelled(digits(), compose(digits(), "test", num_images, seed=POISON_SEED), scratch / "labelled")

@@ -188,6 +188,7 @@ def test_the_report_is_whole_and_the_job_shows_the_same_figures(client: Client, 
         audit["ca_per_class"] = []  # in the report alone
     for name in ("verdict", "before", "after", "ca_lost"):
         assert getattr(result, name) == written[name], name
+    assert list(result.attack_changes) == written["attack_changes"] != []
 
 
 def test_the_figures_are_those_of_the_independent_reference_to_the_last_image(

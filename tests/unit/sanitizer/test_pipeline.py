@@ -350,6 +350,12 @@ def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done,
     assert [event.phase for event in events if isinstance(event, PhaseStarted)] == ["finetune", "final_audit"]
     assert any(isinstance(event, Noted) and "baseline audit" in event.message for event in events)
     assert (again.before, again.after, again.ca_lost) == (report.before, report.after, report.ca_lost)
+    assert again.attack_changes == report.attack_changes
+    (change,) = report.attack_changes
+    (was,), (now,) = report.before.attacks, report.after.attacks
+    assert (change.attack, change.asr_lost.n, change.pa_lost.n) == ("badnet", 12, 18)
+    assert change.asr_lost.lost - change.asr_lost.gained == was.asr.successes - now.asr.successes
+    assert change.pa_lost.lost - change.pa_lost.gained == was.pa.successes - now.pa.successes
     assert again.drift == report.drift
     assert again.examples == report.examples
     assert (again.drift.images.n, again.drift.classes.n) == (18, 3)
@@ -373,8 +379,10 @@ def test_a_baseline_of_other_options_or_a_damaged_one_is_not_used(inputs, tmp_pa
     assert phases() == ["baseline_audit", "finetune"]
     assert phases() == ["finetune"]
     assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
-    (state / FILE_NAME).write_text("{")
-    assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
+    kept = json.loads((state / FILE_NAME).read_text())
+    for damaged in ("{", json.dumps(kept | {"correct": "AAAA" * 9})):
+        (state / FILE_NAME).write_text(damaged)
+        assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
 
 
 @pytest.mark.parametrize(

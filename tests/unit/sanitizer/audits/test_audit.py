@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,20 @@ def test_figures_do_not_depend_on_the_number_of_decoding_processes(
     checkpoint: LoadedCheckpoint, labelled: LabelledDataset
 ) -> None:
     assert audit(checkpoint, labelled, num_workers=1).figures == audit(checkpoint, labelled).figures
+
+
+def test_no_decoding_process_outlives_an_audit(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    already, during = set(multiprocessing.active_children()), []
+    audit(
+        checkpoint,
+        labelled,
+        num_workers=2,
+        progress=lambda _: during.extend(multiprocessing.active_children()),
+    )
+    assert len(set(during) - already) == 2
+    assert not set(multiprocessing.active_children()) - already
 
 
 @pytest.mark.parametrize("num_triggers", [1, 8])
