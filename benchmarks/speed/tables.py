@@ -88,17 +88,15 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "seed, measured by the same audit; in brackets 95 % intervals over pictures. CA lost: against the",
         "baseline of the same seed, paired on the same pictures; below 0 it is a gain.",
         "",
-        "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % | s |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
-    lines.append(
-        f"| nothing yet | – | {_percents(came_in, 'ca')} | – | {_percents(came_in, 'asr', 'pa')} | – |"
-    )
+    lines.append(f"| nothing yet | – | {_percents(came_in, 'ca')} | – | {_percents(came_in, 'asr', 'pa')} |")
     for row in cleaned:
         lost = "–" if row["ca_lost_to_baseline"] is None else _percents(row, "ca_lost_to_baseline")
         lines.append(
             f"| {row['side']} | {row['seed']} | {_percents(row, 'ca')} | {lost} | "
-            f"{_percents(row, 'asr', 'pa')} | {row['seconds']:.0f} |"
+            f"{_percents(row, 'asr', 'pa')} |"
         )
     lines += ["", f"n: {came_in['ca']['n']:,} pictures, {came_in['asr']['n']:,} of them not of the target."]
     return lines

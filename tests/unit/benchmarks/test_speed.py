@@ -154,6 +154,22 @@ def test_the_long_run_tells_its_rate_and_what_it_does_not_know(busy: float | Non
     assert line == f"| RN50 | 20,000 | 2 | 500 | bf16 | 12 | 20.0 | 2000.00 | {told} | 8 |"
 
 
+def test_the_table_of_figures_pairs_each_side_with_its_baseline() -> None:
+    share = {"value": 0.5, "low": 0.4, "high": 0.625, "n": 60}
+    row = {"seed": 1, "ca": share, "asr": {**share, "n": 59}, "pa": share, "ca_lost_to_baseline": None}
+    came_in, theirs = ({**row, "side": side} for side in ("input", "baseline"))
+    lost = {"value": -0.01, "low": -0.02, "high": 0.005}
+    lines = tables._figures([came_in, theirs, {**row, "side": "ours", "ca_lost_to_baseline": lost}])
+    told = "50.0 (40.0–62.5)"
+    assert lines[-5:] == [
+        f"| nothing yet | – | {told} | – | {told} | {told} |",
+        f"| baseline | 1 | {told} | – | {told} | {told} |",
+        f"| ours | 1 | {told} | -1.0 (-2.0–0.5) | {told} | {told} |",
+        "",
+        "n: 60 pictures, 59 of them not of the target.",
+    ]
+
+
 def test_a_line_is_found() -> None:
     line = slope([(1, 5), (2, 7), (4, 11)])
     assert line == pytest.approx({"start": 3, "each": 2, "r2": 1})
