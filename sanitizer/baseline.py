@@ -49,6 +49,8 @@ class _Kept:
         of_all = (self.correct, *(packed for both in self.triggered for packed in both))
         if any(len(packed) != math.ceil(len(self.labels) / 8) for packed in of_all):
             raise ValueError("not of as many images as there are labels")
+        if len(self.triggered) != len(self.figures.attacks):
+            raise ValueError("not of as many attacks as were measured")
 
 
 _KEPT = TypeAdapter(_Kept)

@@ -27,7 +27,8 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse."""
+    """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse. Of an
+    attack's success, for right: called the target."""
 
     value: float
     n: int

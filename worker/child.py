@@ -92,9 +92,9 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    def usage(self) -> Usage:
+    def usage(self, memory_limit_bytes: int | None = None) -> Usage:
         """What all processes of the child's session use together; none can leave it: see the filter."""
-        return session.usage(self._process.pid)
+        return session.usage(self._process.pid, memory_limit_bytes)
 
     def close(self) -> int:
         """Kill what is left, reap it, take in its last words. Returns the exit status.

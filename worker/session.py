@@ -46,7 +46,8 @@ class Usage:
     """Never more than MAX_DESCRIPTORS + 1: there the counting ends."""
     memory_bytes: int
     """Of processes, of files in memory that are open, of /dev/shm where it is the session's own; pipes and
-    sockets as if each were full."""
+    sockets as if each were full. At most so much; nearly exact where that is over the limit that `usage` was
+    told: what processes share by a fork counts once then."""
     unnamed_disk_bytes: int
     """Of files that are open and have no name any more."""
     cpu_s: float
@@ -62,12 +63,20 @@ def is_left_alone(session: int) -> bool:
     return not any(member.is_alive for member in _members(session))
 
 
-def usage(session: int) -> Usage:
-    """What the session uses now. Raises nothing for processes that end meanwhile."""
+def usage(session: int, memory_limit_bytes: int | None = None) -> Usage:
+    """What the session uses now. Raises nothing for processes that end meanwhile.
+
+    A loader that was forked from a large process shares its memory, and is as large by itself. To count what
+    is shared once the kernel walks every page, so that is asked only where memory counted for each process is
+    over the limit.
+    """
     found = members(session)
     living = [member for member in found if member.is_alive]
     held = _held([member.pid for member in living])
     process_bytes = sum(_process_bytes(member) for member in living)
+    limit_bytes = process_bytes + held.memory_bytes if memory_limit_bytes is None else memory_limit_bytes
+    if process_bytes + held.memory_bytes > limit_bytes and len(living) > 1:
+        process_bytes = sum(_own_and_shared_bytes(member) for member in living)
     return Usage(
         num_processes=len(living),
         num_descriptors=held.num_descriptors,
@@ -93,13 +102,29 @@ def _members(session: int) -> Iterator[Member]:
 
 
 def _process_bytes(member: Member) -> int:
-    total = member.num_threads * _THREAD_BYTES
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        for line in Path(f"/proc/{member.pid}/status").read_text(errors="replace").splitlines():
+    told = _told(member.pid, "status")
+    return member.num_threads * _THREAD_BYTES + sum(told.get(name, 0) for name in _COUNTED)
+
+
+def _own_and_shared_bytes(member: Member) -> int:
+    """As `_process_bytes`, but of memory in RAM that n processes share the n-th part."""
+    exact = _told(member.pid, "smaps_rollup")
+    if "Pss" not in exact:
+        return _process_bytes(member)
+    told = _told(member.pid, "status")
+    return _process_bytes(member) - told.get("VmRSS", 0) + exact["Pss"]
+
+
+def _told(pid: int, file: str) -> dict[str, int]:
+    """Name and bytes of each line that gives a size. Empty for a process that ended."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/{file}").read_text(errors="replace").splitlines():
             name, _, rest = line.partition(":")
-            if name in _COUNTED:
-                total += int(rest.split()[0]) * 1024
-    return total
+            size, _, unit = rest.strip().partition(" ")
+            if unit == "kB" and size.isdecimal():
+                found[name] = int(size) * 1024
+    return found
 
 
 _Kind = Literal["disk", "memory", "buffer"]

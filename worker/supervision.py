@@ -84,7 +84,7 @@ class Watch:
             raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
         if self._wall_limit_s is not None and now - self._started_at > self._wall_limit_s:
             raise wall_time_exceeded(self._child.log_tail())
-        used = self._child.usage()
+        used = self._child.usage(self._limits.memory_bytes)
         self._look_at_usage(used)
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now

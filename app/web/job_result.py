@@ -134,6 +134,9 @@ def _fits(report: Report) -> bool:
     lengths = {len(report.audit.attacks), len(report.verdict.attacks)}
     if report.after is not None:
         lengths.add(len(report.after.attacks))
+    names = [one.name for one in report.after.attacks] if report.after is not None else []
+    if report.attack_changes and [one.attack for one in report.attack_changes] != names:
+        return False
     if report.examples is not None:
         lengths |= {len(one.triggered) for one in report.examples.examples}
     return lengths == {num_attacks}

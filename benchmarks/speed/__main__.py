@@ -1,7 +1,8 @@
 """Measures and writes docs/performance.md (its generated part) and docs/performance.json.
 
-    python -m benchmarks.speed                        everything: about an hour on two quiet cores
+    python -m benchmarks.speed                        everything but `long`: hours on two quiet cores
     python -m benchmarks.speed training --models RN50 one part; the others' last results stay on the page
+    python -m benchmarks.speed long --pairs 100000 --epochs 10 --batch 512 --models RN50   for a GPU
     python -m benchmarks.speed --try                  everything very small, printed and not written
     python -m benchmarks.speed --tables               the page again from the results that are there
 
@@ -135,7 +136,7 @@ def main() -> None:
     command = " ".join(["python -m benchmarks.speed", *sys.argv[1:]])
     with tempfile.TemporaryDirectory(prefix="speed-") as folder:
         work = _work(chosen, Path(folder))
-        for part in chosen.parts or PARTS:
+        for part in chosen.parts or [part for part in PARTS if part != "long"]:
             host = machine(torch.device(devices.pick(chosen.device)))
             results[part] = {"machine": host, "command": command, "rows": work[part]()}
             if not chosen.is_try:

@@ -22,20 +22,23 @@ class Utilisation:
 
     @property
     def mean(self) -> float | None:
-        """None where nothing was sampled: there is no GPU, or no driver's tool that tells."""
+        """None where nothing was sampled, as without a GPU."""
         return statistics.fmean(self.samples) if self.samples else None
 
 
 @contextmanager
 def watching(device: torch.device) -> Iterator[Utilisation]:
-    """Filled while the context is open. Raises FileNotFoundError where a GPU is without `nvidia-smi`."""
+    """Filled while the context is open. Raises FileNotFoundError where a GPU is without `nvidia-smi`.
+
+    The GPU is named by its own id: the tool does not know which of them this process may see.
+    """
     found = Utilisation()
     if device.type != "cuda":
         yield found
         return
     command = [
         "nvidia-smi",
-        f"--id={device.index or 0}",
+        f"--id=GPU-{torch.cuda.get_device_properties(device).uuid}",
         "--query-gpu=utilization.gpu",
         "--format=csv,noheader,nounits",
         f"--loop-ms={INTERVAL_MS}",

@@ -155,8 +155,9 @@ def _attack_changes(report: Report) -> Iterator[Finding]:
         return
     if "attack_changes" not in report.model_fields_set:
         return
-    names = [attack.name for attack in report.after.attacks]
-    if [change.attack for change in report.attack_changes] != names:
+    names = [change.attack for change in report.attack_changes]
+    sides = (report.before.attacks, report.after.attacks)
+    if any([attack.name for attack in attacks] != names for attacks in sides):
         yield misfit("attack_changes", "are not of the attacks that were measured")
         return
     for index, change in enumerate(report.attack_changes):

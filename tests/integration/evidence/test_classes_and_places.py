@@ -105,6 +105,10 @@ def changes_dropped(report: Any) -> None:
     report["attack_changes"] = []
 
 
+def attack_dropped_before(report: Any) -> None:
+    report["before"]["attacks"] = []
+
+
 def asr_lost_more_pairs(report: Any) -> None:
     """As many more each way: the shares are the same, the interval is another."""
     lost = report["attack_changes"][0]["asr_lost"]
@@ -167,6 +171,7 @@ def last_place_raised_to(k: int) -> Change:
         (one_class_lends_another_an_image, "before.ca_per_class", "tells of 99 images of a target"),
         (change_of_another_name, "attack_changes", "are not of the attacks"),
         (changes_dropped, "attack_changes", "are not of the attacks"),
+        (attack_dropped_before, "attack_changes", "are not of the attacks"),
         (asr_lost_more_pairs, "attack_changes[0].asr_lost", "of n 200 give"),
         (pa_lost_less, "attack_changes[0].pa_lost", "does not lead from the successes"),
         (last_place_dropped_after, "after.untriggered_target_top_k", "not that of the rest"),

@@ -120,6 +120,36 @@ def test_shared_memory_counts_while_it_is_open(tmp_path: Path, level: str) -> No
     assert session.is_left_alone(running.pid)
 
 
+FORKED = """
+import os, time
+kept = b"x" * (60 * 2**20)
+for _ in range(3):
+    if os.fork() == 0:
+        if {writes}:
+            kept = kept.replace(b"x", b"y")
+        time.sleep(60)
+        os._exit(0)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("writes", [False, True])
+def test_memory_that_a_fork_shares_counts_once_and_what_is_written_by_itself(
+    tmp_path: Path, level: str, writes: bool
+) -> None:
+    """Loaders are forked from a process that has trained; each by itself is as large."""
+    running = start(tmp_path, FORKED.format(writes=writes), level, replace(LIMITS, memory_bytes=2**31))
+    try:
+        wait_until(lambda: running.usage().memory_bytes >= 4 * 60 * MIB, 45)
+        wait_until(lambda: (running.usage(1).memory_bytes > 200 * MIB) == writes, 45)
+        assert running.usage(1).memory_bytes >= 60 * MIB
+        assert running.usage(2**31).memory_bytes >= 4 * 60 * MIB, "not over the limit: not asked exactly"
+    finally:
+        running.close()
+
+
 PIPES = """
 import os, time
 pipes = [os.pipe() for _ in range(1600)]

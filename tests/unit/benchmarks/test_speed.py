@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -124,12 +125,15 @@ def test_a_gpu_is_as_busy_as_its_driver_says(tmp_path: Path, monkeypatch: pytest
     )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=f"ab-{device}")
+    )
     with watching(torch.device("cuda", 3)) as utilisation:
         while len(utilisation.samples) < 3:
             time.sleep(0.01)
     assert utilisation.samples == [0.0, 0.9, 0.6]
     assert utilisation.mean == pytest.approx(0.5)
-    assert "--id=3" in (tmp_path / "nvidia-smi.asked").read_text()
+    assert "--id=GPU-ab-cuda:3 " in (tmp_path / "nvidia-smi.asked").read_text()
     with watching(CPU) as nothing:
         pass
     assert nothing.mean is None

@@ -363,6 +363,17 @@ def test_a_second_attempt_takes_up_the_audit_and_the_training_of_the_first(done,
     assert again.training.resumed_from_steps == (3,)
 
 
+def test_each_attack_changes_as_its_own_target_and_trigger_do(inputs, tmp_path):
+    options = replace(OPTIONS, attacks=(BadNetOptions(), BadNetOptions(size=0.5, target="cat")))
+    report = sanitize(inputs, tmp_path, options=options)
+    assert len({attack.asr.n for attack in report.before.attacks}) == 1
+    for change, was, now in zip(
+        report.attack_changes, report.before.attacks, report.after.attacks, strict=True
+    ):
+        for lost, before, after in ((change.asr_lost, was.asr, now.asr), (change.pa_lost, was.pa, now.pa)):
+            assert (lost.n, lost.lost - lost.gained) == (before.n, before.successes - after.successes)
+
+
 def test_a_baseline_of_other_options_or_a_damaged_one_is_not_used(inputs, tmp_path):
     state = tmp_path / "state"
 
@@ -380,7 +391,7 @@ def test_a_baseline_of_other_options_or_a_damaged_one_is_not_used(inputs, tmp_pa
     assert phases() == ["finetune"]
     assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
     kept = json.loads((state / FILE_NAME).read_text())
-    for damaged in ("{", json.dumps(kept | {"correct": "AAAA" * 9})):
+    for damaged in ("{", json.dumps(kept | {"correct": "AAAA" * 9}), json.dumps(kept | {"triggered": []})):
         (state / FILE_NAME).write_text(damaged)
         assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
 
