@@ -10,8 +10,7 @@ import argparse
 import importlib
 import sys
 import traceback
-
-from rich.console import Console
+from typing import Any
 
 from sanitizer.arguments import UsageError, parser
 from sanitizer.errors import Interrupted, SanitizerError
@@ -26,29 +25,33 @@ EXIT_USAGE = 2
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code that `arguments.EPILOGUE` documents."""
     arguments = parser().parse_args(argv)
-    err = Console(stderr=True)
     try:
-        return _do(arguments, err)
+        return _do(arguments)
     except Exception as error:  # noqa: BLE001 - the edge of the program: a sentence, and the traceback on request
         code, message = _explained(error)
         if arguments.debug:
             traceback.print_exc()
-    err.print(message, style="red", highlight=False, markup=False)
+    _console(stderr=True).print(message, style="red", highlight=False, markup=False)
     return code
 
 
-def _do(arguments: argparse.Namespace, err: Console) -> int:
+def _do(arguments: argparse.Namespace) -> int:
     if arguments.command == "run":
         return run(arguments.folder)
     if arguments.command == "report":
-        importlib.import_module("sanitizer.drawing").draw(arguments, err)
+        importlib.import_module("sanitizer.drawing").draw(arguments, _console(stderr=True))
         return EXIT_SUCCEEDED
     if arguments.command == "schema":
         sys.stdout.write(schema(arguments.name))
         return EXIT_SUCCEEDED
     commands = importlib.import_module("sanitizer.commands")
-    code: int = commands.COMMANDS[arguments.command](arguments, Console(), err)
+    code: int = commands.COMMANDS[arguments.command](arguments, _console(), _console(stderr=True))
     return code
+
+
+def _console(**options: bool) -> Any:
+    """Rich is loaded where something is to be printed, which a child does on its way to a crash only."""
+    return importlib.import_module("rich.console").Console(**options)
 
 
 def _explained(error: Exception) -> tuple[int, str]:

@@ -74,8 +74,7 @@ def usage(session: int, memory_limit_bytes: int | None = None) -> Usage:
     living = [member for member in found if member.is_alive]
     held = _held([member.pid for member in living])
     process_bytes = sum(_process_bytes(member) for member in living)
-    limit_bytes = process_bytes + held.memory_bytes if memory_limit_bytes is None else memory_limit_bytes
-    if process_bytes + held.memory_bytes > limit_bytes and len(living) > 1:
+    if memory_limit_bytes is not None and process_bytes + held.memory_bytes > memory_limit_bytes:
         process_bytes = sum(_own_and_shared_bytes(member) for member in living)
     return Usage(
         num_processes=len(living),
