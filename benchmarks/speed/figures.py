@@ -7,7 +7,6 @@ the same audit. Knows no table.
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.speed import baseline
+from benchmarks.speed.material import write_manifest
 from benchmarks.speed.measuring import as_a_job, in_own_process
 from demo.recipe import ATTACK, AUDIT, CLEANING, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING
 from demo.run import NUM_THREADS
@@ -137,7 +137,4 @@ def _write_pairs(pictures: Pictures, folder: Path) -> None:
     for number, (image, caption) in enumerate(zip(images(pictures), pictures.caption_N, strict=True)):
         image.save(folder / f"{number:06d}.png")
         rows.append((f"{number:06d}.png", caption))
-    with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("image", "caption"))
-        writer.writerows(rows)
+    write_manifest(folder, rows)

@@ -19,9 +19,9 @@ from torch import Tensor
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.assembly import PairAssembler
 from sanitizer.data.labelled import LabelledDataset
-from sanitizer.data.loader_processes import BuiltAhead
+from sanitizer.data.loader_processes import BuiltAhead, busy_workers
 from sanitizer.data.pixels import to_model_pixels
-from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
+from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
 from sanitizer.data.training_data import TrainingData
 from sanitizer.errors import OptionsRejected
 
@@ -160,8 +160,9 @@ class LabelledBatches:
         assembler = _LabelledAssembler(dataset, image_size, batch_size)
         self._ledger = SkipLedger(len(dataset), max_skipped_share)
         self._starts = range(0, len(dataset), batch_size)
-        # Beside the batch that is measured, so many others are left to build.
-        self._built = BuiltAhead(assembler.build, self._starts, min(num_workers, max(0, len(self) - 1)))
+        self._built = BuiltAhead(
+            assembler.build, self._starts, busy_workers(num_workers, num_batches=len(self))
+        )
 
     def __len__(self) -> int:
         """How many batches one pass has at most (a batch of bad images only is left out)."""
@@ -200,13 +201,8 @@ class _LabelledAssembler:
         images: list[Tensor] = []
         labels: list[int] = []
         skipped: list[Skipped] = []
-        for index in range(start, min(start + self._batch_size, len(self._dataset))):
-            try:
-                sample = self._dataset.read(index)
-            except BadSample as bad:
-                key = self._dataset.key(index)
-                skipped.append(Skipped(index=index, key=key, reason=bad.reason, detail=bad.detail))
-                continue
+        asked = range(start, min(start + self._batch_size, len(self._dataset)))
+        for index, sample in good_ones(self._dataset, asked, skipped):
             indices.append(index)
             images.append(to_model_pixels(sample.image, self._image_size))
             labels.append(sample.label)

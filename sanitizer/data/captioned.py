@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sanitizer.data.loader_processes import BuiltAhead
+from sanitizer.data.loader_processes import BuiltAhead, busy_workers
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.pixels import to_model_pixels
-from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
+from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
 from sanitizer.seeding import generator
 
 
@@ -45,9 +45,9 @@ class CaptionedBatches:
         self._ledger = SkipLedger(len(indices), max_skipped_share)
         self._chunks = _Chunks(indices, batch_size)
         assembler = _CaptionedAssembler(pairs, image_size)
-        # Beside the batch that is measured, so many others are left to build.
-        num_workers = min(num_workers, max(0, len(self._chunks) - 1))
-        self._built = BuiltAhead(assembler.build, self._chunks, num_workers)
+        self._built = BuiltAhead(
+            assembler.build, self._chunks, busy_workers(num_workers, num_batches=len(self._chunks))
+        )
 
     @property
     def num_skipped(self) -> int:
@@ -104,13 +104,7 @@ class _CaptionedAssembler:
         images: list[Tensor] = []
         captions: list[str] = []
         skipped: list[Skipped] = []
-        for index in indices:
-            try:
-                pair = self._pairs.read(index)
-            except BadSample as bad:
-                key = self._pairs.key(index)
-                skipped.append(Skipped(index=index, key=key, reason=bad.reason, detail=bad.detail))
-                continue
+        for index, pair in good_ones(self._pairs, indices, skipped):
             good.append(index)
             images.append(to_model_pixels(pair.image, self._image_size))
             captions.append(pair.caption)

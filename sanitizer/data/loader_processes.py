@@ -45,6 +45,12 @@ class BuiltAhead(Generic[Position, Built]):
         return map(_as_tensors, self._loader)
 
 
+def busy_workers(num_workers: int, *, num_batches: int) -> int:
+    """Of `num_workers` those that have something to do in a pass: beside the batch that is measured, the
+    others are left to build."""
+    return min(num_workers, max(0, num_batches - 1))
+
+
 class _ByPosition(Dataset[Any]):
     """The view of a function that a DataLoader wants."""
 

@@ -26,8 +26,10 @@ counts each bad sample once and raises `DatasetRejected` when the stated share i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol, TypeVar
 
 from sanitizer.errors import DatasetRejected
 
@@ -58,6 +60,30 @@ class Skipped:
 
     def __str__(self) -> str:
         return f"{printable(self.key)}: {self.reason} ({self.detail})"
+
+
+Sample_co = TypeVar("Sample_co", covariant=True)
+
+
+class Readable(Protocol[Sample_co]):
+    """A data set, read by index."""
+
+    def read(self, index: int) -> Sample_co: ...
+
+    def key(self, index: int) -> str: ...
+
+
+def good_ones(
+    dataset: Readable[Sample_co], indices: Iterable[int], skipped: list[Skipped]
+) -> Iterator[tuple[int, Sample_co]]:
+    """Index and sample of each good one; the bad ones are appended to `skipped`. One is read at a time."""
+    for index in indices:
+        try:
+            sample = dataset.read(index)
+        except BadSample as bad:
+            skipped.append(Skipped(index=index, key=dataset.key(index), reason=bad.reason, detail=bad.detail))
+            continue
+        yield index, sample
 
 
 def printable(text: str, limit: int = MAX_EXCERPT) -> str:
