@@ -25,6 +25,7 @@ from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, 
 from sanitizer.ranks.training import Sources, how_many, train
 from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from tests.fixtures.audited import write_model
+from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs
 from tests.fixtures.tiny_clips import tiny_clip
 
@@ -213,24 +214,3 @@ def test_no_rank_outlives_a_child_that_is_killed(tmp_path):
         child.stdout.close()
         for pid in members(child.pid):
             os.kill(pid, signal.SIGKILL)
-
-
-def members(session: int) -> list[int]:
-    found = []
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            told = place.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(told[3]) == session and told[0] not in "ZX":
-            found.append(int(place.parent.name))
-    return found
-
-
-def wait_until_none_is_left(session: int, *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while members(session):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

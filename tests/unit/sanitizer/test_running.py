@@ -32,6 +32,7 @@ from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from sanitizer.report import load_json
 from sanitizer.running import JsonLines, StopFlag, run
 from tests.fixtures.audited import write_model
+from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs
 
 EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
@@ -169,6 +170,27 @@ def test_a_child_told_to_stop_saves_its_state_and_goes_on_later_to_the_same_byte
     finish(again)
     assert again.returncode == EXIT_SUCCEEDED
     assert_same_outputs(folder, uncut[0])
+
+
+@pytest.mark.slow
+def test_no_decoding_process_outlives_an_audit_that_is_killed(tmp_path):
+    write_model(tmp_path / "inputs/checkpoint")
+    make_labelled(tmp_path / "inputs/labelled", 1200, shard_size=1200)
+    spec = AuditSpec(audit=replace(AUDIT, batch_size=2))
+    (tmp_path / "spec.json").write_bytes(SPEC_ADAPTER.dump_json(spec))
+    child = start(tmp_path, cores=2)
+    try:
+        wait_for(child, Advanced, num=3)  # the first is from before the first image
+        child.send_signal(signal.SIGSTOP)  # or it might end before it is looked at
+        assert len(members(child.pid)) == 2
+        child.kill()
+        child.wait()
+        assert wait_until_none_is_left(child.pid, seconds=15)
+        assert not (tmp_path / "outcome.json").exists()
+    finally:
+        child.stdout.close()
+        for pid in members(child.pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
