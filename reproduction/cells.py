@@ -15,7 +15,8 @@ from sanitizer.recipe import CleanCLIPRecipe, Recipe
 from testbed.options import OptimisedPattern, SubjectOptions
 
 RESULTS = 1
-"""Raised whenever a change of code changes what a run gives: all cells are then run anew."""
+"""Raised where a change of code changes what a run measures: all cells are then run anew. What only rounds
+otherwise may leave it: `code_sha256` tells such lines apart, and docs/reproduction-how.md names them."""
 
 NUM_TEST, NUM_VALIDATION = 3_000, 2_000
 ORDER_SEED, TEST_SEED, VALIDATION_SEED = 1_000, 2_000, 3_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Gt, Interval, Le
@@ -123,7 +123,8 @@ class SIGOptions(_OfEveryAttack):
 class LabelConsistentOptions(_OfEveryAttack):
     """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
 
-    In an audit the trigger is the patch; the difference is in the poisoner, which keeps the captions."""
+    What makes the attack is in the poisoner, which keeps the captions; an audit sees the patch alone, and
+    measures what `badnet` of the same pattern, placement and size does."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -245,6 +246,26 @@ def kind_told(options: Mapping[str, Any]) -> str:
     """`kind_of` of options as JSON, as a report repeats them."""
     name, pattern = str(options.get("attack", "")), str(options.get("pattern", "")).partition("_")[0]
     return f"{name}-{pattern}" if pattern in ("stripes", "triangles") else name
+
+
+def as_patch(attack: LabelConsistentOptions) -> BadNetOptions:
+    """The patch that it puts on an image: BadNet's, from BadNet's streams."""
+    return BadNetOptions(
+        pattern=attack.pattern,
+        placement=attack.placement,
+        size=attack.size,
+        pattern_seed=attack.pattern_seed,
+        target=attack.target,
+    )
+
+
+def of_same_pixels(attacks: Iterable[AttackOptions]) -> tuple[tuple[int, ...], ...]:
+    """Their numbers, those together that put the same on every image, whatever their names and targets."""
+    found: dict[AttackOptions, list[int]] = {}
+    for number, attack in enumerate(attacks):
+        drawn = as_patch(attack) if isinstance(attack, LabelConsistentOptions) else attack
+        found.setdefault(replace(drawn, target=None), []).append(number)
+    return tuple(map(tuple, found.values()))
 
 
 def names_of(kinds: Iterable[str]) -> tuple[str, ...]:

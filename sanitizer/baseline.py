@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
+from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -24,6 +25,7 @@ from sanitizer.data.pairs import PairDataset
 from sanitizer.progress import Noted, Progress
 from sanitizer.recipe import AuditOptions, to_json
 from sanitizer.report import AuditFigures
+from sanitizer.sources import software
 
 FILE_NAME = "baseline_audit.json"
 
@@ -73,7 +75,7 @@ def audit_once(
     """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there."""
     key = _key(checkpoint, labelled, options, seed, retrieval_pairs)
     path = folder / FILE_NAME
-    found = _read(path, key)
+    found = _read(path, key, options, seed)
     if found is not None:
         progress(Noted(level="info", message="The baseline audit of an earlier attempt is used again."))
         return found
@@ -108,12 +110,12 @@ def audit_once(
     return result
 
 
-def _read(path: Path, key: str) -> AuditResult | None:
+def _read(path: Path, key: str, options: AuditOptions, seed: int) -> AuditResult | None:
     try:
         kept = _KEPT.validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    if kept.key != key:
+    if kept.key != key or not _same_triggers(kept.figures, options, seed):
         return None
     return AuditResult(
         figures=kept.figures,
@@ -133,6 +135,13 @@ def _read(path: Path, key: str) -> AuditResult | None:
     )
 
 
+def _same_triggers(figures: AuditFigures, options: AuditOptions, seed: int) -> bool:
+    """Whether they are the pixels that are drawn here: a font or a decoder may be another on this machine."""
+    return [attack.trigger_sha256 for attack in figures.attacks] == [
+        trigger_sha256(attack, seed) for attack in options.attacks
+    ]
+
+
 def _packed(yes_N: torch.Tensor) -> bytes:
     return np.packbits(yes_N.numpy()).tobytes()
 
@@ -150,7 +159,7 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        "version": 6,
+        "software": software(),  # a job may go on after an upgrade: both audits are of one code's making
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,

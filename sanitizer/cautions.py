@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sanitizer.attack_options import kind_of
+from sanitizer.attack_options import kind_of, names_of, of_same_pixels
 from sanitizer.errors import OptionsRejected
 from sanitizer.policy import Policy
 from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe
@@ -74,15 +74,19 @@ def before_training(
     recipe: Recipe,
     *,
     num_samples: int,
-    num_classes: int,
+    classes: Sequence[str],
+    trained_classes: Sequence[str] | None = None,
     family: Family,
     size: Size | None,
     given: Collection[str] | None,
 ) -> list[str]:
-    """`given`: the options that the order gave; None where nobody knows: what is no default was given."""
+    """`classes` are those of the audit, `trained_classes` those of labelled images to train on, where it is
+    them. `given`: the options that the order gave; None where nobody knows: what is no default was given."""
     num_steps = num_updates(recipe, num_samples)
+    num_classes = len(classes if trained_classes is None else trained_classes)
     found = [
         *_too_few(recipe, num_samples, num_classes, num_steps),
+        *([] if trained_classes is None else _other_classes(classes, trained_classes)),
         *_warmup(recipe, num_steps),
         *_against_the_source(recipe, num_samples, family, size, given),
     ]
@@ -101,6 +105,7 @@ def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> 
     found = []
     if options.precision == "bf16":
         found.append("The audits are made in bf16: in fp32 an image near a tie may be counted otherwise.")
+    found += _measured_once(options)
     if not is_cleaned:
         kinds = dict.fromkeys(kind_of(attack) for attack in options.attacks)
         found += [
@@ -110,6 +115,20 @@ def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> 
             if (limit := policy.limit_of(kind)[1]) >= options.gate
         ]
     return found
+
+
+def _measured_once(options: AuditOptions) -> Iterator[str]:
+    names = names_of(map(kind_of, options.attacks))
+    for together in of_same_pixels(options.attacks):
+        by_target: dict[str, list[str]] = {}
+        for number in together:
+            by_target.setdefault(options.attacks[number].target or options.target, []).append(names[number])
+        for one, *others in by_target.values():
+            if others:
+                yield (
+                    f"{' and '.join((one, *others))} put the same on an image, for the same target: their "
+                    "figures are one measurement, told under each name."
+                )
 
 
 def _what(recipe: Recipe) -> str:
@@ -132,6 +151,21 @@ def _too_few(recipe: Recipe, num_samples: int, num_classes: int, num_steps: int)
         yield (
             f"The recipe makes {num_steps} updates, fewer than {MIN_STEPS}: too few for a low learning rate "
             f"to act. Give more {what} or more epochs."
+        )
+
+
+def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> Iterator[str]:
+    missing = sorted(set(classes) - set(trained_classes))
+    if len(missing) == len(set(classes)):
+        yield (
+            f"No class of the audit ('{classes[0]}' is the first) is one of the labelled images to train on "
+            f"('{trained_classes[0]}' is the first): images would be bound to other words than the audit "
+            "asks for. Give both sets the same class names."
+        )
+    elif missing:
+        yield (
+            f"{len(missing)} of the {len(classes)} classes of the audit, among them '{missing[0]}', are not "
+            "among the labelled images to train on: their accuracy may fall."
         )
 
 

@@ -158,7 +158,8 @@ def sanitize(
     warnings += cautions.before_training(
         recipe,
         num_samples=len(pairs),
-        num_classes=len(labelled.class_names),
+        classes=labelled.class_names,
+        trained_classes=pairs.labelled.class_names if isinstance(pairs, LabelsAsCaptions) else None,
         given=recipe_given,
         **advice.model_of(checkpoint),
     )

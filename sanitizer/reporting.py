@@ -7,7 +7,6 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -29,33 +28,19 @@ from sanitizer.report import (
     ScannerEvidence,
     Training,
 )
-from sanitizer.sources import sources_sha256
+from sanitizer.sources import software
 
 
 def environment(device: torch.device, precision: str, num_processes: int = 1) -> Environment:
     """This machine and the versions that decide figures."""
     return Environment(
-        code_version=_version("cleanclip-service"),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        open_clip=_version("open_clip_torch"),
-        numpy=_version("numpy"),
-        pillow=_version("pillow"),
-        torchvision=_version("torchvision"),
-        code_sha256=sources_sha256(Path(__file__).parent),
+        **software(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         machine=f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
         num_threads=torch.get_num_threads(),
         precision=precision,
         num_processes=num_processes,
     )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _processor() -> str:

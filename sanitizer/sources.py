@@ -1,9 +1,39 @@
-"""The digest of source files: which code made a figure, where a version is the same for many commits."""
+"""Which code made a figure: the digest of source files, and the versions of what they call."""
 
 from __future__ import annotations
 
 import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypedDict
+
+
+class Software(TypedDict):
+    """The fields of a report's `Environment` that no machine decides."""
+
+    code_version: str
+    code_sha256: str
+    python: str
+    torch: str
+    open_clip: str
+    numpy: str
+    pillow: str
+    torchvision: str
+
+
+def software() -> Software:
+    """This library's sources, and the versions that decide figures."""
+    return Software(
+        code_version=_version("cleanclip-service"),
+        code_sha256=sources_sha256(Path(__file__).parent),
+        python=platform.python_version(),
+        torch=_version("torch"),
+        open_clip=_version("open_clip_torch"),
+        numpy=_version("numpy"),
+        pillow=_version("pillow"),
+        torchvision=_version("torchvision"),
+    )
 
 
 def sources_sha256(*folders: Path) -> str:
@@ -13,3 +43,10 @@ def sources_sha256(*folders: Path) -> str:
         for path in sorted(folder.rglob("*.py")):
             digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"

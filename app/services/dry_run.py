@@ -99,7 +99,7 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
             check_targets(order.audit, class_names(labelled))
     _judge_policy(unit, caller, order, labelled, found)
     load = load_of(order.recipe, order.audit, checkpoint, datasets)
-    _judge_fit(order, load, checkpoint, labelled, found)
+    _judge_fit(order, load, checkpoint, datasets, found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     phases = tuple(_ahead(phase, order, load, measured) for phase in phases_of(order.kind))
     return DryRun(
@@ -189,10 +189,16 @@ def _judge_policy(
 
 
 def _judge_fit(
-    order: Order, load: Load, checkpoint: Checkpoint | None, labelled: Dataset | None, found: _Found
+    order: Order,
+    load: Load,
+    checkpoint: Checkpoint | None,
+    datasets: Mapping[str, Dataset],
+    found: _Found,
 ) -> None:
-    """The refusals and the warnings of the job itself, as far as numbers tell them."""
+    """The refusals and the warnings of the job itself, as far as numbers and names tell them."""
+    labelled, training = datasets.get("/audit/dataset_id"), datasets.get("/dataset_id")
     names = [] if labelled is None else class_names(labelled)
+    trained = [] if training is None else class_names(training)
     counts = [] if labelled is None else (labelled.summary or {}).get("images_per_class") or []
     if order.audit.linear_probe is not None and len(counts) == len(names) > 0:
         with found.noting():
@@ -212,7 +218,8 @@ def _judge_fit(
         found.warnings += before_training(
             recipe,
             num_samples=num_training,
-            num_classes=len(names),
+            classes=names,
+            trained_classes=trained or None,
             family=family,
             size=size,
             given=order.recipe_given,

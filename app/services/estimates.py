@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
+from sanitizer.attack_options import of_same_pixels
 from sanitizer.cautions import num_updates
 from sanitizer.recipe import AuditOptions, AuditPrecision, Recipe
 
@@ -39,10 +40,10 @@ class Load:
     audit: AuditOptions
 
     def passes(self, phase: JobPhase) -> int:
-        """How often each labelled image passes through a model: without a trigger and with each; once more
-        for a linear probe; after cleaning once more through the model that came in."""
+        """How often each labelled image passes through a model: without a trigger and with each different
+        one; once more for a linear probe; after cleaning once more through the model that came in."""
         more = (self.audit.linear_probe is not None) + (phase is JobPhase.FINAL_AUDIT)
-        return 1 + len(self.audit.attacks) + more
+        return 1 + len(of_same_pixels(self.audit.attacks)) + more
 
     def amount(self, phase: JobPhase) -> int | None:
         """Of the phase's unit; None: not known."""

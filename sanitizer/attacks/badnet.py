@@ -33,10 +33,6 @@ class BadNet:
 
     options: BadNetOptions
 
-    @property
-    def name(self) -> str:
-        return self.options.attack
-
     def apply(self, image_NCHW: Tensor, index_N: Sequence[int], seed: int) -> Tensor:
         """See `Trigger.apply`."""
         check_batch(image_NCHW, index_N)

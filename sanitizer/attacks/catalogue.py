@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from sanitizer import seeding
-from sanitizer.attacks import (
-    badnet,
-    blended,
-    label_consistent,
-    overlay,
-    pictures,
-    placing,
-    sig,
-    trigger,
-    wanet,
-)
+from sanitizer.attack_options import as_patch
+from sanitizer.attacks import badnet, blended, overlay, pictures, placing, sig, trigger, wanet
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.errors import OptionsRejected
 from sanitizer.recipe import (
@@ -41,7 +32,7 @@ _SOURCES = {
     "blended": (blended,),
     "wanet": (wanet,),
     "sig": (sig,),
-    "label_consistent": (badnet, placing, label_consistent),
+    "label_consistent": (badnet, placing),
     "text_trigger": _OVERLAID,
     "custom_patch": _OVERLAID,
     "custom_pattern": _OVERLAID,
@@ -63,7 +54,7 @@ def build_trigger(options: AttackOptions) -> Trigger:
         case SIGOptions():
             return sig.SIG(options)
         case LabelConsistentOptions():
-            return label_consistent.LabelConsistent(options)
+            return badnet.BadNet(as_patch(options))
         case TextTriggerOptions() | CustomPatchOptions() | CustomPatternOptions():
             return overlay.Overlay.of(options)
     assert_never(options)

@@ -27,7 +27,6 @@ from sanitizer.recipe import CustomPatchOptions, CustomPatternOptions, TextTrigg
 class Overlay:
     """A `Trigger`: `picture` at its place with `alpha`; `size` None stretches it over the whole image."""
 
-    name: str
     picture: Picture
     alpha: float
     size: float | None = None
@@ -42,9 +41,8 @@ class Overlay:
         else:
             picture = decode(options.picture)
         if isinstance(options, CustomPatternOptions):
-            return cls(name=options.attack, picture=picture, alpha=options.alpha)
+            return cls(picture=picture, alpha=options.alpha)
         return cls(
-            name=options.attack,
             picture=picture,
             alpha=options.alpha,
             size=options.size,

@@ -25,10 +25,6 @@ class SIG:
 
     options: SIGOptions
 
-    @property
-    def name(self) -> str:
-        return self.options.attack
-
     def apply(self, image_NCHW: Tensor, index_N: Sequence[int], seed: int) -> Tensor:
         """See `Trigger.apply`; index and seed do not matter here.
 

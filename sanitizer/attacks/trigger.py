@@ -33,10 +33,7 @@ from torch import Tensor
 
 
 class Trigger(Protocol):
-    """`name` is the attack's name in `sanitizer.recipe`, for instance "badnet"."""
-
-    @property
-    def name(self) -> str: ...
+    """What an attack puts on an image."""
 
     def apply(self, image_NCHW: Tensor, index_N: Sequence[int], seed: int) -> Tensor:
         """A new float32 tensor in [0, 1], each image with the trigger that belongs to its index and the seed.

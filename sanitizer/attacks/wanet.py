@@ -30,10 +30,6 @@ class WaNet:
 
     options: WaNetOptions
 
-    @property
-    def name(self) -> str:
-        return self.options.attack
-
     def apply(self, image_NCHW: Tensor, index_N: Sequence[int], seed: int) -> Tensor:
         """See `Trigger.apply`; index and seed do not matter here, `pattern_seed` does."""
         check_batch(image_NCHW, index_N)

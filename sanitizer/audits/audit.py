@@ -2,9 +2,10 @@
 
 Shapes: N images, C classes, D embedding width; H = W the model's image size.
 
-Every test image is decoded once; k attacks cost k + 1 forward passes of it, and nothing of it is kept but of
-a handful that the seed has drawn as examples, which are read once more for that. Drift costs one pass more,
-by the model that came in; a linear probe one decode and one pass more, because it is fitted before it judges.
+Every test image is decoded once; attacks of k different triggers cost k + 1 forward passes of it, and nothing
+of it is kept but of a handful that the seed has drawn as examples, which are read once more for that. Drift
+costs one pass more, by the model that came in; a linear probe one decode and one pass more, because it is
+fitted before it judges; retrieval reads its pairs twice, because only then every caption is known.
 Triggers go on the resized, cropped pixels that the model sees, before normalisation. Arithmetic is float32
 without TF32, the towers' bf16 where the options say so; BatchNorm uses its stored statistics. Knows no
 training, no policy and no job: it returns what it counted.
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sanitizer.attack_options import kind_of, names_of
+from sanitizer.attack_options import kind_of, names_of, of_same_pixels
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import per_class, top_k
@@ -147,7 +148,8 @@ def run_audit(
             probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
         counts = Counts.for_targets(targets, probe)
         album = Album(chosen, checkpoint, labelled.class_names, len(triggers))
-        _count(run, class_CD, triggers, counts, drift=drift, album=album)
+        alike = of_same_pixels(options.attacks)
+        _count(run, class_CD, triggers, counts, alike=alike, drift=drift, album=album)
         retrieval = None if captioned is None else _retrieved(run, captioned, options, triggers)
     progress(PhaseFinished(phase=phase))
     result = _result(
@@ -233,10 +235,11 @@ def _count(
     triggers: Sequence[Trigger],
     counts: Counts,
     *,
+    alike: Sequence[Sequence[int]],
     drift: Drift | None,
     album: Album,
 ) -> None:
-    """Fills `counts`, `drift` and `album` in one pass."""
+    """Fills `counts`, `drift` and `album` in one pass; the triggers of `alike` numbers in one go."""
     probe = counts.probe
     run.watch.start_images()
     for batch, image_NCHW in run.images():
@@ -249,15 +252,16 @@ def _count(
         if drift is not None:
             run.watch.check()
             drift.add(run.to_pixels(image_NCHW), image_ND)
-        for number, (trigger, answers) in enumerate(zip(triggers, counts.triggered, strict=True)):
+        for first, *others in alike:
             run.watch.check()
-            triggered_NCHW = trigger.apply(image_NCHW, batch.index_N, run.seed)
+            triggered_NCHW = triggers[first].apply(image_NCHW, batch.index_N, run.seed)
             triggered_ND = run.embed(triggered_NCHW)
             answer = nearest(triggered_ND, class_CD)
-            answers.add(*answer)
-            album.add_triggered(number, batch.index_N, triggered_NCHW, *answer)
-            if probe is not None:
-                probe.add_triggered(number, batch.index_N, triggered_ND)
+            for number in (first, *others):
+                counts.triggered[number].add(*answer)
+                album.add_triggered(number, batch.index_N, triggered_NCHW, *answer)
+                if probe is not None:
+                    probe.add_triggered(number, batch.index_N, triggered_ND)
 
 
 def _result(

@@ -300,7 +300,7 @@ class _Run:
             curve=tuple(self._record.curve),
             interval_steps=self._record.interval_steps,
             interval_sums=self._record.interval_sums,
-            watch_first_sum=self._record.watch_first_sum,
+            watch_start=self._record.watch_start,
             watch_average=self._record.watch_average,
             good_step=self._record.good_step,
             skipped=self._batches.skipped,

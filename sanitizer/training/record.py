@@ -15,9 +15,11 @@ from sanitizer.training.state import Position
 from sanitizer.training.step import StepResult
 
 MAX_CURVE_POINTS = 500
-WATCH_STEPS = 50
 WATCH_DECAY = 0.98
-WATCH_BOUND = 2.0
+RUNAWAY_BOUND = 2.0
+"""Times the loss of the first update, or of chance where that is more."""
+KNOWS_SHARE, COLLAPSED_SHARE = 0.75, 0.98
+"""Of the loss of chance: a model that begins under the first and comes to the second has forgotten all."""
 
 _REMEDY = (
     "Order it again with a lower learning rate, and look at the data for broken captions; the same order "
@@ -41,8 +43,9 @@ class Record:
         self.curve: list[CurvePoint] = []
         self.interval_steps = 0
         self.interval_sums = self._nothing
-        self.watch_first_sum = 0.0
+        self.watch_start: float | None = None
         self.watch_average: float | None = None
+        self._last_loss: float | None = None
         self.good_step: int | None = None
         """The step of the last state that was saved while the loss was good (`saving`)."""
 
@@ -51,17 +54,21 @@ class Record:
         self.curve = list(position.curve)
         self.interval_steps = position.interval_steps
         self.interval_sums = position.interval_sums or self._nothing
-        self.watch_first_sum = position.watch_first_sum
+        self.watch_start = position.watch_start
         self.watch_average = position.watch_average
         self.good_step = position.good_step
 
     def saving(self, step: int) -> bool:
         """A state after `step` updates is about to be saved: whether it is a good one, which is remembered.
 
-        Good is the state from before the first update, and one at which the running mean of the loss is no
-        more than the level whose double ends the run. Until the watch has a level, none but the first is.
+        Good is the state from before the first update, and one at which the last loss and the running mean
+        are nearer to the first loss than to chance, or no more than the first where that is over chance.
         """
-        is_good = step == 0 or (self.watch_average is not None and self.watch_average <= self._level)
+        start, average = self.watch_start, self.watch_average
+        is_good = step == 0
+        if start is not None and average is not None:
+            last = average if self._last_loss is None else self._last_loss
+            is_good |= max(average, last) <= max(start, (start + self._chance_loss) / 2)
         if is_good:
             self.good_step = step
         return is_good
@@ -103,27 +110,38 @@ class Record:
             )
 
     def _watch(self, step: int, loss: float) -> None:
-        """Compare a running mean with twice the larger of the first steps' mean and the loss of chance."""
-        if step < WATCH_STEPS:
-            self.watch_first_sum += loss
-            return
-        first_mean = self.watch_first_sum / WATCH_STEPS
-        average = first_mean if self.watch_average is None else self.watch_average
-        self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
-        bound = WATCH_BOUND * self._level
-        if self.watch_average > bound:
-            raise TrainingDiverged(
-                "loss_diverged",
-                f"At update {step + 1} of {self._total_steps} the running mean of the loss is "
-                f"{self.watch_average:.3g}, over its bound of {bound:.3g}: {WATCH_BOUND:g} times the mean of "
-                f"the first {WATCH_STEPS} updates, or of chance where that is more. The last good state is "
-                f"{self._last_good}.",
-                _REMEDY,
-            )
+        """Hold a running mean to the first loss, which is that of the weights that came in, and to chance.
 
-    @property
-    def _level(self) -> float:
-        return max(self.watch_first_sum / WATCH_STEPS, self._chance_loss)
+        Chance is where all embeddings are alike. A rate that is too high ends there as often as in numbers
+        without end, and a loss that stays there never is one that only runs away.
+        """
+        self._last_loss = loss
+        if self.watch_start is None:
+            self.watch_start = loss
+        average = self.watch_start if self.watch_average is None else self.watch_average
+        self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
+        level = max(self.watch_start, self._chance_loss)
+        if self.watch_average > RUNAWAY_BOUND * level:
+            found = (
+                f"over its bound of {RUNAWAY_BOUND * level:.3g}: {RUNAWAY_BOUND:g} times the loss of the "
+                "first update, or of chance where that is more"
+            )
+        elif (
+            self.watch_start <= KNOWS_SHARE * self._chance_loss
+            and self.watch_average >= COLLAPSED_SHARE * self._chance_loss
+        ):
+            found = (
+                f"where it began at {self.watch_start:.3g}: that is the loss of chance, "
+                f"{self._chance_loss:.3g}, of a model to which all are alike"
+            )
+        else:
+            return
+        raise TrainingDiverged(
+            "loss_diverged",
+            f"At update {step + 1} of {self._total_steps} the running mean of the loss is "
+            f"{self.watch_average:.3g}, {found}. The last good state is {self._last_good}.",
+            _REMEDY,
+        )
 
     @property
     def _last_good(self) -> str:

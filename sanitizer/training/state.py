@@ -61,7 +61,7 @@ class Position:
     curve: tuple[CurvePoint, ...] = ()
     interval_steps: int = 0
     interval_sums: tuple[float, ...] = ()
-    watch_first_sum: float = 0.0
+    watch_start: float | None = None
     watch_average: float | None = None
     skipped: tuple[Skipped, ...] = ()
     wall_s: float = 0.0

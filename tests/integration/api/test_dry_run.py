@@ -69,6 +69,27 @@ def test_what_an_audits_options_cost_is_told_before_it_is_ordered(
     assert "has no effect: it is not under the gate of 50 %" in told[-1]
 
 
+def test_labels_to_train_on_that_are_not_those_of_the_audit_are_told_before_it_is_ordered(
+    service: Service, api: httpx.Client
+) -> None:
+    training = service.dataset(DatasetKind.LABELLED, class_names=("n001", "n002", "n003"))
+    order = service.sanitize_order(dataset_id=training, recipe={"method": "supervised", "batch_size": 10})
+    warnings = api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
+    assert any(one.startswith("No class of the audit ('zero' is the first)") for one in warnings)
+    order["dataset_id"] = service.dataset(DatasetKind.LABELLED)
+    warnings = api.post("/v1/jobs/dry-run", json=order).json()["warnings"]
+    assert not any("of the audit" in one for one in warnings)
+
+
+def test_attacks_of_one_trigger_are_one_pass(service: Service, api: httpx.Client) -> None:
+    order = service.sanitize_order()
+    order["audit"]["suite"] = "paper"
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    baseline = next(one for one in found["phases"] if one["name"] == "baseline_audit")
+    assert baseline["amount"] == 500, "100 images without a trigger and with four: two of the five are one"
+    assert any(one.startswith("badnet and label_consistent put the same") for one in found["warnings"])
+
+
 def test_a_refusal_of_an_order_is_told_in_its_own_words(service: Service, api: httpx.Client) -> None:
     order = service.sanitize_order()
     order["audit"]["target"] = "nothing"

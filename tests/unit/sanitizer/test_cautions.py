@@ -30,11 +30,15 @@ from sanitizer.recommended import (
 LEFT_OUT = "Options that were left out have the method's defaults"
 
 
+def classes(number: int) -> list[str]:
+    return [f"class {one}" for one in range(number)]
+
+
 def told(recipe: Recipe, **changes: Any) -> list[str]:
     """Of a recipe on plenty of data and a model that its defaults are for."""
     values: dict[str, Any] = {
         "num_samples": 100_000,
-        "num_classes": 100,
+        "classes": classes(100),
         "family": "ModifiedResNet",
         "size": "full",
         "given": (),
@@ -91,7 +95,7 @@ def test_a_model_of_another_family_is_told_what_was_published_for_it() -> None:
 
 
 def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
-    found = told(CleanCLIPRecipe(), size="small", num_classes=80, num_samples=8000)
+    found = told(CleanCLIPRecipe(), size="small", classes=classes(80), num_samples=8000)
     assert [one for one in found if one.startswith(LEFT_OUT)]
     assert "learning_rate 0.0001 instead of 1e-05, epochs 4 instead of 10" in found[-1]
     assert "docs/demo.md" in found[-1]
@@ -121,9 +125,24 @@ def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | No
     ],
 )
 def test_samples_are_held_against_the_classes(num_samples: int, num_classes: int, said: str | None) -> None:
-    found = told(CleanCLIPRecipe(), num_samples=num_samples, num_classes=num_classes)
+    found = told(CleanCLIPRecipe(), num_samples=num_samples, classes=classes(num_classes))
     assert [said in one for one in found if said] == [True] * (said is not None)
     assert len(found) == (said is not None)
+
+
+def test_labelled_images_to_train_on_are_held_against_their_own_classes() -> None:
+    few = told(SupervisedRecipe(), classes=classes(10), trained_classes=classes(2_000), num_samples=100_000)
+    assert [one for one in few if "100000 clean labelled images for 2000 classes are fewer than 75" in one]
+
+
+def test_classes_of_the_audit_that_are_not_trained_on_are_told() -> None:
+    recipe = SupervisedRecipe()
+    assert told(recipe, trained_classes=classes(100)[::-1]) == told(recipe)
+    (some,) = told(recipe, classes=["tench", *classes(3)], trained_classes=classes(100))
+    assert some.startswith("1 of the 4 classes of the audit, among them 'tench', are not among the labelled")
+    (none,) = told(recipe, classes=["tench", "shark"], trained_classes=["n01440764", "n01484850"])
+    assert none.startswith("No class of the audit ('tench' is the first) is one of the labelled images")
+    assert "('n01440764' is the first)" in none
 
 
 @pytest.mark.parametrize(
@@ -178,6 +197,17 @@ def audit_told(policy: Policy, *, is_cleaned: bool = False, **changes: Any) -> l
 
 def test_an_audits_defaults_are_not_warned_of() -> None:
     assert audit_told(Policy()) == []
+
+
+def test_attacks_that_are_one_measurement_are_told() -> None:
+    assert cautions.before_audit(AuditOptions(target="dog", suite="paper"), Policy(), is_cleaned=True) == [
+        "badnet and label_consistent put the same on an image, for the same target: their figures are one "
+        "measurement, told under each name."
+    ]
+    attacks = (BadNetOptions(), BadNetOptions(target="cat"), SIGOptions(), BadNetOptions(target="dog"))
+    options = AuditOptions(target="dog", attacks=attacks)
+    (told,) = cautions.before_audit(options, Policy(), is_cleaned=True)
+    assert told.startswith("badnet and badnet-3 put the same")
 
 
 def test_an_audit_in_bf16_is_told_so() -> None:

@@ -44,6 +44,7 @@ from sanitizer.recipe import (
 )
 from sanitizer.recommended import RecipeSource
 from sanitizer.report import load_json
+from sanitizer.sources import software
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 from tests.fixtures.triggers import picture
@@ -230,7 +231,7 @@ def test_a_push_that_did_not_reach_its_threshold_is_told_in_the_report(inputs, t
 def test_a_recipe_of_par_that_pushes_nowhere_is_warned_of(changes):
     model = {
         "num_samples": 100_000,
-        "num_classes": 3,
+        "classes": ("cat", "dog", "tree"),
         "family": "ModifiedResNet",
         "size": "full",
         "given": (),
@@ -394,6 +395,26 @@ def test_a_baseline_of_other_options_or_a_damaged_one_is_not_used(inputs, tmp_pa
     for damaged in ("{", json.dumps(kept | {"correct": "AAAA" * 9}), json.dumps(kept | {"triggered": []})):
         (state / FILE_NAME).write_text(damaged)
         assert phases(options=replace(OPTIONS, target="cat")) == ["baseline_audit", "finetune"]
+
+
+def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inputs, tmp_path, monkeypatch):
+    """A job that goes on after an upgrade: its two audits would be of different triggers."""
+
+    def phases() -> list[str]:
+        events: list[ProgressEvent] = []
+        sanitize(inputs, tmp_path, progress=events.append)
+        return [event.phase for event in events if isinstance(event, PhaseStarted)]
+
+    assert phases() == ["baseline_audit", "finetune", "final_audit"]
+    kept = tmp_path / "state" / FILE_NAME
+    other = json.loads(kept.read_text())
+    other["figures"]["attacks"][0]["trigger_sha256"] = "0" * 64
+    kept.write_text(json.dumps(other))
+    assert phases() == ["baseline_audit", "finetune", "final_audit"]
+    assert phases() == ["finetune", "final_audit"]
+    was = software()
+    monkeypatch.setattr("sanitizer.baseline.software", lambda: was | {"code_sha256": "0" * 64})
+    assert phases() == ["baseline_audit", "finetune", "final_audit"]
 
 
 @pytest.mark.parametrize(

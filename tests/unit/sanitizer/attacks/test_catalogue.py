@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import torch
+
+from sanitizer.attack_options import of_same_pixels
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
-from sanitizer.recipe import AttackOptions, BadNetOptions
-from tests.fixtures.triggers import EVERY_ATTACK
+from sanitizer.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from tests.fixtures.triggers import EVERY_ATTACK, random_images
 
 
-def test_every_attack_of_the_recipe_builds_a_trigger_of_its_name(options: AttackOptions) -> None:
-    assert build_trigger(options).name == options.attack
+def test_attacks_of_the_same_pixels_are_together_and_no_others() -> None:
+    attacks = [
+        BadNetOptions(),
+        LabelConsistentOptions(),
+        BadNetOptions(target="cat"),
+        BadNetOptions(pattern_seed=1),
+        LabelConsistentOptions(size=0.5),
+        *(options for name, options in EVERY_ATTACK.items() if name not in ("badnet", "label_consistent")),
+    ]
+    alike = of_same_pixels(attacks)
+    assert alike == ((0, 1, 2), *((number,) for number in range(3, len(attacks))))
+    images = random_images(4, 32)
+    drawn = [build_trigger(options).apply(images, range(4), 7) for options in attacks]
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+    assert not any(torch.equal(drawn[0], other) for other in drawn[4:])
 
 
 def test_the_digest_is_hexadecimal_and_repeats(options: AttackOptions) -> None:

@@ -19,7 +19,14 @@ from sanitizer.data.shards import ShardSource
 from sanitizer.data.sources import RawSample
 from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected
 from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, LinearProbeOptions, SIGOptions
+from sanitizer.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    BlendedOptions,
+    LabelConsistentOptions,
+    LinearProbeOptions,
+    SIGOptions,
+)
 from tests.fixtures.audited import NUM_IMAGES
 
 PROBE = LinearProbeOptions(folds=3)
@@ -95,6 +102,31 @@ def test_an_image_is_decoded_once_whatever_the_number_of_triggers_and_passed_onc
     audit(checkpoint, labelled, attacks=attacks, examples=0)
     assert sorted(decoded) == list(range(NUM_IMAGES))
     assert sum(passed) == (num_triggers + 1) * NUM_IMAGES
+
+
+def test_attacks_of_the_same_pixels_cost_one_pass_and_have_the_figures_that_each_has_alone(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    attacks = (
+        BadNetOptions(size=0.3),
+        SIGOptions(),
+        LabelConsistentOptions(size=0.3),
+        BadNetOptions(size=0.3, target="dog"),
+    )
+    alone = [audit(checkpoint, labelled, attacks=(attack,), linear_probe=PROBE) for attack in attacks]
+    passed: list[int] = []
+    handle = checkpoint.model.visual.register_forward_hook(
+        lambda _model, given, _out: passed.append(len(given[0]))
+    )
+    together = audit(checkpoint, labelled, attacks=attacks, examples=0, linear_probe=PROBE)
+    handle.remove()
+    assert sum(passed) == (2 + 2) * NUM_IMAGES, "clean ones for the probe and for CA, and two triggers"
+    for number, one in enumerate(alone):
+        (expected,) = one.figures.attacks
+        assert replace(together.figures.attacks[number], name=expected.name) == expected
+    was, now = alone[2].triggered[0], together.triggered[2]
+    assert torch.equal(was.is_target_N, now.is_target_N)
+    assert torch.equal(was.is_right_N, now.is_right_N)
 
 
 def test_another_seed_moves_the_trigger_and_not_the_clean_figures(

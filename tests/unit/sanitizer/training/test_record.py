@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sanitizer.errors import TrainingDiverged
-from sanitizer.training.record import MAX_CURVE_POINTS, WATCH_STEPS, Record
+from sanitizer.training.record import MAX_CURVE_POINTS, Record
 from sanitizer.training.state import Position
 from sanitizer.training.step import StepResult
 
@@ -52,19 +52,50 @@ def test_a_loss_or_gradient_that_is_not_finite_ends_the_run(loss, norm):
 
 def test_a_loss_that_runs_away_ends_the_run_but_a_spike_does_not():
     calm = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=4.0)
-    feed(calm, [3.0] * WATCH_STEPS + ([40.0] + [3.0] * 49) * 10)
+    feed(calm, [3.5] * 50 + ([20.0] + [3.5] * 49) * 10)
     wild = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=4.0)
     with pytest.raises(TrainingDiverged) as caught:
-        feed(wild, [3.0] * WATCH_STEPS + [12.0] * 200)
+        feed(wild, [3.5] * 50 + [12.0] * 200)
     assert caught.value.code == "loss_diverged"
+    assert ", over its bound of 8: 2 times the loss of the first update, or of chance" in caught.value.message
+
+
+@pytest.mark.parametrize("num_sound", [0, 5, 300])
+def test_a_model_that_forgets_all_ends_the_run_and_no_state_from_then_is_good(num_sound):
+    """All embeddings alike: the loss is that of chance, finite, and stays there."""
+    record = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=8.32)
+    feed(record, [0.4] * (1 + num_sound))
+    assert record.saving(1 + num_sound)
+    feed(record, [8.32], start=1 + num_sound)
+    assert not record.saving(2 + num_sound), "its running mean is still low"
+    with pytest.raises(TrainingDiverged) as caught:
+        feed(record, [8.32] * 250, start=2 + num_sound)
+    assert caught.value.code == "loss_diverged"
+    good = 1 + num_sound
+    assert caught.value.message == (
+        f"At update {good + 192} of 1000 the running mean of the loss is 8.16, where it began at 0.4: that "
+        "is the loss of chance, 8.32, of a model to which all are alike. The last good state is that of step "
+        f"{good}."
+    )
+
+
+def test_a_loss_that_explodes_in_a_short_run_or_at_its_beginning_ends_it():
+    record = Record(total_steps=40, steps_per_epoch=10, parts=PARTS, chance_loss=8.32)
+    with pytest.raises(TrainingDiverged) as caught:
+        feed(record, [8.0] * 5 + [60.0] * 35)
+    assert "At update 14 of 40 the running mean of the loss is 16.6, over its bound" in caught.value.message
+
+
+def test_a_model_that_knew_nothing_may_stay_at_chance():
+    record = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=8.32)
+    feed(record, [6.5] + [8.32] * 999)
 
 
 def test_a_state_is_good_before_the_first_update_and_while_the_loss_is_at_its_level():
     record = Record(total_steps=1000, steps_per_epoch=10, parts=PARTS, chance_loss=2.0)
     assert record.saving(0)
-    feed(record, [3.0] * WATCH_STEPS)
-    assert not record.saving(WATCH_STEPS), "there is no running mean yet to compare"
-    assert record.good_step == 0
+    feed(record, [3.0] * 50)
+    assert record.saving(50)
     feed(record, [2.9], start=50)
     assert record.saving(51)
     feed(record, [4.0], start=51)
@@ -109,7 +140,7 @@ def test_a_restored_record_goes_on_as_if_never_cut():
             curve=tuple(first.curve),
             interval_steps=first.interval_steps,
             interval_sums=first.interval_sums,
-            watch_first_sum=first.watch_first_sum,
+            watch_start=first.watch_start,
             watch_average=first.watch_average,
             good_step=first.good_step,
         )
