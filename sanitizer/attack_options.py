@@ -260,7 +260,10 @@ def as_patch(attack: LabelConsistentOptions) -> BadNetOptions:
 
 
 def of_same_pixels(attacks: Iterable[AttackOptions]) -> tuple[tuple[int, ...], ...]:
-    """Their numbers, those together that put the same on every image, whatever their names and targets."""
+    """Their numbers, together where their options draw the same on every image, whatever name and target.
+
+    An option that a pattern does not read still tells two apart.
+    """
     found: dict[AttackOptions, list[int]] = {}
     for number, attack in enumerate(attacks):
         drawn = as_patch(attack) if isinstance(attack, LabelConsistentOptions) else attack

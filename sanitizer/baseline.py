@@ -159,7 +159,8 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        "software": software(),  # a job may go on after an upgrade: both audits are of one code's making
+        # a job may go on after an upgrade: both audits are of one code's making
+        "software": software() | {"torch": torch.__version__},
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),
         "labelled_sha256": labelled.sha256,

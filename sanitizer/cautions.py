@@ -1,5 +1,6 @@
 """What is known of an order before anything is computed: sentences where it may disappoint, refusals where it
-cannot be carried out. Numbers only and free of torch, so that a service can say it before a job is ordered.
+cannot be carried out. Numbers and names only, and free of torch, so that a service can say it before a job is
+ordered.
 
 A threshold here is where somebody should look, not where something breaks; each says why it lies there.
 """
@@ -155,8 +156,9 @@ def _too_few(recipe: Recipe, num_samples: int, num_classes: int, num_steps: int)
 
 
 def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> Iterator[str]:
-    missing = sorted(set(classes) - set(trained_classes))
-    if len(missing) == len(set(classes)):
+    trained = set(map(_as_read, trained_classes))
+    missing = [name for name in classes if _as_read(name) not in trained]
+    if len(missing) == len(classes):
         yield (
             f"No class of the audit ('{classes[0]}' is the first) is one of the labelled images to train on "
             f"('{trained_classes[0]}' is the first): images would be bound to other words than the audit "
@@ -167,6 +169,11 @@ def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> It
             f"{len(missing)} of the {len(classes)} classes of the audit, among them '{missing[0]}', are not "
             "among the labelled images to train on: their accuracy may fall."
         )
+
+
+def _as_read(name: str) -> str:
+    """As the tokenizer reads it."""
+    return " ".join(name.lower().split())
 
 
 def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:

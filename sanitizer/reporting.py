@@ -35,6 +35,7 @@ def environment(device: torch.device, precision: str, num_processes: int = 1) ->
     """This machine and the versions that decide figures."""
     return Environment(
         **software(),
+        torch=torch.__version__,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         machine=f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
         num_threads=torch.get_num_threads(),

@@ -10,12 +10,12 @@ from typing import TypedDict
 
 
 class Software(TypedDict):
-    """The fields of a report's `Environment` that no machine decides."""
+    """The fields of a report's `Environment` that no machine decides, but for torch, which says more itself
+    than its package does (which CUDA it was built for)."""
 
     code_version: str
     code_sha256: str
     python: str
-    torch: str
     open_clip: str
     numpy: str
     pillow: str
@@ -28,7 +28,6 @@ def software() -> Software:
         code_version=_version("cleanclip-service"),
         code_sha256=sources_sha256(Path(__file__).parent),
         python=platform.python_version(),
-        torch=_version("torch"),
         open_clip=_version("open_clip_torch"),
         numpy=_version("numpy"),
         pillow=_version("pillow"),

@@ -30,6 +30,7 @@ from app.services.orders import (
     usable_checkpoint,
 )
 from app.settings import QuotaSettings
+from sanitizer.attack_options import of_same_pixels
 from sanitizer.cautions import (
     before_audit,
     before_training,
@@ -120,12 +121,12 @@ def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measure
 
 def does(phase: JobPhase, load: Load) -> str:
     """In a sentence, with the numbers that are known."""
-    num_attacks = len(load.audit.attacks)
+    num_triggers = len(of_same_pixels(load.audit.attacks))
     match phase:
         case JobPhase.STAGE:
             return "Brings the checkpoint and the data to the worker and holds them to their digests."
         case JobPhase.BASELINE_AUDIT:
-            return f"Measures clean accuracy and {_count(num_attacks, 'trigger')}: {_measured(phase, load)}"
+            return f"Measures clean accuracy and {_count(num_triggers, 'trigger')}: {_measured(phase, load)}"
         case JobPhase.FINETUNE:
             return _training(load)
         case JobPhase.FINAL_AUDIT:

@@ -38,6 +38,8 @@ class Method:
     chance_loss: Callable[[int], float]
     """Number of candidates (the batch's, or the classes) → the objective where all embeddings are alike, for
     the watch over divergence."""
+    watched_part: str | None = None
+    """The part of the objective that `chance_loss` is of; None: the whole."""
     has_views: bool = False
     """An augmented view of each image and caption passes through the towers too."""
     has_labels: bool = False

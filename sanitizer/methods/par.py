@@ -45,6 +45,7 @@ def method(recipe: PARRecipe) -> Method:
         objective=cut,
         parts=("loss_clip", "loss_push", "distance_image", "distance_text"),
         chance_loss=math.log,
+        watched_part="loss_clip",  # what is pushed away is subtracted, most where all are alike
         has_input_model=True,
         warmup_steps=lambda num_steps: round(recipe.push_share * num_steps),
         initial_rate=recipe.initial_learning_rate,

@@ -142,6 +142,7 @@ class _Run:
             steps_per_epoch=batches.steps_per_epoch,
             parts=self._method.parts,
             chance_loss=self._method.chance_loss(self._batch_size if class_CD is None else len(class_CD)),
+            watched_part=self._method.watched_part,
         )
         self._position = Position(run_sha256=run_sha256, step=0, epoch=0, step_in_epoch=0)
         self._dtype = towers_dtype(recipe.precision, self._device, self._model)
@@ -300,7 +301,10 @@ class _Run:
             curve=tuple(self._record.curve),
             interval_steps=self._record.interval_steps,
             interval_sums=self._record.interval_sums,
-            watch_start=self._record.watch_start,
+            watch_first_sum=self._record.watch_first_sum,
+            watch_first_steps=self._record.watch_first_steps,
+            watch_last=self._record.watch_last,
+            watch_at_chance=self._record.watch_at_chance,
             watch_average=self._record.watch_average,
             good_step=self._record.good_step,
             skipped=self._batches.skipped,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sanitizer.errors import TrainingDiverged
 from sanitizer.report import CurvePoint
@@ -15,11 +16,14 @@ from sanitizer.training.state import Position
 from sanitizer.training.step import StepResult
 
 MAX_CURVE_POINTS = 500
+WATCH_STEPS = 10
 WATCH_DECAY = 0.98
-RUNAWAY_BOUND = 2.0
-"""Times the loss of the first update, or of chance where that is more."""
-KNOWS_SHARE, COLLAPSED_SHARE = 0.75, 0.98
-"""Of the loss of chance: a model that begins under the first and comes to the second has forgotten all."""
+WATCH_BOUND = 2.0
+COLLAPSED_STEPS, COLLAPSED_WITHIN = 30, 0.02
+"""So many losses in a row, each within this share of chance, are of a model to which all are alike: those of
+one that still knows something, or is wrong, scatter far more."""
+KNOWS_AT_MOST = 0.9
+"""Of the loss of chance, in the mean of the first updates: or there was nothing to forget."""
 
 _REMEDY = (
     "Order it again with a lower learning rate, and look at the data for broken captions; the same order "
@@ -32,20 +36,29 @@ class Record:
     """At most `MAX_CURVE_POINTS` points of the curve, each the mean over the steps since the one before."""
 
     def __init__(
-        self, *, total_steps: int, steps_per_epoch: int, parts: Sequence[str], chance_loss: float
+        self,
+        *,
+        total_steps: int,
+        steps_per_epoch: int,
+        parts: Sequence[str],
+        chance_loss: float,
+        watched_part: str | None = None,
     ) -> None:
-        """`parts` and `chance_loss` are the method's (`Method`), the latter for this run's batch."""
+        """The last three are the method's (`Method`), `chance_loss` for this run's batch."""
         self._parts = tuple(parts)
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._chance_loss = chance_loss
+        self._watched_part = watched_part
         self._stride = math.ceil(total_steps / MAX_CURVE_POINTS)
         self.curve: list[CurvePoint] = []
         self.interval_steps = 0
         self.interval_sums = self._nothing
-        self.watch_start: float | None = None
+        self.watch_first_sum = 0.0
+        self.watch_first_steps = 0
         self.watch_average: float | None = None
-        self._last_loss: float | None = None
+        self.watch_last: float | None = None
+        self.watch_at_chance = 0
         self.good_step: int | None = None
         """The step of the last state that was saved while the loss was good (`saving`)."""
 
@@ -54,21 +67,24 @@ class Record:
         self.curve = list(position.curve)
         self.interval_steps = position.interval_steps
         self.interval_sums = position.interval_sums or self._nothing
-        self.watch_start = position.watch_start
+        self.watch_first_sum = position.watch_first_sum
+        self.watch_first_steps = position.watch_first_steps
         self.watch_average = position.watch_average
+        self.watch_last = position.watch_last
+        self.watch_at_chance = position.watch_at_chance
         self.good_step = position.good_step
 
     def saving(self, step: int) -> bool:
         """A state after `step` updates is about to be saved: whether it is a good one, which is remembered.
 
         Good is the state from before the first update, and one at which the last loss and the running mean
-        are nearer to the first loss than to chance, or no more than the first where that is over chance.
+        are nearer to the mean of the first ones than to chance, or no more than that mean where it is over
+        chance. Until there is a running mean, none but the first is.
         """
-        start, average = self.watch_start, self.watch_average
         is_good = step == 0
-        if start is not None and average is not None:
-            last = average if self._last_loss is None else self._last_loss
-            is_good |= max(average, last) <= max(start, (start + self._chance_loss) / 2)
+        if self.watch_average is not None and self.watch_last is not None:
+            highest = max(self._first_mean, (self._first_mean + self._chance_loss) / 2)
+            is_good |= max(self.watch_average, self.watch_last) <= highest
         if is_good:
             self.good_step = step
         return is_good
@@ -93,7 +109,7 @@ class Record:
                 )
             )
             self.interval_steps, self.interval_sums = 0, self._nothing
-        self._watch(step, result.loss)
+        self._watch(step, result.loss if self._watched_part is None else result.parts[self._watched_part])
 
     @property
     def _nothing(self) -> tuple[float, ...]:
@@ -110,38 +126,42 @@ class Record:
             )
 
     def _watch(self, step: int, loss: float) -> None:
-        """Hold a running mean to the first loss, which is that of the weights that came in, and to chance.
-
-        Chance is where all embeddings are alike. A rate that is too high ends there as often as in numbers
-        without end, and a loss that stays there never is one that only runs away.
-        """
-        self._last_loss = loss
-        if self.watch_start is None:
-            self.watch_start = loss
-        average = self.watch_start if self.watch_average is None else self.watch_average
-        self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
-        level = max(self.watch_start, self._chance_loss)
-        if self.watch_average > RUNAWAY_BOUND * level:
-            found = (
-                f"over its bound of {RUNAWAY_BOUND * level:.3g}: {RUNAWAY_BOUND:g} times the loss of the "
-                "first update, or of chance where that is more"
-            )
-        elif (
-            self.watch_start <= KNOWS_SHARE * self._chance_loss
-            and self.watch_average >= COLLAPSED_SHARE * self._chance_loss
-        ):
-            found = (
-                f"where it began at {self.watch_start:.3g}: that is the loss of chance, "
-                f"{self._chance_loss:.3g}, of a model to which all are alike"
-            )
-        else:
+        """A loss that runs away, and one that has come to chance and stays there."""
+        self.watch_last = loss
+        is_at_chance = abs(loss - self._chance_loss) <= COLLAPSED_WITHIN * self._chance_loss
+        self.watch_at_chance = self.watch_at_chance + 1 if is_at_chance else 0
+        if self.watch_first_steps < WATCH_STEPS:
+            self.watch_first_sum += loss
+            self.watch_first_steps += 1
             return
+        average = self._first_mean if self.watch_average is None else self.watch_average
+        self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
+        bound = WATCH_BOUND * max(self._first_mean, self._chance_loss)
+        if self.watch_average > bound:
+            self._end(
+                step,
+                f"the running mean of the loss is {self.watch_average:.3g}, over its bound of {bound:.3g}: "
+                f"{WATCH_BOUND:g} times the mean of the first {self.watch_first_steps} updates, or of chance "
+                "where that is more",
+            )
+        if self.watch_at_chance >= COLLAPSED_STEPS and self._first_mean < KNOWS_AT_MOST * self._chance_loss:
+            self._end(
+                step,
+                f"the loss is {loss:.3g}, where it began at {self._first_mean:.3g}, and has been that of "
+                f"chance, {self._chance_loss:.3g}, for {self.watch_at_chance} updates: the model has "
+                "forgotten all",
+            )
+
+    def _end(self, step: int, found: str) -> NoReturn:
         raise TrainingDiverged(
             "loss_diverged",
-            f"At update {step + 1} of {self._total_steps} the running mean of the loss is "
-            f"{self.watch_average:.3g}, {found}. The last good state is {self._last_good}.",
+            f"At update {step + 1} of {self._total_steps} {found}. The last good state is {self._last_good}.",
             _REMEDY,
         )
+
+    @property
+    def _first_mean(self) -> float:
+        return self.watch_first_sum / self.watch_first_steps
 
     @property
     def _last_good(self) -> str:

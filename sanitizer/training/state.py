@@ -61,8 +61,12 @@ class Position:
     curve: tuple[CurvePoint, ...] = ()
     interval_steps: int = 0
     interval_sums: tuple[float, ...] = ()
-    watch_start: float | None = None
+    watch_first_sum: float = 0.0
+    watch_first_steps: int = 50
+    """So many in a state from before it was told."""
     watch_average: float | None = None
+    watch_last: float | None = None
+    watch_at_chance: int = 0
     skipped: tuple[Skipped, ...] = ()
     wall_s: float = 0.0
     resumed_from_steps: tuple[int, ...] = ()

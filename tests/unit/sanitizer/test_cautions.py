@@ -138,6 +138,7 @@ def test_labelled_images_to_train_on_are_held_against_their_own_classes() -> Non
 def test_classes_of_the_audit_that_are_not_trained_on_are_told() -> None:
     recipe = SupervisedRecipe()
     assert told(recipe, trained_classes=classes(100)[::-1]) == told(recipe)
+    assert told(recipe, trained_classes=[f" Class  {one}" for one in range(100)]) == told(recipe)
     (some,) = told(recipe, classes=["tench", *classes(3)], trained_classes=classes(100))
     assert some.startswith("1 of the 4 classes of the audit, among them 'tench', are not among the labelled")
     (none,) = told(recipe, classes=["tench", "shark"], trained_classes=["n01440764", "n01484850"])

@@ -9,7 +9,7 @@ import pytest
 from app.domain.states import JobPhase
 from app.services.dry_run import model_of
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
 FOUR = AuditOptions(target="banana")
@@ -37,6 +37,12 @@ def measured(seconds: float, amount: int, *, unit: Unit = "images", **values: An
 def test_an_audit_sees_each_image_without_a_trigger_and_with_each() -> None:
     assert load().amount(BASELINE) == 1_000 * (1 + 4)
     assert load().amount(FINAL) == 1_000 * (1 + 4 + 1), "and once more through the model that came in"
+
+
+def test_attacks_of_one_trigger_share_a_pass_but_in_retrieval() -> None:
+    same = AuditOptions(target="banana", attacks=(BadNetOptions(), BadNetOptions(target="pear")))
+    assert load(audit=same).amount(BASELINE) == 1_000 * (1 + 1)
+    assert load(audit=same, num_retrieval=300).amount(BASELINE) == 1_000 * (1 + 1) + 300 * (1 + 2)
 
 
 def test_a_linear_probe_is_one_more_pass_and_retrieval_a_pass_of_its_pairs_for_each_trigger() -> None:

@@ -287,7 +287,7 @@ def test_a_loss_that_creeps_up_leaves_the_last_good_state_from_which_a_run_is_th
         run(pairs, recipe=recipe, folder=tmp_path, save_every_s=0.0, progress=note)
     assert caught.value.code == "loss_diverged"
     assert caught.value.message.endswith(f"The last good state is that of step {good_step}.")
-    assert [event.step for event in saved if event.is_good] == [*range(good_step + 1)]
+    assert [event.step for event in saved if event.is_good] == [0, *range(11, good_step + 1)]
     newest = saved[-1].step
     assert newest > good_step + state.NUM_KEPT, "or the newest ones would not have pushed it out"
     kept = sorted(path.name for path in tmp_path.iterdir())
