@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from sanitizer.attack_options import kind_of, names_of, of_same_pixels
+from sanitizer.clip_text import as_clip_reads
 from sanitizer.errors import OptionsRejected
 from sanitizer.policy import Policy
 from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe
@@ -156,8 +157,8 @@ def _too_few(recipe: Recipe, num_samples: int, num_classes: int, num_steps: int)
 
 
 def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> Iterator[str]:
-    trained = set(map(_as_read, trained_classes))
-    missing = [name for name in classes if _as_read(name) not in trained]
+    trained = set(map(as_clip_reads, trained_classes))
+    missing = [name for name in classes if as_clip_reads(name) not in trained]
     if len(missing) == len(classes):
         yield (
             f"No class of the audit ('{classes[0]}' is the first) is one of the labelled images to train on "
@@ -169,11 +170,6 @@ def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> It
             f"{len(missing)} of the {len(classes)} classes of the audit, among them '{missing[0]}', are not "
             "among the labelled images to train on: their accuracy may fall."
         )
-
-
-def _as_read(name: str) -> str:
-    """As the tokenizer reads it."""
-    return " ".join(name.lower().split())
 
 
 def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:

@@ -30,11 +30,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from html import unescape
 from pathlib import Path
 
 from PIL import Image
 
+from sanitizer.clip_text import as_clip_reads
 from sanitizer.data.digests import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
@@ -85,11 +85,6 @@ class PairDataset:
         raw = self._source.read(index)
         caption = caption_of(raw.texts)
         return Pair(key=self.key(index), image=decode(raw.image, at_least), caption=caption)
-
-
-def as_clip_reads(caption: str) -> str:
-    """A caption before CLIP's tokenizer cuts it up: small letters, single spaces, no entities."""
-    return " ".join(unescape(unescape(caption)).lower().split())
 
 
 def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = as_clip_reads) -> None:

@@ -150,6 +150,16 @@ def test_a_loss_that_starts_high_and_stays_is_not_called_diverged():
     feed(record, [30.0] * 400)
 
 
+def test_a_state_from_before_the_watch_told_how_many_first_losses_it_took_has_fifty():
+    position = Position(
+        run_sha256="", step=60, epoch=6, step_in_epoch=0, watch_first_sum=150.0, watch_average=3.0
+    )
+    record = record_of(4.0)
+    record.restore(position)
+    with pytest.raises(TrainingDiverged, match="over its bound of 8: 2 times the mean of the first 50 upd"):
+        feed(record, [12.0] * 200, start=60)
+
+
 def test_a_restored_record_goes_on_as_if_never_cut():
     losses = [2.0 + math.sin(step) for step in range(1300)]
     whole = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)

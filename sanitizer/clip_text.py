@@ -1,0 +1,10 @@
+"""A text as CLIP's tokenizer sees it before it cuts it up. Knows no token and no data set."""
+
+from __future__ import annotations
+
+from html import unescape
+
+
+def as_clip_reads(text: str) -> str:
+    """Small letters, single spaces, no entities."""
+    return " ".join(unescape(unescape(text)).lower().split())
