@@ -225,8 +225,14 @@ def figures(report: Mapping[str, Any]) -> str:
     )
     verdict = report.get("verdict") or {}
     if verdict:
-        text = f"{verdict.get('outcome', '')}: {verdict.get('reason', '')}\n\n{text}"
+        text = f"{verdict_words(verdict)}\n\n{text}"
     return text
+
+
+def verdict_words(verdict: Mapping[str, Any]) -> str:
+    """Outcome and reason; the reason of one that is inconclusive says so itself."""
+    outcome, reason = verdict.get("outcome", ""), verdict.get("reason", "")
+    return str(reason) if outcome == "inconclusive" else f"{outcome}: {reason}"
 
 
 def _retrieval(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
