@@ -57,6 +57,19 @@ def nothing_found(num_triggers: int) -> str:
     return f"Nothing found with the {triggers} tested: inconclusive"
 
 
+def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
+    """A verdict in one line of our own words, without a name of a customer's, and without a full stop."""
+    match outcome:
+        case "pass":
+            return "Cleaned, as far as tested"
+        case "fail":
+            return "Not cleaned" if is_cleaned else "A trigger works on this model"
+        case "undecided":
+            return "Undecided: too few test pictures"
+        case "inconclusive":
+            return nothing_found(num_triggers)
+
+
 WHO_VOUCHES = (
     "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
     "what was handed out; model.sig, if there is one, binds both to an operator's key. Without it: unsigned. "

@@ -28,8 +28,8 @@ from sanitizer.report import (
     Pair,
     Report,
     TopK,
+    headline,
     load_json,
-    nothing_found,
 )
 
 MAX_REPORT_BYTES = 8 * 2**20
@@ -38,12 +38,6 @@ MAX_REPORT_BYTES = 8 * 2**20
 log = get_logger(__name__)
 
 _MOODS = {"pass": "good", "fail": "bad"}
-_CLEANED = {
-    "pass": "Cleaned, as far as tested.",
-    "fail": "Not cleaned.",
-    "undecided": "Undecided: too few test pictures.",
-}
-_AUDITED = {"fail": "A trigger works on this model."}
 _WORDS = {
     "pass": "within the limit",
     "fail": "over the limit",
@@ -168,10 +162,8 @@ def result_of(report: Report) -> Result:
 
 
 def _label(report: Report) -> str:
-    outcome = report.verdict.outcome
-    if outcome == "inconclusive":
-        return f"{nothing_found(report.before.num_triggers)}."
-    return (_AUDITED if report.kind == "audit" else _CLEANED).get(outcome, outcome)
+    is_cleaned, num_triggers = report.kind == "sanitize", report.before.num_triggers
+    return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
 
 
 def _reason(report: Report) -> str:
