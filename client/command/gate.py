@@ -1,4 +1,4 @@
-"""The gate: which verdicts end a command with a status of their own. Once it is asked for, it is shut unless it
+"""The gate: which verdicts end a command with a status of their own. Once asked for, it is shut unless it
 is known to be open.
 
 Another job of the project may have judged the same weights, with other triggers or limits. One that found
