@@ -28,6 +28,7 @@ from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
 from sanitizer.attack_options import told
 from sanitizer.jobspec import (
+    CHECKPOINT_PATH,
     DATASET_ADAPTER,
     DATASET_NAME,
     DRAWN_NAME,
@@ -96,7 +97,7 @@ def publish(
     verdicts: tuple[NewVerdict, ...] = ()
     if job.kind in _EVIDENCED:
         report = _report(by_name)
-        verdicts = _verdicts(report, staged, packing.sha256)
+        verdicts = _verdicts(job, report, staged, packing.sha256)
         _check_page(by_name)
         package = packing.finish_stated(job, staged, report, ended_at=ledger.time(), signer=signer)
         result = _judgement(report) | {"signature": package.signature}
@@ -192,11 +193,16 @@ def _report(outputs: dict[str, Path]) -> Report:
         raise outputs_unusable(_NO_REPORT) from error
 
 
-def _verdicts(report: Report, staged: Staged, sha256: dict[str, str]) -> tuple[NewVerdict, ...]:
-    try:
-        return tuple(verdicts_of(report, staged, sha256))
-    except KeyError as error:
-        raise outputs_unusable("its report is of a cleaning, and it left no weights") from error
+def _verdicts(
+    job: ClaimedJob, report: Report, staged: Staged, sha256: dict[str, str]
+) -> tuple[NewVerdict, ...]:
+    """By the digests of what was staged and of what is published."""
+    path = f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"
+    came_in = next(one.sha256 for one in staged.received if one.path == path)
+    if job.kind is JobKind.SANITIZE and WEIGHTS_NAME not in sha256:
+        raise outputs_unusable(f"it left no {WEIGHTS_NAME}")
+    made = sha256[WEIGHTS_NAME] if job.kind is JobKind.SANITIZE else None
+    return tuple(verdicts_of(report, came_in=came_in, made=made))
 
 
 def _check_page(outputs: dict[str, Path]) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 from sanitizer.attack_options import kind_told
-from sanitizer.jobspec import CHECKPOINT_PATH, WEIGHTS_NAME
 from sanitizer.report import Report
-from worker.staging import Staged
 
 
-def verdicts_of(report: Report, staged: Staged, sha256: Mapping[str, str]) -> Iterator[NewVerdict]:
+def verdicts_of(report: Report, *, came_in: str, made: str | None) -> Iterator[NewVerdict]:
     """An audit's verdict is of the weights that came in. A cleaning's is of those that it made, and what its
-    first audit found is another, of those that came in. `sha256` is of the files that the job left."""
-    path = f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"
-    came_in = next(one.sha256 for one in staged.received if one.path == path)
+    first audit found is another, of those that came in. Both are digests of weights; None: it made none."""
     told = VerdictOutcome(report.verdict.outcome)
     num_triggers = report.before.num_triggers
-    if report.after is None:
+    if made is None:
         yield NewVerdict(
             stage=VerdictStage.AUDIT, weights_sha256=came_in, outcome=told, num_triggers=num_triggers
         )
@@ -32,7 +28,7 @@ def verdicts_of(report: Report, staged: Staged, sha256: Mapping[str, str]) -> It
     )
     yield NewVerdict(
         stage=VerdictStage.AFTER_CLEANING,
-        weights_sha256=sha256[WEIGHTS_NAME],
+        weights_sha256=made,
         outcome=told,
         num_triggers=num_triggers,
     )

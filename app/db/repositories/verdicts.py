@@ -1,4 +1,4 @@
-"""Verdicts on weights, worst first: one statement for a page of digests, and no more rows than are shown."""
+"""Verdicts on weights, worst first: two statements for a page of digests, and no more rows than are shown."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class VerdictRepository:
         if not asked:
             return {}
         wanted = values(sql_column("digest", Text), name="wanted").data([(one,) for one in asked])
-        found = (
+        of_one = (
             select(WeightsVerdict)
             .join(Job, Job.id == WeightsVerdict.job_id)
             .where(
@@ -68,21 +68,25 @@ class VerdictRepository:
                 WeightsVerdict.weights_sha256 == wanted.c.digest,
                 Job.deleted_at.is_(None),
             )
+            .correlate(wanted)
         )
-        worst = (
-            found.order_by(
-                WeightsVerdict.badness.desc(), WeightsVerdict.job_id.desc(), WeightsVerdict.stage.desc()
-            )
-            .limit(limit)
-            .lateral("worst")
+        worst_first = (
+            WeightsVerdict.badness.desc(),
+            WeightsVerdict.job_id.desc(),
+            WeightsVerdict.stage.desc(),
+        )  # by the index
+        worst = of_one.order_by(*worst_first).limit(limit).lateral("worst")
+        counted = of_one.with_only_columns(WeightsVerdict.job_id).limit(MOST_COUNTED).lateral("counted")
+        rows = select(aliased(WeightsVerdict, worst)).select_from(wanted.join(worst, true()))
+        nums = (
+            select(wanted.c.digest, func.count())
+            .select_from(wanted.join(counted, true()))
+            .group_by(wanted.c.digest)
         )
-        counted = found.with_only_columns(WeightsVerdict.job_id).limit(MOST_COUNTED).subquery().lateral()
-        num = select(func.count()).select_from(counted)
-        row = aliased(WeightsVerdict, worst)
-        query = select(row, num.scalar_subquery()).select_from(wanted).join(worst, true())
         by_digest: dict[str, list[WeightsVerdict]] = {}
-        nums: dict[str, int] = {}
-        for verdict, how_many in self._session.execute(query):
-            by_digest.setdefault(verdict.weights_sha256, []).append(verdict)
-            nums[verdict.weights_sha256] = how_many
-        return {digest: FoundVerdicts(rows=rows, num=nums[digest]) for digest, rows in by_digest.items()}
+        for row in self._session.scalars(rows):
+            by_digest.setdefault(row.weights_sha256, []).append(row)
+        return {
+            digest: FoundVerdicts(rows=by_digest.get(digest, ()), num=num)
+            for digest, num in self._session.execute(nums)
+        }
