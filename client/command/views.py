@@ -27,7 +27,7 @@ def checkpoints(found: Sequence[Checkpoint]) -> str:
         )
         for item in found
     ]
-    return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "WORST VERDICT", "FILE"), rows)
+    return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "VERDICT", "FILE"), rows)
 
 
 def checkpoint(found: Checkpoint) -> str:
