@@ -19,6 +19,7 @@ from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
 from worker.publishing import shown_figures
 from worker.tracker import Tracker
+from worker.verdicts import verdicts_of
 
 LEASE_S = 60.0
 DIVERGED = "At update 231 of 500 the running mean of the loss is 9.1, over its bound of 8.3."
@@ -141,13 +142,19 @@ def succeeds(
             )
         )
     try:
-        result = judgement(load_json(content))
+        told = load_json(content)
     except ValueError:
-        result = {}
+        result, verdicts = {}, ()
+    else:
+        made = None if told.after is None else told.after.weights_sha256
+        verdicts = tuple(verdicts_of(told, came_in=told.before.weights_sha256, made=made))
+        result = judgement(told)
     beat(service, job_id, attempt, JobPhase.PUBLISH, fraction=0.97)
     with service.database.unit_of_work() as unit:
         result |= {} if signature is None else {"signature": signature}
-        assert unit.attempts.finish_succeeded(job_id, attempt, result=result, artifacts=artifacts)
+        assert unit.attempts.finish_succeeded(
+            job_id, attempt, result=result, artifacts=artifacts, verdicts=verdicts
+        )
 
 
 def judgement(report: Report) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, 
             "pass": ["Cleaned, as far as tested."],
             "fail": ["Not cleaned.", "A trigger works on this model."],
             "undecided": ["Undecided: too few test pictures."],
-            "not_implanted": ["Not implanted: there was nothing to remove.", "Not implanted."],
+            "inconclusive": ["Nothing found with the 3 triggers tested: inconclusive."],
         }[told["verdict"]["outcome"]]
     )
     verdict = page.inner_text("#job-verdict")
@@ -310,6 +310,30 @@ def test_what_was_not_implanted_is_never_called_removed(page: Page, service: Ser
     said.append(page.inner_text("#job-rates"))
     assert all("not implanted" in one for one in said)
     assert not any("within the limit" in one for one in said)
+
+
+def test_a_worse_verdict_on_the_same_weights_is_shown_with_the_job_and_with_the_checkpoint(
+    page: Page, service: Service
+) -> None:
+    digest = "7" * 64
+    nothing, found = document("audit_not_implanted"), document("audit")
+    for told in (nothing, found):
+        told["before"]["weights_sha256"] = told["checkpoint"]["weights_sha256"] = digest
+    inconclusive = left.finished(service, nothing)
+    assert opened(page, inconclusive).locator("#job-worse").count() == 0
+    worse = left.finished(service, found)
+    warning = opened(page, inconclusive).inner_text("#job-worse")
+    assert "Another verdict on these weights is worse" in warning
+    assert f"A trigger works on this model: {worse}" in warning
+    assert opened(page, worse).locator("#job-worse").count() == 0
+    checkpoint_id = service.checkpoint()
+    service.execute(
+        "UPDATE checkpoints SET weights_sha256 = :new WHERE id = :id", new=digest, id=checkpoint_id
+    )
+    page.goto(f"/ui/checkpoints/{checkpoint_id}")
+    rows = page.locator("#checkpoint-verdicts tbody tr").all_inner_texts()
+    assert [worse in rows[0], inconclusive in rows[1], len(rows)] == [True, True, 2]
+    assert "Nothing found with the 3 triggers tested: inconclusive" in rows[1]
 
 
 def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(

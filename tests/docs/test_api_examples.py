@@ -126,6 +126,7 @@ def steered(call: Recorder, client: Client, order: dict[str, Any]) -> None:
 
 
 def artifacts(call: Recorder, job_id: str) -> None:
+    call("GET /v1/jobs/{job_id}/verdicts", status=200, ids={"job_id": job_id})
     found = call("GET /v1/jobs/{job_id}/artifacts", status=200, ids={"job_id": job_id})["data"]
     ids = {"artifact_id": found[0]["id"]}
     call("GET /v1/artifacts/{artifact_id}", status=200, ids=ids)

@@ -47,6 +47,17 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
         assert hashlib.sha256(files[name]).hexdigest() == digest
     assert list(world.work_dir.iterdir()) == []
     assert row.lease_owner is None
+    made = hashlib.sha256(files["model.safetensors"]).hexdigest()
+    came_in = json.loads(files["statement.json"])["predicate"]["checkpoint"]["canonical"]
+    digest_in = next(one["digest"]["sha256"] for one in came_in if one["name"] == "model.safetensors")
+    assert verdicts(world, digest_in) == [("before_cleaning", "fail", job.id)]
+    assert verdicts(world, made) == [("after_cleaning", "pass", job.id)]
+
+
+def verdicts(world: World, weights_sha256: str) -> list[tuple[str, str, str]]:
+    with world.database.unit_of_work() as unit:
+        found = unit.verdicts.on(world.project_id, weights_sha256, 20)
+    return [(row.stage.value, row.outcome.value, row.job_id) for row in found.rows]
 
 
 def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) -> None:

@@ -91,6 +91,8 @@ def test_a_job_that_a_real_runner_finishes_is_told(world: World, receiver: Recei
         "id": job.id,
         "kind": "audit",
         "state": "succeeded",
+        "outcome": "fail",
+        "headline": "A trigger works on this model",
         "links": {"self": f"/v1/jobs/{job.id}"},
     }
 

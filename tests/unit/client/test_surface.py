@@ -23,7 +23,7 @@ SURFACE = {
     "datasets": "create delete get list samples wait",
     "deletions": "get list",
     "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause report resume "
-    "retry wait",
+    "retry verdicts wait",
     "keys": "create get list revoke rotate",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",

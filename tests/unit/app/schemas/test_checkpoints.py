@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.db.models.checkpoint import Checkpoint
+from app.db.repositories.verdicts import NO_VERDICTS
 from app.domain.states import CheckpointState
 from app.schemas.checkpoints import CheckpointOut
 from sanitizer.report import ScannerEvidence
@@ -31,10 +32,10 @@ def test_what_scanners_said_is_shown_as_it_was_stored() -> None:
     evidence = ScannerEvidence(
         name="picklescan", version="1.0.5", verdict="dangerous", num_issues=1, issues=("dangerous: a.b",)
     )
-    shown = CheckpointOut.of(row({"scanners": [asdict(evidence)]})).model_dump(mode="json")
+    shown = CheckpointOut.of(row({"scanners": [asdict(evidence)]}), NO_VERDICTS).model_dump(mode="json")
     assert shown["scanners"] == [asdict(evidence) | {"issues": ["dangerous: a.b"]}]
 
 
 def test_an_inspection_from_before_there_were_scanners_shows_none() -> None:
-    assert CheckpointOut.of(row({"layout": "open_clip"})).scanners is None
-    assert CheckpointOut.of(row(None)).scanners is None
+    assert CheckpointOut.of(row({"layout": "open_clip"}), NO_VERDICTS).scanners is None
+    assert CheckpointOut.of(row(None), NO_VERDICTS).scanners is None

@@ -454,8 +454,16 @@ def test_lists_are_tables_for_people_and_documents_for_scripts(run: Any) -> None
     }
     service = FakeService(httpx.Response(200, json=page))
     ran = run(service, "checkpoints", "ls", "--limit", "5", "--state", "accepted")
-    assert ran.out.splitlines()[0].split() == ["ID", "STATE", "SIZE", "ARCHITECTURE", "FILE"]
-    assert ran.out.splitlines()[1].split() == ["ckpt_1", "accepted", "1.5", "kB", "-", "a.pt"]
+    assert ran.out.splitlines()[0].split() == [
+        "ID",
+        "STATE",
+        "SIZE",
+        "ARCHITECTURE",
+        "WORST",
+        "VERDICT",
+        "FILE",
+    ]
+    assert ran.out.splitlines()[1].split() == ["ckpt_1", "accepted", "1.5", "kB", "-", "-", "a.pt"]
     assert dict(service.requests[0].url.params) == {"limit": "5", "state": "accepted"}
     assert run(service, "checkpoints", "ls", "--json").document["data"][0]["id"] == "ckpt_1"
 
