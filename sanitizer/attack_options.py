@@ -23,7 +23,11 @@ MAX_PICTURE_CHARACTERS = 4 * -(-MAX_PICTURE_BYTES // 3)
 MAX_PICTURES_CHARACTERS = 2 * MAX_PICTURE_CHARACTERS
 """All pictures of one audit: they stand in the job, and three times in its report."""
 
-Placement = Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"]
+Placement = Literal[
+    "random", "random_inner", "top_left", "top_right", "bottom_left", "bottom_right", "centre"
+]
+"""`random`: every place alike. `random_inner`: never the last row or column, as published code draws places
+(`random.randint(0, H - p - 1)`); it matches the ASR of an attack that was made with such code."""
 SidePart = Annotated[float, Gt(0), Le(1), NUMBER]
 """A share of the image's shorter side."""
 Opacity = Annotated[float, Gt(0), Le(1), NUMBER]

@@ -13,6 +13,7 @@ from torch import Tensor
 from sanitizer.attack_options import AttackOptions
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import (
+    AttackSuccess,
     Triggered,
     attack_success,
     target_rank,
@@ -55,17 +56,16 @@ class Answers:
         predicted_N = torch.cat(self.predicted)
         return Triggered(is_target_N=predicted_N == self.target, is_right_N=predicted_N == label_N)
 
+    def success(self, label_N: Tensor, *, num_classes: int) -> AttackSuccess:
+        """Of images with a trigger."""
+        predicted_N, rank_N = torch.cat(self.predicted), torch.cat(self.target_rank)
+        return attack_success(predicted_N, rank_N, label_N, self.target, num_classes=num_classes)
+
     def figures_of_attack(
         self, label_N: Tensor, *, name: str, attack: AttackOptions, seed: int, class_names: tuple[str, ...]
     ) -> AttackFigures:
         """Of images with the trigger of `attack`."""
-        success = attack_success(
-            torch.cat(self.predicted),
-            torch.cat(self.target_rank),
-            label_N,
-            self.target,
-            num_classes=len(class_names),
-        )
+        success = self.success(label_N, num_classes=len(class_names))
         return AttackFigures(
             name=name,
             options=to_json(attack),
