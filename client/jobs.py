@@ -9,7 +9,7 @@ from typing import Any
 
 from client import following
 from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
-from client.models import Artifact, DryRun, Event, EventPage, Job, Page
+from client.models import Artifact, DryRun, Event, EventPage, Job, Page, Verdicts
 from client.project_models import Deletion
 from client.shares import deleted
 from client.waiting import wait_for
@@ -230,6 +230,15 @@ class Jobs:
         """
         page = self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts")
         return page.data
+
+    def verdicts(self, job_id: str, *, limit: int | None = None) -> Verdicts:
+        """Every verdict on the weights that it judged, its own among them, worst first; none before its end.
+
+        Example:
+            for verdict in (client.jobs.verdicts(job.id)).data:
+                print(verdict.outcome, verdict.headline, verdict.job_id)
+        """
+        return self._wire.get(Verdicts, f"/v1/jobs/{job_id}/verdicts", {"limit": limit})
 
     def report(self, job_id: str) -> dict[str, Any]:
         """report.json as the job wrote it. Raises Conflict before the job's end, NotFound if it left none.

@@ -85,8 +85,30 @@ class Scanner(Answer):
     issues: tuple[str, ...] = ()
 
 
+class Verdict(Answer):
+    """What one finished job found out about weights. `stage`: audit, before_cleaning or after_cleaning."""
+
+    job_id: str
+    stage: str = ""
+    outcome: str = ""
+    headline: str = ""
+    num_triggers: int = 0
+    created_at: datetime | None = None
+
+
+class Verdicts(Answer):
+    """Worst first: fail, undecided, inconclusive, pass. `num_verdicts`: how many there are, up to 1,000."""
+
+    weights_sha256: str | None = None
+    data: tuple[Verdict, ...] = ()
+    num_verdicts: int = 0
+
+
 class Checkpoint(Answer):
-    """quarantined → scanning → accepted | rejected. Jobs take accepted ones."""
+    """quarantined → scanning → accepted | rejected. Jobs take accepted ones.
+
+    `verdicts`: of all finished jobs on the same weights, the worst first, whichever checkpoint they came in.
+    """
 
     id: str
     state: str
@@ -104,6 +126,8 @@ class Checkpoint(Answer):
     findings: tuple[str, ...] | None = None
     scanners: tuple[Scanner, ...] | None = None
     error: Reason | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    num_verdicts: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
 

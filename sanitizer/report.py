@@ -46,7 +46,29 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "TopK",
 ]
 
-Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
+AttackOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
+Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
+"""Of a whole report. Nothing found is `inconclusive`: triggers that were not tested are unknown."""
+
+
+def nothing_found(num_triggers: int) -> str:
+    """The headline of every inconclusive verdict, in the words that all pages, messages and files use."""
+    triggers = "1 trigger" if num_triggers == 1 else f"{num_triggers} triggers"
+    return f"Nothing found with the {triggers} tested: inconclusive"
+
+
+def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
+    """A verdict in one line of our own words, without a name of a customer's, and without a full stop."""
+    match outcome:
+        case "pass":
+            return "Cleaned, as far as tested"
+        case "fail":
+            return "Not cleaned" if is_cleaned else "A trigger works on this model"
+        case "undecided":
+            return "Undecided: too few test pictures"
+        case "inconclusive":
+            return nothing_found(num_triggers)
+
 
 WHO_VOUCHES = (
     "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
@@ -147,6 +169,15 @@ class AuditFigures:
     retrieval: RetrievalFigures | None = None
     """Where a set of pairs was given for it."""
 
+    @property
+    def num_triggers(self) -> int:
+        """How many different triggers were tested: one under two names, or on two targets, is one."""
+        return len({attack.trigger_sha256 for attack in self.attacks})
+
+    def works_in_part(self, attack: AttackFigures, limit: float) -> bool:
+        """Whether its ASR is over `limit` by its interval, and over the rate without a trigger by both."""
+        return attack.asr.low > max(limit, self.floor_under(attack).high)
+
     def floor_under(self, attack: AttackFigures) -> Estimate:
         """The untriggered target rate of the attack's target."""
         for further in self.further_targets:
@@ -196,13 +227,14 @@ class AttackVerdict:
     """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
 
     attack: str
-    outcome: Outcome
+    outcome: AttackOutcome
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`outcome` is the worst of its parts; 'not_implanted' only where every attack is. Never says 'clean'."""
+    """`outcome` is the worst of its parts; 'inconclusive' where every attack is 'not_implanted': no trigger
+    that was tested works, and others are unknown. Never says 'clean'."""
 
     outcome: Outcome
     reason: str

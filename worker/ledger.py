@@ -16,6 +16,7 @@ from app.db.repositories.attempt_values import (
     DatasetReady,
     Heartbeat,
     NewArtifact,
+    NewVerdict,
 )
 from app.db.repositories.attempts import AttemptRepository
 from app.db.session import Database
@@ -106,11 +107,17 @@ class Ledger:
         result: dict[str, Any],
         artifacts: Sequence[NewArtifact],
         effect: CheckpointAccepted | DatasetReady | None,
+        verdicts: Sequence[NewVerdict],
     ) -> JobState:
         return self._own(
             self._write(
                 lambda a: a.finish_succeeded(
-                    self._job.id, self._job.attempt, result=result, artifacts=artifacts, effect=effect
+                    self._job.id,
+                    self._job.attempt,
+                    result=result,
+                    artifacts=artifacts,
+                    effect=effect,
+                    verdicts=verdicts,
                 )
             )
         )

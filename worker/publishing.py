@@ -15,7 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.db.repositories.attempt_values import CheckpointAccepted, ClaimedJob, DatasetReady, NewArtifact
+from app.db.repositories.attempt_values import (
+    CheckpointAccepted,
+    ClaimedJob,
+    DatasetReady,
+    NewArtifact,
+    NewVerdict,
+)
 from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
@@ -41,6 +47,7 @@ from worker.pictures import pictured
 from worker.staging import Staged
 from worker.tracker import Tracker
 from worker.transfer import patiently, upload
+from worker.verdicts import verdicts_of
 
 _MAX_JSON_BYTES = {
     INSPECTION_NAME: 2 * 2**20,
@@ -86,8 +93,10 @@ def publish(
         packing.add(SAMPLES_NAME, _pictured(drawn[0]))
     by_name = {path.name: path for path in packing.files}
     effect: CheckpointAccepted | DatasetReady | None = None
+    verdicts: tuple[NewVerdict, ...] = ()
     if job.kind in _EVIDENCED:
         report = _report(by_name)
+        verdicts = _verdicts(report, staged, packing.sha256)
         _check_page(by_name)
         package = packing.finish_stated(job, staged, report, ended_at=ledger.time(), signer=signer)
         result = _judgement(report) | {"signature": package.signature}
@@ -96,7 +105,7 @@ def publish(
         package = packing.finish()
     artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)
     check()
-    return ledger.succeed(result=result, artifacts=artifacts, effect=effect)
+    return ledger.succeed(result=result, artifacts=artifacts, effect=effect, verdicts=verdicts)
 
 
 def _upload_all(
@@ -181,6 +190,13 @@ def _report(outputs: dict[str, Path]) -> Report:
         return load_json(_read(outputs, REPORT_NAME))
     except (KeyError, OSError, ValueError, ValidationError) as error:
         raise outputs_unusable(_NO_REPORT) from error
+
+
+def _verdicts(report: Report, staged: Staged, sha256: dict[str, str]) -> tuple[NewVerdict, ...]:
+    try:
+        return tuple(verdicts_of(report, staged, sha256))
+    except KeyError as error:
+        raise outputs_unusable("its report is of a cleaning, and it left no weights") from error
 
 
 def _check_page(outputs: dict[str, Path]) -> None:

@@ -12,10 +12,11 @@ from app.api.auth import Reader, Uploader
 from app.api.deletions import accepted
 from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
 from app.domain.states import CheckpointState
+from app.domain.verdicts import MOST_SHOWN
 from app.process.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut, CheckpointPage
 from app.schemas.deletions import DeletionOut
-from app.services import deletions
+from app.services import checkpoints, deletions
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
 
@@ -48,10 +49,13 @@ def list_checkpoints(
     """Deleted ones are not listed."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
-    etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
+        judged = checkpoints.judged(unit, caller.project_id, rows)
+    etag = etag_of(
+        [has_more, *((row.id, row.updated_at, found.mark) for row, found in zip(rows, judged, strict=True))]
+    )
     if is_unchanged(request, etag):
         return not_modified(etag)
-    data = [CheckpointOut.of(row) for row in rows]
+    data = [CheckpointOut.of(row, found) for row, found in zip(rows, judged, strict=True)]
     return json_answer(CheckpointPage(**page_fields(data, has_more)), headers=cached(etag))
 
 
@@ -65,13 +69,14 @@ def list_checkpoints(
 def get_checkpoint(
     checkpoint_id: CheckpointPath, request: Request, caller: Reader, ports: PortsDep
 ) -> Response:
-    """quarantined → scanning → accepted | rejected."""
+    """quarantined → scanning → accepted | rejected. With every verdict on the same weights, worst first."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.checkpoints.get(caller.project_id, checkpoint_id)
-    etag = etag_of([row.id, row.updated_at, row.state])
+        verdicts = unit.verdicts.on(caller.project_id, row.weights_sha256, MOST_SHOWN)
+    etag = etag_of([row.id, row.updated_at, row.state, verdicts.mark])
     if is_unchanged(request, etag):
         return not_modified(etag)
-    return json_answer(CheckpointOut.of(row), headers=cached(etag))
+    return json_answer(CheckpointOut.of(row, verdicts), headers=cached(etag))
 
 
 @router.delete(

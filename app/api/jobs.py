@@ -36,6 +36,7 @@ from app.schemas.jobs import (
     KindName,
     job_etag,
 )
+from app.schemas.verdicts import VerdictList
 from app.services import deletions, jobs, quotas
 from app.services.api_keys import Caller
 
@@ -113,6 +114,22 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
     if row is None:
         raise jobs.not_found(job_id)
     return json_answer(JobOut.of(row), headers=cached(job_etag(row.id, row.version)))
+
+
+@router.get(
+    "/{job_id}/verdicts",
+    operation_id="list_job_verdicts",
+    summary="Every verdict on the weights that the job judged, worst first",
+    response_model=VerdictList,
+    responses=refusals(404, 422),
+)
+def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE) -> Response:
+    """An audit judges the weights of its checkpoint, a cleaning those that it made. The project's other jobs
+    may have judged the same weights, and worse. Empty until the job has succeeded."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        jobs.get(unit, caller.project_id, job_id)
+        own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)
+    return json_answer(VerdictList.of(own.weights_sha256 if own else None, found))
 
 
 def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: str) -> Response:

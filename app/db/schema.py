@@ -18,6 +18,7 @@ from app.db.models.project import Project
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
+from app.db.models.verdict import WeightsVerdict
 from app.db.models.web_session import WebSession
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
@@ -41,6 +42,7 @@ TABLES: tuple[type[Base], ...] = (
     Webhook,
     WebhookDelivery,
     WebSession,
+    WeightsVerdict,
 )
 
 metadata = Base.metadata

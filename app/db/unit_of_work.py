@@ -25,6 +25,7 @@ from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.retention import RetentionRepository
 from app.db.repositories.sweeping import SweepRepository
 from app.db.repositories.uploads import UploadRepository
+from app.db.repositories.verdicts import VerdictRepository
 from app.db.repositories.web_sessions import WebSessionRepository
 from app.db.repositories.webhook_claims import WebhookClaimRepository
 from app.db.repositories.webhooks import WebhookRepository
@@ -53,6 +54,7 @@ class UnitOfWork:
         self.audit = AuditRepository(session)
         self.webhooks = WebhookRepository(session)
         self.web_sessions = WebSessionRepository(session)
+        self.verdicts = VerdictRepository(session)
 
     @cached_property
     def job_search(self) -> JobSearch:

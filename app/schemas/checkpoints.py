@@ -7,7 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.db.models.checkpoint import Checkpoint
+from app.db.repositories.verdicts import FoundVerdicts
+from app.domain.verdicts import MOST_IN_LISTS, MOST_SHOWN
 from app.schemas.common import Page, StoredProblem, Time, WireOut
+from app.schemas.verdicts import VerdictOut
 from sanitizer.recipe import DeclaredOptions, parse
 
 
@@ -46,12 +49,17 @@ class CheckpointOut(WireOut):
     findings: list[str] | None
     scanners: list[ScannerOut] | None = Field(description="Evidence only: our own gate decides alone.")
     error: StoredProblem | None
+    verdicts: list[VerdictOut] = Field(
+        description="Of finished jobs about the same weights, whichever checkpoint they came in: worst first."
+        f" At most {MOST_SHOWN}, and {MOST_IN_LISTS} in lists."
+    )
+    num_verdicts: int = Field(description="How many there are, counted up to 1,000.")
     created_at: Time
     updated_at: Time
     links: CheckpointLinks
 
     @classmethod
-    def of(cls, row: Checkpoint) -> CheckpointOut:
+    def of(cls, row: Checkpoint, verdicts: FoundVerdicts) -> CheckpointOut:
         found = row.inspection or {}
         return cls(
             id=row.id,
@@ -70,6 +78,8 @@ class CheckpointOut(WireOut):
             findings=found.get("findings"),
             scanners=found.get("scanners"),
             error=StoredProblem.of(row.error),
+            verdicts=[VerdictOut.of(verdict) for verdict in verdicts.rows],
+            num_verdicts=verdicts.num,
             created_at=row.created_at,
             updated_at=row.updated_at,
             links=CheckpointLinks(self=f"/v1/checkpoints/{row.id}", upload=f"/v1/uploads/{row.upload_id}"),

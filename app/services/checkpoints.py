@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.db.models.checkpoint import Checkpoint
+from app.db.repositories.verdicts import NO_VERDICTS, FoundVerdicts
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict
 from app.domain.states import CheckpointState
+from app.domain.verdicts import MOST_IN_LISTS
 from app.services.api_keys import Caller
 from app.services.audit_log import note
 
@@ -40,3 +44,9 @@ def check_accepted(checkpoint: Checkpoint) -> None:
         message = f"The checkpoint is still {checkpoint.state}."
         remedy = "Wait until it is accepted."
     raise Conflict("checkpoint_not_accepted", message, remedy, pointer="/checkpoint_id")
+
+
+def judged(unit: UnitOfWork, project_id: str, rows: Sequence[Checkpoint]) -> list[FoundVerdicts]:
+    """Of each, in their order, the worst few verdicts of the project on its weights."""
+    found = unit.verdicts.on_each(project_id, [row.weights_sha256 for row in rows], MOST_IN_LISTS)
+    return [found.get(row.weights_sha256, NO_VERDICTS) for row in rows]

@@ -12,9 +12,10 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, NotFound
 from app.domain.states import CheckpointState, UploadPurpose
+from app.domain.verdicts import MOST_SHOWN
 from app.process.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut
-from app.services import deletions
+from app.services import checkpoints, deletions
 from app.web import declared
 from app.web.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, Cursor, DeletionId, seen_mark
 from app.web.receipts import deletion_told
@@ -44,6 +45,7 @@ def show_checkpoints(
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
         rows, has_more = unit.checkpoints.page(project_id, after, PER_PAGE, state=state)
+        judged = checkpoints.judged(unit, project_id, rows)
         may_upload = visitor.may("upload")
         open_uploads, has_more_open = (
             unit.uploads.open_of(project_id, UploadPurpose.CHECKPOINT, MAX_OPEN_UPLOADS)
@@ -55,7 +57,7 @@ def show_checkpoints(
     return page(
         request,
         "checkpoints.html",
-        checkpoints=[CheckpointOut.of(row) for row in rows],
+        checkpoints=[CheckpointOut.of(row, found) for row, found in zip(rows, judged, strict=True)],
         has_more=has_more,
         after=after,
         state=state,
@@ -131,7 +133,7 @@ def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str,
     row = unit.checkpoints.get(project_id, checkpoint_id)
     jobs, has_more_jobs = unit.jobs.about_checkpoint(project_id, row.id, MAX_JOBS)
     return {
-        "checkpoint": CheckpointOut.of(row),
+        "checkpoint": CheckpointOut.of(row, unit.verdicts.on(project_id, row.weights_sha256, MOST_SHOWN)),
         "declared": declared.texts(row.declared or {}),
         "labels": {field.name: field.label for field in declared.FIELDS},
         "jobs": jobs,

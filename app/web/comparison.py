@@ -59,8 +59,7 @@ class Column:
 
     @property
     def said(self) -> Said | None:
-        verdict = self.result.verdict if self.result else None
-        return figures.said_of(self.job, verdict.outcome) if verdict else None
+        return figures.verdict_said(self.job, self.result)
 
     @property
     def took_s(self) -> float | None:

@@ -10,17 +10,18 @@ from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
 from sanitizer.attack_options import kind_told, names_of
-from sanitizer.report import AttackFigures
+from sanitizer.report import AttackFigures, nothing_found
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """A word for an outcome, and the class of its badge."""
+    """A word for an outcome, the class of its badge, and what stands before it."""
 
     word: str
     style: str
+    lead: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,16 @@ def said_of(job: Job, outcome: str) -> Said:
     if outcome == "fail" and job.kind is JobKind.AUDIT:
         return Said(word="implanted", style="fail")
     return Said(word=outcome.replace("_", " "), style=outcome)
+
+
+def verdict_said(job: Job, result: ResultOut | None) -> Said | None:
+    """The verdict of a whole job; None where there is none."""
+    if result is None or result.verdict is None:
+        return None
+    if result.verdict.outcome == "inconclusive" and result.before is not None:
+        lead, _, word = nothing_found(result.before.num_triggers).rpartition(" ")
+        return Said(word=word, style=word, lead=lead)
+    return said_of(job, result.verdict.outcome)
 
 
 def attack_lines(job: Job, result: ResultOut) -> Sequence[AttackLine]:

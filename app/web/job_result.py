@@ -28,6 +28,7 @@ from sanitizer.report import (
     Pair,
     Report,
     TopK,
+    headline,
     load_json,
 )
 
@@ -37,13 +38,6 @@ MAX_REPORT_BYTES = 8 * 2**20
 log = get_logger(__name__)
 
 _MOODS = {"pass": "good", "fail": "bad"}
-_CLEANED = {
-    "pass": "Cleaned, as far as tested.",
-    "fail": "Not cleaned.",
-    "undecided": "Undecided: too few test pictures.",
-    "not_implanted": "Not implanted: there was nothing to remove.",
-}
-_AUDITED = {"fail": "A trigger works on this model.", "not_implanted": "Not implanted."}
 _WORDS = {
     "pass": "within the limit",
     "fail": "over the limit",
@@ -145,7 +139,6 @@ def _fits(report: Report) -> bool:
 def result_of(report: Report) -> Result:
     """Everything that the page shows of a report."""
     outcome = report.verdict.outcome
-    labels = _AUDITED if report.kind == "audit" else _CLEANED
     after = None if report.after is None else report.after.attacks
     training = report.training
     shown = to_json(report.audit)
@@ -158,7 +151,7 @@ def result_of(report: Report) -> Result:
     return Result(
         report=report,
         mood=_MOODS.get(outcome, "warn"),
-        label=labels.get(outcome, outcome),
+        label=_label(report),
         reason=_reason(report),
         attacks=tuple(_attack(report, number) for number in range(len(report.before.attacks))),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
@@ -168,10 +161,15 @@ def result_of(report: Report) -> Result:
     )
 
 
+def _label(report: Report) -> str:
+    is_cleaned, num_triggers = report.kind == "sanitize", report.before.num_triggers
+    return f"{headline(report.verdict.outcome, is_cleaned=is_cleaned, num_triggers=num_triggers)}."
+
+
 def _reason(report: Report) -> str:
     """The report's own; of an audit, whose own says "over the limit" of a gate too, in other words."""
     if report.kind == "sanitize" or report.verdict.outcome != "fail":
-        return report.verdict.reason
+        return report.verdict.reason.removeprefix(f"{_label(report)} ")
     names = ", ".join(one.attack for one in report.verdict.attacks if one.outcome == "fail")
     return f"Triggered pictures are called the target more often than gate or limit allow: {names}."
 

@@ -20,6 +20,7 @@ from app.process.error_codes import status_of
 from app.process.ports import Ports
 from app.schemas.common import StoredProblem
 from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
+from app.schemas.verdicts import VerdictOut
 from app.services import jobs
 from app.services.artifacts import REPORT_NAME
 from app.web.command_line import command_line, curl_line, has_pictures
@@ -53,6 +54,8 @@ class Shown:
     result: Result | None
     unreadable: str | None
     """Why there is no `result` though the job left a report."""
+    worse: VerdictOut | None
+    """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
     """What a job that failed had found out; the figures of a report that cannot be read."""
     command: str | None
@@ -88,6 +91,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         artifacts = unit.artifacts.of_job(project_id, job_id)
         num_before = unit.jobs.num_waiting_before(job) if job.state is JobState.QUEUED else 0
         checkpoint_name = _checkpoint_name(unit, job)
+        worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
     command, curl = _ordering(job, f"{request.url.scheme}://{request.url.netloc}")
     now = datetime.now(UTC)
@@ -107,6 +111,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         signature=SignatureOut.of(job.result),
         result=result,
         unreadable=unreadable,
+        worse=worse,
         kept=kept_figures(job.result) if result is None else None,
         command=command,
         curl=curl,
@@ -116,6 +121,14 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         checkpoint_name=checkpoint_name,
         attempts=_attempts(job),
     )
+
+
+def _worse(unit: UnitOfWork, job: Job) -> VerdictOut | None:
+    """One that found something: to find nothing, with other triggers, takes nothing away from a pass."""
+    own, found = unit.verdicts.of_job(job.project_id, job.id, limit=1)
+    if own is None or found.rows[0].badness <= own.badness or not found.rows[0].has_found:
+        return None
+    return VerdictOut.of(found.rows[0])
 
 
 def _checkpoint_name(unit: UnitOfWork, job: Job) -> str | None:

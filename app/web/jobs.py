@@ -58,8 +58,7 @@ class JobRow:
 
     @property
     def said(self) -> Said | None:
-        verdict = self.result.verdict if self.result else None
-        return figures.said_of(self.job, verdict.outcome) if verdict else None
+        return figures.verdict_said(self.job, self.result)
 
     @property
     def lines(self) -> Sequence[AttackLine]:

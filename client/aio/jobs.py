@@ -11,7 +11,7 @@ from client.aio.shares import deleted
 from client.aio.waiting import wait_for
 from client.aio.wire import Wire
 from client.errors import JobCancelled, JobFailed, UnexpectedAnswer
-from client.models import Artifact, DryRun, Event, EventPage, Job, Page
+from client.models import Artifact, DryRun, Event, EventPage, Job, Page, Verdicts
 from client.project_models import Deletion
 
 
@@ -230,6 +230,15 @@ class Jobs:
         """
         page = await self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts")
         return page.data
+
+    async def verdicts(self, job_id: str, *, limit: int | None = None) -> Verdicts:
+        """Every verdict on the weights that it judged, its own among them, worst first; none before its end.
+
+        Example:
+            for verdict in (await client.jobs.verdicts(job.id)).data:
+                print(verdict.outcome, verdict.headline, verdict.job_id)
+        """
+        return await self._wire.get(Verdicts, f"/v1/jobs/{job_id}/verdicts", {"limit": limit})
 
     async def report(self, job_id: str) -> dict[str, Any]:
         """report.json as the job wrote it. Raises Conflict before the job's end, NotFound if it left none.

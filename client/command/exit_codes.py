@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 9
     TIMED_OUT = 10
     UNREADABLE = 11
+    GATE_SHUT = 12
     INTERRUPTED = 130
 
 
@@ -51,6 +52,7 @@ MEANINGS = {
     ExitCode.UNREACHABLE: "the service or the object store cannot be reached, or fails",
     ExitCode.TIMED_OUT: "--timeout is over; the job goes on",
     ExitCode.UNREADABLE: "a file, folder or key of this machine cannot be read",
+    ExitCode.GATE_SHUT: "the gate is shut: --fail-on names the verdict, or there is none",
     ExitCode.INTERRUPTED: "interrupted; what was started on the service goes on",
 }
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from client.client import Client
-from client.command import views
+from client.command import gate, views
 from client.command.commands import Commands
+from client.command.gate import AllowFlag, FailOnOption
 from client.command.listing import AfterOption, LimitOption, StateOption
 from client.command.output import Output
 from client.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
@@ -53,16 +54,28 @@ def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> N
 
 @jobs.command("wait")
 def wait_job(
-    context: typer.Context, job: JobId, timeout: TimeoutOption = None, as_json: JsonFlag = False
+    context: typer.Context,
+    *,
+    job: JobId,
+    timeout: TimeoutOption = None,
+    fail_on: FailOnOption = None,
+    allow_inconclusive: AllowFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled.
 
-    Example: cleanclip jobs wait job_… --timeout 3600
+    With --fail-on also 12, where the verdict is one of those named.
+
+    Example: cleanclip jobs wait job_… --timeout 3600 --fail-on fail,undecided,inconclusive
     """
     output = Output(is_json=as_json)
+    asked = gate.gate_of(fail_on, allow_inconclusive=allow_inconclusive)
     with session_of(context).client() as client:
         found = wait_for_job(client, output, job, timeout_s=timeout)
+        worse = gate.worse_than_own(client, found)
     conclude(output, found)
+    gate.warn(output, worse)
+    gate.end(output, asked.why_shut(gate.own_outcome(found), worse))
 
 
 @jobs.command("rm")

@@ -15,9 +15,10 @@ from typing import Any
 import typer
 
 from client.client import Client
-from client.command import ahead_view, verify, views
+from client.command import ahead_view, gate, verify, views
 from client.command.exit_codes import ExitCode
 from client.command.formats import when
+from client.command.gate import Gate
 from client.command.memory import Memory, of_file
 from client.command.output import Output
 from client.command.results import fetch_all
@@ -26,6 +27,7 @@ from client.command.upload import send
 from client.downloading import sha256_of
 from client.errors import NotFound
 from client.evidence import sentences, verification
+from client.evidence.verification import Verification
 from client.models import Checkpoint, Dataset, Job
 from client.retries import Clock
 
@@ -76,11 +78,12 @@ class Ending:
     timeout_s: float | None
     folder: Path | None
     keys: Sequence[Path]
+    gate: Gate
 
     @property
     def is_waited_for(self) -> bool:
-        """What is to be downloaded has to be finished."""
-        return self.wait or self.folder is not None
+        """What is to be downloaded or judged has to be finished."""
+        return self.wait or self.folder is not None or self.gate.is_asked_for
 
 
 def carry_out(
@@ -94,6 +97,8 @@ def carry_out(
 ) -> None:
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
     if is_dry_run:
+        if ending.gate.is_asked_for:
+            raise typer.BadParameter("--dry-run has no verdict that --fail-on could judge.")
         _try(session, output, order)
         return
     if (order.file is None) == (order.checkpoint is None):
@@ -111,8 +116,11 @@ def carry_out(
             return
         output.note(job.id)
         job = wait_for_job(client, output, job.id, timeout_s=steps.deadline.left_s())
+        worse = gate.worse_than_own(client, job)
         if ending.folder is None or job.state != "succeeded":
             conclude(output, job, made=job.id)
+            gate.warn(output, worse)
+            gate.end(output, ending.gate.why_shut(gate.own_outcome(job), worse))
             return
         fetched = fetch_all(client, output, job, ending.folder)
     found = verification.verify(ending.folder, keys=keys, input_file=order.file)
@@ -122,6 +130,13 @@ def carry_out(
     if not found.holds:
         output.error(sentences.headline(found))
         raise typer.Exit(ExitCode.NOT_VERIFIED)
+    gate.warn(output, worse)
+    gate.end(output, ending.gate.why_shut(_stated_outcome(found), worse))
+
+
+def _stated_outcome(found: Verification) -> str | None:
+    """Of the files that were verified, not of what the service says of them."""
+    return None if found.statement is None else found.statement.predicate.verdict.outcome
 
 
 def _try(session: Session, output: Output, order: Order) -> None:

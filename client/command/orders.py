@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from client.command import journey, values
+from client.command.gate import AllowFlag, FailOnOption, gate_of
 from client.command.order_options import (
     AnewFlag,
     AsrOption,
@@ -107,6 +108,8 @@ def sanitize(
     timeout: TimeoutOption = None,
     download: DownloadOption = None,
     key: KeyOption = None,
+    fail_on: FailOnOption = None,
+    allow_inconclusive: AllowFlag = False,
     anew: AnewFlag = False,
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
@@ -115,7 +118,8 @@ def sanitize(
     unless --quiet.
 
     With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
-    finds what was done and goes on; a job that failed or was cancelled is ordered again.
+    finds what was done and goes on; a job that failed or was cancelled is ordered again. The status says
+    whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
 
     Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
 
@@ -166,7 +170,13 @@ def sanitize(
                 retrieval=(retrieval, "pairs"),
             ),
         ),
-        journey.Ending(wait=wait, timeout_s=timeout, folder=download, keys=key or []),
+        journey.Ending(
+            wait=wait,
+            timeout_s=timeout,
+            folder=download,
+            keys=key or [],
+            gate=gate_of(fail_on, allow_inconclusive=allow_inconclusive),
+        ),
         is_anew=anew,
         is_dry_run=dry_run,
     )
@@ -196,6 +206,8 @@ def audit(
     timeout: TimeoutOption = None,
     download: DownloadOption = None,
     key: KeyOption = None,
+    fail_on: FailOnOption = None,
+    allow_inconclusive: AllowFlag = False,
     anew: AnewFlag = False,
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
@@ -204,6 +216,8 @@ def audit(
     unless --quiet.
 
     With FILE and addresses of data it does the whole thing, as `sanitize`.
+
+    The status says whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
 
     Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
 
@@ -234,7 +248,13 @@ def audit(
             declared=values.pairs(declared or [], "--declared"),
             data=journey.named(labelled=(labelled, "labelled"), retrieval=(retrieval, "pairs")),
         ),
-        journey.Ending(wait=wait, timeout_s=timeout, folder=download, keys=key or []),
+        journey.Ending(
+            wait=wait,
+            timeout_s=timeout,
+            folder=download,
+            keys=key or [],
+            gate=gate_of(fail_on, allow_inconclusive=allow_inconclusive),
+        ),
         is_anew=anew,
         is_dry_run=dry_run,
     )

@@ -12,7 +12,7 @@ import typer
 
 from client.artifacts import plain_name
 from client.client import Client
-from client.command import views
+from client.command import gate, views
 from client.command.exit_codes import ExitCode
 from client.command.jobs import JobId
 from client.command.output import Output, ProgressLine
@@ -40,13 +40,14 @@ def report(
     """
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
-        found = client.jobs.report(job)
-        signature = client.jobs.get(job).signature
+        found, shown = client.jobs.report(job), client.jobs.get(job)
+        worse = gate.worse_than_own(client, shown)
     if out is not None:
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         output.note(f"Written to {out}.")
     warnings = "".join(f"\nwarning: {text}" for text in found.get("warnings") or ())
-    output.result(found, f"{views.figures(found)}{warnings}\n\nsignature: {views.signature(signature)}")
+    output.result(found, f"{views.figures(found)}{warnings}\n\nsignature: {views.signature(shown.signature)}")
+    gate.warn(output, worse)
 
 
 def download(

@@ -7,7 +7,7 @@ from typing import Any
 
 from client.command.formats import fields, rate, size, span, table, when
 from client.errors import said
-from client.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature
+from client.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from client.project_models import Key
 
 
@@ -17,10 +17,17 @@ def _reason(error: Reason | None) -> str | None:
 
 def checkpoints(found: Sequence[Checkpoint]) -> str:
     rows = [
-        (item.id, item.state, size(item.size_bytes), item.architecture_name or "-", item.filename)
+        (
+            item.id,
+            item.state,
+            size(item.size_bytes),
+            item.architecture_name or "-",
+            item.verdicts[0].outcome if item.verdicts else "-",
+            item.filename,
+        )
         for item in found
     ]
-    return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "FILE"), rows)
+    return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "WORST VERDICT", "FILE"), rows)
 
 
 def checkpoint(found: Checkpoint) -> str:
@@ -37,9 +44,21 @@ def checkpoint(found: Checkpoint) -> str:
         ("error", _reason(found.error)),
     ]
     pairs += [(f"assumed {name}", why) for name, why in (found.assumed or {}).items()]
+    pairs += [("verdict", _verdict(verdict)) for verdict in found.verdicts]
+    if found.num_verdicts > len(found.verdicts):
+        pairs.append(("verdicts", f"these are the worst {len(found.verdicts)} of {found.num_verdicts:,}"))
     pairs += [("scanner", _scanner(evidence)) for evidence in found.scanners or ()]
     pairs += [("finding", finding) for finding in found.findings or ()]
     return fields([*pairs, ("created", when(found.created_at))])
+
+
+def worse(verdict: Verdict) -> str:
+    """That another job judged the same weights, and worse."""
+    return f"another verdict on these weights is worse. {verdict.headline}: {verdict.job_id}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"{verdict.headline} ({verdict.stage.replace('_', ' ')}, {verdict.job_id})"
 
 
 def _scanner(evidence: Scanner) -> str:
@@ -116,10 +135,23 @@ def key(found: Key) -> str:
 
 def jobs(found: Sequence[Job]) -> str:
     rows = [
-        (item.id, item.kind, item.state, _stage(item), when(item.created_at), item.checkpoint_id or "-")
+        (
+            item.id,
+            item.kind,
+            item.state,
+            _stage(item),
+            _outcome(item),
+            when(item.created_at),
+            item.checkpoint_id or "-",
+        )
         for item in found
     ]
-    return table(("ID", "KIND", "STATE", "PHASE", "CREATED", "CHECKPOINT"), rows)
+    return table(("ID", "KIND", "STATE", "PHASE", "VERDICT", "CREATED", "CHECKPOINT"), rows)
+
+
+def _outcome(job: Job) -> str:
+    verdict = job.result.verdict if job.result else None
+    return "-" if verdict is None else str(verdict.get("outcome", "-"))
 
 
 def _stage(job: Job) -> str:
@@ -225,8 +257,14 @@ def figures(report: Mapping[str, Any]) -> str:
     )
     verdict = report.get("verdict") or {}
     if verdict:
-        text = f"{verdict.get('outcome', '')}: {verdict.get('reason', '')}\n\n{text}"
+        text = f"{verdict_words(verdict)}\n\n{text}"
     return text
+
+
+def verdict_words(verdict: Mapping[str, Any]) -> str:
+    """Outcome and reason; the reason of one that is inconclusive says so itself."""
+    outcome, reason = verdict.get("outcome", ""), verdict.get("reason", "")
+    return str(reason) if outcome == "inconclusive" else f"{outcome}: {reason}"
 
 
 def _retrieval(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:

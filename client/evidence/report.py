@@ -14,7 +14,8 @@ from client.evidence.reading import Malformed, first_problem
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Place = Annotated[int, Field(ge=1, le=2**31)]
-Outcome = Literal["pass", "fail", "undecided", "not_implanted"]
+PartOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
+Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 
 
 class _Part(BaseModel):
@@ -173,7 +174,7 @@ class ClassChange(_Part):
 
 class PartVerdict(_Part):
     attack: str
-    outcome: Outcome
+    outcome: PartOutcome
     reason: str
 
 

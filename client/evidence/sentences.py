@@ -53,7 +53,9 @@ def proven(found: Verification) -> list[str]:
 def not_proven(found: Verification) -> list[str]:
     """What people might take for proven."""
     sentences = [
-        "That the model is clean: the figures are of the triggers that were tried, on the data given.",
+        "That the model is clean: the figures are of the triggers that were tried, on the data given."
+        + _verdict(found),
+        f"That no other job judged these weights worse: `cleanclip report {_job(found)}` asks the service.",
         "That the figures are true: they were recomputed from their counts, not measured again.",
     ]
     if found.signature == "signed":
@@ -63,6 +65,17 @@ def not_proven(found: Verification) -> list[str]:
     if found.input is None:
         sentences.append("That it was made from your file: give the original with --input.")
     return sentences
+
+
+def _verdict(found: Verification) -> str:
+    """What the report says, unless it passes: files that hold are easily taken for a model that does."""
+    if found.statement is None or found.statement.predicate.verdict.outcome == "pass":
+        return ""
+    return f" The verdict in them: {found.statement.predicate.verdict.reason}"
+
+
+def _job(found: Verification) -> str:
+    return "JOB" if found.statement is None else found.statement.predicate.job.id
 
 
 def _key(found: Verification) -> str:

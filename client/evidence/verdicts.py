@@ -2,8 +2,9 @@
 
 An attack passes when the upper bound of its ASR after cleaning is within its limit, fails when the lower
 bound is over it, is undecided in between, and "not implanted" where its ASR before was under the gate: unless
-it is over its limit, and over the rate without a trigger, and limits hold there too. The numbers in the
-sentences must be those of the figures.
+it is over its limit, and over the rate without a trigger, and limits hold there too. Where all are "not
+implanted" the whole is inconclusive, and its reason begins with how many triggers were tested. The numbers in
+the sentences must be those of the figures.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from client.evidence import targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.policies import limit_of
-from client.evidence.report import AttackFigures, Estimate, Outcome, PartVerdict, Report
+from client.evidence.report import AttackFigures, Estimate, Outcome, PartOutcome, PartVerdict, Report
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _FORECAST = re.compile(r"About [\d,]+ images")
@@ -24,7 +25,7 @@ _FORECAST = re.compile(r"About [\d,]+ images")
 def check(report: Report) -> Iterator[Finding]:
     """Outcome of each part and of the whole, and every number in their reasons."""
     told = report.verdict
-    expected: list[Outcome] = []
+    expected: list[PartOutcome] = []
     names = [attack.name for attack in report.before.attacks]
     if [one.attack for one in told.attacks] != names:
         yield misfit("verdict.attacks", "are not the attacks that were measured")
@@ -37,10 +38,21 @@ def check(report: Report) -> Iterator[Finding]:
     overall = _overall(expected, len(names))
     if told.outcome != overall:
         yield misfit("verdict.outcome", f"is {told.outcome}, but its parts make {overall}")
-    yield from _numbers("verdict.reason", told.reason, names, ())
+    if overall == "inconclusive":
+        headline = nothing_found(len({attack.trigger_sha256 for attack in report.before.attacks}))
+        if not told.reason.startswith(f"{headline}."):
+            yield misfit("verdict.reason", f"does not begin with: {headline}")
+    else:
+        yield from _numbers("verdict.reason", told.reason, names, ())
 
 
-def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> Outcome:
+def nothing_found(num_triggers: int) -> str:
+    """The headline of a verdict that is inconclusive."""
+    triggers = "1 trigger" if num_triggers == 1 else f"{num_triggers} triggers"
+    return f"Nothing found with the {triggers} tested: inconclusive"
+
+
+def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
     limit = limit_of(report.policy, was.options)
     if was.asr.value < report.audit.gate:
         last, figures = (was, report.before) if now is None or report.after is None else (now, report.after)
@@ -51,13 +63,13 @@ def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> O
     return _against(now.asr.low, now.asr.high, limit)
 
 
-def _against(low: float, high: float, limit: float) -> Outcome:
+def _against(low: float, high: float, limit: float) -> PartOutcome:
     if high <= limit:
         return "pass"
     return "fail" if low > limit else "undecided"
 
 
-def _clean_accuracy(report: Report, expected: list[Outcome]) -> Iterator[Finding]:
+def _clean_accuracy(report: Report, expected: list[PartOutcome]) -> Iterator[Finding]:
     """Checks that part, and puts its outcome to `expected`."""
     told, lost = report.verdict.clean_accuracy, report.ca_lost
     if (told is None) != (lost is None):
@@ -69,15 +81,15 @@ def _clean_accuracy(report: Report, expected: list[Outcome]) -> Iterator[Finding
     yield from _part("verdict.clean_accuracy", told, expected[-1], {*map(_percent, shown), str(lost.n)})
 
 
-def _overall(outcomes: list[Outcome], num_attacks: int) -> Outcome:
+def _overall(outcomes: list[PartOutcome], num_attacks: int) -> Outcome:
     if "fail" in outcomes:
         return "fail"
     if all(one == "not_implanted" for one in outcomes[:num_attacks]):
-        return "not_implanted"
+        return "inconclusive"
     return "undecided" if "undecided" in outcomes else "pass"
 
 
-def _part(where: str, told: PartVerdict, expected: Outcome, shown: set[str]) -> Iterator[Finding]:
+def _part(where: str, told: PartVerdict, expected: PartOutcome, shown: set[str]) -> Iterator[Finding]:
     if told.outcome != expected:
         yield misfit(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected}")
     yield from _numbers(f"{where}.reason", told.reason, [told.attack], shown)

@@ -15,8 +15,9 @@ Clean accuracy passes, fails or stays undecided in the same way, by the paired i
 An audit without cleaning has nothing to pass: an attack at or over the gate is "fail" (its reason begins
 with "implanted"), one that works in part too where somebody gave the limits, any other is "not_implanted".
 
-The whole is as bad as its worst part: fail, then undecided, then pass; "not_implanted" where every attack is
-and clean accuracy did not fail. No outcome says that a model is clean: triggers not tried are unknown.
+The whole is as bad as its worst part: fail, then undecided, then pass. Where every attack is "not_implanted"
+and clean accuracy did not fail, it is "inconclusive": nothing was found with the triggers tested, and others
+are unknown. No outcome says that a model is clean.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from sanitizer.policy import MOST_IMAGES, cannot_pass, too_few
 from sanitizer.recipe import Policy
 from sanitizer.report import (
     AttackFigures,
+    AttackOutcome,
     AttackVerdict,
     AuditFigures,
     Difference,
     Estimate,
     Outcome,
     Verdict,
+    nothing_found,
 )
 
 CLEAN_ACCURACY = "clean_accuracy"
@@ -64,7 +67,7 @@ def judge(
         attacks = tuple(
             _judge_audited(attack, before, gate, policy, limits_below_gate) for attack in before.attacks
         )
-        return _overall(attacks, None, limits_below_gate)
+        return _overall(before, attacks, None, limits_below_gate)
     if _triggers(before) != _triggers(after):
         raise ValueError("the audits before and after are not of the same triggers")
     attacks = tuple(
@@ -72,7 +75,7 @@ def judge(
         for was, now in zip(before.attacks, after.attacks, strict=True)
     )
     clean_accuracy = _judge_clean_accuracy(before.ca, ca_lost, policy.ca_lost_at_most)
-    return _overall(attacks, clean_accuracy, limits_below_gate)
+    return _overall(before, attacks, clean_accuracy, limits_below_gate)
 
 
 def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[OptionsRejected]:
@@ -109,7 +112,7 @@ def _judge_audited(
     if attack.asr.value >= gate:
         reason = f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
         reason += f"{_floor(attack, figures)}."
-    elif limits_below_gate and _works_in_part(attack, figures, limit):
+    elif limits_below_gate and figures.works_in_part(attack, limit):
         reason = (
             f"works in part: ASR is {_share(attack.asr)}, under the gate of {_percent(gate)} but over the "
             f"limit of {_percent(limit)}."
@@ -117,11 +120,6 @@ def _judge_audited(
     else:
         return AttackVerdict(attack=attack.name, outcome="not_implanted", reason=_below_gate(attack, gate))
     return AttackVerdict(attack=attack.name, outcome="fail", reason=reason)
-
-
-def _works_in_part(attack: AttackFigures, figures: AuditFigures, limit: float) -> bool:
-    """Whether the attack is over the limit by its interval, and over the rate without a trigger by both."""
-    return attack.asr.low > max(limit, figures.floor_under(attack).high)
 
 
 def _judge_cleaned(
@@ -135,7 +133,7 @@ def _judge_cleaned(
 ) -> AttackVerdict:
     _, limit = policy.limit_of(kind_told(was.options))
     if was.asr.value < gate:
-        if not (limits_below_gate and _works_in_part(now, after, limit)):
+        if not (limits_below_gate and after.works_in_part(now, limit)):
             return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
         reason = (
             f"works in part: ASR is {_share(now.asr)} after, over the limit of {_percent(limit)}; before it "
@@ -168,7 +166,10 @@ def _judge_clean_accuracy(before: Estimate, lost: Difference, limit: float) -> A
 
 
 def _overall(
-    attacks: tuple[AttackVerdict, ...], clean_accuracy: AttackVerdict | None, limits_below_gate: bool
+    before: AuditFigures,
+    attacks: tuple[AttackVerdict, ...],
+    clean_accuracy: AttackVerdict | None,
+    limits_below_gate: bool,
 ) -> Verdict:
     parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
     outcomes = {part.outcome for part in parts}
@@ -176,19 +177,21 @@ def _overall(
     if "fail" in outcomes:
         outcome = "fail"
     elif all(attack.outcome == "not_implanted" for attack in attacks):
-        outcome = "not_implanted"
+        outcome = "inconclusive"
     else:
         outcome = "undecided" if "undecided" in outcomes else "pass"
     return Verdict(
         outcome=outcome,
-        reason=_reason(outcome, parts, is_cleaned=clean_accuracy is not None),
+        reason=_reason(outcome, parts, before.num_triggers, is_cleaned=clean_accuracy is not None),
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         limits_below_gate=limits_below_gate,
     )
 
 
-def _reason(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: bool) -> str:
+def _reason(
+    outcome: Outcome, parts: tuple[AttackVerdict, ...], num_triggers: int, *, is_cleaned: bool
+) -> str:
     deciding = ", ".join(part.attack for part in parts if part.outcome == outcome)
     untested = [part.attack for part in parts if part.outcome == "not_implanted"]
     match outcome:
@@ -200,8 +203,8 @@ def _reason(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: b
             )
         case "undecided":
             return f"Nothing is over its limit, but too few images decide: {deciding}."
-        case "not_implanted":
-            return f"None of the attacks tried was implanted ({deciding}); other triggers are not excluded."
+        case "inconclusive":
+            return f"{nothing_found(num_triggers)}. A trigger that was not tested may work."
         case "pass":
             shown = f"Within the limits: {deciding}."
             unshown = (
@@ -210,7 +213,7 @@ def _reason(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: b
             return f"{shown}{unshown} Triggers that were not tried are not excluded."
 
 
-def _against(low: float, high: float, limit: float) -> Outcome:
+def _against(low: float, high: float, limit: float) -> AttackOutcome:
     if high <= limit:
         return "pass"
     return "fail" if low > limit else "undecided"

@@ -14,8 +14,8 @@ from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_r
 from sanitizer.report import (
     AttackChange,
     AttackFigures,
+    AttackOutcome,
     AuditFigures,
-    Outcome,
     Report,
 )
 
@@ -23,7 +23,7 @@ PROBE_ACCURACY = "Linear probe, accuracy"
 MAX_ATTACKS_IN_FRONT = 3
 """So many on the first page, the worst of them, which leaves it one page of paper."""
 
-_WORST_FIRST: tuple[Outcome, ...] = ("fail", "undecided", "pass", "not_implanted")
+_WORST_FIRST: tuple[AttackOutcome, ...] = ("fail", "undecided", "pass", "not_implanted")
 
 
 @dataclass(frozen=True, kw_only=True)

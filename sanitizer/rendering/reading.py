@@ -25,7 +25,6 @@ from sanitizer.report import (
     AuditFigures,
     CurvePoint,
     Estimate,
-    Outcome,
     Report,
     TopK,
     Verdict,
@@ -239,6 +238,6 @@ def _verdict(report: Report) -> Iterator[tuple[str, str]]:
         yield "verdict", "does not follow from the figures"
 
 
-def _outcomes(verdict: Verdict) -> list[tuple[str, Outcome]]:
+def _outcomes(verdict: Verdict) -> list[tuple[str, str]]:
     parts = [*verdict.attacks, *([verdict.clean_accuracy] if verdict.clean_accuracy else [])]
     return [("whole", verdict.outcome), *((part.attack, part.outcome) for part in parts)]

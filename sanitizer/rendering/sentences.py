@@ -14,7 +14,7 @@ from typing import Literal
 from sanitizer.attack_options import kind_of
 from sanitizer.recipe import AuditOptions
 from sanitizer.rendering.strangers import name
-from sanitizer.report import Outcome, Report
+from sanitizer.report import AttackOutcome, Report, nothing_found
 
 Mood = Literal["good", "bad", "open"]
 KNOWN_TRIGGERS = {
@@ -32,7 +32,7 @@ CUSTOM_TRIGGERS = {
     "custom_patch": "a picture that was sent with the order, as a patch",
     "custom_pattern": "a picture that was sent with the order, mixed into the whole picture",
 }
-OUTCOME_WORDS: dict[Outcome, str] = {
+OUTCOME_WORDS: dict[AttackOutcome, str] = {
     "pass": "within the limit",
     "fail": "over the limit",
     "undecided": "undecided",
@@ -117,7 +117,7 @@ def whose_limits(report: Report) -> str:
 
 
 def headline(report: Report) -> Headline:
-    """The verdict: cleaned, not cleaned, undecided or not implanted, of which triggers."""
+    """The verdict: cleaned, not cleaned, undecided or inconclusive, of which triggers."""
     if report.kind == "audit":
         return _audited(report)
     told, failed, passed = report.verdict.outcome, _named(report, "fail"), _named(report, "pass")
@@ -131,12 +131,12 @@ def headline(report: Report) -> Headline:
             mood="open",
             sentence=f"Too few test pictures to decide: {open_ones}.{_rest(report)}",
         )
-    if told == "not_implanted":
+    if told == "inconclusive":
         return Headline(
-            label="Not implanted",
+            label=nothing_found(report.before.num_triggers),
             mood="open",
             sentence="None of the triggers tested worked on this model before cleaning, so cleaning had "
-            "nothing to show. This says nothing about other triggers.",
+            "nothing to show. The model may still have a backdoor with another trigger.",
         )
     works = "triggers {} no longer work" if ", " in passed else "trigger {} no longer works"
     sentence = f"The {works.format(passed)} beyond the limit, and clean accuracy was kept."
@@ -144,12 +144,13 @@ def headline(report: Report) -> Headline:
 
 
 def _audited(report: Report) -> Headline:
-    if report.verdict.outcome == "not_implanted":
+    if report.verdict.outcome == "inconclusive":
         limit = ", or is shown to be over its limit" if report.verdict.limits_below_gate else ""
         return Headline(
-            label="Not implanted",
+            label=nothing_found(report.before.num_triggers),
             mood="open",
-            sentence=f"None of the triggers tested reaches the gate{limit}. Of others this says nothing.",
+            sentence=f"None of the triggers tested reaches the gate{limit}. The model may still have a "
+            "backdoor with another trigger.",
         )
     working = _named(report, "fail")
     return Headline(
@@ -182,11 +183,11 @@ def _rest(report: Report) -> str:
     return f" Nothing is shown for {names}, not implanted{before}." if names else ""
 
 
-def _names(report: Report, outcome: Outcome) -> list[str]:
+def _names(report: Report, outcome: AttackOutcome) -> list[str]:
     return [name(part.attack) for part in report.verdict.attacks if part.outcome == outcome]
 
 
-def _named(report: Report, outcome: Outcome) -> str:
+def _named(report: Report, outcome: AttackOutcome) -> str:
     return ", ".join(_names(report, outcome))
 
 

@@ -235,7 +235,7 @@ def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, 
             "pass": ["Cleaned, as far as tested."],
             "fail": ["Not cleaned.", "A trigger works on this model."],
             "undecided": ["Undecided: too few test pictures."],
-            "not_implanted": ["Not implanted: there was nothing to remove.", "Not implanted."],
+            "inconclusive": ["Nothing found with the 3 triggers tested: inconclusive."],
         }[told["verdict"]["outcome"]]
     )
     verdict = page.inner_text("#job-verdict")

@@ -127,10 +127,10 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
         )
         outcomes.add(told["verdict"]["outcome"])
         assert [str(one) for one in verdicts.check(checked.parse(told))] == []
-        others = {"pass", "fail", "undecided", "not_implanted"} - {told["verdict"]["outcome"]}
+        others = {"pass", "fail", "undecided", "inconclusive"} - {told["verdict"]["outcome"]}
         told["verdict"]["outcome"] = random_.choice(sorted(others))
         assert [one.where for one in verdicts.check(checked.parse(told))] == ["verdict.outcome"]
-    assert outcomes == {"pass", "fail", "undecided", "not_implanted"}
+    assert outcomes == {"pass", "fail", "undecided", "inconclusive"}
 
 
 def test_a_policy_that_is_not_the_one_its_digest_names_is_found() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.db.models.job import LOSS_CURVE, Job
 from app.domain.states import JobKind
+from app.domain.verdicts import VerdictOutcome, VerdictStage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,16 @@ class NewArtifact:
     size_bytes: int
     sha256: str
     media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVerdict:
+    """What one of a job's audits says of the weights with that digest."""
+
+    stage: VerdictStage
+    weights_sha256: str
+    outcome: VerdictOutcome
+    num_triggers: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ database's clock counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
@@ -16,11 +17,13 @@ from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
+from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
     DatasetReady,
     Heartbeat,
     NewArtifact,
+    NewVerdict,
 )
 from app.db.repositories.claims import ClaimRepository
 from app.db.repositories.job_changes import (
@@ -107,8 +110,9 @@ class AttemptRepository(ClaimRepository):
         result: dict[str, Any],
         artifacts: Sequence[NewArtifact] = (),
         effect: CheckpointAccepted | DatasetReady | None = None,
+        verdicts: Sequence[NewVerdict] = (),
     ) -> JobState | None:
-        """Publish artifact rows, the result, and what it means for the checkpoint or data set.
+        """Publish artifact rows, the result, its verdicts, and what it means for the checkpoint or data set.
 
         Returns SUCCEEDED; CANCELLED where a cancel came first (nothing is published); None when fenced off.
         """
@@ -133,6 +137,9 @@ class AttemptRepository(ClaimRepository):
             for new in artifacts
         ]
         self._session.add_all(rows)
+        self._session.add_all(
+            WeightsVerdict(job_id=job.id, project_id=job.project_id, **asdict(one)) for one in verdicts
+        )
         self._session.flush()
         if isinstance(effect, CheckpointAccepted):
             self._accept_checkpoint(job, effect)

@@ -22,6 +22,7 @@ from app.db.models.outbox_message import OutboxMessage
 from app.db.models.policy import Policy
 from app.db.models.queue_turn import QueueTurn
 from app.db.models.upload import Upload
+from app.db.models.verdict import WeightsVerdict
 from app.db.models.web_session import WebSession
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
@@ -30,6 +31,7 @@ from app.db.repositories.job_changes import record
 from app.domain.deletions import DeletionSubject
 
 _OF_PROJECT = (
+    WeightsVerdict,
     Artifact,
     JobEvent,
     Job,
@@ -71,6 +73,7 @@ class ErasureRepository(PlanRepository):
         self._delete(OutboxMessage, project_id, OutboxMessage.payload["job_id"].astext == job_id)
         self._delete(Artifact, project_id, Artifact.job_id == job_id)
         self._delete(JobEvent, project_id, JobEvent.job_id == job_id)
+        self._delete(WeightsVerdict, project_id, WeightsVerdict.job_id == job_id)
         self._forget_messages(project_id, job_id)
         self._forget_answers(project_id, job_id)
         self._delete(Job, project_id, Job.id == job_id)

@@ -16,15 +16,30 @@ from app.db.models.job import Job
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
 from app.domain.ids import new_id
-from app.domain.states import PUBLIC_KINDS, TERMINAL
+from app.domain.states import PUBLIC_KINDS, TERMINAL, JobKind, JobState
 from app.domain.webhooks import WebhookEvent, WebhookState, told
+from sanitizer.report import headline
 
 
 def tell_of_job(session: Session, job: Job) -> None:
     """That a customer's job has ended; of anything else nothing."""
     if job.state in TERMINAL and job.kind in PUBLIC_KINDS:
-        data = told("job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value)
+        data = told("job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value, **_verdict(job))
         _tell(session, job.project_id, WebhookEvent(f"job.{job.state}"), job.id, data)
+
+
+def _verdict(job: Job) -> dict[str, str]:
+    """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
+    result = job.result or {}
+    if job.state is not JobState.SUCCEEDED or "verdict" not in result:
+        return {}
+    outcome = result["verdict"]["outcome"]
+    triggers = {attack["trigger_sha256"] for attack in result["before"]["attacks"]}
+    is_cleaned = job.kind is JobKind.SANITIZE
+    return {
+        "outcome": outcome,
+        "headline": headline(outcome, is_cleaned=is_cleaned, num_triggers=len(triggers)),
+    }
 
 
 def tell_of_checkpoint(session: Session, row: Checkpoint) -> None:

@@ -41,6 +41,7 @@ SCOPES: Mapping[str, str] = {
     "list_job_events": "read",
     "stream_job_events": "read",
     "list_job_artifacts": "read",
+    "list_job_verdicts": "read",
     "get_job_report": "read",
     "get_artifact": "read",
     "get_artifact_content": "read",

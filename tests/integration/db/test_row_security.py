@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
-from sqlalchemy import Connection, Engine, Table, insert, select, text
+from sqlalchemy import Connection, Engine, Enum, Table, insert, select, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from app.db.models.api_key import ApiKey
@@ -192,7 +192,9 @@ def fresh_row(table: Table, project_id: str) -> dict[str, Any]:
     """A row that would be new, referring to what the project has."""
     values = rows_of(project_id)[table.name]
     for column in table.primary_key.columns:
-        if column.name in values and not column.foreign_keys:
+        if isinstance(column.type, Enum):
+            values[column.name] = column.type.enums[-1]
+        elif column.name in values and not column.foreign_keys:
             values[column.name] = 77 if isinstance(values[column.name], int) else f"fresh {table.name}"
     if table.name == "projects":
         values["name"] = "fresh"
@@ -219,6 +221,7 @@ def test_what_requests_need_is_seen_at_all(engines: dict[Role, Engine]) -> None:
         ("datasets", "upload_id", "uploads"),
         ("checkpoints", "upload_id", "uploads"),
         ("job_events", "job_id", "jobs"),
+        ("verdicts", "job_id", "jobs"),
         ("webhook_deliveries", "webhook_id", "webhooks"),
     ],
 )

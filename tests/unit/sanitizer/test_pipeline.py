@@ -537,7 +537,7 @@ def test_an_audit_alone_leaves_a_report(inputs, tmp_path):
     assert report.kind == "audit"
     assert report.after is None
     assert report.recipe is None
-    assert report.verdict.outcome == "not_implanted"
+    assert report.verdict.outcome == "inconclusive"
     assert not report.verdict.limits_below_gate
 
 

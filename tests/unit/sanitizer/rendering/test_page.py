@@ -181,6 +181,7 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
             assert "95 %" in cell.text
 
 
+NOTHING_FOUND = "Nothing found with the 3 triggers tested: inconclusive"
 VERDICTS = {
     "cleaned": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "changes": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
@@ -192,11 +193,11 @@ VERDICTS = {
     "examples": ("Undecided", "Too few test pictures to decide: clean accuracy."),
     "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
-    "not_implanted": ("Not implanted", "so cleaning had nothing to show"),
+    "not_implanted": (NOTHING_FOUND, "so cleaning had nothing to show"),
     "audit": ("A trigger works", "called the target more often than gate or limit allow: badnet."),
     "audit_not_implanted": (
-        "Not implanted",
-        "None of the triggers tested reaches the gate.",
+        NOTHING_FOUND,
+        "None of the triggers tested reaches the gate. The model may still have a backdoor",
     ),
 }
 

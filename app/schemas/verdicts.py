@@ -1,0 +1,61 @@
+"""Verdicts on weights on the wire: what finished jobs of the project found out about them, worst first."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.db.models.verdict import WeightsVerdict
+from app.db.repositories.verdicts import FoundVerdicts
+from app.domain.verdicts import VerdictStage
+from app.schemas.common import Time, WireOut
+from sanitizer.report import headline
+
+
+class VerdictLinks(WireOut):
+    job: str
+
+
+class VerdictOut(WireOut):
+    """What one job found out about these weights, whichever checkpoint they came in."""
+
+    object: Literal["verdict"] = "verdict"
+    job_id: str
+    stage: Literal["audit", "before_cleaning", "after_cleaning"] = Field(
+        description="An audit's; or of a cleaning: of the weights that came in, or of those that it made."
+    )
+    outcome: Literal["fail", "undecided", "inconclusive", "pass"]
+    headline: str = Field(examples=["Nothing found with the 4 triggers tested: inconclusive"])
+    num_triggers: int = Field(description="How many different triggers were tested.")
+    created_at: Time
+    links: VerdictLinks
+
+    @classmethod
+    def of(cls, row: WeightsVerdict) -> VerdictOut:
+        is_cleaned = row.stage is VerdictStage.AFTER_CLEANING
+        return cls(
+            job_id=row.job_id,
+            stage=row.stage.value,
+            outcome=row.outcome.value,
+            headline=headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers),
+            num_triggers=row.num_triggers,
+            created_at=row.created_at,
+            links=VerdictLinks(job=f"/v1/jobs/{row.job_id}"),
+        )
+
+
+class VerdictList(WireOut):
+    """Worst first: fail, undecided, inconclusive, pass; of equal ones the newest first."""
+
+    object: Literal["list"] = "list"
+    weights_sha256: str | None = Field(
+        description="Of the weights that they are about. Null before the job has succeeded."
+    )
+    data: list[VerdictOut]
+    num_verdicts: int = Field(description="How many there are, counted up to 1,000.")
+
+    @classmethod
+    def of(cls, weights_sha256: str | None, found: FoundVerdicts) -> VerdictList:
+        data = [VerdictOut.of(row) for row in found.rows]
+        return cls(weights_sha256=weights_sha256, data=data, num_verdicts=found.num)
