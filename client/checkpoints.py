@@ -29,16 +29,23 @@ class Checkpoints:
         return self._wire.get(Checkpoint, f"/v1/checkpoints/{checkpoint_id}")
 
     def list(
-        self, *, after: str | None = None, limit: int | None = None, state: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        state: str | None = None,
+        sha256: str | None = None,
     ) -> Page[Checkpoint]:
-        """One page, newest first.
+        """One page, newest first; `sha256`: those of these uploaded bytes alone.
 
         Example:
             for found in (client.checkpoints.list(state="accepted")).data:
                 print(found.id, found.filename)
         """
         return self._wire.get(
-            Page[Checkpoint], "/v1/checkpoints", {"after": after, "limit": limit, "state": state}
+            Page[Checkpoint],
+            "/v1/checkpoints",
+            {"after": after, "limit": limit, "state": state, "sha256": sha256},
         )
 
     def delete(self, checkpoint_id: str) -> Deletion | None:

@@ -234,6 +234,7 @@ class Result(Answer):
     after: dict[str, Any] | None = None
     ca_lost: dict[str, Any] | None = None
     attack_changes: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
 

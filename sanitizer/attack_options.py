@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -23,7 +23,11 @@ MAX_PICTURE_CHARACTERS = 4 * -(-MAX_PICTURE_BYTES // 3)
 MAX_PICTURES_CHARACTERS = 2 * MAX_PICTURE_CHARACTERS
 """All pictures of one audit: they stand in the job, and three times in its report."""
 
-Placement = Literal["random", "top_left", "top_right", "bottom_left", "bottom_right", "centre"]
+Placement = Literal[
+    "random", "random_inner", "top_left", "top_right", "bottom_left", "bottom_right", "centre"
+]
+"""`random`: every place alike. `random_inner`: never the last row or column, as published code draws places
+(`random.randint(0, H - p - 1)`); it matches the ASR of an attack that was made with such code."""
 SidePart = Annotated[float, Gt(0), Le(1), NUMBER]
 """A share of the image's shorter side."""
 Opacity = Annotated[float, Gt(0), Le(1), NUMBER]
@@ -211,6 +215,9 @@ ATTACKS_BY_NAME: tuple[str, ...] = tuple(
 USUAL: tuple[AttackOptions, ...] = (BadNetOptions(), BlendedOptions(), WaNetOptions(), SIGOptions())
 """What an audit tries where it names nothing."""
 
+_NAME_CHARACTERS = 16
+"""Of a value in an attack's name: a text or a digest may be long."""
+
 SuiteName = Literal["paper", "structured"]
 SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
     "paper": (BadNetOptions(), BlendedOptions(), WaNetOptions(), LabelConsistentOptions(), SIGOptions()),
@@ -271,14 +278,30 @@ def of_same_pixels(attacks: Iterable[AttackOptions]) -> tuple[tuple[int, ...], .
     return tuple(map(tuple, found.values()))
 
 
-def names_of(kinds: Iterable[str]) -> tuple[str, ...]:
-    """A name for every attack of an audit: its kind, with "-2", "-3" … where it comes more than once."""
+def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A name for every attack of an audit, from its options as JSON: its kind, and where that comes more than
+    once the options that tell it from the others ("badnet:size=0.3"); those that nothing tells apart are
+    numbered ("badnet-2").
+    """
+    listed = list(attacks)
+    kinds = [kind_told(attack) for attack in listed]
     seen: dict[str, int] = {}
     names = []
-    for kind in kinds:
-        seen[kind] = seen.get(kind, 0) + 1
-        names.append(kind if seen[kind] == 1 else f"{kind}-{seen[kind]}")
+    for attack, kind in zip(listed, kinds, strict=True):
+        alike = [other for other, its in zip(listed, kinds, strict=True) if its == kind]
+        name = ",".join([kind, *_differing(attack, alike)]).replace(",", ":", 1)
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return tuple(names)
+
+
+def _differing(attack: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """ "size=0.3" for every option that is set here and is not alike in all of them."""
+    for option, value in told(attack).items():
+        is_alike = all(told(other).get(option) == value for other in alike)
+        if value is not None and option != "picture_bytes" and not is_alike:
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            yield f"{option}={text[:_NAME_CHARACTERS]}"
 
 
 def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:

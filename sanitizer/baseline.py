@@ -24,7 +24,7 @@ from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
 from sanitizer.progress import Noted, Progress
 from sanitizer.recipe import AuditOptions, to_json
-from sanitizer.report import AuditFigures
+from sanitizer.report import AuditFigures, Estimate
 from sanitizer.sources import software
 
 FILE_NAME = "baseline_audit.json"
@@ -41,8 +41,10 @@ class _Kept:
     correct: Base64Bytes
     triggered: tuple[tuple[Base64Bytes, Base64Bytes], ...]
     """Of each attack `is_target_N` and `is_right_N`."""
+    towards: tuple[int, ...]
     num_skipped: int
     skipped_examples: tuple[str, ...]
+    plain_template_ca: Estimate | None = None
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
     """Without pictures: the audit after cleaning makes them again, and no state holds a customer's."""
@@ -51,7 +53,7 @@ class _Kept:
         of_all = (self.correct, *(packed for both in self.triggered for packed in both))
         if any(len(packed) != math.ceil(len(self.labels) / 8) for packed in of_all):
             raise ValueError("not of as many images as there are labels")
-        if len(self.triggered) != len(self.figures.attacks):
+        if {len(self.triggered), len(self.towards)} != {len(self.figures.attacks)}:
             raise ValueError("not of as many attacks as were measured")
 
 
@@ -99,8 +101,10 @@ def audit_once(
         labels=tuple(result.label_N.tolist()),
         correct=_packed(result.correct_N),
         triggered=tuple((_packed(one.is_target_N), _packed(one.is_right_N)) for one in result.triggered),
+        towards=result.towards,
         num_skipped=result.num_skipped,
         skipped_examples=result.skipped_examples,
+        plain_template_ca=result.plain_template_ca,
         retrieval=result.retrieval,
         examples=tuple(replace(one, pictures=()) for one in result.examples),
     )
@@ -128,8 +132,10 @@ def _read(path: Path, key: str, options: AuditOptions, seed: int) -> AuditResult
             )
             for is_target, is_right in kept.triggered
         ),
+        towards=kept.towards,
         num_skipped=kept.num_skipped,
         skipped_examples=kept.skipped_examples,
+        plain_template_ca=kept.plain_template_ca,
         retrieval=kept.retrieval,
         examples=kept.examples,
     )

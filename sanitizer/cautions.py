@@ -13,7 +13,7 @@ from sanitizer.attack_options import kind_of, names_of, of_same_pixels
 from sanitizer.clip_text import as_clip_reads
 from sanitizer.errors import OptionsRejected
 from sanitizer.policy import Policy
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe
+from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
 from sanitizer.recommended import Family, Recommendation, Size, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
@@ -120,7 +120,7 @@ def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> 
 
 
 def _measured_once(options: AuditOptions) -> Iterator[str]:
-    names = names_of(map(kind_of, options.attacks))
+    names = names_of(map(to_json, options.attacks))
     for together in of_same_pixels(options.attacks):
         by_target: dict[str, list[str]] = {}
         for number in together:

@@ -105,6 +105,7 @@ def audit(
         environment=reporting.environment(torch_device, options.precision),
         warnings=(
             *cautioned,
+            *reporting.template_warnings(result),
             *reporting.probe_warnings(result.figures),
             *reporting.audit_warnings(given, result),
         ),
@@ -210,6 +211,7 @@ def sanitize(
         came_in=load_canonical(checkpoint_folder),
         memory=memory,
         retrieval_pairs=given.retrieval,
+        towards=before.towards,
     )
     report = _cleaning_report(
         upload_sha256=upload_sha256,
@@ -298,6 +300,7 @@ def _cleaning_report(
         environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
         warnings=(
             *warnings,
+            *reporting.template_warnings(before),
             *reporting.probe_warnings(before.figures, after.figures),
             *reporting.skipped_warning(
                 "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)

@@ -40,7 +40,7 @@ LimitName = Literal[
     "custom_patch",
     "custom_pattern",
 ]
-"""What can have a limit of its own: a suite, or an attack as a report calls it (without "-2", "-3", …)."""
+"""What can have a limit: a suite, or a kind of attack, which is its name in a report up to a ":" or "-2"."""
 
 SUITE_OF_KIND: Mapping[str, str] = {
     **{kind_of(attack): name for name, attacks in SUITES.items() for attack in attacks},

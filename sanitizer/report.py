@@ -99,6 +99,20 @@ class ProbeAttackFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Towards:
+    """The class that triggered images go to most, whatever target the order named.
+
+    Both shares are of the images whose true class is another one. An audit after a cleaning takes the class
+    of the audit before, so that both sides speak of one class.
+    """
+
+    class_name: str
+    triggered: Estimate
+    untriggered: Estimate
+    """Of the same images without the trigger."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackFigures:
     """One trigger on the whole test set. `trigger_sha256` identifies the trigger's code, options and seed."""
 
@@ -115,8 +129,18 @@ class AttackFigures:
     """The class that ASR counts. None in reports from before attacks had their own: that of the audit."""
     target_rank: RankDistribution | None = None
     """Of triggered images. None, and that without trigger too, in reports from before it was measured."""
+    towards: Towards | None = None
+    """None in reports from before it was measured."""
     linear_probe: ProbeAttackFigures | None = None
     """None where no linear probe was ordered."""
+
+    def works_elsewhere(self, gate: float) -> Towards | None:
+        """Where the trigger leads if not to its target: to another class, at or over the gate, and more often
+        than the same images go there without it. None: nowhere."""
+        found = self.towards
+        if found is None or found.class_name == self.target or found.triggered.value < gate:
+            return None
+        return found if found.triggered.low > found.untriggered.high else None
 
 
 @dataclass(frozen=True, kw_only=True)

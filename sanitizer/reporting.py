@@ -13,6 +13,7 @@ import torch
 
 from sanitizer.audits.audit import AuditResult
 from sanitizer.audits.examples import told
+from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.opening import ForAudit
@@ -23,6 +24,7 @@ from sanitizer.report import (
     CheckpointInput,
     DataInput,
     Environment,
+    Estimate,
     Examples,
     RetrievalFigures,
     ScannerEvidence,
@@ -102,6 +104,23 @@ def measured_inputs(given: ForAudit, result: AuditResult) -> tuple[DataInput, ..
         skipped_examples=result.retrieval.skipped_examples,
     )
     return labelled, retrieval
+
+
+def template_warnings(result: AuditResult) -> list[str]:
+    """That nobody gave templates, and what one plain template gives; else none."""
+    plain, used = result.plain_template_ca, result.figures.ca
+    if plain is None:
+        return []
+    return [
+        "Neither the order nor the labelled set gives templates, so ImageNet's 80 were used: clean accuracy "
+        f"is {_interval(used)}. With '{PLAIN_TEMPLATE}' alone it is {_interval(plain)} on the "
+        f"same {plain.n:,} images. Give the templates that fit your images as audit.templates."
+    ]
+
+
+def _interval(share: Estimate) -> str:
+    low, high = 100 * share.low, 100 * share.high
+    return f"{100 * share.value:.1f} % (95 % interval {low:.1f} to {high:.1f} %)"
 
 
 def probe_warnings(*audits: AuditFigures) -> list[str]:

@@ -65,6 +65,8 @@ _MEDIA_TYPES = {
     ".sig": "application/vnd.dev.sigstore.bundle.v0.3+json",
     "": "text/plain; charset=utf-8",
 }
+_MAX_WARNINGS, _MAX_WARNING_CHARACTERS = 20, 1000
+"""Of a report, in the job's row and so in every list; the report has all."""
 _NO_REPORT = "left no report that can be read"
 _EVIDENCED = frozenset({JobKind.SANITIZE, JobKind.AUDIT})
 """Kinds whose files leave the house, and so go with a statement and a signature."""
@@ -232,6 +234,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
+        "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
     }
 
 

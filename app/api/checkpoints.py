@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api.answers import cached, etag_of, is_unchanged, json_answer, not_modified, page_fields, refusals
@@ -17,6 +19,14 @@ from app.schemas.deletions import DeletionOut
 from app.services import checkpoints, deletions
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
+
+Sha256Filter = Annotated[
+    str | None,
+    Query(
+        pattern="^[0-9a-f]{64}$",
+        description="Only those whose uploaded bytes have this SHA-256; it is known after their inspection.",
+    ),
+]
 
 
 @router.get(
@@ -34,10 +44,11 @@ def list_checkpoints(
     after: After = None,
     limit: Limit = DEFAULT_PAGE,
     state: CheckpointState | None = None,
+    sha256: Sha256Filter = None,
 ) -> Response:
     """Deleted ones are not listed."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state)
+        rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
         judged = checkpoints.judged(unit, caller.project_id, rows)
     etag = etag_of(
         [has_more, *((row.id, row.updated_at, found.mark) for row, found in zip(rows, judged, strict=True))]

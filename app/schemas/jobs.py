@@ -162,6 +162,9 @@ class ResultOut(WireOut):
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
+    warnings: list[str] = Field(
+        default_factory=list, description="What the report warns of; the first of them, where they are many."
+    )
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
-from sanitizer.attack_options import kind_told, names_of
+from sanitizer.attack_options import names_of
 from sanitizer.report import AttackFigures, nothing_found
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
@@ -88,7 +88,7 @@ def targets_of(job: Job) -> Sequence[str]:
 
 def ordered_attacks(job: Job) -> Sequence[str]:
     """The names that the audit gives, or would give, the attacks that it was ordered with."""
-    return names_of(kind_told(attack) for attack in job.spec.get("audit", {}).get("attacks", ()))
+    return names_of(job.spec.get("audit", {}).get("attacks", ()))
 
 
 def took_s(job: Job) -> float | None:

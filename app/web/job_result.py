@@ -167,11 +167,8 @@ def _label(report: Report) -> str:
 
 
 def _reason(report: Report) -> str:
-    """The report's own; of an audit, whose own says "over the limit" of a gate too, in other words."""
-    if report.kind == "sanitize" or report.verdict.outcome != "fail":
-        return report.verdict.reason.removeprefix(f"{_label(report)} ")
-    names = ", ".join(one.attack for one in report.verdict.attacks if one.outcome == "fail")
-    return f"Triggered pictures are called the target more often than gate or limit allow: {names}."
+    """The report's own, without what the label says already."""
+    return report.verdict.reason.removeprefix(f"{_label(report)} ")
 
 
 def _attack(report: Report, number: int) -> Attack:

@@ -24,10 +24,11 @@ from client.command.output import Output
 from client.command.results import fetch_all
 from client.command.session import Session, conclude, wait_for_checkpoint, wait_for_dataset, wait_for_job
 from client.command.upload import send
+from client.downloading import sha256_of
 from client.errors import NotFound
 from client.evidence import sentences, verification
 from client.evidence.verification import Verification
-from client.models import Dataset, Job
+from client.models import Checkpoint, Dataset, Job
 from client.retries import Clock
 
 _ADDRESS = "s3://"
@@ -202,10 +203,23 @@ class _Steps:
         if isinstance(checkpoint_id, str) and self._is_usable(checkpoint_id):
             self._output.note(f"{file.name} is there already: {checkpoint_id} (--anew sends it again)")
             return checkpoint_id, known.get("sha256")
+        if not self._is_anew and (held := self._held(file, declared)) is not None:
+            self._output.note(f"{file.name} is there already: {held.id} (--anew sends it again)")
+            memory.remember(checkpoint_id=held.id, sha256=held.sha256)
+            return held.id, held.sha256
         sent = send(self._client, self._output, file, declared=declared)
         assert sent.checkpoint_id is not None, "a checkpoint was announced"
         memory.remember(checkpoint_id=sent.checkpoint_id, sha256=sent.sha256)
         return sent.checkpoint_id, sent.sha256
+
+    def _held(self, file: Path, declared: Mapping[str, Any]) -> Checkpoint | None:
+        """The newest of the same bytes and declarations that the service holds, whoever sent it."""
+        page = self._client.checkpoints.list(state="accepted", sha256=sha256_of(file), limit=100)
+        for found in page.data:
+            told = {name: value for name, value in (found.declared or {}).items() if value is not None}
+            if told == dict(declared):
+                return found
+        return None
 
     def _is_usable(self, checkpoint_id: str) -> bool:
         try:

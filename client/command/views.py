@@ -249,6 +249,10 @@ def figures(report: Mapping[str, Any]) -> str:
         for figure in ("asr", "pa"):
             name = f"{figure.upper()} {item.get('name')}{led}"
             rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
+        towards, later_towards = item.get("towards") or {}, other.get("towards") or {}
+        if towards and towards.get("class_name") != item.get("target"):
+            name = f"to '{towards.get('class_name')}' {item.get('name')}"
+            rows.append((name, _share(towards.get("triggered")), _share(later_towards.get("triggered"))))
     rows += _retrieval(before.get("retrieval") or {}, after.get("retrieval") or {})
     text = (
         table(("FIGURE", "BEFORE", "AFTER"), rows)
@@ -258,7 +262,8 @@ def figures(report: Mapping[str, Any]) -> str:
     verdict = report.get("verdict") or {}
     if verdict:
         text = f"{verdict_words(verdict)}\n\n{text}"
-    return text
+    warnings = [f"! {warning}" for warning in report.get("warnings") or ()]
+    return "\n".join([f"{text}\n", *warnings]) if warnings else text
 
 
 def verdict_words(verdict: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from client.evidence.report import (
     Report,
     TargetFigures,
     TopK,
+    Towards,
 )
 
 MOST_CLASSES_TOLD = 10
@@ -127,12 +128,24 @@ def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: i
     yield from estimate(f"{where}.asr_including_target", inclusive, num_images)
     yield from estimate(f"{where}.pa", pa, num_images)
     yield from _top_k(f"{where}.asr_top_k", attack.asr_top_k, asr)
+    if attack.towards is not None:
+        yield from _towards(f"{where}.towards", attack, attack.towards, num_images)
     # Images of the target class that are called the target: right answers too.
     right_targets = inclusive.successes - asr.successes
     if not 0 <= right_targets <= num_images - num_others:
         yield misfit(f"{where}.asr_including_target.successes", "does not fit that of asr")
     elif not right_targets <= pa.successes <= num_images - asr.successes:
         yield misfit(f"{where}.pa.successes", "does not fit the attack's successes")
+
+
+def _towards(where: str, attack: AttackFigures, towards: Towards, num_images: int) -> Iterator[Finding]:
+    """Where triggered images go most, of which the target is one possible answer."""
+    for place, share in (("triggered", towards.triggered), ("untriggered", towards.untriggered)):
+        yield from estimate(f"{where}.{place}", share, towards.triggered.n)
+    if towards.triggered.n > num_images:
+        yield misfit(f"{where}.triggered.n", "is more than all images")
+    if towards.class_name == attack.target and towards.triggered != attack.asr:
+        yield misfit(f"{where}.triggered", "is not the ASR, though the class is the target")
 
 
 def _top_k(where: str, shares: list[TopK], first: Estimate) -> Iterator[Finding]:
@@ -223,6 +236,8 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
     yield from same("after.untriggered_target_top_k", *ks)
     triggers = [(one.name, one.trigger_sha256) for one in after.attacks]
     yield from same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
+    classes = [[one.towards and one.towards.class_name for one in audit.attacks] for audit in (after, before)]
+    yield from same("after.attacks: the classes of towards", *classes)
 
 
 def _num_classes(report: Report) -> int | None:

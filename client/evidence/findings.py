@@ -27,6 +27,16 @@ class Finding:
         return f"{name}: {self.where} {self.message}" if self.where else f"{name}: {self.message}"
 
 
+NOT_READ = "not read"
+"""In the place of a digest: of a file whose size is wrong, so that its bytes need not be looked at."""
+
+
+def other_file(name: str, actual_sha256: str, named_by: str) -> Finding:
+    """That a file is not the one that was `named_by` something, and by what it differs."""
+    differing = "size" if actual_sha256 == NOT_READ else "SHA-256"
+    return Finding(file=name, message=f"is not the file that {named_by}: its {differing} differs")
+
+
 def misfit(where: str, message: str) -> Finding:
     """What is not as it should be at that place of report.json."""
     return Finding(file=REPORT_NAME, where=where, message=message)

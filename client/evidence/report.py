@@ -71,6 +71,12 @@ class ProbeAttackFigures(_Part):
     pa: Estimate
 
 
+class Towards(_Part):
+    class_name: str
+    triggered: Estimate
+    untriggered: Estimate
+
+
 class AttackFigures(_Part):
     name: str
     options: dict[str, Any]
@@ -81,6 +87,7 @@ class AttackFigures(_Part):
     asr_top_k: Annotated[list[TopK], Field(max_length=100)] = []
     target: str | None = None
     target_rank: RankDistribution | None = None
+    towards: Towards | None = None
     linear_probe: ProbeAttackFigures | None = None
 
 

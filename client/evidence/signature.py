@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from client.evidence.findings import SIGNATURE_NAME, Finding
+from client.evidence.findings import SIGNATURE_NAME, Finding, other_file
 from client.evidence.keys import PublicKey
 from client.evidence.reading import Malformed, first_problem, parse_json
 
@@ -118,7 +118,7 @@ class Signature:
             yield Finding(file=name, message="was signed, but is not there")
         for name in sorted(expected & set(self.sha256)):
             if self.sha256[name] != actual[name]:
-                yield Finding(file=name, message="is not the file that was signed: its SHA-256 differs")
+                yield other_file(name, actual[name], "was signed")
 
 
 def parse(content: bytes) -> Signature:

@@ -19,6 +19,7 @@ from client.evidence.findings import (
     WEIGHTS_NAME,
     Finding,
     misfit,
+    other_file,
 )
 from client.evidence.reading import Malformed, first_problem, parse_json
 from client.evidence.report import Report
@@ -164,7 +165,7 @@ def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[F
         yield Finding(file=name, message=how)
     for name in sorted(expected & set(stated)):
         if stated[name] != actual[name]:
-            yield Finding(file=name, message="is not the file that the statement names: its SHA-256 differs")
+            yield other_file(name, actual[name], "the statement names")
     report = statement.predicate.report
     if report.name != REPORT_NAME or report.digest.sha256 != stated.get(REPORT_NAME):
         yield _finding("predicate.report", "is not the digest that the subject gives for report.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from client.evidence.findings import SIGNATURE_NAME, SUMS_NAME, Finding
+from client.evidence.findings import SIGNATURE_NAME, SUMS_NAME, Finding, other_file
 from client.evidence.reading import MAX_ENTRIES, Malformed
 
 MAX_BYTES = MAX_ENTRIES * 256
@@ -40,4 +40,4 @@ def compare(listed: Mapping[str, str], actual: Mapping[str, str]) -> Iterator[Fi
         yield Finding(file=name, message=f"is listed in {SUMS_NAME}, but is not there")
     for name in sorted(expected & set(listed)):
         if listed[name] != actual[name]:
-            yield Finding(file=name, message=f"is not the file that {SUMS_NAME} lists: its SHA-256 differs")
+            yield other_file(name, actual[name], f"{SUMS_NAME} lists")

@@ -15,7 +15,15 @@ from collections.abc import Iterable, Iterator
 from client.evidence import targets
 from client.evidence.findings import Finding, misfit
 from client.evidence.policies import limit_of
-from client.evidence.report import AttackFigures, Estimate, Outcome, PartOutcome, PartVerdict, Report
+from client.evidence.report import (
+    AttackFigures,
+    Estimate,
+    Outcome,
+    PartOutcome,
+    PartVerdict,
+    Report,
+    Towards,
+)
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _FORECAST = re.compile(r"About [\d,]+ images")
@@ -33,7 +41,9 @@ def check(report: Report) -> Iterator[Finding]:
     for index, (part, was) in enumerate(zip(told.attacks, report.before.attacks, strict=True)):
         now = report.after.attacks[index] if report.after and index < len(report.after.attacks) else None
         expected.append(_outcome(was, now, report))
-        yield from _part(f"verdict.attacks[{index}]", part, expected[-1], _shown_for(was, now, report))
+        names_in_it = [part.attack, *([] if was.towards is None else [f"'{was.towards.class_name}'"])]
+        shown = _shown_for(was, now, report)
+        yield from _part(f"verdict.attacks[{index}]", part, expected[-1], shown, names_in_it)
     yield from _clean_accuracy(report, expected)
     overall = _overall(expected, len(names))
     if told.outcome != overall:
@@ -54,6 +64,11 @@ def nothing_found(num_triggers: int) -> str:
 
 def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
     limit = limit_of(report.policy, was.options)
+    if was.asr.value < report.audit.gate and works_elsewhere(was, report) is not None:
+        if now is None:
+            return "fail"
+        if now.towards is not None:
+            return _against(now.towards.triggered.low, now.towards.triggered.high, limit)
     if was.asr.value < report.audit.gate:
         last, figures = (was, report.before) if now is None or report.after is None else (now, report.after)
         works_in_part = last.asr.low > max(limit, targets.rate_under(last, figures, report).high)
@@ -61,6 +76,15 @@ def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> P
     if now is None:
         return "fail"
     return _against(now.asr.low, now.asr.high, limit)
+
+
+def works_elsewhere(attack: AttackFigures, report: Report) -> Towards | None:
+    """Where the trigger leads if not to its target: at or over the gate, and more often than without it."""
+    found = attack.towards
+    target = attack.target or report.audit.target
+    if found is None or found.class_name == target or found.triggered.value < report.audit.gate:
+        return None
+    return found if found.triggered.low > found.untriggered.high else None
 
 
 def _against(low: float, high: float, limit: float) -> PartOutcome:
@@ -78,7 +102,8 @@ def _clean_accuracy(report: Report, expected: list[PartOutcome]) -> Iterator[Fin
         return
     expected.append(_against(lost.low, lost.high, report.policy.ca_lost_at_most))
     shown = [lost.value, lost.low, lost.high, report.policy.ca_lost_at_most]
-    yield from _part("verdict.clean_accuracy", told, expected[-1], {*map(_percent, shown), str(lost.n)})
+    numbers = {*map(_percent, shown), str(lost.n)}
+    yield from _part("verdict.clean_accuracy", told, expected[-1], numbers, [told.attack])
 
 
 def _overall(outcomes: list[PartOutcome], num_attacks: int) -> Outcome:
@@ -89,15 +114,19 @@ def _overall(outcomes: list[PartOutcome], num_attacks: int) -> Outcome:
     return "undecided" if "undecided" in outcomes else "pass"
 
 
-def _part(where: str, told: PartVerdict, expected: PartOutcome, shown: set[str]) -> Iterator[Finding]:
+def _part(
+    where: str, told: PartVerdict, expected: PartOutcome, shown: set[str], names: list[str]
+) -> Iterator[Finding]:
     if told.outcome != expected:
         yield misfit(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected}")
-    yield from _numbers(f"{where}.reason", told.reason, [told.attack], shown)
+    yield from _numbers(f"{where}.reason", told.reason, names, shown)
 
 
 def _shown_for(was: AttackFigures, now: AttackFigures | None, report: Report) -> set[str]:
     floor = targets.rate_under(was, report.before, report)
     estimates = [was.asr, floor, *([now.asr] if now else [])]
+    for towards in (was.towards, now.towards if now else None):
+        estimates += [] if towards is None else [towards.triggered, towards.untriggered]
     shares = [share for one in estimates for share in (one.value, one.low, one.high)]
     limits = [report.audit.gate, limit_of(report.policy, was.options)]
     return {*map(_percent, [*shares, *limits]), *map(_count, estimates)}

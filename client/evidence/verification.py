@@ -27,6 +27,7 @@ from client.evidence import (
 from client.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
+    NOT_READ,
     PUBLIC_KEY_NAME,
     REPORT_NAME,
     SIGNATURE_NAME,
@@ -101,9 +102,7 @@ class _Check:
             stated_size = stated_sizes.get(name)
             fits = size_bytes <= MAX_JSON_BYTES if stated_size is None else size_bytes == stated_size
             is_read = is_named and fits
-            self.sha256[name] = (
-                sha256_of(self.folder / name, size_bytes=size_bytes) if is_read else "not read"
-            )
+            self.sha256[name] = sha256_of(self.folder / name, size_bytes=size_bytes) if is_read else NOT_READ
 
 
 def verify(

@@ -5,7 +5,8 @@ Shapes: N images, C = 3 channels, H rows, W columns, P the patch's side in pixel
 The Gaussian patch is CleanCLIP's: the image's mean per channel plus N(0, 1) noise. About 62 % of such values
 lie outside [0, 1]; the research code wraps them around (a cast to bytes), which makes its "Gaussian" patch
 nearly uniform noise. Here they are clipped to [0, 1], as an image file would hold them. Research code never
-places the patch on the last possible row and column; here every place is equally likely.
+places the patch on the last possible row and column; "random_inner" does the same, "random" takes every
+place.
 
 Stripes are PAR's (arXiv 2412.00727): signs, clipped to [0, 1], so that each column is one of eight colours.
 Its code hands -1 to a cast to bytes, which stores 1/255; here it is 0.

@@ -19,7 +19,8 @@ def corners(
     """The patch's top-left corners: one [N, 2] tensor of (row, column) for every copy of the patch.
 
     `room` is (H - P, W - Q): how far down and how far right the corner can be. "random" draws from
-    `generator(seed, stream, index)`, every place alike; all other placements draw nothing.
+    `generator(seed, stream, index)`, every place alike; "random_inner" draws as research code does
+    (`random.randint(0, H - P - 1)`), which never takes the last row or column. Other placements draw nothing.
     """
     bottom, right = room
     fixed = {
@@ -32,10 +33,13 @@ def corners(
     }
     if placement in fixed:
         return [same(corner, len(index_N)) for corner in fixed[placement]]
+    num_rows, num_columns = bottom + 1, right + 1
+    if placement == "random_inner":
+        num_rows, num_columns = max(1, bottom), max(1, right)  # a patch as large as the image has one place
     drawn = []
     for index in index_N:
         random = generator(seed, stream, index)
-        drawn.append((int(random.integers(0, bottom + 1)), int(random.integers(0, right + 1))))
+        drawn.append((int(random.integers(0, num_rows)), int(random.integers(0, num_columns))))
     return [torch.tensor(drawn)]
 
 

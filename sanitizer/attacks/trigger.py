@@ -6,7 +6,8 @@ Everything that a trigger draws comes from `sanitizer.seeding.generator` on the 
 image gets the same trigger in whatever batch, order or device it comes. The streams, so that anyone can draw
 the same numbers again:
 
-    generator(seed, "badnet_place", index)     .integers(0, H - p + 1), then .integers(0, W - p + 1)
+    generator(seed, "badnet_place", index)     .integers(0, H - p + 1), then .integers(0, W - p + 1);
+                                               "random_inner": .integers(0, max(1, H - p)), then with W
     generator(seed, "badnet_noise", index)     .standard_normal((3, p, p))
     generator(pattern_seed, "badnet_pattern")  .standard_normal((3, p, p))
     generator(seed, "blended_noise", index)    .random((3, H, W))
@@ -17,6 +18,7 @@ the same numbers again:
     generator(seed, "blended_stripes", index)          .integers(0, 2, (3, W)): 0 is -1, 1 is 1
     generator(pattern_seed, "blended_stripes_pattern") .integers(0, 2, (3, W))
     generator(seed, "overlay_place", index)    as "badnet_place", for words and customers' pictures
+    generator(seed, "tensor_place", index)     as "badnet_place", for patterns given as tensors
 
 SIG and triangles draw nothing. Arithmetic is float64 where the device has it, and is rounded to float32 once,
 at the end, so that the CPU, a GPU and an independent reference give the same pixels. Pictures are decoded,

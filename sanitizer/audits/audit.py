@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sanitizer.attack_options import kind_of, names_of, of_same_pixels
+from sanitizer.attack_options import names_of, of_same_pixels
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import per_class, top_k
@@ -32,6 +32,7 @@ from sanitizer.audits.drift import Drift
 from sanitizer.audits.examples import Album, Seen, choose
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
+from sanitizer.audits.plain_template import PLAIN_TEMPLATE, PlainTemplate
 from sanitizer.audits.probe import CleanEmbeddings, FoldedProbe, fit_probe
 from sanitizer.audits.retrieval import RetrievalResult, measure_retrieval
 from sanitizer.audits.target_captions import Attacked
@@ -44,8 +45,8 @@ from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 from sanitizer.errors import OptionsRejected
 from sanitizer.examples import num_examples
 from sanitizer.progress import Phase, PhaseFinished, PhaseStarted, Progress
-from sanitizer.recipe import AuditOptions, LinearProbeOptions
-from sanitizer.report import AttackChange, AuditFigures, EmbeddingDrift
+from sanitizer.recipe import AuditOptions, LinearProbeOptions, to_json
+from sanitizer.report import AttackChange, AuditFigures, EmbeddingDrift, Estimate
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -65,6 +66,10 @@ class AuditResult:
     triggered: tuple[Triggered, ...]
     num_skipped: int
     skipped_examples: tuple[str, ...]
+    towards: tuple[int, ...]
+    """Of each attack the number of the class in its figures' `towards`."""
+    plain_template_ca: Estimate | None = None
+    """CA with the one template of `PLAIN_TEMPLATE`, on the same images; where nobody gave templates."""
     drift: EmbeddingDrift | None = None
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
@@ -84,6 +89,7 @@ def run_audit(
     came_in: LoadedCheckpoint | None = None,
     memory: ClassMemory | None = None,
     retrieval_pairs: PairDataset | None = None,
+    towards: Sequence[int] | None = None,
 ) -> AuditResult:
     """Measure `checkpoint` on `labelled`; the model is moved to `device` and left there, its mode restored.
 
@@ -91,7 +97,8 @@ def run_audit(
     `seed` decide its trigger, so the audits before and after cleaning see the same pixels. `stop` is asked
     before every pass of a batch; `num_workers` processes decode ahead. Reports `phase` in images, start to
     finish. With `came_in`, the model before it was changed, drift is measured too, for one more pass of every
-    image, with `retrieval_pairs` retrieval.
+    image, with `retrieval_pairs` retrieval. `towards`: of each attack, the class that an earlier audit found
+    it to lead to; None: this audit looks for it, and compares `PLAIN_TEMPLATE` where nobody gave templates.
     `memory` spares the class embeddings that an earlier audit of the same job has made.
     Raises OptionsRejected `unknown_target`, `ambiguous_target`, `bad_template`, `too_few_for_probe` or as
     `build_triggers` does; DatasetRejected if too many images are bad or all are of the target class;
@@ -146,10 +153,22 @@ def run_audit(
         probe = None
         if options.linear_probe is not None:
             probe = _fitted_probe(run, labelled.class_names, options.linear_probe)
+        plain = None
+        if towards is None and options.templates is None and labelled.templates is None:
+            plain = PlainTemplate(
+                memory.embeddings(
+                    checkpoint,
+                    labelled.class_names,
+                    (PLAIN_TEMPLATE,),
+                    device,
+                    precision=precision,
+                    after_classes=watch.classes_done,
+                )
+            )
         counts = Counts.for_targets(targets, probe)
         album = Album(chosen, checkpoint, labelled.class_names, len(triggers))
         alike = of_same_pixels(options.attacks)
-        _count(run, class_CD, triggers, counts, alike=alike, drift=drift, album=album)
+        _count(run, class_CD, triggers, counts, alike=alike, drift=drift, album=album, plain=plain)
         retrieval = None if captioned is None else _retrieved(run, captioned, options, triggers)
     progress(PhaseFinished(phase=phase))
     result = _result(
@@ -161,6 +180,8 @@ def run_audit(
         batches=batches,
         drift=drift,
         examples=album.seen(),
+        towards=towards,
+        plain=plain,
     )
     return result if retrieval is None else _with(result, retrieval)
 
@@ -238,8 +259,9 @@ def _count(
     alike: Sequence[Sequence[int]],
     drift: Drift | None,
     album: Album,
+    plain: PlainTemplate | None,
 ) -> None:
-    """Fills `counts`, `drift` and `album` in one pass; the triggers of `alike` numbers in one go."""
+    """Fills `counts`, `drift`, `album` and `plain` in one pass; the triggers of `alike` numbers in one go."""
     probe = counts.probe
     run.watch.start_images()
     for batch, image_NCHW in run.images():
@@ -247,6 +269,8 @@ def _count(
         answer = nearest(image_ND, class_CD)
         counts.add_untriggered(batch.label_N.to(run.device), *answer)
         album.add_untriggered(batch.index_N, batch.label_N, image_NCHW, *answer)
+        if plain is not None:
+            plain.add(image_ND, batch.label_N)
         if probe is not None:
             probe.add_untriggered(batch.index_N, image_ND)
         if drift is not None:
@@ -274,16 +298,28 @@ def _result(
     batches: LabelledBatches,
     drift: Drift | None,
     examples: tuple[Seen, ...],
+    towards: Sequence[int] | None,
+    plain: PlainTemplate | None,
 ) -> AuditResult:
     label_N, label_rank_N = torch.cat(counts.label), torch.cat(counts.label_rank)
     correct_N = label_rank_N == 0
     own, *further = (
         answers.figures_of_target(label_N, class_names=class_names) for answers in counts.untriggered
     )
+    if towards is None:
+        towards = [answers.goes_to(label_N) for answers in counts.triggered]
+    clean_N = torch.cat(counts.untriggered[0].predicted)
     attacks = [
-        answers.figures_of_attack(label_N, name=name, attack=attack, seed=seed, class_names=class_names)
-        for attack, name, answers in zip(
-            options.attacks, attack_names(options), counts.triggered, strict=True
+        answers.figures_of_attack(
+            label_N,
+            name=name,
+            attack=attack,
+            seed=seed,
+            class_names=class_names,
+            towards=answers.towards(number, clean_N, label_N, class_names=class_names),
+        )
+        for attack, name, answers, number in zip(
+            options.attacks, attack_names(options), counts.triggered, towards, strict=True
         )
     ]
     if counts.probe is not None:
@@ -309,6 +345,8 @@ def _result(
         triggered=tuple(answers.triggered(label_N) for answers in counts.triggered),
         num_skipped=batches.num_skipped,
         skipped_examples=tuple(batches.skipped_examples),
+        towards=tuple(towards),
+        plain_template_ca=None if plain is None else plain.accuracy(),
         drift=None if drift is None else drift.measured(),
         examples=examples,
     )
@@ -316,7 +354,7 @@ def _result(
 
 def attack_names(options: AuditOptions) -> tuple[str, ...]:
     """A name for every attack of an audit."""
-    return names_of(kind_of(attack) for attack in options.attacks)
+    return names_of(to_json(attack) for attack in options.attacks)
 
 
 def attack_changes(

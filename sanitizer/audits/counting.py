@@ -13,6 +13,7 @@ from torch import Tensor
 from sanitizer.attack_options import AttackOptions
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import (
+    AttackSuccess,
     Triggered,
     attack_success,
     target_rank,
@@ -23,7 +24,7 @@ from sanitizer.audits.probe import FoldedProbe, ProbeAnswers
 from sanitizer.audits.targets import Targets
 from sanitizer.audits.zero_shot import rank_of_label
 from sanitizer.recipe import to_json
-from sanitizer.report import AttackFigures, TargetFigures
+from sanitizer.report import AttackFigures, TargetFigures, Towards
 
 
 @dataclass
@@ -55,17 +56,42 @@ class Answers:
         predicted_N = torch.cat(self.predicted)
         return Triggered(is_target_N=predicted_N == self.target, is_right_N=predicted_N == label_N)
 
+    def success(self, label_N: Tensor, *, num_classes: int) -> AttackSuccess:
+        """Of images with a trigger."""
+        predicted_N, rank_N = torch.cat(self.predicted), torch.cat(self.target_rank)
+        return attack_success(predicted_N, rank_N, label_N, self.target, num_classes=num_classes)
+
+    def goes_to(self, label_N: Tensor) -> int:
+        """The class that most images of other classes are called with the trigger; the target if none is."""
+        predicted_N = torch.cat(self.predicted)
+        wrong_M = predicted_N[predicted_N != label_N]
+        return int(torch.bincount(wrong_M).argmax()) if len(wrong_M) else self.target
+
+    def towards(
+        self, number: int, clean_N: Tensor, label_N: Tensor, *, class_names: tuple[str, ...]
+    ) -> Towards | None:
+        """How many images of other classes are called the class of that number, and how many of them without
+        the trigger, `clean_N`. None where every image is of that class."""
+        if bool((label_N == number).all()):
+            return None
+        return Towards(
+            class_name=class_names[number],
+            triggered=target_rate(torch.cat(self.predicted), label_N, number),
+            untriggered=target_rate(clean_N, label_N, number),
+        )
+
     def figures_of_attack(
-        self, label_N: Tensor, *, name: str, attack: AttackOptions, seed: int, class_names: tuple[str, ...]
+        self,
+        label_N: Tensor,
+        *,
+        name: str,
+        attack: AttackOptions,
+        seed: int,
+        class_names: tuple[str, ...],
+        towards: Towards | None,
     ) -> AttackFigures:
         """Of images with the trigger of `attack`."""
-        success = attack_success(
-            torch.cat(self.predicted),
-            torch.cat(self.target_rank),
-            label_N,
-            self.target,
-            num_classes=len(class_names),
-        )
+        success = self.success(label_N, num_classes=len(class_names))
         return AttackFigures(
             name=name,
             options=to_json(attack),
@@ -76,6 +102,7 @@ class Answers:
             pa=success.pa,
             asr_top_k=success.top_k,
             target_rank=success.rank,
+            towards=towards,
         )
 
 

@@ -7,9 +7,10 @@ An attack's outcome after cleaning, by the limit that the policy has for it:
     fail           the lower bound of ASR is over the limit
     undecided      the limit lies within the interval; the reason says how many images would decide it
 
-An attack below the gate fails all the same where it works in part: the lower bound of its ASR after cleaning
-is over the limit, and over what images without a trigger give. Else a gate of 50 % would let 49 % through a
-limit of 5 %.
+An attack below the gate fails all the same where its trigger works towards another class than the target:
+that class is judged then, before and after. It fails too where it works in part: the lower bound of its ASR
+after cleaning is over the limit, and over what images without a trigger give. Else a gate of 50 % would let
+49 % through a limit of 5 %.
 
 Clean accuracy passes, fails or stays undecided in the same way, by the paired interval of what was lost.
 An audit without cleaning has nothing to pass: an attack at or over the gate is "fail" (its reason begins
@@ -39,6 +40,7 @@ from sanitizer.report import (
     Difference,
     Estimate,
     Outcome,
+    Towards,
     Verdict,
     nothing_found,
 )
@@ -112,6 +114,8 @@ def _judge_audited(
     if attack.asr.value >= gate:
         reason = f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
         reason += f"{_floor(attack, figures)}."
+    elif (elsewhere := attack.works_elsewhere(gate)) is not None:
+        reason = f"{_towards(elsewhere)}. Towards the target ASR is {_share(attack.asr)}."
     elif limits_below_gate and figures.works_in_part(attack, limit):
         reason = (
             f"works in part: ASR is {_share(attack.asr)}, under the gate of {_percent(gate)} but over the "
@@ -132,6 +136,9 @@ def _judge_cleaned(
     limits_below_gate: bool,
 ) -> AttackVerdict:
     _, limit = policy.limit_of(kind_told(was.options))
+    elsewhere = was.works_elsewhere(gate)
+    if was.asr.value < gate and elsewhere is not None and now.towards is not None:
+        return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
     if was.asr.value < gate:
         if not (limits_below_gate and after.works_in_part(now, limit)):
             return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
@@ -140,17 +147,32 @@ def _judge_cleaned(
             f"was {_percent(was.asr.value)}, under the gate of {_percent(gate)}."
         )
         return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
-    asr = now.asr
-    outcome = _against(asr.low, asr.high, limit)
-    fell = "fell" if asr.value < was.asr.value else "did not fall"
-    reason = (
-        f"ASR {fell}: {_percent(was.asr.value)} before, {_share(asr)} after; the limit is {_percent(limit)}"
-    )
+    outcome, reason = _judge_asr(was.asr, now.asr, limit)
+    return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
+
+
+def _judge_elsewhere(name: str, was: Towards, now: Towards, limit: float) -> AttackVerdict:
+    """By the class that the trigger led to before the cleaning."""
+    outcome, reason = _judge_asr(was.triggered, now.triggered, limit)
+    return AttackVerdict(attack=name, outcome=outcome, reason=f"{_towards(was)}. Towards that class {reason}")
+
+
+def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[AttackOutcome, str]:
+    outcome = _against(now.low, now.high, limit)
+    fell = "fell" if now.value < was.value else "did not fall"
+    reason = f"ASR {fell}: {_percent(was.value)} before, {_share(now)} after; the limit is {_percent(limit)}"
     if outcome == "undecided":
-        reason += f" and lies within the interval. {_would_decide(images_to_decide(asr, limit), 'ASR')}"
+        reason += f" and lies within the interval. {_would_decide(images_to_decide(now, limit), 'ASR')}"
     else:
         reason += "."
-    return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
+    return outcome, reason
+
+
+def _towards(found: Towards) -> str:
+    return (
+        f"works, towards '{found.class_name}' and not the target: {_share(found.triggered)} of the triggered "
+        f"images of other classes are called that, {_share(found.untriggered)} of them without the trigger"
+    )
 
 
 def _judge_clean_accuracy(before: Estimate, lost: Difference, limit: float) -> AttackVerdict:
@@ -198,11 +220,9 @@ def _reason(
         case "fail" if is_cleaned:
             return f"Over the limit: {deciding}."
         case "fail":
-            return (
-                f"Triggered pictures are called the target more often than gate or limit allow: {deciding}."
-            )
+            return f"A trigger works, by the gate or by its limit: {deciding}."
         case "undecided":
-            return f"Nothing is over its limit, but too few images decide: {deciding}."
+            return f"Too few images to decide: {deciding}. No limit is shown to be broken."
         case "inconclusive":
             return f"{nothing_found(num_triggers)}. A trigger that was not tested may work."
         case "pass":

@@ -200,6 +200,7 @@ def attacks(report: Report) -> list[Attack]:
             ),
             *_rank_of_attack(report, number, "Target"),
             _of_attack(report, number, "PA", "all, given their true class", "pa"),
+            *_towards_rows(report, number),
             *_probe_rows(report, number),
         )
         found.append(
@@ -217,6 +218,28 @@ def attacks(report: Report) -> list[Attack]:
             )
         )
     return found
+
+
+def _towards_rows(report: Report, number: int) -> list[Row]:
+    """The class that triggered images go to most, and the same images without the trigger."""
+    sides = [
+        (f"{side}.attacks.{number}.towards", audit.attacks[number].towards) for side, audit in _audits(report)
+    ]
+    if any(found is None for _, found in sides):
+        return []
+    called = quoted([found.class_name for _, found in sides[:1] if found is not None])
+    return [
+        Row(
+            title=f"Most are called {called}",
+            meaning="of other classes, called so with the trigger",
+            shares=shares(sides, "triggered"),
+        ),
+        Row(
+            title=f"{called} without trigger",
+            meaning="the same images, called so without it",
+            shares=shares(sides, "untriggered"),
+        ),
+    ]
 
 
 def _without_target(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sanitizer.rendering.table_rows import Row, Share, distance, points
 from sanitizer.report import RankDistribution, Report
 
 _BREAK = "<!-- -->"
+MAX_WARNINGS = 20
 
 
 def render_markdown(report: Report) -> str:
@@ -23,7 +24,7 @@ def render_markdown(report: Report) -> str:
     parts = [
         f"## Backdoor report: {told.label}",
         text(sentences.question(report)),
-        f"**{text(told.label)}.** {text(told.sentence)}\n{text(report.verdict.reason)}",
+        f"**{text(told.label)}.** {text(told.sentence)}",
         _table(report, front),
     ]
     if num_left_out:
@@ -52,6 +53,11 @@ def render_markdown(report: Report) -> str:
     if report.examples is not None and report.examples.examples:
         parts.append("Examples of triggered pictures, chosen at random: see report.html.")
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
+    if report.warnings:
+        listed = [*report.warnings[:MAX_WARNINGS]]
+        if len(report.warnings) > MAX_WARNINGS:
+            listed.append(f"{len(report.warnings) - MAX_WARNINGS} more in report.json.")
+        parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in listed))
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(
         f"Seed {report.seed}, {sentences.time(report.created_at)}; audits in {report.audit.precision} on "

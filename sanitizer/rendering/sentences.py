@@ -156,7 +156,7 @@ def _audited(report: Report) -> Headline:
     return Headline(
         label="A trigger works",
         mood="bad",
-        sentence=f"Triggered pictures are called the target more often than gate or limit allow: {working}."
+        sentence=f"Triggered images go to one class more often than the gate or the limit allows: {working}."
         f"{_rest(report)}",
     )
 

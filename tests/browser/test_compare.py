@@ -39,7 +39,7 @@ def test_figures_stand_side_by_side_with_n_and_interval(page: Page, service: Ser
         f"{100 * before['value']:.1f} % {100 * before['low']:.1f} to {100 * before['high']:.1f} %,"
         f" n = {before['n']}"
     )
-    assert cells(page, "Verdict")[1].startswith("undecided Nothing is over its limit")
+    assert cells(page, "Verdict")[1].startswith("undecided Too few images to decide")
     assert cells(page, "Outcome", under="sig") == ["not implanted", "not implanted"]
     for head in ("ASR after", "PA before", "PA after", "CA before", "CA after"):
         assert all("n = " in cell for cell in cells(page, head)), head

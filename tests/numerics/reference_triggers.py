@@ -82,6 +82,10 @@ def corners(placement: str, bottom: int, right: int, source: np.random.Generator
         top = int(source.integers(0, bottom + 1))
         left = int(source.integers(0, right + 1))
         return [(top, left)]
+    if placement == "random_inner":  # random.randint(0, H - p - 1) of research code, both ends included
+        top = int(source.integers(0, max(bottom, 1)))
+        left = int(source.integers(0, max(right, 1)))
+        return [(top, left)]
     if placement == "four_corners":
         return [(0, 0), (0, right), (bottom, 0), (bottom, right)]
     if placement == "centre":

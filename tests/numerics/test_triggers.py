@@ -48,7 +48,7 @@ def test_the_triggered_image_is_the_references(options: AttackOptions, side: int
     seed=st.integers(0, 2**31 - 1),
     size=st.floats(0.02, 1),
     placement=st.sampled_from(
-        ["random", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"]
+        ["random", "random_inner", "top_right", "bottom_left", "bottom_right", "centre", "four_corners"]
     ),
     pattern=st.sampled_from(["gaussian_redrawn", "gaussian_fixed", "checkerboard", "yellow", "white"]),
 )

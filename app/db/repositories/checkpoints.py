@@ -28,12 +28,22 @@ class CheckpointRepository(OwnedRepository[Checkpoint]):
         return row
 
     def page(
-        self, project_id: str, after: str | None, limit: int, *, state: CheckpointState | None = None
+        self,
+        project_id: str,
+        after: str | None,
+        limit: int,
+        *,
+        state: CheckpointState | None = None,
+        sha256: str | None = None,
     ) -> tuple[Sequence[Checkpoint], bool]:
-        """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
+        """Newest first, without deleted ones; `after` is the id of the last row of the page before.
+
+        `sha256` is that of the uploaded bytes, known once they were inspected."""
         conditions: list[ColumnElement[bool]] = [Checkpoint.deleted_at.is_(None)]
         if state is not None:
             conditions.append(Checkpoint.state == state)
+        if sha256 is not None:
+            conditions.append(Checkpoint.sha256 == sha256)
         return self._page(project_id, after, limit, *conditions)
 
     def delete(self, project_id: str, id: str) -> Checkpoint:  # noqa: A002

@@ -96,6 +96,17 @@ def test_a_wrong_parameter_is_refused_by_name(api: httpx.Client, name: str, valu
     assert [error["parameter"] for error in problem["errors"]] == [name]
 
 
+def test_checkpoints_are_found_by_the_digest_of_their_uploaded_bytes(
+    service: Service, api: httpx.Client, others: httpx.Client
+) -> None:
+    checkpoint = api.get(f"/v1/checkpoints/{service.checkpoint()}").json()
+    digest = {"sha256": checkpoint["sha256"]}
+    assert checkpoint["id"] in [row["id"] for row in api.get("/v1/checkpoints", params=digest).json()["data"]]
+    assert api.get("/v1/checkpoints", params={"sha256": "f" * 64}).json()["data"] == []
+    assert others.get("/v1/checkpoints", params=digest).json()["data"] == []
+    refused(api.get("/v1/checkpoints", params={"sha256": "abc"}), 422, "invalid_request")
+
+
 def test_an_accepted_checkpoint_shows_what_was_found(service: Service, api: httpx.Client) -> None:
     checkpoint = api.get(f"/v1/checkpoints/{service.checkpoint()}").json()
     for name in (

@@ -149,8 +149,17 @@ def test_the_curve_is_the_same_in_both_files(unsigned: Path) -> None:
 def test_without_new_sums_the_report_is_also_told_by_its_digest(unsigned: Path) -> None:
     edit_json(unsigned / "report.json", lambda report: put(report, ("before", "ca", "value"), 0.99))
     messages = [str(one) for one in verify(unsigned).findings]
-    assert "report.json: is not the file that SHA256SUMS lists: its SHA-256 differs" in messages
+    assert "report.json: is not the file that SHA256SUMS lists: its size differs" in messages
     assert any("before.ca.value is 0.99, but successes 250 of n 300 give 0.833333" in one for one in messages)
+
+
+def test_a_change_that_keeps_the_size_is_told_by_the_digest(unsigned: Path) -> None:
+    weights = bytearray((unsigned / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (unsigned / "model.safetensors").write_bytes(weights)
+    assert "model.safetensors: is not the file that SHA256SUMS lists: its SHA-256 differs" in [
+        str(one) for one in verify(unsigned).findings
+    ]
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])

@@ -208,7 +208,7 @@ def test_attacks_that_are_one_measurement_are_told() -> None:
     attacks = (BadNetOptions(), BadNetOptions(target="cat"), SIGOptions(), BadNetOptions(target="dog"))
     options = AuditOptions(target="dog", attacks=attacks)
     (told,) = cautions.before_audit(options, Policy(), is_cleaned=True)
-    assert told.startswith("badnet and badnet-3 put the same")
+    assert told.startswith("badnet and badnet:target=dog put the same")
 
 
 def test_an_audit_in_bf16_is_told_so() -> None:

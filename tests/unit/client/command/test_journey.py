@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ class Service(httpx.MockTransport):
         self.made: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.checkpoints: list[dict[str, Any]] = []
         self.datasets: list[dict[str, Any]] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.checkpoint_state = "accepted"
@@ -79,6 +81,9 @@ class Service(httpx.MockTransport):
             )
         if parts[2] == "datasets":
             return httpx.Response(200, json=next(one for one in self.datasets if one["id"] == parts[3]))
+        if parts[2] == "checkpoints" and len(parts) == 3:
+            found = [one for one in self.checkpoints if one["sha256"] == params["sha256"]]
+            return httpx.Response(200, json={"data": found, "has_more": False})
         if parts[2] == "checkpoints":
             return httpx.Response(200, json={"id": parts[3], "state": self.checkpoint_state})
         found = [one for one in self.jobs.values() if one["id"] == parts[3]]
@@ -298,3 +303,38 @@ def test_a_dry_run_sends_no_file_and_registers_no_data(file: str, capsys: pytest
     service = Foreseeing()
     assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.USAGE
     assert service.made == []
+
+
+SHA256_OF_ABC = hashlib.sha256(b"abc").hexdigest()
+"""What `file` holds."""
+
+
+def test_a_file_that_the_service_holds_already_is_not_sent_again(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC}
+    service.checkpoints = [
+        held | {"declared": {"quick_gelu": True}},
+        held | {"declared": {"quick_gelu": None}},
+    ]
+    assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
+    assert "uploads" not in service.made
+    assert service.bodies[0]["checkpoint_id"] == "ckpt_7"
+    assert "a.pt is there already: ckpt_7" in capsys.readouterr().err
+
+
+def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
+    service = Service()
+    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC}
+    service.checkpoints = [held | {"declared": {"quick_gelu": True}}]
+    assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
+    assert service.made.count("uploads") == 1
+
+
+def test_anew_sends_it_again_all_the_same(file: str) -> None:
+    service = Service()
+    service.checkpoints = [{"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC, "declared": {}}]
+    order = ("audit", file, "--labelled", "s3://d/t/", "--target", "banana", "--anew")
+    assert run(service, *order) == ExitCode.OK
+    assert service.made.count("uploads") == 1

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from sanitizer import reporting
 from sanitizer.audits.audit import AuditResult, attack_names, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint
@@ -23,11 +24,13 @@ from sanitizer.recipe import (
     AuditOptions,
     BadNetOptions,
     BlendedOptions,
+    CustomPatchOptions,
     LabelConsistentOptions,
     LinearProbeOptions,
     SIGOptions,
 )
 from tests.fixtures.audited import NUM_IMAGES
+from tests.fixtures.triggers import picture
 
 PROBE = LinearProbeOptions(folds=3)
 
@@ -158,15 +161,39 @@ def test_the_weights_and_every_attack_are_named_in_the_figures(
     attacks = (SIGOptions(), BadNetOptions(), BadNetOptions(pattern="yellow"))
     figures = audit(checkpoint, labelled, attacks=attacks).figures
     assert figures.weights_sha256 == checkpoint.weights_sha256
-    assert [attack.name for attack in figures.attacks] == ["sig", "badnet", "badnet-2"]
+    assert [attack.name for attack in figures.attacks] == [
+        "sig",
+        "badnet:pattern=gaussian_redrawn",
+        "badnet:pattern=yellow",
+    ]
     assert [attack.options["attack"] for attack in figures.attacks] == ["sig", "badnet", "badnet"]
     assert len({attack.trigger_sha256 for attack in figures.attacks}) == 3
 
 
-def test_repeated_attacks_are_numbered() -> None:
-    attacks = (BadNetOptions(), BlendedOptions(), BadNetOptions(size=0.5), BadNetOptions(size=0.6))
+def test_attacks_of_one_kind_are_named_by_what_tells_them_apart() -> None:
+    attacks = (
+        BadNetOptions(),
+        BlendedOptions(),
+        BadNetOptions(size=0.5),
+        BadNetOptions(size=0.5, target="red zero"),
+        BadNetOptions(size=0.5),
+    )
     names = attack_names(AuditOptions(target="x", attacks=attacks))
-    assert names == ("badnet", "blended", "badnet-2", "badnet-3")
+    assert names == (
+        "badnet:size=0.0714286",
+        "blended",
+        "badnet:size=0.5",
+        "badnet:target=red zero,size=0.5",
+        "badnet:size=0.5-2",
+    )
+
+
+def test_pictures_are_told_apart_by_their_digests() -> None:
+    attacks = (CustomPatchOptions(picture=picture()), CustomPatchOptions(picture=picture(3, 3)))
+    first, second = attack_names(AuditOptions(target="x", attacks=attacks))
+    assert first.startswith("custom_patch:picture_sha256=")
+    assert first != second
+    assert max(map(len, (first, second))) < 50
 
 
 def test_patterns_of_one_attack_that_have_names_of_their_own_are_told_apart() -> None:
@@ -351,3 +378,57 @@ def test_too_few_images_of_a_class_for_the_probe_are_refused(
         audit(checkpoint, labelled, linear_probe=LinearProbeOptions(folds=9))
     assert refused.value.code == "too_few_for_probe"
     assert "has 8 usable images" in refused.value.message
+
+
+def test_where_triggered_images_go_is_counted_against_the_same_images_without_the_trigger(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    attacks = (BadNetOptions(pattern="white", size=0.9, placement="centre"), SIGOptions())
+    result = audit(checkpoint, labelled, attacks=attacks)
+    names = labelled.class_names
+    for attack, number in zip(result.figures.attacks, result.towards, strict=True):
+        found = attack.towards
+        assert found is not None
+        assert found.class_name == names[number]
+        num_others = int((result.label_N != number).sum())
+        assert (found.triggered.n, found.untriggered.n) == (num_others, num_others)
+        of_target = attack.asr.successes
+        assert found.triggered.successes >= of_target
+        if found.class_name == "cloud":
+            assert found.triggered == attack.asr
+            assert found.untriggered == result.figures.untriggered_target_rate
+
+
+def test_an_audit_after_another_speaks_of_the_class_that_the_other_found(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    before = audit(checkpoint, labelled)
+    other = (before.towards[0] + 1) % len(labelled.class_names)
+    after = run_audit(
+        checkpoint,
+        labelled,
+        AuditOptions(target="cloud", attacks=(BadNetOptions(size=0.3),)),
+        seed=1,
+        device=torch.device("cpu"),
+        progress=ignore,
+        phase="final_audit",
+        stop=lambda: False,
+        towards=(other,),
+    )
+    assert after.towards == (other,)
+    found = after.figures.attacks[0].towards
+    assert found is not None
+    assert found.class_name == labelled.class_names[other]
+
+
+def test_templates_that_nobody_chose_are_compared_with_a_plain_one(
+    checkpoint: LoadedCheckpoint, labelled: LabelledDataset
+) -> None:
+    labelled.templates = None
+    default = audit(checkpoint, labelled)
+    plain = audit(checkpoint, labelled, templates=("a photo of a {c}.",))
+    assert default.plain_template_ca == plain.figures.ca
+    assert plain.plain_template_ca is None
+    (warning,) = reporting.template_warnings(default)
+    assert "ImageNet's 80 were used" in warning
+    assert reporting.template_warnings(plain) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sanitizer.audits.statistics import newcombe, wilson
 from sanitizer.audits.verdict import hopeless, images_to_decide, images_to_decide_loss, judge
 from sanitizer.recipe import Policy
-from sanitizer.report import AttackFigures, AuditFigures, Difference, Verdict
+from sanitizer.report import AttackFigures, AuditFigures, Difference, Towards, Verdict
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
@@ -131,7 +131,7 @@ def test_an_audit_alone_fails_what_is_over_the_limit_and_over_the_rate_without_a
     if outcome == "fail":
         assert "works in part" in verdict.attacks[0].reason
         assert "over the limit of 5.00 %" in verdict.attacks[0].reason
-        assert "more often than gate or limit allow: " in verdict.reason
+        assert verdict.reason == "A trigger works, by the gate or by its limit: attack0."
 
 
 def test_an_audit_alone_over_the_gate_is_not_said_to_be_over_a_limit_that_it_keeps() -> None:
@@ -317,3 +317,51 @@ def test_no_loss_of_accuracy_could_be_shown_to_be_small_on_a_few_images_that_are
     before = replace(figures(1), ca=wilson(right, n))
     found = hopeless(before, gate=0.5, policy=POLICY)
     assert [one.where for one in found] == ["policy.ca_lost_at_most"] * is_hopeless
+
+
+def elsewhere(asr: int, towards: int, *, untriggered: int = 60, name: str = "cat") -> AuditFigures:
+    """One attack on "dog" whose trigger leads to another class in `towards` of N images."""
+    found = figures(asr)
+    led = Towards(class_name=name, triggered=wilson(towards, N), untriggered=wilson(untriggered, N))
+    return replace(found, attacks=(replace(found.attacks[0], target="dog", towards=led),))
+
+
+def test_a_trigger_that_works_towards_another_class_than_was_named_is_not_called_not_implanted() -> None:
+    verdict = judge(before=elsewhere(0, 2980), gate=0.5, policy=POLICY)
+    assert verdict.outcome == verdict.attacks[0].outcome == "fail"
+    reason = verdict.attacks[0].reason
+    assert reason.startswith("works, towards 'cat' and not the target: 99.33 %")
+    assert "2.00 % (95 % interval" in reason
+    assert "Towards the target ASR is 0.00 %" in reason
+
+
+@pytest.mark.parametrize(
+    ("asr", "towards", "untriggered", "name"),
+    [
+        (0, 1400, 60, "cat"),  # under the gate
+        (0, 2000, 1990, "cat"),  # without the trigger as often
+        (1400, 1400, 60, "dog"),  # the target itself
+    ],
+)
+def test_a_class_that_is_called_often_without_the_trigger_too_is_no_finding(
+    asr: int, towards: int, untriggered: int, name: str
+) -> None:
+    audit = elsewhere(asr, towards, untriggered=untriggered, name=name)
+    assert judge(before=audit, gate=0.5, policy=POLICY, limits_below_gate=False).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(("after", "outcome"), [(30, "pass"), (150, "undecided"), (900, "fail")])
+def test_a_cleaning_is_judged_by_the_class_that_the_trigger_led_to(after: int, outcome: str) -> None:
+    verdict = judge(
+        before=elsewhere(0, 2980), after=elsewhere(0, after), ca_lost=KEPT, gate=0.5, policy=POLICY
+    )
+    assert verdict.outcome == verdict.attacks[0].outcome == outcome
+    assert "Towards that class ASR fell: 99.33 % before" in verdict.attacks[0].reason
+
+
+def test_an_undecided_loss_whose_point_is_over_the_limit_is_not_said_to_be_under_it() -> None:
+    lost = newcombe(both=1000, lost=94, gained=49, neither=N - 1143)
+    assert lost.low < 0.012 < lost.value
+    verdict = cleaned((2930,), (30,), lost=lost, policy=Policy(asr_at_most=0.05, ca_lost_at_most=0.012))
+    assert verdict.outcome == "undecided"
+    assert verdict.reason == "Too few images to decide: clean_accuracy. No limit is shown to be broken."

@@ -22,6 +22,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.jobspec import REPORT_HTML_HEAD
 from sanitizer.recipe import Policy, PolicySource, parse, parse_recipe
 from sanitizer.recommended import RecipeSource
+from sanitizer.rendering.markdown import text as markdown_text
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from
 
@@ -194,7 +195,7 @@ VERDICTS = {
     "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
     "not_implanted": (NOTHING_FOUND, "so cleaning had nothing to show"),
-    "audit": ("A trigger works", "called the target more often than gate or limit allow: badnet."),
+    "audit": ("A trigger works", "go to one class more often than the gate or the limit allows: badnet."),
     "audit_not_implanted": (
         NOTHING_FOUND,
         "None of the triggers tested reaches the gate. The model may still have a backdoor",
@@ -203,7 +204,7 @@ VERDICTS = {
 
 
 @every_report
-def test_the_first_page_says_question_verdict_reason_and_what_was_not_tested(name: str) -> None:
+def test_the_first_page_says_question_verdict_and_what_was_not_tested(name: str) -> None:
     source, markdown = drawn(name)
     first = Page(source).all("section")[0]
     headings = [one.text for one in first.all("h2")]
@@ -213,8 +214,10 @@ def test_the_first_page_says_question_verdict_reason_and_what_was_not_tested(nam
     (box,) = (one for one in first.all("div") if "verdict" in one.attributes.get("class", ""))
     assert box.all("p")[0].text == label
     assert sentence in box.text
-    assert written["verdict"]["reason"] in box.text
+    assert written["verdict"]["reason"] not in box.text  # the sentence says it, once
+    assert written["verdict"]["reason"] not in markdown
     assert label in markdown
+    assert [words for words in written["warnings"] if markdown_text(words) not in markdown] == []
     assert written["checkpoint"]["upload_sha256"] in first.all("p")[1].text
     assert "yellow seven" in first.all("p")[2].text
     untested = first.all("ul")[-1].text
