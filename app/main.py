@@ -53,7 +53,7 @@ from app.process.ports import Ports
 from app.process.rates import RequestRates
 from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
-from app.queue.publisher import CeleryPublisher, JobPublisher
+from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
@@ -189,7 +189,7 @@ def _webhook_rules(webhooks: WebhookSettings) -> WebhookRules:
 
 
 def _publisher(settings: Settings) -> JobPublisher:
-    return CeleryPublisher(
+    return BrokerPublisher(
         settings.broker.url,
         key_prefix=settings.broker.key_prefix,
         timeout_s=settings.jobs.publish_timeout_s,
