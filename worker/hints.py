@@ -1,6 +1,6 @@
 """What a worker reads from the broker: a job's id. Everything else is dropped, counted, and said in the log.
 
-A broker is a list that others can write to. Celery's own reading of a message parses JSON within JSON, decodes,
+Others can write to a broker's lists. Celery's own reading of a message parses JSON within JSON, decodes,
 decompresses, schedules, calls back, and ends the process at the first shape that it does not expect; and what
 was not acknowledged comes again after the restart. So Celery sees no message of the broker's: each item is
 taken for good when it is read, held against the form of an id, and a message of our own making goes on.
@@ -9,6 +9,7 @@ taken for good when it is read, held against the form of an id, and a message of
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from kombu.transport.redis import Channel, Transport
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from app.domain.ids import is_id
 from app.logs import get_logger
@@ -24,6 +25,7 @@ from app.queue.names import REFUSED_HINTS, RUN_JOB
 
 _LOG = get_logger(__name__)
 _MAX_BYTES = 64
+_REFUSED_WAIT_S = 1.0
 
 
 def hinted_job(item: object) -> str | None:
@@ -60,16 +62,23 @@ class HintChannel(Channel):
     do_restore = False
     num_refused = 0
 
-    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - as kombu calls it
+    def _create_client(self, asynchronous: bool = False) -> Any:
         client = super()._create_client(asynchronous)  # type: ignore[misc]  # the stubs leave it out
         client.parse_response = partial(self._only_hints, client.parse_response)
         return client
 
     def _only_hints(self, parse: Callable[..., Any], connection: Any, command: str, **options: Any) -> Any:
         """What the broker answers; where that is an item of a queue, our own message in its place."""
-        answer = parse(connection, command, **options)
-        if command != "BRPOP" or not answer:
-            return answer
+        if command != "BRPOP":
+            return parse(connection, command, **options)
+        try:
+            answer = parse(connection, command, **options)
+        except ResponseError as error:  # its disk is full, or the key holds no list: not for ever, perhaps
+            _LOG.warning("broker_refuses", reason=str(error).partition(" ")[0])
+            time.sleep(_REFUSED_WAIT_S)
+            return None
+        if not answer:
+            return None
         queue, item = answer
         job_id = hinted_job(item)
         if job_id is not None:

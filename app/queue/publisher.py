@@ -1,6 +1,6 @@
 """`JobPublisher`: tell workers that a job is ready. Called after the commit; never fails its caller.
 
-A hint is a job's id in a list at the broker, and nothing else. One that could not be sent is sent later by the
+A hint is a job's id in a list at the broker, and no more. One that could not be sent is sent later by the
 sweeper, so a broken broker delays jobs and loses none.
 """
 

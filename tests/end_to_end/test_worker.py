@@ -64,7 +64,9 @@ def test_a_worker_drops_what_is_not_a_hint_then_does_the_job_once_though_its_hin
     wait_until(lambda: publisher.depth() == 0)
     wait_until(lambda: processes.log("worker").count("hint_dropped") == 2)
     assert publisher.num_refused() == len(malformed)
-    assert 1 <= processes.log("worker").count("hint_refused") <= len(malformed).bit_length(), "not a line each"
+    assert 1 <= processes.log("worker").count("hint_refused") <= len(malformed).bit_length(), (
+        "not a line each"
+    )
     assert processes.log("worker").count("worker_ready") == 1
     assert world.event_types(job.id).count("started") == 1
     assert world.event_types(job.id).count("succeeded") == 1
@@ -180,7 +182,7 @@ def test_the_broker_may_refuse_a_worker_for_a_while_and_be_emptied_while_jobs_wa
         broker.flushdb()
         broker.set(HEAVY_QUEUE, "not a list")  # each read is answered with an error, as with a full disk
         processes.worker("worker", "work")
-        wait_until(lambda: processes.log("worker").count("WRONGTYPE") > 1)
+        wait_until(lambda: processes.log("worker").count("broker_refuses") > 1)
         broker.flushdb()
     processes.sweeper()
     wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
