@@ -86,6 +86,13 @@ class HintChannel(Channel):
         self._refuse(_text(queue), len(item))
         return None  # as if nothing had come
 
+    def _size(self, queue: str) -> int:
+        """Asked when a queue is declared, and used by nobody: a worker starts whatever lies under its name."""
+        return 0
+
+    def _queue_bind(self, *_: Any) -> None:
+        """Routes are for those who send by an exchange; hints go straight into their list."""
+
     def _refuse(self, queue: str, size_bytes: int) -> None:
         """Count it. Whoever fills a queue fills no log: the first is told, the second, the fourth, …"""
         HintChannel.num_refused += 1
