@@ -87,7 +87,7 @@ class HintChannel(Channel):
         return None  # as if nothing had come
 
     def _size(self, queue: str) -> int:
-        """Asked when a queue is declared, and used by nobody: a worker starts whatever lies under its name."""
+        """Asked when a queue is declared, used by nobody: a worker starts whatever lies under its name."""
         return 0
 
     def _queue_bind(self, *_: Any) -> None:
