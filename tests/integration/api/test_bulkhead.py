@@ -1,4 +1,4 @@
-"""The object store hangs, the database's disk is full: what needs neither is answered, and readiness says so."""
+"""The object store hangs, the database cannot write: what needs neither is answered; readiness says so."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy.engine import make_url
 
 from app.main import create_app
 from app.settings import Settings
+from drills.filling import connect
+from drills.servers import cut_connections
 from tests.fixtures.store_proxy import CuttingProxy
 from tests.integration.api.service import Service, refused, running
 
@@ -31,17 +34,19 @@ def proxy(service_settings: Settings) -> Iterator[CuttingProxy]:
 
 @pytest.fixture
 def client(service: Service, service_settings: Settings, proxy: CuttingProxy) -> Iterator[httpx.Client]:
-    """To an API that reaches its store through the proxy, waits a second for it, and polls for two jobs."""
+    """To an API that reaches its store through the proxy, and waits a second for it."""
     settings = service_settings.model_copy(
         update={
             "storage": service_settings.storage.model_copy(update={"endpoint_url": proxy.url}),
             "api": service_settings.api.model_copy(update={"store_timeout_s": 1.0}),
         }
     )
+    app = create_app(settings, publisher=service.publisher)
+    app.state.ports.readiness.every_s = 0.0
     limits = httpx.Limits(max_connections=None)
     headers = {"Authorization": f"Bearer {service.ours.key}"}
     with (
-        running(create_app(settings, publisher=service.publisher)) as url,
+        running(app) as url,
         httpx.Client(base_url=url, headers=headers, limits=limits, timeout=30.0) as client,
     ):
         yield client
@@ -77,9 +82,8 @@ def test_a_store_that_hangs_costs_those_who_need_it_a_moment_and_the_others_noth
     refused(client.post("/v1/uploads", json=upload), 503, "store_unavailable")
     assert time.monotonic() - began_s < 0.9, "the breaker is open: nobody waits for the store"
     metrics = client.get("/metrics").text
-    assert all(
-        f'cleanclip_store_refusals_total{{reason="{why}"}}' in metrics for why in ("busy", "late", "open")
-    )
+    for reason in ("busy", "late", "open"):
+        assert f'cleanclip_store_refusals_total{{reason="{reason}"}}' in metrics
 
     proxy.flows.set()
     deadline = time.monotonic() + 30
@@ -87,3 +91,24 @@ def test_a_store_that_hangs_costs_those_who_need_it_a_moment_and_the_others_noth
         assert time.monotonic() < deadline, "the store is back and was not asked again"
         time.sleep(0.2)
     assert client.get("/readyz").json()["store"] == "ok"
+
+
+def test_a_database_that_answers_and_cannot_write_is_not_ready(
+    service: Service, service_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.ports.readiness, "every_s", 0.0)
+    assert httpx.get(f"{service.url}/readyz").json()["database"] == "ok"
+    url = service_settings.database.url
+    name = make_url(url).database
+    with connect(url) as superuser:
+        # A limit on files fails as a full disk does, in the one place that a test can reach.
+        superuser.execute(f'ALTER DATABASE "{name}" SET temp_file_limit = 0'.encode())
+        cut_connections(url)
+        try:
+            assert service.ours.http.get("/v1/jobs").status_code == 200
+            answer = httpx.get(f"{service.url}/readyz")
+        finally:
+            superuser.execute(f'ALTER DATABASE "{name}" RESET temp_file_limit'.encode())
+            cut_connections(url)
+    assert (answer.status_code, answer.json()["database"]) == (503, "failing")
+    assert httpx.get(f"{service.url}/readyz").json()["database"] == "ok"

@@ -111,9 +111,8 @@ def test_after_failures_in_a_row_nobody_asks_until_one_tries_for_all() -> None:
     assert (refused.value.reason, refused.value.retry_after_s) == ("open", 5)
 
     clock.now_s += 5.0
-    with breaker.watching():  # one tries
-        with pytest.raises(StoreRefused):
-            ask()
+    with breaker.watching(), pytest.raises(StoreRefused):  # one tries
+        ask()
     ask()
     assert not breaker.is_open
 
