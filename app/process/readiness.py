@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from app.logs import get_logger
 
@@ -70,5 +71,5 @@ class _Part:
         except Exception as error:  # noqa: BLE001 - whatever it is, the part is not ready
             log.warning("not_ready", part=self._name, cause=repr(error))
             is_ok = False
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(check.set_result, is_ok)

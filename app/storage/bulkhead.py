@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextvars
 import math
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooSlow
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.storage.breaker import Breaker
 from app.storage.errors import StoreRefused, StoreUnavailable
@@ -36,7 +37,7 @@ class Bulkhead:
         self.breaker = breaker or Breaker()
         self._timeout_s = timeout_s
         self._places = threading.BoundedSemaphore(2 * num_calls)
-        self._threads = ThreadPoolExecutor(num_calls, thread_name_prefix="store")
+        self._running = threading.BoundedSemaphore(num_calls)
         self._on_refused = on_refused
 
     def call(self, work: Callable[[], Answer], *, undo: Callable[[Answer], object] | None = None) -> Answer:
@@ -46,14 +47,11 @@ class Bulkhead:
         """
         try:
             with self.breaker.watching():
-                return self._wait_for(self._started(work), undo)
+                deadline_s = time.monotonic() + self._timeout_s
+                return self._wait_for(self._started(work), deadline_s, undo)
         except StoreRefused as error:
             self._on_refused(error.reason)
             raise
-
-    def stop(self) -> None:
-        """No further calls; those under way end by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _started(self, work: Callable[[], Answer]) -> Future[Answer]:
         if not self._places.acquire(blocking=False):
@@ -62,22 +60,42 @@ class Bulkhead:
                 reason="busy",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        future = self._threads.submit(contextvars.copy_context().run, work)
-        future.add_done_callback(self._left)  # when the thread is free, not when the caller gave up
+        if not self._running.acquire(timeout=self._timeout_s):
+            self._places.release()
+            raise self._late()
+        future: Future[Answer] = Future()
+        # A daemon: a store that hangs does not keep the process from ending. Places are free when it ends.
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(self._run, work, future), name="store", daemon=True
+        ).start()
         return future
 
-    def _left(self, _future: Future[Any]) -> None:
+    def _run(self, work: Callable[[], Answer], future: Future[Answer]) -> None:
+        try:
+            answer = work()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            self._leave()
+            future.set_exception(error)
+        else:
+            self._leave()
+            future.set_result(answer)
+
+    def _leave(self) -> None:
+        self._running.release()
         self._places.release()
 
-    def _wait_for(self, future: Future[Answer], undo: Callable[[Answer], object] | None) -> Answer:
+    def _wait_for(
+        self, future: Future[Answer], deadline_s: float, undo: Callable[[Answer], object] | None
+    ) -> Answer:
         try:
-            return future.result(self._timeout_s)
-        except TooSlow as error:
+            return future.result(max(0.0, deadline_s - time.monotonic()))
+        except TooSlow:
             if future.done():
-                raise  # the work's own
-            self._on_refused("late")
-            if not future.cancel() and undo is not None:
+                return future.result()  # at the last moment; or the work's own error
+            if undo is not None:
                 future.add_done_callback(lambda late: None if late.exception() else undo(late.result()))
-            raise StoreUnavailable(
-                f"the object store did not answer within {math.ceil(self._timeout_s)} s"
-            ) from error
+            raise self._late() from None
+
+    def _late(self) -> StoreUnavailable:
+        self._on_refused("late")
+        return StoreUnavailable(f"the object store did not answer within {math.ceil(self._timeout_s)} s")

@@ -50,7 +50,6 @@ def test_an_answer_and_an_error_come_through() -> None:
         bulkhead.call(lambda: fail(ObjectNotFound("x")))
     with pytest.raises(TimeoutError):
         bulkhead.call(lambda: fail(TimeoutError("the work's own")))
-    bulkhead.stop()
 
 
 def test_so_many_calls_run_as_many_wait_and_more_are_refused_at_once(hanging: Hanging) -> None:
@@ -76,7 +75,6 @@ def test_so_many_calls_run_as_many_wait_and_more_are_refused_at_once(hanging: Ha
     assert hanging.num_begun == 2
     hanging.may_end.set()
     assert bulkhead.call(lambda: "again") == "again"
-    bulkhead.stop()
 
 
 def test_what_comes_too_late_is_undone(hanging: Hanging) -> None:
@@ -86,7 +84,6 @@ def test_what_comes_too_late_is_undone(hanging: Hanging) -> None:
         bulkhead.call(hanging, undo=lambda answer: undone.set() if answer == "late" else None)
     hanging.may_end.set()
     assert undone.wait(10)
-    bulkhead.stop()
 
 
 def test_after_failures_in_a_row_nobody_asks_until_one_tries_for_all() -> None:
