@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from app.settings import Settings
 DATA_BUCKET = "cleanclip-data"
 """Beside the service's own bucket: where data sets may lie, as s3://cleanclip-data/…"""
 _LOOK_EVERY_S = 1.0
+_MAX_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +77,11 @@ def serve(
             service_environment(own),
         ).start()
         try:
+            servers = _Servers(stack)
             _write_ready(options, service, access, own)
             _announce(options, service, access, say)
             while not stop.wait(_LOOK_EVERY_S):
-                for sentence in (sentences := [*_servers_restarted(stack), *service.restart_dead()]):
+                for sentence in (sentences := [*servers.restarted(), *service.restart_dead()]):
                     say(sentence)
                 if sentences:
                     with suppress(OSError):  # a full disk must not end what still runs
@@ -90,12 +93,26 @@ def serve(
                 options.ready_file.unlink(missing_ok=True)
 
 
-def _servers_restarted(stack: Stack) -> list[str]:
-    """What was done about servers that ended; one that does not start is tried again at the next look."""
-    try:
-        return [f"{name} ended; started again" for name in stack.restart_dead()]
-    except (CannotStart, OSError) as error:
-        return [f"Not started, tried again soon: {error}"]
+@dataclass
+class _Servers:
+    """Starts the stack's servers again; after one that does not start it waits, 2 s and ever longer."""
+
+    stack: Stack
+    wait_s: float = 1.0
+    next_try_s: float = 0.0
+
+    def restarted(self) -> list[str]:
+        """What was done about those that ended."""
+        if time.monotonic() < self.next_try_s:
+            return []
+        try:
+            names = self.stack.restart_dead()
+        except (CannotStart, OSError) as error:
+            self.wait_s = min(_MAX_WAIT_S, 2 * self.wait_s)
+            self.next_try_s = time.monotonic() + self.wait_s
+            return [f"Not started, tried again in {self.wait_s:.0f} s: {error}"]
+        self.wait_s = 1.0
+        return [f"{name} ended; started again" for name in names]
 
 
 def _stop_request(*, from_stdin: bool) -> threading.Event:

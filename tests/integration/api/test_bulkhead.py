@@ -14,7 +14,6 @@ from sqlalchemy.engine import make_url
 from app.main import create_app
 from app.settings import Settings
 from drills.filling import connect
-from drills.servers import cut_connections
 from tests.fixtures.store_proxy import CuttingProxy
 from tests.integration.api.service import Service, refused, running
 
@@ -103,12 +102,12 @@ def test_a_database_that_answers_and_cannot_write_is_not_ready(
     with connect(url) as superuser:
         # A limit on files fails as a full disk does, in the one place that a test can reach.
         superuser.execute(f'ALTER DATABASE "{name}" SET temp_file_limit = 0'.encode())
-        cut_connections(url)
+        service.ports.database.dispose()
         try:
             assert service.ours.http.get("/v1/jobs").status_code == 200
             answer = httpx.get(f"{service.url}/readyz")
         finally:
             superuser.execute(f'ALTER DATABASE "{name}" RESET temp_file_limit'.encode())
-            cut_connections(url)
+            service.ports.database.dispose()
     assert (answer.status_code, answer.json()["database"]) == (503, "failing")
     assert httpx.get(f"{service.url}/readyz").json()["database"] == "ok"
