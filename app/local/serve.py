@@ -107,7 +107,7 @@ class _Servers:
             return []
         try:
             names = self.stack.restart_dead()
-        except (CannotStart, OSError) as error:
+        except CannotStart as error:
             self.wait_s = min(_MAX_WAIT_S, 2 * self.wait_s)
             self.next_try_s = time.monotonic() + self.wait_s
             return [f"Not started, tried again in {self.wait_s:.0f} s: {error}"]
