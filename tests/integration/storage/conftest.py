@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest) -> ObjectStore:
         return real
     fake = InMemoryObjectStore()
     fake.ensure_bucket()
-    return fake if request.param == "fake" else GuardedStore(fake, Bulkhead(num_calls=2, timeout_s=30.0))
+    return fake if request.param == "fake" else GuardedStore(fake, Bulkhead(num_calls=32, timeout_s=30.0))
 
 
 @pytest.fixture
