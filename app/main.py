@@ -51,13 +51,16 @@ from app.process.followers import Followers
 from app.process.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.process.ports import Ports
 from app.process.rates import RequestRates
+from app.process.readiness import Readiness
 from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
-from app.queue.publisher import CeleryPublisher, JobPublisher
+from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
+from app.storage.bulkhead import Bulkhead
+from app.storage.guarded import GuardedStore
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
@@ -162,12 +165,14 @@ def _ports(
         with database.unit_of_work(project_id) as unit:
             return unit.jobs.several(project_id, ids)
 
-    metrics = Metrics(lambda: _job_counts(database))
+    publisher = publisher or _publisher(settings)
+    metrics = Metrics(lambda: _job_counts(database), publisher.num_refused)
+    guarded = _guarded(settings, store, metrics)
     return Ports(
         settings=settings,
         database=database,
-        store=store or S3Store(settings.storage),
-        publisher=publisher or _publisher(settings),
+        store=guarded,
+        publisher=publisher,
         metrics=metrics,
         keys=RecognisedKeys(settings.api.key_cache_s),
         rates=RequestRates(rates or _rates(settings, metrics), database, settings.quotas),
@@ -175,8 +180,26 @@ def _ports(
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
+        readiness=Readiness(
+            {"database": database.check_writes, "store": guarded.check, "broker": publisher.check_writes}
+        ),
         webhook_rules=_webhook_rules(settings.webhooks),
     )
+
+
+def _guarded(settings: Settings, store: ObjectStore | None, metrics: Metrics) -> GuardedStore:
+    """The store behind its bulkhead. The client gives a call up soon after those who waited for it did."""
+    api, storage = settings.api, settings.storage
+    impatient = {
+        "read_timeout_s": min(storage.read_timeout_s, api.store_timeout_s),
+        "max_attempts": min(storage.max_attempts, 2),
+    }
+    bulkhead = Bulkhead(
+        num_calls=api.store_calls,
+        timeout_s=api.store_timeout_s,
+        on_refused=lambda reason: metrics.store_refusals.labels(reason).inc(),
+    )
+    return GuardedStore(store or S3Store(storage.model_copy(update=impatient)), bulkhead)
 
 
 def _webhook_rules(webhooks: WebhookSettings) -> WebhookRules:
@@ -189,7 +212,7 @@ def _webhook_rules(webhooks: WebhookSettings) -> WebhookRules:
 
 
 def _publisher(settings: Settings) -> JobPublisher:
-    return CeleryPublisher(
+    return BrokerPublisher(
         settings.broker.url,
         key_prefix=settings.broker.key_prefix,
         timeout_s=settings.jobs.publish_timeout_s,

@@ -167,6 +167,11 @@ class ApiSettings(Group):
     other end of its connection, whatever it says."""
     num_processes: PositiveInt = 1
     """That serve requests on one port. One uses about one core; see docs/performance-api.md."""
+    store_calls: PositiveInt = 8
+    """Calls of the object store at once in each API process; as many wait, more are refused with 503.
+    Streaming uploads have places of their own (`CLEANCLIP_UPLOADS__MAX_STREAMS`)."""
+    store_timeout_s: PositiveFloat = 15.0
+    """A request waits no longer for one call of the object store, then it is refused with 503."""
     key_cache_s: float = Field(default=2.0, ge=0, le=10)
     """How long a recognised key is believed without asking again: a revocation is that late at most."""
 

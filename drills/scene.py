@@ -36,7 +36,7 @@ from app.domain.states import (
     UploadState,
 )
 from app.local.stack import Stack
-from app.queue.publisher import CeleryPublisher
+from app.queue.publisher import BrokerPublisher
 from app.services import jobs as job_service
 from app.services.api_keys import Caller
 from app.services.orders import Order
@@ -64,7 +64,7 @@ class Scene:
         self.worker_database = Database(build_engine(settings.database.url, role=Role.WORKER))
         self.store = S3Store(settings.storage)
         self.data_store = S3Store(settings.storage, bucket=data_bucket)
-        self.publisher = CeleryPublisher(settings.broker.url, key_prefix=settings.broker.key_prefix)
+        self.publisher = BrokerPublisher(settings.broker.url, key_prefix=settings.broker.key_prefix)
         self.variables = {
             **variables,
             "OMP_NUM_THREADS": "1",

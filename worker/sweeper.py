@@ -21,7 +21,7 @@ from app.domain.limits import HINT_AGAIN_AFTER_S
 from app.domain.states import JobKind
 from app.logs import configure_logging, get_logger
 from app.queue.names import ALL_QUEUES, kinds_of
-from app.queue.publisher import CeleryPublisher, JobPublisher
+from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.settings import RetentionSettings, load_settings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
@@ -179,7 +179,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     database = Database(build_engine(settings.database.url, role=Role.WORKER, pool_size=2))
-    publisher = CeleryPublisher(
+    publisher = BrokerPublisher(
         settings.broker.url,
         key_prefix=settings.broker.key_prefix,
         timeout_s=settings.jobs.publish_timeout_s,

@@ -22,7 +22,7 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.logs import configure_logging, get_logger
 from app.queue.celery_config import celery_settings
-from app.queue.publisher import CeleryPublisher
+from app.queue.publisher import BrokerPublisher
 from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
 from worker.attempt import AttemptOptions
@@ -44,7 +44,7 @@ def build_runner(settings: Settings, options: AttemptOptions, leaving: threading
     return Runner(
         Database(build_engine(settings.database.url, role=Role.WORKER, pool_size=3)),
         S3Store(settings.storage),
-        CeleryPublisher(
+        BrokerPublisher(
             settings.broker.url,
             key_prefix=settings.broker.key_prefix,
             timeout_s=settings.jobs.publish_timeout_s,
@@ -99,7 +99,10 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
     """A Celery app with the one task and the signal handlers of a worker."""
     leaving = threading.Event()
     app = Celery("cleanclip", set_as_current=False)
-    app.conf.update(celery_settings(settings.broker.url, key_prefix=settings.broker.key_prefix))
+    app.conf.update(
+        celery_settings(settings.broker.url, key_prefix=settings.broker.key_prefix),
+        broker_transport="worker.hints:HintTransport",
+    )
     register(app, lru_cache(maxsize=1)(lambda: build_runner(settings, options, leaving)))
 
     def on_ready(**_: Any) -> None:

@@ -16,7 +16,7 @@ from app.process.callers import request_id_of
 from app.process.error_codes import ERROR_CODES, status_of
 from app.process.invalid_values import error_item
 from app.schemas.common import ErrorItem, Problem, QuotaOut
-from app.storage.errors import StorageError
+from app.storage.errors import StorageError, StoreRefused
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 50
@@ -93,12 +93,18 @@ def _quota_of(error: DomainError) -> QuotaOut | None:
 
 def on_storage_error(request: Request, error: Exception) -> Response:
     """The object store failed unexpectedly: an operator must know, a caller may retry."""
-    log.error("store_failed", exc_info=error)
+    if isinstance(error, StoreRefused):  # not asked: the failures that led to it have had their lines
+        log.warning("store_not_asked", reason=error.reason)
+        headers = {"Retry-After": str(error.retry_after_s)}
+    else:
+        log.error("store_failed", exc_info=error)
+        headers = {}
     return problem(
         code="store_unavailable",
         detail="The object store did not do what was asked of it.",
         remedy="Try again in a few seconds.",
         request_id=request_id_of(request),
+        headers=headers,
     )
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import sessionmaker
 
@@ -28,6 +28,9 @@ LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 _SET = text("SELECT set_config(:name, :value, true)")
 _ROLE_MISSING = re.compile(r'role "cleanclip_\w+" does not exist|permission denied to set role')
+_WRITES = (
+    "SELECT pg_logical_emit_message(true, 'cleanclip.readiness', ''), count(*) FROM generate_series(1, 20000)"
+)
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -171,6 +174,20 @@ class Database:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise _unavailable(error) from error
+
+    def check_writes(self) -> None:
+        """Raise Unavailable unless the database can write: its log to the disk, and a file that grows.
+
+        One whose disk is full answers questions for a long while, and takes rows that fit into pages it has.
+        So a record goes to the write-ahead log, flushed by the commit, and a list too long for the memory it
+        is given goes to a temporary file. No row is touched; no table and no right of a role is needed.
+        """
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(text("SET LOCAL work_mem = '64kB'"))
+                connection.execute(text(_WRITES))
+        except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
             raise _unavailable(error) from error
 
     def dispose(self) -> None:

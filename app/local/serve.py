@@ -1,8 +1,8 @@
 """Everything on one machine in the foreground, from the stack to the deliverer; until told to stop.
 
 What is the database's business (the schema, a key) is handed in as `prepare`. Whatever ends by itself is
-started again. On SIGINT, SIGTERM, or the end of stdin where that was asked for, all is stopped in order;
-killed outright, the guards stop it.
+started again, and stops nothing else. On SIGINT, SIGTERM, or the end of stdin where that was asked for, all
+is stopped in order; killed outright, the guards stop it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import secrets
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.local.processes import CannotStart
 from app.local.service import Service, ServiceOptions, service_environment
 from app.local.stack import Stack
 from app.settings import Settings
@@ -25,6 +28,7 @@ from app.settings import Settings
 DATA_BUCKET = "cleanclip-data"
 """Beside the service's own bucket: where data sets may lie, as s3://cleanclip-data/…"""
 _LOOK_EVERY_S = 1.0
+_MAX_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +77,42 @@ def serve(
             service_environment(own),
         ).start()
         try:
-            _announce(options, service, access, own, say)
+            servers = _Servers(stack)
+            _write_ready(options, service, access, own)
+            _announce(options, service, access, say)
             while not stop.wait(_LOOK_EVERY_S):
-                for name in stack.restart_dead():
-                    say(f"{name} ended; started again")
-                for sentence in service.restart_dead():
+                for sentence in (sentences := [*servers.restarted(), *service.restart_dead()]):
                     say(sentence)
+                if sentences:
+                    with suppress(OSError):  # a full disk must not end what still runs
+                        _write_ready(options, service, access, own)
             say("Stopping; a running job saves its state first.")
         finally:
             service.stop()
             if options.ready_file is not None:
                 options.ready_file.unlink(missing_ok=True)
+
+
+@dataclass
+class _Servers:
+    """Starts the stack's servers again; after one that does not start it waits, 2 s and ever longer."""
+
+    stack: Stack
+    wait_s: float = 1.0
+    next_try_s: float = 0.0
+
+    def restarted(self) -> list[str]:
+        """What was done about those that ended."""
+        if time.monotonic() < self.next_try_s:
+            return []
+        try:
+            names = self.stack.restart_dead()
+        except CannotStart as error:
+            self.wait_s = min(_MAX_WAIT_S, 2 * self.wait_s)
+            self.next_try_s = time.monotonic() + self.wait_s
+            return [f"Not started, tried again in {self.wait_s:.0f} s: {error}"]
+        self.wait_s = 1.0
+        return [f"{name} ended; started again" for name in names]
 
 
 def _stop_request(*, from_stdin: bool) -> threading.Event:
@@ -119,27 +148,27 @@ def _kept_webhooks_key(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def _announce(
-    options: ServeOptions,
-    service: Service,
-    access: Access,
-    own: Mapping[str, str],
-    say: Callable[[str], None],
-) -> None:
-    if options.ready_file is not None:
-        ready = {
-            "url": service.url,
-            "key": access.key,
-            "sign_in_url": service.url + access.sign_in_path,
-            "folder": str(options.folder),
-            "data_bucket": DATA_BUCKET,
-            "environment": dict(own),
-            "pids": {name: process.pid for name, process in service.processes.items()},
-        }
-        draft = options.ready_file.with_name(options.ready_file.name + ".draft")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(ready, indent=1), encoding="utf-8")
-        draft.replace(options.ready_file)
+def _write_ready(options: ServeOptions, service: Service, access: Access, own: Mapping[str, str]) -> None:
+    """The file for whoever started us: what is where, and what is down (how often in a row it ended)."""
+    if options.ready_file is None:
+        return
+    ready = {
+        "url": service.url,
+        "key": access.key,
+        "sign_in_url": service.url + access.sign_in_path,
+        "folder": str(options.folder),
+        "data_bucket": DATA_BUCKET,
+        "environment": dict(own),
+        "pids": {name: process.pid for name, process in service.processes.items()},
+        "down": service.down(),
+    }
+    draft = options.ready_file.with_name(options.ready_file.name + ".draft")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(ready, indent=1), encoding="utf-8")
+    draft.replace(options.ready_file)
+
+
+def _announce(options: ServeOptions, service: Service, access: Access, say: Callable[[str], None]) -> None:
     say(f"API      {service.url}   (schema: {service.url}/v1/openapi.json)")
     say(f"key      {access.key}")
     say(f"pages    {service.url}{access.sign_in_path}   (signs in once)")

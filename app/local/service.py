@@ -1,7 +1,8 @@
 """The service's own processes on this machine: API, two workers, sweeper, deliverer; each behind a guard.
 
-Started in order, started again when one ends by itself, stopped in order: first nothing new comes in, then
-running work is saved. Imports nothing of them: they are commands, and the worker's may load torch.
+Started in order, stopped in order: first nothing new comes in, then running work is saved. One that ends by
+itself is started again, after a longer wait each time, and stops none of the others. Imports nothing of them:
+they are commands, and the worker's may load torch.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import http.client
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,8 +20,9 @@ from app.local.processes import CannotStart, Launch, Managed, free_ports, is_fre
 from app.queue.names import HEAVY_QUEUE, LIGHT_QUEUE
 
 READY_TIMEOUT_S = 60.0
-MAX_RESTARTS = 5
+_MAX_WAIT_S = 60.0
 _CALM_S = 60.0
+"""One that ran for so long begins with the shortest wait again."""
 
 _WORK_DIR = "CLEANCLIP_WORKER__WORK_DIR"
 _WORKERS = {"worker-light": LIGHT_QUEUE, "worker-heavy": HEAVY_QUEUE}
@@ -40,15 +41,37 @@ class ServiceOptions:
     with_worker: bool = True
 
 
+@dataclass
+class _Deaths:
+    """Of one process. `restart_at_s` is set while it is down."""
+
+    num: int = 0
+    started_at_s: float = 0.0
+    restart_at_s: float | None = None
+
+    def one_more(self, now_s: float) -> float:
+        """Seconds to wait before it is started again: 0, 1, 2, 4, … 60."""
+        self.num = 1 if now_s - self.started_at_s > _CALM_S else self.num + 1
+        wait_s = min(_MAX_WAIT_S, 2.0 ** (self.num - 2)) if self.num > 1 else 0.0
+        self.restart_at_s = now_s + wait_s
+        return wait_s
+
+
 class Service:
     """`environment` is everything the processes get: os.environ and the stack's variables, say."""
 
-    def __init__(self, options: ServiceOptions, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        options: ServiceOptions,
+        environment: Mapping[str, str],
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
         self._port = options.port
         self._environment = dict(environment)
-        self._restarts: Counter[str] = Counter()
-        self._calm_since = time.monotonic()
+        self._now_s = now_s
+        self._deaths: dict[str, _Deaths] = {}
         self.processes: dict[str, Managed] = {}
 
     @property
@@ -81,21 +104,29 @@ class Service:
         self.processes.clear()
 
     def restart_dead(self) -> list[str]:
-        """Start again what ended by itself; says what. Raises CannotStart for what keeps ending."""
-        if time.monotonic() - self._calm_since > _CALM_S:
-            self._restarts.clear()
-            self._calm_since = time.monotonic()
+        """Start again what ended by itself and has waited long enough; says what happened."""
         said = []
         for name, process in list(self.processes.items()):
-            if process.is_running:
-                continue
-            self._restarts[name] += 1
-            if self._restarts[name] > MAX_RESTARTS:
-                raise CannotStart(f"{name} keeps ending.\n{process.log_tail()}")
-            said.append(f"{name} ended with code {process.exit_code}; started again")
-            process.stop()
-            self._launch(name)
+            deaths = self._deaths[name]
+            if deaths.restart_at_s is None and not process.is_running:
+                wait_s = deaths.one_more(self._now_s())
+                said.append(_obituary(process, deaths.num, wait_s))
+                process.stop()  # what it left behind
+            if deaths.restart_at_s is not None and self._now_s() >= deaths.restart_at_s:
+                said += self._started_again(name)
         return said
+
+    def down(self) -> dict[str, int]:
+        """What ended by itself and waits to be started again: how often in a row it did."""
+        return {name: deaths.num for name, deaths in self._deaths.items() if deaths.restart_at_s is not None}
+
+    def _started_again(self, name: str) -> list[str]:
+        try:
+            self._launch(name)
+        except (CannotStart, OSError) as error:
+            self._deaths[name].one_more(self._now_s())
+            return [f"{name} cannot be started: {error}"]
+        return [f"{name} started again"]
 
     def _commands(self) -> dict[str, Sequence[str]]:
         api = [sys.executable, "-m", "app.main"]
@@ -128,6 +159,8 @@ class Service:
                 grace_s=self._options.stop_grace_s + 5.0 if name in _WORKERS else 10.0,
             )
         )
+        deaths = self._deaths.setdefault(name, _Deaths())
+        deaths.started_at_s, deaths.restart_at_s = self._now_s(), None
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2.0)
@@ -138,6 +171,12 @@ class Service:
             return False
         finally:
             connection.close()
+
+
+def _obituary(process: Managed, num_deaths: int, wait_s: float) -> str:
+    again = f", {num_deaths} times in a row; next start in {wait_s:.0f} s" if num_deaths > 1 else ""
+    log = f"\nThe end of {process.launch.log_path}:\n{process.log_tail(5)}" if num_deaths > 2 else ""
+    return f"{process.name} ended with code {process.exit_code}{again}{log}"
 
 
 def _worker(name: str, queue: str) -> list[str]:

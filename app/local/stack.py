@@ -113,13 +113,19 @@ class Stack:
         return [s.name for s in self.servers if s.process is not None and not s.process.is_running]
 
     def restart_dead(self) -> list[str]:
-        """Start again what ended; returns the names. Raises CannotStart."""
+        """Start again what ended; returns the names. Raises CannotStart once each was tried."""
         names = self.dead()
+        failures = []
         for server in self.servers:
             if server.name in names and server.process is not None:
-                server.process.stop()
-                server.launch()
-                _bring_up(server)
+                try:
+                    server.process.stop()
+                    server.launch()
+                    _bring_up(server)
+                except (CannotStart, OSError) as error:
+                    failures.append(f"{server.name}: {error}")
+        if failures:
+            raise CannotStart("\n".join(failures))
         return names
 
     def __enter__(self) -> Self:

@@ -86,6 +86,7 @@ class Valkey:
             f"appendfsync {'everysec' if self.fsync else 'no'}",
             'save ""',
             "maxmemory-policy noeviction",
+            "proto-max-bulk-len 1mb",  # the least there is: readers hold in memory what others put there
             "daemonize no",
         ]
         return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -51,15 +51,36 @@ class _JobsByState(Collector):
         yield family
 
 
+class _RefusedHints(Collector):
+    """Asks the broker at scrape time; one that does not answer leaves the family out."""
+
+    def __init__(self, num_refused: Callable[[], int | None]) -> None:
+        self._num_refused = num_refused
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family(None)]
+
+    def collect(self) -> Iterator[Metric]:
+        number = self._num_refused()
+        if number is not None:
+            yield self._family(number)
+
+    def _family(self, number: int | None) -> CounterMetricFamily:
+        return CounterMetricFamily(
+            "cleanclip_hints_refused", "Messages that workers dropped: not a job's id.", value=number
+        )
+
+
 class Metrics:
     """The request metrics of one application."""
 
-    def __init__(self, counts: JobCounts) -> None:
+    def __init__(self, counts: JobCounts, num_refused_hints: Callable[[], int | None] = lambda: None) -> None:
         self.registry = CollectorRegistry()
-        self._jobs = _JobsByState(counts)
+        self._read_when_asked = (_JobsByState(counts), _RefusedHints(num_refused_hints))
         self._shared_folder = os.environ.get(SHARED_METRICS_VARIABLE)
         if self._shared_folder is None:
-            self.registry.register(self._jobs)
+            for collector in self._read_when_asked:
+                self.registry.register(collector)
         else:
             _forget_dead_processes(Path(self._shared_folder))
         self._requests = Counter(
@@ -87,6 +108,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.store_refusals = Counter(
+            "cleanclip_store_refusals",
+            "Calls of the object store not made (busy, open) or not waited for (late).",
+            ["reason"],
+            registry=self.registry,
+        )
         self.rate_outages = Counter(
             "cleanclip_rate_limit_outages",
             "Times the broker was away and a process counted requests alone for five seconds.",
@@ -104,7 +131,8 @@ class Metrics:
             return generate_latest(self.registry)
         together = CollectorRegistry()
         MultiProcessCollector(together, path=self._shared_folder)  # type: ignore[no-untyped-call]
-        together.register(self._jobs)
+        for collector in self._read_when_asked:
+            together.register(collector)
         return generate_latest(together)
 
 

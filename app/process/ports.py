@@ -13,6 +13,7 @@ from app.process.coalescing import Coalesced
 from app.process.followers import Followers
 from app.process.metrics import Metrics
 from app.process.rates import RequestRates
+from app.process.readiness import Readiness
 from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
 from app.queue.publisher import JobPublisher
@@ -36,6 +37,7 @@ class Ports:
     jobs: Coalesced[Job]
     followers: Followers
     upload_slots: UploadSlots
+    readiness: Readiness
     webhook_rules: WebhookRules
 
     def hint(self, job: Job | None) -> None:

@@ -1,7 +1,8 @@
-"""The Celery settings that publisher and worker share, each with its reason. Builds no Celery app.
+"""The Celery settings of a worker, each with its reason. Builds no Celery app.
 
 A message is a hint, so a lost one costs at most a sweep and a doubled one costs nothing. The settings
 therefore choose the simple side everywhere: acknowledge on receipt, keep no results, hold no second message.
+What may come from the broker at all is the business of `worker.hints`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ def celery_settings(
 ) -> dict[str, Any]:
     """Settings for `Celery().conf.update`; `key_prefix` separates installations that share one broker."""
     transport: dict[str, Any] = {
-        "visibility_timeout": 86_400,
         "socket_timeout": socket_timeout_s,
         "socket_connect_timeout": min(socket_timeout_s, 5.0),
         "health_check_interval": 25,
@@ -30,19 +30,14 @@ def celery_settings(
         "broker_url": broker_url,
         "broker_transport_options": transport,
         "broker_connection_retry_on_startup": True,
-        # With a result backend a publish during an outage blocks for 19 s instead of failing within one.
+        # A broker that answers with an error (its disk is full, a key has another type) is asked again.
+        "broker_channel_error_retry": True,
         "result_backend": None,
         "task_ignore_result": True,
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": HEAVY_QUEUE,
         "task_queues": [Queue(name) for name in ALL_QUEUES],
-        "task_publish_retry_policy": {
-            "max_retries": 1,
-            "interval_start": 0.0,
-            "interval_step": 0.1,
-            "interval_max": 0.1,
-        },
         # The lease in the database, not the broker, brings a lost job back; redelivery would double it.
         "task_acks_late": False,
         "task_reject_on_worker_lost": False,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from app.domain.states import PUBLIC_KINDS, JobKind
 
 RUN_JOB = "cleanclip.run_job"
-"""The one task: its only argument is `job_id`."""
+"""The one task: its only argument is `job_id`. Named within a worker only; no message chooses a task."""
 
 HEAVY_QUEUE = "cleanclip.heavy"
 """Jobs that train or audit: hours, a GPU."""
 LIGHT_QUEUE = "cleanclip.light"
 """Inspections and validations: they wait for no training run where a worker serves this queue alone."""
 ALL_QUEUES = (LIGHT_QUEUE, HEAVY_QUEUE)
+REFUSED_HINTS = "cleanclip.hints_refused"
+"""A counter at the broker: what workers took from these queues and was not a hint."""
 
 
 _KINDS = {

@@ -10,12 +10,14 @@
     ├── AccessDenied         the store refuses our credentials for this action
     │   └── ClockWrong       because our clock or the store's is wrong
     └── StoreUnavailable     no answer, or an answer that says "later"; the only one worth a retry
+        └── StoreRefused     not asked: too many ask already, or it failed several times in a row
 
 Messages name keys and codes; never a credential, never a presigned URL.
 """
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
@@ -66,3 +68,12 @@ class StoreUnavailable(StorageError):
     """The store cannot be reached or is overloaded."""
 
     retryable: ClassVar[bool] = True
+
+
+class StoreRefused(StoreUnavailable):
+    """The store was not asked, so that a store that hangs stops nothing else. `reason`: `busy` or `open`."""
+
+    def __init__(self, message: str, *, reason: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_s = max(1, math.ceil(retry_after_s))

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("model_signing", reason="what signs is in the worker's environment only")
 
 from app.domain.states import JobState
-from app.queue.publisher import CeleryPublisher
+from app.queue.publisher import BrokerPublisher
 from app.schemas.jobs import ResultOut
 from app.storage.s3 import S3Store
 from client.evidence import keys
@@ -43,7 +43,7 @@ def test_what_a_worker_publishes_holds_and_says_whether_it_is_signed(
     path, key_id = new_key(tmp_path / "operator", b"words")
     secrets = {"CLEANCLIP_SIGNING__KEY_FILE": str(path), "CLEANCLIP_SIGNING__KEY_PASSWORD": "words"}
     processes = Processes(service_environment | (secrets if has_key else {}), tmp_path)
-    publisher = CeleryPublisher(broker_url)
+    publisher = BrokerPublisher(broker_url)
     try:
         processes.worker("worker", "work")
         jobs = [world.sanitize_job(), world.audit_job()]

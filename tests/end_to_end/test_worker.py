@@ -8,20 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from app.domain.states import JobKind, JobState
-from app.queue.publisher import CeleryPublisher
+from app.queue.names import HEAVY_QUEUE
+from app.queue.publisher import BrokerPublisher
 from app.storage.s3 import S3Store
 from drills.processes import processes_in
 from tests.end_to_end.worker_processes import Processes
+from tests.fixtures.broker_messages import malformed_messages
 from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def publisher(broker_url: str) -> Iterator[CeleryPublisher]:
-    publisher = CeleryPublisher(broker_url)
+def publisher(broker_url: str) -> Iterator[BrokerPublisher]:
+    publisher = BrokerPublisher(broker_url)
     yield publisher
     publisher.close()
 
@@ -43,16 +46,28 @@ def ready(processes: Processes, *names: str) -> None:
     wait_until(lambda: all("worker_ready" in processes.log(name) for name in names), 60)
 
 
-def test_a_job_is_done_by_a_real_worker_and_a_doubled_hint_changes_nothing(
-    world: World, processes: Processes, publisher: CeleryPublisher
+def test_a_worker_drops_what_is_not_a_hint_then_does_the_job_once_though_its_hint_came_three_times(
+    world: World, processes: Processes, publisher: BrokerPublisher, broker_url: str
 ) -> None:
-    worker = processes.worker("worker", "work")
     job = world.sanitize_job()
+    malformed = malformed_messages(job.id)
+    with redis.Redis.from_url(broker_url) as broker:
+        for item in malformed:
+            broker.lpush(HEAVY_QUEUE, item)
+        broker.hset("unacked", mapping={"tag": b"not JSON", "other": b"[1]"})
+        broker.zadd("unacked_index", {"tag": 1.0, "other": 1.0})
+        broker.sadd(f"_kombu.binding.{HEAVY_QUEUE}", b"neither two nor three fields")
+    worker = processes.worker("worker", "work")
     for _ in range(3):
         assert publisher.job_ready(job.id, job.kind)
     wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
     wait_until(lambda: publisher.depth() == 0)
     wait_until(lambda: processes.log("worker").count("hint_dropped") == 2)
+    assert publisher.num_refused() == len(malformed)
+    assert 1 <= processes.log("worker").count("hint_refused") <= len(malformed).bit_length(), (
+        "not a line each"
+    )
+    assert processes.log("worker").count("worker_ready") == 1
     assert world.event_types(job.id).count("started") == 1
     assert world.event_types(job.id).count("succeeded") == 1
     worker.terminate()
@@ -60,7 +75,7 @@ def test_a_job_is_done_by_a_real_worker_and_a_doubled_hint_changes_nothing(
 
 
 def test_a_hint_tells_its_worker_the_queue_whose_turn_it_is(
-    world: World, processes: Processes, publisher: CeleryPublisher
+    world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
     _, inspection = world.checkpoint()
     held_back = world.audit_job()
@@ -80,7 +95,7 @@ def test_a_job_whose_hint_never_came_is_found_by_the_sweeper(world: World, proce
 
 
 def test_a_worker_killed_with_its_job_loses_nothing_and_another_ends_it_with_the_same_weights(
-    world: World, processes: Processes, publisher: CeleryPublisher
+    world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
     undisturbed = world.sanitize_job()
     assert world.runner().run(undisturbed.id) is JobState.SUCCEEDED
@@ -106,7 +121,7 @@ def test_a_worker_killed_with_its_job_loses_nothing_and_another_ends_it_with_the
 
 
 def test_a_worker_told_to_leave_is_gone_within_20_s_and_its_job_goes_on_elsewhere_uncounted(
-    world: World, processes: Processes, publisher: CeleryPublisher
+    world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
@@ -124,7 +139,7 @@ def test_a_worker_told_to_leave_is_gone_within_20_s_and_its_job_goes_on_elsewher
 
 
 def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
-    world: World, processes: Processes, publisher: CeleryPublisher
+    world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
     job = world.sanitize_job()
     publisher.job_ready(job.id, job.kind)
@@ -143,7 +158,7 @@ def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
 
 
 def test_a_worker_that_is_busy_holds_no_hint_back_from_an_idle_one(
-    world: World, processes: Processes, publisher: CeleryPublisher
+    world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
     processes.worker("one", "work_until_told")
     processes.worker("two", "work_until_told")
@@ -158,16 +173,17 @@ def test_a_worker_that_is_busy_holds_no_hint_back_from_an_idle_one(
     wait_until(lambda: all(world.job(job.id).state is JobState.CANCELLED for job in jobs))
 
 
-def test_the_broker_may_be_emptied_while_jobs_wait(
-    world: World, processes: Processes, publisher: CeleryPublisher, broker_url: str
+def test_the_broker_may_refuse_a_worker_for_a_while_and_be_emptied_while_jobs_wait(
+    world: World, processes: Processes, publisher: BrokerPublisher, broker_url: str
 ) -> None:
-    import redis
-
     job = world.audit_job()
     publisher.job_ready(job.id, JobKind.AUDIT)
     with redis.Redis.from_url(broker_url) as broker:
         broker.flushdb()
-    processes.worker("worker", "work")
+        broker.set(HEAVY_QUEUE, "not a list")  # each read is answered with an error, as with a full disk
+        processes.worker("worker", "work")
+        wait_until(lambda: processes.log("worker").count("broker_refuses") > 1)
+        broker.flushdb()
     processes.sweeper()
     wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
 

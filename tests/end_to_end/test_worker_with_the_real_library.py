@@ -13,7 +13,7 @@ import pytest
 
 from app.db.models.job import Job
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
-from app.queue.publisher import CeleryPublisher
+from app.queue.publisher import BrokerPublisher
 from app.schemas.datasets import DatasetSamplesOut
 from app.storage.s3 import S3Store
 from client.evidence.verification import verify
@@ -81,7 +81,7 @@ def end_of(world: World, job: Job, timeout_s: float = 120) -> Job:
 def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_kill(
     world: World, processes: Processes, broker_url: str, tmp_path: Path
 ) -> None:
-    publisher = CeleryPublisher(broker_url)
+    publisher = BrokerPublisher(broker_url)
     processes.worker("worker")
     upload = tmp_path / "clip.pt"
     write_open_clip_resnet(upload)
@@ -193,7 +193,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
 def test_a_file_that_is_no_checkpoint_is_rejected_by_the_real_library_and_leaves_nothing(
     world: World, processes: Processes, broker_url: str
 ) -> None:
-    publisher = CeleryPublisher(broker_url)
+    publisher = BrokerPublisher(broker_url)
     processes.worker("worker")
     checkpoint, job = world.checkpoint(b"%PDF-1.7 this is a letter" * 100)
     publisher.job_ready(job.id, job.kind)

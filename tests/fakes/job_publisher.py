@@ -24,5 +24,12 @@ class FakeJobPublisher:
             return None
         return sum(queue_for(kind) in (queues or ALL_QUEUES) for _, kind in self.sent)
 
+    def num_refused(self) -> int | None:
+        return None if self.is_down else 0
+
+    def check_writes(self) -> None:
+        if self.is_down:
+            raise ConnectionError("the broker does not answer")
+
     def close(self) -> None:
         pass

@@ -14,6 +14,7 @@ from app.db.models.artifact import Artifact
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobState
 from app.storage.errors import StoreUnavailable
+from app.storage.s3 import S3Store
 from sanitizer import report as reports
 from sanitizer.recipe import AuditOptions, DeclaredOptions
 from tests.integration.api.service import INSPECTION, Service, refused
@@ -322,6 +323,7 @@ def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -
 def test_a_failing_store_makes_the_service_unready_and_a_failing_broker_does_not(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(service.ports.readiness, "every_s", 0.0)
     assert httpx.get(f"{service.url}/readyz").json() == {
         "status": "ready",
         "database": "ok",
@@ -335,10 +337,10 @@ def test_a_failing_store_makes_the_service_unready_and_a_failing_broker_does_not
         service.publisher.is_down = False
     assert (answer.status_code, answer.json()["broker"]) == (200, "failing")
 
-    def broken() -> None:
+    def broken(_store: S3Store) -> None:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(service.ports.store, "check", broken)
+    monkeypatch.setattr(S3Store, "check", broken)
     answer = httpx.get(f"{service.url}/readyz")
     assert (answer.status_code, answer.json()["store"]) == (503, "failing")
     assert httpx.get(f"{service.url}/healthz").status_code == 200
@@ -352,5 +354,6 @@ def test_metrics_count_requests_by_template_and_jobs_by_state(service: Service, 
     assert 'cleanclip_http_requests_total{method="GET",route="/v1/jobs/{job_id}",status="200"}' in text
     assert 'route="unmatched",status="404"' in text
     assert 'cleanclip_jobs{kind="sanitize",state="queued"}' in text
+    assert "cleanclip_hints_refused_total 0.0" in text
     for secret in (job, service.ours.project_id, "/made/up/path"):
         assert secret not in text

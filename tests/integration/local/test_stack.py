@@ -190,6 +190,8 @@ def test_the_service_is_no_superuser_and_nobody_else_gets_in(tmp_path: Path) -> 
         port = make_url(settings.broker.url).port or 0
         with redis.Redis(port=port, password="guessed") as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
+        with redis.Redis.from_url(settings.broker.url) as broker, pytest.raises(redis.ConnectionError):
+            broker.lpush("a list", bytes(2 * 1024 * 1024))  # more than a reader should have to hold
         wrong = settings.storage.model_copy(update={"access_key": "nobody"})
         with pytest.raises(AccessDenied):
             S3Store(wrong).put_bytes("a", b"1")

@@ -8,20 +8,23 @@ import pytest
 
 from app.local.stack import Stack
 from app.settings import StorageSettings
+from app.storage.bulkhead import Bulkhead
+from app.storage.guarded import GuardedStore
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
 from tests.fakes.object_store import InMemoryObjectStore
 
 
-@pytest.fixture(params=["fake", "server"])
+@pytest.fixture(params=["fake", "server", "guarded"])
 def store(request: pytest.FixtureRequest) -> ObjectStore:
-    """An `ObjectStore` with a bucket; the server starts only for the tests that ask for it."""
+    """An `ObjectStore` with a bucket; the server starts only for the tests that ask for it. `guarded` is the
+    fake behind an API process's bulkhead."""
     if request.param == "server":
         real: ObjectStore = request.getfixturevalue("object_store")
         return real
     fake = InMemoryObjectStore()
     fake.ensure_bucket()
-    return fake
+    return fake if request.param == "fake" else GuardedStore(fake, Bulkhead(num_calls=32, timeout_s=30.0))
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import random
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,56 +13,12 @@ import pytest
 from app.settings import StorageSettings
 from app.storage.errors import PreconditionFailed, StoreUnavailable
 from app.storage.s3 import S3Store
+from tests.fixtures.store_proxy import CuttingProxy
 
 pytestmark = pytest.mark.stack
 
 MIB = 1024 * 1024
 BODY = random.Random(0).randbytes(9 * MIB)
-
-
-class CuttingProxy:
-    """Passes connections on, and cuts each after `limit_bytes` of answers; `limit_bytes` None: never."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.limit_bytes: int | None = None
-        self.before_cut: Callable[[], object] = lambda: None
-        self.num_cut = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._down, args=(server, client), daemon=True).start()
-
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                server.sendall(data)
-
-    def _down(self, server: socket.socket, client: socket.socket) -> None:
-        passed = 0
-        with contextlib.suppress(OSError), server, client:
-            while data := server.recv(65536):
-                if self.limit_bytes is not None and passed + len(data) > self.limit_bytes:
-                    client.sendall(data[: self.limit_bytes - passed])
-                    self.before_cut()
-                    client.shutdown(socket.SHUT_RDWR)
-                    self.num_cut += 1
-                    return
-                client.sendall(data)
-                passed += len(data)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ def test_a_hint_is_acknowledged_on_receipt_and_never_redelivered_by_the_broker()
     assert settings["task_acks_late"] is False
     assert settings["task_reject_on_worker_lost"] is False
     assert settings["worker_cancel_long_running_tasks_on_connection_loss"] is False
-    assert settings["broker_transport_options"]["visibility_timeout"] == 86_400
 
 
 def test_no_result_is_kept_and_nothing_but_json_is_read() -> None:
@@ -22,6 +21,10 @@ def test_no_result_is_kept_and_nothing_but_json_is_read() -> None:
     assert settings["result_backend"] is None
     assert settings["task_ignore_result"] is True
     assert settings["accept_content"] == ["json"]
+
+
+def test_a_broker_that_answers_with_an_error_is_asked_again() -> None:
+    assert celery_settings("redis://x/0")["broker_channel_error_retry"] is True
 
 
 def test_a_worker_takes_one_hint_at_a_time() -> None:
