@@ -27,6 +27,13 @@ _WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
 )
+_LOADED_BY_NAME = {
+    *_WEIGHTS,
+    *("open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.pth", "pytorch_model.pth", "model.pth"),
+    *("model.safetensors.index.json", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"),
+    *("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),
+}
+"""Files that transformers or open_clip would load weights from, or put on top of others."""
 _CONFIGS = ("open_clip_config.json", "config.json")
 _TANH_FORMS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 _LEGACY_END_TOKEN = 2  # configurations before transformers 4.31 say 2 and mean the highest token
@@ -35,8 +42,16 @@ _LEGACY_END_TOKEN = 2  # configurations before transformers 4.31 say 2 and mean 
 def find_weights(folder: Path) -> Path:
     """The one weights file of `folder`.
 
-    Raises CheckpointRejected: 'folder_sharded', 'folder_without_weights'.
+    Raises CheckpointRejected: 'folder_ambiguous', 'folder_sharded', 'folder_without_weights'.
     """
+    names = sorted(name for name in _LOADED_BY_NAME if (folder / name).is_file())
+    if len(names) > 1:
+        raise refusal(
+            "folder_ambiguous",
+            f"The folder holds several files of weights, {', '.join(names)}: which is loaded differs.",
+            "Keep one of them in the folder.",
+            where=names[1],
+        )
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name

@@ -146,8 +146,8 @@ def _open_file(path: Path) -> _Opened:
     archive = TorchArchive(file, members)
     if CONSTANTS_NAME in members:
         findings = (
-            "The archive's code and extra files were not opened; its constants were read as data; only its "
-            "tensors were taken.",
+            "The archive's code was not run; its constants were read as data; only its tensors were taken. "
+            "Whoever runs the archive by torch.jit.load runs its code, which no audit here has seen.",
         )
         return _Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
     found = read_state_dict(archive)
