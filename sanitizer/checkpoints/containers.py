@@ -41,6 +41,9 @@ _OF_TORCHSCRIPT = re.compile(
 )
 _SIDE_PICKLES = {CONSTANTS_NAME, "traced_inputs.pkl"}
 """TorchScript's other pickles: not used, but torch would run them, so they are held to the same list."""
+_VERSIONS = (".data/version", "version")
+_VERSION = re.compile(rb"([1-9]|10)\n?")
+"""Source: torch 2.13, caffe2/serialize/versions.h."""
 _PACKED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -171,6 +174,21 @@ def check_rest(file: MappedFile, members: Mapping[str, Member], read: Read) -> N
     for found in storages.values():
         member_of(members, f"unnamed, in {PICKLE_NAME}", found)
     check_places(file, members, storages)
+    _check_version(file, members)
+
+
+def _check_version(file: MappedFile, members: Mapping[str, Member]) -> None:
+    """torch reads no archive without a version, nor one of a version that it does not know."""
+    found = [member for name in _VERSIONS if (member := members.get(name))]
+    if not found or not all(
+        _VERSION.fullmatch(file.read(one.offset, min(one.size_bytes, 8))) for one in found
+    ):
+        raise refusal(
+            "zip_not_a_checkpoint",
+            "The archive does not say which version of PyTorch's format it has, or not one of 1 to 10.",
+            _UPLOAD_A_CHECKPOINT,
+            where=found[0].name if found else "version",
+        )
 
 
 def _unknown_member(name: str, why: str) -> CheckpointRejected:
