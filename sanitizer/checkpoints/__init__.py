@@ -10,6 +10,7 @@ The file
     pt2_archive                   an exported program, not weights
     torch_package                 a torch.package with source code
     two_formats                   a safetensors file that is a zip file, too
+    read_otherwise                torch or safetensors reads other tensors from it than we do
     digest_mismatch               not the bytes whose SHA-256 was declared
 
 The zip container

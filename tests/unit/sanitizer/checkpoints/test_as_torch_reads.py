@@ -44,7 +44,7 @@ def as_loaded(path: Path, found: ReadCheckpoint, *, weights_only: bool = True) -
         state = torch.jit.load(path).state_dict()  # type: ignore[no-untyped-call]
         return {
             name: tensor for name, tensor in state.items() if name != "attn_mask"
-        }  # checked, then rebuilt
+        }  # is rebuilt
     key = found.upload.weights_key
     with torch.serialization.safe_globals(NUMPY):
         if key is None or key == "state_dict":
