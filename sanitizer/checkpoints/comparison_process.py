@@ -41,7 +41,7 @@ def compare(path: Path, container: str, key: str) -> Compared:
         except (pickle.UnpicklingError, RuntimeError, ValueError) as error:
             return Compared(outcome="not_opened", reader=reader, detail=_why(error))
         table = root[key] if key else root
-        detail = first_difference(ours, set(table), table.__getitem__, on_done=_give_back)
+        detail = first_difference(ours, set(table), table.__getitem__)
     outcome: Literal["same", "different"] = "same" if detail is None else "different"
     return Compared(outcome=outcome, reader=reader, num_tensors=len(ours), detail=detail or "")
 
@@ -50,7 +50,6 @@ def first_difference(
     ours: Mapping[str, Tensor],
     names: set[str],
     get: Callable[[str], Tensor],
-    on_done: Callable[[Tensor], None] = lambda tensor: None,
 ) -> str | None:
     """A name that only one reader has, or whose tensors are not the same bits, shape and dtype."""
     if ours.keys() != names:
@@ -61,7 +60,7 @@ def first_difference(
             return name
         if not torch.equal(_bytes(tensor), _bytes(other)):
             return name
-        on_done(other)
+        _give_back(other)
     return None
 
 
@@ -70,7 +69,7 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 
 def _give_back(tensor: Tensor) -> None:
-    """Of a mapped storage, which nobody writes to: the system reads its pages again where they are needed."""
+    """The pages of a mapped file, which the system reads again where they are needed."""
     storage = tensor.untyped_storage()
     start = -(-storage.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     size_bytes = storage.data_ptr() + storage.nbytes() - start

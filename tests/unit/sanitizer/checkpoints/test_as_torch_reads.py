@@ -42,9 +42,7 @@ def as_loaded(path: Path, found: ReadCheckpoint, *, weights_only: bool = True) -
         return safetensors.torch.load_file(path)
     if found.upload.container == "torchscript":
         state = torch.jit.load(path).state_dict()  # type: ignore[no-untyped-call]
-        return {
-            name: tensor for name, tensor in state.items() if name != "attn_mask"
-        }  # is rebuilt
+        return {name: tensor for name, tensor in state.items() if name != "attn_mask"}  # is rebuilt
     key = found.upload.weights_key
     with torch.serialization.safe_globals(NUMPY):
         if key is None or key == "state_dict":
