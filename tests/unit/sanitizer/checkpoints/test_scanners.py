@@ -28,7 +28,7 @@ def verdicts(upload: Path, time_limit_s: float) -> dict[str, str]:
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    """Another program in the place of the scanner's process, and no comparison, which has tests of its own."""
+    """Another program in the place of the scanner's process, and no comparison with torch."""
     path = folder / "python"
     path.write_text(f"#!{sys.executable}\n{program}\n")
     path.chmod(0o700)
