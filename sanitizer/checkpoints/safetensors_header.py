@@ -133,6 +133,8 @@ def _no_constant(text: str) -> None:
 def _short_number(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise ValueError(f"a number of {len(text)} digits")
+    if text == "-0":  # 0 for Python, no whole number for the safetensors library
+        raise ValueError("the number -0")
     return int(text)
 
 

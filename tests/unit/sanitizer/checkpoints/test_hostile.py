@@ -71,6 +71,7 @@ _SAME_CAUSE = (
     {"module_without_tensors", "safetensors_without_tensors"},
     {"tarred_checkpoint", "zip_that_is_a_tar"},
     {"expanded_tensor", "overlapping_strides"},
+    {"parameter_with_a_call_as_hooks", "weights_in_the_arguments_of_a_table"},
     {"floats_in_the_optimizer_halves_in_the_weights", "floats_and_halves_in_one_plain_state_dict"},
     {"weights_in_a_counter", "state_dict_without_tensors_beside_the_model"},
     {"torchscript_that_changes_its_weights_while_loaded", "torchscript_that_hides_its_code"},
