@@ -76,8 +76,8 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
     name = next((name for name in _CONFIGS if (folder / name).is_file()), None)
     if name is None:
         return declared, {}
-    config = _read_json(folder / name)
-    found = _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
+    found = _options_in(folder, name)
+    _check_configurations_agree(folder, found)
     values = {f.name: getattr(declared, f.name) for f in fields(declared)}
     given = {key: value for key, value in found.items() if values[key] is None and value is not None}
     try:
@@ -86,6 +86,21 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise _invalid(name, f"its value for {where} is out of bounds") from None
     return merged, dict.fromkeys(given, f"the folder's {name}")
+
+
+def _options_in(folder: Path, name: str) -> dict[str, Any]:
+    config = _read_json(folder / name)
+    return _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
+
+
+def _check_configurations_agree(folder: Path, found: Mapping[str, Any]) -> None:
+    """open_clip reads one of them and transformers the other; both build the same model, or it is refused."""
+    if not all((folder / name).is_file() for name in _CONFIGS):
+        return
+    other = _options_in(folder, _CONFIGS[1])
+    for option in ("num_heads_text", "num_heads_vision", "quick_gelu", "gelu_tanh"):
+        if found[option] != other[option]:
+            raise _invalid(_CONFIGS[1], f"its value for {option} is not that of {_CONFIGS[0]}")
 
 
 def _invalid(name: str, what: str) -> CheckpointRejected:

@@ -52,7 +52,7 @@ def view(name: str, value: Any) -> View:
 
     Raises CheckpointRejected: 'not_a_tensor', 'tensor_call_malformed'.
     """
-    call = _unwrap_parameter(name, value)
+    call, is_trained = _unwrap_parameter(name, value)
     if not isinstance(call, Call) or call.function.path != REBUILD_TENSOR:
         raise refusal(
             "not_a_tensor",
@@ -70,7 +70,7 @@ def view(name: str, value: Any) -> View:
         raise malformed_call(name, f"it has {len(sizes)} sizes and {len(strides)} strides")
     _check_extras(name, "it", requires_grad, hooks, *metadata)
     found = storage(name, reference)
-    if requires_grad and found.kind not in _WITH_GRADIENTS:
+    if (requires_grad or is_trained) and found.kind not in _WITH_GRADIENTS:
         raise malformed_call(name, f"it wants gradients of {found.kind}")
     return View(found, offset, sizes, strides)
 
@@ -105,15 +105,15 @@ def malformed_call(name: str, why: str) -> CheckpointRejected:
     )
 
 
-def _unwrap_parameter(name: str, value: Any) -> Any:
-    """torch._utils._rebuild_parameter(tensor, requires_grad, hooks) → tensor."""
+def _unwrap_parameter(name: str, value: Any) -> tuple[Any, bool]:
+    """torch._utils._rebuild_parameter(tensor, requires_grad, hooks) → tensor, requires_grad."""
     if not isinstance(value, Call) or value.function.path != REBUILD_PARAMETER:
-        return value
+        return value, False
     if len(value.args) != 3:
         raise malformed_call(name, f"as a parameter it has {len(value.args)} arguments")
     tensor, requires_grad, hooks = value.args
     _check_extras(name, "as a parameter it", requires_grad, hooks)
-    return tensor
+    return tensor, requires_grad
 
 
 def _check_extras(name: str, what: str, requires_grad: Any, hooks: Any, *metadata: Any) -> None:

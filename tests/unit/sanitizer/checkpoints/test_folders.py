@@ -154,6 +154,16 @@ def test_a_folder_with_weights_that_another_library_would_load_is_refused(other:
     assert refusal_of(tmp_path) == "folder_ambiguous"
 
 
+def test_a_folder_with_two_configurations_of_two_models_is_refused(tmp_path: Path) -> None:
+    save_huggingface(tmp_path)
+    config = read(tmp_path).architecture.to_config()
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    read(tmp_path)
+    config["model_cfg"]["quick_gelu"] = not config["model_cfg"]["quick_gelu"]
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    assert refusal_of(tmp_path) == "config_invalid"
+
+
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     assert refusal_of(tmp_path) == "folder_without_weights"
 
