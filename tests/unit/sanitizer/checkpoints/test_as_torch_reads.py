@@ -12,6 +12,7 @@ import open_clip.factory
 import pytest
 import safetensors.torch
 import torch
+import torch.utils.serialization
 from torch import Tensor
 
 from sanitizer.checkpoints.provenance import uploaded_tensor
@@ -21,6 +22,8 @@ from sanitizer.recipe import DeclaredOptions
 from tests.fixtures import odd_checkpoints
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.benign_checkpoints import BENIGN
+from tests.fixtures.hostile.corpus import HOSTILE
+from tests.fixtures.hostile.entries import vit
 
 NUMPY = [np._core.multiarray.scalar, np.dtype, *{type(np.dtype(t)) for t in ("f4", "f8", "i8")}]
 KNOWN_TO_TORCH_ONLY_IN_PROTOCOL_2 = {"saved_with_protocol_4", "saved_with_protocol_5"}
@@ -65,6 +68,47 @@ def test_an_accepted_file_is_the_same_for_torch(name: str, tmp_path: Path, decla
     found = read_upload(tmp_path / "upload", declared=declared, filename="x")
     weights_only = name not in KNOWN_TO_TORCH_ONLY_IN_PROTOCOL_2
     assert differences(tmp_path / "upload", found, weights_only=weights_only) == []
+
+
+def _place(name: str, tmp_path: Path) -> Path:
+    HOSTILE[name].write(tmp_path / "upload", tmp_path / "canary")
+    return tmp_path / "upload"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("floats_in_the_optimizer_halves_in_the_weights", "visual.proj"),
+        ("floats_and_halves_in_one_plain_state_dict", "visual.proj"),
+        ("integers_first_then_floats", "logit_scale"),
+        ("weights_in_a_counter", "visual.proj"),
+        ("weights_in_the_arguments_of_a_table", "visual.proj"),
+    ],
+)
+def test_what_is_refused_would_be_another_model_for_open_clip(name: str, tensor: str, tmp_path: Path) -> None:
+    """The corpus means nothing unless its files work."""
+    loaded = open_clip.factory.load_state_dict(str(_place(name, tmp_path)))
+    loaded = loaded.get("model", loaded)
+    assert bits(loaded[tensor]) != bits(vit()[tensor])
+
+
+def test_torch_computes_the_places_of_storages_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.utils.serialization.config.load, "calculate_storage_offsets", True)
+    state = torch.load(_place("storages_in_another_order_than_announced", tmp_path), mmap=True)
+    assert bits(state["ln_final.bias"]) != bits(vit()["ln_final.bias"])
+    torch.save(vit(), tmp_path / "good")
+    state = torch.load(tmp_path / "good", mmap=True)
+    assert all(bits(state[name]) == bits(tensor) for name, tensor in vit().items())
+
+
+@pytest.mark.parametrize(
+    "name", ["torchscript_that_changes_its_weights_while_loaded", "torchscript_that_hides_its_code"]
+)
+def test_torch_runs_setstate_while_it_loads_torchscript(name: str, tmp_path: Path) -> None:
+    module = torch.jit.load(_place(name, tmp_path))  # type: ignore[no-untyped-call]
+    assert module.state_dict()["logit_scale"].item() == pytest.approx(-4.6)
 
 
 @pytest.mark.parametrize("chunk", range(4))
