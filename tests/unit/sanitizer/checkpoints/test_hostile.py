@@ -124,7 +124,7 @@ Unpickler(io.BytesIO(data)).load()
 """
 
 
-def test_code_inside_a_torchscript_archive_is_never_opened(tmp_path: Path, declared: DeclaredOptions) -> None:
+def test_code_inside_a_torchscript_archive_is_never_run(tmp_path: Path, declared: DeclaredOptions) -> None:
     """Good tensors, and next to them code that would run: only the tensors are read."""
     canary = tmp_path / "canary"
     state = cast(tiny_clip(VIT_CONFIG).state_dict(), torch.float16)
