@@ -16,6 +16,7 @@ from sanitizer.checkpoints.zip_container import Member, open_zip
 
 STORAGE_BYTES = 4096
 NUM_STORAGES = 4
+_VERSION = b"3\n"
 
 
 def _load_all(tensors: LazyTensors, total_bytes: int) -> None:
@@ -35,8 +36,12 @@ def _pickle(data: bytes, folder: Path) -> None:
     """As data.pkl of an archive with a few storages; the first byte says of which kind."""
     kind, pickled = data[:1], data[1:]
     storages = bytes(STORAGE_BYTES) * NUM_STORAGES
-    file = MappedFile(kept(storages + pickled, folder, "upload"))
-    members = {PICKLE_NAME: Member(name=PICKLE_NAME, offset=len(storages), size_bytes=len(pickled))}
+    file = MappedFile(kept(storages + _VERSION + pickled, folder, "upload"))
+    begin = len(storages) + len(_VERSION)
+    members = {
+        PICKLE_NAME: Member(name=PICKLE_NAME, offset=begin, size_bytes=len(pickled)),
+        "version": Member(name="version", offset=len(storages), size_bytes=len(_VERSION)),
+    }
     for number in range(NUM_STORAGES):
         name = f"data/{number}"
         members[name] = Member(name=name, offset=number * STORAGE_BYTES, size_bytes=STORAGE_BYTES)

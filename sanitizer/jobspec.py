@@ -101,7 +101,7 @@ class InspectSpec:
     declared: DeclaredOptions = field(default_factory=DeclaredOptions)
     expected_sha256: str | None = None
     scanner_time_limit_s: Annotated[float, Field(ge=0)] = 20.0
-    """For each of the scanners that add evidence; 0: they do not run, and the evidence says so."""
+    """For each of the scanners that add evidence, and for the comparison with torch; 0: none of them runs."""
 
 
 @dataclass(frozen=True, kw_only=True)

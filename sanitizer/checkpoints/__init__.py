@@ -10,6 +10,7 @@ The file
     pt2_archive                   an exported program, not weights
     torch_package                 a torch.package with source code
     two_formats                   a safetensors file that is a zip file, too
+    read_otherwise                torch or safetensors reads other tensors from it than we do
     digest_mismatch               not the bytes whose SHA-256 was declared
 
 The zip container
@@ -34,6 +35,7 @@ The pickle
     pickle_too_large              too many bytes or steps
     not_a_state_dict              no table of tensors in it
     not_a_module                  TorchScript without a module tree of sane size
+    torchscript_code              code that changes the tensors while they are loaded
     not_a_tensor                  something else where a weight should be
     ambiguous_weights             more than one state dict
 
@@ -48,6 +50,8 @@ Tensors
     too_many_tensors              more than any CLIP has
     storage_missing               no such member
     storage_size_mismatch         the member has another size than claimed
+    storage_misplaced             not where torch would compute it to be
+    storage_has_two_forms         one storage with two types, lengths or devices
     dtype_not_allowed             neither fp16, bf16 nor fp32
     byte_order_unsupported        big-endian
     values_not_finite             NaN or infinity
@@ -88,6 +92,7 @@ Which model
     architecture_not_buildable    open_clip refuses the shape
 
 Folders and configurations
+    folder_ambiguous              several files of weights: libraries differ in which they load
     folder_sharded                weights in several files
     folder_without_weights        no weights
     config_invalid                no JSON, or out of bounds

@@ -17,7 +17,8 @@ from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_header import read_header
-from sanitizer.checkpoints.tensor_calls import check_all
+from sanitizer.checkpoints.storage_places import check_places
+from sanitizer.checkpoints.storages import check_all, member_of
 from sanitizer.checkpoints.torch_names import (
     CONSTANTS_NAME,
     PICKLE_NAME,
@@ -40,6 +41,9 @@ _OF_TORCHSCRIPT = re.compile(
 )
 _SIDE_PICKLES = {CONSTANTS_NAME, "traced_inputs.pkl"}
 """TorchScript's other pickles: not used, but torch would run them, so they are held to the same list."""
+_VERSIONS = (".data/version", "version")
+_VERSION = re.compile(rb"([1-9]|10)\n?")
+"""Source: torch 2.13, caffe2/serialize/versions.h."""
 _PACKED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -158,15 +162,33 @@ def check_members(members: Mapping[str, Member]) -> None:
         raise _unknown_member(unknown, "which torch.save and torch.jit.save never write")
 
 
-def check_rest(members: Mapping[str, Member], read: Read) -> None:
+def check_rest(file: MappedFile, members: Mapping[str, Member], read: Read) -> None:
     """What is not among the weights: tensors beside them, storages that data.pkl never mentions.
 
-    Raises CheckpointRejected 'tensor_call_malformed', 'not_a_tensor', 'member_unknown'.
+    Raises CheckpointRejected 'tensor_*', 'storage_*', 'not_a_tensor', 'member_unknown'.
     """
-    keys = check_all(read, PICKLE_NAME)
+    storages = check_all(read, PICKLE_NAME)
     for name in members:
-        if name.startswith("data/") and name.removeprefix("data/") not in keys:
+        if name.startswith("data/") and name.removeprefix("data/") not in storages:
             raise _unknown_member(name, "a storage that its pickle never mentions")
+    for found in storages.values():
+        member_of(members, f"unnamed, in {PICKLE_NAME}", found)
+    check_places(file, members, storages)
+    _check_version(file, members)
+
+
+def _check_version(file: MappedFile, members: Mapping[str, Member]) -> None:
+    """torch reads no archive without a version, nor one of a version that it does not know."""
+    found = [member for name in _VERSIONS if (member := members.get(name))]
+    if not found or not all(
+        _VERSION.fullmatch(file.read(one.offset, min(one.size_bytes, 8))) for one in found
+    ):
+        raise refusal(
+            "zip_not_a_checkpoint",
+            "The archive does not say which version of PyTorch's format it has, or not one of 1 to 10.",
+            _UPLOAD_A_CHECKPOINT,
+            where=found[0].name if found else "version",
+        )
 
 
 def _unknown_member(name: str, why: str) -> CheckpointRejected:
@@ -190,7 +212,8 @@ def read_data_pkl(
         )
     read = _read_member(file, members[PICKLE_NAME], is_allowed, has_instances=has_instances)
     for name in _SIDE_PICKLES & members.keys():
-        check_all(_read_member(file, members[name], is_allowed, has_instances=has_instances), name)
+        beside = _read_member(file, members[name], is_allowed, has_instances=has_instances)
+        check_all(beside, name)
     return read
 
 

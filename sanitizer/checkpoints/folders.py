@@ -27,6 +27,13 @@ _WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
 )
+_LOADED_BY_NAME = {
+    *_WEIGHTS,
+    *("open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.pth", "pytorch_model.pth", "model.pth"),
+    *("model.safetensors.index.json", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"),
+    *("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"),
+}
+"""Files that transformers or open_clip would load weights from, or put on top of others."""
 _CONFIGS = ("open_clip_config.json", "config.json")
 _TANH_FORMS = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 _LEGACY_END_TOKEN = 2  # configurations before transformers 4.31 say 2 and mean the highest token
@@ -35,8 +42,16 @@ _LEGACY_END_TOKEN = 2  # configurations before transformers 4.31 say 2 and mean 
 def find_weights(folder: Path) -> Path:
     """The one weights file of `folder`.
 
-    Raises CheckpointRejected: 'folder_sharded', 'folder_without_weights'.
+    Raises CheckpointRejected: 'folder_ambiguous', 'folder_sharded', 'folder_without_weights'.
     """
+    names = sorted(name for name in _LOADED_BY_NAME if (folder / name).is_file())
+    if len(names) > 1:
+        raise refusal(
+            "folder_ambiguous",
+            f"The folder holds several files of weights, {', '.join(names)}: which is loaded differs.",
+            "Keep one of them in the folder.",
+            where=names[1],
+        )
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name
@@ -61,8 +76,8 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
     name = next((name for name in _CONFIGS if (folder / name).is_file()), None)
     if name is None:
         return declared, {}
-    config = _read_json(folder / name)
-    found = _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
+    found = _options_in(folder, name)
+    _check_configurations_agree(folder, found)
     values = {f.name: getattr(declared, f.name) for f in fields(declared)}
     given = {key: value for key, value in found.items() if values[key] is None and value is not None}
     try:
@@ -71,6 +86,21 @@ def options_beside(folder: Path, declared: DeclaredOptions) -> tuple[DeclaredOpt
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise _invalid(name, f"its value for {where} is out of bounds") from None
     return merged, dict.fromkeys(given, f"the folder's {name}")
+
+
+def _options_in(folder: Path, name: str) -> dict[str, Any]:
+    config = _read_json(folder / name)
+    return _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
+
+
+def _check_configurations_agree(folder: Path, found: Mapping[str, Any]) -> None:
+    """open_clip reads one of them and transformers the other; both build the same model, or it is refused."""
+    if not all((folder / name).is_file() for name in _CONFIGS):
+        return
+    other = _options_in(folder, _CONFIGS[1])
+    for option in ("num_heads_text", "num_heads_vision", "quick_gelu", "gelu_tanh"):
+        if found[option] != other[option]:
+            raise _invalid(_CONFIGS[1], f"its value for {option} is not that of {_CONFIGS[0]}")
 
 
 def _invalid(name: str, what: str) -> CheckpointRejected:

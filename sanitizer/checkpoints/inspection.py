@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from sanitizer.checkpoints.comparison import compare
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
+from sanitizer.checkpoints.folders import find_weights
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_no_zip
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
@@ -35,7 +37,8 @@ def inspect_upload(
     digest = check_digest(path, expected_sha256) or upload_sha256(path)
     size_bytes = sum(file.stat().st_size for file in files_of(path))
     read = read_upload(path, declared=declared, filename=filename)
-    weights_sha256 = _write_weights(out_dir, read)
+    weights_sha256, compared = _write_weights(path, out_dir, read, scanner_time_limit_s)
+    read = replace(read, findings=(*read.findings, *compared))
     # Last, when the upload is not read any more: they are others' programs, with the child's rights.
     scanners = _scanned(path, read, scanner_time_limit_s)
     provenance = {
@@ -56,18 +59,25 @@ def inspect_upload(
     return inspection
 
 
-def _write_weights(out_dir: Path, read: ReadCheckpoint) -> str:
-    """Our own order of tensors can put at the end what lay elsewhere; nothing is left then."""
+def _write_weights(
+    path: Path, out_dir: Path, read: ReadCheckpoint, time_limit_s: float
+) -> tuple[str, tuple[str, ...]]:
+    """(SHA-256, findings). Two refusals can only be found when the weights are written; nothing is left then.
+
+    Our own order of tensors can put at the end what lay elsewhere; and other readers, like the scanners, look
+    at the upload when we do not read it any more.
+    """
     is_new = not out_dir.exists()
     digest = write_weights(out_dir, read.tensors, read.architecture)
     try:
         check_is_no_zip(MappedFile(out_dir / WEIGHTS_NAME))
+        file = find_weights(path) if path.is_dir() else path
+        return digest, compare(file, read.upload, time_limit_s)
     except CheckpointRejected:
         (out_dir / WEIGHTS_NAME).unlink()
         if is_new:
             out_dir.rmdir()
         raise
-    return digest
 
 
 def _scanned(path: Path, read: ReadCheckpoint, time_limit_s: float) -> tuple[ScannerEvidence, ...]:

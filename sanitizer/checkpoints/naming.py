@@ -14,9 +14,9 @@ from sanitizer.checkpoints.conversion import OPENAI_BUFFERS, huggingface_origin
 from sanitizer.checkpoints.huggingface import POSITION_IDS, WORD_TABLE
 from sanitizer.checkpoints.provenance import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.second_models import PREFIXES
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
 
-_PREFIXES = ("module.", "_orig_mod.", "model.", "clip.", "clip_model.")
 _PLAIN_CLIP = "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel."
 
 # (start of a tensor's name, code, what it is): the first that matches any name is the reason given.
@@ -73,7 +73,7 @@ def recognise(raw: LazyTensors, *, is_torchscript: bool = False) -> tuple[Recogn
 def _common_prefix(names: Iterable[str]) -> str:
     remaining, prefix = list(names), ""
     while remaining:
-        found = next((p for p in _PREFIXES if all(name.startswith(p) for name in remaining)), None)
+        found = next((p for p in PREFIXES if all(name.startswith(p) for name in remaining)), None)
         if found is None or len(prefix) > 100:
             break
         prefix += found

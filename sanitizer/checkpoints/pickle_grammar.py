@@ -43,9 +43,16 @@ def instructions(data: bytes, member: str) -> Iterator[Instruction]:
             raise malformed(member, _explained(str(error), data)) from None
         position = at or 0
         rules.check(opcode, argument, position)
+        if opcode.name == "GLOBAL" and _has_escapes(data, position):
+            raise malformed(member, "writes a name with a backslash")
         yield opcode.name, argument
     if position != len(data) - 1:
         raise malformed(member, f"has {len(data) - 1 - position} bytes that follow its end")
+
+
+def _has_escapes(data: bytes, position: int) -> bool:
+    """pickletools resolves backslashes in the two lines of a name; unpicklers take them as they are."""
+    return b"\\" in data[position : data.find(b"\n", data.find(b"\n", position) + 1)]
 
 
 def _explained(problem: str, data: bytes) -> str:

@@ -8,8 +8,10 @@ Source of the opcodes' meaning: CPython, Lib/pickletools.py.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
+from sanitizer.checkpoints.pickle_attributes import check_metadata, first_attribute, metadata_in
 from sanitizer.checkpoints.pickle_grammar import instructions, malformed
 from sanitizer.checkpoints.pickle_tables import fill
 from sanitizer.checkpoints.pickle_values import Call, Global, Instance, IsAllowed, PersistentId, Read
@@ -61,6 +63,7 @@ def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instance
             raise malformed(member, f"breaks its stack: {name} finds nothing to work on") from None
     if len(machine.stack) != 1:
         raise malformed(member, f"leaves {len(machine.stack)} values at its end")
+    check_metadata(machine.metadata, member)
     return Read(machine.stack[0], frozenset(machine.globals), tuple(machine.calls), tuple(machine.references))
 
 
@@ -119,6 +122,7 @@ class _Machine:
         self.globals: set[Global] = set()
         self.calls: list[Call] = []
         self.references: list[PersistentId] = []
+        self.metadata: list[dict[Any, Any]] = []
         self._memo: dict[int, Any] = {}
         self._member = member
         self._is_allowed = is_allowed
@@ -240,8 +244,10 @@ class _Machine:
         args, function = self._pop(), self._pop()
         if not isinstance(function, Global) or not isinstance(args, tuple):
             raise _BrokenError("calls what is no name, or with what is no tuple")
-        if function.path == "collections.OrderedDict" and not args:
-            self.stack.append({})
+        if function.path == "collections.OrderedDict":
+            if args:  # a table that torch would fill from lists, unseen by whoever looks for tables
+                raise _BrokenError("fills a table by a call")
+            self.stack.append(OrderedDict())
         else:
             self.calls.append(Call(function, args))
             self.stack.append(self.calls[-1])
@@ -262,12 +268,14 @@ class _Machine:
         if isinstance(target, Instance):
             if not isinstance(state, dict):
                 raise _BrokenError("gives an object a state that is no table")
-            target.state = state
-        elif isinstance(target, dict):
-            _check_attributes(state)
+            if target.is_built:
+                raise _BrokenError("gives an object its state twice")
+            target.state, target.is_built = state, True
+        elif isinstance(target, OrderedDict):
+            self.metadata.append(metadata_in(state, self._member))
         elif not (isinstance(target, Call) and target.function.path == _HAS_STATE):
             # The state of an inert call is dropped.
-            raise _BrokenError(f"sets the {_first_attribute(state)} of what has none")
+            raise _BrokenError(f"sets the {first_attribute(state)} of what has none")
 
     def _do_binpersid(self, argument: None) -> None:
         self.references.append(PersistentId(self._pop()))
@@ -275,18 +283,3 @@ class _Machine:
 
 
 _HAS_STATE = "numpy.dtype"  # its byte order comes by BUILD; nothing else that is stepped over has a state
-
-
-def _first_attribute(state: Any) -> str:
-    if isinstance(state, dict) and state:
-        return f"attribute '{excerpt(next(iter(state)), 40)}'"
-    return "slots"
-
-
-def _check_attributes(state: Any) -> None:
-    """A saved OrderedDict has one attribute, torch's `_metadata`, a table, which is dropped."""
-    if not isinstance(state, dict):
-        raise _BrokenError("sets slots of a table, which has none")
-    others = {key: None for key, value in state.items() if key != "_metadata" or type(value) is not dict}
-    if others:
-        raise _BrokenError(f"sets the {_first_attribute(others)} of a table, which no saved state dict does")

@@ -34,6 +34,7 @@ class Instance:
 
     cls: Global
     state: dict[Any, Any] = field(default_factory=dict)
+    is_built: bool = False
 
 
 @dataclass(frozen=True, eq=False)

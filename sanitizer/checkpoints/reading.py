@@ -59,7 +59,7 @@ class ReadCheckpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Opened:
+class Opened:
     """A container's tensors under the file's own names."""
 
     tensors: LazyTensors
@@ -79,7 +79,7 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
     if path.is_dir():
         declared, sources = options_beside(path, declared)
         path = find_weights(path)
-    opened = _open_file(path)
+    opened = open_upload(path)
     if not opened.tensors:
         raise refusal("not_a_clip", f"'{excerpt(filename)}' holds no tensors.", SAVE_AGAIN)
     recognised, bare = recognise(opened.tensors, is_torchscript=opened.container == "torchscript")
@@ -113,7 +113,7 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
     )
 
 
-def _layout(opened: _Opened, naming: str) -> Layout:
+def _layout(opened: Opened, naming: str) -> Layout:
     if opened.container == "torchscript":
         return "openai_torchscript"
     if naming == "huggingface":
@@ -137,21 +137,22 @@ def _with_batch_counts(
     return LazyTensors(tensors.parts | added, tensors.release), (finding,)
 
 
-def _open_file(path: Path) -> _Opened:
+def open_upload(path: Path) -> Opened:
+    """The tensors of a file under its own names, whatever model they are of. Raises as `read_upload` does."""
     file = MappedFile(path)
     if container_of(file) == "safetensors":
-        return _Opened(tensors=open_safetensors(path), container="safetensors")
+        return Opened(tensors=open_safetensors(path), container="safetensors")
     members = open_zip(file)
     check_members(members)
     archive = TorchArchive(file, members)
     if CONSTANTS_NAME in members:
         findings = (
-            "The archive's code and extra files were not opened; its constants were read as data; only its "
-            "tensors were taken.",
+            "The archive's code was not run; its constants were read as data; only its tensors were taken. "
+            "Whoever runs the archive by torch.jit.load runs its code, which no audit here has seen.",
         )
-        return _Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
+        return Opened(tensors=read_torchscript(archive), container="torchscript", findings=findings)
     found = read_state_dict(archive)
-    return _Opened(
+    return Opened(
         tensors=found.tensors,
         container="torch_zip",
         weights_key=found.weights_key,

@@ -23,6 +23,8 @@ METADATA = "__metadata__"
 _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I64": 8}
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _MAX_DIGITS = 20
+_OTHER_FRAMEWORKS = ("tf", "flax", "mlx")
+"""transformers turns such weights around before it loads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,11 @@ def _read_json(file: MappedFile) -> tuple[dict[str, Any], int]:
         raise _bad_header(
             f"The header's metadata is too large: more than {MAX_METADATA_CHARACTERS} characters.", METADATA
         )
+    if metadata.get("format", "pt") in _OTHER_FRAMEWORKS:
+        raise _bad_header(
+            f"The header says that the weights are in the layout of '{metadata['format']}', not of PyTorch.",
+            METADATA,
+        )
     try:  # the safetensors library reads no such file
         "".join(key + value for key, value in metadata.items()).encode()
     except UnicodeEncodeError:
@@ -126,6 +133,8 @@ def _no_constant(text: str) -> None:
 def _short_number(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise ValueError(f"a number of {len(text)} digits")
+    if text == "-0":  # 0 for Python, no whole number for the safetensors library
+        raise ValueError("the number -0")
     return int(text)
 
 

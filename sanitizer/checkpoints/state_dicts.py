@@ -13,6 +13,7 @@ from typing import Any
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+from sanitizer.checkpoints.second_models import check_is_the_only_one
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import STEPPED_OVER, is_allowed_in_state_dict, is_tensor_call
@@ -43,7 +44,7 @@ def read_state_dict(archive: TorchArchive) -> StateDict:
         raise refusal("too_many_tensors", f"The file has {len(table)} tensors.", NO_CLIP)
     parts = {checked_name(name): archive.tensor(str(name), value) for name, value in table.items()}
     check_total(parts, archive.file.size_bytes)
-    check_rest(archive.members, read)
+    check_rest(archive.file, archive.members, read)
     passed = sorted(found.path for found in read.globals if found.path in STEPPED_OVER)
     return StateDict(
         tensors=LazyTensors(parts, archive.file.release),
@@ -84,6 +85,7 @@ def _find_weights(root: Any) -> tuple[str | None, dict[Any, Any], dict[str, Any]
             f"The file holds several state dicts: {', '.join(found)}.",
             "Upload a file with one of them only.",
         )
+    check_is_the_only_one(root, found[0])
     beside = {checked_name(key): value for key, value in root.items() if key != found[0]}
     return found[0], root[found[0]], beside
 

@@ -6,24 +6,34 @@ hooks that training calls, places to load it to, attributes. Free of torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from sanitizer.checkpoints.limits import MAX_DIMS
-from sanitizer.checkpoints.pickle_values import Call, Global, PersistentId, Read
+from sanitizer.checkpoints.pickle_values import Call, Global, PersistentId
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.torch_names import REBUILD_PARAMETER, REBUILD_TENSOR, is_tensor_call
+from sanitizer.checkpoints.torch_names import (
+    OTHER_STORAGES,
+    REBUILD_PARAMETER,
+    REBUILD_TENSOR,
+    WEIGHT_STORAGES,
+)
 from sanitizer.errors import CheckpointRejected
 
 _MAX_SIZE = 2**48
+_DEVICE = re.compile(r"(?!meta)[a-z]{2,20}(:\d{1,4})?")
+"""As torch writes it: cpu, cuda:0, mps. On "meta" torch.load would leave the bytes out."""
+_WITH_GRADIENTS = {"HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"}
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What a tensor's bytes are said to be: the name of torch's type, the member's key, elements."""
+    """What a tensor's bytes are said to be: the name of torch's type, the member's key, place, elements."""
 
     kind: str
     key: str
+    device: str
     num_elements: int
 
 
@@ -42,7 +52,7 @@ def view(name: str, value: Any) -> View:
 
     Raises CheckpointRejected: 'not_a_tensor', 'tensor_call_malformed'.
     """
-    call = _unwrap_parameter(name, value)
+    call, is_trained = _unwrap_parameter(name, value)
     if not isinstance(call, Call) or call.function.path != REBUILD_TENSOR:
         raise refusal(
             "not_a_tensor",
@@ -59,7 +69,10 @@ def view(name: str, value: Any) -> View:
     if len(sizes) != len(strides):
         raise malformed_call(name, f"it has {len(sizes)} sizes and {len(strides)} strides")
     _check_extras(name, "it", requires_grad, hooks, *metadata)
-    return View(storage(name, reference), offset, sizes, strides)
+    found = storage(name, reference)
+    if (requires_grad or is_trained) and found.kind not in _WITH_GRADIENTS:
+        raise malformed_call(name, f"it wants gradients of {found.kind}")
+    return View(found, offset, sizes, strides)
 
 
 def storage(name: str, reference: Any) -> Storage:
@@ -73,22 +86,13 @@ def storage(name: str, reference: Any) -> Storage:
     _, cls, key, device, num_elements = value
     if not isinstance(cls, Global) or cls.module != "torch" or not isinstance(key, str):
         raise malformed_call(name, "its storage has no type or no key")
-    if not isinstance(device, str):
+    if cls.name not in WEIGHT_STORAGES | OTHER_STORAGES:
+        raise malformed_call(name, "its storage is of no known type")
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise malformed_call(name, f"its storage is to be loaded to {excerpt(device, 40)}")
     if not _is_size(num_elements):
         raise malformed_call(name, f"its storage has {excerpt(num_elements, 40)} elements")
-    return Storage(cls.name, key, num_elements)
-
-
-def check_all(read: Read, member: str) -> set[str]:
-    """Hold every tensor and storage of a pickle, wherever it lies in it, to the same rules as the weights.
-
-    Returns the keys of the storages. Raises CheckpointRejected: 'not_a_tensor', 'tensor_call_malformed'.
-    """
-    for call in read.calls:
-        if is_tensor_call(call):
-            view(f"unnamed, in {member}", call)
-    return {storage(f"unnamed, in {member}", reference).key for reference in read.references}
+    return Storage(cls.name, key, device, num_elements)
 
 
 def malformed_call(name: str, why: str) -> CheckpointRejected:
@@ -101,15 +105,15 @@ def malformed_call(name: str, why: str) -> CheckpointRejected:
     )
 
 
-def _unwrap_parameter(name: str, value: Any) -> Any:
-    """torch._utils._rebuild_parameter(tensor, requires_grad, hooks) → tensor."""
+def _unwrap_parameter(name: str, value: Any) -> tuple[Any, bool]:
+    """torch._utils._rebuild_parameter(tensor, requires_grad, hooks) → tensor, requires_grad."""
     if not isinstance(value, Call) or value.function.path != REBUILD_PARAMETER:
-        return value
+        return value, False
     if len(value.args) != 3:
         raise malformed_call(name, f"as a parameter it has {len(value.args)} arguments")
     tensor, requires_grad, hooks = value.args
     _check_extras(name, "as a parameter it", requires_grad, hooks)
-    return tensor
+    return tensor, requires_grad
 
 
 def _check_extras(name: str, what: str, requires_grad: Any, hooks: Any, *metadata: Any) -> None:
@@ -123,7 +127,7 @@ def _check_extras(name: str, what: str, requires_grad: Any, hooks: Any, *metadat
 
 
 def _is_nothing(value: Any) -> bool:
-    return value is None or (type(value) is dict and not value)
+    return value is None or (isinstance(value, dict) and not value)
 
 
 def _is_size(value: Any) -> bool:

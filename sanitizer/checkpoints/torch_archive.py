@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.containers import read_data_pkl
-from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.tensor_calls import Storage, View, malformed_call, view
+from sanitizer.checkpoints.storages import check_inside, member_of
+from sanitizer.checkpoints.tensor_calls import Storage, View, view
 from sanitizer.checkpoints.tensors import LazyTensor, vector
 from sanitizer.checkpoints.torch_names import OTHER_STORAGES
 from sanitizer.checkpoints.zip_container import Member
@@ -51,7 +51,7 @@ class TorchArchive:
         """
         found = view(name, value)
         dtype, member = self._storage(name, found.storage)
-        _check_view(name, found, member.size_bytes // dtype.itemsize)
+        _check_view(name, found)
         return LazyTensor(found.size, dtype, lambda: self._load(member, dtype, found))
 
     def _load(self, member: Member, dtype: torch.dtype, found: View) -> Tensor:
@@ -66,42 +66,15 @@ class TorchArchive:
                 "Save the weights as float16, bfloat16 or float32.",
                 where=name,
             )
-        dtype = _STORAGES.get(storage.kind)
-        if dtype is None:
-            raise malformed_call(name, "its storage is of no known type")
-        member = self.members.get(f"data/{storage.key}")
-        if member is None:
-            raise refusal(
-                "storage_missing",
-                f"The storage '{excerpt(storage.key, 40)}' of '{excerpt(name)}' is not in the file.",
-                UPLOAD_AGAIN,
-                where=name,
-            )
-        if member.size_bytes != storage.num_elements * dtype.itemsize:
-            raise refusal(
-                "storage_size_mismatch",
-                f"The storage of '{excerpt(name)}' has {member.size_bytes} bytes; its pickle claims "
-                f"{storage.num_elements} elements of {dtype.itemsize}.",
-                UPLOAD_AGAIN,
-                where=name,
-            )
-        return dtype, member
+        return _STORAGES[storage.kind], member_of(self.members, name, storage)
 
 
-def _check_view(name: str, found: View, num_elements: int) -> None:
+def _check_view(name: str, found: View) -> None:
     """The view must lie inside its storage and use no element twice."""
-    offset, size, stride = found.offset, found.size, found.stride
+    size, stride = found.size, found.stride
     if 0 in size:
         raise refusal("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if last >= num_elements or element_count(size) > num_elements:
-        raise refusal(
-            "tensor_outside_storage",
-            f"Tensor '{excerpt(name)}' reaches beyond the {num_elements} elements of its storage: it has "
-            f"{element_count(size)}, the last at {last}.",
-            UPLOAD_AGAIN,
-            where=name,
-        )
+    check_inside(name, found)
     reach = 0
     for step, length in sorted((s, n) for n, s in zip(size, stride, strict=True) if n > 1):
         if step <= reach:

@@ -1,11 +1,13 @@
 """OpenAI's own files: TorchScript archives, of which only the recorded tensors are read.
 
 data.pkl describes a tree of modules whose classes live in the archive's `code/`. The classes become inert
-records, the tree is walked for tensors, and `code/` is never opened.
+records, the tree is walked for tensors, and of `code/` only one thing is asked: whether it has a method
+`__setstate__`, which torch.jit.load runs and which could put other tensors in the place of the recorded ones.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +19,10 @@ from sanitizer.checkpoints.state_dicts import check_total
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import is_allowed_in_torchscript, is_tensor_call
+from sanitizer.errors import CheckpointRejected
 
 _MAX_DEPTH = 32
+_MAX_CODE_BYTES = 64 * 2**20
 _MAX_MODULES = 50_000
 _MAX_ATTRIBUTES = 200_000
 
@@ -26,7 +30,8 @@ _MAX_ATTRIBUTES = 200_000
 def read_torchscript(archive: TorchArchive) -> LazyTensors:
     """The tensors of the module tree under their dotted names: a module's own first, then its children's.
 
-    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_module', 'too_many_tensors'.
+    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_module', 'too_many_tensors',
+    'torchscript_code'.
     """
     read = archive.read_pickle(is_allowed_in_torchscript, has_instances=True)
     if not isinstance(read.root, Instance):
@@ -44,8 +49,36 @@ def read_torchscript(archive: TorchArchive) -> LazyTensors:
             )
         parts[checked_name(name)] = archive.tensor(name, value)
     check_total(parts, archive.file.size_bytes)
-    check_rest(archive.members, read)
+    _check_code(archive)
+    check_rest(archive.file, archive.members, read)
     return LazyTensors(parts, archive.file.release)
+
+
+def _check_code(archive: TorchArchive) -> None:
+    """Source: torch 2.13, torch/csrc/jit/serialization/import.cpp, `obj_loader`."""
+    left = _MAX_CODE_BYTES
+    for name, member in archive.members.items():
+        if not name.startswith("code/") or not name.lower().endswith(".py"):  # torch finds .PY, too
+            continue
+        code = archive.file.read(member.offset, min(member.size_bytes, left + 1))
+        if member.is_deflated:
+            code = _inflated(code, left + 1, name)
+        left -= len(code)
+        if left < 0:
+            raise _code(name, f"has more than {_MAX_CODE_BYTES} bytes of code")
+        if b"__setstate__" in code:
+            raise _code(name, "has a method __setstate__, which may replace its tensors while it is loaded")
+
+
+def _inflated(packed: bytes, limit: int, name: str) -> bytes:
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, limit)
+    except zlib.error:
+        raise _code(name, "has code that cannot be unpacked") from None
+
+
+def _code(name: str, what: str) -> CheckpointRejected:
+    return refusal("torchscript_code", f"The TorchScript archive {what}.", SAVE_AGAIN, where=name)
 
 
 def _walk(root: Instance) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 Members must be stored, not compressed; the records must tile the file exactly, so that nothing hides between
 them, before or after; the central directory must agree with every local header; every CRC must be right.
-TorchScript's `code/` alone may be compressed: it is never read.
+TorchScript's `code/` alone may be compressed.
 Source: PKWARE APPNOTE 6.3.10, sections 4.3.7-4.3.9.
 """
 
@@ -37,6 +37,11 @@ class Member:
     name: str
     offset: int
     size_bytes: int
+    header_offset: int = 0
+    path_bytes: int = 0
+    """Length of its name with the archive's top folder."""
+    is_deflated: bool = False
+    """TorchScript's code may be; `size_bytes` are then the packed ones."""
 
 
 def open_zip(file: MappedFile, *, with_checksums: bool = True) -> dict[str, Member]:
@@ -56,12 +61,18 @@ def open_zip(file: MappedFile, *, with_checksums: bool = True) -> dict[str, Memb
     for entry, end in zip(ordered, ends, strict=True):
         data_offset = _check_local(file, entry, end)
         name = entry.name.decode().removeprefix(top)
-        if entry.method == STORED:
-            if with_checksums:
-                _check_crc(file, entry, data_offset)
-            members[name] = Member(name=name, offset=data_offset, size_bytes=entry.size_bytes)
-        elif not name.startswith("code/"):
+        if entry.method != STORED and not name.startswith("code/"):
             raise compressed(entry.name)
+        if entry.method == STORED and with_checksums:
+            _check_crc(file, entry, data_offset)
+        members[name] = Member(
+            name=name,
+            offset=data_offset,
+            size_bytes=entry.packed_bytes,
+            header_offset=entry.header_offset,
+            path_bytes=len(entry.name),
+            is_deflated=entry.method != STORED,
+        )
     return members
 
 

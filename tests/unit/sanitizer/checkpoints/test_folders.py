@@ -136,6 +136,34 @@ def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
     assert refusal_of(tmp_path) == "folder_sharded"
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "pytorch_model.bin",
+        "open_clip_pytorch_model.safetensors",
+        "model.safetensors.index.json",
+        "tf_model.h5",
+    ],
+)
+def test_a_folder_with_weights_that_another_library_would_load_is_refused(other: str, tmp_path: Path) -> None:
+    """open_clip prefers its own names, transformers its own: one folder, two models."""
+    save_huggingface(tmp_path)
+    (tmp_path / "training_args.bin").write_bytes(b"nobody loads weights from it")
+    read(tmp_path)
+    (tmp_path / other).write_bytes(b"other weights")
+    assert refusal_of(tmp_path) == "folder_ambiguous"
+
+
+def test_a_folder_with_two_configurations_of_two_models_is_refused(tmp_path: Path) -> None:
+    save_huggingface(tmp_path)
+    config = read(tmp_path).architecture.to_config()
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    read(tmp_path)
+    config["model_cfg"]["quick_gelu"] = not config["model_cfg"]["quick_gelu"]
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    assert refusal_of(tmp_path) == "config_invalid"
+
+
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     assert refusal_of(tmp_path) == "folder_without_weights"
 

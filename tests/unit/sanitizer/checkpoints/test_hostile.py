@@ -6,7 +6,6 @@ import random
 import re
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +70,11 @@ _SAME_CAUSE = (
     {"trailing_data", "zip_and_pickle", "zip_that_begins_like_safetensors"},
     {"module_without_tensors", "safetensors_without_tensors"},
     {"tarred_checkpoint", "zip_that_is_a_tar"},
+    {"expanded_tensor", "overlapping_strides"},
+    {"parameter_with_a_call_as_hooks", "weights_in_the_arguments_of_a_table"},
+    {"floats_in_the_optimizer_halves_in_the_weights", "floats_and_halves_in_one_plain_state_dict"},
+    {"weights_in_a_counter", "state_dict_without_tensors_beside_the_model"},
+    {"torchscript_that_changes_its_weights_while_loaded", "torchscript_that_hides_its_code"},
 )
 
 
@@ -120,7 +124,7 @@ Unpickler(io.BytesIO(data)).load()
 """
 
 
-def test_code_inside_a_torchscript_archive_is_never_opened(tmp_path: Path, declared: DeclaredOptions) -> None:
+def test_code_inside_a_torchscript_archive_is_never_run(tmp_path: Path, declared: DeclaredOptions) -> None:
     """Good tensors, and next to them code that would run: only the tensors are read."""
     canary = tmp_path / "canary"
     state = cast(tiny_clip(VIT_CONFIG).state_dict(), torch.float16)
@@ -212,17 +216,14 @@ def _damaged(good: bytes, rng: random.Random) -> bytes:
 
 def _with_damaged_pickle(good: bytes, rng: random.Random) -> bytes:
     """The same archive, packed again with right checksums around a pickle that was tampered with."""
-    import io
 
-    stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(good)) as source, zipfile.ZipFile(stream, "w") as target:
-        for info in source.infolist():
-            data = bytearray(source.read(info))
-            if info.filename.endswith("/data.pkl"):
-                at = rng.randrange(len(data))
-                if rng.random() < 0.7:
-                    data[at] = rng.randrange(256)
-                else:
-                    del data[at : at + rng.randint(1, 6)]
-            target.writestr(info.filename, bytes(data))
-    return stream.getvalue()
+    def damage(pickled: bytes) -> bytes:
+        data = bytearray(pickled)
+        at = rng.randrange(len(data))
+        if rng.random() < 0.7:
+            data[at] = rng.randrange(256)
+        else:
+            del data[at : at + rng.randint(1, 6)]
+        return bytes(data)
+
+    return asm.repacked(good, damage)

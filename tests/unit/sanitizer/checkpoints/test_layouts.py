@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sanitizer.checkpoints.writing import write_as_uploaded
 from sanitizer.errors import CheckpointRejected
 from sanitizer.jobspec import INSPECTION_ADAPTER
 from sanitizer.recipe import DeclaredOptions
+from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.checkpoints import (
     DTYPES,
     LAYOUTS,
@@ -145,13 +145,11 @@ def test_numpy_scalars_of_either_numpy_are_stepped_over(
 
 
 def _rewrite_pickle(source: Path, target: Path, old: bytes, new: bytes) -> None:
-    with zipfile.ZipFile(source) as before, zipfile.ZipFile(target, "w") as after:
-        for info in before.infolist():
-            data = before.read(info)
-            if info.filename.endswith("/data.pkl"):
-                assert old in data
-                data = data.replace(old, new)
-            after.writestr(info.filename, data)
+    def edit(pickled: bytes) -> bytes:
+        assert old in pickled
+        return pickled.replace(old, new)
+
+    target.write_bytes(asm.repacked(source.read_bytes(), edit))
 
 
 def test_a_torchscript_archive_comes_back_as_a_plain_state_dict_and_says_so(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sanitizer.checkpoints import inspection as inspection_module
 from sanitizer.checkpoints import scanners
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
@@ -27,11 +28,12 @@ def verdicts(upload: Path, time_limit_s: float) -> dict[str, str]:
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    """Another program in the place of the scanner's process."""
+    """Another program in the place of the scanner's process, and no comparison with torch."""
     path = folder / "python"
     path.write_text(f"#!{sys.executable}\n{program}\n")
     path.chmod(0o700)
     monkeypatch.setattr(scanners, "_PYTHON", str(path))
+    monkeypatch.setattr(inspection_module, "compare", lambda *_: ())
 
 
 @pytest.mark.slow
@@ -52,6 +54,7 @@ def test_what_scanners_say_goes_with_the_checkpoint_into_every_report(
     written = INSPECTION_ADAPTER.validate_json((tmp_path / "out/inspection.json").read_bytes())
     assert written.scanners == inspection.scanners
     assert checkpoint_input(load_canonical(tmp_path / "out"), None).scanners == inspection.scanners
+    assert "reads the same" in inspection.findings[-1]  # torch itself, asked by `comparison`
 
 
 @pytest.mark.slow
@@ -71,6 +74,8 @@ def test_a_safetensors_file_is_nothing_for_them_and_they_say_so(
         tmp_path / "upload", tmp_path / "out", declared=declared, filename="x", scanner_time_limit_s=60.0
     )
     assert [evidence.verdict for evidence in inspection.scanners] == ["not_applicable"] * 2
+    assert inspection.findings[-1].startswith("safetensors ")
+    assert inspection.findings[-1].endswith(" tensors from this file, bit by bit.")
 
 
 def test_without_time_for_them_the_evidence_says_that_they_are_off(tmp_path: Path) -> None:

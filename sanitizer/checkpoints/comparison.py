@@ -1,0 +1,90 @@
+"""Do torch and safetensors read the same tensors as we do? Asked of every upload, in a process of its own.
+
+Our own reader decides what is accepted. This asks the readers that the upload's owner will use, once the file
+is known to name nothing but what a state dict needs: a difference is a refusal, whatever it comes from.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from sanitizer.checkpoints.provenance import Upload
+from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """`detail`: the first tensor that differs, or why the other reader did not open the file."""
+
+    outcome: Literal["same", "different", "not_opened"]
+    reader: str
+    num_tensors: int = 0
+    detail: str = ""
+
+
+_PYTHON = sys.executable
+_ANSWER = TypeAdapter(Compared)
+_MAX_ANSWER_BYTES = 2**16
+_BYTES_PER_S = 50e6
+"""Far below what any disk gives: the time limit grows with the file."""
+
+
+def compare(path: Path, upload: Upload, time_limit_s: float) -> tuple[str, ...]:
+    """One sentence on what was compared with whose reading, or why nothing was; none if the limit is 0.
+
+    Raises CheckpointRejected 'read_otherwise'.
+    """
+    if time_limit_s == 0:
+        return ()
+    if upload.container == "torchscript":
+        return _not_compared("torch.jit.load would run the archive's code")
+    limit_s = time_limit_s + path.stat().st_size / _BYTES_PER_S
+    command = [_PYTHON, "-m", "sanitizer.checkpoints.comparison_process"]
+    command += [str(path), upload.container, upload.weights_key or ""]
+    with tempfile.TemporaryFile() as answer:
+        try:
+            status = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.DEVNULL,
+                timeout=limit_s,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return _not_compared(f"it did not end within {limit_s:.0f} seconds")
+        except OSError as error:
+            return _not_compared(f"it could not be started: {type(error).__name__}")
+        answer.seek(0)
+        raw = answer.read(_MAX_ANSWER_BYTES)
+    try:
+        return _told(_ANSWER.validate_json(raw))
+    except ValidationError:
+        return _not_compared(f"it ended with status {status} and no answer")
+
+
+def _not_compared(why: str) -> tuple[str, ...]:
+    return (f"The tensors were not compared with what torch itself reads: {why}.",)
+
+
+def _told(compared: Compared) -> tuple[str, ...]:
+    reader = excerpt(compared.reader, 40)
+    if compared.outcome == "not_opened":
+        return _not_compared(
+            f"{reader} (weights_only) does not open the file, {excerpt(compared.detail, 120)}"
+        )
+    if compared.outcome == "different":
+        raise refusal(
+            "read_otherwise",
+            f"{reader} reads another tensor '{excerpt(compared.detail)}' from this file than we do.",
+            SAVE_AGAIN,
+            where=compared.detail,
+        )
+    return (f"{reader} reads the same {compared.num_tensors} tensors from this file, bit by bit.",)

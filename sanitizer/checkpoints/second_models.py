@@ -1,0 +1,84 @@
+"""Is there another model in the file than the one that is read? Loaders differ in which they take.
+
+open_clip takes the entry 'state_dict' where there is one, else the whole table; others look for 'model',
+'ema', or whatever their authors wrote. Free of torch. Source: open_clip 3.3, factory.py, `load_state_dict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sanitizer.checkpoints.pickle_values import Call, OtherKey, PersistentId
+from sanitizer.checkpoints.rejection import excerpt, refusal
+from sanitizer.checkpoints.torch_names import is_tensor_call
+from sanitizer.errors import CheckpointRejected
+
+OPEN_CLIPS_KEY = "state_dict"
+PREFIXES = ("module.", "_orig_mod.", "model.", "clip.", "clip_model.")
+
+
+def check_is_the_only_one(root: dict[Any, Any], chosen: str) -> None:
+    """`root[chosen]` is the table of weights that is read: no other may hold a tensor of the same name.
+
+    Raises CheckpointRejected 'ambiguous_weights'.
+    """
+    if OPEN_CLIPS_KEY in root and chosen != OPEN_CLIPS_KEY:
+        raise _ambiguous(f"open_clip would take the entry '{OPEN_CLIPS_KEY}', not the weights in '{chosen}'")
+    weights = root[chosen]
+    names = {_bare(name) for name in weights if isinstance(name, str)}
+    for table in _tables(root, except_for=weights):
+        for name, value in table.items():
+            if isinstance(name, str) and is_tensor_call(value) and not names.isdisjoint(_readings(name)):
+                raise _ambiguous(f"'{excerpt(name)}' stands in '{chosen}' and once more beside it")
+
+
+def _ambiguous(why: str) -> CheckpointRejected:
+    return refusal(
+        "ambiguous_weights",
+        f"The file holds several state dicts: {why}.",
+        "Upload a file with one of them only.",
+    )
+
+
+def _bare(name: str) -> str:
+    """Without the prefixes of wrappers."""
+    while found := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(found)
+    return name
+
+
+def _readings(name: str) -> Iterator[str]:
+    """`name` without wrappers, and what remains under prefixes of somebody's own ('ema.', 'teacher.')."""
+    yield (rest := _bare(name))
+    for _ in range(8):
+        rest = rest.partition(".")[2]
+        if "." not in rest:
+            return
+        yield rest
+
+
+def _tables(root: Any, *, except_for: Any) -> Iterator[dict[Any, Any]]:
+    """Every table in the pickle, each once, however often it is mentioned."""
+    waiting, seen = [root], {id(except_for)}
+    while waiting:
+        value = waiting.pop()
+        inside = _inside(value)
+        if inside is None or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            yield value
+        waiting += inside
+
+
+def _inside(value: Any) -> Iterable[Any] | None:
+    if isinstance(value, dict):
+        return [*value.values(), *(key for key in value if isinstance(key, OtherKey))]
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, Call):
+        return value.args
+    if isinstance(value, OtherKey | PersistentId):
+        return (value.value,)
+    return None
