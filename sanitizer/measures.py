@@ -17,7 +17,8 @@ Count = Annotated[int, Interval(ge=0, le=2**53)]
 Ratio = Annotated[float, Interval(ge=0, le=1)]
 Signed = Annotated[float, Interval(ge=-1, le=1)]
 """The difference of two ratios."""
-Distance = Annotated[float, Interval(ge=0, le=2)]
+Distance = Annotated[float, Interval(ge=0, le=2.001)]
+"""By cosine, of float32: rounding may pass 2."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ class LossCurve:
     """Each point is the mean of the losses that were heard since the one before."""
 
     def __init__(self, points: Iterable[Point] = ()) -> None:
-        self._points = [list(point) for point in points]
+        self._points = [list(point) for point in points if None not in point]
         self._thin_out()
         self._sum = 0.0
         self._num_heard = 0

@@ -44,7 +44,8 @@ def interpret(
     """The files that a succeeded child left, checked to be plain files. Raises AttemptFailed otherwise.
 
     They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
-    as if they were bytes. To be called once the child and all that it started are dead: nothing changes under our hands then.
+    as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
+    our hands then.
     """
     if status == EXIT_SUCCEEDED:
         return _outputs(folder, max_bytes)

@@ -38,7 +38,7 @@ _PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_FILES = 64
 _MAX_BESIDE_BYTES = 64 * 1024 * 1024
 _MAX_COPIES = 3
-"""Of the audit beside the states, which a job makes once, and once more where it cannot use an earlier one."""
+"""Of the audit beside the states, which an attempt makes once, if it cannot use an earlier one."""
 _MAX_COMPLAINTS = 20
 BESIDE = "baseline_audit.json"
 """Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
