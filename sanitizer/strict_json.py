@@ -30,35 +30,44 @@ class RepeatedKey(ValueError):
 
 
 def bounded(data: bytes | str) -> object:
-    """The JSON value in `data`. Raises ValueError for what is no JSON, NaN and infinity included, and for
-    what `refuse_unbounded` refuses."""
-    value: object = from_json(data, allow_inf_nan=False)
+    """The JSON value in `data`. Raises ValueError for what is no JSON, and as `refuse_unbounded` does."""
+    value: object = from_json(data)
     refuse_unbounded(value)
     return value
 
 
+_Place = tuple[str | int, ...]
+
+
 def refuse_unbounded(value: object) -> None:
-    """Raises ValueError where a JSON value holds a number that is not finite or larger than any figure is,
-    or a text that is longer than any sentence is. How many values there are is not its business."""
-    waiting: list[tuple[str, object]] = [("", value)]
+    """Raises ValueError, with the place, where a JSON value holds a number that is not finite or larger than
+    any figure is, or a text that is longer than any sentence is. How many values there are it does not count.
+    """
+    waiting: list[tuple[_Place, object]] = [((), value)]
     while waiting:
-        key, item = waiting.pop()
+        place, item = waiting.pop()
         if isinstance(item, str):
-            _refuse_long(item, MAX_BINARY_CHARACTERS if key in _BINARY else MAX_TEXT_CHARACTERS)
+            _refuse_long(
+                place, item, MAX_BINARY_CHARACTERS if _BINARY & {*place[-1:]} else MAX_TEXT_CHARACTERS
+            )
         elif isinstance(item, int):
             if abs(item) > MAX_WHOLE_NUMBER:
-                raise ValueError("a whole number is too large")
+                raise ValueError(f"{_shown(place)} is a whole number too large for JSON")
         elif isinstance(item, float):
             if not math.isfinite(item) or abs(item) > MAX_NUMBER:
-                raise ValueError("a number is too large, or none")
+                raise ValueError(f"{_shown(place)} is too large a number, or not a finite one")
         elif isinstance(item, dict):
             for name in item:
-                _refuse_long(name, MAX_TEXT_CHARACTERS)
-            waiting += item.items()
+                _refuse_long(place, name, MAX_TEXT_CHARACTERS)
+            waiting += (((*place, name), one) for name, one in item.items())
         elif isinstance(item, list | tuple):
-            waiting += ((key, one) for one in item)
+            waiting += (((*place, number), one) for number, one in enumerate(item))
 
 
-def _refuse_long(text: str, most: int) -> None:
+def _refuse_long(place: _Place, text: str, most: int) -> None:
     if len(text) > most:
-        raise ValueError(f"a text has more than {most} characters")
+        raise ValueError(f"{_shown(place)} has a text of more than {most} characters")
+
+
+def _shown(place: _Place) -> str:
+    return ".".join(str(part)[:40] for part in place[:8]) or "the value"

@@ -93,7 +93,13 @@ class Watch:
     def refuse(self, excess: Excess | None) -> None:
         """Raises AttemptFailed where the child said more, or more nonsense, than any job does."""
         if excess is not None:
-            raise self._failed(excess.code, excess.message)
+            raise AttemptFailed(
+                excess.code,
+                excess.message,
+                "The job is tried again by itself; ask the operator if it keeps failing.",
+                retry_in_s=CRASH_RETRY_S,
+                log_tail=self._child.log_tail(),
+            )
 
     def _look_at_usage(self, used: Usage) -> None:
         # The sum falls when the kernel forgets what an ended process used; what was seen of it still counts.
