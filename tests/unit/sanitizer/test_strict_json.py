@@ -19,9 +19,9 @@ from sanitizer.strict_json import bounded
         (str(2**53 + 1), "a.0.b"),
         (json.dumps("x" * 10_001), "a.0.b"),
         (json.dumps({"x" * 10_001: 1}), "a.0.b"),
-        ("9" * 5000, ""),
-        ("[" * 5000, ""),
-        ("nul", ""),
+        ("9" * 5000, "number"),
+        ("[" * 5000, "recursion"),
+        ("nul", "expected"),
     ],
     ids=lambda value: value[:12],
 )

@@ -158,7 +158,7 @@ def test_a_report_without_bounds_is_refused_before_anything_is_published(
 
 def test_more_figures_than_a_list_can_carry_are_not_kept_on_a_row() -> None:
     told = report(is_audit=True)
-    attacks = told.before.attacks * 600
+    attacks = told.before.attacks * 2000
     with pytest.raises(AttemptFailed, match="row") as failed:
         _judgement(replace(told, before=replace(told.before, attacks=attacks)))
     assert failed.value.code == "outputs_unusable"

@@ -1,4 +1,4 @@
-"""What a hostile child once got onto a row is left out where it cannot be shown: no list fails for one row."""
+"""What a hostile child once got onto a row is left out where it cannot be shown; no list fails for it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ NOW = datetime.now(UTC)
 def kept() -> dict[str, Any]:
     """A job's result as its row holds it."""
     report = document("cleaned")
-    names = ("verdict", "before", "after", "ca_lost", "attack_changes")
-    result: dict[str, Any] = {name: report[name] for name in names}
+    names = ("verdict", "before", "after", "ca_lost")
+    result: dict[str, Any] = {name: report.get(name) for name in names}
     for side in ("before", "after"):
         result[side].pop("ca_per_class", None)
     return result | {"signature": {"state": "unsigned"}, "artifact_ids": ["art_1"]}
