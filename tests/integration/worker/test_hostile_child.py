@@ -75,7 +75,7 @@ def test_resident_memory_is_watched_where_the_address_space_cannot_be_limited(wo
 def test_a_child_that_floods_its_output_is_stopped(world: World) -> None:
     job = world.audit_job(max_attempts=1)
     assert world.runner("flood_events").run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "child_flood"
+    assert error_of(world, job.id)["code"] == "child_nonsense"
 
 
 def test_a_flood_of_log_lines_fills_no_disk_and_its_end_is_kept(world: World) -> None:
