@@ -164,13 +164,19 @@ def _source(policy: Policy) -> PolicySource:
 JobSpec = Annotated[InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec, Field(discriminator="kind")]
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Text = Annotated[str, Field(max_length=200)]
+_Sentence = Annotated[str, Field(max_length=2000)]
+_Sentences = Annotated[tuple[_Sentence, ...], Field(max_length=1000)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    code: str
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
     message: str
     remedy: str
     where: str | None = None
-    phase: str | None = None
+    phase: _Text | None = None
     retryable: bool = False
 
 
@@ -192,20 +198,20 @@ class Inspection:
     """What a checkpoint is (inspection.json)."""
 
     upload_sha256: str
-    size_bytes: int
+    size_bytes: _Count
     weights_sha256: str
     layout: Literal["open_clip", "research", "openai_torchscript", "huggingface"]
     architecture: dict[str, Any]
     """open_clip's own config form: {"model_cfg": …, "preprocess_cfg": …}, as in config.json."""
-    architecture_name: str
+    architecture_name: _Text
     """Short and human: 'ModifiedResNet [1,1,1,1] width 24, 32 px' or 'ViT-B/32'."""
-    num_parameters: int
-    dtype: str
-    assumed: dict[str, str]
+    num_parameters: _Count
+    dtype: _Text
+    assumed: Annotated[dict[_Text, _Sentence], Field(max_length=100)]
     """Option → why this value: declared, or the default of which family."""
-    findings: tuple[str, ...]
+    findings: _Sentences
     """What was stepped over or is unusual, one sentence each."""
-    scanners: tuple[ScannerEvidence, ...] = ()
+    scanners: Annotated[tuple[ScannerEvidence, ...], Field(max_length=20)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,14 +220,14 @@ class DatasetSummary:
 
     kind: Literal["pairs", "labelled"]
     sha256: str
-    num_shards: int
-    num_samples: int
-    num_skipped: int
-    skipped_reasons: dict[str, int]
-    skipped_examples: tuple[str, ...]
-    class_names: tuple[str, ...] | None = None
-    templates: tuple[str, ...] | None = None
-    images_per_class: tuple[int, ...] | None = None
+    num_shards: _Count
+    num_samples: _Count
+    num_skipped: _Count
+    skipped_reasons: Annotated[dict[_Text, _Count], Field(max_length=100)]
+    skipped_examples: _Sentences
+    class_names: tuple[_Text, ...] | None = None
+    templates: _Sentences | None = None
+    images_per_class: tuple[_Count, ...] | None = None
 
 
 NUM_DRAWN = 12

@@ -6,22 +6,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 Z_95 = 1.959963984540054
 """The 97.5 % point of the normal distribution: two-sided 95 %."""
+
+Count = Annotated[int, Interval(ge=0, le=2**53)]
+Ratio = Annotated[float, Interval(ge=0, le=1)]
+Signed = Annotated[float, Interval(ge=-1, le=1)]
+"""The difference of two ratios."""
+Distance = Annotated[float, Interval(ge=0, le=2.001)]
+"""By cosine, of float32: rounding may pass 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """`successes` of `n`; `value` is their ratio; `low`, `high` bound it with 95 % (Wilson score)."""
 
-    value: float
-    n: int
-    successes: int
-    low: float
-    high: float
-    confidence: float = 0.95
+    value: Ratio
+    n: Count
+    successes: Count
+    low: Ratio
+    high: Ratio
+    confidence: Ratio = 0.95
     method: Literal["wilson"] = "wilson"
 
 
@@ -30,13 +39,13 @@ class Difference:
     """Before minus after, same images: `lost` were right before and wrong after, `gained` the reverse. Of an
     attack's success, for right: called the target."""
 
-    value: float
-    n: int
-    lost: int
-    gained: int
-    low: float
-    high: float
-    confidence: float = 0.95
+    value: Signed
+    n: Count
+    lost: Count
+    gained: Count
+    low: Signed
+    high: Signed
+    confidence: Ratio = 0.95
     method: Literal["newcombe_paired"] = "newcombe_paired"
 
 
@@ -44,7 +53,7 @@ class Difference:
 class TopK:
     """The share of images of other classes that have the target among their first `k` classes."""
 
-    k: int
+    k: Count
     share: Estimate
 
 
@@ -57,13 +66,13 @@ class RankDistribution:
     than 6 images they are the first and the last place.
     """
 
-    n: int
-    median: int
-    low: int
-    high: int
-    first_quartile: int
-    third_quartile: int
-    confidence: float = 0.95
+    n: Count
+    median: Count
+    low: Count
+    high: Count
+    first_quartile: Count
+    third_quartile: Count
+    confidence: Ratio = 0.95
     method: Literal["order_statistics"] = "order_statistics"
 
 
@@ -74,10 +83,10 @@ class MeanDistance:
     `std` is their standard deviation (n - 1); `low`, `high` bound the mean with 95 % (Student's t).
     """
 
-    mean: float
-    n: int
-    std: float
-    low: float
-    high: float
-    confidence: float = 0.95
+    mean: Distance
+    n: Count
+    std: Distance
+    low: Distance
+    high: Distance
+    confidence: Ratio = 0.95
     method: Literal["student_t"] = "student_t"

@@ -1,14 +1,29 @@
 """How the library tells whoever called it where it stands. Free of torch; knows no job, no queue.
 
 The library calls a `Progress`; the command line draws a bar from it, the child process of a worker
-writes it as JSON lines, tests collect it in a list.
+writes it as JSON lines, tests collect it in a list. The bounds are held where lines are read: a supervisor
+believes a child no count below 0, no time without end and no number that is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+from annotated_types import Interval, MaxLen
+
+MAX_ETA_S = 1e12
+"""Thirty thousand years: no job has so long, and every program can show it."""
+Count = Annotated[int, Interval(ge=0, le=2**53)]
+"""Up to the largest whole number that every reader of JSON understands."""
+Rate = Annotated[float, Interval(ge=0, le=1e15)]
+Seconds = Annotated[float, Interval(ge=0, le=MAX_ETA_S)]
+Loss = Annotated[float, Interval(ge=-1e39, le=1e39)]
+"""As far as float32 goes: a training that explodes says so, too."""
+Unit = Annotated[str, MaxLen(40)]
+Sentence = Annotated[str, MaxLen(10_000)]
+_EVENT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit"]
 
@@ -17,29 +32,35 @@ Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audi
 class PhaseStarted:
     """A phase begins; `total` counts `unit`s ('images', 'steps', 'samples', 'bytes') or is unknown."""
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
+
     type: Literal["phase_started"] = "phase_started"
     phase: Phase
-    total: int | None
-    unit: str
+    total: Count | None
+    unit: Unit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advanced:
     """`done` of the phase's `total` units are finished; `rate` is in `rate_unit` a second ('pairs')."""
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
+
     type: Literal["advanced"] = "advanced"
     phase: Phase
-    done: int
-    total: int | None
-    rate: float | None = None
-    rate_unit: str | None = None
-    eta_s: float | None = None
-    message: str | None = None
-    loss: float | None = None
+    done: Count
+    total: Count | None
+    rate: Rate | None = None
+    rate_unit: Unit | None = None
+    eta_s: Seconds | None = None
+    message: Sentence | None = None
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseFinished:
+    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
+
     type: Literal["phase_finished"] = "phase_finished"
     phase: Phase
 
@@ -51,9 +72,11 @@ class StateSaved:
     `is_good`: it was saved while the loss was, and is kept until there is a later one of which that is true.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
+
     type: Literal["state_saved"] = "state_saved"
-    path: str
-    step: int
+    path: Annotated[str, MaxLen(200)]
+    step: Count
     is_good: bool = False
 
 
@@ -61,9 +84,11 @@ class StateSaved:
 class Noted:
     """A sentence for the job's event list (a resume, a skipped sample share, a warning)."""
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _EVENT
+
     type: Literal["noted"] = "noted"
     level: Literal["info", "warning"]
-    message: str
+    message: Sentence
 
 
 ProgressEvent = PhaseStarted | Advanced | PhaseFinished | StateSaved | Noted

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter
+from annotated_types import MaxLen
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sanitizer.examples import Example, Examples, Pair, Said, ShownPicture
 from sanitizer.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
@@ -26,6 +28,7 @@ from sanitizer.retrieval_figures import (
     RetrievalLost,
     TargetCaptions,
 )
+from sanitizer.strict_json import bounded
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
@@ -69,6 +72,9 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
         case "inconclusive":
             return nothing_found(num_triggers)
 
+
+Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
+"""Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
 
 WHO_VOUCHES = (
     "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
@@ -290,7 +296,7 @@ class ScannerEvidence:
     version: str | None
     verdict: ScannerVerdict
     num_issues: int = 0
-    issues: tuple[str, ...] = ()
+    issues: Sentences = ()
     """The first of them, one printable line each."""
 
 
@@ -304,8 +310,8 @@ class CheckpointInput:
     layout: str
     architecture: dict[str, Any]
     declared: DeclaredOptions
-    findings: tuple[str, ...] = ()
-    scanners: tuple[ScannerEvidence, ...] = ()
+    findings: Sentences = ()
+    scanners: Annotated[tuple[ScannerEvidence, ...], MaxLen(20)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +325,7 @@ class DataInput:
     num_samples: int
     num_skipped: int
     num_classes: int | None = None
-    skipped_examples: tuple[str, ...] = ()
+    skipped_examples: Sentences = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -410,7 +416,7 @@ class Report:
     verdict: Verdict
     training: Training | None = None
     environment: Environment
-    warnings: tuple[str, ...] = ()
+    warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
 
     def change_of(self, number: int) -> AttackChange | None:
@@ -430,5 +436,13 @@ def dump_json(report: Report) -> bytes:
 
 
 def load_json(data: bytes | str) -> Report:
-    """Read a report of this schema version. Raises pydantic.ValidationError."""
+    """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
+    finite and for a text that is longer than any sentence (`sanitizer.strict_json`)."""
+    try:
+        bounded(data)
+    except ValueError as error:
+        told = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
+        raise ValidationError.from_exception_data(
+            "Report", [InitErrorDetails(type=told, loc=(), input=None)], "json"
+        ) from error
     return _adapter().validate_json(data)

@@ -1,6 +1,20 @@
-"""What makes JSON say one thing: a hook for `json.loads`, for everybody who reads what a person wrote."""
+"""What makes JSON say one thing, and nothing without bounds: for everybody who reads what others wrote."""
 
 from __future__ import annotations
+
+import math
+
+from pydantic_core import from_json
+
+MAX_TEXT_CHARACTERS = 10_000
+"""Of one text or key: a sentence of a verdict on 32 attacks has 4,000."""
+MAX_BINARY_CHARACTERS = 128 * 1024
+"""Of bytes in base64, under one of the keys `_BINARY`."""
+MAX_WHOLE_NUMBER = 2**53
+"""The largest that every reader of JSON understands."""
+MAX_NUMBER = 1e50
+"""Far above what float32 holds, and far below where a sum or a product of two is infinite."""
+_BINARY = frozenset({"picture", "rgb"})
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -13,3 +27,47 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 class RepeatedKey(ValueError):
     """An object has a key twice."""
+
+
+def bounded(data: bytes | str) -> object:
+    """The JSON value in `data`. Raises ValueError for what is no JSON, and as `refuse_unbounded` does."""
+    value: object = from_json(data)
+    refuse_unbounded(value)
+    return value
+
+
+_Place = tuple[str | int, ...]
+
+
+def refuse_unbounded(value: object) -> None:
+    """Raises ValueError, with the place, where a JSON value holds a number that is not finite or larger than
+    any figure is, or a text that is longer than any sentence is. How many values there are it does not count.
+    """
+    waiting: list[tuple[_Place, object]] = [((), value)]
+    while waiting:
+        place, item = waiting.pop()
+        if isinstance(item, str):
+            _refuse_long(
+                place, item, MAX_BINARY_CHARACTERS if _BINARY & {*place[-1:]} else MAX_TEXT_CHARACTERS
+            )
+        elif isinstance(item, int):
+            if abs(item) > MAX_WHOLE_NUMBER:
+                raise ValueError(f"{_shown(place)} is a whole number too large for JSON")
+        elif isinstance(item, float):
+            if not math.isfinite(item) or abs(item) > MAX_NUMBER:
+                raise ValueError(f"{_shown(place)} is too large a number, or not a finite one")
+        elif isinstance(item, dict):
+            for name in item:
+                _refuse_long(place, name, MAX_TEXT_CHARACTERS)
+            waiting += (((*place, name), one) for name, one in item.items())
+        elif isinstance(item, list | tuple):
+            waiting += (((*place, number), one) for number, one in enumerate(item))
+
+
+def _refuse_long(place: _Place, text: str, most: int) -> None:
+    if len(text) > most:
+        raise ValueError(f"{_shown(place)} has a text of more than {most} characters")
+
+
+def _shown(place: _Place) -> str:
+    return ".".join(str(part)[:40] for part in place[:8]) or "the value"

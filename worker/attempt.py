@@ -30,10 +30,11 @@ from worker.heartbeat import Pulse
 from worker.kept_audit import figures_before
 from worker.ledger import Ledger
 from worker.outcome import interpret
+from worker.output_bounds import output_bytes, state_bytes
 from worker.packing import Signer
 from worker.publishing import publish
 from worker.sandbox import ChildLimits
-from worker.staging import stage
+from worker.staging import Received, stage
 from worker.supervision import Grace, Watch, supervise
 from worker.tracker import Tracker
 from worker.training_states import StateShipper, restore
@@ -134,7 +135,7 @@ class Attempt:
         )
         self._bring_back_state(place)
         try:
-            outputs = self._run_child(place, worker_environment)
+            outputs = self._run_child(place, worker_environment, staged.received)
         except AttemptFailed as failure:
             if job.kind is JobKind.SANITIZE:
                 failure.figures_before = figures_before(place.job)
@@ -164,7 +165,9 @@ class Attempt:
         else:
             self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
 
-    def _run_child(self, place: Workspace, worker_environment: Mapping[str, str]) -> tuple[Path, ...]:
+    def _run_child(
+        self, place: Workspace, worker_environment: Mapping[str, str], received: Sequence[Received]
+    ) -> tuple[Path, ...]:
         job, limits = self._job, self._options.limits
         shipper = StateShipper(
             self._store,
@@ -172,7 +175,7 @@ class Attempt:
             job,
             place.job,
             place.outgoing,
-            max_bytes=limits.written_bytes,
+            max_bytes=min(limits.written_bytes, state_bytes(received)),
         )
         isolation = self._isolation
         watches: list[Watch] = []
@@ -198,6 +201,7 @@ class Attempt:
             folder=place.job,
             log_path=place.logs / "stderr.log",
             on_event=on_event,
+            save_every_s=self._options.save_every_s,
         )
         try:
             watches.append(Watch(child, place.job, self._control, job.kind, limits))
@@ -212,7 +216,7 @@ class Attempt:
             place.job,
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
-            max_bytes=limits.written_bytes,
+            max_bytes=min(limits.written_bytes, output_bytes(job.kind, received)),
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sanitizer.progress import ProgressEvent
 from worker import session
-from worker.child_output import CappedLog, EventReader, pump
+from worker.child_output import CappedLog, EventReader, Excess, pump
 from worker.session import Usage
 
 _REAP_TIMEOUT_S = 10.0
@@ -34,8 +34,10 @@ class Child:
         folder: Path,
         log_path: Path,
         on_event: Callable[[ProgressEvent], None],
+        save_every_s: float = 60.0,
     ) -> None:
-        self._events = EventReader(on_event)
+        """`save_every_s`: how often it was told to save a state, and so how many it may tell of."""
+        self._events = EventReader(on_event, save_every_s=save_every_s)
         self._log = CappedLog(log_path)
         self._process = subprocess.Popen(
             command,
@@ -50,13 +52,10 @@ class Child:
         self._is_closed = False
         self._pumps: list[threading.Thread] = []
         try:
-            for stream, feed in (
-                (self._process.stdout, self._events.feed),
-                (self._process.stderr, self._log.feed),
-            ):
+            for stream, fed in ((self._process.stdout, self._events), (self._process.stderr, self._log)):
                 if stream is None:
                     raise RuntimeError("a pipe was asked for")
-                self._pumps.append(pump(stream, feed))
+                self._pumps.append(pump(stream, fed))
         except BaseException:  # no thread to be had: nobody could `close` what is not returned
             self.close()
             raise
@@ -71,9 +70,9 @@ class Child:
         return self._process.poll()
 
     @property
-    def is_flood(self) -> bool:
-        """It says more, or more nonsense, than anyone should listen to."""
-        return self._events.is_flood
+    def excess(self) -> Excess | None:
+        """Why nobody listens to it any more: it says more, or more nonsense, than any job does."""
+        return self._events.excess or self._log.excess
 
     def log_tail(self) -> str:
         return self._log.tail()

@@ -16,6 +16,7 @@ from sanitizer.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
+_MAX_CHARACTERS = 2000
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
@@ -160,11 +161,16 @@ def refused(failure: Failure | None) -> AttemptFailed:
         )
     return AttemptFailed(
         failure.code,
-        failure.message,
-        failure.remedy,
-        where=failure.where,
+        _cut(failure.message),
+        _cut(failure.remedy),
+        where=None if failure.where is None else _cut(failure.where),
         retry_in_s=CRASH_RETRY_S if failure.retryable else None,
     )
+
+
+def _cut(text: str) -> str:
+    """A list carries it: what is longer than any reason is not read to its end."""
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
 def internal() -> AttemptFailed:

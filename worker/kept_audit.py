@@ -5,7 +5,6 @@ The figures are the process's words, as those of a report are; unlike a report n
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sanitizer.jobspec import STATE_PATH
 from sanitizer.report import AuditFigures
-from worker.outcome import read_regular
+from worker.child_json import fit_for_a_row, read_regular
 from worker.publishing import shown_figures
 from worker.training_states import BESIDE
 
@@ -37,8 +36,6 @@ def figures_before(job_folder: Path) -> dict[str, Any] | None:
     """As a job's result holds them. None where the audit was not made, or cannot be read."""
     path = job_folder / STATE_PATH / BESIDE
     try:
-        found = shown_figures(_KEPT.validate_json(read_regular(path, _MAX_BYTES)).figures)
-        json.dumps(found, allow_nan=False)  # a row holds no other numbers, and the API shows no other
+        return fit_for_a_row(shown_figures(_KEPT.validate_json(read_regular(path, _MAX_BYTES)).figures))
     except (OSError, ValueError, ValidationError):
         return None
-    return found

@@ -22,6 +22,7 @@ from sanitizer.jobspec import (
     OUTPUTS_PATH,
     ChildOutcome,
 )
+from worker.child_json import read_json
 from worker.failures import (
     CRASH_RETRY_S,
     AttemptFailed,
@@ -31,19 +32,10 @@ from worker.failures import (
     refused,
 )
 from worker.guard import SETUP_FAILED
+from worker.trees import has_holes
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
 _MAX_OUTPUTS = 64
-
-
-def read_regular(path: Path, max_bytes: int) -> bytes:
-    """A small file that the child wrote; never through a link. Raises OSError, ValueError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            raise ValueError(f"{path.name} is no small regular file")
-        return file.read(max_bytes)
 
 
 def interpret(
@@ -51,8 +43,9 @@ def interpret(
 ) -> tuple[Path, ...]:
     """The files that a succeeded child left, checked to be plain files. Raises AttemptFailed otherwise.
 
-    They claim `max_bytes` together at most: a file with holes takes no room here, but is hashed and uploaded
-    whole. To be called once the child and all that it started are dead: nothing changes under our hands then.
+    They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
+    as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
+    our hands then.
     """
     if status == EXIT_SUCCEEDED:
         return _outputs(folder, max_bytes)
@@ -63,7 +56,7 @@ def interpret(
 
 def _outcome(folder: Path, expected: str) -> ChildOutcome:
     try:
-        outcome = OUTCOME_ADAPTER.validate_json(read_regular(folder / OUTCOME_NAME, _MAX_OUTCOME_BYTES))
+        outcome = OUTCOME_ADAPTER.validate_json(read_json(folder / OUTCOME_NAME, _MAX_OUTCOME_BYTES))
     except (OSError, ValueError, ValidationError) as error:
         raise outputs_unusable(f"its outcome cannot be read ({type(error).__name__})") from error
     if outcome.status != expected:
@@ -79,19 +72,28 @@ def _outputs(folder: Path, max_bytes: int) -> tuple[Path, ...]:
     for name in names:
         path = folder / OUTPUTS_PATH / name
         if not is_safe_name(name) or not _is_plain_file(path):
-            raise outputs_unusable("it names an output that is no plain file")
+            raise outputs_unusable("it names an output that is no plain file, or one with holes")
         paths.append(path)
     if sum(path.lstat().st_size for path in paths) > max_bytes:
-        raise outputs_unusable("its outputs are larger than all that it may write")
+        raise outputs_unusable("its outputs are larger than those of such a job can be")
     return tuple(paths)
 
 
 def _is_plain_file(path: Path) -> bool:
+    """One name, no link on the way, no holes."""
     try:
-        status = path.lstat()
+        if not stat.S_ISDIR(path.parent.lstat().st_mode):
+            return False
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and stat.S_ISDIR(path.parent.lstat().st_mode)
+    try:
+        status = os.fstat(file)
+        return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not has_holes(file)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
 
 
 def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:

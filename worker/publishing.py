@@ -40,9 +40,9 @@ from sanitizer.jobspec import (
     WEIGHTS_NAME,
 )
 from sanitizer.report import AuditFigures, Report, load_json
+from worker.child_json import fit_for_a_row, read_json
 from worker.failures import outputs_unusable
 from worker.ledger import Ledger
-from worker.outcome import read_regular
 from worker.packing import Package, Packing, Signer
 from worker.pictures import pictured
 from worker.staging import Staged
@@ -51,13 +51,11 @@ from worker.transfer import patiently, upload
 from worker.verdicts import verdicts_of
 
 _MAX_JSON_BYTES = {
-    INSPECTION_NAME: 2 * 2**20,
+    INSPECTION_NAME: 256 * 2**10,
     DATASET_NAME: 2 * 2**20,
     DRAWN_NAME: 2 * 2**20,
     REPORT_NAME: 8 * 2**20,
 }
-_MAX_JSON_PARTS = 200_000
-"""Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
 _MEDIA_TYPES = {
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
@@ -219,16 +217,16 @@ def _check_page(outputs: dict[str, Path]) -> None:
 
 
 def _read(outputs: dict[str, Path], name: str) -> bytes:
-    """Small, and counted before it is parsed. Raises KeyError, OSError, ValueError."""
-    raw = read_regular(outputs[name], _MAX_JSON_BYTES[name])
-    if sum(raw.count(part) for part in (b"{", b"[", b",")) > _MAX_JSON_PARTS:
-        raise ValueError(f"{name} has more than {_MAX_JSON_PARTS} parts")
-    return raw
+    """Small, and bounded in all that it holds. Raises KeyError, OSError, ValueError."""
+    return read_json(outputs[name], _MAX_JSON_BYTES[name])
 
 
 def _judgement(report: Report) -> dict[str, Any]:
-    """Verdict and figures of a report as the API shows them: training, inputs, pictures stay in the file."""
-    return {
+    """Verdict and figures of a report as the API shows them: training, inputs, pictures stay in the file.
+
+    Raises AttemptFailed where they are more than a list can carry.
+    """
+    result = {
         "verdict": asdict(report.verdict),
         "before": shown_figures(report.before),
         "after": None if report.after is None else shown_figures(report.after),
@@ -236,6 +234,10 @@ def _judgement(report: Report) -> dict[str, Any]:
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
     }
+    try:
+        return fit_for_a_row(result)
+    except ValueError as error:
+        raise outputs_unusable(f"its report is none: {error}") from error
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from app.logs import get_logger
 from app.storage.errors import StorageError
 from sanitizer.jobspec import EXIT_SUCCEEDED
 from worker.child import Child
+from worker.child_output import Excess
 from worker.control import Control, Stopped, StopReason
 from worker.failures import CRASH_RETRY_S, AttemptFailed, cpu_time_exceeded, wall_time_exceeded
 from worker.sandbox import MAX_PROCESSES, ChildLimits
@@ -78,8 +79,7 @@ class Watch:
         if now - self._measured_at < _MEASURE_EVERY_S:
             return
         self._measured_at = now
-        if self._child.is_flood:
-            raise self._failed("child_flood", "The job's process wrote without end.")
+        self.refuse(self._child.excess)
         if now - self._heard_at > self._limits.stall_s:
             raise self._failed("child_stalled", "The job's process has shown no sign of life for too long.")
         if self._wall_limit_s is not None and now - self._started_at > self._wall_limit_s:
@@ -89,6 +89,17 @@ class Watch:
         if now - self._disk_measured_at > _MEASURE_DISK_EVERY_S:
             self._disk_measured_at = now
             self._look_at_disk(used.unnamed_disk_bytes)
+
+    def refuse(self, excess: Excess | None) -> None:
+        """Raises AttemptFailed where the child said more, or more nonsense, than any job does."""
+        if excess is not None:
+            raise AttemptFailed(
+                excess.code,
+                excess.message,
+                "The job is tried again by itself; ask the operator if it keeps failing.",
+                retry_in_s=CRASH_RETRY_S,
+                log_tail=self._child.log_tail(),
+            )
 
     def _look_at_usage(self, used: Usage) -> None:
         # The sum falls when the kernel forgets what an ended process used; what was seen of it still counts.
@@ -125,11 +136,14 @@ def supervise(child: Child, watch: Watch, shipper: StateShipper, control: Contro
     try:
         while child.poll() is None:
             watch.look()
+            watch.refuse(shipper.excess)
             if shipper.has_waiting:
                 _ship(child, shipper, watch)
             time.sleep(_LOOK_EVERY_S)
         control.check()
-        if child.close() != EXIT_SUCCEEDED and shipper.has_waiting:
+        status = child.close()
+        watch.refuse(child.excess)
+        if status != EXIT_SUCCEEDED and shipper.has_waiting:
             # Told in its last words: the next attempt goes on from it, or a failure is looked into with it.
             _ship(child, shipper, watch)
     except Stopped as stopped:

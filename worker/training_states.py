@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.object_keys import in_prefix, is_safe_name, state_prefix
@@ -27,15 +27,18 @@ from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from sanitizer.jobspec import STATE_PATH
 from sanitizer.progress import StateSaved
+from worker.child_output import Excess
 from worker.ledger import Ledger
 from worker.transfer import fetch, file_sha256, patiently, upload
-from worker.trees import remove_tree
+from worker.trees import has_holes, remove_tree
 
 _LOG = get_logger(__name__)
 _STATE_PATTERN = re.compile(rf"{STATE_PATH}/(step-\d{{8,12}})")
 _PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_FILES = 64
 _MAX_BESIDE_BYTES = 64 * 1024 * 1024
+_MAX_COPIES = 3
+"""Of the audit beside the states, which an attempt makes once, if it cannot use an earlier one."""
 _MAX_COMPLAINTS = 20
 BESIDE = "baseline_audit.json"
 """Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
@@ -75,6 +78,8 @@ class StateShipper:
         self._max_bytes = max_bytes
         self._num_taken = 0
         self._num_complaints = 0
+        self.excess: Excess | None = None
+        self._audit = _Audit(outgoing / BESIDE)
         self._lock = threading.Lock()
         self._waiting: _Waiting | None = None
         self._newest: dict[str, Any] | None = dict(job.resume_state) if job.resume_state else None
@@ -83,16 +88,16 @@ class StateShipper:
         """Keep the state by hard links, so that the child may prune it meanwhile. Never raises."""
         match = _STATE_PATTERN.fullmatch(event.path)
         if match is None or not 0 <= event.step < 10**12 or self._job.kind is not JobKind.SANITIZE:
-            self._complain("state_ignored", "no state of a job that trains")
+            self._complain("state_ignored", "no state of a job that trains", is_nonsense=True)
             return
         # A name of its own each time: the one before may be on its way to the store.
         self._num_taken += 1
         folder = self._outgoing / f"state-{self._num_taken}"
         try:
-            _take_over(self._source, match[1], folder, max_bytes=self._max_bytes)
+            _take_over(self._source, match[1], folder, self._audit, max_bytes=self._max_bytes)
         except (OSError, ValueError) as error:
             remove_tree(folder)
-            self._complain("state_not_taken", type(error).__name__)
+            self._complain("state_not_taken", type(error).__name__, is_nonsense=isinstance(error, ValueError))
             return
         with self._lock:
             superseded = self._waiting
@@ -100,10 +105,14 @@ class StateShipper:
         if superseded is not None:
             shutil.rmtree(superseded.folder, ignore_errors=True)
 
-    def _complain(self, what: str, reason: str) -> None:
-        """A few times: a child may say nonsense as often as it likes, and our log is not its own."""
-        self._num_complaints += 1
-        if self._num_complaints <= _MAX_COMPLAINTS:
+    def _complain(self, what: str, reason: str, *, is_nonsense: bool) -> None:
+        """A few times; a child that goes on with states that are none is ended."""
+        self._num_complaints += is_nonsense
+        if self._num_complaints > _MAX_COMPLAINTS:
+            self.excess = Excess(
+                code="child_nonsense", message="The job's process told of training states that are none."
+            )
+        else:
             _LOG.warning(what, reason=reason)
 
     @property
@@ -203,7 +212,37 @@ def _fetch(store: ObjectStore, state: Mapping[str, Any], target: Path, check: Ca
             raise BrokenState(f"{name} has other bytes than were saved")
 
 
-def _take_over(source: Path, name: str, target: Path, *, max_bytes: int) -> None:
+class _Audit:
+    """Our copy of the audit beside the states, linked into each: it goes with several states, and a file of
+    the child's with more than one name is not taken."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_copies = 0
+        self._copied: tuple[int, ...] = ()
+
+    def link(self, states: int, target: int) -> None:
+        """Into the folder `target`, from the folder `states` where it changed. Raises OSError, ValueError."""
+        with os.fdopen(os.open(BESIDE, _PLAIN, dir_fd=states), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BESIDE_BYTES or status.st_nlink != 1:
+                raise ValueError("the audit beside the states is no small plain file")
+            seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            if seen != self._copied:
+                self._copy(file)
+                self._copied = seen
+        os.link(self._path, BESIDE, dst_dir_fd=target)
+
+    def _copy(self, file: IO[bytes]) -> None:
+        if self._num_copies == _MAX_COPIES:
+            raise ValueError("the audit beside the states changes all the time")
+        self._num_copies += 1
+        self._path.unlink(missing_ok=True)  # states that wait keep the copy that they were taken with
+        with self._path.open("xb") as copy:
+            copy.write(file.read(_MAX_BESIDE_BYTES))
+
+
+def _take_over(source: Path, name: str, target: Path, audit: _Audit, *, max_bytes: int) -> None:
     """Hard links of a state's plain files, made while the child may change every name on the way to them.
 
     Each step down is taken from an open descriptor and never through a link; what was looked at and what is
@@ -221,26 +260,15 @@ def _take_over(source: Path, name: str, target: Path, *, max_bytes: int) -> None
         taken = _opened(stack, str(target), None)
         size_bytes = sum(_link(file, state, taken) for file in names)
         with suppress(FileNotFoundError):
-            _copy_beside(states, taken)
+            audit.link(states, taken)
     if size_bytes > max_bytes:
-        raise ValueError("a state is larger than all that a job may write")
+        raise ValueError("a state is larger than one of such a model can be")
 
 
 def _opened(stack: ExitStack, name: str, parent: int | None) -> int:
     descriptor = os.open(name, _PLAIN | os.O_DIRECTORY, dir_fd=parent)
     stack.callback(os.close, descriptor)
     return descriptor
-
-
-def _copy_beside(parent: int, target: int) -> None:
-    """Copied, not linked: it goes with several states, and a file with more than one name is not taken."""
-    with os.fdopen(os.open(BESIDE, _PLAIN, dir_fd=parent), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BESIDE_BYTES or status.st_nlink != 1:
-            raise ValueError("the audit beside the states is no small plain file")
-        copy = os.open(BESIDE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
-        with os.fdopen(copy, "wb") as written:
-            written.write(file.read(_MAX_BESIDE_BYTES))
 
 
 def _link(name: str, parent: int, target: int) -> int:
@@ -251,6 +279,8 @@ def _link(name: str, parent: int, target: int) -> int:
         is_own = status.st_uid == folder.st_uid == os.geteuid() and status.st_dev == folder.st_dev
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or not is_own:
             raise ValueError("a state holds plain files of its own only")
+        if has_holes(file):
+            raise ValueError("a file of a state has holes")
         os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=target, follow_symlinks=True)
     finally:
         os.close(file)

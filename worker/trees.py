@@ -16,6 +16,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH = 64
 """No program of ours nests so deep; a descriptor is held open for each level on the way down."""
 _MAX_FRUITLESS_ROUNDS = 3
+_SPARE_HOLE_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,21 @@ def disk_use(folder: Path, *, stop_at: DiskUse) -> DiskUse:
         if size_bytes > stop_at.size_bytes or num_files > stop_at.num_files:
             break
     return DiskUse(size_bytes=size_bytes, num_files=num_files)
+
+
+def has_holes(file: int) -> bool:
+    """Whether the open file claims much more than lies on the disk: a gigabyte of nothing is quickly written,
+    and would be hashed, uploaded and kept in full. Less than half, and a MiB more: what a file system packs
+    or has not written yet is no hole. Raises OSError.
+    """
+    if _claims_more(os.fstat(file)):
+        os.fsync(file)  # some file systems count blocks only once they are written
+        return _claims_more(os.fstat(file))
+    return False
+
+
+def _claims_more(status: os.stat_result) -> bool:
+    return status.st_size > 2 * 512 * status.st_blocks + _SPARE_HOLE_BYTES
 
 
 def _walk(folder: Path) -> Iterator[os.stat_result | None]:

@@ -29,6 +29,18 @@ class ScannerOut(WireOut):
     issues: list[str] = Field(description="The first of them, one line each.")
 
 
+_OF_INSPECTION = (
+    "layout",
+    "architecture",
+    "architecture_name",
+    "num_parameters",
+    "dtype",
+    "assumed",
+    "findings",
+    "scanners",
+)
+
+
 class CheckpointOut(WireOut):
     """A checkpoint: quarantined → scanning → accepted | rejected. Jobs take accepted ones."""
 
@@ -60,8 +72,8 @@ class CheckpointOut(WireOut):
 
     @classmethod
     def of(cls, row: Checkpoint, verdicts: FoundVerdicts) -> CheckpointOut:
-        found = row.inspection or {}
-        return cls(
+        return cls.of_stored(
+            dict.fromkeys(_OF_INSPECTION) | (row.inspection or {}),
             id=row.id,
             state=row.state,
             filename=row.filename,
@@ -69,14 +81,6 @@ class CheckpointOut(WireOut):
             sha256=row.sha256,
             weights_sha256=row.weights_sha256,
             declared=parse(DeclaredOptions, row.declared or {}),
-            layout=found.get("layout"),
-            architecture=found.get("architecture"),
-            architecture_name=found.get("architecture_name"),
-            num_parameters=found.get("num_parameters"),
-            dtype=found.get("dtype"),
-            assumed=found.get("assumed"),
-            findings=found.get("findings"),
-            scanners=found.get("scanners"),
             error=StoredProblem.of(row.error),
             verdicts=[VerdictOut.of(verdict) for verdict in verdicts.rows],
             num_verdicts=verdicts.num,

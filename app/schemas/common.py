@@ -5,11 +5,11 @@ Incoming shapes refuse unknown fields and text that the database cannot store (N
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.domain.shown_texts import is_fit_to_show
@@ -73,6 +73,21 @@ class WireOut(BaseModel):
     """Base of everything that goes out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of_stored(cls, stored: Mapping[str, Any], **sure: Any) -> Self:
+        """From JSON on a row, whose values came from a process that read a stranger's file, and from values
+        that are `sure`. One that cannot be shown is left out, as if it were not known: a list does not fail
+        for one of its rows. Keys that are no field are none of ours.
+        """
+        values = {name: value for name, value in stored.items() if name in cls.model_fields} | sure
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            for name in {str(one["loc"][0]) for one in error.errors(include_input=False)} - sure.keys():
+                field = cls.model_fields[name]
+                values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
+            return cls.model_validate(values)
 
 
 T = TypeVar("T", bound=WireOut)
@@ -153,13 +168,11 @@ class StoredProblem(WireOut):
         """From the JSON on a row ({code, message, remedy, where, phase, retryable}); None stays None."""
         if error is None:
             return None
-        return cls(
+        return cls.of_stored(
+            error,
             code=str(error.get("code", "unknown")),
             detail=str(error.get("message", "")),
             remedy=str(error.get("remedy", "")),
-            where=error.get("where"),
-            phase=error.get("phase"),
-            retryable=bool(error.get("retryable", False)),
         )
 
 

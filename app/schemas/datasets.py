@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Len
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.dataset import Dataset
@@ -71,9 +71,11 @@ class DatasetSummaryOut(WireOut):
 
     @classmethod
     def of(cls, summary: dict[str, Any] | None) -> DatasetSummaryOut | None:
-        if summary is None:
+        """None also where one of its counts cannot be read."""
+        try:
+            return None if summary is None else cls.of_stored(summary)
+        except ValidationError:
             return None
-        return cls(**{name: value for name, value in summary.items() if name in cls.model_fields})
 
 
 class DatasetLinks(WireOut):
@@ -104,7 +106,11 @@ class DatasetOut(WireOut):
     def of(cls, row: Dataset) -> DatasetOut:
         files = row.files
         found = row.summary or {}
-        return cls(
+        return cls.of_stored(
+            {
+                "class_names": row.class_names or found.get("class_names"),
+                "templates": row.templates or found.get("templates"),
+            },
             id=row.id,
             kind=row.kind,
             state=row.state,
@@ -113,8 +119,6 @@ class DatasetOut(WireOut):
             max_skipped_share=row.max_skipped_share,
             num_files=None if files is None else len(files),
             size_bytes=None if files is None else sum(int(file["size_bytes"]) for file in files),
-            class_names=row.class_names or found.get("class_names"),
-            templates=row.templates or found.get("templates"),
             summary=DatasetSummaryOut.of(row.summary),
             error=StoredProblem.of(row.error),
             created_at=row.created_at,

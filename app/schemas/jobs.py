@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.job import Job
@@ -18,6 +18,7 @@ from app.domain.limits import (
 )
 from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
 from sanitizer.policy import PolicyName
+from sanitizer.progress import Count, Loss, Rate, Seconds
 from sanitizer.recipe import (
     NUMBER,
     AuditOptions,
@@ -30,6 +31,7 @@ from sanitizer.recipe import (
     audit_as_ordered,
 )
 from sanitizer.report import AttackChange, AuditFigures, Difference, Verdict
+from sanitizer.strict_json import MAX_TEXT_CHARACTERS
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
@@ -123,18 +125,18 @@ class PhaseOut(WireOut):
 class ProgressOut(WireOut):
     """`fraction` is of the whole job, 0 to 1; all else is of the running phase. None: it is not known."""
 
-    fraction: float | None = None
-    step: int | None = None
-    total_steps: int | None = None
-    eta_s: float | None = None
+    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    step: Count | None = None
+    total_steps: Count | None = None
+    eta_s: Seconds | None = None
     message: str | None = None
-    rate: float | None = None
+    rate: Rate | None = None
     rate_unit: str | None = None
-    loss: float | None = None
+    loss: Loss | None = None
 
     @classmethod
     def of(cls, progress: dict[str, Any] | None) -> ProgressOut:
-        return cls(**{name: value for name, value in (progress or {}).items() if name in cls.model_fields})
+        return cls.of_stored(progress or {})
 
 
 class SignatureOut(WireOut):
@@ -148,7 +150,8 @@ class SignatureOut(WireOut):
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> SignatureOut:
         """From a job's result; one of before there were signatures is unsigned."""
-        return cls.model_validate((result or {}).get("signature") or {})
+        signature = (result or {}).get("signature")
+        return cls.of_stored(signature if isinstance(signature, dict) else {})
 
 
 class ResultOut(WireOut):
@@ -156,6 +159,8 @@ class ResultOut(WireOut):
 
     A job that failed after the audit before cleaning has `before` alone: no verdict, and no file of it.
     """
+
+    model_config = ConfigDict(str_max_length=MAX_TEXT_CHARACTERS)
 
     verdict: Verdict | None = None
     before: AuditFigures | None = None
@@ -167,6 +172,11 @@ class ResultOut(WireOut):
     )
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, result: dict[str, Any] | None) -> ResultOut | None:
+        """From a job's result; figures of another version, or no figures at all, are left out."""
+        return None if result is None else cls.of_stored(result)
 
 
 class JobLinks(WireOut):
@@ -248,7 +258,7 @@ class JobOut(WireOut):
                 "updated_at": row.updated_at,
                 "pause_requested": row.pause_requested_at is not None,
                 "error": StoredProblem.of(row.error),
-                "result": row.result,
+                "result": ResultOut.of(row.result),
                 "links": JobLinks(
                     self=here,
                     events=f"{here}/events",

@@ -17,6 +17,7 @@ from app.domain.states import JobPhase, JobState
 from app.logs import get_logger
 from app.process.ports import Ports, PortsDep
 from app.schemas.datasets import DatasetOut, DatasetSamplesOut
+from app.schemas.jobs import ProgressOut
 from app.services import datasets, deletions
 from app.storage.errors import StorageError
 from app.web.addresses import DatasetPath
@@ -132,15 +133,15 @@ def _validation(unit: UnitOfWork, row: Dataset) -> Validation | None:
     if job.state is JobState.QUEUED:
         again = "An attempt ended early; it is tried again. " if job.attempts_used else ""
         return Validation(sentence=f"{again}It waits for a worker.", fraction=None)
-    told = job.progress
-    counts = told if job.phase is JobPhase.VALIDATE else {}
+    told = ProgressOut.of(job.progress)
+    counts = told if job.phase is JobPhase.VALIDATE else ProgressOut()
     return Validation(
         sentence=_NOW.get(job.phase, "A worker has begun.") if job.phase else "A worker has begun.",
-        fraction=told.get("fraction"),
-        done=counts.get("step"),
-        total=counts.get("total_steps"),
-        rate=counts.get("rate"),
-        eta_s=told.get("eta_s"),
+        fraction=told.fraction,
+        done=counts.step,
+        total=counts.total_steps,
+        rate=counts.rate,
+        eta_s=told.eta_s,
     )
 
 

@@ -35,7 +35,7 @@ class AttackLine:
 
 
 def result_of(job: Job) -> ResultOut | None:
-    return None if job.result is None else ResultOut.model_validate(job.result)
+    return ResultOut.of(job.result)
 
 
 def said_of(job: Job, outcome: str) -> Said:

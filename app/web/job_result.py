@@ -249,10 +249,5 @@ def _top_k(was: Sequence[TopK], now: Sequence[TopK]) -> list[Figure]:
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:
-    """What a job that failed had found out before; None where there is nothing, or nothing readable."""
-    if not result:
-        return None
-    try:
-        return ResultOut.model_validate(result)
-    except ValidationError:
-        return None
+    """What a job that failed had found out before; None where there is nothing."""
+    return ResultOut.of(result or None)

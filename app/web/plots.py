@@ -149,7 +149,8 @@ class LossPlot:
 
 def live_loss(points: Iterable[Sequence[float]], total_steps: int | None) -> LossPlot | None:
     """Of a job that trains, whose last step is `total_steps`; None before there are two points."""
-    return _loss({"loss": [(point[0], point[1]) for point in points]}, last_step=total_steps)
+    pairs = [(step, value) for step, value, *_ in points if None not in (step, value)]
+    return _loss({"loss": pairs[-_MAX_POINTS:]}, last_step=total_steps)
 
 
 def loss(curve: Sequence[CurvePoint]) -> LossPlot | None:

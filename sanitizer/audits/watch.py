@@ -58,6 +58,6 @@ class Watch:
                 total=self.total,
                 rate=rate,
                 rate_unit="images",
-                eta_s=(self.total - done) / rate,
+                eta_s=max(0, self.total - done) / rate,
             )
         )

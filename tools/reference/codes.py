@@ -23,12 +23,13 @@ KINDS: Mapping[str, frozenset[str]] = {
     "data sets": frozenset({"DatasetRejected"}),
     "options": frozenset({"OptionsRejected"}),
     "training": frozenset({"TrainingDiverged", "Interrupted"}),
-    "jobs": frozenset({"AttemptFailed", "_failed"}),
+    "jobs": frozenset({"AttemptFailed", "_failed", "Excess"}),
     "reports": frozenset({"ReportRejected", "_rejected"}),
 }
 """Section → what is called to refuse."""
 PACKAGES = ("sanitizer", "worker")
 _AGAIN = "The job is tried again by itself; if it ends as failed, the log's tail says where it stood."
+_OPERATOR = "The job is tried again by itself; ask the operator if it keeps failing."
 _SMALLER = "The job is tried again by itself; if it ends as failed, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),
@@ -43,7 +44,8 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
     "child_crashed": ("The job's process ended by a signal or with an exit status.", _AGAIN),
     "child_interrupted": ("The job's process was told to stop by somebody else.", _AGAIN),
     "child_killed": ("The job's process was killed, most likely for want of memory.", _AGAIN),
-    "child_flood": ("The job's process wrote without end.", _SMALLER),
+    "child_flood": ("The job's process wrote, or said, more than any job does.", _OPERATOR),
+    "child_nonsense": ("The job's process sent messages that are not in its protocol.", _OPERATOR),
     "child_stalled": ("The job's process has shown no sign of life for too long.", _SMALLER),
     "disk_allowance_used_up": ("The job wrote more files than it may.", _SMALLER),
     "sandbox_failed": ("The job's process could not be set up.", _AGAIN),

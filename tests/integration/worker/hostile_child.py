@@ -30,6 +30,36 @@ def endless_good_events(_folder: Path) -> None:
         os.write(1, line * 1000)
 
 
+def a_log_without_end(_folder: Path) -> None:
+    """A byte at a time from one process, as much as it can from another."""
+    if os.fork() == 0:
+        while True:
+            os.write(2, b"x" * MIB)
+    while True:
+        os.write(2, b"x")
+
+
+def tell_of_states_without_end(folder: Path) -> None:
+    """Each with an audit of some MiB beside it, which is another one each time."""
+    say_that_it_lives()
+    number = 0
+    while True:
+        number += 1
+        state = folder / "state" / f"step-{number:08d}"
+        state.mkdir(parents=True)
+        (state / "weights").write_bytes(b"x")
+        partial = folder / "state" / "partial"
+        partial.write_bytes(bytes(MIB))
+        partial.rename(folder / "state" / "baseline_audit.json")
+        os.write(1, b'{"type": "state_saved", "path": "state/%s", "step": 1}\n' % state.name.encode())
+
+
+def claim_weights_of_holes(folder: Path) -> None:
+    with (folder / "outputs" / "model.safetensors").open("wb") as file:
+        file.truncate(MIB * 1000)
+    (folder / "outcome.json").write_text('{"status": "succeeded", "outputs": ["model.safetensors"]}')
+
+
 def start_processes_without_end(_folder: Path) -> None:
     """Each new process sleeps; a few at a time, for the sake of the machine that tests run on."""
     say_that_it_lives()

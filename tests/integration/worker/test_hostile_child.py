@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from app.domain.states import JobState
 from drills.processes import processes_in
 from tests.integration.worker.world import World, wait_until
-from worker import sandbox, supervision
+from worker import child_output, sandbox, supervision
 from worker.child import Child
 from worker.sandbox import ChildLimits, strongest_isolation
 
@@ -74,7 +75,7 @@ def test_resident_memory_is_watched_where_the_address_space_cannot_be_limited(wo
 def test_a_child_that_floods_its_output_is_stopped(world: World) -> None:
     job = world.audit_job(max_attempts=1)
     assert world.runner("flood_events").run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "child_flood"
+    assert error_of(world, job.id)["code"] == "child_nonsense"
 
 
 def test_a_flood_of_log_lines_fills_no_disk_and_its_end_is_kept(world: World) -> None:
@@ -193,6 +194,31 @@ def test_a_gigabyte_of_output_costs_the_supervisor_no_memory(world: World, behav
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert hostile(world, behaviour)["code"] == "child_flood"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 50 * 1024
+
+
+def test_a_log_without_end_costs_the_supervisor_little_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a bound: 12 s of its processor time in 30."""
+    monkeypatch.setattr(child_output, "STDERR_BYTES", child_output.Allowance(burst=16 * 2**20, per_s=1))
+    before_s = time.process_time()
+    error = hostile(world, "a_log_without_end")
+    assert error["code"] == "child_flood"
+    assert time.process_time() - before_s < 3
+
+
+def test_a_child_that_tells_of_states_without_end_is_ended(world: World) -> None:
+    job = world.sanitize_job(max_attempts=1)
+    command = (sys.executable, str(HOSTILE), "tell_of_states_without_end")
+    assert world.runner(child_command=command).run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "child_flood"
+    assert "state_saved" in error_of(world, job.id)["message"]
+
+
+def test_weights_of_holes_are_not_published(world: World) -> None:
+    error = hostile(world, "claim_weights_of_holes")
+    assert error["code"] == "outputs_unusable"
+    assert "holes" in error["message"]
 
 
 def test_a_child_that_starts_processes_without_end_is_ended_with_all_of_them(world: World) -> None:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
 from sanitizer.recipe import AuditOptions, DeclaredOptions
@@ -26,7 +33,8 @@ from sanitizer.report import (
     load_json,
 )
 from tests.fixtures.tiny_png import RED_SQUARE
-from worker.publishing import _judgement
+from worker.failures import AttemptFailed
+from worker.publishing import _judgement, _report
 
 
 def share(successes: int) -> Estimate:
@@ -116,3 +124,42 @@ def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
     told = replace(report(is_audit=True), examples=examples)
     assert load_json(dump_json(told)).examples == examples
     assert _judgement(told) == _judgement(replace(told, examples=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda r: r["before"]["ca"].update(value=float("nan")), "before.ca.value"),
+        (lambda r: r["before"]["ca"].update(value=1.5), "less than or equal to 1"),
+        (lambda r: r["before"]["ca"].update(n=-1), "greater than or equal to 0"),
+        (lambda r: r["before"]["ca"].update(n=10**30), "before.ca.n"),
+        (
+            lambda r: r["before"]["attacks"][0].update(options={"size": float("inf")}),
+            "attacks.0.options.size",
+        ),
+        (lambda r: r["checkpoint"].update(architecture={"width": 1e300}), "checkpoint.architecture.width"),
+        (lambda r: r["verdict"].update(reason="x" * 7_500_000), "verdict.reason"),
+        (lambda r: r.update(warnings=["x"] * 1001), "at most 1000"),
+    ],
+)
+def test_a_report_without_bounds_is_refused_before_anything_is_published(
+    change: Callable[[dict[str, Any]], None], why: str, tmp_path: Path
+) -> None:
+    document = json.loads(dump_json(report(is_audit=True)))
+    change(document)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(AttemptFailed, match="no report that can be read") as failed:
+        _report({"report.json": path})
+    assert failed.value.code == "outputs_unusable"
+    with pytest.raises(ValidationError, match=why):
+        load_json(path.read_bytes())
+
+
+def test_more_figures_than_a_list_can_carry_are_not_kept_on_a_row() -> None:
+    told = report(is_audit=True)
+    attacks = told.before.attacks * 2000
+    with pytest.raises(AttemptFailed, match="row") as failed:
+        _judgement(replace(told, before=replace(told.before, attacks=attacks)))
+    assert failed.value.code == "outputs_unusable"
+    assert _judgement(replace(told, before=replace(told.before, attacks=attacks[:32])))

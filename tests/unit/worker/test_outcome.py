@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong
 from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
 from worker.failures import AttemptFailed, from_storage
 from worker.outcome import interpret
+from worker.output_bounds import REPORT_BYTES, output_bytes, state_bytes
+from worker.staging import Received
 
 
 @pytest.fixture
@@ -80,15 +83,59 @@ def test_links_pipes_and_folders_are_no_outputs(folder: Path, tmp_path: Path) ->
         assert failure(folder, 0).code == "outputs_unusable", name
 
 
-def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path) -> None:
+def test_outputs_that_are_larger_than_those_of_such_a_job_are_not_taken(folder: Path) -> None:
     names = ["one.bin", "two.bin"]
     for name in names:
-        (folder / "outputs" / name).touch()
-        os.truncate(folder / "outputs" / name, 2**19)
+        (folder / "outputs" / name).write_bytes(bytes(2**19))
     leave(folder, outputs=names)
     assert len(interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**20)) == 2
-    os.truncate(folder / "outputs" / "two.bin", 2**19 + 1)
+    (folder / "outputs" / "two.bin").write_bytes(bytes(2**19 + 1))
     assert failure(folder, 0).code == "outputs_unusable"
+
+
+def test_a_file_with_holes_is_not_taken_for_weights(folder: Path) -> None:
+    """It takes no room here, and would be hashed, uploaded and kept as gigabytes of zeros."""
+    sparse = folder / "outputs" / "model.safetensors"
+    sparse.write_bytes(b"begins like any other")
+    os.truncate(sparse, 10 * 2**20)
+    leave(folder, outputs=["model.safetensors"])
+    with pytest.raises(AttemptFailed, match="holes"):
+        interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**40)
+    sparse.write_bytes(bytes(10 * 2**20))
+    assert len(interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**40)) == 1
+
+
+def received(path: str, size_bytes: int) -> Received:
+    return Received(path=path, size_bytes=size_bytes, sha256="0" * 64)
+
+
+def test_what_a_job_may_leave_follows_from_what_it_was_given() -> None:
+    weights = (received("inputs/checkpoint/model.safetensors", 10**9), received("inputs/pairs/0.tar", 10**12))
+    assert output_bytes(JobKind.SANITIZE, weights) == 4 * 10**9 + REPORT_BYTES
+    assert output_bytes(JobKind.INSPECT, (received("inputs/upload", 10**9),)) == 4 * 10**9 + REPORT_BYTES
+    assert output_bytes(JobKind.AUDIT, weights) == output_bytes(JobKind.VALIDATE, weights) == REPORT_BYTES
+    assert state_bytes(weights) == 8 * 10**9 + REPORT_BYTES
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": "Not A Code"},
+        {"code": "x" * 81},
+        {"message": "x" * 10_001},
+        {"phase": "x" * 201},
+    ],
+)
+def test_a_reason_that_no_library_gives_is_not_believed(folder: Path, said: dict[str, str]) -> None:
+    leave(folder, status="refused", failure={"code": "c", "message": "m", "remedy": "r"} | said)
+    assert failure(folder, EXIT_REFUSED).code == "outputs_unusable"
+
+
+def test_a_long_reason_is_cut_because_every_list_carries_it(folder: Path) -> None:
+    refusal = {"code": "c", "message": "m" * 9000, "remedy": "r" * 9000, "where": "w" * 9000}
+    leave(folder, status="refused", failure=refusal)
+    told = failure(folder, EXIT_REFUSED)
+    assert {len(told.message), len(told.remedy), len(told.where or "")} == {2000}
 
 
 def test_an_outcome_that_is_a_link_or_a_pipe_is_not_opened(folder: Path) -> None:

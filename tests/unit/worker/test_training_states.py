@@ -109,6 +109,50 @@ def test_only_jobs_that_train_have_states_and_none_larger_than_the_job_may_write
     assert taken(work) == []
 
 
+def write_again(state: Path) -> None:
+    """A later state: files of its own."""
+    (state / "model.safetensors").unlink()
+    (state / "model.safetensors").write_bytes(bytes(10))
+
+
+def test_the_audit_beside_the_states_is_copied_once_and_linked_into_each(work: Path) -> None:
+    state, ships = save(work), shipper(work)
+    copies = set()
+    for _ in range(10):
+        write_again(state)
+        ships.take(STEP)
+        (copy,) = (work / "own" / "outgoing").glob("state-*/baseline_audit.json")
+        copies.add(copy.stat().st_ino)
+    assert len(copies) == 1
+
+
+def test_an_audit_that_changes_with_every_state_is_not_copied_without_end(work: Path) -> None:
+    """64 MiB for a line of 70 bytes: 2.3 GB in 72 seconds."""
+    state, ships = save(work), shipper(work)
+    for number in range(10):
+        write_again(state)
+        (state.parent / "baseline_audit.json").write_text("x" * number)
+        ships.take(STEP)
+    (copy,) = (work / "own" / "outgoing").glob("state-*/baseline_audit.json")
+    assert copy.read_text() == "xx"
+
+
+def test_a_child_that_tells_of_no_states_without_end_is_ended(work: Path) -> None:
+    ships = shipper(work)
+    for _ in range(25):
+        ships.take(StateSaved(path="state/../../victim", step=1))
+    assert ships.excess is not None
+    assert ships.excess.code == "child_nonsense"
+
+
+def test_a_file_with_holes_is_no_part_of_a_state(work: Path) -> None:
+    state = save(work)
+    os.truncate(state / "model.safetensors", 10 * 2**20)
+    ships = shipper(work, max_bytes=2**40)
+    ships.take(STEP)
+    assert not ships.has_waiting
+
+
 def record(step: int, is_good: bool | None, previous: dict[str, Any] | None = None) -> dict[str, Any]:
     said = {} if is_good is None else {"is_good": is_good}
     return {"prefix": f"step-{step}/", "step": step, "files": [], **said, "previous": previous}

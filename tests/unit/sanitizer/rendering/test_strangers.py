@@ -147,7 +147,7 @@ def test_a_report_changed_at_random_is_drawn_or_refused() -> None:
     source = random.Random(3)
     values = (None, -1, 0, 1, 2**70, 1e308, -1e308, 0.5, "", "x", [], {}, True, [[[1]]])
     num_drawn = 0
-    for _ in range(60):
+    for _ in range(90):
         written = document("undecided")
         place: Any = written[
             source.choice(("checkpoint", "data", "training", "environment", "recipe", "before"))
