@@ -26,6 +26,7 @@ from sanitizer.retrieval_figures import (
     RetrievalLost,
     TargetCaptions,
 )
+from sanitizer.settled import Margin, Setting, SettingFigures, SettledArchitecture
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
@@ -33,6 +34,7 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Estimate",
     "Example",
     "Examples",
+    "Margin",
     "MeanDistance",
     "Pair",
     "RankDistribution",
@@ -41,6 +43,9 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "RetrievalFigures",
     "RetrievalLost",
     "Said",
+    "Setting",
+    "SettingFigures",
+    "SettledArchitecture",
     "ShownPicture",
     "TargetCaptions",
     "TopK",
@@ -330,6 +335,8 @@ class Report:
     created_at: datetime
     seed: int
     checkpoint: CheckpointInput
+    architecture: SettledArchitecture | None = None
+    """How what no tensor tells was settled. None in a report from before it was measured."""
     data: tuple[DataInput, ...]
     audit: AuditOptions
     recipe: Recipe | None = None

@@ -1,0 +1,98 @@
+"""How the settings of an architecture that no tensor tells were settled: what a report says. Free of torch.
+
+A head count and an activation change no shape, so a file is read without an error under the wrong ones, and
+every figure of the audit is then that of another model. `sanitizer.report` gives these names on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sanitizer.measures import Estimate
+
+Settled = Literal["tensors", "declared", "configuration", "measured", "assumed"]
+"""By what a setting is known: a tensor's shape, its owner, a configuration file beside the weights, the
+images of the audit, or by nothing: then it is the default of published models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingFigures:
+    """One value of a setting on the images of the measurement, the other settings being those chosen.
+
+    `log_likelihood` is the mean over the images of the logarithm of the probability of the true class, in
+    nats, at the temperature that suits the value best.
+    """
+
+    value: str
+    log_likelihood: float
+    ca: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """The mean over the same `n` images of the log-likelihood of the value chosen minus the runner-up's.
+
+    `low`, `high` bound it by the normal distribution, `confidence` being shared out among the comparisons.
+    """
+
+    mean: float
+    n: int
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["paired_normal_bonferroni"] = "paired_normal_bonferroni"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One option of `declared`: its value and by what it is known; `why` is a sentence's part.
+
+    `chosen`, `runner_up` and `margin` are there where values were compared on images.
+    """
+
+    option: str
+    value: str
+    settled: Settled
+    why: str
+    chosen: SettingFigures | None = None
+    runner_up: SettingFigures | None = None
+    margin: Margin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledArchitecture:
+    """Every setting that tensors do not tell, or need not, and how the measurable ones were measured.
+
+    `n` images (0: none were compared), drawn by `seed`, among `num_classes` classes with `num_templates`
+    templates; `num_compared` combinations of values, by `num_image_passes` passes of the images and
+    `num_text_passes` of the texts. `chance` is the accuracy that guessing would have on these images.
+    """
+
+    n: int
+    seed: int
+    num_classes: int
+    num_templates: int
+    num_compared: int
+    num_image_passes: int
+    num_text_passes: int
+    ca: Estimate | None
+    chance: float | None
+    settings: tuple[Setting, ...]
+
+    def setting(self, option: str) -> Setting | None:
+        """The one of this name, where there is one."""
+        return next((one for one in self.settings if one.option == option), None)
+
+
+def sentence(setting: Setting) -> str:
+    """'measured: log-likelihood -1.21 against -2.40 of 2 (margin …), CA 58.5 % against 31.2 %, n = 256'."""
+    if setting.chosen is None or setting.runner_up is None or setting.margin is None:
+        return f"{setting.settled}: {setting.why}"
+    chosen, other, margin = setting.chosen, setting.runner_up, setting.margin
+    return (
+        f"{setting.settled}: {setting.why}. Mean log-likelihood {chosen.log_likelihood:.3f} against "
+        f"{other.log_likelihood:.3f} with {other.value} (margin {margin.mean:.3f}, interval "
+        f"{margin.low:.3f} to {margin.high:.3f}), CA {100 * chosen.ca.value:.1f} % against {100 * other.ca.value:.1f} %, "
+        f"n = {margin.n}"
+    )
