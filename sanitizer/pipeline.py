@@ -71,11 +71,12 @@ def audit(
     torch_device = pick(device)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
     num_workers = share_cores(given.checkpoint.model, torch_device)
+    cautioned = cautions.before_audit(options, policy, is_cleaned=False)
+    _tell(cautioned, progress)
     settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop)
     given = settled.given
     checkpoint, labelled = given.checkpoint, given.labelled
-    cautioned = [*cautions.before_audit(options, policy, is_cleaned=False), *settled.warnings]
-    _tell(cautioned, progress)
+    _tell(settled.warnings, progress)
     result = run_audit(
         checkpoint,
         labelled,
@@ -109,6 +110,7 @@ def audit(
         environment=reporting.environment(torch_device, options.precision),
         warnings=(
             *cautioned,
+            *settled.warnings,
             *reporting.probe_warnings(result.figures),
             *reporting.audit_warnings(given, result),
         ),
@@ -158,10 +160,6 @@ def sanitize(
     pairs = open_training(training_path, recipe, given)
     check_fits(recipe, checkpoint, len(pairs))
     num_workers = share_cores(checkpoint.model, torch_device)
-    key = settled_key(checkpoint, labelled, seed)
-    kept = settled_before(state_folder, key)
-    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
-    given, checkpoint = settled.given, settled.given.checkpoint
     warnings = cautions.before_audit(options, policy, is_cleaned=True)
     warnings += cautions.before_training(
         recipe,
@@ -171,8 +169,12 @@ def sanitize(
         given=recipe_given,
         **advice.model_of(checkpoint),
     )
-    warnings += settled.warnings
     _tell(warnings, progress)
+    key = settled_key(checkpoint, labelled, seed)
+    kept = settled_before(state_folder, key)
+    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
+    given, checkpoint = settled.given, settled.given.checkpoint
+    _tell(settled.warnings, progress)
     before = audit_once(
         checkpoint,
         labelled,
@@ -236,7 +238,13 @@ def sanitize(
         after=after,
         finetuned=finetuned,
         device=torch_device,
-        warnings=(*warnings, *hopeless, *advice.after_training(recipe, finetuned.training), *findings),
+        warnings=(
+            *warnings,
+            *settled.warnings,
+            *hopeless,
+            *advice.after_training(recipe, finetuned.training),
+            *findings,
+        ),
     )
     (out_dir / CURVE_NAME).write_text(reporting.curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))

@@ -93,6 +93,6 @@ def sentence(setting: Setting) -> str:
     return (
         f"{setting.settled}: {setting.why}. Mean log-likelihood {chosen.log_likelihood:.3f} against "
         f"{other.log_likelihood:.3f} with {other.value} (margin {margin.mean:.3f}, interval "
-        f"{margin.low:.3f} to {margin.high:.3f}), CA {100 * chosen.ca.value:.1f} % against {100 * other.ca.value:.1f} %, "
-        f"n = {margin.n}"
+        f"{margin.low:.3f} to {margin.high:.3f}), CA {100 * chosen.ca.value:.1f} % against "
+        f"{100 * other.ca.value:.1f} %, n = {margin.n}"
     )
