@@ -150,13 +150,13 @@ def _choose(fit: Fit, present: Settings, known: Mapping[str, Settled]) -> Settin
     best_of_all, best = fit.best(), fit.best(agrees)
     if not fit.is_above_chance(best_of_all):
         raise _at_chance(fit, best_of_all)
-    if not agrees(best_of_all) and fit.margin(best_of_all, best).low > 0:
+    if not agrees(best_of_all) and fit.tells(best_of_all, best):
         option = next(name for name in given if getattr(best_of_all, name) != getattr(present, name))
         raise _does_not_fit(fit, option, best_of_all, best)
     chosen = best
     for option in MEASURABLE:
         default = replace(chosen, **{option: getattr(present, option)})
-        if default != chosen and fit.margin(best, default).low <= 0:
+        if default != chosen and not fit.tells(best, default):
             chosen = default
     return chosen
 
@@ -198,7 +198,7 @@ def _setting(
     margin = fit.margin(chosen, runner_up)
     settled = known
     if known == "assumed":
-        tells = margin.low > 0
+        tells = fit.tells(chosen, runner_up)
         settled = "measured" if tells else "assumed"
         listed = ", ".join(shown(one) for one in values)
         why = f"the best of {listed}" if tells else f"{why}; the images do not tell it from others"

@@ -4,9 +4,8 @@ Shapes: N images, C classes, D embedding width, K combinations of settings.
 
 Each tower is run once for each of its own settings; combinations are then products of embeddings. The
 log-likelihood of an image is that of its true class under softmax(scale x cosine) (Radford et al., arXiv
-2103.00020, section 3.1), profiled over the scale: the model's own and halves of it, whichever suits the
-combination best, so that a combination is not preferred for being less sure of itself. Two combinations are
-compared by the paired differences of their images, whose mean has an interval from the normal distribution,
+2103.00020, section 3.1), profiled over the scale: the model's own times powers of two, whichever suits
+the combination best, so that none is preferred for being less sure of itself. Two combinations are compared by the paired differences of their images, whose mean has an interval from the normal distribution,
 with Bonferroni's correction for the K - 1 comparisons. Exactly repeatable by seed. Decides nothing: see
 `sanitizer.settling`.
 """
@@ -42,10 +41,12 @@ if TYPE_CHECKING:
 MAX_IMAGES = 256
 MIN_IMAGES = 64
 """Of fewer images a mean of log-likelihoods has no interval that could be relied on."""
+MIN_MARGIN = 0.01
+"""Nats an image: the true class one percent more probable. Less than that rounding could make up."""
 MAX_TEXTS = 1_000
 """Classes x templates of one pass; of more classes those of the images are kept, others drawn."""
 _READS_EACH = 2
-_SCALES = tuple(0.5**power for power in range(6))
+_SCALES = tuple(2.0**power for power in range(3, -7, -1))
 _IMAGES_AT_ONCE = 64
 _MAX_LOG_SCALE = math.log(1_000.0)  # open_clip never leaves 100; a stranger's file may hold anything
 
@@ -110,6 +111,10 @@ class Fit:
             for numbers in (predicted_N, self.label_N)
         ]
         return max(1 / self.num_classes, float(shares[0] @ shares[1]))
+
+    def tells(self, one: Settings, other: Settings) -> bool:
+        """Whether the images show that `one` fits better than `other`, by enough to matter."""
+        return self.margin(one, other).low > MIN_MARGIN
 
     def _correct(self, settings: Settings) -> Tensor:
         correct_N: Tensor = self.predicted_KN[self.combinations.index(settings)] == self.label_N
