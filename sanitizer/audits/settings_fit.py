@@ -4,9 +4,10 @@ Shapes: N images, C classes, D embedding width, K combinations of settings.
 
 Each tower is run once for each of its own settings; combinations are then products of embeddings. The
 log-likelihood of an image is that of its true class under softmax(scale x cosine) (Radford et al., arXiv
-2103.00020, section 3.1), profiled over the scale: the model's own times powers of two, whichever suits
-the combination best, so that none is preferred for being less sure of itself. Two combinations are compared by the paired differences of their images, whose mean has an interval from the normal distribution,
-with Bonferroni's correction for the K - 1 comparisons. Exactly repeatable by seed. Decides nothing: see
+2103.00020, section 3.1), profiled over the scale: the model's own times powers of two, whichever suits the
+combination best, so that none is preferred for being less sure of itself. Two combinations are compared by
+the paired differences of their images, whose mean has an interval from the normal distribution, with
+Bonferroni's correction for the K - 1 comparisons. Exactly repeatable by seed. Decides nothing: see
 `sanitizer.settling`.
 """
 
