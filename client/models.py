@@ -210,6 +210,7 @@ class Result(Answer):
     after: dict[str, Any] | None = None
     ca_lost: dict[str, Any] | None = None
     attack_changes: tuple[dict[str, Any], ...] = ()
+    architecture: dict[str, Any] | None = None
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
 

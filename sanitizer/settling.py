@@ -18,13 +18,12 @@ import torch
 
 from sanitizer.audits.audit import templates_of
 from sanitizer.audits.settings_fit import MIN_IMAGES, Fit, draw_sample, measure
+from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.plausible import (
-    MEASURABLE,
     Settings,
     known_by,
     plausible_values,
-    shown,
     with_settings,
 )
 from sanitizer.checkpoints.rejection import refusal
@@ -32,7 +31,7 @@ from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.opening import ForAudit
 from sanitizer.progress import Noted, Progress, Stop
 from sanitizer.recipe import AuditOptions
-from sanitizer.settled import Setting, SettingFigures, Settled, SettledArchitecture
+from sanitizer.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture
 
 _GIVEN = ("declared", "configuration")
 
@@ -80,7 +79,7 @@ def settle(
             figures = _measured(checkpoint, known, values, fit, seed, num_templates=len(sample.templates))
             progress(Noted(level="info", message=_what_was_done(figures)))
     present = Settings.of(checkpoint.architecture)
-    settings = Settings.read({option: _value(figures, option) for option in MEASURABLE})
+    settings = Settings.read({option: _value(figures, option) for option in COMPARED})
     return SettledInputs(
         given=replace(given, checkpoint=_under(checkpoint, settings, figures)),
         figures=figures,
@@ -124,7 +123,7 @@ def _measured(
             values=values[option],
             why=_why(checkpoint, option, known),
         )
-        for option in MEASURABLE
+        for option in COMPARED
     ]
     return SettledArchitecture(
         n=len(fit.label_N),
@@ -142,7 +141,7 @@ def _measured(
 
 def _choose(fit: Fit, present: Settings, known: Mapping[str, Settled]) -> Settings:
     """The best that agrees with what is given, each assumed value back at its default where no worse."""
-    given = [option for option in MEASURABLE if known[option] in _GIVEN]
+    given = [option for option in COMPARED if known[option] in _GIVEN]
 
     def agrees(settings: Settings) -> bool:
         return all(getattr(settings, option) == getattr(present, option) for option in given)
@@ -154,7 +153,7 @@ def _choose(fit: Fit, present: Settings, known: Mapping[str, Settled]) -> Settin
         option = next(name for name in given if getattr(best_of_all, name) != getattr(present, name))
         raise _does_not_fit(fit, option, best_of_all, best)
     chosen = best
-    for option in MEASURABLE:
+    for option in COMPARED:
         default = replace(chosen, **{option: getattr(present, option)})
         if default != chosen and not fit.tells(best, default):
             chosen = default
@@ -228,7 +227,7 @@ def _unmeasured(checkpoint: LoadedCheckpoint, known: Mapping[str, Settled], seed
             settled=known[option],
             why=_why(checkpoint, option, known),
         )
-        for option in MEASURABLE
+        for option in COMPARED
     ]
     return SettledArchitecture(
         n=0,
@@ -257,7 +256,7 @@ def _others(checkpoint: LoadedCheckpoint) -> list[Setting]:
     declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
     others = []
     for option, told in (origin.get("assumed") or {}).items():
-        if option in MEASURABLE:
+        if option in COMPARED:
             continue
         value, _, why = told.partition(": ")
         settled: Settled = "configuration" if option in configured else "assumed"
@@ -268,14 +267,14 @@ def _others(checkpoint: LoadedCheckpoint) -> list[Setting]:
 
 
 def _warnings(figures: SettledArchitecture, present: Settings, settings: Settings) -> list[str]:
-    changed = [name for name in MEASURABLE if getattr(settings, name) != getattr(present, name)]
+    changed = [name for name in COMPARED if getattr(settings, name) != getattr(present, name)]
     warnings = [
         f"{option} is {shown(getattr(settings, option))} by measurement on {figures.n} images, not "
         f"{shown(getattr(present, option))} as usual: the section on the architecture has the figures."
         for option in changed
     ]
     unsettled = [
-        one.option for one in figures.settings if one.option in MEASURABLE and one.settled == "assumed"
+        one.option for one in figures.settings if one.option in COMPARED and one.settled == "assumed"
     ]
     if unsettled and figures.n == 0:
         warnings.append(

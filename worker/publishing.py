@@ -210,6 +210,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
+        "architecture": None if report.architecture is None else asdict(report.architecture),
     }
 
 

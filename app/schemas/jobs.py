@@ -29,7 +29,7 @@ from sanitizer.recipe import (
     Seed,
     audit_as_ordered,
 )
-from sanitizer.report import AttackChange, AuditFigures, Difference, Verdict
+from sanitizer.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
@@ -162,6 +162,9 @@ class ResultOut(WireOut):
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
+    architecture: SettledArchitecture | None = Field(
+        None, description="How each setting that tensors cannot tell (heads, activation) was settled."
+    )
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)
 

@@ -13,20 +13,16 @@ from typing import Any
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.building import assemble
-from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.towers import Blocks, ModifiedResNet
-from sanitizer.settled import Settled
-
-__all__ = ["HEAD_WIDTHS", "MEASURABLE", "Settings", "known_by", "plausible_values", "shown", "with_settings"]
+from sanitizer.settled import COMPARED, Settled
 
 HEAD_WIDTHS = range(16, 129)
-MEASURABLE = ("num_heads_vision", "num_heads_text", "quick_gelu")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One value for each of `MEASURABLE`."""
+    """One value for each of `COMPARED`."""
 
     num_heads_vision: int
     num_heads_text: int
@@ -96,7 +92,7 @@ def _heads(width: int, present: int) -> list[int]:
 
 
 def known_by(checkpoint: LoadedCheckpoint) -> dict[str, Settled]:
-    """By what each setting of `MEASURABLE` is known; 'assumed' where by nothing."""
+    """By what each setting of `COMPARED` is known; 'assumed' where by nothing."""
     architecture, origin = checkpoint.architecture, checkpoint.provenance
     declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
     vision = architecture.vision
@@ -106,7 +102,7 @@ def known_by(checkpoint: LoadedCheckpoint) -> dict[str, Settled]:
         "quick_gelu": False,
     }
     known: dict[str, Settled] = {}
-    for option in MEASURABLE:
+    for option in COMPARED:
         if told[option]:
             known[option] = "tensors"
         elif declared.get(option) is not None or (option == "quick_gelu" and architecture.gelu_tanh):
