@@ -70,10 +70,11 @@ class Setting:
         if self.chosen is None or self.runner_up is None or self.margin is None:
             return words
         chosen, other, margin = self.chosen, self.runner_up, self.margin
+        interval = f"interval {margin.low:.3f} to {margin.high:.3f}, n = {margin.n}"
         return (
-            f"{words}. Mean log-likelihood {chosen.log_likelihood:.3f} against {other.log_likelihood:.3f} with "
-            f"{other.value} (margin {margin.mean:.3f}, interval {margin.low:.3f} to {margin.high:.3f}), CA "
-            f"{100 * chosen.ca.value:.1f} % against {100 * other.ca.value:.1f} %, n = {margin.n}"
+            f"{words}. Mean log-likelihood {chosen.log_likelihood:.3f} against {other.log_likelihood:.3f} "
+            f"with {other.value} (margin {margin.mean:.3f}, {interval}), CA {100 * chosen.ca.value:.1f} % "
+            f"against {100 * other.ca.value:.1f} %"
         )
 
 

@@ -30,7 +30,7 @@ def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
 def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
     chosen, other, margin = setting.chosen, setting.runner_up, setting.margin
     if chosen is None or other is None or margin is None:
-        if not chosen is other is margin is None:
+        if any(part is not None for part in (chosen, other, margin)):
             yield misfit(where, "has a part of its figures only")
         return
     yield from estimate(f"{where}.chosen.ca", chosen.ca, n)

@@ -117,7 +117,7 @@ def whose_limits(report: Report) -> str:
 
 
 def settled(report: Report) -> list[tuple[str, str]]:
-    """Each setting that tensors cannot tell, and its value with how it was settled; of an older report none."""
+    """Each setting that tensors cannot tell, its value and by what it is known; of an older report none."""
     if report.architecture is None:
         return []
     return [(one.option, f"{one.value} ({one.known_by})") for one in report.architecture.settings[:50]]

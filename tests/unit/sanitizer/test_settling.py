@@ -71,7 +71,7 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
     assert heads.margin.low > 0
     assert heads.margin.n == report.architecture.n == 240
     assert report.architecture.setting("text_pool").settled == "assumed"
-    assert f"against {100 * heads.runner_up.ca.value:.1f} %, n = 240" in heads.known_by
+    assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
     assert report.architecture.num_image_passes == 6  # 3 numbers of heads, 2 activations
     assert any(
         one.startswith("num_heads_vision is 4 by measurement on 240 images, not 1") for one in report.warnings
