@@ -48,7 +48,7 @@ def classes(report: Report) -> Iterator[Misfit]:
 
 
 def settings(report: Report) -> Iterator[Misfit]:
-    """How settings were settled: shares from their counts on the images compared, margins within intervals."""
+    """How settings were settled: shares from their counts, margins within their intervals."""
     told = report.architecture
     if told is None:
         return
