@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from sanitizer.data.labelled import LabelledDataset
 
 MAX_IMAGES = 256
-MIN_IMAGES = 64
-"""Of fewer images a mean of log-likelihoods has no interval that could be relied on."""
+MIN_IMAGES = 128
+"""Of fewer the corrected interval of a mean cannot be relied on, and no verdict could be either."""
 MIN_MARGIN = 0.01
 """Nats an image: the true class one percent more probable. Less than that rounding could make up."""
 MAX_TEXTS = 1_000

@@ -109,7 +109,7 @@ def test_a_declaration_that_fits_is_kept_and_called_declared(inputs, tmp_path):
 
 def test_a_model_at_chance_under_every_setting_is_not_judged(tmp_path):
     audited.write_model(tmp_path / "checkpoint")
-    learned.write_labelled(tmp_path / "labelled", 90)
+    learned.write_labelled(tmp_path / "labelled", 150)
     with pytest.raises(CheckpointRejected) as caught:
         audit(tmp_path, tmp_path / "out")
     assert caught.value.code == "settings_at_chance"
