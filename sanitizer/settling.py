@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from sanitizer.audits.audit import templates_of
-from sanitizer.audits.settings_fit import MIN_IMAGES, Fit, draw_sample, measure
+from sanitizer.audits.settings_fit import MIN_IMAGES, MIN_MARGIN, Fit, draw_sample, measure
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.plausible import (
@@ -274,7 +274,9 @@ def _warnings(figures: SettledArchitecture, present: Settings, settings: Setting
         for option in changed
     ]
     unsettled = [
-        one.option for one in figures.settings if one.option in COMPARED and one.settled == "assumed"
+        one.option
+        for one in figures.settings
+        if one.option in COMPARED and one.settled == "assumed" and not _makes_no_difference(one)
     ]
     if unsettled and figures.n == 0:
         warnings.append(
@@ -287,6 +289,12 @@ def _warnings(figures: SettledArchitecture, present: Settings, settings: Setting
             "The section on the architecture has the figures."
         )
     return warnings
+
+
+def _makes_no_difference(setting: Setting) -> bool:
+    """Whether the images show that the runner-up's figures would be the same for all that matters."""
+    margin = setting.margin
+    return margin is not None and -MIN_MARGIN < margin.low and margin.high < MIN_MARGIN
 
 
 def _what_was_done(figures: SettledArchitecture) -> str:
