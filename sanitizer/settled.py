@@ -6,6 +6,7 @@ every figure of the audit is then that of another model. `sanitizer.report` give
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,11 @@ images of the audit, or by nothing: then it is the default of published models."
 
 COMPARED = ("num_heads_vision", "num_heads_text", "quick_gelu")
 """The options whose values are compared on images."""
+
+MIN_IMAGES = 128
+"""Of fewer the corrected interval of a mean cannot be relied on, and no verdict could be either."""
+MIN_MARGIN = 0.01
+"""Nats an image: the true class one percent more probable. Less than that rounding could make up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,12 @@ class Setting:
     margin: Margin | None = None
 
     @property
+    def makes_no_difference(self) -> bool:
+        """Whether the images show that the runner-up's figures are the same for all that matters."""
+        margin = self.margin
+        return margin is not None and margin.low > -MIN_MARGIN and margin.high < MIN_MARGIN
+
+    @property
     def known_by(self) -> str:
         """'measured: the best of 1, 4, 2. Mean log-likelihood -0.474 against -1.320 with 2 (margin …)'."""
         words = f"{self.settled}: {self.why}"
@@ -101,3 +113,36 @@ class SettledArchitecture:
     def setting(self, option: str) -> Setting | None:
         """The one of this name, where there is one."""
         return next((one for one in self.settings if one.option == option), None)
+
+    def what_was_done(self) -> str:
+        """A sentence for the job's events."""
+        return (
+            f"What the tensors do not tell was measured on {self.n} images: {self.num_compared} combinations "
+            f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
+        )
+
+
+def warnings(as_read: Mapping[str, str], found: SettledArchitecture) -> Iterator[str]:
+    """Sentences on settings that are not as the checkpoint was read, or are not known."""
+    unknown = []
+    for setting in found.settings:
+        option = setting.option
+        if option not in COMPARED:
+            continue
+        if setting.value != as_read[option]:
+            yield (
+                f"{option} is {setting.value} by measurement on {found.n} images, not {as_read[option]} as "
+                "usual: the section on the architecture has the figures."
+            )
+        elif setting.settled == "assumed" and not setting.makes_no_difference:
+            unknown.append(option)
+    if unknown and found.n == 0:
+        yield (
+            f"{', '.join(unknown)}: assumed, not measured, for which {MIN_IMAGES} labelled images of two "
+            "classes or more are needed. If one is wrong, every figure is."
+        )
+    elif unknown:
+        yield (
+            f"{', '.join(unknown)}: assumed; {found.n} images do not tell the usual value from others. "
+            "The section on the architecture has the figures."
+        )

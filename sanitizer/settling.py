@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from sanitizer.audits.audit import templates_of
-from sanitizer.audits.settings_fit import MIN_IMAGES, MIN_MARGIN, Fit, draw_sample, measure
+from sanitizer.audits.settings_fit import Fit, draw_sample, measure
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.plausible import (
@@ -31,7 +31,7 @@ from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.opening import ForAudit
 from sanitizer.progress import Noted, Progress, Stop
 from sanitizer.recipe import AuditOptions
-from sanitizer.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture
+from sanitizer.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
 
 _GIVEN = ("declared", "configuration")
 
@@ -77,13 +77,13 @@ def settle(
             values = plausible_values(checkpoint.architecture, known)
             fit = measure(checkpoint, sample, values, device=device, before_pass=check)
             figures = _measured(checkpoint, known, values, fit, seed, num_templates=len(sample.templates))
-            progress(Noted(level="info", message=_what_was_done(figures)))
-    present = Settings.of(checkpoint.architecture)
+            progress(Noted(level="info", message=figures.what_was_done()))
     settings = Settings.read({option: _value(figures, option) for option in COMPARED})
+    as_read = Settings.of(checkpoint.architecture)
     return SettledInputs(
         given=replace(given, checkpoint=_under(checkpoint, settings, figures)),
         figures=figures,
-        warnings=tuple(_warnings(figures, present, settings)),
+        warnings=tuple(warnings({option: shown(getattr(as_read, option)) for option in COMPARED}, figures)),
     )
 
 
@@ -264,42 +264,3 @@ def _others(checkpoint: LoadedCheckpoint) -> list[Setting]:
             settled, why = "declared", "by whoever uploaded it"
         others.append(Setting(option=option, value=value, settled=settled, why=why))
     return others
-
-
-def _warnings(figures: SettledArchitecture, present: Settings, settings: Settings) -> list[str]:
-    changed = [name for name in COMPARED if getattr(settings, name) != getattr(present, name)]
-    warnings = [
-        f"{option} is {shown(getattr(settings, option))} by measurement on {figures.n} images, not "
-        f"{shown(getattr(present, option))} as usual: the section on the architecture has the figures."
-        for option in changed
-    ]
-    unsettled = [
-        one.option
-        for one in figures.settings
-        if one.option in COMPARED and one.settled == "assumed" and not _makes_no_difference(one)
-    ]
-    if unsettled and figures.n == 0:
-        warnings.append(
-            f"{', '.join(unsettled)}: assumed, not measured, for which {MIN_IMAGES} labelled images of two "
-            "classes or more are needed. If one is wrong, every figure is."
-        )
-    elif unsettled:
-        warnings.append(
-            f"{', '.join(unsettled)}: assumed; {figures.n} images do not tell the usual value from others. "
-            "The section on the architecture has the figures."
-        )
-    return warnings
-
-
-def _makes_no_difference(setting: Setting) -> bool:
-    """Whether the images show that the runner-up's figures would be the same for all that matters."""
-    margin = setting.margin
-    return margin is not None and -MIN_MARGIN < margin.low and margin.high < MIN_MARGIN
-
-
-def _what_was_done(figures: SettledArchitecture) -> str:
-    return (
-        f"What the tensors do not tell was measured on {figures.n} images: {figures.num_compared} "
-        f"combinations of settings, {figures.num_image_passes} passes of the images and "
-        f"{figures.num_text_passes} of the texts."
-    )

@@ -33,17 +33,13 @@ from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import BadSample
 from sanitizer.measures import Estimate
 from sanitizer.seeding import generator
-from sanitizer.settled import Margin
+from sanitizer.settled import MIN_IMAGES, MIN_MARGIN, Margin
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint
     from sanitizer.data.labelled import LabelledDataset
 
 MAX_IMAGES = 256
-MIN_IMAGES = 128
-"""Of fewer the corrected interval of a mean cannot be relied on, and no verdict could be either."""
-MIN_MARGIN = 0.01
-"""Nats an image: the true class one percent more probable. Less than that rounding could make up."""
 MAX_TEXTS = 1_000
 """Classes x templates of one pass; of more classes those of the images are kept, others drawn."""
 _READS_EACH = 2

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from sanitizer import baseline, pipeline
-from sanitizer.audits.settings_fit import MIN_IMAGES
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.plausible import Settings
@@ -17,6 +16,7 @@ from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.progress import Advanced, PhaseStarted
 from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from sanitizer.report import load_json
+from sanitizer.settled import MIN_IMAGES
 from tests.fixtures import audited, learned
 from tests.fixtures.shards import make_pairs
 
