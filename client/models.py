@@ -235,6 +235,7 @@ class Result(Answer):
     ca_lost: dict[str, Any] | None = None
     attack_changes: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
+    architecture: dict[str, Any] | None = None
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
 

@@ -24,7 +24,7 @@ from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
 from sanitizer.progress import Noted, Progress
 from sanitizer.recipe import AuditOptions, to_json
-from sanitizer.report import AuditFigures, Estimate
+from sanitizer.report import AuditFigures, Estimate, SettledArchitecture
 from sanitizer.sources import software
 
 FILE_NAME = "baseline_audit.json"
@@ -48,6 +48,9 @@ class _Kept:
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
     """Without pictures: the audit after cleaning makes them again, and no state holds a customer's."""
+    settled_key: str = ""
+    settled: SettledArchitecture | None = None
+    """What the audit was made under: a training that goes on must not settle it otherwise."""
 
     def __post_init__(self) -> None:
         of_all = (self.correct, *(packed for both in self.triggered for packed in both))
@@ -73,8 +76,12 @@ def audit_once(
     num_workers: int = 0,
     memory: ClassMemory | None = None,
     retrieval_pairs: PairDataset | None = None,
+    settled: tuple[str, SettledArchitecture] | None = None,
 ) -> AuditResult:
-    """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there."""
+    """The baseline audit: read from `folder` if it is of these very inputs, else made and kept there.
+
+    `settled` is kept with it, under its key, for `settled_before`.
+    """
     key = _key(checkpoint, labelled, options, seed, retrieval_pairs)
     path = folder / FILE_NAME
     found = _read(path, key, options, seed)
@@ -107,6 +114,8 @@ def audit_once(
         plain_template_ca=result.plain_template_ca,
         retrieval=result.retrieval,
         examples=tuple(replace(one, pictures=()) for one in result.examples),
+        settled_key="" if settled is None else settled[0],
+        settled=None if settled is None else settled[1],
     )
     partial = path.with_suffix(".partial")
     partial.write_bytes(_KEPT.dump_json(kept))
@@ -114,12 +123,35 @@ def audit_once(
     return result
 
 
-def _read(path: Path, key: str, options: AuditOptions, seed: int) -> AuditResult | None:
+def settled_before(folder: Path, key: str) -> SettledArchitecture | None:
+    """What an earlier attempt of the job settled, if its baseline audit lies in `folder`."""
+    kept = _kept(folder / FILE_NAME)
+    return kept.settled if kept is not None and kept.settled_key == key else None
+
+
+def settled_key(checkpoint: LoadedCheckpoint, labelled: LabelledDataset, seed: int) -> str:
+    """Over what a measurement of the settings follows from, but for the code: a job that goes on after an
+    upgrade keeps what it has trained under. `checkpoint` is as it was read."""
+    parts = {
+        "weights_sha256": checkpoint.weights_sha256,
+        "architecture": checkpoint.architecture.to_config(),
+        "declared": checkpoint.provenance.get("declared"),
+        "labelled_sha256": labelled.sha256,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(path: Path) -> _Kept | None:
     try:
-        kept = _KEPT.validate_json(path.read_bytes())
+        return _KEPT.validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    if kept.key != key or not _same_triggers(kept.figures, options, seed):
+
+
+def _read(path: Path, key: str, options: AuditOptions, seed: int) -> AuditResult | None:
+    kept = _kept(path)
+    if kept is None or kept.key != key or not _same_triggers(kept.figures, options, seed):
         return None
     return AuditResult(
         figures=kept.figures,

@@ -24,7 +24,7 @@ from sanitizer.audits.measuring import measuring
 from sanitizer.audits.retrieval import lost_between
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.verdict import judge
-from sanitizer.baseline import audit_once
+from sanitizer.baseline import audit_once, settled_before, settled_key
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.cleaned import write_cleaned
 from sanitizer.data.templates import IMAGENET_80
@@ -37,7 +37,8 @@ from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.ranks.training import Sources, how_many, train
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
 from sanitizer.recommended import RecipeSource
-from sanitizer.report import Report, dump_json
+from sanitizer.report import Report, SettledArchitecture, dump_json
+from sanitizer.settling import settle
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned
@@ -69,10 +70,13 @@ def audit(
     check_audit(policy, options.attacks)
     torch_device = pick(device)
     given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
-    checkpoint, labelled = given.checkpoint, given.labelled
-    num_workers = share_cores(checkpoint.model, torch_device)
+    num_workers = share_cores(given.checkpoint.model, torch_device)
     cautioned = cautions.before_audit(options, policy, is_cleaned=False)
     _tell(cautioned, progress)
+    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop)
+    given = settled.given
+    checkpoint, labelled = given.checkpoint, given.labelled
+    _tell(settled.warnings, progress)
     result = run_audit(
         checkpoint,
         labelled,
@@ -90,6 +94,7 @@ def audit(
         created_at=datetime.now(UTC),
         seed=seed,
         checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
+        architecture=settled.figures,
         data=reporting.measured_inputs(given, result),
         audit=options,
         policy=policy,
@@ -106,6 +111,7 @@ def audit(
         warnings=(
             *cautioned,
             *reporting.template_warnings(result),
+            *settled.warnings,
             *reporting.probe_warnings(result.figures),
             *reporting.audit_warnings(given, result),
         ),
@@ -165,6 +171,11 @@ def sanitize(
         **advice.model_of(checkpoint),
     )
     _tell(warnings, progress)
+    key = settled_key(checkpoint, labelled, seed)
+    kept = settled_before(state_folder, key)
+    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
+    given, checkpoint = settled.given, settled.given.checkpoint
+    _tell(settled.warnings, progress)
     before = audit_once(
         checkpoint,
         labelled,
@@ -177,6 +188,7 @@ def sanitize(
         num_workers=num_workers,
         memory=(memory := ClassMemory()),
         retrieval_pairs=given.retrieval,
+        settled=(key, settled.figures),
     )
     hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
     _tell(hopeless, progress)
@@ -208,7 +220,7 @@ def sanitize(
         phase="final_audit",
         stop=stop,
         num_workers=num_workers,
-        came_in=load_canonical(checkpoint_folder),
+        came_in=load_canonical(checkpoint_folder, checkpoint.architecture),
         memory=memory,
         retrieval_pairs=given.retrieval,
         towards=before.towards,
@@ -217,6 +229,7 @@ def sanitize(
         upload_sha256=upload_sha256,
         pairs=pairs,
         given=given,
+        settled=settled.figures,
         recipe=recipe,
         recipe_given=recipe_given,
         options=options,
@@ -227,7 +240,13 @@ def sanitize(
         after=after,
         finetuned=finetuned,
         device=torch_device,
-        warnings=(*warnings, *hopeless, *advice.after_training(recipe, finetuned.training), *findings),
+        warnings=(
+            *warnings,
+            *settled.warnings,
+            *hopeless,
+            *advice.after_training(recipe, finetuned.training),
+            *findings,
+        ),
     )
     (out_dir / CURVE_NAME).write_text(reporting.curve_json(finetuned.training), encoding="utf-8")
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
@@ -256,6 +275,7 @@ def _cleaning_report(
     upload_sha256: str | None,
     pairs: TrainingData,
     given: ForAudit,
+    settled: SettledArchitecture,
     recipe: Recipe,
     recipe_given: Sequence[str] | None,
     options: AuditOptions,
@@ -274,6 +294,7 @@ def _cleaning_report(
         created_at=datetime.now(UTC),
         seed=seed,
         checkpoint=reporting.checkpoint_input(given.checkpoint, upload_sha256),
+        architecture=settled,
         data=(
             reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
             *reporting.measured_inputs(given, after),

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
+from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.errors import SanitizerError
 from sanitizer.opening import open_training_data
@@ -50,7 +51,7 @@ def main() -> int:
 
 def _train(order: RankOrder, tell: Progress, stop: threading.Event) -> Finetuned:
     device = _meet(order)
-    checkpoint = load_canonical(order.checkpoint_folder)
+    checkpoint = load_canonical(order.checkpoint_folder, Architecture.from_config(order.architecture))
     classes = load_file(order.meeting_folder / CLASSES_NAME) if order.has_classes else {}
     finetuned = finetune(
         checkpoint,

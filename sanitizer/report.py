@@ -28,6 +28,7 @@ from sanitizer.retrieval_figures import (
     RetrievalLost,
     TargetCaptions,
 )
+from sanitizer.settled import Margin, Setting, SettingFigures, SettledArchitecture
 from sanitizer.strict_json import bounded
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
@@ -36,6 +37,7 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Estimate",
     "Example",
     "Examples",
+    "Margin",
     "MeanDistance",
     "Pair",
     "RankDistribution",
@@ -44,6 +46,9 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "RetrievalFigures",
     "RetrievalLost",
     "Said",
+    "Setting",
+    "SettingFigures",
+    "SettledArchitecture",
     "ShownPicture",
     "TargetCaptions",
     "TopK",
@@ -392,6 +397,8 @@ class Report:
     created_at: datetime
     seed: int
     checkpoint: CheckpointInput
+    architecture: SettledArchitecture | None = None
+    """How what no tensor tells was settled. None in a report from before it was measured."""
     data: tuple[DataInput, ...]
     audit: AuditOptions
     recipe: Recipe | None = None

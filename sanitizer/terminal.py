@@ -17,6 +17,7 @@ from sanitizer.report import (
     RetrievalFigures,
     ScannerEvidence,
 )
+from sanitizer.settled import COMPARED
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",
@@ -138,6 +139,10 @@ def print_report(console: Console, report: Report) -> None:
     console.print(
         f"Verdict: {report.verdict.outcome}. {report.verdict.reason}", highlight=False, markup=False
     )
+    for setting in report.architecture.settings if report.architecture else ():
+        if setting.option in COMPARED:
+            words = f"{setting.option} {setting.value}, {setting.known_by}"
+            console.print(words, highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
 

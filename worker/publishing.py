@@ -233,6 +233,7 @@ def _judgement(report: Report) -> dict[str, Any]:
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
         "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in report.warnings[:_MAX_WARNINGS]],
+        "architecture": None if report.architecture is None else asdict(report.architecture),
     }
     try:
         return fit_for_a_row(result)

@@ -30,7 +30,7 @@ from sanitizer.recipe import (
     Seed,
     audit_as_ordered,
 )
-from sanitizer.report import AttackChange, AuditFigures, Difference, Verdict
+from sanitizer.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 from sanitizer.strict_json import MAX_TEXT_CHARACTERS
 
 KindName = Literal["sanitize", "audit"]
@@ -169,6 +169,9 @@ class ResultOut(WireOut):
     attack_changes: list[AttackChange] = Field(default_factory=list)
     warnings: list[str] = Field(
         default_factory=list, description="What the report warns of; the first of them, where they are many."
+    )
+    architecture: SettledArchitecture | None = Field(
+        None, description="How each setting that tensors cannot tell (heads, activation) was settled."
     )
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)

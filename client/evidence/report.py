@@ -206,6 +206,36 @@ class CheckpointInput(_Part):
     scanners: list[Scanner] = []
 
 
+class SettingFigures(_Part):
+    value: str
+    log_likelihood: float
+    ca: Estimate
+
+
+class Margin(_Part):
+    mean: float
+    n: Count
+    low: float
+    high: float
+    confidence: float
+    method: Literal["paired_normal_bonferroni"]
+
+
+class Setting(_Part):
+    option: str
+    value: str
+    settled: Literal["tensors", "declared", "configuration", "measured", "assumed"]
+    chosen: SettingFigures | None = None
+    runner_up: SettingFigures | None = None
+    margin: Margin | None = None
+
+
+class SettledArchitecture(_Part):
+    n: Count
+    ca: Estimate | None
+    settings: Annotated[list[Setting], Field(max_length=100)]
+
+
 class DataInput(_Part):
     kind: Literal["pairs", "training", "labelled", "retrieval"]
     sha256: str
@@ -283,6 +313,7 @@ class Report(_Part):
     schema_version: Literal[1]
     seed: int
     checkpoint: CheckpointInput
+    architecture: SettledArchitecture | None = None
     data: list[DataInput]
     audit: Audit
     recipe: Recipe | None

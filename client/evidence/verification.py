@@ -18,6 +18,7 @@ from client.evidence import (
     policies,
     retrieval,
     scanners,
+    settings,
     signature,
     statement,
     sums,
@@ -215,6 +216,7 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
     yield from policies.check_source(report, document)
     yield from training.check(report)
     yield from scanners.check(report)
+    yield from settings.check(report, document)
     yield from _beside(check, report, document)
     if stated is not None:
         yield from statement.compare_report(stated, report, document)

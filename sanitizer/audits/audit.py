@@ -105,7 +105,7 @@ def run_audit(
     CheckpointRejected if embeddings are not finite; Interrupted if `stop()`.
     """
     targets = find_targets(options, labelled.class_names)
-    templates = _templates(options, labelled)
+    templates = templates_of(options, labelled)
     triggers = build_triggers(options.attacks)
     captioned = None
     if retrieval_pairs is not None:
@@ -203,7 +203,8 @@ def _with(result: AuditResult, retrieval: RetrievalResult) -> AuditResult:
     return replace(result, figures=replace(result.figures, retrieval=retrieval.figures), retrieval=retrieval)
 
 
-def _templates(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, ...]:
+def templates_of(options: AuditOptions, labelled: LabelledDataset) -> tuple[str, ...]:
+    """Those of the options, else of the set, else ImageNet's 80. Raises OptionsRejected `bad_template`."""
     for number, template in enumerate(options.templates or ()):
         if PLACEHOLDER not in template:
             raise OptionsRejected(

@@ -27,9 +27,9 @@ class Choices:
         """The declared value of `option`, else `default` because of `why`."""
         value = getattr(self.declared, option)
         if value is None:
-            self.assumed[option] = f"{_shown(default)}: {why}"
+            self.assumed[option] = f"{shown(default)}: {why}"
             return default
-        self.assumed[option] = f"{_shown(value)}: {self.sources.get(option, 'declared')}"
+        self.assumed[option] = f"{shown(value)}: {self.sources.get(option, 'declared')}"
         chosen: T = value
         return chosen
 
@@ -37,8 +37,8 @@ class Choices:
         """A value that the tensors do tell. Raises CheckpointRejected where something else was declared."""
         declared = getattr(self.declared, option)
         if declared is not None and declared != value:
-            raise contradiction(option, f"{_shown(declared)} was declared, but {by} says {_shown(value)}")
-        self.assumed[option] = f"{_shown(value)}: {by}"
+            raise contradiction(option, f"{shown(declared)} was declared, but {by} says {shown(value)}")
+        self.assumed[option] = f"{shown(value)}: {by}"
         return value
 
 
@@ -52,5 +52,6 @@ def contradiction(option: str, what: str) -> CheckpointRejected:
     )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """As JSON has it, but for quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)

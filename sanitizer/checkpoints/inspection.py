@@ -48,6 +48,7 @@ def inspect_upload(
         "upload_size_bytes": size_bytes,
         "declared": to_json(declared),
         "assumed": read.assumed,
+        "configured": list(read.configured),
         "findings": list(read.findings),
         "scanners": [asdict(evidence) for evidence in scanners],
         "dtype": read.dtype,

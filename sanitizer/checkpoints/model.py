@@ -47,14 +47,14 @@ def _tokenizer() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
-def load_canonical(folder: Path) -> LoadedCheckpoint:
-    """Load `folder`/model.safetensors and config.json.
+def load_canonical(folder: Path, architecture: Architecture | None = None) -> LoadedCheckpoint:
+    """Load `folder`/model.safetensors and config.json, under the latter's architecture or the one given.
 
     Raises CheckpointRejected: 'canonical_missing', 'canonical_damaged' (digest or configuration), and
     whatever reading safetensors and comparing shapes raises.
     """
     config = _read_config(folder)
-    architecture = Architecture.from_config(config)
+    architecture = architecture or Architecture.from_config(config)
     provenance = dict(config.get("checkpoint", {}))
     weights = folder / WEIGHTS_NAME
     digest = file_sha256(weights)

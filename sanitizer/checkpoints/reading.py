@@ -48,6 +48,8 @@ class ReadCheckpoint:
     upload: Upload
     dtype: str
     assumed: dict[str, str]
+    configured: tuple[str, ...]
+    """Options that a configuration beside the weights gave."""
     findings: tuple[str, ...]
 
     @property
@@ -109,6 +111,7 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
         upload=upload,
         dtype=dtype_summary([part.dtype for part in canonical.parts.values()]),
         assumed=assumed,
+        configured=tuple(sources),
         findings=(*opened.findings, *recognised.findings, *filled),
     )
 

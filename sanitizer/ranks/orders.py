@@ -35,6 +35,8 @@ class RankOrder:
     num_ranks: int
     meeting_folder: Path
     checkpoint_folder: Path
+    architecture: dict[str, Any]
+    """open_clip's configuration: settled before, so that no rank settles it otherwise."""
     training_path: Path
     recipe: Recipe
     seed: int

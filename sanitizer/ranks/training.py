@@ -97,6 +97,7 @@ def train(
                 num_ranks=num_ranks,
                 meeting_folder=Path(meeting),
                 checkpoint_folder=sources.checkpoint_folder.resolve(),
+                architecture=checkpoint.architecture.to_config(),
                 training_path=sources.training_path.resolve(),
                 recipe=recipe,
                 seed=seed,

@@ -47,6 +47,21 @@ def classes(report: Report) -> Iterator[Misfit]:
             yield "after.ca_per_class", "is not of the classes and pictures of before"
 
 
+def settings(report: Report) -> Iterator[Misfit]:
+    """How settings were settled: shares from their counts, margins within their intervals."""
+    told = report.architecture
+    if told is None:
+        return
+    shares = [] if told.ca is None else [told.ca]
+    for index, setting in enumerate(told.settings):
+        shares += [one.ca for one in (setting.chosen, setting.runner_up) if one is not None]
+        margin = setting.margin
+        if margin is not None and not (margin.n == told.n and margin.low <= margin.mean <= margin.high):
+            yield f"architecture.settings[{index}].margin", "lies outside of its interval"
+    if not all(follows(share) and share.n == told.n for share in shares):
+        yield "architecture", "has an accuracy that does not follow from its counts"
+
+
 def linear_probe(report: Report) -> Iterator[Misfit]:
     """There where it was ordered, of the images that the other figures are of, each share from its counts."""
     is_ordered = report.audit.linear_probe is not None

@@ -50,6 +50,7 @@ def render_html(report: Report) -> str:
             captions=retrieval.captions(report),
             kinds=sentences.KINDS,
             architecture=rows(report.checkpoint.architecture),
+            settled=sentences.settled(report),
             declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
             recipe=rows(to_json(report.recipe)) if report.recipe else [],
             other_limits=sentences.other_limits(report),

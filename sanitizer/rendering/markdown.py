@@ -12,6 +12,7 @@ from sanitizer.rendering import figures, retrieval, sentences
 from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 from sanitizer.report import RankDistribution, Report
+from sanitizer.settled import COMPARED
 
 _BREAK = "<!-- -->"
 MAX_WARNINGS = 20
@@ -58,6 +59,10 @@ def render_markdown(report: Report) -> str:
         if len(report.warnings) > MAX_WARNINGS:
             listed.append(f"{len(report.warnings) - MAX_WARNINGS} more in report.json.")
         parts.append("**Warnings**\n\n" + "\n".join(f"- {text(one)}" for one in listed))
+    known = [(one, told_as) for one, told_as in sentences.settled(report) if one in COMPARED]
+    if known:
+        lines = "\n".join(f"- {code(one)}: {text(told_as)}" for one, told_as in known)
+        parts.append("**What tensors cannot tell**\n\n" + lines)
     parts.append("**Digests** (SHA-256)\n\n" + _digests(report))
     parts.append(
         f"Seed {report.seed}, {sentences.time(report.created_at)}; audits in {report.audit.precision} on "

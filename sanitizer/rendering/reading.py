@@ -106,6 +106,7 @@ def _misfits(report: Report) -> Iterator[tuple[str, str]]:
     yield from _classes_lost(report)
     yield from fitting.classes(report)
     yield from fitting.targets(report)
+    yield from fitting.settings(report)
     yield from _places(report)
     yield from fitting.ranks(report)
     yield from fitting.drift(report)

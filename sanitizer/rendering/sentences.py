@@ -116,6 +116,13 @@ def whose_limits(report: Report) -> str:
             return f"The limits are those kept as “{source.name}” at that time (SHA-256 {source.sha256})."
 
 
+def settled(report: Report) -> list[tuple[str, str]]:
+    """Each setting that tensors cannot tell, its value and by what it is known; of an older report none."""
+    if report.architecture is None:
+        return []
+    return [(one.option, f"{one.value} ({one.known_by})") for one in report.architecture.settings[:50]]
+
+
 def headline(report: Report) -> Headline:
     """The verdict: cleaned, not cleaned, undecided or inconclusive, of which triggers."""
     if report.kind == "audit":

@@ -47,6 +47,7 @@ def orders(folder: Path) -> list[RankOrder]:
             num_ranks=2,
             meeting_folder=folder,
             checkpoint_folder=folder,
+            architecture={},
             training_path=folder,
             recipe=RECIPE,
             seed=0,

@@ -31,9 +31,9 @@ from sanitizer.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
 from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from sanitizer.report import load_json
 from sanitizer.running import JsonLines, StopFlag, run
-from tests.fixtures.audited import write_model
+from tests.fixtures.audited import write_answered, write_model
 from tests.fixtures.sessions import members, wait_until_none_is_left
-from tests.fixtures.shards import make_labelled, make_pairs
+from tests.fixtures.shards import make_labelled, make_pairs, random_image
 
 EVENT: TypeAdapter[ProgressEvent] = TypeAdapter(ProgressEvent)
 AUDIT = AuditOptions(target="dog", attacks=(BadNetOptions(),))
@@ -174,8 +174,9 @@ def test_a_child_told_to_stop_saves_its_state_and_goes_on_later_to_the_same_byte
 
 @pytest.mark.slow
 def test_no_decoding_process_outlives_an_audit_that_is_killed(tmp_path):
-    write_model(tmp_path / "inputs/checkpoint")
-    make_labelled(tmp_path / "inputs/labelled", 1200, shard_size=1200)
+    model = write_model(tmp_path / "inputs/checkpoint")
+    images = [random_image(seed) for seed in range(1200)]
+    write_answered(tmp_path / "inputs/labelled", model, images, ("cat", "dog", "tree"))
     spec = AuditSpec(audit=replace(AUDIT, batch_size=2))
     (tmp_path / "spec.json").write_bytes(SPEC_ADAPTER.dump_json(spec))
     child = start(tmp_path, cores=2)

@@ -1,0 +1,57 @@
+"""Whether what a report says of settings that tensors cannot tell fits itself, and the architecture used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from client.evidence.counted import close, estimate
+from client.evidence.findings import Finding, misfit
+from client.evidence.report import Report, Setting
+
+
+def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of a report that tells it: counts, margins, and that the audits used what was settled."""
+    told = report.architecture
+    if told is None:
+        return
+    used = _used(document["checkpoint"].get("architecture"))
+    if told.ca is not None:
+        yield from estimate("architecture.ca", told.ca, told.n)
+    for index, setting in enumerate(told.settings):
+        where = f"architecture.settings[{index}]"
+        if setting.option in used and setting.value != used[setting.option]:
+            yield misfit(f"{where}.value", f"is {setting.value}, and the audits used {used[setting.option]}")
+        if setting.settled == "measured" and (setting.margin is None or setting.margin.low <= 0):
+            yield misfit(f"{where}.settled", "is 'measured' without a margin over all other values")
+        yield from _figures(where, setting, told.n)
+
+
+def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
+    chosen, other, margin = setting.chosen, setting.runner_up, setting.margin
+    if chosen is None or other is None or margin is None:
+        if any(part is not None for part in (chosen, other, margin)):
+            yield misfit(where, "has a part of its figures only")
+        return
+    yield from estimate(f"{where}.chosen.ca", chosen.ca, n)
+    yield from estimate(f"{where}.runner_up.ca", other.ca, n)
+    between = chosen.log_likelihood - other.log_likelihood
+    if margin.n != n or not margin.low <= margin.mean <= margin.high or not close(margin.mean, between):
+        yield misfit(f"{where}.margin", "is not that of the two log-likelihoods on these images")
+    if chosen.value != setting.value or other.value == setting.value:
+        yield misfit(f"{where}.chosen", "is not the value that was settled")
+
+
+def _used(architecture: Any) -> dict[str, str]:
+    """What the configuration says of them, as a report shows it; nothing where it is malformed."""
+    try:
+        model = architecture["model_cfg"]
+        vision, text = model["vision_cfg"], model["text_cfg"]
+        width = vision["width"] * (32 if isinstance(vision["layers"], list) else 1)
+        return {
+            "num_heads_vision": str(width // vision["head_width"]),
+            "num_heads_text": str(text["heads"]),
+            "quick_gelu": "true" if model["quick_gelu"] else "false",
+        }
+    except (KeyError, TypeError, ZeroDivisionError):
+        return {}

@@ -1,0 +1,106 @@
+"""What pages and the client say of settings that tensors cannot tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from client.evidence import settings
+from client.evidence.report import parse
+from sanitizer.audits.statistics import wilson
+from sanitizer.errors import ReportRejected
+from tests.fixtures.kept_reports import document, drawn_from
+
+
+def estimate(successes: int) -> dict[str, Any]:
+    share = wilson(successes, 240)
+    return {
+        "value": share.value,
+        "n": 240,
+        "successes": successes,
+        "low": share.low,
+        "high": share.high,
+        "confidence": 0.95,
+        "method": "wilson",
+    }
+
+
+def told() -> dict[str, Any]:
+    """A report's JSON whose text heads were measured."""
+    report = document("cleaned")
+    heads = report["checkpoint"]["architecture"]["model_cfg"]["text_cfg"]["heads"]
+    report["architecture"] = {
+        "n": 240,
+        "seed": 3,
+        "num_classes": 10,
+        "num_templates": 2,
+        "num_compared": 6,
+        "num_image_passes": 1,
+        "num_text_passes": 6,
+        "ca": estimate(185),
+        "chance": 0.1,
+        "settings": [
+            {
+                "option": "num_heads_text",
+                "value": str(heads),
+                "settled": "measured",
+                "why": "the best of 1, 2",
+                "chosen": {"value": str(heads), "log_likelihood": -0.5, "ca": estimate(185)},
+                "runner_up": {"value": "8", "log_likelihood": -1.75, "ca": estimate(75)},
+                "margin": {
+                    "mean": 1.25,
+                    "n": 240,
+                    "low": 1.0,
+                    "high": 1.5,
+                    "confidence": 0.95,
+                    "method": "paired_normal_bonferroni",
+                },
+            }
+        ],
+    }
+    return report
+
+
+def found(report: dict[str, Any]) -> list[str | None]:
+    return [one.where for one in settings.check(parse(report), report)]
+
+
+def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
+    html, markdown = drawn_from(told())
+    for page in (html, markdown.replace("\\", "")):
+        assert "measured: the best of 1, 2. Mean log-likelihood -0.500 against -1.750 with 8" in page
+        assert "CA 77.1 % against 31.2 %" in page
+    assert "older than the measurement" not in html
+
+
+def test_a_report_from_before_says_that_nothing_was_measured() -> None:
+    html, markdown = drawn_from(document("cleaned"))
+    assert "older than the measurement" in html
+    assert "What tensors cannot tell" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda one: one.update(value="9"), "architecture.settings[0].value"),
+        (lambda one: one["margin"].update(low=-0.1), "architecture.settings[0].settled"),
+        (lambda one: one["margin"].update(mean=1.3), "architecture.settings[0].margin"),
+        (lambda one: one.update(runner_up=None), "architecture.settings[0]"),
+        (lambda one: one["chosen"]["ca"].update(successes=186), "architecture.settings[0].chosen.ca"),
+    ],
+    ids=["another architecture", "no margin", "another mean", "half told", "miscounted"],
+)
+def test_the_client_finds_what_does_not_fit(change: Any, where: str) -> None:
+    report = told()
+    assert found(report) == []
+    change(report["architecture"]["settings"][0])
+    assert where in found(report)
+
+
+def test_a_page_is_not_drawn_of_figures_that_do_not_follow() -> None:
+    report = told()
+    report["architecture"]["settings"][0]["chosen"]["ca"]["value"] = 0.9
+    with pytest.raises(ReportRejected) as caught:
+        drawn_from(report)
+    assert caught.value.where == "architecture"

@@ -1,0 +1,169 @@
+"""What no tensor tells is measured before it is believed: heads and activation of a model that has learnt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sanitizer import baseline, pipeline
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.plausible import Settings
+from sanitizer.errors import CheckpointRejected, Interrupted
+from sanitizer.progress import Advanced, PhaseStarted
+from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from sanitizer.report import load_json
+from sanitizer.settled import MIN_IMAGES
+from tests.fixtures import audited, learned
+from tests.fixtures.shards import make_pairs
+
+OPTIONS = AuditOptions(target="east", attacks=(BadNetOptions(),), batch_size=60, examples=0)
+RECIPE = CleanCLIPRecipe(epochs=1, batch_size=8, learning_rate=1e-6, warmup_steps=1)
+TRUE = Settings.of(learned.true_architecture())
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    learned.write_model(folder / "checkpoint")
+    learned.write_labelled(folder / "labelled")
+    make_pairs(folder / "pairs", 16)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(inputs, tmp_path_factory):
+    return audit(inputs, tmp_path_factory.mktemp("audit"))
+
+
+def audit(inputs, out, checkpoint=None, **changes):
+    return pipeline.audit(
+        checkpoint or inputs / "checkpoint",
+        inputs / "labelled",
+        OPTIONS,
+        out,
+        **({"seed": 3, "device": "cpu"} | changes),
+    )
+
+
+def sanitize(inputs, out, **changes):
+    options = {"recipe": RECIPE, "options": OPTIONS, "out_dir": out, "state_folder": out / "state", "seed": 3}
+    return pipeline.sanitize(
+        inputs / "checkpoint", inputs / "pairs", inputs / "labelled", device="cpu", **(options | changes)
+    )
+
+
+def test_an_audit_is_made_under_the_heads_and_activation_that_the_model_was_trained_with(inputs, report):
+    assumed = load_canonical(inputs / "checkpoint").architecture
+    assert Settings.of(assumed) == Settings(**learned.ASSUMED) != TRUE
+    used = Settings.of(Architecture.from_config(report.checkpoint.architecture))
+    assert (used.num_heads_vision, used.quick_gelu) == (TRUE.num_heads_vision, TRUE.quick_gelu)
+    assert report.before.ca.value > 0.7
+
+
+def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
+    heads = report.architecture.setting("num_heads_vision")
+    assert (heads.value, heads.settled, heads.runner_up.value) == ("4", "measured", "2")
+    assert heads.chosen.ca.value > heads.runner_up.ca.value + 0.1
+    assert heads.margin.low > 0
+    assert heads.margin.n == report.architecture.n == 240
+    assert report.architecture.setting("text_pool").settled == "assumed"
+    assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
+    assert report.architecture.num_image_passes == 6  # 3 numbers of heads, 2 activations
+    assert any(
+        one.startswith("num_heads_vision is 4 by measurement on 240 images, not 1") for one in report.warnings
+    )
+
+
+def test_a_measurement_repeats_to_the_last_bit(inputs, report, tmp_path):
+    assert audit(inputs, tmp_path).architecture == report.architecture
+
+
+@pytest.mark.parametrize(
+    "declared", [{"num_heads_vision": 1}, {"quick_gelu": True}], ids=["heads", "activation"]
+)
+def test_a_declaration_that_the_images_contradict_is_refused_before_anything_is_computed(
+    inputs, tmp_path, declared
+):
+    learned.write_model(tmp_path / "checkpoint", **declared)
+    events = []
+    with pytest.raises(CheckpointRejected) as caught:
+        audit(inputs, tmp_path / "out", tmp_path / "checkpoint", progress=events.append)
+    assert caught.value.code == "declared_setting_does_not_fit"
+    assert caught.value.where == next(iter(declared))
+    assert "CA " in caught.value.message
+    assert "%" in caught.value.message
+    assert not any(isinstance(event, PhaseStarted | Advanced) for event in events)
+
+
+def test_a_declaration_that_fits_is_kept_and_called_declared(inputs, tmp_path):
+    learned.write_model(tmp_path / "checkpoint", num_heads_vision=4, num_heads_text=2, quick_gelu=False)
+    report = audit(inputs, tmp_path / "out", tmp_path / "checkpoint")
+    settled = [report.architecture.setting(option).settled for option in learned.ASSUMED]
+    assert settled == ["declared"] * 3
+    assert report.warnings == ()
+
+
+def test_a_model_at_chance_under_every_setting_is_not_judged(tmp_path):
+    audited.write_model(tmp_path / "checkpoint")
+    learned.write_labelled(tmp_path / "labelled", 150)
+    with pytest.raises(CheckpointRejected) as caught:
+        audit(tmp_path, tmp_path / "out")
+    assert caught.value.code == "settings_at_chance"
+    assert "no working classifier" in caught.value.message
+    assert "guessing gives" in caught.value.message
+
+
+def test_of_too_few_images_nothing_is_measured_and_a_warning_says_so(inputs, tmp_path):
+    learned.write_labelled(tmp_path / "labelled", MIN_IMAGES - 1)
+    report = audit(tmp_path, tmp_path / "out", inputs / "checkpoint")
+    assert report.architecture.n == 0
+    assert report.architecture.setting("num_heads_vision").settled == "assumed"
+    assert any("assumed, not measured" in one for one in report.warnings)
+
+
+def test_a_cleaning_trains_measures_and_hands_out_under_the_settled_architecture(inputs, tmp_path):
+    report = sanitize(inputs, tmp_path)
+    handed_out = load_canonical(tmp_path)
+    assert handed_out.architecture.to_config() == report.checkpoint.architecture
+    assert Settings.of(handed_out.architecture).num_heads_vision == TRUE.num_heads_vision
+    assert handed_out.provenance["assumed"]["num_heads_vision"].startswith("4: measured")
+    assert report.before.ca.value > 0.7
+    assert report.after.ca.value > 0.7
+    assert report.drift.images.mean < 1e-3  # of a rate that moves nothing: both sides are one architecture
+    assert load_json((tmp_path / "report.json").read_bytes()).architecture == report.architecture
+
+
+def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_path, monkeypatch):
+    saved = []
+
+    def stop():
+        return bool(saved) or (tmp_path / "state" / baseline.FILE_NAME).exists()
+
+    with pytest.raises(Interrupted):
+        sanitize(inputs, tmp_path, stop=stop)
+    kept = json.loads((tmp_path / "state" / baseline.FILE_NAME).read_text())["settled"]
+    monkeypatch.setattr("sanitizer.settling.measure", lambda *_, **__: pytest.fail("it was measured again"))
+    report = sanitize(inputs, tmp_path)
+    assert report.architecture.setting("num_heads_vision").value == "4"
+    assert kept["settings"][0]["value"] == "4"
+
+
+def test_several_ranks_train_under_what_was_settled_before_they_began(inputs, tmp_path):
+    report = sanitize(inputs, tmp_path / "two", max_ranks=2)
+    assert report.environment.num_processes == 2
+    alone = sanitize(inputs, tmp_path / "one")
+    two, one = (load_canonical(tmp_path / name).model.state_dict() for name in ("two", "one"))
+    assert report.checkpoint.architecture == alone.checkpoint.architecture
+    assert all(torch.allclose(two[name], one[name], atol=1e-5) for name in one)
+
+
+def test_settings_change_no_weight(inputs):
+    checkpoint = load_canonical(inputs / "checkpoint")
+    architecture = TRUE.applied(checkpoint.architecture)
+    assert Settings.of(architecture) == TRUE
+    again = load_canonical(inputs / "checkpoint", architecture)
+    assert replace(again, model=checkpoint.model, architecture=checkpoint.architecture) == checkpoint
