@@ -37,7 +37,7 @@ from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.ranks.training import Sources, how_many, train
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
 from sanitizer.recommended import RecipeSource
-from sanitizer.report import Report, dump_json
+from sanitizer.report import Report, curve_json, dump_json
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned
@@ -227,7 +227,7 @@ def sanitize(
         device=torch_device,
         warnings=(*warnings, *hopeless, *advice.after_training(recipe, finetuned.training), *findings),
     )
-    (out_dir / CURVE_NAME).write_text(reporting.curve_json(finetuned.training), encoding="utf-8")
+    (out_dir / CURVE_NAME).write_bytes(curve_json(finetuned.training))
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
     return report
 

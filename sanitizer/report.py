@@ -7,7 +7,8 @@ triggered images still given their true label.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -376,3 +377,9 @@ def dump_json(report: Report) -> bytes:
 def load_json(data: bytes | str) -> Report:
     """Read a report of this schema version. Raises pydantic.ValidationError."""
     return _adapter().validate_json(data)
+
+
+def curve_json(training: Training) -> bytes:
+    """training_curve.json: the report's curve by itself."""
+    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
+    return json.dumps(document, indent=1).encode() + b"\n"

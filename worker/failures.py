@@ -16,6 +16,7 @@ from sanitizer.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
+NOT_BELIEVED = "outputs_not_believed"
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
@@ -147,6 +148,19 @@ def outputs_unusable(why: str) -> AttemptFailed:
         f"The job's process ended, but {why}.",
         "The job is tried again by itself; ask the operator if it keeps failing.",
         retry_in_s=CRASH_RETRY_S,
+    )
+
+
+def not_believed(why: str) -> AttemptFailed:
+    """The child left what no sound process leaves. It is not tried again: another attempt would do the same.
+
+    `why`: "its report.json …", without words that the child chose.
+    """
+    return AttemptFailed(
+        NOT_BELIEVED,
+        f"What the job's process left is not believed: {why}.",
+        "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the process, "
+        "or the service has a defect.",
     )
 
 

@@ -1,0 +1,181 @@
+"""Checks a report against what the service knows itself, and writes it again from that.
+
+The child read a stranger's file, so by its end it may be the stranger's. The order (recipe, policy, attacks,
+seed), the inputs and what the inspection found are ours to say: a report that says otherwise fails the job, and
+the file that goes on is written here. What is left to believe are figures and the sentences beside them;
+whether they fit each other is checked before the folder is signed (`worker.packing`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from client.evidence.reading import Malformed, parse_json
+from sanitizer.attack_options import kind_of, names_of
+from sanitizer.examples import HOW_CHOSEN
+from sanitizer.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from sanitizer.recipe import to_json
+from sanitizer.recommended import RecipeSource
+from sanitizer.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
+from worker.failures import not_believed
+from worker.weights import Tensors, dtype_summary
+
+T = TypeVar("T")
+MAX_JSON_PARTS = 200_000
+"""Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
+_MAX_SENTENCES, _MAX_SENTENCE_CHARACTERS = 500, 4_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What we know of a job's checkpoint and data, before a child has seen them."""
+
+    checkpoint: CheckpointInput
+    """As reports have it: digests that we computed, and what the inspection found."""
+    config: Mapping[str, Any]
+    """The canonical config.json."""
+    tensors: Tensors
+    """Of the canonical weights."""
+    class_names: tuple[str, ...] | None = None
+    """Of the labelled set, by its validation."""
+
+
+def believe_report(
+    raw: bytes,
+    spec: AuditSpec | SanitizeSpec,
+    known: Known,
+    *,
+    cleaned_sha256: str | None,
+    at: datetime,
+) -> Report:
+    """report.json with everything that we know written by us. Raises AttemptFailed.
+
+    `cleaned_sha256`: of the weights that lie beside it, None for an audit. `at`: when it is read.
+    """
+    report = read_json(REPORT_NAME, raw, load_json)
+    ordered = _ordered(spec)
+    for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
+        if told != ours:
+            raise not_believed(f"the {where} of its {REPORT_NAME} is not that of the order or of its input")
+    _check_sentences([report.verdict.reason, *report.warnings])
+    _check_names(report, known.class_names)
+    return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
+
+
+def _ordered(spec: AuditSpec | SanitizeSpec) -> dict[str, Any]:
+    """The fields of a report that are the order's."""
+    recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
+    given = spec.recipe_given if isinstance(spec, SanitizeSpec) else None
+    return {
+        "kind": spec.kind,
+        "seed": spec.seed,
+        "audit": spec.audit,
+        "policy": spec.policy,
+        "policy_source": spec.policy_source,
+        "recipe": recipe,
+        "recipe_source": None if recipe is None or given is None else RecipeSource.of(recipe, given),
+    }
+
+
+def _pairs(
+    report: Report,
+    spec: AuditSpec | SanitizeSpec,
+    known: Known,
+    ordered: Mapping[str, Any],
+    cleaned_sha256: str | None,
+) -> Iterator[tuple[str, object, object]]:
+    """What the report says, and what we know of the same."""
+    for name, value in ordered.items():
+        yield name, getattr(report, name), value
+    for name in CheckpointInput.__dataclass_fields__:
+        yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
+    yield "before.weights_sha256", report.before.weights_sha256, known.checkpoint.weights_sha256
+    yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
+    is_cleaned = cleaned_sha256 is not None
+    for name in ("after", "ca_lost", "drift", "training"):
+        yield name, getattr(report, name) is not None, is_cleaned
+    for audit in filter(None, (report.before, report.after)):
+        yield "retrieval", audit.retrieval is not None, spec.has_retrieval
+        yield "linear_probe", audit.linear_probe is not None, spec.audit.linear_probe is not None
+        yield "attacks", [(one.name, one.options) for one in audit.attacks], _attacks(spec)
+    yield "examples", report.examples is not None, spec.audit.examples > 0
+    if report.examples is not None:
+        image_size = known.config["preprocess_cfg"]["size"]
+        shown = report.examples
+        yield "examples", (shown.seed, shown.image_size, shown.choice), (spec.seed, image_size, HOW_CHOSEN)
+
+
+def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]:
+    names = names_of(kind_of(attack) for attack in spec.audit.attacks)
+    return [(name, to_json(one)) for name, one in zip(names, spec.audit.attacks, strict=True)]
+
+
+def _check_sentences(sentences: Iterable[str]) -> None:
+    lengths = [len(sentence) for sentence in sentences]
+    if len(lengths) > _MAX_SENTENCES or max(lengths, default=0) > _MAX_SENTENCE_CHARACTERS:
+        raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")
+
+
+def _check_names(report: Report, class_names: tuple[str, ...] | None) -> None:
+    """Only classes that the data set has are named: they stand in pages, and are a stranger's words."""
+    if class_names is None:
+        return
+    allowed = {*class_names, report.audit.target, *(one.target for one in report.audit.attacks)}
+    if not allowed.issuperset(_class_names(report)):
+        raise not_believed(f"its {REPORT_NAME} names a class that the data set does not have")
+
+
+def _class_names(report: Report) -> Iterator[str]:
+    for audit in filter(None, (report.before, report.after)):
+        yield from _names_of_audit(audit)
+    yield from (one.class_name for one in report.classes_lost)
+    for example in report.examples.examples if report.examples else ():
+        yield example.true_class
+        for picture in (example.clean, *example.triggered):
+            yield from (said.class_name for said in (picture.before, picture.after) if said is not None)
+
+
+def _names_of_audit(audit: AuditFigures) -> Iterator[str]:
+    yield from (one.class_name for one in audit.ca_per_class)
+    yield from (one.target for one in audit.further_targets)
+    yield from (one.target for one in audit.attacks if one.target is not None)
+
+
+def believe_cleaned_config(raw: bytes, spec: SanitizeSpec, known: Known, weights_sha256: str) -> bytes:
+    """config.json of cleaned weights, written by us: all of it follows from what came in and the order."""
+    section = {
+        **known.config["checkpoint"],
+        "cleaned": {
+            "recipe": to_json(spec.recipe),
+            "seed": spec.seed,
+            "from_weights_sha256": known.checkpoint.weights_sha256,
+        },
+        "weights_sha256": weights_sha256,
+        "weights_dtype": dtype_summary(known.tensors),
+    }
+    ours = config_bytes({**known.config, "checkpoint": section})
+    if read_json(CONFIG_NAME, raw, json.loads) != json.loads(ours):
+        raise not_believed(f"its {CONFIG_NAME} is not that of the checkpoint, cleaned as it was ordered")
+    return ours
+
+
+def config_bytes(config: Mapping[str, Any]) -> bytes:
+    """config.json as it goes on."""
+    return (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_json(name: str, raw: bytes, parse: Callable[[bytes], T]) -> T:
+    """A child's file, counted before it is parsed; no key twice, every number finite. Raises AttemptFailed."""
+    if sum(raw.count(part) for part in (b"{", b"[", b",")) > MAX_JSON_PARTS:
+        raise not_believed(f"its {name} has more than {MAX_JSON_PARTS} parts")
+    try:
+        parse_json(raw)
+        return parse(raw)
+    except (Malformed, ValidationError, ValueError) as error:
+        raise not_believed(f"its {name} cannot be read") from error
