@@ -21,8 +21,8 @@ drawn_samples.json, of which the supervisor makes pictures;
 sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
 that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
 that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
-`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout. The supervisor adds SHA256SUMS, and to
-sanitize and audit statement.json and, with a signing key, model.sig.
+`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout. The supervisor adds SHA256SUMS,
+and to sanitize and audit statement.json and, with a signing key, model.sig.
 """
 
 from __future__ import annotations

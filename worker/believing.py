@@ -1,8 +1,8 @@
 """Checks a report against what the service knows itself, and writes it again from that.
 
 The child read a stranger's file, so by its end it may be the stranger's. The order (recipe, policy, attacks,
-seed), the inputs and what the inspection found are ours to say: a report that says otherwise fails the job, and
-the file that goes on is written here. What is left to believe are figures and the sentences beside them;
+seed), the inputs and what the inspection found are ours to say: a report that says otherwise fails the job,
+and the file that goes on is written here. What is left to believe are figures and the sentences beside them;
 whether they fit each other is checked before the folder is signed (`worker.packing`).
 """
 
@@ -171,7 +171,7 @@ def config_bytes(config: Mapping[str, Any]) -> bytes:
 
 
 def read_json(name: str, raw: bytes, parse: Callable[[bytes], T]) -> T:
-    """A child's file, counted before it is parsed; no key twice, every number finite. Raises AttemptFailed."""
+    """A child's file, counted before it is parsed: no key twice, numbers finite. Raises AttemptFailed."""
     if sum(raw.count(part) for part in (b"{", b"[", b",")) > MAX_JSON_PARTS:
         raise not_believed(f"its {name} has more than {MAX_JSON_PARTS} parts")
     try:

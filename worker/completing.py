@@ -69,7 +69,7 @@ def _check_cleaned(packing: Packing, spec: SanitizeSpec, known: Known, report: R
 
 
 def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[str, ...]:
-    """Add the weights in the uploaded layout; returns sentences on it. Where that fails, they are left out."""
+    """Add the weights in the uploaded layout, or leave them out where that fails; returns sentences on it."""
     inputs = {f"{CHECKPOINT_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
     try:
         left = fresh.run(GiveBackSpec(), inputs, {as_uploaded_name(known): None})

@@ -159,8 +159,8 @@ def not_believed(why: str) -> AttemptFailed:
     return AttemptFailed(
         NOT_BELIEVED,
         f"What the job's process left is not believed: {why}.",
-        "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the process, "
-        "or the service has a defect.",
+        "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
+        "process, or the service has a defect.",
     )
 
 

@@ -47,7 +47,7 @@ _MAX_REPORT_BYTES = 8 * 2**20
 _MAX_JSON_BYTES = 2 * 2**20
 
 Wanted = Mapping[str, int | None]
-"""The files that a child must leave, and no other: name → most bytes. None: `worker.weights` knows the size."""
+"""The files that a child must leave, and no other: name → most bytes. None: see `worker.weights`."""
 LEFT: Mapping[JobKind, Wanted] = {
     JobKind.INSPECT: {
         WEIGHTS_NAME: None,
