@@ -396,6 +396,14 @@ def training(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def examples(options: AuditOptions, seed: int) -> report.Examples | None:
+    """As where every picture that was drawn is of a target class."""
+    if options.examples == 0:
+        return None
+    side = ARCHITECTURE.image_size
+    return report.Examples(seed=seed, image_size=side, side=side, examples=())
+
+
 def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     if spec.get("recipe_given") is None:
         return None
@@ -441,6 +449,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "attack_changes": [] if after is None else attack_changes(before, after),
         "classes_lost": [] if lost is None else classes_lost(),
         "drift": None if lost is None else drift(),
+        "examples": examples(options, seed),
         "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,
         "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,

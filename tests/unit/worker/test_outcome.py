@@ -31,9 +31,7 @@ def leave(folder: Path, **outcome: Any) -> None:
 
 def failure(folder: Path, status: int, *, attempts_used: int = 1, log_tail: str = "") -> AttemptFailed:
     with pytest.raises(AttemptFailed) as failed:
-        interpret(
-            status, folder, WANTED, attempts_used=attempts_used, log_tail=log_tail, max_bytes=2**20
-        )
+        interpret(status, folder, WANTED, attempts_used=attempts_used, log_tail=log_tail, max_bytes=2**20)
     return failed.value
 
 
@@ -85,7 +83,9 @@ def test_other_files_than_the_job_has_are_not_believed(folder: Path, names: list
     assert (failed.code, failed.retry_in_s) == ("outputs_not_believed", None)
 
 
-@pytest.mark.parametrize("name", ["index.html", "model.pkl", "run.sh", ".hidden", "statement.json", "model.sig"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "model.pkl", "run.sh", ".hidden", "statement.json", "model.sig"]
+)
 def test_a_file_that_lies_there_unnamed_fails_the_job_too(folder: Path, name: str) -> None:
     (folder / "outputs" / name).write_text("<script>alert(1)</script>")
     leave(folder, outputs=["report.json"])
