@@ -538,14 +538,22 @@ def inspect(folder: Path, spec: dict[str, Any], out: Path) -> None:
 
 
 def validate(folder: Path, spec: dict[str, Any], out: Path) -> None:
+    summary = summary_of(folder, spec)
+    say(type="phase_started", phase="validate", total=summary["num_shards"], unit="samples")
+    (out / "dataset.json").write_text(json.dumps(summary))
+    write_samples(out, rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
+    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
+
+
+def summary_of(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """dataset.json, one sample a shard."""
     files = files_of(folder, spec["data_kind"])
-    shards = [path for path in files if path.suffix == ".tar"]
-    say(type="phase_started", phase="validate", total=len(shards), unit="samples")
+    num_shards = sum(path.suffix == ".tar" for path in files)
     summary = {
         "kind": spec["data_kind"],
         "sha256": dataset_sha256((path.name, path) for path in files),
-        "num_shards": len(shards),
-        "num_samples": len(shards),
+        "num_shards": num_shards,
+        "num_samples": num_shards,
         "num_skipped": 0,
         "skipped_reasons": {},
         "skipped_examples": [],
@@ -553,11 +561,8 @@ def validate(folder: Path, spec: dict[str, Any], out: Path) -> None:
     if spec["data_kind"] == "labelled":
         listed = [path for path in files if path.name == "classnames.txt"]
         names = listed[0].read_text().splitlines() if listed else ["x"]
-        summary["class_names"] = names
-        summary["images_per_class"] = [len(shards)] + [0] * (len(names) - 1)
-    (out / "dataset.json").write_text(json.dumps(summary))
-    write_samples(out, rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
-    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
+        summary |= {"class_names": names, "images_per_class": [num_shards] + [0] * (len(names) - 1)}
+    return summary
 
 
 def write_samples(out: Path, *, rgb: str) -> None:
@@ -651,11 +656,50 @@ def point_outside(folder: Path) -> None:
     finish(folder, "succeeded", 0, ("report.json",))
 
 
-def draw_a_page_that_runs(folder: Path) -> None:
-    names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
-    page = folder / "outputs" / "report.html"
-    page.write_text("<script>send(everything)</script>" + page.read_text())
+def hand_in_another_mans_model(folder: Path) -> None:
+    """What six lines of code in the child can do: the weights that came in, and a report of another order."""
+    spec = json.loads((folder / "spec.json").read_text())
+    invented = spec | {"seed": 99, "policy": {"asr_at_most": 0.9, "ca_lost_at_most": 0.9}}
+    names = write_outputs(folder, invented, "poisoned")
     finish(folder, "succeeded", 0, names)
+
+
+def leave_more(folder: Path) -> None:
+    """An honest result, and beside it what people or programs might open."""
+    names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
+    page = jobspec.REPORT_HTML_HEAD + '<meta http-equiv="refresh" content="0; url=http://127.0.0.1/">'
+    more = {"index.html": "<script>1</script>", "model.pkl": "c", "run.sh": "id", "report.html": page}
+    for name, text in more.items():
+        (folder / "outputs" / name).write_text(text)
+    finish(folder, "succeeded", 0, (*names, *more))
+
+
+def leave_a_page_unnamed(folder: Path) -> None:
+    """A page where the renderer's would lie, that the outcome does not name."""
+    names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
+    (folder / "outputs/report.html").write_text(jobspec.REPORT_HTML_HEAD + "<meta http-equiv=refresh>")
+    finish(folder, "succeeded", 0, names)
+
+
+def inspect_a_pickle(folder: Path) -> None:
+    """Canonical weights that are a pickle, with an inspection that tells its digest."""
+    files, found = canonical_files((folder / "inputs/upload").read_bytes())
+    pickled = b"cos\nsystem\n(S'id'\ntR."
+    found["weights_sha256"] = hashlib.sha256(pickled).hexdigest()
+    files |= {"model.safetensors": pickled, "inspection.json": json.dumps(found).encode()}
+    files["config.json"] = json.dumps(config(found)).encode()
+    for name, content in files.items():
+        (folder / "outputs" / name).write_bytes(content)
+    finish(folder, "succeeded", 0, tuple(files))
+
+
+def validate_other_files(folder: Path) -> None:
+    """Everything of a validation as it should be but the digest of what was read."""
+    spec = json.loads((folder / "spec.json").read_text())
+    write_samples(folder / "outputs", rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
+    summary = summary_of(folder, spec) | {"sha256": "0" * 64}
+    (folder / "outputs/dataset.json").write_text(json.dumps(summary))
+    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
 
 
 def say_nonsense(folder: Path) -> None:
@@ -698,8 +742,8 @@ def pass_a_picture_for_pixels(folder: Path) -> None:
     """A validation that would have a file of its own shown to people."""
     out = folder / "outputs"
     write_samples(out, rgb=base64.b64encode(b"<svg onload='alert(1)'/>").decode())
-    summary = {"kind": "pairs", "sha256": "0" * 64, "num_shards": 1, "num_samples": 1, "num_skipped": 0}
-    (out / "dataset.json").write_text(json.dumps(summary | {"skipped_reasons": {}, "skipped_examples": []}))
+    summary = summary_of(folder, json.loads((folder / "spec.json").read_text()))
+    (out / "dataset.json").write_text(json.dumps(summary))
     finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
 
 
@@ -732,7 +776,11 @@ BEHAVIOURS = {
             eat_memory,
             crash,
             point_outside,
-            draw_a_page_that_runs,
+            hand_in_another_mans_model,
+            inspect_a_pickle,
+            leave_a_page_unnamed,
+            leave_more,
+            validate_other_files,
             pass_a_picture_for_pixels,
             say_nonsense,
             leave_a_daemon,

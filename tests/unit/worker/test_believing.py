@@ -1,4 +1,4 @@
-"""A child that what it read has taken over tells one lie at a time: nothing that it left is published then."""
+"""A child that was taken over tells one lie at a time, and nothing that it left is published."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_an_inspection_of_other_bytes_is_not_believed(name: str, tmp_path: Path)
 def test_a_pickle_is_no_canonical_weights_whatever_the_inspection_says(
     canonical: bytes, tmp_path: Path
 ) -> None:
-    with pytest.raises(AttemptFailed, match="model.safetensors") as failed:
+    with pytest.raises(AttemptFailed, match=r"model\.safetensors") as failed:
         inspected(tmp_path, canonical)
     assert failed.value.code == "outputs_not_believed"
 

@@ -120,7 +120,7 @@ def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path
     leave(folder, outputs=["report.json"])
     for size_bytes, most in ((2**20 + 1, 2**20), (WANTED["report.json"] + 1, 2**30)):
         os.truncate(folder / "outputs" / "report.json", size_bytes)
-        with pytest.raises(AttemptFailed, match="more than|larger") as failed:
+        with pytest.raises(AttemptFailed, match=r"more than|larger") as failed:
             interpret(0, folder, WANTED, attempts_used=1, log_tail="", max_bytes=most)
         assert failed.value.code == "outputs_not_believed"
 
