@@ -27,7 +27,7 @@ from sanitizer.jobspec import (
 )
 from sanitizer.report import Report, curve_json, dump_json
 from worker.believing import Known, believe_cleaned_config, believe_report
-from worker.failures import NOT_BELIEVED, AttemptFailed, not_believed
+from worker.failures import AttemptFailed, not_believed
 from worker.fresh_child import FreshChildren
 from worker.outcome import Wanted
 from worker.packing import Packing
@@ -36,7 +36,8 @@ from worker.weights import check_weights
 
 Warn = Callable[[str], None]
 _MAX_PAGE_BYTES = 32 * 2**20
-_REFUSALS = frozenset({"report_malformed", "report_inconsistent", "report_too_large"})
+_REFUSALS = frozenset({"outputs_not_believed", "report_malformed", "report_inconsistent", "report_too_large"})
+"""Of a fresh child: it says that what it was given is not what it should be, or left what it should not."""
 _PAGES: Wanted = {REPORT_HTML_NAME: _MAX_PAGE_BYTES, REPORT_MARKDOWN_NAME: _MAX_PAGE_BYTES}
 
 
@@ -74,7 +75,7 @@ def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[st
     try:
         left = fresh.run(GiveBackSpec(), inputs, {as_uploaded_name(known): None})
     except AttemptFailed as failure:
-        if failure.code == NOT_BELIEVED:
+        if failure.code in _REFUSALS:
             raise
         why = f"The weights could not be written in the uploaded layout, which is left out: {failure.message}"
         return (why,)
@@ -99,7 +100,7 @@ def _draw(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
     try:
         left = fresh.run(PagesSpec(), {REPORT_PATH: packing.path(REPORT_NAME)}, _PAGES)
     except AttemptFailed as failure:
-        if failure.code in {NOT_BELIEVED, *_REFUSALS}:
+        if failure.code in _REFUSALS:
             raise not_believed(f"its {REPORT_NAME} cannot be shown honestly ({failure.code})") from failure
         warn(
             f"The report's pages could not be drawn ({failure.code}) and are left out; report.json is whole. "

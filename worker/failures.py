@@ -16,7 +16,6 @@ from sanitizer.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
-NOT_BELIEVED = "outputs_not_believed"
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
 
@@ -157,7 +156,7 @@ def not_believed(why: str) -> AttemptFailed:
     `why`: "its report.json …", without words that the child chose.
     """
     return AttemptFailed(
-        NOT_BELIEVED,
+        "outputs_not_believed",
         f"What the job's process left is not believed: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
