@@ -108,9 +108,7 @@ def test_a_job_ends_with_an_outcome_and_its_outputs(uncut):
     assert set(ended.outputs) == {
         "config.json",
         "model.safetensors",
-        "report.html",
         "report.json",
-        "report.md",
         "training_curve.json",
     }
     assert load_json((folder / "outputs/report.json").read_bytes()).training.num_steps == 120
