@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from client.evidence.reading import Malformed, parse_json
 from sanitizer.attack_options import kind_of, names_of
+from sanitizer.audits.verdict import judge
+from sanitizer.errors import OptionsRejected
 from sanitizer.examples import HOW_CHOSEN
 from sanitizer.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from sanitizer.recipe import to_json
@@ -63,7 +65,8 @@ def believe_report(
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"the {where} of its {REPORT_NAME} is not that of the order or of its input")
-    _check_sentences([report.verdict.reason, *report.warnings])
+    _check_sentences(report.warnings)
+    _check_verdict(report, spec)
     _check_names(report, known.class_names)
     return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
 
@@ -120,6 +123,26 @@ def _check_sentences(sentences: Iterable[str]) -> None:
     lengths = [len(sentence) for sentence in sentences]
     if len(lengths) > _MAX_SENTENCES or max(lengths, default=0) > _MAX_SENTENCE_CHARACTERS:
         raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")
+
+
+def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
+    """Outcomes and sentences must follow from the figures: pages, lists and statements quote them."""
+    source, lost = spec.policy_source, report.ca_lost
+    if lost is not None and not (lost.n == report.before.ca.n > 0 and 0 <= lost.lost <= lost.n):
+        raise not_believed(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
+    try:
+        verdict = judge(
+            before=report.before,
+            after=report.after,
+            ca_lost=lost,
+            gate=spec.audit.gate,
+            policy=spec.policy,
+            limits_below_gate=report.after is not None or (source is not None and source.given != "default"),
+        )
+    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
+        raise not_believed(f"no verdict follows from the figures of its {REPORT_NAME}") from error
+    if verdict != report.verdict:
+        raise not_believed(f"the verdict of its {REPORT_NAME} does not follow from the figures")
 
 
 def _check_names(report: Report, class_names: tuple[str, ...] | None) -> None:

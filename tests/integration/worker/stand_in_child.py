@@ -420,6 +420,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     if spec.get("has_retrieval"):
         told["retrieval"] = retrieval(options, num_found=50, num_attacked=110)
     before = parse(report.AuditFigures, told)
+    is_default = (spec.get("policy_source") or {}).get("given") == "default"
     if cleaned_sha256 is not None:
         told = figures(options, cleaned_sha256, seed, num_right=248, num_attacked=2)
         if spec.get("has_retrieval"):
@@ -451,7 +452,15 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "drift": None if lost is None else drift(),
         "examples": examples(options, seed),
         "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,
-        "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
+        "verdict": judge(
+            before=before,
+            after=after,
+            ca_lost=lost,
+            gate=options.gate,
+            policy=policy,
+            limits_below_gate=after is not None
+            or (spec.get("policy_source") or {}).get("given") != "default",
+        ),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {
             "code_version": "0",
