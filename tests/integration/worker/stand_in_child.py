@@ -458,8 +458,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             ca_lost=lost,
             gate=options.gate,
             policy=policy,
-            limits_below_gate=after is not None
-            or (spec.get("policy_source") or {}).get("given") != "default",
+            limits_below_gate=after is not None or not is_default,
         ),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {
