@@ -26,6 +26,7 @@ from drills.drill import Place, Row
 from drills.runs import Stage
 from drills.scene import AT_ONCE, Scene, embedded
 from drills.worker_entry import Workers
+from sanitizer.jobspec import REPORT_HTML_HEAD
 
 NAME = "queue"
 TITLE = "Ten thousand jobs with a stub for a model"
@@ -54,7 +55,7 @@ def many_jobs(place: Place, *, num_jobs: int) -> dict[str, Any]:
         scene.prepare(stage.finish, place.folder / "subject")
         first = scene.order(JobKind.AUDIT)
         stage.finish(first)
-        child = [sys.executable, "-I", "-S", str(STUB), _report(scene, first)]
+        child = [sys.executable, "-I", "-S", str(STUB), _report(scene, first), REPORT_HTML_HEAD]
         crew = Crew(
             {**scene.variables, worker_of_other_child.VARIABLE: json.dumps(child)},
             scene.folder / "crew",

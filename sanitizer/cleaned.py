@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.tensors import described
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
 from sanitizer.errors import TrainingDiverged
-from sanitizer.jobspec import WEIGHTS_NAME
+from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.recipe import OutputLayout, Recipe, to_json
 
 
@@ -43,6 +44,15 @@ def write_cleaned(
     if output_layout == "as_uploaded":
         return write_as_uploaded(out_dir, tensors, provenance).findings
     return ()
+
+
+def give_back(folder: Path, out_dir: Path) -> tuple[str, ...]:
+    """Write the canonical weights in `folder` in the uploaded layout, as `out_dir`/as_uploaded.*.
+
+    Returns sentences on what could not be as it was. Raises as `write_as_uploaded` does.
+    """
+    config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+    return write_as_uploaded(out_dir, open_safetensors(folder / WEIGHTS_NAME), config["checkpoint"]).findings
 
 
 def _in_dtypes_of(original: Path, trained: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
+      inputs/report.json     a checked report (pages only)
       state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
       outputs/               what the job leaves: see below
       outcome.json           written last, by rename
@@ -17,9 +18,10 @@ or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcom
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
 drawn_samples.json, of which the supervisor makes pictures;
-sanitize → model.safetensors, config.json, report.json, training_curve.json (and cleaned weights in the
-uploaded layout, `as_uploaded.*`, if asked); audit → report.json; both with report.html and report.md, drawn
-from report.json and left out, with a warning, where drawing fails. The supervisor adds SHA256SUMS,
+sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
+that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
+that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
+`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout. The supervisor adds SHA256SUMS,
 and to sanitize and audit statement.json and, with a signing key, model.sig.
 """
 
@@ -61,6 +63,7 @@ PATH_OF_ROLE = {
     "retrieval": RETRIEVAL_PATH,
 }
 """Where a data set lies in a job's folder, by what it is used as."""
+REPORT_PATH = "inputs/report.json"
 STATE_PATH = "state"
 OUTPUTS_PATH = "outputs"
 
@@ -72,6 +75,8 @@ DRAWN_NAME = "drawn_samples.json"
 REPORT_NAME = "report.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
+AS_UPLOADED = "as_uploaded"
+"""With the upload's own ending: `.pt`, `.bin` or `.safetensors`."""
 REPORT_HTML_HEAD = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -156,12 +161,33 @@ class AuditSpec:
         object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
 
 
+@dataclass(frozen=True, kw_only=True)
+class PagesSpec:
+    """Draw `inputs/report.json`, which was checked, as report.html and report.md."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["pages"] = "pages"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveBackSpec:
+    """Write the canonical weights in `inputs/checkpoint`, which were checked, in the layout of the upload."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["give_back"] = "give_back"
+
+
 def _source(policy: Policy) -> PolicySource:
     """Of an order from before it was kept: limits that are the defaults were hardly given."""
     return PolicySource.of(None if policy == Policy() else policy)
 
 
-JobSpec = Annotated[InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec, Field(discriminator="kind")]
+JobSpec = Annotated[
+    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | PagesSpec | GiveBackSpec,
+    Field(discriminator="kind"),
+]
 
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]

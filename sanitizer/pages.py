@@ -1,4 +1,6 @@
-"""Leaves report.html and report.md beside report.json, at the end of a job or a command.
+"""Leaves report.html and report.md beside report.json, at the end of a command that a person typed.
+
+A job's pages are drawn by a process that never saw the model: `sanitizer.work.drawing_pages`.
 
 They are a view of report.json and can be drawn from it again at any time; hours of training cannot be had
 again. So an error while drawing leaves both out, with a warning, and fails nothing. What draws is loaded here

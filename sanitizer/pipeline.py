@@ -37,7 +37,7 @@ from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.ranks.training import Sources, how_many, train
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
 from sanitizer.recommended import RecipeSource
-from sanitizer.report import Report, SettledArchitecture, dump_json
+from sanitizer.report import Report, SettledArchitecture, curve_json, dump_json
 from sanitizer.settling import settle
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
@@ -248,7 +248,7 @@ def sanitize(
             *findings,
         ),
     )
-    (out_dir / CURVE_NAME).write_text(reporting.curve_json(finetuned.training), encoding="utf-8")
+    (out_dir / CURVE_NAME).write_bytes(curve_json(finetuned.training))
     (out_dir / REPORT_NAME).write_bytes(dump_json(report))
     return report
 

@@ -7,7 +7,8 @@ triggered images still given their true label.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -453,3 +454,9 @@ def load_json(data: bytes | str) -> Report:
             "Report", [InitErrorDetails(type=told, loc=(), input=None)], "json"
         ) from error
     return _adapter().validate_json(data)
+
+
+def curve_json(training: Training) -> bytes:
+    """training_curve.json: the report's curve by itself."""
+    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
+    return json.dumps(document, indent=1).encode() + b"\n"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,7 +26,6 @@ from sanitizer.report import (
     Examples,
     RetrievalFigures,
     ScannerEvidence,
-    Training,
 )
 from sanitizer.sources import software
 
@@ -169,9 +166,3 @@ def skipped_warning(kind: str, num_skipped: int, num_samples: int) -> list[str]:
     if num_skipped == 0:
         return []
     return [f"{num_skipped} of {num_samples} {kind} samples were bad and left out."]
-
-
-def curve_json(training: Training) -> str:
-    """training_curve.json: the report's curve by itself."""
-    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
-    return json.dumps(document, indent=1) + "\n"

@@ -34,6 +34,8 @@ _WORK = {
     "validate": "sanitizer.work.validating",
     "audit": "sanitizer.work.auditing",
     "sanitize": "sanitizer.work.cleaning",
+    "pages": "sanitizer.work.drawing_pages",
+    "give_back": "sanitizer.work.giving_back",
 }
 MIN_ADVANCE_INTERVAL_S = 0.2
 _MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a memory object")

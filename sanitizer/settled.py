@@ -114,6 +114,17 @@ class SettledArchitecture:
         """The one of this name, where there is one."""
         return next((one for one in self.settings if one.option == option), None)
 
+    def values(self) -> dict[str, str]:
+        """Of each measurable option. Raises ValueError where one is missing or comes twice."""
+        found = {one.option: one.value for one in self.settings if one.option in COMPARED}
+        if len(found) != sum(one.option in COMPARED for one in self.settings) or len(found) != len(COMPARED):
+            raise ValueError("not every measurable setting is settled once")
+        return found
+
+    def as_assumed(self) -> dict[str, str]:
+        """As an inspection words it: option → value, and by what it is known."""
+        return {one.option: f"{one.value}: {one.settled}, {one.why}" for one in self.settings}
+
     def what_was_done(self) -> str:
         """A sentence for the job's events."""
         return (

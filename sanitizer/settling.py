@@ -20,13 +20,9 @@ from sanitizer.audits.audit import templates_of
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.checkpoints.plausible import (
-    Settings,
-    known_by,
-    plausible_values,
-    with_settings,
-)
+from sanitizer.checkpoints.plausible import plausible_values, with_settings
 from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.settings import Settings, known_by
 from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.opening import ForAudit
 from sanitizer.progress import Noted, Progress, Stop
@@ -70,7 +66,7 @@ def settle(
     if figures is None:
         image_size = checkpoint.architecture.image_size
         sample = draw_sample(given.labelled, templates, image_size=image_size, seed=seed, before_read=check)
-        known = known_by(checkpoint)
+        known = known_by(checkpoint.architecture, checkpoint.provenance)
         if sample is None:
             figures = _unmeasured(checkpoint, known, seed)
         else:
@@ -78,7 +74,7 @@ def settle(
             fit = measure(checkpoint, sample, values, device=device, before_pass=check)
             figures = _measured(checkpoint, known, values, fit, seed, num_templates=len(sample.templates))
             progress(Noted(level="info", message=figures.what_was_done()))
-    settings = Settings.read({option: _value(figures, option) for option in COMPARED})
+    settings = Settings.read(figures.values())
     as_read = Settings.of(checkpoint.architecture)
     return SettledInputs(
         given=replace(given, checkpoint=_under(checkpoint, settings, figures)),
@@ -87,18 +83,11 @@ def settle(
     )
 
 
-def _value(figures: SettledArchitecture, option: str) -> str:
-    setting = figures.setting(option)
-    if setting is None:
-        raise ValueError(f"{option} is not settled")
-    return setting.value
-
-
 def _under(
     checkpoint: LoadedCheckpoint, settings: Settings, figures: SettledArchitecture
 ) -> LoadedCheckpoint:
-    assumed = {one.option: f"{one.value}: {one.settled}, {one.why}" for one in figures.settings}
-    provenance = checkpoint.provenance | {"assumed": (checkpoint.provenance.get("assumed") or {}) | assumed}
+    assumed = (checkpoint.provenance.get("assumed") or {}) | figures.as_assumed()
+    provenance = checkpoint.provenance | {"assumed": assumed}
     if settings != Settings.of(checkpoint.architecture):
         checkpoint = with_settings(checkpoint, settings)
     return replace(checkpoint, provenance=provenance)

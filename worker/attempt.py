@@ -26,10 +26,11 @@ from worker.child import Child
 from worker.cleanup import delete_needless_checkpoints
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
+from worker.fresh_child import FreshChildren
 from worker.heartbeat import Pulse
 from worker.kept_audit import figures_before
 from worker.ledger import Ledger
-from worker.outcome import interpret
+from worker.outcome import LEFT, interpret
 from worker.output_bounds import output_bytes, state_bytes
 from worker.packing import Signer
 from worker.publishing import publish
@@ -149,8 +150,19 @@ class Attempt:
             outgoing=place.outgoing,
             staged=staged,
             signer=self._options.signer,
+            fresh=self._fresh_children(place, worker_environment),
             tracker=self._tracker,
             check=check,
+        )
+
+    def _fresh_children(self, place: Workspace, worker_environment: Mapping[str, str]) -> FreshChildren:
+        return FreshChildren(
+            folder=place.fresh,
+            command=tuple(self._options.child_command),
+            limits=self._options.limits,
+            isolation=self._isolation,
+            control=self._control,
+            worker_environment=worker_environment,
         )
 
     def _bring_back_state(self, place: Workspace) -> None:
@@ -214,6 +226,7 @@ class Attempt:
         return interpret(
             status,
             place.job,
+            LEFT[job.kind],
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, received)),

@@ -151,6 +151,19 @@ def outputs_unusable(why: str) -> AttemptFailed:
     )
 
 
+def not_believed(why: str) -> AttemptFailed:
+    """The child left what no sound process leaves. It is not tried again: another attempt would do the same.
+
+    `why`: "its report.json …", without words that the child chose.
+    """
+    return AttemptFailed(
+        "outputs_not_believed",
+        f"What the job's process left is not believed: {why}.",
+        "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
+        "process, or the service has a defect.",
+    )
+
+
 def refused(failure: Failure | None) -> AttemptFailed:
     """The library said no, with its reason: the same input will get the same answer."""
     if failure is None:

@@ -56,6 +56,8 @@ class Inputs:
     """Of audit and sanitize jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
     """Likewise: which data sets, and as what they are used."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """Likewise: what the inspection of the checkpoint and the validation of the labelled set found."""
 
     @property
     def size_bytes(self) -> int:
@@ -71,7 +73,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         return _upload_to_inspect(unit, job), None
     if job.kind is JobKind.VALIDATE:
         return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
-    files, checkpoint = _canonical_checkpoint(unit, job)
+    files, checkpoint, found = _canonical_checkpoint(unit, job)
     texts: dict[str, str] = {}
     datasets = []
     uses = {
@@ -86,6 +88,8 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
             files += _pinned(dataset, PATH_OF_ROLE[role])
             texts |= override_texts(dataset, PATH_OF_ROLE[role])
             datasets.append(_described(dataset, role))
+            if role == "labelled":
+                found["class_names"] = (dataset.summary or {}).get("class_names")
     inputs = Inputs(
         files=tuple(files),
         texts=texts,
@@ -95,6 +99,7 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
         },
         checkpoint=checkpoint,
         datasets=tuple(datasets),
+        known=found,
     )
     return inputs, None
 
@@ -114,7 +119,10 @@ def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
     return Inputs(files=(wanted,), facts=facts)
 
 
-def _canonical_checkpoint(unit: UnitOfWork, job: ClaimedJob) -> tuple[list[Wanted], dict[str, Any]]:
+def _canonical_checkpoint(
+    unit: UnitOfWork, job: ClaimedJob
+) -> tuple[list[Wanted], dict[str, Any], dict[str, Any]]:
+    """Its files, what the statement says of it, and what else is known of it."""
     checkpoint = unit.checkpoints.get(job.project_id, str(job.checkpoint_id))
     if checkpoint.state is not CheckpointState.ACCEPTED or checkpoint.inspect_job_id is None:
         raise _gone("checkpoint")
@@ -132,7 +140,8 @@ def _canonical_checkpoint(unit: UnitOfWork, job: ClaimedJob) -> tuple[list[Wante
         for name in (WEIGHTS_NAME, CONFIG_NAME)
     ]
     upload = {"size_bytes": checkpoint.size_bytes, "digest": {"sha256": checkpoint.sha256}}
-    return files, {"id": checkpoint.id, "filename": checkpoint.filename, "upload": upload}
+    found = {"inspection": checkpoint.inspection, "declared": checkpoint.declared}
+    return files, {"id": checkpoint.id, "filename": checkpoint.filename, "upload": upload}, found
 
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
@@ -151,12 +160,13 @@ def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
 
 
 def _described(dataset: Dataset, role: str) -> dict[str, Any]:
+    """`num_samples` are all, as reports count them; the set's own summary counts the good ones."""
     summary = dataset.summary or {}
     return {
         "role": role,
         "id": dataset.id,
         "reference": dataset.uri or dataset.upload_id,
-        "num_samples": summary.get("num_samples"),
+        "num_samples": summary["num_samples"] + summary["num_skipped"] if summary else None,
     }
 
 

@@ -8,18 +8,26 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.domain.object_keys import is_safe_name
+from app.domain.states import JobKind
 from sanitizer.jobspec import (
+    CONFIG_NAME,
+    CURVE_NAME,
+    DATASET_NAME,
+    DRAWN_NAME,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
+    INSPECTION_NAME,
     OUTCOME_ADAPTER,
     OUTCOME_NAME,
     OUTPUTS_PATH,
+    REPORT_NAME,
+    WEIGHTS_NAME,
     ChildOutcome,
 )
 from worker.child_json import read_json
@@ -28,6 +36,7 @@ from worker.failures import (
     AttemptFailed,
     cpu_time_exceeded,
     disk_full,
+    not_believed,
     outputs_unusable,
     refused,
 )
@@ -35,20 +44,44 @@ from worker.guard import SETUP_FAILED
 from worker.trees import has_holes
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
-_MAX_OUTPUTS = 64
+MAX_CONFIG_BYTES = 8 * 2**20
+_MAX_REPORT_BYTES = 8 * 2**20
+_MAX_JSON_BYTES = 2 * 2**20
+_MAX_INSPECTION_BYTES = 256 * 2**10
+"""It is kept on the checkpoint's row, which lists carry."""
+
+Wanted = Mapping[str, int | None]
+"""The files that a child must leave, and no other: name → most bytes. None: see `worker.weights`."""
+LEFT: Mapping[JobKind, Wanted] = {
+    JobKind.INSPECT: {
+        WEIGHTS_NAME: None,
+        CONFIG_NAME: MAX_CONFIG_BYTES,
+        INSPECTION_NAME: _MAX_INSPECTION_BYTES,
+    },
+    JobKind.VALIDATE: {DATASET_NAME: _MAX_JSON_BYTES, DRAWN_NAME: _MAX_JSON_BYTES},
+    JobKind.AUDIT: {REPORT_NAME: _MAX_REPORT_BYTES},
+    JobKind.SANITIZE: {
+        WEIGHTS_NAME: None,
+        CONFIG_NAME: MAX_CONFIG_BYTES,
+        REPORT_NAME: _MAX_REPORT_BYTES,
+        CURVE_NAME: _MAX_REPORT_BYTES,
+    },
+}
 
 
 def interpret(
-    status: int, folder: Path, *, attempts_used: int, log_tail: str, max_bytes: int
+    status: int, folder: Path, wanted: Wanted, *, attempts_used: int, log_tail: str, max_bytes: int
 ) -> tuple[Path, ...]:
-    """The files that a succeeded child left, checked to be plain files. Raises AttemptFailed otherwise.
+    """The files that a succeeded child left: exactly those `wanted`, plain and not too large.
+
+    Raises AttemptFailed otherwise.
 
     They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
     as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
     our hands then.
     """
     if status == EXIT_SUCCEEDED:
-        return _outputs(folder, max_bytes)
+        return _outputs(folder, wanted, max_bytes)
     if status == EXIT_REFUSED:
         raise refused(_outcome(folder, "refused").failure)
     raise _crash(status, attempts_used, log_tail)
@@ -64,19 +97,23 @@ def _outcome(folder: Path, expected: str) -> ChildOutcome:
     return outcome
 
 
-def _outputs(folder: Path, max_bytes: int) -> tuple[Path, ...]:
-    names = _outcome(folder, "succeeded").outputs
-    if len(set(names)) != len(names) or len(names) > _MAX_OUTPUTS:
-        raise outputs_unusable("it names too many files, or one twice")
-    paths = []
-    for name in names:
-        path = folder / OUTPUTS_PATH / name
-        if not is_safe_name(name) or not _is_plain_file(path):
-            raise outputs_unusable("it names an output that is no plain file, or one with holes")
-        paths.append(path)
+def _outputs(folder: Path, wanted: Wanted, max_bytes: int) -> tuple[Path, ...]:
+    place = folder / OUTPUTS_PATH
+    named = _outcome(folder, "succeeded").outputs
+    if not place.is_dir() or place.is_symlink():
+        raise not_believed("it left no folder of outputs")
+    if sorted(named) != sorted(wanted) or {*os.listdir(place)} != {*wanted}:
+        raise not_believed(f"it left other files than {', '.join(wanted)}")
+    paths = tuple(place / name for name in wanted)
+    for path in paths:
+        if not _is_plain_file(path):
+            raise not_believed(f"its {path.name} is no plain file, or one with holes")
+        most = wanted[path.name]
+        if most is not None and path.lstat().st_size > most:
+            raise not_believed(f"its {path.name} has more than {most} bytes")
     if sum(path.lstat().st_size for path in paths) > max_bytes:
-        raise outputs_unusable("its outputs are larger than those of such a job can be")
-    return tuple(paths)
+        raise not_believed("its outputs are larger than those of such a job can be")
+    return paths
 
 
 def _is_plain_file(path: Path) -> bool:

@@ -3,7 +3,8 @@
 All of it lies in one folder out of the child's reach, and this folder is what is signed and what is uploaded,
 byte for byte. SHA256SUMS lists everything but itself and the signature; the signature covers everything
 but itself, the public half of the key that made it included: with that a reader who trusts no key yet
-still notices a changed signature. Knows no store.
+still notices a changed signature. Before anything is signed it passes what `cleanclip verify` checks, so that
+nothing is handed out that a customer's own check refuses. Knows no store.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.db.repositories.attempt_values import ClaimedJob
-from app.domain.dataset_samples import SAMPLES_NAME
+from app.logs import get_logger
+from client.evidence.verification import contents
 from sanitizer.report import Report
-from worker.failures import outputs_unusable
+from worker.failures import not_believed
 from worker.staging import Staged
 from worker.statement import STATEMENT_NAME, statement_json
 from worker.transfer import file_sha256, interruptible
 
+_LOG = get_logger(__name__)
 SUMS_NAME = "SHA256SUMS"
 SIGNATURE_NAME = "model.sig"
 PUBLIC_KEY_NAME = "model.sig.pub.pem"
-RESERVED = frozenset({SUMS_NAME, STATEMENT_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME, SAMPLES_NAME})
-"""Names that the child's files may not have: what they say is ours to say."""
 
 
 class Signer(Protocol):
@@ -53,17 +54,26 @@ class Packing:
     """One folder being filled. Every method may raise OSError and what `check` raises."""
 
     def __init__(self, outputs: Sequence[Path], folder: Path, check: Callable[[], None]) -> None:
-        """Takes `outputs` into `folder`, which lies on the same file system. Raises AttemptFailed."""
+        """Takes `outputs` into `folder`, which lies on the same file system."""
         self._check = check
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True)
-        self.files = []
+        self.sha256: dict[str, str] = {}
+        self.take(outputs)
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.path(name) for name in self.sha256]
+
+    def path(self, name: str) -> Path:
+        return self._folder / name
+
+    def take(self, outputs: Sequence[Path]) -> None:
+        """Move a child's files here, out of its reach."""
         for path in outputs:
-            if path.name in RESERVED:
-                raise outputs_unusable(f"it names an output {path.name}, which is for the service to write")
-            os.replace(path, folder / path.name)
-            self.files.append(folder / path.name)
-        self.sha256 = {path.name: interruptible(partial(file_sha256, path), check) for path in self.files}
+            os.replace(path, self.path(path.name))
+            hashing = partial(file_sha256, self.path(path.name))
+            self.sha256[path.name] = interruptible(hashing, self._check)
 
     def finish(self) -> Package:
         """Without statement and signature: for what only the service itself reads."""
@@ -73,7 +83,7 @@ class Packing:
     def finish_stated(
         self, job: ClaimedJob, staged: Staged, report: Report, *, ended_at: str, signer: Signer | None
     ) -> Package:
-        """With a statement, and signed where there is a key."""
+        """With a statement, checked, and signed where there is a key. Raises AttemptFailed."""
         key = None if signer is None else signer.key_sha256
         sizes = {path.name: path.stat().st_size for path in self.files}
         statement = statement_json(
@@ -83,9 +93,13 @@ class Packing:
         if signer is not None:
             self.add(PUBLIC_KEY_NAME, signer.public_pem)
         self._add_sums()
+        findings = interruptible(partial(contents, self._folder), self._check)
+        if findings:
+            _LOG.error("evidence_does_not_hold", findings=[str(one)[:300] for one in findings[:20]])
+            where = {one.where or one.file for one in findings[:3]}
+            raise not_believed(f"its files and figures do not fit each other (at {', '.join(sorted(where))})")
         if signer is not None:
             path = interruptible(partial(signer.sign, self._folder, dict(self.sha256)), self._check)
-            self.files.append(path)
             self.sha256[path.name] = file_sha256(path)
         return self._package(
             {
@@ -96,11 +110,14 @@ class Packing:
         )
 
     def add(self, name: str, content: bytes) -> None:
-        """A file of ours."""
-        path = self._folder / name
-        path.write_bytes(content)
-        self.files.append(path)
+        """A file of ours, also in place of a child's."""
+        self.path(name).write_bytes(content)
         self.sha256[name] = hashlib.sha256(content).hexdigest()
+
+    def drop(self, name: str) -> None:
+        """Take out a file that is for nobody else."""
+        self.path(name).unlink()
+        del self.sha256[name]
 
     def _add_sums(self) -> None:
         lines = [f"{digest}  {name}\n" for name, digest in sorted(self.sha256.items())]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,20 +28,22 @@ from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
 from sanitizer.attack_options import told
 from sanitizer.jobspec import (
-    CHECKPOINT_PATH,
+    CONFIG_NAME,
     DATASET_ADAPTER,
     DATASET_NAME,
     DRAWN_NAME,
     INSPECTION_ADAPTER,
     INSPECTION_NAME,
-    REPORT_HTML_HEAD,
-    REPORT_HTML_NAME,
-    REPORT_NAME,
     WEIGHTS_NAME,
+    InspectSpec,
+    ValidateSpec,
 )
-from sanitizer.report import AuditFigures, Report, load_json
-from worker.child_json import fit_for_a_row, read_json
-from worker.failures import outputs_unusable
+from sanitizer.report import AuditFigures, Report
+from worker.accepting import believe_config, believe_dataset, believe_inspection
+from worker.child_json import fit_for_a_row
+from worker.completing import complete
+from worker.failures import not_believed
+from worker.fresh_child import FreshChildren
 from worker.ledger import Ledger
 from worker.packing import Package, Packing, Signer
 from worker.pictures import pictured
@@ -50,12 +52,6 @@ from worker.tracker import Tracker
 from worker.transfer import patiently, upload
 from worker.verdicts import verdicts_of
 
-_MAX_JSON_BYTES = {
-    INSPECTION_NAME: 256 * 2**10,
-    DATASET_NAME: 2 * 2**20,
-    DRAWN_NAME: 2 * 2**20,
-    REPORT_NAME: 8 * 2**20,
-}
 _MEDIA_TYPES = {
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
@@ -65,9 +61,6 @@ _MEDIA_TYPES = {
 }
 _MAX_WARNINGS, _MAX_WARNING_CHARACTERS = 20, 1000
 """Of a report, in the job's row and so in every list; the report has all."""
-_NO_REPORT = "left no report that can be read"
-_EVIDENCED = frozenset({JobKind.SANITIZE, JobKind.AUDIT})
-"""Kinds whose files leave the house, and so go with a statement and a signature."""
 
 
 def publish(
@@ -79,31 +72,32 @@ def publish(
     outgoing: Path,
     staged: Staged,
     signer: Signer | None,
+    fresh: FreshChildren,
     tracker: Tracker,
     check: Callable[[], None],
 ) -> JobState:
-    """Upload `outputs` with all that vouches for them, then complete the job.
+    """Check `outputs`, upload `outputs` with all that vouches for them, then complete the job.
 
     Raises AttemptFailed, StorageError, SigningFailed, OSError, Stopped.
     """
     tracker.begin(JobPhase.PUBLISH)
     prefix = _prefix(job)
-    drawn = [path for path in outputs if job.kind is JobKind.VALIDATE and path.name == DRAWN_NAME]
-    packing = Packing([path for path in outputs if path not in drawn], outgoing / job.id, check)
-    if drawn:
-        packing.add(SAMPLES_NAME, _pictured(drawn[0]))
-    by_name = {path.name: path for path in packing.files}
+    packing = Packing(outputs, outgoing / job.id, check)
     effect: CheckpointAccepted | DatasetReady | None = None
+    result: dict[str, Any] = {}
     verdicts: tuple[NewVerdict, ...] = ()
-    if job.kind in _EVIDENCED:
-        report = _report(by_name)
-        verdicts = _verdicts(job, report, staged, packing.sha256)
-        _check_page(by_name)
-        package = packing.finish_stated(job, staged, report, ended_at=ledger.time(), signer=signer)
-        result = _judgement(report) | {"signature": package.signature}
-    else:
-        result, effect = {}, _effect(job, by_name, prefix, staged.pins, packing.sha256)
+    if isinstance(staged.spec, InspectSpec):
+        effect = _accepted(packing, staged.spec, staged, prefix)
         package = packing.finish()
+    elif isinstance(staged.spec, ValidateSpec):
+        effect = _ready(packing, staged.spec, staged)
+        package = packing.finish()
+    else:
+        ended_at = ledger.time()
+        report = complete(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
+        package = packing.finish_stated(job, staged, report, ended_at=ended_at, signer=signer)
+        result = _judgement(report) | {"signature": package.signature}
+        verdicts = tuple(verdicts_of(report))
     artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)
     check()
     return ledger.succeed(result=result, artifacts=artifacts, effect=effect, verdicts=verdicts)
@@ -148,77 +142,35 @@ def _prefix(job: ClaimedJob) -> str:
     return output_attempt_prefix(job.project_id, job.id, job.attempt)
 
 
-def _effect(
-    job: ClaimedJob,
-    outputs: dict[str, Path],
-    prefix: str,
-    pins: list[dict[str, Any]],
-    sha256: dict[str, str],
-) -> CheckpointAccepted | DatasetReady:
-    """What the job says about its checkpoint or data set. Raises AttemptFailed.
+def _accepted(packing: Packing, spec: InspectSpec, staged: Staged, prefix: str) -> CheckpointAccepted:
+    """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed."""
+    (upload,) = staged.pins
+    weights_sha256 = packing.sha256[WEIGHTS_NAME]
+    raw = packing.path(INSPECTION_NAME).read_bytes()
+    inspection = believe_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
+    config = believe_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
+    packing.add(CONFIG_NAME, config)
+    packing.add(INSPECTION_NAME, INSPECTION_ADAPTER.dump_json(inspection, indent=2))
+    return CheckpointAccepted(
+        sha256=upload["sha256"],
+        canonical_prefix=prefix,
+        weights_sha256=weights_sha256,
+        inspection=INSPECTION_ADAPTER.dump_python(inspection, mode="json"),
+    )
 
-    `pins` and `sha256` are what we saw ourselves of its inputs and its files: digests are taken from there,
-    and a job that says something else is not believed at all.
-    """
+
+def _ready(packing: Packing, spec: ValidateSpec, staged: Staged) -> DatasetReady:
+    """What a validation says about its data set. Raises AttemptFailed."""
+    files = {PurePosixPath(one.path).name: one.sha256 for one in staged.received}
+    summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), spec, files)
+    packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
     try:
-        if job.kind is JobKind.INSPECT:
-            inspection = INSPECTION_ADAPTER.validate_json(_read(outputs, INSPECTION_NAME))
-            (upload,) = pins
-            ours = (upload["sha256"], upload["size_bytes"], sha256[WEIGHTS_NAME])
-            if (inspection.upload_sha256, inspection.size_bytes, inspection.weights_sha256) != ours:
-                raise outputs_unusable("its inspection speaks of other bytes than it was given and left")
-            return CheckpointAccepted(
-                sha256=upload["sha256"],
-                canonical_prefix=prefix,
-                weights_sha256=sha256[WEIGHTS_NAME],
-                inspection=INSPECTION_ADAPTER.dump_python(inspection, mode="json"),
-            )
-        summary = DATASET_ADAPTER.validate_json(_read(outputs, DATASET_NAME))
-        return DatasetReady(files=pins, summary=DATASET_ADAPTER.dump_python(summary, mode="json"))
-    except (KeyError, OSError, ValueError, ValidationError) as error:
-        raise outputs_unusable(_NO_REPORT) from error
-
-
-def _pictured(drawn: Path) -> bytes:
-    try:
-        return pictured(_read({DRAWN_NAME: drawn}, DRAWN_NAME))
-    except (OSError, ValueError, ValidationError) as error:
-        raise outputs_unusable("left no samples that can be shown") from error
-
-
-def _report(outputs: dict[str, Path]) -> Report:
-    try:
-        return load_json(_read(outputs, REPORT_NAME))
-    except (KeyError, OSError, ValueError, ValidationError) as error:
-        raise outputs_unusable(_NO_REPORT) from error
-
-
-def _verdicts(
-    job: ClaimedJob, report: Report, staged: Staged, sha256: dict[str, str]
-) -> tuple[NewVerdict, ...]:
-    """By the digests of what was staged and of what is published."""
-    path = f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"
-    came_in = next(one.sha256 for one in staged.received if one.path == path)
-    if job.kind is JobKind.SANITIZE and WEIGHTS_NAME not in sha256:
-        raise outputs_unusable(f"it left no {WEIGHTS_NAME}")
-    made = sha256[WEIGHTS_NAME] if job.kind is JobKind.SANITIZE else None
-    return tuple(verdicts_of(report, came_in=came_in, made=made))
-
-
-def _check_page(outputs: dict[str, Path]) -> None:
-    """People open the page in a browser: of one that could run or load anything, nothing is handed out."""
-    path = outputs.get(REPORT_HTML_NAME)
-    if path is None:
-        return
-    head = REPORT_HTML_HEAD.encode()
-    with path.open("rb") as file:
-        if file.read(len(head)) != head:
-            raise outputs_unusable("its page does not begin as every page of a report does")
-
-
-def _read(outputs: dict[str, Path], name: str) -> bytes:
-    """Small, and bounded in all that it holds. Raises KeyError, OSError, ValueError."""
-    return read_json(outputs[name], _MAX_JSON_BYTES[name])
+        samples = pictured(packing.path(DRAWN_NAME).read_bytes())
+    except (ValueError, ValidationError) as error:
+        raise not_believed(f"its {DRAWN_NAME} holds no samples that can be shown") from error
+    packing.drop(DRAWN_NAME)
+    packing.add(SAMPLES_NAME, samples)
+    return DatasetReady(files=staged.pins, summary=DATASET_ADAPTER.dump_python(summary, mode="json"))
 
 
 def _judgement(report: Report) -> dict[str, Any]:
@@ -238,7 +190,7 @@ def _judgement(report: Report) -> dict[str, Any]:
     try:
         return fit_for_a_row(result)
     except ValueError as error:
-        raise outputs_unusable(f"its report is none: {error}") from error
+        raise not_believed(f"the figures of its report are more than a job has: {error}") from error
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Nothing passes through memory whole. A file whose digest differs stops the job, 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +19,28 @@ from app.db.session import Database
 from app.domain.states import JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import PATH_OF_ROLE, SPEC_ADAPTER, SPEC_NAME, JobSpec, MaxRanks
-from sanitizer.recipe import audit_as_ordered
+from sanitizer.jobspec import (
+    CHECKPOINT_PATH,
+    CONFIG_NAME,
+    PATH_OF_ROLE,
+    SPEC_ADAPTER,
+    SPEC_NAME,
+    WEIGHTS_NAME,
+    Inspection,
+    JobSpec,
+    MaxRanks,
+)
+from sanitizer.recipe import DeclaredOptions, audit_as_ordered, parse
+from sanitizer.report import CheckpointInput
+from worker.believing import Known
+from worker.child_json import read_regular
 from worker.failures import AttemptFailed, disk_full
 from worker.inputs import Inputs, Wanted, list_dataset, override_texts, plan
 from worker.ledger import patient_with_database
+from worker.outcome import MAX_CONFIG_BYTES
 from worker.tracker import Tracker
 from worker.transfer import fetch, patiently
+from worker.weights import check_weights
 
 _SPARE_BYTES = 256 * 1024 * 1024
 _ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
@@ -52,6 +68,8 @@ class Staged:
     received: tuple[Received, ...] = ()
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     datasets: tuple[Mapping[str, Any], ...] = ()
+    known: Known | None = None
+    """Of audit and sanitize jobs: what their reports must say, read before any child could change it."""
 
 
 def stage(
@@ -90,6 +108,27 @@ def stage(
         received=tuple(received.values()),
         checkpoint=inputs.checkpoint,
         datasets=inputs.datasets,
+        known=_known(folder, inputs) if inputs.known else None,
+    )
+
+
+def _known(folder: Path, inputs: Inputs) -> Known:
+    found = parse(Inspection, inputs.known["inspection"])
+    canonical = folder / CHECKPOINT_PATH
+    names = inputs.known.get("class_names")
+    return Known(
+        checkpoint=CheckpointInput(
+            upload_sha256=found.upload_sha256,
+            weights_sha256=found.weights_sha256,
+            layout=found.layout,
+            architecture=found.architecture,
+            declared=parse(DeclaredOptions, inputs.known["declared"]),
+            findings=found.findings,
+            scanners=found.scanners,
+        ),
+        config=json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES)),
+        tensors=check_weights(canonical / WEIGHTS_NAME, found.architecture),
+        class_names=None if names is None else tuple(names),
     )
 
 

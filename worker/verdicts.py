@@ -1,4 +1,4 @@
-"""What a job's report says of weights, by digests that the supervisor computed itself."""
+"""What a job's report says of weights, by digests that the supervisor computed or checked itself."""
 
 from __future__ import annotations
 
@@ -6,40 +6,31 @@ from collections.abc import Iterator
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
-from sanitizer.attack_options import kind_told
+from sanitizer.audits.verdict import judge
 from sanitizer.report import Report
 
 
-def verdicts_of(report: Report, *, came_in: str, made: str | None) -> Iterator[NewVerdict]:
+def verdicts_of(report: Report) -> Iterator[NewVerdict]:
     """An audit's verdict is of the weights that came in. A cleaning's is of those that it made, and what its
-    first audit found is another, of those that came in. Both are digests of weights; None: it made none."""
-    told = VerdictOutcome(report.verdict.outcome)
-    num_triggers = report.before.num_triggers
-    if made is None:
-        yield NewVerdict(
-            stage=VerdictStage.AUDIT, weights_sha256=came_in, outcome=told, num_triggers=num_triggers
-        )
+    first audit found, judged as an audit alone, is another, of those that came in.
+
+    `report` has been checked (`worker.believing`): its digests of weights are ours.
+    """
+    if report.after is None:
+        yield _new(report, VerdictStage.AUDIT, report.before.weights_sha256, report.verdict.outcome)
         return
-    yield NewVerdict(
-        stage=VerdictStage.BEFORE_CLEANING,
-        weights_sha256=came_in,
-        outcome=_before_cleaning(report),
-        num_triggers=num_triggers,
-    )
-    yield NewVerdict(
-        stage=VerdictStage.AFTER_CLEANING,
-        weights_sha256=made,
-        outcome=told,
-        num_triggers=num_triggers,
-    )
-
-
-def _before_cleaning(report: Report) -> VerdictOutcome:
-    """As an audit of the same figures by the same policy is judged (`sanitizer.audits.verdict`)."""
     has_limits = report.policy_source is not None and report.policy_source.given != "default"
-    for attack in report.before.attacks:
-        _, limit = report.policy.limit_of(kind_told(attack.options))
-        works_in_part = has_limits and report.before.works_in_part(attack, limit)
-        if attack.asr.value >= report.audit.gate or works_in_part:
-            return VerdictOutcome.FAIL
-    return VerdictOutcome.INCONCLUSIVE
+    first = judge(
+        before=report.before, gate=report.audit.gate, policy=report.policy, limits_below_gate=has_limits
+    )
+    yield _new(report, VerdictStage.BEFORE_CLEANING, report.before.weights_sha256, first.outcome)
+    yield _new(report, VerdictStage.AFTER_CLEANING, report.after.weights_sha256, report.verdict.outcome)
+
+
+def _new(report: Report, stage: VerdictStage, weights_sha256: str, outcome: str) -> NewVerdict:
+    return NewVerdict(
+        stage=stage,
+        weights_sha256=weights_sha256,
+        outcome=VerdictOutcome(outcome),
+        num_triggers=report.before.num_triggers,
+    )

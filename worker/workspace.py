@@ -4,6 +4,7 @@
   lock        held by the worker that uses the folder; free when that worker is dead
   job/        what the child may see and write: see sanitizer.jobspec
   logs/       what the child wrote to stderr, capped
+  fresh/      likewise a folder for each child that begins anew: see worker.fresh_child
   outgoing/   files on their way to the object store, out of the child's reach
 """
 
@@ -32,6 +33,10 @@ class Workspace:
         return self.folder / "job"
 
     @property
+    def fresh(self) -> Path:
+        return self.folder / "fresh"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -51,7 +56,7 @@ def workspace(work_dir: Path, job_id: str, attempt: int) -> Iterator[Workspace]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         place = Workspace(folder=folder.resolve())
-        for part in (place.job, place.logs, place.outgoing):
+        for part in (place.job, place.logs, place.outgoing, place.fresh):
             part.mkdir(mode=0o700)
         yield place
     finally:

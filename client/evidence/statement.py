@@ -30,6 +30,15 @@ _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
 _ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
 
 
+def dataset_sha256(role: str, files: Mapping[str, str]) -> str:
+    """Of the set of these files (name → SHA-256), used as `role`: over names and digests, texts first."""
+    texts = () if role in {"pairs", "retrieval"} else _TEXTS
+    total = hashlib.sha256()
+    for name in (*(text for text in texts if text in files), *sorted(files.keys() - {*_TEXTS})):
+        total.update(name.encode() + b"\0" + files[name].encode() + b"\n")
+    return total.hexdigest()
+
+
 class _Part(BaseModel):
     """Later versions of the service may add fields; none may be missing but those that came later."""
 
@@ -90,14 +99,8 @@ class DataFacts(_Part):
 
     @property
     def sha256(self) -> str:
-        """The set's digest, as the report has it: over names and digests of its files, texts first."""
-        shards = sorted(one.name for one in self.files if one.name not in _TEXTS)
-        texts = () if self.role in {"pairs", "retrieval"} else _TEXTS
-        by_name = {one.name: one.digest.sha256 for one in self.files}
-        total = hashlib.sha256()
-        for name in (*(text for text in texts if text in by_name), *shards):
-            total.update(name.encode() + b"\0" + by_name[name].encode() + b"\n")
-        return total.hexdigest()
+        """The set's digest, as the report has it."""
+        return dataset_sha256(self.role, {one.name: one.digest.sha256 for one in self.files})
 
 
 class VerdictFacts(_Part):

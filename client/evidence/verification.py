@@ -113,18 +113,7 @@ def verify(
     input_file: Path | None = None,
 ) -> Verification:
     """Check everything. With `keys` the folder must be signed by one of them. Raises Unreadable."""
-    check = _Check(folder)
-    check.sizes, check.findings = sizes_of(folder)
-    for name in _NEEDED:
-        if name not in check.sizes:
-            check.findings.append(Finding(file=name, message="is missing"))
-    listed = check.read(SUMS_NAME, sums.parse, sums.MAX_BYTES)
-    stated = check.read(STATEMENT_NAME, statement.parse)
-    check.hash(listed or {}, stated)
-    if listed is not None:
-        check.findings += sums.compare(listed, check.sha256)
-    if stated is not None:
-        check.findings += statement.compare_files(stated, check.sha256)
+    check, stated = _files(folder)
     state, key_sha256 = _signature(check, keys, stated)
     check.findings += _report(check, stated)
     fits_input = None if input_file is None else _input(check, input_file, stated)
@@ -137,6 +126,30 @@ def verify(
         statement=stated,
         input=fits_input,
     )
+
+
+def contents(folder: Path) -> tuple[Finding, ...]:
+    """What `verify` would find wrong in a folder that is yet to be signed. Raises Unreadable."""
+    check, stated = _files(folder)
+    check.findings += _report(check, stated)
+    return _unique(check.findings)
+
+
+def _files(folder: Path) -> tuple[_Check, Statement | None]:
+    """Every file against the sums and the statement."""
+    check = _Check(folder)
+    check.sizes, check.findings = sizes_of(folder)
+    for name in _NEEDED:
+        if name not in check.sizes:
+            check.findings.append(Finding(file=name, message="is missing"))
+    listed = check.read(SUMS_NAME, sums.parse, sums.MAX_BYTES)
+    stated = check.read(STATEMENT_NAME, statement.parse)
+    check.hash(listed or {}, stated)
+    if listed is not None:
+        check.findings += sums.compare(listed, check.sha256)
+    if stated is not None:
+        check.findings += statement.compare_files(stated, check.sha256)
+    return check, stated
 
 
 def _unique(findings: Sequence[Finding]) -> tuple[Finding, ...]:

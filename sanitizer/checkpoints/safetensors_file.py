@@ -6,8 +6,6 @@ Knows nothing of CLIP. Source: the safetensors README, "Format".
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.safetensors_header import METADATA, HeaderEntry, read_header
+from sanitizer.checkpoints.safetensors_header import HeaderEntry, header_bytes, order_in_file, read_header
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors, described, vector
 
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "I64": torch.int64}
@@ -47,27 +45,12 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
 
     Holds one tensor in memory at a time. The file appears under its name only when it is complete.
     """
-    shapes = described(tensors)
-    # Widest types first, so that every tensor is aligned to its own size, as the format asks.
-    order = sorted(shapes, key=lambda name: (-shapes[name][0].itemsize, name))
-    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
-    position = 0
-    for name in order:
-        dtype, shape = shapes[name]
-        size_bytes = math.prod(shape) * dtype.itemsize
-        header[name] = {
-            "dtype": _NAMES[dtype],
-            "shape": list(shape),
-            "data_offsets": [position, position + size_bytes],
-        }
-        position += size_bytes
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
+    shapes = {name: (_NAMES[dtype], shape) for name, (dtype, shape) in described(tensors).items()}
     digest = hashlib.sha256()
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        _emit(file, digest, len(encoded).to_bytes(8, "little") + encoded)
-        for name in order:
+        _emit(file, digest, header_bytes(shapes, metadata))
+        for name in order_in_file(shapes):
             _emit(file, digest, _raw(tensors[name]), getattr(tensors, "release", None))
         file.flush()
         os.fsync(file.fileno())

@@ -8,6 +8,7 @@ Source: the safetensors README, "Format".
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,30 @@ class HeaderEntry:
     dtype: str
     shape: tuple[int, ...]
     offset: int
+
+
+def header_bytes(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]) -> bytes:
+    """What a file begins with that holds exactly these tensors (name → dtype and shape), as we write it.
+
+    Widest types first, so that every tensor is aligned to its own size, as the format asks. Raises KeyError
+    for a dtype that is not read.
+    """
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    position = 0
+    for name in order_in_file(tensors):
+        dtype, shape = tensors[name]
+        size_bytes = element_count(shape) * _ITEM_BYTES[dtype]
+        offsets = [position, position + size_bytes]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": offsets}
+        position += size_bytes
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded
+
+
+def order_in_file(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> list[str]:
+    """The order in which we write tensors one after the other."""
+    return sorted(tensors, key=lambda name: (-_ITEM_BYTES[tensors[name][0]], name))
 
 
 class _DuplicateKeyError(ValueError):

@@ -8,8 +8,10 @@ and in order; `building.assemble` lets open_clip compare once more, before a mod
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.limits import MAX_TENSORS
 from sanitizer.checkpoints.towers import Blocks, ModifiedResNet, TextTransformer, VisionTransformer
 
 Shape = tuple[int, ...]
@@ -19,8 +21,11 @@ _EXPANSION = 4  # a bottleneck's output is this many times as wide as its inside
 
 
 def expected_shapes(architecture: Architecture) -> dict[str, Shape]:
-    """Key → shape of the state dict of this architecture, in open_clip's order."""
-    return dict(_clip(architecture))
+    """Key → shape of the state dict of this architecture, in open_clip's order.
+
+    Of one with more than `MAX_TENSORS`, which no file that is read can fit, only the first of them.
+    """
+    return dict(islice(_clip(architecture), MAX_TENSORS + 1))
 
 
 def _clip(architecture: Architecture) -> Entries:

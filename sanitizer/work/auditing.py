@@ -1,17 +1,17 @@
-"""An audit job: inputs/ → report.json and its pages."""
+"""An audit job: inputs/ → report.json."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec, pages, pipeline
+from sanitizer import jobspec, pipeline
 from sanitizer.jobspec import AuditSpec
 from sanitizer.progress import Progress, Stop
 
 
 def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     """Raises SanitizerErrors but TrainingDiverged."""
-    report = pipeline.audit(
+    pipeline.audit(
         folder / jobspec.CHECKPOINT_PATH,
         folder / jobspec.LABELLED_PATH,
         spec.audit,
@@ -24,4 +24,3 @@ def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         progress=progress,
         stop=stop,
     )
-    pages.leave(report, folder / jobspec.OUTPUTS_PATH, progress)

@@ -1,17 +1,17 @@
-"""A sanitize job: inputs/ and perhaps state/ → cleaned weights, report.json and its pages."""
+"""A sanitize job: inputs/ and perhaps state/ → cleaned weights and report.json."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec, pages, pipeline
+from sanitizer import jobspec, pipeline
 from sanitizer.jobspec import SanitizeSpec
 from sanitizer.progress import Progress, Stop
 
 
 def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     """Raises every SanitizerError."""
-    report = pipeline.sanitize(
+    pipeline.sanitize(
         folder / jobspec.CHECKPOINT_PATH,
         folder / (jobspec.PAIRS_PATH if spec.recipe.training_data == "pairs" else jobspec.TRAINING_PATH),
         folder / jobspec.LABELLED_PATH,
@@ -24,11 +24,9 @@ def do(spec: SanitizeSpec, folder: Path, progress: Progress, stop: Stop) -> None
         policy=spec.policy,
         policy_source=spec.policy_source,
         seed=spec.seed,
-        output_layout=spec.output_layout,
         save_every_s=spec.save_every_s,
         max_ranks=spec.max_ranks,
         upload_sha256=spec.upload_sha256,
         progress=progress,
         stop=stop,
     )
-    pages.leave(report, folder / jobspec.OUTPUTS_PATH, progress)

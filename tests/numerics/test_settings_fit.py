@@ -13,7 +13,8 @@ import torch
 from sanitizer.audits.settings_fit import Fit, Sample, draw_sample, measure
 from sanitizer.checkpoints.building import build_clip
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.checkpoints.plausible import Settings, plausible_values
+from sanitizer.checkpoints.plausible import plausible_values
+from sanitizer.checkpoints.settings import Settings
 from sanitizer.data.labelled import open_labelled
 from tests.fixtures import audited, learned
 from tests.numerics import reference

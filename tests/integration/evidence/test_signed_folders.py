@@ -27,6 +27,7 @@ from worker.signing_keys import PUBLIC_NAME, new_key
 
 NAMES = (
     "SHA256SUMS",
+    "config.json",
     "model.safetensors",
     "model.sig",
     "model.sig.pub.pem",

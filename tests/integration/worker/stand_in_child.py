@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import signal
 import socket
@@ -26,8 +27,20 @@ from sanitizer import jobspec, report
 from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.verdict import judge
+from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.safetensors_header import header_bytes
+from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.digests import dataset_sha256
-from sanitizer.recipe import AttackOptions, AuditOptions, Policy, Recipe, parse, parse_recipe, to_json
+from sanitizer.recipe import (
+    AttackOptions,
+    AuditOptions,
+    DeclaredOptions,
+    Policy,
+    Recipe,
+    parse,
+    parse_recipe,
+    to_json,
+)
 from sanitizer.recommended import RecipeSource
 from sanitizer.training.schedule import rate_factor
 
@@ -51,6 +64,63 @@ def finish(folder: Path, status: str, code: int, outputs: tuple[str, ...] = (), 
 
 def advance(phase: str, done: int, total: int) -> None:
     say(type="advanced", phase=phase, done=done, total=total)
+
+
+# ---------------------------------------------------------------- the smallest CLIP there is
+
+_BLOCKS = Blocks(width=2, layers=1, heads=1, mlp_width=2)
+ARCHITECTURE = Architecture(
+    embed_dim=2,
+    vision=VisionTransformer(blocks=_BLOCKS, patch_size=1, image_size=2),
+    text=TextTransformer(blocks=_BLOCKS, context_length=4, vocab_size=3),
+    quick_gelu=False,
+)
+NUM_PARAMETERS = sum(math.prod(shape) for shape in expected_shapes(ARCHITECTURE).values())
+
+
+def weights(seed: bytes) -> bytes:
+    """model.safetensors, byte by byte as an inspection writes it; another `seed`, other values."""
+    shapes = expected_shapes(ARCHITECTURE)
+    header = header_bytes({name: ("F32", shape) for name, shape in shapes.items()}, {"format": "pt"})
+    values = hashlib.shake_256(seed).digest(4 * NUM_PARAMETERS)
+    return header + bytes(byte & 0x3F for byte in values)  # every exponent small: finite
+
+
+def inspection(upload: bytes, canonical: bytes) -> dict[str, Any]:
+    """inspection.json of `upload`, whose weights are `canonical`."""
+    return {
+        "upload_sha256": hashlib.sha256(upload).hexdigest(),
+        "size_bytes": len(upload),
+        "weights_sha256": hashlib.sha256(canonical).hexdigest(),
+        "layout": "open_clip",
+        "architecture": ARCHITECTURE.to_config(),
+        "architecture_name": ARCHITECTURE.name,
+        "num_parameters": NUM_PARAMETERS,
+        "dtype": "float32",
+        "assumed": {},
+        "findings": [],
+        "scanners": [],
+    }
+
+
+def config(found: dict[str, Any], declared: Any = None) -> dict[str, Any]:
+    """config.json beside them."""
+    named = ("layout", "upload_sha256", "assumed", "findings", "scanners", "dtype", "weights_sha256")
+    section = {name: found[name] for name in named} | {
+        "filename": "clip.pt",
+        "upload_size_bytes": found["size_bytes"],
+        "declared": to_json(parse(DeclaredOptions, declared or {})),
+        "upload": {"layout": "open_clip", "container": "torch_zip", "naming": "open_clip", "origins": []},
+        "weights_dtype": "float32",
+    }
+    return {**ARCHITECTURE.to_config(), "checkpoint": section}
+
+
+def canonical_files(upload: bytes) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """model.safetensors and config.json as if `upload` had been inspected, and the inspection."""
+    canonical = weights(upload)
+    found = inspection(upload, canonical)
+    return {"model.safetensors": canonical, "config.json": json.dumps(config(found)).encode()}, found
 
 
 # ---------------------------------------------------------------- work
@@ -284,15 +354,17 @@ def drift() -> dict[str, Any]:
     return {"images": asdict(mean_distance(images)), "classes": asdict(mean_distance(classes))}
 
 
+def files_of(folder: Path, role: str) -> list[Path]:
+    """The files of a data set, texts first."""
+    return sorted((folder / "inputs" / role).iterdir(), key=lambda path: (path.suffix == ".tar", path))
+
+
 def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
     found = []
     sizes = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
     for name, size in sizes.items():
         if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
-            files = sorted(
-                (folder / "inputs" / name).iterdir(), key=lambda path: (path.suffix == ".tar", path)
-            )
-            digest = dataset_sha256((path.name, path) for path in files)
+            digest = dataset_sha256((path.name, path) for path in files_of(folder, name))
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
             found.append({"kind": name, "sha256": digest, "num_samples": size, "num_skipped": 0} | classes)
     return found
@@ -324,6 +396,14 @@ def training(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def examples(options: AuditOptions, seed: int) -> report.Examples | None:
+    """As where every picture that was drawn is of a target class."""
+    if options.examples == 0:
+        return None
+    side = ARCHITECTURE.image_size
+    return report.Examples(seed=seed, image_size=side, side=side, examples=())
+
+
 def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     if spec.get("recipe_given") is None:
         return None
@@ -340,6 +420,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     if spec.get("has_retrieval"):
         told["retrieval"] = retrieval(options, num_found=50, num_attacked=110)
     before = parse(report.AuditFigures, told)
+    is_default = (spec.get("policy_source") or {}).get("given") == "default"
     if cleaned_sha256 is not None:
         told = figures(options, cleaned_sha256, seed, num_right=248, num_attacked=2)
         if spec.get("has_retrieval"):
@@ -354,7 +435,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "upload_sha256": spec.get("upload_sha256"),
             "weights_sha256": came_in,
             "layout": "open_clip",
-            "architecture": {},
+            "architecture": ARCHITECTURE.to_config(),
             "declared": {},
         },
         "data": data_inputs(folder, spec["kind"]),
@@ -369,8 +450,16 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
         "attack_changes": [] if after is None else attack_changes(before, after),
         "classes_lost": [] if lost is None else classes_lost(),
         "drift": None if lost is None else drift(),
+        "examples": examples(options, seed),
         "retrieval_lost": retrieval_lost() if lost and spec.get("has_retrieval") else None,
-        "verdict": judge(before=before, after=after, ca_lost=lost, gate=options.gate, policy=policy),
+        "verdict": judge(
+            before=before,
+            after=after,
+            ca_lost=lost,
+            gate=options.gate,
+            policy=policy,
+            limits_below_gate=after is not None or not is_default,
+        ),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
         "environment": {
             "code_version": "0",
@@ -395,27 +484,43 @@ def write_outputs(folder: Path, spec: dict[str, Any], digest: str) -> tuple[str,
     out = folder / "outputs"
     if spec["kind"] != "sanitize":
         (out / "report.json").write_bytes(report.dump_json(report_of(folder, spec, None)))
-        return ("report.json", *write_pages(out))
-    weights = digest.encode() * 1000
-    written = report_of(folder, spec, hashlib.sha256(weights).hexdigest())
-    (out / "model.safetensors").write_bytes(weights)
+        return ("report.json",)
+    cleaned = weights(digest.encode())
+    written = report_of(folder, spec, hashlib.sha256(cleaned).hexdigest())
+    (out / "model.safetensors").write_bytes(cleaned)
+    (out / "config.json").write_text(json.dumps(cleaned_config(folder, spec, cleaned)))
     (out / "report.json").write_bytes(report.dump_json(written))
     assert written.training is not None
-    curve = {"schema_version": 1, "points": [asdict(point) for point in written.training.curve]}
-    (out / "training_curve.json").write_text(json.dumps(curve))
-    return ("model.safetensors", "report.json", "training_curve.json", *write_pages(out))
+    (out / "training_curve.json").write_bytes(report.curve_json(written.training))
+    return ("model.safetensors", "config.json", "report.json", "training_curve.json")
 
 
-def write_pages(out: Path) -> tuple[str, ...]:
+def cleaned_config(folder: Path, spec: dict[str, Any], cleaned: bytes) -> dict[str, Any]:
+    came_in: dict[str, Any] = json.loads((folder / "inputs/checkpoint/config.json").read_text())
+    made = {
+        "recipe": to_json(parse_recipe(spec["recipe"])),
+        "seed": spec["seed"],
+        "from_weights_sha256": came_in["checkpoint"]["weights_sha256"],
+    }
+    digest = hashlib.sha256(cleaned).hexdigest()
+    section = {**came_in["checkpoint"], "cleaned": made, "weights_sha256": digest}
+    return {**came_in, "checkpoint": section}
+
+
+def draw(folder: Path) -> None:
     """In place of the pages that the library draws: to load what draws would take each test a second."""
-    (out / "report.html").write_text(jobspec.REPORT_HTML_HEAD + "<title>Report</title></head></html>\n")
-    (out / "report.md").write_text("## Report\n")
-    return ("report.html", "report.md")
+    (folder / "outputs/report.html").write_text(
+        jobspec.REPORT_HTML_HEAD + "<title>Report</title></head></html>\n"
+    )
+    (folder / "outputs/report.md").write_text("## Report\n")
+    finish(folder, "succeeded", 0, ("report.html", "report.md"))
 
 
 def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> None:
     spec = json.loads((folder / "spec.json").read_text())
     out = folder / "outputs"
+    if spec["kind"] == "pages":
+        draw(folder)
     if spec["kind"] == "inspect":
         inspect(folder, spec, out)
     if spec["kind"] == "validate":
@@ -430,46 +535,42 @@ def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> Non
 def inspect(folder: Path, spec: dict[str, Any], out: Path) -> None:
     data = (folder / "inputs/upload").read_bytes()
     say(type="phase_started", phase="inspect", total=len(data), unit="bytes")
-    digest = hashlib.sha256(data).hexdigest()
     if not data.startswith(b"CLIP"):
         failure = {"code": "not_a_checkpoint", "message": "No checkpoint.", "remedy": "Upload one."}
         finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
-    inspection = {
-        "upload_sha256": digest,
-        "size_bytes": len(data),
-        "weights_sha256": digest,
-        "layout": "open_clip",
-        "architecture": {},
-        "architecture_name": "stand-in",
-        "num_parameters": 1,
-        "dtype": "float32",
-        "assumed": {},
-        "findings": [],
-    }
-    (out / "model.safetensors").write_bytes(data)
-    (out / "config.json").write_text("{}")
-    (out / "inspection.json").write_text(json.dumps(inspection))
+    files, found = canonical_files(data)
+    (out / "model.safetensors").write_bytes(files["model.safetensors"])
+    (out / "config.json").write_text(json.dumps(config(found, spec["declared"])))
+    (out / "inspection.json").write_text(json.dumps(found))
     finish(folder, "succeeded", 0, ("model.safetensors", "config.json", "inspection.json"))
 
 
 def validate(folder: Path, spec: dict[str, Any], out: Path) -> None:
-    shards = sorted((folder / "inputs" / spec["data_kind"]).glob("*.tar"))
-    say(type="phase_started", phase="validate", total=len(shards), unit="samples")
+    summary = summary_of(folder, spec)
+    say(type="phase_started", phase="validate", total=summary["num_shards"], unit="samples")
+    (out / "dataset.json").write_text(json.dumps(summary))
+    write_samples(out, rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
+    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
+
+
+def summary_of(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """dataset.json, one sample a shard."""
+    files = files_of(folder, spec["data_kind"])
+    num_shards = sum(path.suffix == ".tar" for path in files)
     summary = {
         "kind": spec["data_kind"],
-        "sha256": "0" * 64,
-        "num_shards": len(shards),
-        "num_samples": len(shards),
+        "sha256": dataset_sha256((path.name, path) for path in files),
+        "num_shards": num_shards,
+        "num_samples": num_shards,
         "num_skipped": 0,
         "skipped_reasons": {},
         "skipped_examples": [],
     }
-    names = folder / "inputs" / spec["data_kind"] / "classnames.txt"
-    if names.exists():
-        summary["class_names"] = names.read_text().splitlines()
-    (out / "dataset.json").write_text(json.dumps(summary))
-    write_samples(out, rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
-    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
+    if spec["data_kind"] == "labelled":
+        listed = [path for path in files if path.name == "classnames.txt"]
+        names = listed[0].read_text().splitlines() if listed else ["x"]
+        summary |= {"class_names": names, "images_per_class": [num_shards] + [0] * (len(names) - 1)}
+    return summary
 
 
 def write_samples(out: Path, *, rgb: str) -> None:
@@ -563,11 +664,50 @@ def point_outside(folder: Path) -> None:
     finish(folder, "succeeded", 0, ("report.json",))
 
 
-def draw_a_page_that_runs(folder: Path) -> None:
-    names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
-    page = folder / "outputs" / "report.html"
-    page.write_text("<script>send(everything)</script>" + page.read_text())
+def hand_in_another_mans_model(folder: Path) -> None:
+    """What six lines of code in the child can do: the weights that came in, and a report of another order."""
+    spec = json.loads((folder / "spec.json").read_text())
+    invented = spec | {"seed": 99, "policy": {"asr_at_most": 0.9, "ca_lost_at_most": 0.9}}
+    names = write_outputs(folder, invented, "poisoned")
     finish(folder, "succeeded", 0, names)
+
+
+def leave_more(folder: Path) -> None:
+    """An honest result, and beside it what people or programs might open."""
+    names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
+    page = jobspec.REPORT_HTML_HEAD + '<meta http-equiv="refresh" content="0; url=http://127.0.0.1/">'
+    more = {"index.html": "<script>1</script>", "model.pkl": "c", "run.sh": "id", "report.html": page}
+    for name, text in more.items():
+        (folder / "outputs" / name).write_text(text)
+    finish(folder, "succeeded", 0, (*names, *more))
+
+
+def leave_a_page_unnamed(folder: Path) -> None:
+    """A page where the renderer's would lie, that the outcome does not name."""
+    names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
+    (folder / "outputs/report.html").write_text(jobspec.REPORT_HTML_HEAD + "<meta http-equiv=refresh>")
+    finish(folder, "succeeded", 0, names)
+
+
+def inspect_a_pickle(folder: Path) -> None:
+    """Canonical weights that are a pickle, with an inspection that tells its digest."""
+    files, found = canonical_files((folder / "inputs/upload").read_bytes())
+    pickled = b"cos\nsystem\n(S'id'\ntR."
+    found["weights_sha256"] = hashlib.sha256(pickled).hexdigest()
+    files |= {"model.safetensors": pickled, "inspection.json": json.dumps(found).encode()}
+    files["config.json"] = json.dumps(config(found)).encode()
+    for name, content in files.items():
+        (folder / "outputs" / name).write_bytes(content)
+    finish(folder, "succeeded", 0, tuple(files))
+
+
+def validate_other_files(folder: Path) -> None:
+    """Everything of a validation as it should be but the digest of what was read."""
+    spec = json.loads((folder / "spec.json").read_text())
+    write_samples(folder / "outputs", rgb=base64.b64encode(bytes([200, 0, 0] * 4)).decode())
+    summary = summary_of(folder, spec) | {"sha256": "0" * 64}
+    (folder / "outputs/dataset.json").write_text(json.dumps(summary))
+    finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
 
 
 def say_nonsense(folder: Path) -> None:
@@ -610,8 +750,8 @@ def pass_a_picture_for_pixels(folder: Path) -> None:
     """A validation that would have a file of its own shown to people."""
     out = folder / "outputs"
     write_samples(out, rgb=base64.b64encode(b"<svg onload='alert(1)'/>").decode())
-    summary = {"kind": "pairs", "sha256": "0" * 64, "num_shards": 1, "num_samples": 1, "num_skipped": 0}
-    (out / "dataset.json").write_text(json.dumps(summary | {"skipped_reasons": {}, "skipped_examples": []}))
+    summary = summary_of(folder, json.loads((folder / "spec.json").read_text()))
+    (out / "dataset.json").write_text(json.dumps(summary))
     finish(folder, "succeeded", 0, ("dataset.json", "drawn_samples.json"))
 
 
@@ -644,7 +784,11 @@ BEHAVIOURS = {
             eat_memory,
             crash,
             point_outside,
-            draw_a_page_that_runs,
+            hand_in_another_mans_model,
+            inspect_a_pickle,
+            leave_a_page_unnamed,
+            leave_more,
+            validate_other_files,
             pass_a_picture_for_pixels,
             say_nonsense,
             leave_a_daemon,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.states import JobState
+from app.domain.states import DatasetKind, DatasetState, JobState
 from drills.processes import processes_in
 from tests.integration.worker.world import World, wait_until
 from worker import child_output, sandbox, supervision
@@ -97,12 +97,37 @@ def test_a_child_without_a_sign_of_life_is_stopped(world: World) -> None:
     assert error_of(world, job.id)["code"] == "child_stalled"
 
 
-@pytest.mark.parametrize("behaviour", ["point_outside", "say_nonsense", "draw_a_page_that_runs"])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "point_outside",
+        "say_nonsense",
+        "leave_more",
+        "leave_a_page_unnamed",
+        "hand_in_another_mans_model",
+    ],
+)
 def test_files_of_others_are_never_published_in_the_name_of_a_job(world: World, behaviour: str) -> None:
-    job = world.audit_job(max_attempts=1)
+    """At the first attempt: who was taken over once would be again."""
+    job = world.sanitize_job(max_attempts=3)
     assert world.runner(behaviour).run(job.id) is JobState.FAILED
-    assert error_of(world, job.id)["code"] == "outputs_unusable"
+    assert error_of(world, job.id)["code"] == "outputs_not_believed"
     assert world.keys(f"outputs/{world.project_id}/") == []
+
+
+def test_a_pickle_never_becomes_canonical_weights(world: World) -> None:
+    checkpoint, job = world.checkpoint()
+    assert world.runner("inspect_a_pickle").run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "outputs_not_believed"
+    assert world.keys(f"checkpoints/{world.project_id}/{checkpoint.id}/") == []
+
+
+def test_a_validation_of_other_files_makes_no_data_set_ready(world: World) -> None:
+    dataset, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
+    assert world.runner("validate_other_files").run(job.id) is JobState.FAILED
+    assert error_of(world, job.id)["code"] == "outputs_not_believed"
+    with world.database.unit_of_work() as unit:
+        assert unit.datasets.get(world.project_id, dataset.id).state is DatasetState.REJECTED
 
 
 def test_the_child_sees_no_secret_no_network_no_other_process_and_no_other_folder(

@@ -33,13 +33,13 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
     assert row.result["verdict"]["outcome"] == "pass"
     assert row.result["before"]["attacks"][0]["asr"]["n"] == 200
     assert row.result["signature"]["state"] == "unsigned"
-    assert len(row.result["artifact_ids"]) == 7
+    assert len(row.result["artifact_ids"]) == 8
     assert row.progress["fraction"] == 1.0
     assert [phase["state"] for phase in row.phases] == ["succeeded"] * 5
     assert all(phase["started_at"] <= phase["finished_at"] for phase in row.phases)
     files = world.artifacts(job.id)
     assert set(files) == {
-        "model.safetensors", "report.json", "report.html", "report.md", "training_curve.json",
+        "model.safetensors", "config.json", "report.json", "report.html", "report.md", "training_curve.json",
         "statement.json", "SHA256SUMS",
     }  # fmt: skip
     for line in files["SHA256SUMS"].decode().splitlines():
@@ -198,7 +198,7 @@ def test_a_validated_data_set_is_pinned_by_size_etag_and_digest(world: World) ->
 def test_a_data_set_whose_child_passes_a_picture_for_pixels_is_not_believed_at_all(world: World) -> None:
     _, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
     world.runner("pass_a_picture_for_pixels").run(job.id)
-    assert world.events(job.id)[-1].data["error"]["code"] == "outputs_unusable"
+    assert world.events(job.id)[-1].data["error"]["code"] == "outputs_not_believed"
     assert world.artifacts(job.id) == {}
 
 

@@ -33,7 +33,7 @@ from app.domain.states import (
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
 from tests.fakes.job_publisher import FakeJobPublisher
-from tests.integration.worker.stand_in_child import GO_ON
+from tests.integration.worker.stand_in_child import GO_ON, canonical_files
 from worker.attempt import AttemptOptions
 from worker.runner import Runner
 from worker.sandbox import ChildLimits
@@ -130,11 +130,11 @@ class World:
         """Accepted by hand, its canonical files in the store."""
         checkpoint, job = self.checkpoint(data)
         digest = hashlib.sha256(data).hexdigest()
+        files, found = canonical_files(data)
         with self.hands.unit_of_work() as unit:
             claimed = unit.attempts.claim(job.id, owner="by hand", lease_s=60)
             assert claimed is not None
             prefix = checkpoint_attempt_prefix(self.project_id, checkpoint.id, claimed.attempt)
-            files = {"model.safetensors": data, "config.json": b"{}"}
             for name, body in files.items():
                 self.store.put_bytes(prefix + name, body)
             state = unit.attempts.finish_succeeded(
@@ -152,7 +152,10 @@ class World:
                     for name, body in files.items()
                 ],
                 effect=CheckpointAccepted(
-                    sha256=digest, canonical_prefix=prefix, weights_sha256=digest, inspection={}
+                    sha256=digest,
+                    canonical_prefix=prefix,
+                    weights_sha256=found["weights_sha256"],
+                    inspection=found,
                 ),
             )
         assert state is JobState.SUCCEEDED

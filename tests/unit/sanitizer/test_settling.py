@@ -11,7 +11,7 @@ import torch
 from sanitizer import baseline, pipeline
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.checkpoints.plausible import Settings
+from sanitizer.checkpoints.settings import Settings
 from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.progress import Advanced, PhaseStarted
 from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe

@@ -1,59 +1,249 @@
-"""What a child says of digests is compared with what the supervisor saw; its files are small or unread."""
+"""A child that was taken over tells one lie at a time, and nothing that it left is published."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
 import resource
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from app.db.repositories.attempt_values import CheckpointAccepted
-from app.domain.states import JobKind
+from sanitizer.jobspec import InspectSpec, ValidateSpec
+from tests.fixtures.evidence import believed, edit_json, left_by_a_child
+from tests.integration.worker.stand_in_child import config, inspection, weights
+from worker.accepting import believe_config, believe_dataset, believe_inspection
 from worker.failures import AttemptFailed
-from worker.publishing import _effect
 
-UPLOAD, WEIGHTS = "1" * 64, "2" * 64
-PINS = [{"sha256": UPLOAD, "size_bytes": 7}]
-INSPECTION = {
-    "upload_sha256": UPLOAD,
-    "size_bytes": 7,
-    "weights_sha256": WEIGHTS,
-    "layout": "open_clip",
-    "architecture": {},
-    "architecture_name": "x",
-    "num_parameters": 1,
-    "dtype": "float32",
-    "assumed": {},
-    "findings": [],
+OTHER = "0" * 63 + "1"
+PICKLE = pickle.dumps({"a": "pickle of forty bytes"})
+UPLOAD = b"CLIP, as it came in"
+
+
+def put(*steps: str | int, value: Any) -> Callable[[Path], None]:
+    """The lie that this place of report.json has another value."""
+
+    def lie(outputs: Path) -> None:
+        def change(report: Any) -> None:
+            for step in steps[:-1]:
+                report = report[step]
+            report[steps[-1]] = value
+
+        edit_json(outputs / "report.json", change)
+
+    return lie
+
+
+def replace_weights(content: bytes, *, said: bool = True) -> Callable[[Path], None]:
+    """Other weights, and a report and a configuration that say so."""
+
+    def lie(outputs: Path) -> None:
+        (outputs / "model.safetensors").write_bytes(content)
+        if said:
+            digest = hashlib.sha256(content).hexdigest()
+            put("after", "weights_sha256", value=digest)(outputs)
+            edit_json(outputs / "config.json", lambda one: one["checkpoint"].update(weights_sha256=digest))
+
+    return lie
+
+
+def with_room_for_more(outputs: Path) -> None:
+    """Honest tensors under a header of which a part is no tensor."""
+    honest = (outputs / "model.safetensors").read_bytes()
+    length = int.from_bytes(honest[:8], "little")
+    header = json.loads(honest[8 : 8 + length])
+    header["__metadata__"]["note"] = "<script>alert(1)</script>"
+    encoded = json.dumps(header).encode()
+    content = len(encoded).to_bytes(8, "little") + encoded + honest[8 + length :]
+    replace_weights(content)(outputs)
+
+
+def say_it_of_another_cleaning(outputs: Path) -> None:
+    edit_json(outputs / "config.json", lambda one: one["checkpoint"]["cleaned"].update(seed=8))
+
+
+def name_a_hostile_class(outputs: Path) -> None:
+    put("before", "ca_per_class", 0, "class_name", value="<meta http-equiv=refresh>")(outputs)
+
+
+_CLEANED = weights(("0" * 64).encode())
+LIES: dict[str, Callable[[Path], None]] = {
+    "another seed": put("seed", value=8),
+    "another kind": put("kind", value="audit"),
+    "another recipe": put("recipe", "epochs", value=1),
+    "options that nobody gave": put(
+        "recipe_source", value={"given": [], "defaults_from": "x", "named_there": []}
+    ),
+    "a softer policy": put("policy", "asr_at_most", value=0.99),
+    "another source of the policy": put("policy_source", "given", value="order"),
+    "fewer attacks": put("audit", "attacks", value=[{"attack": "badnet"}]),
+    "another target": put("audit", "target", value="apple"),
+    "another upload": put("checkpoint", "upload_sha256", value=OTHER),
+    "another checkpoint": put("checkpoint", "weights_sha256", value=OTHER),
+    "another architecture": put("checkpoint", "architecture", "model_cfg", "embed_dim", value=3),
+    "no dangerous findings": put("checkpoint", "scanners", value=[]),
+    "other cleaned weights": put("after", "weights_sha256", value=OTHER),
+    "other data": put("data", 0, "sha256", value=OTHER),
+    "more data": put("data", 0, "num_samples", value=10**6),
+    "a figure that no count gives": put("after", "ca", "value", value=1.0),
+    "a verdict that no figure gives": put("verdict", "reason", value="This model is clean."),
+    "somebody who vouches": put("before", "attacks", 0, "name", value="harmless"),
+    "a number that is none": put("after", "ca", "value", value=float("nan")),
+    "a sentence without end": put("warnings", value=["x" * 5000]),
+    "a class with a tag in its name": name_a_hostile_class,
+    "poisoned weights, honestly told": replace_weights(PICKLE),
+    "other bytes than it tells": replace_weights(weights(b"poisoned"), said=False),
+    "a pickle for weights": replace_weights(PICKLE, said=False),
+    "weights with something behind them": replace_weights(_CLEANED + PICKLE),
+    "room for more in the header": with_room_for_more,
+    "another cleaning in the configuration": say_it_of_another_cleaning,
 }
 
 
-def effect(folder: Path, **changes: Any) -> object:
-    path = folder / "inspection.json"
-    path.write_text(json.dumps(INSPECTION | changes))
-    job: Any = SimpleNamespace(kind=JobKind.INSPECT)
-    return _effect(job, {"inspection.json": path}, "p/", PINS, {"model.safetensors": WEIGHTS})
+@pytest.mark.parametrize("name", LIES)
+def test_one_lie_and_nothing_of_a_cleaning_is_published(name: str, tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="sanitize")
+    LIES[name](outputs)
+    with pytest.raises(AttemptFailed) as failed:
+        believed(tmp_path, staged, outputs)
+    assert (failed.value.code, failed.value.retry_in_s) == ("outputs_not_believed", None)
+    assert not (tmp_path / "package" / "model.sig").exists()
+
+
+def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="sanitize")
+    edit_json(outputs / "report.json", lambda report: report.update(surprise="<script>", vouched_for="Us."))
+    package = believed(tmp_path, staged, outputs)
+    report = json.loads((tmp_path / "package" / "report.json").read_bytes())
+    assert "surprise" not in report
+    assert report["vouched_for"].startswith("Nobody, by this file alone.")
+    assert report["created_at"] == "2026-01-01T00:00:00Z"
+    assert package.sha256["model.safetensors"] == hashlib.sha256(_CLEANED).hexdigest()
+
+
+# ---------------------------------------------------------------- inspections
+
+
+def inspected(folder: Path, canonical: bytes = weights(UPLOAD), **changes: Any) -> Any:
+    (folder / "model.safetensors").write_bytes(canonical)
+    told = inspection(UPLOAD, canonical) | changes
+    upload = {"sha256": hashlib.sha256(UPLOAD).hexdigest(), "size_bytes": len(UPLOAD)}
+    digest = hashlib.sha256(canonical).hexdigest()
+    return believe_inspection(json.dumps(told).encode(), upload, folder / "model.safetensors", digest)
 
 
 def test_an_inspection_that_speaks_of_the_bytes_at_hand_is_accepted(tmp_path: Path) -> None:
-    accepted = effect(tmp_path)
-    assert isinstance(accepted, CheckpointAccepted)
-    assert (accepted.sha256, accepted.weights_sha256) == (UPLOAD, WEIGHTS)
+    assert inspected(tmp_path).architecture_name == "ViT width 2, 1 layers, patch 1, 2 px"
 
 
 @pytest.mark.parametrize("name", ["upload_sha256", "weights_sha256", "size_bytes"])
 def test_an_inspection_of_other_bytes_is_not_believed(name: str, tmp_path: Path) -> None:
     with pytest.raises(AttemptFailed, match="other bytes") as failed:
-        effect(tmp_path, **{name: 8 if name == "size_bytes" else "0" * 64})
-    assert failed.value.code == "outputs_unusable"
+        inspected(tmp_path, **{name: 8 if name == "size_bytes" else OTHER})
+    assert failed.value.code == "outputs_not_believed"
+
+
+@pytest.mark.parametrize(
+    "canonical", [PICKLE, b"", weights(UPLOAD)[:-1], weights(UPLOAD) + b"PK\5\6" + 18 * b"\0"]
+)
+def test_a_pickle_is_no_canonical_weights_whatever_the_inspection_says(
+    canonical: bytes, tmp_path: Path
+) -> None:
+    with pytest.raises(AttemptFailed, match=r"model\.safetensors") as failed:
+        inspected(tmp_path, canonical)
+    assert failed.value.code == "outputs_not_believed"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {},
+        {"model_cfg": {}},
+        {
+            "model_cfg": {"embed_dim": 2, "vision_cfg": {"layers": 10**12}, "text_cfg": {}},
+            "preprocess_cfg": {},
+        },
+        {"model_cfg": {"embed_dim": 2, "vision_cfg": [], "text_cfg": 1}, "preprocess_cfg": []},
+    ],
+)
+def test_an_architecture_that_the_weights_do_not_have_is_not_believed(
+    architecture: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(AttemptFailed) as failed:
+        inspected(tmp_path, architecture=architecture)
+    assert failed.value.code == "outputs_not_believed"
+
+
+@pytest.mark.parametrize(
+    "told", [{"num_parameters": 1}, {"dtype": "float16"}, {"architecture_name": "ViT-B/32"}]
+)
+def test_an_inspection_that_describes_other_weights_is_not_believed(
+    told: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(AttemptFailed, match="describe") as failed:
+        inspected(tmp_path, **told)
+    assert failed.value.code == "outputs_not_believed"
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("upload_sha256", OTHER), ("findings", ["none"]), ("surprise", 1), ("declared", {})]
+)
+def test_a_configuration_that_says_something_else_is_not_believed(
+    part: str, value: Any, tmp_path: Path
+) -> None:
+    found, spec = inspected(tmp_path), InspectSpec(filename="clip.pt")
+    told = config(inspection(UPLOAD, weights(UPLOAD)))
+    assert json.loads(believe_config(json.dumps(told).encode(), spec, found)) == told
+    told["checkpoint"][part] = value
+    with pytest.raises(AttemptFailed, match=r"config\.json"):
+        believe_config(json.dumps(told).encode(), spec, found)
 
 
 @pytest.mark.parametrize("num_tables", [250_000, 1_000_000])
 def test_a_file_of_many_small_tables_costs_the_supervisor_no_memory(num_tables: int, tmp_path: Path) -> None:
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(AttemptFailed, match="no report that can be read"):
-        effect(tmp_path, architecture={"a": [{}] * num_tables})
+    with pytest.raises(AttemptFailed, match="more than 200000 parts"):
+        inspected(tmp_path, architecture={"a": [{}] * num_tables})
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 60 * 1024
+
+
+# ---------------------------------------------------------------- validations
+
+FILES = {"0.tar": "1" * 64, "classnames.txt": "2" * 64}
+SUMMARY = {
+    "kind": "labelled",
+    "sha256": hashlib.sha256(
+        b"".join(name.encode() + b"\0" + FILES[name].encode() + b"\n" for name in ("classnames.txt", "0.tar"))
+    ).hexdigest(),
+    "num_shards": 1,
+    "num_samples": 5,
+    "num_skipped": 1,
+    "skipped_reasons": {"no_image": 1},
+    "skipped_examples": ["0001: no_image"],
+    "class_names": ["cat", "dog"],
+    "images_per_class": [2, 3],
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": OTHER},
+        {"kind": "pairs"},
+        {"num_shards": 2},
+        {"num_samples": -1},
+        {"num_skipped": 0},
+        {"num_skipped": 3, "skipped_reasons": {"no_image": 3}},
+        {"images_per_class": [2, 2]},
+        {"images_per_class": None},
+    ],
+)
+def test_a_validation_of_other_files_or_that_cannot_count_is_not_believed(changes: dict[str, Any]) -> None:
+    spec = ValidateSpec(data_kind="labelled", max_skipped_share=0.2)
+    assert believe_dataset(json.dumps(SUMMARY).encode(), spec, FILES).num_samples == 5
+    with pytest.raises(AttemptFailed, match=r"dataset\.json") as failed:
+        believe_dataset(json.dumps(SUMMARY | changes).encode(), spec, FILES)
+    assert failed.value.code == "outputs_not_believed"

@@ -18,6 +18,8 @@ from worker.outcome import interpret
 from worker.output_bounds import REPORT_BYTES, output_bytes, state_bytes
 from worker.staging import Received
 
+WANTED = {"report.json": 2**21}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -32,13 +34,13 @@ def leave(folder: Path, **outcome: Any) -> None:
 
 def failure(folder: Path, status: int, *, attempts_used: int = 1, log_tail: str = "") -> AttemptFailed:
     with pytest.raises(AttemptFailed) as failed:
-        interpret(status, folder, attempts_used=attempts_used, log_tail=log_tail, max_bytes=2**20)
+        interpret(status, folder, WANTED, attempts_used=attempts_used, log_tail=log_tail, max_bytes=2**20)
     return failed.value
 
 
 def test_the_files_of_a_success_are_returned(folder: Path) -> None:
     leave(folder, outputs=["report.json"])
-    paths = interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**20)
+    paths = interpret(0, folder, WANTED, attempts_used=1, log_tail="", max_bytes=2**20)
     assert paths == (folder / "outputs" / "report.json",)
 
 
@@ -53,10 +55,6 @@ def test_a_refusal_keeps_the_librarys_code_and_is_not_tried_again(folder: Path) 
 @pytest.mark.parametrize(
     "outcome",
     [
-        {"outputs": ["../outcome.json"]},
-        {"outputs": ["missing.json"]},
-        {"outputs": ["report.json", "report.json"]},
-        {"outputs": [f"{n}.json" for n in range(100)]},
         {"status": "refused", "outputs": ["report.json"]},
         {"status": "unheard of"},
         {"surprise": "x" * 2_000_000},
@@ -71,38 +69,78 @@ def test_no_outcome_at_all_is_no_success(folder: Path) -> None:
     assert failure(folder, 0).code == "outputs_unusable"
 
 
-def test_links_pipes_and_folders_are_no_outputs(folder: Path, tmp_path: Path) -> None:
-    outputs = folder / "outputs"
-    (outputs / "link.json").symlink_to("/etc/hostname")
-    (tmp_path / "of somebody else").write_text("secret")
-    os.link(tmp_path / "of somebody else", outputs / "hard.json")
-    os.mkfifo(outputs / "pipe.json")
-    (outputs / "folder.json").mkdir()
-    for name in ("link.json", "hard.json", "pipe.json", "folder.json"):
-        leave(folder, outputs=[name])
-        assert failure(folder, 0).code == "outputs_unusable", name
-
-
-def test_outputs_that_are_larger_than_those_of_such_a_job_are_not_taken(folder: Path) -> None:
-    names = ["one.bin", "two.bin"]
-    for name in names:
-        (folder / "outputs" / name).write_bytes(bytes(2**19))
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["../outcome.json"],
+        ["missing.json"],
+        ["report.json", "report.json"],
+        ["report.json", "model.pkl"],
+        [f"{n}.json" for n in range(100)],
+        [],
+    ],
+)
+def test_other_files_than_the_job_has_are_not_believed(folder: Path, names: list[str]) -> None:
     leave(folder, outputs=names)
-    assert len(interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**20)) == 2
-    (folder / "outputs" / "two.bin").write_bytes(bytes(2**19 + 1))
-    assert failure(folder, 0).code == "outputs_unusable"
+    failed = failure(folder, 0)
+    assert (failed.code, failed.retry_in_s) == ("outputs_not_believed", None)
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html", "model.pkl", "run.sh", ".hidden", "statement.json", "model.sig"]
+)
+def test_a_file_that_lies_there_unnamed_fails_the_job_too(folder: Path, name: str) -> None:
+    (folder / "outputs" / name).write_text("<script>alert(1)</script>")
+    leave(folder, outputs=["report.json"])
+    assert failure(folder, 0).code == "outputs_not_believed"
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "nothing"])
+def test_only_a_plain_file_is_an_output(folder: Path, tmp_path: Path, kind: str) -> None:
+    path = folder / "outputs" / "report.json"
+    path.unlink()
+    (tmp_path / "of somebody else").write_text("secret")
+    if kind == "link":
+        path.symlink_to("/etc/hostname")
+    elif kind == "hard link":
+        os.link(tmp_path / "of somebody else", path)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    leave(folder, outputs=["report.json"])
+    assert failure(folder, 0).code == "outputs_not_believed"
+
+
+def test_a_folder_of_outputs_that_is_a_link_is_not_followed(folder: Path) -> None:
+    (folder / "outputs").rename(folder / "elsewhere")
+    (folder / "outputs").symlink_to(folder / "elsewhere")
+    leave(folder, outputs=["report.json"])
+    assert failure(folder, 0).code == "outputs_not_believed"
+
+
+def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path) -> None:
+    leave(folder, outputs=["report.json"])
+    for size_bytes, most in ((2**20 + 1, 2**20), (WANTED["report.json"] + 1, 2**30)):
+        os.truncate(folder / "outputs" / "report.json", size_bytes)
+        with pytest.raises(AttemptFailed, match=r"more than|larger") as failed:
+            interpret(0, folder, WANTED, attempts_used=1, log_tail="", max_bytes=most)
+        assert failed.value.code == "outputs_not_believed"
 
 
 def test_a_file_with_holes_is_not_taken_for_weights(folder: Path) -> None:
     """It takes no room here, and would be hashed, uploaded and kept as gigabytes of zeros."""
-    sparse = folder / "outputs" / "model.safetensors"
+    sparse, wanted = (
+        folder / "outputs" / "model.safetensors",
+        {"report.json": 2**21, "model.safetensors": None},
+    )
     sparse.write_bytes(b"begins like any other")
     os.truncate(sparse, 10 * 2**20)
-    leave(folder, outputs=["model.safetensors"])
+    leave(folder, outputs=["report.json", "model.safetensors"])
     with pytest.raises(AttemptFailed, match="holes"):
-        interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**40)
+        interpret(0, folder, wanted, attempts_used=1, log_tail="", max_bytes=2**40)
     sparse.write_bytes(bytes(10 * 2**20))
-    assert len(interpret(0, folder, attempts_used=1, log_tail="", max_bytes=2**40)) == 1
+    assert len(interpret(0, folder, wanted, attempts_used=1, log_tail="", max_bytes=2**40)) == 2
 
 
 def received(path: str, size_bytes: int) -> Received:

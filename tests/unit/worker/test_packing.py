@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sanitizer.report import Report
 from tests.fixtures.evidence import SPECS, package
+from tests.integration.worker import stand_in_child
 from worker.failures import AttemptFailed
-from worker.packing import RESERVED, Packing
+from worker.packing import Packing
 
 
 def nothing() -> None:
@@ -26,13 +30,35 @@ def test_the_childs_files_are_taken_out_of_its_folder(tmp_path: Path) -> None:
     assert packed.files[1].read_text() == f"{hashlib.sha256(b'{}').hexdigest()}  report.json\n"
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
-def test_a_child_that_leaves_a_file_by_the_name_of_our_evidence_has_failed(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"all is well")
-    with pytest.raises(AttemptFailed) as refused:
-        Packing([tmp_path / name], tmp_path / "outgoing", nothing)
-    assert refused.value.code == "outputs_unusable"
-    assert name in refused.value.message
+def test_nothing_is_signed_that_the_customers_own_check_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures that do not follow from their counts: everything that we know is told as it is."""
+
+    def lie(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> Report:
+        told = honest(folder, spec, cleaned_sha256)
+        ca = replace(told.before.ca, value=1.0, low=1.0, high=1.0)
+        return replace(told, before=replace(told.before, ca=ca))
+
+    honest = stand_in_child.report_of
+    monkeypatch.setattr(stand_in_child, "report_of", lie)
+    signer = Refusing()
+    with pytest.raises(AttemptFailed, match=r"before\.ca") as failed:
+        package(tmp_path, signer=signer, kind="audit", filename="clip.pt")
+    assert failed.value.code == "outputs_not_believed"
+    assert signer.num_asked == 0
+
+
+class Refusing:
+    """A signer that must not be asked."""
+
+    key_sha256 = "0" * 64
+    public_pem = b"-----BEGIN PUBLIC KEY-----"
+    num_asked = 0
+
+    def sign(self, folder: Path, sha256: dict[str, str]) -> Path:
+        self.num_asked += 1
+        return folder / "model.sig"
 
 
 @pytest.mark.parametrize("kind", sorted(SPECS))

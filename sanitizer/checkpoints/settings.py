@@ -1,0 +1,75 @@
+"""The settings that no tensor's shape tells: heads and activation. Loads no torch, and measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.towers import Blocks, ModifiedResNet
+from sanitizer.settled import COMPARED, Settled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value for each of `COMPARED`."""
+
+    num_heads_vision: int
+    num_heads_text: int
+    quick_gelu: bool
+
+    @staticmethod
+    def of(architecture: Architecture) -> Settings:
+        """Those that `architecture` has."""
+        vision = architecture.vision
+        return Settings(
+            num_heads_vision=vision.heads if isinstance(vision, ModifiedResNet) else vision.blocks.heads,
+            num_heads_text=architecture.text.blocks.heads,
+            quick_gelu=architecture.quick_gelu,
+        )
+
+    @staticmethod
+    def read(values: Mapping[str, str]) -> Settings:
+        """From values as `shown`. Raises ValueError."""
+        return Settings(
+            num_heads_vision=int(values["num_heads_vision"]),
+            num_heads_text=int(values["num_heads_text"]),
+            quick_gelu=values["quick_gelu"] == "true",
+        )
+
+    def applied(self, architecture: Architecture) -> Architecture:
+        """`architecture` with these values."""
+        vision = architecture.vision
+        if isinstance(vision, ModifiedResNet):
+            vision = replace(vision, heads=self.num_heads_vision)
+        else:
+            vision = replace(vision, blocks=replace(vision.blocks, heads=self.num_heads_vision))
+        text = architecture.text
+        text = replace(text, blocks=replace(text.blocks, heads=self.num_heads_text))
+        return replace(architecture, vision=vision, text=text, quick_gelu=self.quick_gelu)
+
+
+def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str, Settled]:
+    """By what each setting of `COMPARED` is known; 'assumed' where by nothing. `origin` is the section
+    "checkpoint" of a canonical configuration."""
+    declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
+    vision = architecture.vision
+    told = {
+        "num_heads_vision": not isinstance(vision, ModifiedResNet) and _tells_heads(vision.blocks),
+        "num_heads_text": _tells_heads(architecture.text.blocks),
+        "quick_gelu": False,
+    }
+    known: dict[str, Settled] = {}
+    for option in COMPARED:
+        if told[option]:
+            known[option] = "tensors"
+        elif declared.get(option) is not None or (option == "quick_gelu" and architecture.gelu_tanh):
+            known[option] = "declared"
+        else:
+            known[option] = "configuration" if option in configured else "assumed"
+    return known
+
+
+def _tells_heads(blocks: Blocks) -> bool:
+    return blocks.scale_heads or blocks.qk_norm

@@ -1,0 +1,17 @@
+"""inputs/report.json, as the supervisor wrote it → report.html and report.md. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sanitizer import jobspec
+from sanitizer.jobspec import PagesSpec
+from sanitizer.progress import Progress, Stop
+from sanitizer.rendering.documents import pages
+from sanitizer.rendering.reading import read_report
+
+
+def do(_spec: PagesSpec, folder: Path, _progress: Progress, _stop: Stop) -> None:
+    """Raises ReportRejected."""
+    for name, content in pages(read_report(folder / jobspec.REPORT_PATH)).items():
+        (folder / jobspec.OUTPUTS_PATH / name).write_bytes(content)

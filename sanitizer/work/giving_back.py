@@ -1,0 +1,16 @@
+"""Canonical weights that the supervisor has checked → the layout in which they were uploaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sanitizer import jobspec
+from sanitizer.cleaned import give_back
+from sanitizer.jobspec import GiveBackSpec
+from sanitizer.progress import Noted, Progress, Stop
+
+
+def do(_spec: GiveBackSpec, folder: Path, progress: Progress, _stop: Stop) -> None:
+    """Notes what could not be as it was. Raises CheckpointRejected."""
+    for finding in give_back(folder / jobspec.CHECKPOINT_PATH, folder / jobspec.OUTPUTS_PATH):
+        progress(Noted(level="warning", message=finding))

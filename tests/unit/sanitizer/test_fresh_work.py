@@ -1,0 +1,75 @@
+"""What a fresh child makes of checked files: pages from a report, and weights in the uploaded layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sanitizer import jobspec
+from sanitizer.errors import ReportRejected
+from sanitizer.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
+from sanitizer.progress import Noted, ProgressEvent, ignore, never
+from sanitizer.recipe import DeclaredOptions
+from sanitizer.work import drawing_pages, giving_back
+from tests.fixtures.kept_reports import document, drawn
+
+
+def folder_of(tmp_path: Path, path: str, content: bytes) -> Path:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes(content)
+    (tmp_path / jobspec.OUTPUTS_PATH).mkdir(exist_ok=True)
+    return tmp_path
+
+
+def test_pages_are_those_that_anybody_draws_from_the_report(tmp_path: Path) -> None:
+    report = json.dumps(document("audit")).encode()
+    drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, report), ignore, never)
+    written = {path.name: path.read_text() for path in (tmp_path / "outputs").iterdir()}
+    assert written == dict(zip(("report.html", "report.md"), drawn("audit"), strict=True))
+    assert written["report.html"].startswith(REPORT_HTML_HEAD)
+
+
+def test_a_tag_in_a_report_is_no_tag_of_the_page(tmp_path: Path) -> None:
+    report = document("audit")
+    report["warnings"] = ["<meta http-equiv=refresh content='0; url=http://127.0.0.1/'><script>1</script>"]
+    content = json.dumps(report).encode()
+    drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, content), ignore, never)
+    page = (tmp_path / "outputs/report.html").read_text()
+    assert "&lt;meta http-equiv=refresh" in page
+    assert page.count("http-equiv") == REPORT_HTML_HEAD.count("http-equiv") + 1
+    assert "<meta http-equiv=refresh" not in page
+    assert "<script" not in page
+
+
+def test_a_report_that_contradicts_itself_is_not_drawn(tmp_path: Path) -> None:
+    report = document("audit")
+    report["before"]["ca"]["value"] = 1.0
+    with pytest.raises(ReportRejected):
+        drawing_pages.do(
+            PagesSpec(),
+            folder_of(tmp_path, jobspec.REPORT_PATH, json.dumps(report).encode()),
+            ignore,
+            never,
+        )
+    assert list((tmp_path / "outputs").iterdir()) == []
+
+
+def test_weights_come_back_tensor_by_tensor_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from sanitizer.inspecting import inspect
+    from tests.fixtures.checkpoints import write_research
+
+    upload = tmp_path / "epoch.pt"
+    write_research(upload)
+    declared = DeclaredOptions(num_heads_text=2, num_heads_vision=2)
+    inspect(upload, tmp_path / jobspec.CHECKPOINT_PATH, declared=declared, filename="epoch.pt")
+    (tmp_path / jobspec.OUTPUTS_PATH).mkdir()
+    events: list[ProgressEvent] = []
+    giving_back.do(GiveBackSpec(), tmp_path, events.append, never)
+    came_in = torch.load(upload, weights_only=True)["state_dict"]
+    back = torch.load(tmp_path / "outputs/as_uploaded.pt", weights_only=True)["state_dict"]
+    assert list(back) == list(came_in)
+    assert all(torch.equal(back[name], came_in[name]) for name in came_in)
+    assert [event.level for event in events if isinstance(event, Noted)] == ["warning"]

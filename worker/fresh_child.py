@@ -1,0 +1,108 @@
+"""A child that begins anew beside a job's own: confined alike, given only files that we have checked.
+
+What people open in other programs (pages, a pickle of weights) is not written by the process that read a
+stranger's file. One that has never seen it writes them, of what we made of the first one's files.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from app.domain.states import JobKind
+from app.logs import get_logger
+from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec
+from sanitizer.progress import Noted, ProgressEvent
+from worker import sandbox
+from worker.child import Child
+from worker.control import Control
+from worker.outcome import Wanted, interpret
+from worker.sandbox import ChildLimits, Isolation
+from worker.supervision import Watch
+
+_LOG = get_logger(__name__)
+_LOOK_EVERY_S = 0.05
+_MAX_NOTES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a fresh child left: its files, and the sentences that it noted."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshChildren:
+    """Starts them, one after the other, each in a folder of its own that is made below `folder`."""
+
+    folder: Path
+    command: tuple[str, ...]
+    limits: ChildLimits
+    isolation: Isolation
+    control: Control
+    worker_environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, spec: PagesSpec | GiveBackSpec, inputs: Mapping[str, Path], wanted: Wanted) -> Left:
+        """`inputs`: place in the child's folder → our file, which is copied there.
+
+        Raises AttemptFailed as `interpret` does, Stopped, OSError.
+        """
+        place = self.folder / spec.kind
+        job = place / "job"
+        for name in ("home", "tmp", "outputs"):
+            (job / name).mkdir(parents=True)
+        for path, source in inputs.items():
+            (job / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, job / path)  # never a link: the child may write in its own folder
+        (job / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
+        notes: list[str] = []
+        status, log_tail = self._watch(job, place / "stderr.log", notes.append, draws=spec.kind == "pages")
+        files = interpret(
+            status,
+            job,
+            wanted,
+            attempts_used=1,
+            log_tail=log_tail,
+            max_bytes=self.limits.written_bytes,
+        )
+        return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
+
+    def _watch(
+        self, job: Path, log_path: Path, note: Callable[[str], None], *, draws: bool
+    ) -> tuple[int, str]:
+        """Exit status and the log's end. A page is drawn within the limits of a file's inspection."""
+        kind = JobKind.INSPECT if draws else JobKind.AUDIT
+        limits = replace(self.limits, uses_cuda=False) if draws else self.limits
+
+        def on_event(event: ProgressEvent) -> None:
+            if isinstance(event, Noted):
+                note(event.message)
+
+        began = time.monotonic()
+        child = Child(
+            sandbox.guarded(
+                [*self.command, str(job)],
+                job,
+                self.isolation,
+                sandbox.rlimits(limits, kind, self.isolation),
+                uses_cuda=limits.uses_cuda,
+            ),
+            environment=sandbox.environment(job, limits, self.worker_environment),
+            folder=job,
+            log_path=log_path,
+            on_event=on_event,
+        )
+        try:
+            watch = Watch(child, job, self.control, kind, limits)
+            while child.poll() is None:
+                watch.look()
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            status = child.close()
+        _LOG.info("fresh_child_ended", status=status, took_s=round(time.monotonic() - began, 2))
+        return status, child.log_tail()
