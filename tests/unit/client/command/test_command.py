@@ -459,7 +459,6 @@ def test_lists_are_tables_for_people_and_documents_for_scripts(run: Any) -> None
         "STATE",
         "SIZE",
         "ARCHITECTURE",
-        "WORST",
         "VERDICT",
         "FILE",
     ]
