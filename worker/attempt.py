@@ -30,11 +30,11 @@ from worker.fresh_child import FreshChildren
 from worker.heartbeat import Pulse
 from worker.kept_audit import figures_before
 from worker.ledger import Ledger
-from worker.outcome import LEFT, interpret
+from worker.outcome import interpret, wanted
 from worker.packing import Signer
 from worker.publishing import publish
 from worker.sandbox import ChildLimits
-from worker.staging import stage
+from worker.staging import Staged, stage
 from worker.supervision import Grace, Watch, supervise
 from worker.tracker import Tracker
 from worker.training_states import StateShipper, restore
@@ -135,7 +135,7 @@ class Attempt:
         )
         self._bring_back_state(place)
         try:
-            outputs = self._run_child(place, worker_environment)
+            outputs = self._run_child(place, staged, worker_environment)
         except AttemptFailed as failure:
             if job.kind is JobKind.SANITIZE:
                 failure.figures_before = figures_before(place.job)
@@ -176,7 +176,9 @@ class Attempt:
         else:
             self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
 
-    def _run_child(self, place: Workspace, worker_environment: Mapping[str, str]) -> tuple[Path, ...]:
+    def _run_child(
+        self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]
+    ) -> tuple[Path, ...]:
         job, limits = self._job, self._options.limits
         shipper = StateShipper(
             self._store,
@@ -222,7 +224,7 @@ class Attempt:
         return interpret(
             status,
             place.job,
-            LEFT[job.kind],
+            wanted(job.kind, weights_bytes=staged.most_weights_bytes),
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=limits.written_bytes,

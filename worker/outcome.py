@@ -47,7 +47,7 @@ _MAX_REPORT_BYTES = 8 * 2**20
 _MAX_JSON_BYTES = 2 * 2**20
 
 Wanted = Mapping[str, int | None]
-"""The files that a child must leave, and no other: name → most bytes. None: see `worker.weights`."""
+"""The files that a child must leave, and no other: name → most bytes. None: as many as a job may write."""
 LEFT: Mapping[JobKind, Wanted] = {
     JobKind.INSPECT: {
         WEIGHTS_NAME: None,
@@ -63,6 +63,11 @@ LEFT: Mapping[JobKind, Wanted] = {
         CURVE_NAME: _MAX_REPORT_BYTES,
     },
 }
+
+
+def wanted(kind: JobKind, *, weights_bytes: int) -> Wanted:
+    """The files of a job of this kind, whose weights have this size at most."""
+    return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong
 from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
 from worker.failures import AttemptFailed, from_storage
-from worker.outcome import interpret
+from worker.outcome import interpret, wanted
 
 WANTED = {"report.json": 2**21}
 
@@ -123,6 +124,19 @@ def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path
         with pytest.raises(AttemptFailed, match=r"more than|larger") as failed:
             interpret(0, folder, WANTED, attempts_used=1, log_tail="", max_bytes=most)
         assert failed.value.code == "outputs_not_believed"
+
+
+def test_weights_are_no_larger_than_those_that_came_in(folder: Path) -> None:
+    """A file with holes takes no room here, and would be hashed and uploaded whole."""
+    names = wanted(JobKind.INSPECT, weights_bytes=4096)
+    for name in names:
+        (folder / "outputs" / name).write_text("{}")
+    (folder / "outputs" / "report.json").unlink()
+    leave(folder, outputs=list(names))
+    assert len(interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)) == 3
+    os.truncate(folder / "outputs" / "model.safetensors", 2**30)
+    with pytest.raises(AttemptFailed, match=r"model\.safetensors has more than 4096 bytes"):
+        interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)
 
 
 def test_an_outcome_that_is_a_link_or_a_pipe_is_not_opened(folder: Path) -> None:
