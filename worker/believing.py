@@ -64,9 +64,7 @@ def believe_report(
     ordered = _ordered(spec)
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
-            raise not_believed(
-                f"its {REPORT_NAME} says something else of {where} than the order or the input"
-            )
+            raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
     _check_sentences(report.warnings)
     _check_verdict(report, spec)
     _check_names(report, known.class_names)
