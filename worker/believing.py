@@ -65,7 +65,7 @@ def believe_report(
     known = replace(known, checkpoint=_settled(known, report))
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
-            raise not_believed(f"the {where} of its {REPORT_NAME} is not that of the order or of its input")
+            raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
     _check_sentences(report.warnings)
     _check_verdict(report, spec)
     _check_names(report, known.class_names)

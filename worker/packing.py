@@ -95,9 +95,9 @@ class Packing:
         self._add_sums()
         findings = interruptible(partial(contents, self._folder), self._check)
         if findings:
-            _LOG.error("evidence_does_not_hold", findings=[str(one)[:300] for one in findings[:20]])
-            where = {one.where or one.file for one in findings[:3]}
-            raise not_believed(f"its files and figures do not fit each other (at {', '.join(sorted(where))})")
+            where = sorted({one.where or one.file for one in findings})
+            _LOG.error("evidence_does_not_hold", where=where[:20])  # what it says may be a customer's words
+            raise not_believed(f"its files and figures do not fit each other (at {', '.join(where[:3])})")
         if signer is not None:
             path = interruptible(partial(signer.sign, self._folder, dict(self.sha256)), self._check)
             self.sha256[path.name] = file_sha256(path)

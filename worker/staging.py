@@ -25,6 +25,7 @@ from sanitizer.jobspec import (
     PATH_OF_ROLE,
     SPEC_ADAPTER,
     SPEC_NAME,
+    UPLOAD_PATH,
     WEIGHTS_NAME,
     Inspection,
     JobSpec,
@@ -43,6 +44,7 @@ from worker.transfer import fetch, patiently
 from worker.weights import check_weights
 
 _SPARE_BYTES = 256 * 1024 * 1024
+_MAX_HEADER_BYTES = 16 * 1024 * 1024
 _ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
 """How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
 
@@ -70,6 +72,13 @@ class Staged:
     datasets: tuple[Mapping[str, Any], ...] = ()
     known: Known | None = None
     """Of audit and sanitize jobs: what their reports must say, read before any child could change it."""
+
+    @property
+    def most_weights_bytes(self) -> int:
+        """Of the weights that a job may leave: its tensors are those of the one file of weights that came in,
+        and the header of that file may be another's."""
+        paths = {UPLOAD_PATH, f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
+        return sum(one.size_bytes for one in self.received if one.path in paths) + _MAX_HEADER_BYTES
 
 
 def stage(

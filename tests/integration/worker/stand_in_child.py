@@ -28,7 +28,9 @@ from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.safetensors_header import header_bytes
+from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.digests import dataset_sha256
 from sanitizer.recipe import (
@@ -42,6 +44,7 @@ from sanitizer.recipe import (
     to_json,
 )
 from sanitizer.recommended import RecipeSource
+from sanitizer.settled import Setting, SettledArchitecture
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -110,6 +113,7 @@ def config(found: dict[str, Any], declared: Any = None) -> dict[str, Any]:
         "filename": "clip.pt",
         "upload_size_bytes": found["size_bytes"],
         "declared": to_json(parse(DeclaredOptions, declared or {})),
+        "configured": [],
         "upload": {"layout": "open_clip", "container": "torch_zip", "naming": "open_clip", "origins": []},
         "weights_dtype": "float32",
     }
@@ -410,6 +414,16 @@ def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"])
 
 
+def settled(seed: int) -> SettledArchitecture:
+    """As where there were too few images to measure anything on."""
+    counts = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
+    settings = tuple(
+        Setting(option=option, value=shown(value), settled="assumed", why="as it was read")
+        for option, value in asdict(Settings.of(ARCHITECTURE)).items()
+    )
+    return SettledArchitecture(**dict.fromkeys(counts, 0), seed=seed, ca=None, chance=None, settings=settings)
+
+
 def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
     """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
@@ -461,6 +475,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             limits_below_gate=after is not None or not is_default,
         ),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
+        "architecture": settled(seed),
         "environment": {
             "code_version": "0",
             "python": "3",
@@ -504,6 +519,7 @@ def cleaned_config(folder: Path, spec: dict[str, Any], cleaned: bytes) -> dict[s
     }
     digest = hashlib.sha256(cleaned).hexdigest()
     section = {**came_in["checkpoint"], "cleaned": made, "weights_sha256": digest}
+    section["assumed"] = {**section["assumed"], **settled(spec["seed"]).as_assumed()}
     return {**came_in, "checkpoint": section}
 
 

@@ -7,6 +7,7 @@ import json
 import pickle
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from sanitizer.jobspec import InspectSpec, ValidateSpec
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
-from tests.integration.worker.stand_in_child import config, inspection, weights
+from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from worker.accepting import believe_config, believe_dataset, believe_inspection
 from worker.failures import AttemptFailed
 
@@ -94,7 +95,7 @@ LIES: dict[str, Callable[[Path], None]] = {
     "a number that is none": put("after", "ca", "value", value=float("nan")),
     "a sentence without end": put("warnings", value=["x" * 5000]),
     "a class with a tag in its name": name_a_hostile_class,
-    "poisoned weights, honestly told": replace_weights(PICKLE),
+    "a pickle, honestly told": replace_weights(PICKLE),
     "other bytes than it tells": replace_weights(weights(b"poisoned"), said=False),
     "a pickle for weights": replace_weights(PICKLE, said=False),
     "weights with something behind them": replace_weights(_CLEANED + PICKLE),
@@ -111,6 +112,17 @@ def test_one_lie_and_nothing_of_a_cleaning_is_published(name: str, tmp_path: Pat
         believed(tmp_path, staged, outputs)
     assert (failed.value.code, failed.value.retry_in_s) == ("outputs_not_believed", None)
     assert not (tmp_path / "package" / "model.sig").exists()
+
+
+def test_a_class_that_the_data_set_does_not_have_is_not_named(tmp_path: Path) -> None:
+    """Class names stand in pages and lists, and no count could tell one from another."""
+    staged, outputs = left_by_a_child(tmp_path, kind="sanitize")
+    assert staged.known is not None
+    staged = replace(staged, known=replace(staged.known, class_names=tuple(CLASSES)))
+    for side in ("before", "after"):
+        put(side, "ca_per_class", 0, "class_name", value="<meta http-equiv=refresh>")(outputs)
+    with pytest.raises(AttemptFailed, match="names a class"):
+        believed(tmp_path, staged, outputs)
 
 
 def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:

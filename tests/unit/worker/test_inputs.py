@@ -14,7 +14,7 @@ from app.domain.states import DatasetKind
 from app.settings import DatasetSettings
 from app.storage.port import StoredObject
 from worker.failures import AttemptFailed
-from worker.inputs import list_dataset, override_texts
+from worker.inputs import _described, list_dataset, override_texts
 
 LIMITS = DatasetSettings(allowed_prefixes=("s3://data/",))
 
@@ -97,3 +97,12 @@ def test_names_given_with_the_data_set_become_lines_and_line_breaks_are_refused(
     assert override_texts(labelled, "inputs/labelled") == {"inputs/labelled/classnames.txt": "a\nb\n"}
     with pytest.raises(AttemptFailed):
         override_texts(dataset("s3://data/x/", class_names=["a\nb"], templates=None), "inputs/labelled")
+
+
+def test_a_statement_counts_all_samples_of_a_data_set_as_reports_do() -> None:
+    """The set's own summary counts the good ones; `cleanclip verify` holds statement and report together."""
+    summary = {"num_samples": 36, "num_skipped": 24}
+    row = dataset("s3://data/", summary=summary)
+    assert _described(row, "pairs")["num_samples"] == 60
+    row.summary = None
+    assert _described(row, "pairs")["num_samples"] is None

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,8 +32,9 @@ from sanitizer.report import (
     load_json,
 )
 from tests.fixtures.tiny_png import RED_SQUARE
+from worker.believing import read_json
 from worker.failures import AttemptFailed
-from worker.publishing import _judgement, _report
+from worker.publishing import _judgement
 
 
 def share(successes: int) -> Estimate:
@@ -143,23 +143,22 @@ def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
     ],
 )
 def test_a_report_without_bounds_is_refused_before_anything_is_published(
-    change: Callable[[dict[str, Any]], None], why: str, tmp_path: Path
+    change: Callable[[dict[str, Any]], None], why: str
 ) -> None:
     document = json.loads(dump_json(report(is_audit=True)))
     change(document)
-    path = tmp_path / "report.json"
-    path.write_text(json.dumps(document))
-    with pytest.raises(AttemptFailed, match="no report that can be read") as failed:
-        _report({"report.json": path})
-    assert failed.value.code == "outputs_unusable"
+    raw = json.dumps(document).encode()
+    with pytest.raises(AttemptFailed, match=r"report\.json cannot be read") as failed:
+        read_json("report.json", raw, load_json)
+    assert failed.value.code == "outputs_not_believed"
     with pytest.raises(ValidationError, match=why):
-        load_json(path.read_bytes())
+        load_json(raw)
 
 
 def test_more_figures_than_a_list_can_carry_are_not_kept_on_a_row() -> None:
     told = report(is_audit=True)
     attacks = told.before.attacks * 2000
-    with pytest.raises(AttemptFailed, match="row") as failed:
+    with pytest.raises(AttemptFailed, match="more than a job") as failed:
         _judgement(replace(told, before=replace(told.before, attacks=attacks)))
-    assert failed.value.code == "outputs_unusable"
+    assert failed.value.code == "outputs_not_believed"
     assert _judgement(replace(told, before=replace(told.before, attacks=attacks[:32])))

@@ -14,9 +14,13 @@ from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong
 from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
 from worker.failures import AttemptFailed, from_storage
+<<<<<<< HEAD
 from worker.outcome import interpret
 from worker.output_bounds import REPORT_BYTES, output_bytes, state_bytes
 from worker.staging import Received
+=======
+from worker.outcome import interpret, wanted
+>>>>>>> a1
 
 WANTED = {"report.json": 2**21}
 
@@ -128,6 +132,7 @@ def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path
         assert failed.value.code == "outputs_not_believed"
 
 
+<<<<<<< HEAD
 def test_a_file_with_holes_is_not_taken_for_weights(folder: Path) -> None:
     """It takes no room here, and would be hashed, uploaded and kept as gigabytes of zeros."""
     sparse, wanted = (
@@ -174,6 +179,19 @@ def test_a_long_reason_is_cut_because_every_list_carries_it(folder: Path) -> Non
     leave(folder, status="refused", failure=refusal)
     told = failure(folder, EXIT_REFUSED)
     assert {len(told.message), len(told.remedy), len(told.where or "")} == {2000}
+=======
+def test_weights_are_no_larger_than_those_that_came_in(folder: Path) -> None:
+    """A file with holes takes no room here, and would be hashed and uploaded whole."""
+    names = wanted(JobKind.INSPECT, weights_bytes=4096)
+    for name in names:
+        (folder / "outputs" / name).write_text("{}")
+    (folder / "outputs" / "report.json").unlink()
+    leave(folder, outputs=list(names))
+    assert len(interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)) == 3
+    os.truncate(folder / "outputs" / "model.safetensors", 2**30)
+    with pytest.raises(AttemptFailed, match=r"model\.safetensors has more than 4096 bytes"):
+        interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)
+>>>>>>> a1
 
 
 def test_an_outcome_that_is_a_link_or_a_pipe_is_not_opened(folder: Path) -> None:
