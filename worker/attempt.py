@@ -30,20 +30,12 @@ from worker.fresh_child import FreshChildren
 from worker.heartbeat import Pulse
 from worker.kept_audit import figures_before
 from worker.ledger import Ledger
-<<<<<<< HEAD
-from worker.outcome import LEFT, interpret
+from worker.outcome import interpret, wanted
 from worker.output_bounds import output_bytes, state_bytes
 from worker.packing import Signer
 from worker.publishing import publish
 from worker.sandbox import ChildLimits
-from worker.staging import Received, stage
-=======
-from worker.outcome import interpret, wanted
-from worker.packing import Signer
-from worker.publishing import publish
-from worker.sandbox import ChildLimits
 from worker.staging import Staged, stage
->>>>>>> a1
 from worker.supervision import Grace, Watch, supervise
 from worker.tracker import Tracker
 from worker.training_states import StateShipper, restore
@@ -144,11 +136,7 @@ class Attempt:
         )
         self._bring_back_state(place)
         try:
-<<<<<<< HEAD
-            outputs = self._run_child(place, worker_environment, staged.received)
-=======
             outputs = self._run_child(place, staged, worker_environment)
->>>>>>> a1
         except AttemptFailed as failure:
             if job.kind is JobKind.SANITIZE:
                 failure.figures_before = figures_before(place.job)
@@ -190,11 +178,7 @@ class Attempt:
             self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
 
     def _run_child(
-<<<<<<< HEAD
-        self, place: Workspace, worker_environment: Mapping[str, str], received: Sequence[Received]
-=======
         self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]
->>>>>>> a1
     ) -> tuple[Path, ...]:
         job, limits = self._job, self._options.limits
         shipper = StateShipper(
@@ -203,7 +187,7 @@ class Attempt:
             job,
             place.job,
             place.outgoing,
-            max_bytes=min(limits.written_bytes, state_bytes(received)),
+            max_bytes=min(limits.written_bytes, state_bytes(staged.received)),
         )
         isolation = self._isolation
         watches: list[Watch] = []
@@ -245,7 +229,7 @@ class Attempt:
             wanted(job.kind, weights_bytes=staged.most_weights_bytes),
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
-            max_bytes=min(limits.written_bytes, output_bytes(job.kind, received)),
+            max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:

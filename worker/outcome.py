@@ -69,24 +69,11 @@ LEFT: Mapping[JobKind, Wanted] = {
 }
 
 
-<<<<<<< HEAD
-=======
 def wanted(kind: JobKind, *, weights_bytes: int) -> Wanted:
     """The files of a job of this kind, whose weights have this size at most."""
     return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
 
 
-def read_regular(path: Path, max_bytes: int) -> bytes:
-    """A small file that the child wrote; never through a link. Raises OSError, ValueError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            raise ValueError(f"{path.name} is no small regular file")
-        return file.read(max_bytes)
-
-
->>>>>>> a1
 def interpret(
     status: int, folder: Path, wanted: Wanted, *, attempts_used: int, log_tail: str, max_bytes: int
 ) -> tuple[Path, ...]:

@@ -14,13 +14,9 @@ from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong
 from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
 from worker.failures import AttemptFailed, from_storage
-<<<<<<< HEAD
-from worker.outcome import interpret
+from worker.outcome import interpret, wanted
 from worker.output_bounds import REPORT_BYTES, output_bytes, state_bytes
 from worker.staging import Received
-=======
-from worker.outcome import interpret, wanted
->>>>>>> a1
 
 WANTED = {"report.json": 2**21}
 
@@ -126,26 +122,22 @@ def test_a_folder_of_outputs_that_is_a_link_is_not_followed(folder: Path) -> Non
 def test_outputs_that_claim_more_than_a_job_may_write_are_not_taken(folder: Path) -> None:
     leave(folder, outputs=["report.json"])
     for size_bytes, most in ((2**20 + 1, 2**20), (WANTED["report.json"] + 1, 2**30)):
-        os.truncate(folder / "outputs" / "report.json", size_bytes)
+        (folder / "outputs" / "report.json").write_bytes(bytes(size_bytes))
         with pytest.raises(AttemptFailed, match=r"more than|larger") as failed:
             interpret(0, folder, WANTED, attempts_used=1, log_tail="", max_bytes=most)
         assert failed.value.code == "outputs_not_believed"
 
 
-<<<<<<< HEAD
 def test_a_file_with_holes_is_not_taken_for_weights(folder: Path) -> None:
     """It takes no room here, and would be hashed, uploaded and kept as gigabytes of zeros."""
-    sparse, wanted = (
-        folder / "outputs" / "model.safetensors",
-        {"report.json": 2**21, "model.safetensors": None},
-    )
+    sparse, names = folder / "outputs" / "model.safetensors", {**WANTED, "model.safetensors": None}
     sparse.write_bytes(b"begins like any other")
     os.truncate(sparse, 10 * 2**20)
     leave(folder, outputs=["report.json", "model.safetensors"])
     with pytest.raises(AttemptFailed, match="holes"):
-        interpret(0, folder, wanted, attempts_used=1, log_tail="", max_bytes=2**40)
+        interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)
     sparse.write_bytes(bytes(10 * 2**20))
-    assert len(interpret(0, folder, wanted, attempts_used=1, log_tail="", max_bytes=2**40)) == 2
+    assert len(interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)) == 2
 
 
 def received(path: str, size_bytes: int) -> Received:
@@ -179,19 +171,18 @@ def test_a_long_reason_is_cut_because_every_list_carries_it(folder: Path) -> Non
     leave(folder, status="refused", failure=refusal)
     told = failure(folder, EXIT_REFUSED)
     assert {len(told.message), len(told.remedy), len(told.where or "")} == {2000}
-=======
+
+
 def test_weights_are_no_larger_than_those_that_came_in(folder: Path) -> None:
-    """A file with holes takes no room here, and would be hashed and uploaded whole."""
     names = wanted(JobKind.INSPECT, weights_bytes=4096)
     for name in names:
         (folder / "outputs" / name).write_text("{}")
     (folder / "outputs" / "report.json").unlink()
     leave(folder, outputs=list(names))
     assert len(interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)) == 3
-    os.truncate(folder / "outputs" / "model.safetensors", 2**30)
+    (folder / "outputs" / "model.safetensors").write_bytes(bytes(4097))
     with pytest.raises(AttemptFailed, match=r"model\.safetensors has more than 4096 bytes"):
         interpret(0, folder, names, attempts_used=1, log_tail="", max_bytes=2**40)
->>>>>>> a1
 
 
 def test_an_outcome_that_is_a_link_or_a_pipe_is_not_opened(folder: Path) -> None:

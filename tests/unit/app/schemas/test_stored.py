@@ -11,6 +11,7 @@ import pytest
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
+from app.db.repositories.verdicts import FoundVerdicts
 from app.db.session import storable_json
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKind, JobState
 from app.schemas.checkpoints import CheckpointOut
@@ -144,7 +145,7 @@ def test_an_odd_inspection_and_odd_counts_fail_no_list() -> None:
         created_at=NOW,
         updated_at=NOW,
     )
-    shown = CheckpointOut.of(checkpoint)
+    shown = CheckpointOut.of(checkpoint, FoundVerdicts())
     assert (shown.layout, shown.findings, shown.scanners) == ("open_clip", None, None)
     assert shown.error is not None
     assert shown.error.where is None
