@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from typing import TypedDict
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -55,6 +54,7 @@ from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
+from app.server.options import server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
@@ -63,11 +63,6 @@ from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
-
-
-class BelievedProxies(TypedDict):
-    proxy_headers: bool
-    forwarded_allow_ips: list[str]
 
 
 def create_app(
@@ -230,17 +225,10 @@ def build() -> FastAPI:
     return create_app(settings)
 
 
-def believed_proxies(api: ApiSettings) -> BelievedProxies:
-    """uvicorn's options. Its own default believes whatever is said from 127.0.0.1, a proxy or not."""
-    return {
-        "proxy_headers": bool(api.trusted_proxies),
-        "forwarded_allow_ips": list(api.trusted_proxies),
-    }
-
-
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
-    api = load_settings().api
+    settings = load_settings()
+    api = settings.api
     with tempfile.TemporaryDirectory(prefix="cleanclip-metrics-") as folder:
         if api.num_processes > 1:
             os.environ[SHARED_METRICS_VARIABLE] = folder  # before the processes that count are started
@@ -250,12 +238,7 @@ def main() -> None:
             host=api.host,
             port=api.port,
             workers=api.num_processes,
-            timeout_graceful_shutdown=5,
-            timeout_worker_healthcheck=60,  # of a process; at uvicorn's 5 s a busy machine starts none
-            server_header=False,
-            access_log=False,
-            ws="none",  # we have none; uvicorn would log the address of each that is asked for
-            **believed_proxies(api),
+            **server_options(settings),
         )
 
 

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
+from app.settings_connections import ConnectionSettings
 from app.settings_group import Group
 from app.settings_web import WebSettings
 from app.settings_webhooks import WebhookSettings
@@ -258,6 +259,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     signing: SigningSettings = SigningSettings()
     api: ApiSettings = ApiSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     streams: StreamSettings = StreamSettings()
     quotas: QuotaSettings = QuotaSettings()
     web: WebSettings = WebSettings()

@@ -34,7 +34,7 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
 _MOST_READ_AWAY = 16 * 1024 * 1024
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
-_SAFE_HEADERS = {
+SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -76,7 +76,7 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers.update(rate_headers(scope))
-                for name, value in _SAFE_HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             elif message["type"] == "http.response.body":
                 seen.num_bytes += len(message.get("body", b""))
