@@ -54,7 +54,7 @@ from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
-from app.server.options import server_options
+from app.server.options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
@@ -205,11 +205,11 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
         return unit.jobs.num_by_state()
 
 
-def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Lifespan]]:
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[Lifespan]:
         with told_when_stopped(ports.followers.end_all):
-            yield
+            yield {"metrics": ports.metrics}
         await ports.followers.close()
         await ports.rates.close()
         await run_in_threadpool(ports.publisher.close)

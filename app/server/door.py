@@ -14,6 +14,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
 from app.logs import get_logger
+from app.process.metrics import Metrics
 from app.server.refusals import ADDRESS_FULL, SERVER_FULL, Refusal
 from app.settings_connections import ConnectionSettings
 
@@ -37,19 +38,18 @@ class Connection(Protocol):
 class Door:
     """The connections of one process. `trusted_proxies` stand for many and are not counted by address."""
 
-    def __init__(self, settings: ConnectionSettings, trusted_proxies: Sequence[str]) -> None:
+    def __init__(
+        self, settings: ConnectionSettings, trusted_proxies: Sequence[str], metrics: Metrics
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._trusted = [ip_network(text, strict=False) for text in trusted_proxies]
         self._owners: dict[Connection, str | None] = {}
         self._num_of: Counter[str] = Counter()
         self._waiting: dict[Connection, None] = {}  # in the order in which they began to wait
-        self._ended: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()  # since the last line of the log
         self._look_every_s = min(_LOOK_EVERY_S, settings.head_timeout_s / 4)
         self._is_looking = False
-
-    @property
-    def num_open(self) -> int:
-        return len(self._owners)
 
     def enter(self, connection: Connection, address: str | None) -> Refusal | None:
         """Take a place and begin to wait; says why there is none."""
@@ -65,6 +65,7 @@ class Door:
             longest.give_way()
             self.note("gave_way")
         self._owners[connection] = owner
+        self._metrics.open_connections.inc()
         if owner is not None:
             self._num_of[owner] += 1
         self.waits(connection)
@@ -74,7 +75,10 @@ class Door:
     def leave(self, connection: Connection) -> None:
         """Give the place back, if there is one."""
         self._waiting.pop(connection, None)
-        owner = self._owners.pop(connection, None)
+        if connection not in self._owners:
+            return
+        self._metrics.open_connections.dec()
+        owner = self._owners.pop(connection)
         if owner is not None:
             self._num_of[owner] -= 1
             if not self._num_of[owner]:
@@ -92,6 +96,7 @@ class Door:
     def note(self, why: str) -> None:
         """Count an end that the server made; a line a second at most says how many."""
         self._ended[why] += 1
+        self._metrics.ended_connections.labels(why).inc()
         self._look_later()
 
     def _owner(self, address: str | None) -> str | None:
@@ -118,7 +123,7 @@ class Door:
         for connection in list(self._owners):
             connection.look(now_s)
         if self._ended:
-            log.warning("connections_ended", **self._ended, num_open=self.num_open)
+            log.warning("connections_ended", **self._ended, num_open=len(self._owners))
             self._ended.clear()
         if self._owners:
             self._look_later()

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from app.process.metrics import Metrics
 from app.server.door import Door
 from app.server.protocol import LimitedProtocol
 from app.settings import ApiSettings, Settings
 from app.settings_connections import ConnectionSettings
+
+
+class Lifespan(TypedDict):
+    """What an application that starts hands to the server that runs it."""
+
+    metrics: Metrics
 
 
 class BelievedProxies(TypedDict):
@@ -37,7 +44,7 @@ class LimitedConnections:
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> LimitedProtocol:
         if self._door is None:  # not before: processes get this pickled
-            self._door = Door(self.limits, self.trusted_proxies)
+            self._door = Door(self.limits, self.trusted_proxies, cast(Lifespan, app_state)["metrics"])
         return LimitedProtocol(
             self._door,
             self.limits,
