@@ -18,12 +18,10 @@ from starlette.responses import Response
 from app.main import create_app
 from app.settings import Settings
 from app.storage.s3 import S3Store
+from drills.attackers import ENDLESS, HEAD, send
 from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.api.service import MIB, running
 
-HEAD = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
-POST = b"POST /v1/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 KERNEL_MIB = 16
 """What both sides of a loopback connection may keep at most of bytes that nobody reads."""
 BIG = 32 * MIB
@@ -48,23 +46,6 @@ class Server:
 
     def is_well(self) -> bool:
         return httpx.get(f"{self.url}/healthz", timeout=20).status_code == 200
-
-
-def send(one: socket.socket, pieces: Iterator[bytes] | tuple[bytes, ...]) -> tuple[int, bytes]:
-    """How many bytes went out before the server ended it, and its answer."""
-    num_sent, answer = 0, b""
-    try:
-        for piece in pieces:
-            one.sendall(piece)
-            num_sent += len(piece)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    try:
-        while received := one.recv(65536):
-            answer += received
-    except ConnectionResetError:
-        pass
-    return num_sent, answer
 
 
 def code_of(answer: bytes) -> tuple[int, str]:
@@ -102,52 +83,10 @@ def server(service_settings: Settings, object_store: S3Store) -> Iterator[Server
         yield one
 
 
-def in_lines(num_bytes: int) -> Iterator[bytes]:
-    lines = b"".join(b"X-%06d: %s\r\n" % (number, b"v" * 50) for number in range(1000))
-    return itertools.chain([HEAD], itertools.repeat(lines, num_bytes // len(lines)))
-
-
-def in_one_header(num_bytes: int) -> Iterator[bytes]:
-    return itertools.chain([HEAD + b"X: "], itertools.repeat(b"v" * 65536, num_bytes // 65536))
-
-
-def in_one_name(num_bytes: int) -> Iterator[bytes]:
-    return itertools.chain([HEAD], itertools.repeat(b"v" * 65536, num_bytes // 65536))
-
-
-def in_the_path(num_bytes: int) -> Iterator[bytes]:
-    return itertools.chain([b"GET /"], itertools.repeat(b"v" * 65536, num_bytes // 65536))
-
-
-def in_empty_lines(num_bytes: int) -> Iterator[bytes]:
-    return itertools.repeat(b"\r\n" * 32768, num_bytes // 65536)
-
-
-def in_an_extension(num_bytes: int) -> Iterator[bytes]:
-    return itertools.chain([CHUNKED + b"1;x="], itertools.repeat(b"v" * 65536, num_bytes // 65536))
-
-
-def in_a_trailer(num_bytes: int) -> Iterator[bytes]:
-    return itertools.chain(
-        [CHUNKED + b"1\r\n{\r\n0\r\nX: "], itertools.repeat(b"v" * 65536, num_bytes // 65536)
-    )
-
-
-@pytest.mark.parametrize(
-    "attack",
-    [
-        pytest.param(in_lines(45 * MIB), id="45 MiB of lines"),
-        pytest.param(in_one_header(128 * MIB), id="128 MiB in one header"),
-        pytest.param(in_one_name(64 * MIB), id="in the name of one"),
-        pytest.param(in_the_path(64 * MIB), id="in the path"),
-        pytest.param(in_empty_lines(64 * MIB), id="in empty lines before it"),
-        pytest.param(in_an_extension(64 * MIB), id="in an extension of a chunk"),
-        pytest.param(in_a_trailer(64 * MIB), id="in a trailer"),
-    ],
-)
-def test_a_head_without_end_is_cut_at_the_limit(server: Server, attack: Iterator[bytes]) -> None:
+@pytest.mark.parametrize("where", ENDLESS)
+def test_what_has_no_end_is_cut_at_the_limit(server: Server, where: str) -> None:
     with server.connect() as one:
-        num_sent, answer = send(one, attack)
+        num_sent, answer = send(one, ENDLESS[where](128 * MIB))
     assert num_sent < KERNEL_MIB * MIB
     assert code_of(answer) == (431, "head_too_large")
     assert server.is_well()
@@ -293,3 +232,6 @@ def test_who_asks_finds_a_place_when_idle_connections_have_taken_all(
             assert server.is_well()
         ended = [one for one in flood[:30] if code_of(send(one, ())[1]) == (503, "connections_busy")]
         assert len(ended) == 30
+        metrics = httpx.get(f"{server.url}/metrics").text
+    assert "cleanclip_connections 16.0" in metrics
+    assert 'cleanclip_connections_ended_total{reason="gave_way"} ' in metrics
