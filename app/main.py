@@ -80,7 +80,7 @@ def create_app(
     app = FastAPI(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,  # see app.api.openapi
         docs_url=None,  # the stock pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,

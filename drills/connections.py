@@ -79,7 +79,8 @@ class Attack:
 
     what: str
     once: Callable[[], int]
-    times: int = 1
+    lasts_s: float = 0.0
+    """Begun again and again for so long, over `at_once` connections."""
     at_once: int = 1
 
 
@@ -88,12 +89,14 @@ def attacked(port: int, pid: int, attack: Attack) -> Row:
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
     before_mib = _peak_mib(pid)
     with neighbour(port) as seen, ThreadPoolExecutor(attack.at_once) as pool:
-        sent = [done.result() for done in [pool.submit(attack.once) for _ in range(attack.times)]]
+        ends_s = time.monotonic() + attack.lasts_s
+        each = [pool.submit(_again_and_again, attack.once, ends_s) for _ in range(attack.at_once)]
+        sent = [num_bytes for done in each for num_bytes in done.result()]
     grown_mib = _peak_mib(pid) - before_mib
     return Row(
         drill=NAME,
         broken=attack.what,
-        times=attack.times,
+        times=len(sent),
         expected=f"cut; memory grows by less than {_MOST_MEMORY_MIB} MiB; each /healthz meanwhile answered",
         happened=f"at most {max(sent) / _MIB:.1f} MiB went out; memory grew by {grown_mib:.0f} MiB;"
         f" /healthz answered {seen.num_answers} times, {seen.num_failures} times not,"
@@ -103,6 +106,13 @@ def attacked(port: int, pid: int, attack: Attack) -> Row:
         recovery_s=None,
         ok=grown_mib < _MOST_MEMORY_MIB and not seen.num_failures and seen.num_answers > 0,
     )
+
+
+def _again_and_again(once: Callable[[], int], ends_s: float) -> list[int]:
+    found = [once()]
+    while time.monotonic() < ends_s:
+        found.append(once())
+    return found
 
 
 def _peak_mib(pid: int) -> float:
@@ -139,19 +149,22 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     """One process, all attacks in turn."""
     with running(place.folder / "api") as (api, _):
         rows = []
-        for attack in _attacks(api.port, times=4 if quick else 40):
+        for attack in _attacks(api.port, lasts_s=2.0 if quick else 10.0):
             place.say(attack.what)
             rows.append(attacked(api.port, api.api_pid, attack))
     return rows
 
 
-def _attacks(port: int, times: int) -> Iterator[Attack]:
+def _attacks(port: int, lasts_s: float) -> Iterator[Attack]:
     for where in ENDLESS:
         num_mib = _SIZES_MIB.get(where, _SIZE_MIB)
         once = partial(_without_end, port, where, num_mib)
-        yield Attack(what=f"{num_mib} MiB in {where}", once=once, times=times, at_once=_AT_ONCE)
+        yield Attack(what=f"{num_mib} MiB in {where}", once=once, lasts_s=lasts_s, at_once=_AT_ONCE)
     yield Attack(
-        what="100,000 requests at once on a connection", once=partial(_pipeline, port), times=times, at_once=4
+        what="100,000 requests at once on a connection",
+        once=partial(_pipeline, port),
+        lasts_s=lasts_s,
+        at_once=4,
     )
     big = b"GET /v1/openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
     yield Attack(what="3,000 connections with half a head", once=partial(_crowd, port, HEAD))
