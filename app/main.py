@@ -37,6 +37,7 @@ from app.api import (
     usage,
     webhooks,
 )
+from app.api.auth import KeyFirstMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.stopping import told_when_stopped
 from app.db.models.job import Job
@@ -110,7 +111,7 @@ def create_app(
     openapi.install(app)
     if settings.web.is_enabled:
         _add_pages(app, ports)
-    _wrap(app, settings.api, ports.metrics)
+    _wrap(app, settings.api, ports)
     return app
 
 
@@ -123,12 +124,17 @@ def _add_pages(app: FastAPI, ports: Ports) -> None:
     app.mount(PREFIX, build_pages(ports))
 
 
-def _wrap(app: FastAPI, api: ApiSettings, metrics: Metrics) -> None:
+def _wrap(app: FastAPI, api: ApiSettings, ports: Ports) -> None:
+    app.add_middleware(KeyFirstMiddleware, ports=ports)
     app.add_middleware(
-        BodyLimitMiddleware, max_bytes=api.max_body_bytes, timeout_s=api.body_timeout_s, pages=PREFIX
+        BodyLimitMiddleware,
+        max_bytes=api.max_body_bytes,
+        max_values=api.max_body_values,
+        timeout_s=api.body_timeout_s,
+        pages=PREFIX,
     )
     app.add_middleware(  # added last: outermost
-        RequestMiddleware, metrics=metrics, send_timeout_s=api.send_timeout_s
+        RequestMiddleware, metrics=ports.metrics, send_timeout_s=api.send_timeout_s
     )
 
 

@@ -157,6 +157,8 @@ class ApiSettings(Group):
     port: int = Field(default=8000, ge=0, le=65535)
     max_body_bytes: PositiveInt = MIB
     """For every route but the streaming upload."""
+    max_body_values: int = Field(default=50_000, ge=1000)
+    """Commas and opening brackets: what JSON costs to parse. For the same routes."""
     body_timeout_s: PositiveFloat = 30.0
     """The whole body must be there by then, for every route but the streaming upload."""
     send_timeout_s: PositiveFloat = 60.0

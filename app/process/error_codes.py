@@ -53,6 +53,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "invalid_request": ErrorCode(422, "Values of the request cannot be used"),
     "unsupported_media_type": ErrorCode(415, "The body is of the wrong type"),
     "body_too_large": ErrorCode(413, "The body is too large"),
+    "body_too_complex": ErrorCode(413, "The body has too many values"),
     "body_too_slow": ErrorCode(408, "The body did not come in time"),
     "head_too_large": ErrorCode(431, "The head of the request is too large"),
     "head_too_slow": ErrorCode(408, "The head of the request did not come in time"),
