@@ -55,6 +55,7 @@ from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
 from app.queue.publisher import CeleryPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
+from app.server.open_files import allow_open_files
 from app.server.options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
@@ -235,6 +236,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
     settings = load_settings()
     api = settings.api
+    allow_open_files(settings.connections.max_open)
     with tempfile.TemporaryDirectory(prefix="cleanclip-metrics-") as folder:
         if api.num_processes > 1:
             os.environ[SHARED_METRICS_VARIABLE] = folder  # before the processes that count are started

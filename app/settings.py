@@ -196,7 +196,7 @@ class StreamSettings(Group):
     send_timeout_s: PositiveFloat = 10.0
     """A client that takes nothing for so long is dropped."""
     max_open: PositiveInt = 800
-    """Streams of all projects together; keep it well below the process's limit of open files."""
+    """Streams of all projects together; keep it below `connections.max_open`."""
 
 
 class QuotaSettings(Group):

@@ -21,7 +21,7 @@ class ConnectionSettings(Group):
     keep_alive_s: int = Field(default=5, ge=1, le=600)
     """A connection without a request is kept for so long after an answer."""
     max_open: int = Field(default=1000, ge=16, le=100_000)
-    """Connections of all peers together; keep it below the process's limit of open files. Beyond it, the one
-    that has waited longest for a request is closed (503 where none waits)."""
+    """Connections of all peers together. Beyond it, the one that has waited longest for a request is closed
+    (503 where none waits)."""
     max_per_address: int = Field(default=200, ge=0, le=100_000)
     """Connections of one address (IPv6: of one /64), but for trusted proxies (429). 0: no limit."""
