@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from typing import TypedDict
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -38,6 +37,7 @@ from app.api import (
     usage,
     webhooks,
 )
+from app.api.auth import KeyFirstMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.stopping import told_when_stopped
 from app.db.models.job import Job
@@ -56,6 +56,8 @@ from app.process.recognised import RecognisedKeys
 from app.process.upload_slots import UploadSlots
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
+from app.server.open_files import allow_open_files
+from app.server.options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
@@ -66,11 +68,6 @@ from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
-
-
-class BelievedProxies(TypedDict):
-    proxy_headers: bool
-    forwarded_allow_ips: list[str]
 
 
 def create_app(
@@ -88,7 +85,7 @@ def create_app(
     app = FastAPI(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,  # see app.api.openapi
         docs_url=None,  # the stock pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
@@ -118,7 +115,7 @@ def create_app(
     openapi.install(app)
     if settings.web.is_enabled:
         _add_pages(app, ports)
-    _wrap(app, settings.api, ports.metrics)
+    _wrap(app, settings.api, ports)
     return app
 
 
@@ -131,12 +128,17 @@ def _add_pages(app: FastAPI, ports: Ports) -> None:
     app.mount(PREFIX, build_pages(ports))
 
 
-def _wrap(app: FastAPI, api: ApiSettings, metrics: Metrics) -> None:
+def _wrap(app: FastAPI, api: ApiSettings, ports: Ports) -> None:
+    app.add_middleware(KeyFirstMiddleware, ports=ports)
     app.add_middleware(
-        BodyLimitMiddleware, max_bytes=api.max_body_bytes, timeout_s=api.body_timeout_s, pages=PREFIX
+        BodyLimitMiddleware,
+        max_bytes=api.max_body_bytes,
+        max_values=api.max_body_values,
+        timeout_s=api.body_timeout_s,
+        pages=PREFIX,
     )
     app.add_middleware(  # added last: outermost
-        RequestMiddleware, metrics=metrics, send_timeout_s=api.send_timeout_s
+        RequestMiddleware, metrics=ports.metrics, send_timeout_s=api.send_timeout_s
     )
 
 
@@ -233,11 +235,11 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
         return unit.jobs.num_by_state()
 
 
-def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Lifespan]]:
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[Lifespan]:
         with told_when_stopped(ports.followers.end_all):
-            yield
+            yield {"metrics": ports.metrics}
         await ports.followers.close()
         await ports.rates.close()
         await run_in_threadpool(ports.publisher.close)
@@ -253,17 +255,11 @@ def build() -> FastAPI:
     return create_app(settings)
 
 
-def believed_proxies(api: ApiSettings) -> BelievedProxies:
-    """uvicorn's options. Its own default believes whatever is said from 127.0.0.1, a proxy or not."""
-    return {
-        "proxy_headers": bool(api.trusted_proxies),
-        "forwarded_allow_ips": list(api.trusted_proxies),
-    }
-
-
 def main() -> None:
     """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
-    api = load_settings().api
+    settings = load_settings()
+    api = settings.api
+    allow_open_files(settings.connections.max_open)
     with tempfile.TemporaryDirectory(prefix="cleanclip-metrics-") as folder:
         if api.num_processes > 1:
             os.environ[SHARED_METRICS_VARIABLE] = folder  # before the processes that count are started
@@ -273,12 +269,7 @@ def main() -> None:
             host=api.host,
             port=api.port,
             workers=api.num_processes,
-            timeout_graceful_shutdown=5,
-            timeout_worker_healthcheck=60,  # of a process; at uvicorn's 5 s a busy machine starts none
-            server_header=False,
-            access_log=False,
-            ws="none",  # we have none; uvicorn would log the address of each that is asked for
-            **believed_proxies(api),
+            **server_options(settings),
         )
 
 

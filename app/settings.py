@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
+from app.settings_connections import ConnectionSettings
 from app.settings_group import Group
 from app.settings_web import WebSettings
 from app.settings_webhooks import WebhookSettings
@@ -156,6 +157,8 @@ class ApiSettings(Group):
     port: int = Field(default=8000, ge=0, le=65535)
     max_body_bytes: PositiveInt = MIB
     """For every route but the streaming upload."""
+    max_body_values: int = Field(default=50_000, ge=1000)
+    """Commas and opening brackets: what JSON costs to parse. For the same routes."""
     body_timeout_s: PositiveFloat = 30.0
     """The whole body must be there by then, for every route but the streaming upload."""
     send_timeout_s: PositiveFloat = 60.0
@@ -198,7 +201,7 @@ class StreamSettings(Group):
     send_timeout_s: PositiveFloat = 10.0
     """A client that takes nothing for so long is dropped."""
     max_open: PositiveInt = 800
-    """Streams of all projects together; keep it well below the process's limit of open files."""
+    """Streams of all projects together; keep it below `connections.max_open`."""
 
 
 class QuotaSettings(Group):
@@ -263,6 +266,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     signing: SigningSettings = SigningSettings()
     api: ApiSettings = ApiSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     streams: StreamSettings = StreamSettings()
     quotas: QuotaSettings = QuotaSettings()
     web: WebSettings = WebSettings()

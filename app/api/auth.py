@@ -1,6 +1,7 @@
 """Who calls: the bearer key of a request becomes a `Caller` with the scope that the route needs.
 
-The form and checksum are checked before the database is asked.
+The form and checksum are checked before the database is asked, and both before a byte of a body is read: the
+framework reads a body before it asks who sends it, and to parse one can take half a second.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.domain.errors import Unauthorized
+from app.api.problems import Refused
+from app.domain.errors import DomainError, Unauthorized
 from app.process.callers import known_caller, remote_addr_of
 from app.process.ports import Ports, PortsDep
 from app.services.api_keys import Caller, read_key
 
+_CALLER = "caller"
+"""In a request's scope, once it is known."""
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
@@ -23,14 +28,36 @@ bearer = HTTPBearer(
 )
 
 
+class KeyFirstMiddleware:
+    """Everything below /v1/ that has a body is for those who have a key."""
+
+    def __init__(self, app: ASGIApp, ports: Ports) -> None:
+        self._app = app
+        self._ports = ports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
+            await self._app(scope, receive, send)
+            return
+
+        async def receive_known() -> Message:
+            if _CALLER not in scope:
+                try:
+                    await _identified(Request(scope), self._ports)
+                except DomainError as refusal:
+                    raise Refused(refusal) from refusal
+            return await receive()
+
+        await self._app(scope, receive_known, send)
+
+
 def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
     async def caller(
         request: Request,
         ports: PortsDep,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+        _shown_in_the_document: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Caller:
-        async with ports.rates.failures_counted(remote_addr_of(request)):
-            found = await _identified(request, ports, credentials)
+        found = request.scope.get(_CALLER) or await _identified(request, ports)
         request.scope["key_id"] = found.key_id
         await ports.rates.count(request.scope, found.project_id)
         if scope is not None:
@@ -41,14 +68,17 @@ def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-async def _identified(
-    request: Request, ports: Ports, credentials: HTTPAuthorizationCredentials | None
-) -> Caller:
-    if credentials is None:
-        raise Unauthorized(
-            "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
-        )
-    return await known_caller(request, ports, read_key(credentials.credentials))
+async def _identified(request: Request, ports: Ports) -> Caller:
+    """The holder of the request's key; looked up once in a request. Raises Unauthorized, QuotaExceeded."""
+    async with ports.rates.failures_counted(remote_addr_of(request)):
+        credentials = await bearer(request)
+        if credentials is None:
+            raise Unauthorized(
+                "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
+            )
+        found = await known_caller(request, ports, read_key(credentials.credentials))
+    request.scope[_CALLER] = found
+    return found
 
 
 Known = Annotated[Caller, Depends(_caller_with(None))]

@@ -17,7 +17,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import problem
+from app.api.problems import Refused, problem
+from app.domain.errors import TooLarge
 from app.domain.ids import is_any_id, new_id
 from app.logs import bind, get_logger
 from app.process.asked import what_was_asked
@@ -34,7 +35,7 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
 _MOST_READ_AWAY = 16 * 1024 * 1024
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
-_SAFE_HEADERS = {
+SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -76,7 +77,7 @@ class RequestMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers.update(rate_headers(scope))
-                for name, value in _SAFE_HEADERS.items():
+                for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
             elif message["type"] == "http.response.body":
                 seen.num_bytes += len(message.get("body", b""))
@@ -144,13 +145,20 @@ async def _read_away(receive: Receive, ends_s: float) -> None:
                     return
 
 
+def _num_separators(body: bytes) -> int:
+    """As many at least as there are values of JSON, but for one."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
+
+
 class BodyLimitMiddleware:
-    """Refuses bodies over `max_bytes`, announced or not, and those that are not there after `timeout_s`,
+    """Refuses bodies over `max_bytes`, announced or not, those of more than `max_values` values (to parse a
+    MiB of `[],` takes half a second, in which nobody else is served), those not there after `timeout_s`,
     everywhere but at the streaming upload. Below `pages` whoever reads a form is told of it, and makes the
     answer: a refusal there is a page."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float, pages: str) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_values: int, timeout_s: float, pages: str) -> None:
         self._app = app
+        self._max_values = max_values
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._pages = f"{pages}/"
@@ -164,12 +172,12 @@ class BodyLimitMiddleware:
         if is_too_large and not self._is_form(scope):
             await self._refusal(scope)(scope, receive, send)
             return
-        num_bytes = 0
+        num_bytes = num_values = 0
         is_whole = scope["method"] in _WITHOUT_BODY
         ends_s = asyncio.get_running_loop().time() + self._timeout_s
 
         async def receive_limited() -> Message:
-            nonlocal num_bytes, is_whole
+            nonlocal num_bytes, num_values, is_whole
             if is_too_large:
                 await _read_away(receive, ends_s)
                 raise HTTPException(413, headers={"Connection": "close"})
@@ -183,9 +191,20 @@ class BodyLimitMiddleware:
                 num_bytes += len(message.get("body", b""))
                 if num_bytes > self._max_bytes:
                     raise HTTPException(413, headers={"Connection": "close"})
+                num_values += _num_separators(message.get("body", b""))
+                if num_values > self._max_values:
+                    raise self._too_complex()
             return message
 
         await self._app(scope, receive_limited, send)
+
+    def _too_complex(self) -> Refused:
+        reason = TooLarge(
+            "body_too_complex",
+            f"The body has more than {self._max_values} values.",
+            "Split what you send into several requests.",
+        )
+        return Refused(reason, headers={"Connection": "close"})
 
     @staticmethod
     def _is_streamed(scope: Scope) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.api.answers import refusals
 from app.process.sse import SERVER_SENT_EVENT
@@ -25,15 +28,27 @@ Is this CLIP checkpoint backdoored, and can you fix it? Upload a checkpoint, aud
 """
 
 
+PATH = "/v1/openapi.json"
+
+
 def install(app: FastAPI) -> None:
-    """Replace the application's document by the full one, built when it is first asked for."""
+    """Replace the application's document by the full one, built when it is first asked for, and serve it as
+    bytes that are made once: it costs milliseconds, and everybody may ask for it."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _build(app)
         return app.openapi_schema
 
+    @functools.cache
+    def rendered() -> bytes:
+        return json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def answer(_request: Request) -> Response:
+        return Response(rendered(), media_type="application/json")
+
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own documented way
+    app.add_route(PATH, answer, include_in_schema=False)
 
 
 def _build(app: FastAPI) -> dict[str, Any]:

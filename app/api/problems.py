@@ -25,6 +25,15 @@ _RETRY_AFTER_S = {409: 1, 503: 5}  # 429 says it itself, where waiting helps
 log = get_logger(__name__)
 
 
+class Refused(HTTPException):
+    """A refusal of ours, from where a body is received: the framework lets HTTPException pass, and makes
+    "cannot be parsed" of anything else."""
+
+    def __init__(self, reason: DomainError, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status_of(reason), headers=headers)
+        self.reason = reason
+
+
 class ProblemResponse(Response):
     """A rendered Problem."""
 
@@ -111,6 +120,10 @@ def on_storage_error(request: Request, error: Exception) -> Response:
 def on_http_error(request: Request, error: Exception) -> Response:
     """What the framework refuses: no such route, wrong method, a body that cannot be read."""
     assert isinstance(error, HTTPException)
+    if isinstance(error, Refused):
+        answer = on_domain_error(request, error.reason)
+        answer.headers.update(error.headers or {})
+        return answer
     codes = {
         400: (
             "bad_request",

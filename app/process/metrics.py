@@ -114,6 +114,18 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.open_connections = Gauge(
+            "cleanclip_connections",
+            "Connections of clients that are open.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.ended_connections = Counter(
+            "cleanclip_connections_ended",
+            "Connections that the server ended or refused, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.rate_outages = Counter(
             "cleanclip_rate_limit_outages",
             "Times the broker was away and a process counted requests alone for five seconds.",

@@ -14,7 +14,7 @@ from app.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "operating"
 _ROW = re.compile(r"^\| `(CLEANCLIP_[A-Z0-9_]+)` \| ([^|]*) \| [^|]+ \|$", re.M)
-_UNITS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"))
+_UNITS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 def settings() -> Iterator[tuple[str, Any]]:

@@ -37,6 +37,7 @@ from app.domain.states import (
     UploadState,
 )
 from app.process.ports import Ports
+from app.server.options import server_options
 from app.services import api_keys
 from app.storage.s3 import S3Store
 from tests.fakes.job_publisher import FakeJobPublisher
@@ -50,7 +51,8 @@ def running(app: FastAPI) -> Iterator[str]:
     """Serve the application on a free port; yields its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, lifespan="on", server_header=False, ws="none")
+    options = server_options(app.state.ports.settings)
+    config = uvicorn.Config(app, log_config=None, lifespan="on", **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -22,6 +22,7 @@ from app.domain.ids import new_id
 from app.domain.states import DatasetKind
 from app.main import create_app
 from app.process.metrics import Metrics
+from app.services import api_keys
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.fakes.job_publisher import FakeJobPublisher
@@ -71,14 +72,14 @@ def test_a_body_with_a_key_twice_is_refused(service: Service, api: httpx.Client,
         assert "key twice" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("body", [b"hello", b"[" * 100_000, b"\xff\xfe\xfa"])
+@pytest.mark.parametrize("body", [b"hello", b"[" * 40_000, b"\xff\xfe\xfa"])
 def test_a_body_that_does_not_call_itself_json_is_refused(api: httpx.Client, body: bytes) -> None:
     answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "text/plain"})
     refused(answer, 415, "unsupported_media_type")
 
 
 def test_json_that_is_absurdly_deep_or_long_is_refused_quietly(api: httpx.Client) -> None:
-    for body in (b"[" * 100_000, b'{"kind": ' + b"1" * 10_000 + b"}"):
+    for body in (b"[" * 40_000, b'{"kind": ' + b"1" * 10_000 + b"}"):
         answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code in {400, 422}
         refused(answer, answer.status_code, answer.json()["code"])
@@ -134,14 +135,44 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(service
         assert connection.recv(200).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("separator", [b",", b"[],", b'{"":0},'])
+def test_a_body_that_costs_too_much_to_parse_is_refused_unparsed(
+    service: Service, api: httpx.Client, separator: bytes
+) -> None:
+    body = separator * 60_000
+    with service.nothing_left_behind():
+        answer = api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        refused(answer, 413, "body_too_complex")
+
+
+@pytest.mark.parametrize("key", [None, "nonsense", "unknown"])
+def test_nothing_of_a_strangers_body_is_waited_for_or_read(service: Service, key: str | None) -> None:
+    body = service.ours.key[:-16] + "a" * 10
+    text = body + api_keys._checksum(body) if key == "unknown" else key
+    sent = [
+        b"POST /v1/jobs HTTP/1.1",
+        b"Host: x",
+        b"Content-Type: application/json",
+        b"Content-Length: 900000",
+    ]
+    sent += [] if text is None else [f"Authorization: Bearer {text}".encode()]
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as connection:
+        connection.sendall(b"\r\n".join([*sent, b"", b""]))
+        answer = connection.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert (b'"code":"key_missing"' if key is None else b'"code":"invalid_key"') in answer
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(
-    service_settings: Settings, object_store: S3Store
+    service: Service, service_settings: Settings, object_store: S3Store
 ) -> None:
     api = service_settings.api.model_copy(update={"body_timeout_s": 0.3})
     app = create_app(
         service_settings.model_copy(update={"api": api}), store=object_store, publisher=FakeJobPublisher()
     )
-    head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
+    head += f"Authorization: Bearer {service.ours.key}\r\n\r\n".encode()
     with running(app) as url, socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as slow:
         slow.settimeout(10)
         slow.sendall(head + b'{"a"')

@@ -1,0 +1,82 @@
+"""How requests are served: one function for `app.main`, containers and tests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from app.process.metrics import Metrics
+from app.server.door import Door
+from app.server.protocol import LimitedProtocol
+from app.settings import ApiSettings, Settings
+from app.settings_connections import ConnectionSettings
+
+
+class Lifespan(TypedDict):
+    """What an application that starts hands to the server that runs it."""
+
+    metrics: Metrics
+
+
+class BelievedProxies(TypedDict):
+    proxy_headers: bool
+    forwarded_allow_ips: list[str]
+
+
+@dataclass(kw_only=True)
+class LimitedConnections:
+    """Makes the protocol of each connection, as uvicorn asks for it; all of one process share a door."""
+
+    limits: ConnectionSettings
+    trusted_proxies: tuple[str, ...]
+    send_timeout_s: float
+    _door: Door | None = field(default=None, init=False, repr=False)
+
+    def __call__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> LimitedProtocol:
+        if self._door is None:  # not before: processes get this pickled
+            self._door = Door(self.limits, self.trusted_proxies, cast(Lifespan, app_state)["metrics"])
+        return LimitedProtocol(
+            self._door,
+            self.limits,
+            self.send_timeout_s,
+            config=config,
+            server_state=server_state,
+            app_state=app_state,
+            _loop=_loop,
+        )
+
+
+def believed_proxies(api: ApiSettings) -> BelievedProxies:
+    """uvicorn's options. Its own default believes whatever is said from 127.0.0.1, a proxy or not."""
+    return {
+        "proxy_headers": bool(api.trusted_proxies),
+        "forwarded_allow_ips": list(api.trusted_proxies),
+    }
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """Arguments of `uvicorn.run` and `uvicorn.Config`: all but the application and where it listens."""
+    return {
+        "http": LimitedConnections(
+            limits=settings.connections,
+            trusted_proxies=settings.api.trusted_proxies,
+            send_timeout_s=settings.api.send_timeout_s,
+        ),
+        "ws": "none",  # we have none; uvicorn would log the address of each that is asked for
+        "timeout_keep_alive": settings.connections.keep_alive_s,
+        "timeout_graceful_shutdown": 5,
+        "timeout_worker_healthcheck": 60,  # of a process; at uvicorn's 5 s a busy machine starts none
+        "server_header": False,
+        "access_log": False,
+        **believed_proxies(settings.api),
+    }

@@ -1,0 +1,118 @@
+"""Places of connections: whose they are, and who gives way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.process.metrics import Metrics
+from app.server.door import Door
+from app.server.refusals import ADDRESS_FULL, SERVER_FULL
+from app.settings_connections import ConnectionSettings
+
+
+class Peer:
+    """A connection of which only the door knows."""
+
+    def __init__(self) -> None:
+        self.gave_way = False
+        self.num_looks = 0
+
+    def give_way(self) -> None:
+        self.gave_way = True
+
+    def look(self, _now_s: float) -> None:
+        self.num_looks += 1
+
+
+def with_door(test: Callable[[Door], None], *proxies: str, **limits: Any) -> None:
+    async def inside() -> None:
+        test(Door(ConnectionSettings(**limits), proxies, Metrics(dict)))
+
+    asyncio.run(inside())
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "is_one_owner"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+    ],
+)
+def test_an_address_is_counted_as_its_owner_has_it(one: str, another: str, is_one_owner: bool) -> None:
+    def test(door: Door) -> None:
+        assert door.enter(Peer(), one) is None
+        assert (door.enter(Peer(), another) is ADDRESS_FULL) is is_one_owner
+
+    with_door(test, max_per_address=1)
+
+
+@pytest.mark.parametrize("address", [None, "/run/api.sock", "10.1.2.3", "::ffff:10.1.2.3"])
+def test_a_proxy_or_a_local_socket_is_not_counted_by_address(address: str | None) -> None:
+    def test(door: Door) -> None:
+        for _ in range(5):
+            assert door.enter(Peer(), address) is None
+
+    with_door(test, "10.0.0.0/8", max_per_address=1)
+
+
+def test_a_place_that_was_left_is_free_again() -> None:
+    def test(door: Door) -> None:
+        first = Peer()
+        for _ in range(3):
+            assert door.enter(first, "192.0.2.1") is None
+            assert door.enter(Peer(), "192.0.2.1") is ADDRESS_FULL
+            door.leave(first)
+            door.leave(first)  # as a connection that gave way does
+
+    with_door(test, max_per_address=1)
+
+
+def test_the_one_that_has_waited_longest_gives_way_and_none_that_is_served() -> None:
+    def test(door: Door) -> None:
+        peers = [Peer() for _ in range(16)]
+        for peer in peers:
+            door.enter(peer, None)
+        for peer in peers[:8]:
+            door.serves(peer)
+        door.waits(peers[0])  # again, and after all others
+        for number in range(8, 16):
+            late = Peer()
+            assert door.enter(late, None) is None
+            door.serves(late)
+            assert [peer.gave_way for peer in peers] == [8 <= n <= number for n in range(16)]
+        assert door.enter(Peer(), None) is None
+        assert peers[0].gave_way
+
+    with_door(test, max_open=16)
+
+
+def test_nobody_enters_where_all_are_served() -> None:
+    def test(door: Door) -> None:
+        for _ in range(16):
+            peer = Peer()
+            assert door.enter(peer, None) is None
+            door.serves(peer)
+        assert door.enter(Peer(), None) is SERVER_FULL
+
+    with_door(test, max_open=16)
+
+
+def test_connections_are_looked_at_until_none_is_left() -> None:
+    async def inside() -> None:
+        door, peer = Door(ConnectionSettings(head_timeout_s=0.04), (), Metrics(dict)), Peer()
+        door.enter(peer, None)
+        while peer.num_looks < 3:
+            await asyncio.sleep(0.01)
+        door.leave(peer)
+        num_looks = peer.num_looks
+        await asyncio.sleep(0.05)
+        assert peer.num_looks == num_looks
+
+    asyncio.run(asyncio.wait_for(inside(), 20))
