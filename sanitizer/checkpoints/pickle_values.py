@@ -43,9 +43,19 @@ class PersistentId:
     value: Any
 
 
+@dataclass(frozen=True)
+class NumberKey:
+    """A whole number as a key, as optimizers number their parameters; hashed as its digits, with a secret."""
+
+    value: int
+
+    def __hash__(self) -> int:
+        return hash(str(self.value))
+
+
 @dataclass(frozen=True, eq=False)
 class OtherKey:
-    """A key that is neither text nor a small number: kept, but compared by identity, so never hashed.
+    """A key that is neither text nor a whole number: kept, but compared by identity, so never hashed.
 
     A stranger chooses numbers and tuples whose hashes are all the same, and a table of them takes hours.
     """
