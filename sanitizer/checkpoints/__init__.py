@@ -78,6 +78,7 @@ Which model
     tensor_shape_invalid          another number of dimensions than a CLIP's
     image_not_square              positions of no square grid
     patch_not_square              oblong patches
+    image_size_out_of_range       images larger than any CLIP reads
     heads_undeclared              the number of heads must be declared for this width
     heads_do_not_divide           heads that do not divide the width
     option_contradicts_tensors    a declared option that cannot be true

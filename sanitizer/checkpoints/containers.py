@@ -33,7 +33,7 @@ _LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save 
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
 _TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
 _OF_TORCH_SAVE = re.compile(
-    r"data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
+    r"data\.pkl|data/\d+|(\.data/)?version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
 )
 _OF_TORCHSCRIPT = re.compile(
     _OF_TORCH_SAVE.pattern + r"|code/.+|extra/.+|(constants|traced_inputs)(\.pkl|/\d+)"

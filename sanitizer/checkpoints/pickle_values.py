@@ -43,14 +43,11 @@ class PersistentId:
     value: Any
 
 
-@dataclass(frozen=True)
-class NumberKey:
+class NumberKey(int):
     """A whole number as a key, as optimizers number their parameters; hashed as its digits, with a secret."""
 
-    value: int
-
     def __hash__(self) -> int:
-        return hash(str(self.value))
+        return hash(str(self))
 
 
 @dataclass(frozen=True, eq=False)
