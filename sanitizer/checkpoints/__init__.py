@@ -9,7 +9,7 @@ The file
     legacy_pickle                 a bare pickle: torch.save before 1.6, or pickle.dump
     pt2_archive                   an exported program, not weights
     torch_package                 a torch.package with source code
-    two_formats                   a safetensors file that is a zip file, too
+    two_formats                   a checkpoint that readers of another format open, too
     digest_mismatch               not the bytes whose SHA-256 was declared
 
 The zip container

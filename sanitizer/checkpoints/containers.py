@@ -90,8 +90,22 @@ def container_of(file: MappedFile) -> Container:
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[8:9] == b"{":
+        _check_length(head)
         return "safetensors"
     raise _bare_pickle(head) or _packed(head) or _unknown(head)
+
+
+def _check_length(head: bytes) -> None:
+    """The length of a header can be another format's signature: 559,903 is that of gzip."""
+    signatures = _PACKED | {magic: kind for magic, kind in _OTHERS.items() if len(magic) > 1}
+    kind = next((kind for magic, kind in signatures.items() if head.startswith(magic)), None)
+    if kind is not None:
+        raise refusal(
+            "two_formats",
+            f"The safetensors file begins as another format does ({kind}): the length of its header is that "
+            "format's signature.",
+            SAVE_AGAIN,
+        )
 
 
 def _bare_pickle(head: bytes) -> CheckpointRejected | None:

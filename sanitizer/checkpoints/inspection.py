@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.one_format import check_is_no_zip
+from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import excerpt
 from sanitizer.checkpoints.scanners import scan
@@ -61,7 +61,7 @@ def _write_weights(out_dir: Path, read: ReadCheckpoint) -> str:
     is_new = not out_dir.exists()
     digest = write_weights(out_dir, read.tensors, read.architecture)
     try:
-        check_is_no_zip(MappedFile(out_dir / WEIGHTS_NAME))
+        check_is_one_format(MappedFile(out_dir / WEIGHTS_NAME), "safetensors")
     except CheckpointRejected:
         (out_dir / WEIGHTS_NAME).unlink()
         if is_new:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.pickle_machine import ALLOWED_OPCODES, read_pickle
 from sanitizer.checkpoints.pickle_values import Call, Global, NumberKey
 from sanitizer.checkpoints.zip_container import open_zip
@@ -217,3 +218,13 @@ options = DeclaredOptions(num_heads_text=2, num_heads_vision=2)
 inspect_upload(Path(sys.argv[1]), Path(sys.argv[2]), declared=options, filename="x")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
+
+
+def test_no_length_of_an_honest_header_is_taken_for_a_pickle(tmp_path: Path) -> None:
+    """Many begin as a pickle does: 640 is PROTO 2, 28,760 a text, 20,000 a line."""
+    rng = random.Random(0)
+    name = b'"visual.transformer.resblocks.0.attn.in_proj_weight":{"dtype":"F16","shape":[768,768]},'
+    for length in range(64, 2**16, 24):
+        header = (b'{"__metadata__":{"format":"pt"},' + name * (length // len(name) + 1))[:length]
+        (tmp_path / "x").write_bytes(length.to_bytes(8, "little") + header + rng.randbytes(1024))
+        check_is_one_format(MappedFile(tmp_path / "x"), "safetensors")

@@ -70,7 +70,7 @@ _REASONS: dict[str, tuple[str, str]] = {}
 _SAME_CAUSE = (
     {"trailing_data", "zip_and_pickle", "zip_that_begins_like_safetensors"},
     {"module_without_tensors", "safetensors_without_tensors"},
-    {"tarred_checkpoint", "zip_that_is_a_tar"},
+    {"tarred_checkpoint", "zip_that_is_a_tar", "zip_that_is_an_old_tar"},
 )
 
 
