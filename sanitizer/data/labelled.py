@@ -11,6 +11,7 @@ The table of refusals is in `sanitizer.data.pairs`.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -228,6 +229,11 @@ def _listing(path: Path) -> str:
         ) from None
 
 
+def _is_unseen(character: str) -> bool:
+    """Zero-width, a tag, private: two names would look the same. Persian and others need the joiners."""
+    return unicodedata.category(character) in {"Cf", "Co", "Cn"} and character not in "\u200c\u200d"
+
+
 def _class_names(text: str) -> tuple[str, ...]:
     """One a line; blank lines at the end are dropped. Raises DatasetRejected `bad_class_names`."""
     # Only what every program takes for the end of a line: splitlines() would shift the labels at U+2028.
@@ -236,6 +242,8 @@ def _class_names(text: str) -> tuple[str, ...]:
         problem = f"has {len(names)} lines, not 1 to {MAX_CLASSES}"
     elif not all(names):
         problem = f"has an empty line ({names.index('') + 1})"
+    elif unseen := next((character for character in "".join(names) if _is_unseen(character)), None):
+        problem = f"has a character that nobody sees (U+{ord(unseen):04X})"
     elif max(map(len, names)) > MAX_CLASS_NAME_LENGTH:
         problem = f"has a line of more than {MAX_CLASS_NAME_LENGTH} characters"
     else:

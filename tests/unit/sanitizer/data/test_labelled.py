@@ -180,3 +180,13 @@ def test_what_cannot_be_opened_is_refused_with_its_code(tmp_path: Path) -> None:
     write_tar(tmp_path / "b" / "s.tar", [("0.png", IMAGE)])
     (tmp_path / "b" / "classnames.txt").write_text(NAMES)
     assert code(tmp_path / "b") == "no_labels"
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u2060", "\U000e0041", "\ue000"])
+def test_class_names_with_characters_that_nobody_sees_are_refused(hidden: str, tmp_path: Path) -> None:
+    (tmp_path / "classnames.txt").write_text(f"cat\ncat{hidden}\n", encoding="utf-8")
+    write_tar(tmp_path / "shard.tar", [("a.png", b"x"), ("a.cls", b"0")])
+    with pytest.raises(DatasetRejected) as caught:
+        open_labelled(tmp_path)
+    assert caught.value.code == "bad_class_names"
+    assert f"U+{ord(hidden):04X}" in caught.value.message
