@@ -1,7 +1,7 @@
 """Which short texts of a customer may be shown to people: names of files, classes, templates. Pure.
 
 A name with control characters can rewrite a terminal or a log, one with changes of direction reads as another
-name (`\\u202egnp.exe` as `exe.png`), one with characters that nobody sees looks like another, `..` is a folder.
+name (`\\u202egnp.exe` as `exe.png`), one with characters that nobody sees looks like another, `..` is none.
 Such names are refused, not mended: the customer would look for the name that was given.
 """
 
