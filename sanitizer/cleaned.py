@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.tensors import described
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
-from sanitizer.errors import TrainingDiverged
+from sanitizer.errors import CheckpointRejected, TrainingDiverged
 from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.recipe import OutputLayout, Recipe, to_json
 
@@ -41,9 +42,21 @@ def write_cleaned(
         },
     }
     write_canonical(out_dir, tensors, checkpoint.architecture, provenance)
-    if output_layout == "as_uploaded":
+    return () if output_layout == "open_clip" else _write_back(out_dir, tensors, provenance)
+
+
+def _write_back(out_dir: Path, tensors: dict[str, Tensor], provenance: dict[str, Any]) -> tuple[str, ...]:
+    """The second form of weights that are safe already: whatever goes wrong here costs this form alone."""
+    try:
         return write_as_uploaded(out_dir, tensors, provenance).findings
-    return ()
+    except Exception as error:  # noqa: BLE001 - hours of training are worth more than their second form
+        for partial in out_dir.glob("as_uploaded*"):
+            partial.unlink()
+        why = error.message if isinstance(error, CheckpointRejected) else f"{type(error).__name__}."
+        return (
+            f"The uploaded layout could not be written, and is left out: {why} The cleaned weights are "
+            f"whole in {WEIGHTS_NAME}.",
+        )
 
 
 def give_back(folder: Path, out_dir: Path) -> tuple[str, ...]:

@@ -62,6 +62,10 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
 # ---------------------------------------------------------------- what tensors cannot tell
 
 
+MAX_IMAGE_SIZE = 4096
+"""Pixels of a model's square image, declared or worked out from its tensors."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeclaredOptions:
     """What the owner of a checkpoint declares, because its tensors cannot say it. None: the family's default.
@@ -80,7 +84,7 @@ class DeclaredOptions:
     image_mean: tuple[Number, Number, Number] | None = None
     image_std: tuple[Positive, Positive, Positive] | None = None
     tokenizer: Literal["clip_bpe"] | None = None
-    image_size: Annotated[int, Interval(ge=1, le=4096), NUMBER] | None = None
+    image_size: Annotated[int, Interval(ge=1, le=MAX_IMAGE_SIZE), NUMBER] | None = None
     """Side in pixels. None: patches times patch size (ViT), 32 times the pooled grid (ModifiedResNet)."""
     gelu_tanh: Annotated[bool, Strict()] | None = None
     """GELU in its tanh approximation (open_clip's act_kwargs). None: False."""

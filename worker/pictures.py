@@ -12,7 +12,7 @@ import io
 from pydantic import TypeAdapter
 
 from app.domain.dataset_samples import DatasetSample, DatasetSamples
-from app.domain.shown_texts import is_fit_to_show
+from app.domain.shown_texts import is_seen
 from sanitizer.jobspec import DRAWN_ADAPTER, DrawnSample
 
 JPEG_QUALITY = 75
@@ -53,5 +53,5 @@ def _jpeg(drawn: DrawnSample) -> bytes:
 def _shown(text: str) -> str:
     """One line that reads as what it is."""
     return "".join(
-        character if is_fit_to_show(character) else "\N{REPLACEMENT CHARACTER}" for character in text
+        character if is_seen(text, at) else "\N{REPLACEMENT CHARACTER}" for at, character in enumerate(text)
     )

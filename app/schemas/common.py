@@ -27,7 +27,8 @@ def _fit_to_show(text: str) -> str:
     if not is_fit_to_show(text):
         raise PydanticCustomError(
             "unfit_to_show",
-            "Names must be one line, without control characters and changes of writing direction.",
+            "A name must be one line of visible characters: no control characters, changes of writing "
+            "direction or zero-width characters, and more than dots.",
         )
     return text
 

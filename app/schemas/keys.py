@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.api_key import ApiKey
+from app.domain.shown_texts import is_fit_to_show
 from app.schemas.common import Page, Time, WireIn, WireOut
 
 
@@ -86,7 +87,7 @@ class KeyIn(_Expiring):
 
     @model_validator(mode="after")
     def _name_is_printable(self) -> Self:
-        if not self.name.isprintable():
+        if not is_fit_to_show(self.name):
             raise PydanticCustomError(
                 "not_printable", "Use printable characters on one line.", {"pointer": "/name"}
             )

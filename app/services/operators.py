@@ -20,6 +20,7 @@ from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import is_id, new_id
 from app.domain.quotas import QuotaLimits, QuotaName
+from app.domain.shown_texts import is_fit_to_show
 from app.domain.states import JobState
 from app.services import key_management, sessions
 from app.services.api_keys import read_key, recognise
@@ -47,7 +48,7 @@ def create_project(database: Database, name: str, *, account: str) -> Project:
 
 
 def _new_project(unit: UnitOfWork, name: str, account: str) -> Project:
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable() or is_id("prj", name):
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not is_fit_to_show(name) or is_id("prj", name):
         raise InvalidInput(
             "project_name_invalid",
             f"A project's name has 1 to {MAX_NAME_LENGTH} printable characters and is no project's id.",

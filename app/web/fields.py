@@ -58,7 +58,7 @@ def incomplete(name: str, message: str, remedy: str) -> InvalidInput:
 def read_name(form: Form) -> str:
     """Raises InvalidInput."""
     name = form.get("name")
-    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not (name.isprintable() and is_fit_to_show(name)):
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not is_fit_to_show(name):
         raise incomplete(
             "name",
             f"A name is 1 to {MAX_NAME_CHARACTERS} printable characters on one line.",

@@ -9,7 +9,7 @@ The file
     legacy_pickle                 a bare pickle: torch.save before 1.6, or pickle.dump
     pt2_archive                   an exported program, not weights
     torch_package                 a torch.package with source code
-    two_formats                   a safetensors file that is a zip file, too
+    two_formats                   a checkpoint that readers of another format open, too
     read_otherwise                torch or safetensors reads other tensors from it than we do
     digest_mismatch               not the bytes whose SHA-256 was declared
 
@@ -82,6 +82,7 @@ Which model
     tensor_shape_invalid          another number of dimensions than a CLIP's
     image_not_square              positions of no square grid
     patch_not_square              oblong patches
+    image_size_out_of_range       images larger than any CLIP reads
     heads_undeclared              the number of heads must be declared for this width
     heads_do_not_divide           heads that do not divide the width
     option_contradicts_tensors    a declared option that cannot be true

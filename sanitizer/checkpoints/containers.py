@@ -34,7 +34,7 @@ _LOAD_AND_SAVE = "Load it where you trust it, and save it again with torch.save 
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that torch.save began with before 1.6
 _TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\([dlt]p\d+\n")
 _OF_TORCH_SAVE = re.compile(
-    r"data\.pkl|data/\d+|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
+    r"data\.pkl|data/\d+|(\.data/)?version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
 )
 _OF_TORCHSCRIPT = re.compile(
     _OF_TORCH_SAVE.pattern + r"|code/.+|extra/.+|(constants|traced_inputs)(\.pkl|/\d+)"
@@ -94,8 +94,22 @@ def container_of(file: MappedFile) -> Container:
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[8:9] == b"{":
+        _check_length(head)
         return "safetensors"
     raise _bare_pickle(head) or _packed(head) or _unknown(head)
+
+
+def _check_length(head: bytes) -> None:
+    """The length of a header can be another format's signature: 559,903 is that of gzip."""
+    signatures = _PACKED | {magic: kind for magic, kind in _OTHERS.items() if len(magic) > 1}
+    kind = next((kind for magic, kind in signatures.items() if head.startswith(magic)), None)
+    if kind is not None:
+        raise refusal(
+            "two_formats",
+            f"The safetensors file begins as another format does ({kind}): the length of its header is that "
+            "format's signature.",
+            SAVE_AGAIN,
+        )
 
 
 def _bare_pickle(head: bytes) -> CheckpointRejected | None:

@@ -28,7 +28,7 @@ from sanitizer.checkpoints.towers import (
     TextTransformer,
     VisionTransformer,
 )
-from sanitizer.recipe import DeclaredOptions
+from sanitizer.recipe import MAX_IMAGE_SIZE, DeclaredOptions
 
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407
@@ -58,8 +58,8 @@ def infer(
     `layout`: a key of the families above. `sources`: options in `declared` that a configuration file gave.
     Raises CheckpointRejected: 'tensor_missing', 'tensor_shape_invalid', 'image_not_square',
     'patch_not_square', 'heads_undeclared', 'heads_do_not_divide', 'option_contradicts_tensors',
-    'vocabulary_too_small', 'context_length_out_of_range', 'eos_id_not_in_tokenizer',
-    'scaled_cosine_attention'.
+    'image_size_out_of_range', 'vocabulary_too_small', 'context_length_out_of_range',
+    'eos_id_not_in_tokenizer', 'scaled_cosine_attention'.
     """
     choices = Choices(declared, dict(sources or {}))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -193,6 +193,13 @@ def _image_size(side: int, step: int, choices: Choices) -> int:
     image_size = choices.pick("image_size", side * step, f"{side} x {side} cells of {step} px")
     if image_size // step != side:
         raise contradiction("image_size", f"{image_size} px are not {side} cells of {step} px")
+    if image_size > MAX_IMAGE_SIZE:  # one that is declared has this bound already
+        raise refusal(
+            "image_size_out_of_range",
+            f"The model reads images of {image_size} px a side; at most {MAX_IMAGE_SIZE} px are supported.",
+            "Upload a model for smaller images.",
+            where="visual.positional_embedding",
+        )
     return image_size
 
 

@@ -9,7 +9,7 @@ from sanitizer.checkpoints.comparison import compare
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.folders import find_weights
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.one_format import check_is_no_zip
+from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import excerpt
 from sanitizer.checkpoints.scanners import scan
@@ -71,7 +71,7 @@ def _write_weights(
     is_new = not out_dir.exists()
     digest = write_weights(out_dir, read.tensors, read.architecture)
     try:
-        check_is_no_zip(MappedFile(out_dir / WEIGHTS_NAME))
+        check_is_one_format(MappedFile(out_dir / WEIGHTS_NAME), "safetensors")
         file = find_weights(path) if path.is_dir() else path
         return digest, compare(file, read.upload, time_limit_s)
     except CheckpointRejected:

@@ -5,7 +5,8 @@ From the tensors of a file to the list of their origins. Shapes are judged later
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,8 @@ from sanitizer.checkpoints.second_models import PREFIXES
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask
 
 _PLAIN_CLIP = "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel."
+
+_MASK = re.compile(r"(transformer\.(resblocks\.(?P<block>0|[1-9]\d{0,3})\.)?)?attn_mask")
 
 # (start of a tensor's name, code, what it is): the first that matches any name is the reason given.
 _FOREIGN = (
@@ -51,23 +54,29 @@ def recognise(raw: LazyTensors, *, is_torchscript: bool = False) -> tuple[Recogn
     """
     prefix = _common_prefix(raw)
     bare = LazyTensors({name.removeprefix(prefix): part for name, part in raw.parts.items()}, raw.release)
-    findings: list[str] = []
-    if prefix:
-        findings.append(f"All names carry the prefix '{prefix}'; it is put back when written as uploaded.")
     naming = _naming(bare)
-    origins: list[Origin] = []
-    for name, part in bare.parts.items():
-        origin = _origin(name, part, naming, findings, is_torchscript=is_torchscript)
-        if origin is not None:
-            origins.append(origin)
+    masks = dict.fromkeys(name for name in bare if _is_mask(name, bare))
+    for name in masks:
+        _check_causal(name, bare)
+    # In an archive the mask is a plain attribute, absent from the state dict that is given back.
+    given_back = [name for name in bare if not (is_torchscript and name in masks)]
+    origins = [_origin(name, bare.parts[name], naming, is_mask=name in masks) for name in given_back]
     recognised = Recognised(
         naming=naming,
         prefix=prefix,
         origins=tuple(origins),
         is_openai=is_torchscript or any(name in bare for name in OPENAI_BUFFERS),
-        findings=tuple(findings),
+        findings=tuple(_findings(prefix, list(masks))),
     )
     return recognised, bare
+
+
+def _findings(prefix: str, masks: list[str]) -> Iterator[str]:
+    if prefix:
+        yield f"All names carry the prefix '{prefix}'; it is put back when written as uploaded."
+    if masks:
+        more = f" (and {len(masks) - 1} more like it)" if len(masks) > 1 else ""
+        yield f"'{masks[0]}'{more} is the causal mask, no weight; it is rebuilt from the architecture."
 
 
 def _common_prefix(names: Iterable[str]) -> str:
@@ -104,9 +113,7 @@ def _naming(names: LazyTensors) -> str:
     )
 
 
-def _origin(
-    name: str, part: LazyTensor, naming: str, findings: list[str], *, is_torchscript: bool
-) -> Origin | None:
+def _origin(name: str, part: LazyTensor, naming: str, *, is_mask: bool) -> Origin:
     dtype, shape = DTYPE_NAMES[part.dtype], part.shape
     if naming == "huggingface" and POSITION_IDS.fullmatch(name):
         _check_position_ids(name, part)
@@ -114,17 +121,8 @@ def _origin(
     if name in OPENAI_BUFFERS and part.dtype == torch.int64 and part.num_elements == 1:
         value = int(part.load().item())
         return Origin(name=name, dtype=dtype, shape=shape, source=None, fill="value", value=value)
-    if name == "attn_mask" or name.endswith(".attn_mask"):
-        _check_causal(name, part)
-        findings.append(
-            f"'{excerpt(name)}' is the causal mask, no weight; it is rebuilt from the architecture."
-        )
-        # In an archive it is a plain attribute, absent from the state dict that is given back.
-        return (
-            None
-            if is_torchscript
-            else Origin(name=name, dtype=dtype, shape=shape, source=None, fill="causal")
-        )
+    if is_mask:
+        return Origin(name=name, dtype=dtype, shape=shape, source=None, fill="causal")
     if part.dtype == torch.int64 and not name.endswith(".num_batches_tracked"):
         raise refusal(
             "dtype_not_allowed",
@@ -148,12 +146,22 @@ def _check_position_ids(name: str, part: LazyTensor) -> None:
         )
 
 
-def _check_causal(name: str, part: LazyTensor) -> None:
+def _is_mask(name: str, names: LazyTensors) -> bool:
+    """Does `name` stand where code keeps the text tower's mask: of the tower, or of a block that is there?"""
+    match = _MASK.fullmatch(name)
+    if match is None:
+        return False
+    return match["block"] is None or f"transformer.resblocks.{match['block']}.ln_1.weight" in names
+
+
+def _check_causal(name: str, tensors: LazyTensors) -> None:
+    part = tensors.parts[name]
     is_square = len(part.shape) == 2 and part.shape[0] == part.shape[1]
-    if not is_square or not torch.equal(part.load(), causal_mask(part.shape[0], part.dtype)):
+    can_be = is_square and part.dtype.is_floating_point
+    if not can_be or not torch.equal(part.load(), causal_mask(part.shape[0], part.dtype)):
         raise refusal(
             "attention_mask_unusual",
-            f"'{excerpt(name)}' is no causal mask.",
+            f"'{excerpt(name)}' is no causal mask: {DTYPE_NAMES[part.dtype]} of shape {list(part.shape)}.",
             "Only CLIP models whose text tower looks backwards are supported.",
             where=name,
         )

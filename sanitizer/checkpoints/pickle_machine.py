@@ -36,7 +36,7 @@ _OTHERS = {
 ALLOWED_OPCODES = _PUSH | set(_TUPLES) | _OTHERS
 
 
-_MARK = object()
+_MARK, _EMPTY = object(), object()
 
 
 def read_pickle(data: bytes, *, member: str, is_allowed: IsAllowed, has_instances: bool = False) -> Read:
@@ -123,7 +123,9 @@ class _Machine:
         self.calls: list[Call] = []
         self.references: list[PersistentId] = []
         self.metadata: list[dict[Any, Any]] = []
-        self._memo: dict[int, Any] = {}
+        # A list, because a stranger chooses the numbers of the slots and can make them collide in a table.
+        self._memo: list[Any] = []
+        self._num_memoized = 0
         self._member = member
         self._is_allowed = is_allowed
         self._has_instances = has_instances
@@ -207,8 +209,10 @@ class _Machine:
     def _put(self, index: int) -> None:
         if self.stack[-1] is _MARK:
             raise IndexError
-        if index > MAX_OPCODES:  # picklers count from zero; readers with an array would allocate up to here
+        if index > MAX_OPCODES:  # picklers count from zero
             raise _BrokenError(f"writes memo slot {index}")
+        self._memo += [_EMPTY] * (index + 1 - len(self._memo))
+        self._num_memoized += self._memo[index] is _EMPTY
         self._memo[index] = self.stack[-1]
 
     def _do_binput(self, argument: int) -> None:
@@ -217,10 +221,10 @@ class _Machine:
     _do_long_binput = _do_binput
 
     def _do_memoize(self, argument: None) -> None:
-        self._put(len(self._memo))
+        self._put(self._num_memoized)
 
     def _do_binget(self, argument: int) -> None:
-        if argument not in self._memo:
+        if argument >= len(self._memo) or self._memo[argument] is _EMPTY:
             raise _BrokenError(f"fetches memo slot {argument}, which holds nothing")
         self.stack.append(self._memo[argument])
 

@@ -44,9 +44,16 @@ class PersistentId:
     value: Any
 
 
+class NumberKey(int):
+    """A whole number as a key, as optimizers number their parameters; hashed as its digits, with a secret."""
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
 @dataclass(frozen=True, eq=False)
 class OtherKey:
-    """A key that is neither text nor a small number: kept, but compared by identity, so never hashed.
+    """A key that is neither text nor a whole number: kept, but compared by identity, so never hashed.
 
     A stranger chooses numbers and tuples whose hashes are all the same, and a table of them takes hours.
     """

@@ -7,15 +7,17 @@ origins, in the upload's order, is stored in config.json and is the one table fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from sanitizer.checkpoints.rejection import refusal
+from sanitizer.checkpoints.limits import element_count
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors, causal_mask
+from sanitizer.errors import CheckpointRejected
 
 Layout = Literal["open_clip", "research", "openai_torchscript", "huggingface"]
 
@@ -25,8 +27,8 @@ class Origin:
     """One tensor of the upload, `name` as there, without wrapper and prefix.
 
     `source`: canonical name, None for a buffer that is no weight. `third`: which of three equal parts of the
-    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' [1, n], 'causal' (the mask [L, L]) or 'value'
-    (one integer).
+    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' (0, 1, 2, …), 'causal' (the mask [L, L]) or
+    'value' (one integer).
     """
 
     name: str
@@ -120,7 +122,7 @@ def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
     dtype = DTYPES_BY_NAME[origin.dtype]
     if origin.source is None:
         if origin.fill == "arange":
-            return torch.arange(origin.shape[-1], dtype=dtype).reshape(origin.shape)
+            return torch.arange(element_count(origin.shape), dtype=dtype).reshape(origin.shape)
         if origin.fill == "causal":
             return causal_mask(origin.shape[0], dtype)
         return torch.tensor(origin.value, dtype=dtype).reshape(origin.shape)
@@ -138,6 +140,34 @@ def uploaded_tensor(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
             where=origin.name,
         )
     return result
+
+
+def note_on_extras(names: Iterable[str]) -> str:
+    """The sentence on values beside the weights: a finding, and told again when they are written back."""
+    listed = ", ".join(f"'{excerpt(name, 40)}'" for name in names)
+    return f"Not checked and not used, but given back in the uploaded layout as they came: {listed}."
+
+
+def not_given_back(
+    uploaded: Mapping[str, Tensor], canonical: Mapping[str, Tensor], origins: Sequence[Origin]
+) -> tuple[str, ...]:
+    """A sentence if writing back would not give the upload's own tensors again, each compared with its own.
+
+    An inspection says so, and not a job that was paid for.
+    """
+    for origin in origins:
+        before = uploaded[origin.name]
+        try:
+            again = uploaded_tensor(canonical, origin)
+            is_same = again.dtype == before.dtype and torch.equal(again, before)
+        except (CheckpointRejected, RuntimeError):
+            is_same = False
+        if not is_same:
+            return (
+                f"The layout of this upload cannot be written back: '{excerpt(origin.name)}' would differ. "
+                "Order the open_clip layout.",
+            )
+    return ()
 
 
 def dtype_summary(dtypes: Sequence[torch.dtype]) -> str:

@@ -24,7 +24,7 @@ from sanitizer.checkpoints.folders import find_weights, options_beside
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.naming import recognise
-from sanitizer.checkpoints.provenance import Layout, Upload, canonical_tensors, dtype_summary
+from sanitizer.checkpoints.provenance import Layout, Upload, canonical_tensors, dtype_summary, not_given_back
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
@@ -95,6 +95,8 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
         check_finite(name, tensor, canonical.release)
     if "visual.positional_embedding" in canonical:
         architecture = with_position_table(architecture, canonical["visual.positional_embedding"])
+    # What was added (batch counts) has no origin, so `recognised.origins` are all of the file's.
+    lost = not_given_back(bare, canonical, recognised.origins)
     upload = Upload(
         layout=layout,
         container=opened.container,
@@ -112,7 +114,7 @@ def read_upload(path: Path, *, declared: DeclaredOptions, filename: str) -> Read
         dtype=dtype_summary([part.dtype for part in canonical.parts.values()]),
         assumed=assumed,
         configured=tuple(sources),
-        findings=(*opened.findings, *recognised.findings, *filled),
+        findings=(*opened.findings, *recognised.findings, *filled, *lost),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sanitizer.checkpoints.limits import MAX_DIMS, MAX_TENSORS, NO_CLIP, checked_name, element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
-from sanitizer.checkpoints.one_format import check_is_no_zip
+from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.errors import CheckpointRejected
 
@@ -82,7 +82,7 @@ def read_header(file: MappedFile) -> tuple[HeaderEntry, ...]:
         spans.append((begin, end, name))
         entries.append(HeaderEntry(name=name, dtype=dtype, shape=shape, offset=data_start + begin))
     _check_tiling(spans, file.size_bytes - data_start)
-    check_is_no_zip(file)
+    check_is_one_format(file, "safetensors")
     return tuple(entries)
 
 

@@ -7,11 +7,13 @@ few globals that they mention (NumPy scalars) become inert records, and the find
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
+from sanitizer.checkpoints.provenance import note_on_extras
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.second_models import check_is_the_only_one
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
@@ -19,6 +21,9 @@ from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import STEPPED_OVER, is_allowed_in_state_dict, is_tensor_call
 from sanitizer.errors import CheckpointRejected
 
+MAX_EXTRAS = 32
+"""Values beside the weights that are kept: an epoch, a name, a few settings."""
+_MAX_MENTIONED = 20
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
 Scalar = str | int | float | bool | None
 
@@ -45,12 +50,14 @@ def read_state_dict(archive: TorchArchive) -> StateDict:
     parts = {checked_name(name): archive.tensor(str(name), value) for name, value in table.items()}
     check_total(parts, archive.file.size_bytes)
     check_rest(archive.file, archive.members, read)
+    scalars = [key for key, value in beside.items() if _is_scalar(value)]
+    extras = {key: beside[key] for key in scalars[:MAX_EXTRAS]}
     passed = sorted(found.path for found in read.globals if found.path in STEPPED_OVER)
     return StateDict(
         tensors=LazyTensors(parts, archive.file.release),
         weights_key=weights_key,
-        extras={key: value for key, value in beside.items() if _is_scalar(value)},
-        findings=tuple(_findings(beside, passed)),
+        extras=extras,
+        findings=tuple(_findings(extras, [key for key in beside if key not in extras], passed)),
     )
 
 
@@ -103,12 +110,12 @@ def _is_scalar(value: Any) -> bool:
     return value is None or (isinstance(value, int) and abs(value) < 2**53)
 
 
-def _findings(beside: dict[str, Any], passed: list[str]) -> list[str]:
-    findings = [
-        f"The entry '{excerpt(key, 40)}' beside the weights was stepped over: not read, not used."
-        for key, value in list(beside.items())[:20]
-        if not _is_scalar(value)
-    ]
+def _findings(extras: Iterable[str], others: list[str], passed: list[str]) -> Iterator[str]:
+    for key in others[:_MAX_MENTIONED]:
+        yield f"The entry '{excerpt(key, 40)}' beside the weights was stepped over: not read, not used."
+    if len(others) > _MAX_MENTIONED:
+        yield f"{len(others) - _MAX_MENTIONED} more entries beside the weights were stepped over as well."
+    if extras:
+        yield note_on_extras(extras)
     if passed:
-        findings.append(f"The file names {', '.join(passed)}; none of them was imported or called.")
-    return findings
+        yield f"The file names {', '.join(passed)}; none of them was imported or called."

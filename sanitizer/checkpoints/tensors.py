@@ -28,13 +28,29 @@ _CHUNK = 1 << 22  # elements looked at together when values are checked
 
 
 def vector(file: MappedFile, offset: int, count: int, dtype: torch.dtype) -> Tensor:
-    """`count` elements from byte `offset`, flat, without a copy. Bounds are the caller's promise."""
-    if file.buffer is None or count == 0:
-        return torch.empty(0, dtype=dtype)
-    if offset % dtype.itemsize:  # never so in files that torch or safetensors wrote
-        raw = bytearray(file.read(offset, count * dtype.itemsize))
-        return torch.frombuffer(raw, dtype=dtype)
-    return torch.frombuffer(file.buffer, dtype=dtype, count=count, offset=offset)
+    """`count` elements from byte `offset`, flat. Bounds are the caller's promise."""
+    return strided(file, offset, dtype, (count,), (1,))
+
+
+def strided(
+    file: MappedFile, offset: int, dtype: torch.dtype, size: tuple[int, ...], stride: tuple[int, ...]
+) -> Tensor:
+    """The elements of a view whose first one is at byte `offset`; strides count elements.
+
+    No copy where the file has them in order and aligned; else a copy of these elements alone, whatever the
+    storage around them holds. Bounds are the caller's promise.
+    """
+    if file.buffer is None or 0 in size:
+        return torch.empty(size, dtype=dtype)
+    span = 1 + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if offset % dtype.itemsize == 0:
+        flat = torch.frombuffer(file.buffer, dtype=dtype, count=span, offset=offset)
+        return flat.as_strided(size, stride).contiguous()
+    # Never so in files that torch or safetensors wrote. Bytes have no alignment.
+    width = dtype.itemsize
+    raw = torch.frombuffer(file.buffer, dtype=torch.uint8, count=span * width, offset=offset)
+    in_bytes = raw.as_strided((*size, width), (*(step * width for step in stride), 1))
+    return in_bytes.clone(memory_format=torch.contiguous_format).view(dtype).reshape(size)
 
 
 @dataclass(frozen=True)

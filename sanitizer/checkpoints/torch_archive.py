@@ -19,7 +19,7 @@ from sanitizer.checkpoints.pickle_values import IsAllowed, Read
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.storages import check_inside, member_of
 from sanitizer.checkpoints.tensor_calls import Storage, View, view
-from sanitizer.checkpoints.tensors import LazyTensor, vector
+from sanitizer.checkpoints.tensors import LazyTensor, strided
 from sanitizer.checkpoints.torch_names import OTHER_STORAGES
 from sanitizer.checkpoints.zip_container import Member
 
@@ -55,8 +55,8 @@ class TorchArchive:
         return LazyTensor(found.size, dtype, lambda: self._load(member, dtype, found))
 
     def _load(self, member: Member, dtype: torch.dtype, found: View) -> Tensor:
-        flat = vector(self.file, member.offset, member.size_bytes // dtype.itemsize, dtype)
-        return flat.as_strided(found.size, found.stride, found.offset).contiguous()
+        first = member.offset + found.offset * dtype.itemsize
+        return strided(self.file, first, dtype, found.size, found.stride)
 
     def _storage(self, name: str, storage: Storage) -> tuple[torch.dtype, Member]:
         if storage.kind in OTHER_STORAGES:

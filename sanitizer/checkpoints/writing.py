@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.provenance import Upload, dtype_summary, uploaded_tensor
+from sanitizer.checkpoints.provenance import Upload, dtype_summary, note_on_extras, uploaded_tensor
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
@@ -127,6 +127,7 @@ def write_as_uploaded(
     if upload.weights_key is not None:
         content = {**(upload.extras or {}), upload.weights_key: state}
         findings = ("The optimizer state and other training state of the upload are not part of this file.",)
+        findings += (note_on_extras(upload.extras),) if upload.extras else ()
     filename = "as_uploaded.bin" if upload.layout == "huggingface" else "as_uploaded.pt"
     partial = folder / "as_uploaded.partial"
     torch.save(content, partial)

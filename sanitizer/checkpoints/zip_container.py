@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass
 
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.zip_directory import (
     HAS_DESCRIPTOR,
@@ -47,7 +48,7 @@ class Member:
 def open_zip(file: MappedFile, *, with_checksums: bool = True) -> dict[str, Member]:
     """Members by name, without the archive's top folder, all checks done (checksums take as long as reading).
 
-    Raises CheckpointRejected with codes 'zip_*'.
+    Raises CheckpointRejected with codes 'zip_*', 'two_formats'.
     """
     entries, directory_offset = read_directory(file)
     top = _top_folder(entries)
@@ -73,6 +74,7 @@ def open_zip(file: MappedFile, *, with_checksums: bool = True) -> dict[str, Memb
             path_bytes=len(entry.name),
             is_deflated=entry.method != STORED,
         )
+    check_is_one_format(file, "zip")
     return members
 
 

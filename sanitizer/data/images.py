@@ -12,10 +12,14 @@ from sanitizer.data.sources import MAX_IMAGE_BYTES
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_IMAGE_PIXELS = 50_000_000
+MAX_WEBP_PIXELS = 2**24
+"""Its decoder holds the canvas several times: 40 bytes of a file took 1.4 GB at 50 million pixels."""
 MAX_ASPECT_RATIO = 100
 """Resizing the shorter side makes the longer one this many times the model's image size."""
 MAX_JPEG_SCANS = 100
-"""Programs write about ten. Each costs a pass over the whole picture, and may be a few bytes long."""
+"""Programs write about ten. Each costs a pass over the whole image, and may be a few bytes long."""
+MAX_SCANNED_PIXELS = 10 * MAX_IMAGE_PIXELS
+"""Pixels times scans of a JPEG: two seconds of decoding."""
 
 _JPEG_FAMILY = ("JPEG", "MPO")
 _START_OF_SCAN = b"\xff\xda"  # cannot occur inside a scan, where 0xff is always followed by zero or a restart
@@ -38,12 +42,13 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
-        if width * height > MAX_IMAGE_PIXELS:
-            raise BadSample("image_too_large", f"{width}x{height} is more than {MAX_IMAGE_PIXELS} pixels")
+        limit = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_IMAGE_PIXELS
+        if width * height > limit:
+            raise BadSample("image_too_large", f"{width}x{height} is more than {limit} pixels")
         if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
             raise BadSample("image_too_large", f"{width}x{height} is too elongated")
-        if image.format in _JPEG_FAMILY and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
-            raise BadSample("image_damaged", f"more than {MAX_JPEG_SCANS} scans")
+        if image.format in _JPEG_FAMILY:
+            _check_scans(data.count(_START_OF_SCAN), width * height)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         image.load()
@@ -54,6 +59,13 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
         raise
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything on hostile bytes; never the program's
         raise BadSample("image_damaged", _reason(error)) from None
+
+
+def _check_scans(num_scans: int, num_pixels: int) -> None:
+    if num_scans > MAX_JPEG_SCANS:
+        raise BadSample("image_damaged", f"more than {MAX_JPEG_SCANS} scans")
+    if num_scans * num_pixels > MAX_SCANNED_PIXELS:
+        raise BadSample("image_too_large", f"{num_scans} scans of {num_pixels} pixels each")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -3,14 +3,17 @@
 Beside the samples lie `classnames.txt` (one name a line; line i is class i, counted from 0) and, if
 wanted, `zeroshot_classification_templates.txt` (one template a line, `{c}` for the class name), as in
 CLIP_benchmark. A sample's label is its `.cls` (the class index), else "cls", "label" or "class" of its
-`.json` (index or name), else the class name in its `.txt`. In class folders the folder is the label: its
+`.json` (index or name), else the class name in its `.txt`; where `.cls` and `.json` give two labels, it is
+a bad sample. In class folders the folder is the label: its
 name is the class name, or, where classnames.txt lists other names, the i-th folder is the i-th line.
 The table of refusals is in `sanitizer.data.pairs`.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +34,7 @@ from sanitizer.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 
 MAX_CLASSES = 100_000
 MAX_CLASS_NAME_LENGTH = 200
+_LABEL_FIELDS = ("cls", "label", "class")
 MAX_LISTING_BYTES = 32_000_000
 
 
@@ -95,11 +99,28 @@ class LabelledDataset:
         yield from self._source.files()
 
     def _label(self, texts: Mapping[str, bytes]) -> int:
+        label = self._first_label(texts)
+        others = [other for other in self._labels_in_json(texts) if other != label]
+        if others:
+            raise BadSample("labels_disagree", f"class {label} and class {others[0]}")
+        return label
+
+    def _labels_in_json(self, texts: Mapping[str, bytes]) -> Iterator[int]:
+        """Those that are labels: beside a .cls, a .json may use the same words for something else."""
+        with suppress(BadSample):
+            fields = json_object(texts.get("json", b"{}"))
+            for value in (fields[name] for name in _LABEL_FIELDS if name in fields):
+                with suppress(BadSample):
+                    yield (
+                        self._by_name(clean(value)) if isinstance(value, str) else self._by_index(str(value))
+                    )
+
+    def _first_label(self, texts: Mapping[str, bytes]) -> int:
         if "cls" in texts:
             return self._by_index(decode_text(texts["cls"]).strip())
         if "json" in texts:
             fields = json_object(texts["json"])
-            value = next((fields[name] for name in ("cls", "label", "class") if name in fields), None)
+            value = next((fields[name] for name in _LABEL_FIELDS if name in fields), None)
             if isinstance(value, int) and not isinstance(value, bool):
                 return self._by_index(str(value))
             if isinstance(value, str):
@@ -208,6 +229,11 @@ def _listing(path: Path) -> str:
         ) from None
 
 
+def _is_unseen(character: str) -> bool:
+    """Zero-width, a tag, private: two names would look the same. Persian and others need the joiners."""
+    return unicodedata.category(character) in {"Cf", "Co", "Cn"} and character not in "\u200c\u200d"
+
+
 def _class_names(text: str) -> tuple[str, ...]:
     """One a line; blank lines at the end are dropped. Raises DatasetRejected `bad_class_names`."""
     # Only what every program takes for the end of a line: splitlines() would shift the labels at U+2028.
@@ -216,6 +242,8 @@ def _class_names(text: str) -> tuple[str, ...]:
         problem = f"has {len(names)} lines, not 1 to {MAX_CLASSES}"
     elif not all(names):
         problem = f"has an empty line ({names.index('') + 1})"
+    elif unseen := next((character for character in "".join(names) if _is_unseen(character)), None):
+        problem = f"has a character that nobody sees (U+{ord(unseen):04X})"
     elif max(map(len, names)) > MAX_CLASS_NAME_LENGTH:
         problem = f"has a line of more than {MAX_CLASS_NAME_LENGTH} characters"
     else:

@@ -6,7 +6,7 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
     empty_dataset           no shard, no manifest, or not one sample in them
     ambiguous_dataset       several manifests, or shards beside a manifest
     not_a_shard             a .tar that is no tar file, or whose headers are damaged
-    truncated_shard         a tar file that ends inside a member
+    truncated_shard         a tar file that ends inside a member, or without the zeros at its end
     compressed_shard        a compressed tar file
     data_after_end          a tar file that goes on after its end
     ambiguous_shard         a tar file whose headers programs understand in different ways
@@ -18,7 +18,8 @@ How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in w
     no_captions             pairs without a single caption, or mostly without
     no_images               mostly samples without an image
     no_class_names          a labelled set in shards without classnames.txt
-    bad_class_names         class names that are empty, too long, too many, or do not fit the folders
+    bad_class_names         class names that are empty, too long, too many, or do not fit the folders,
+                            or with characters that nobody sees
     bad_template            a template without {c}, or too long, or too many
     no_labels               a labelled set without a single label, or mostly without
     unknown_labels          mostly labels outside the class names

@@ -33,6 +33,7 @@ _PROBLEMS: tuple[tuple[str, str], ...] = (
     ("no_image", "no member with an image extension"),
     ("unsafe_name", "member names must be flat and valid UTF-8, without folders, '..' or a leading '/'"),
     ("not_regular_file", "only regular files are read, no links, devices or sparse files"),
+    ("several_images", "a .jpg and a .png, or the like, with one key"),
     ("duplicate_member", "the same key and extension twice"),
     ("image_too_large", f"more than {MAX_IMAGE_BYTES} bytes"),
     ("text_too_large", f"more than {MAX_TEXT_BYTES} bytes of text"),
@@ -154,6 +155,8 @@ class _Group:
         reason = self.reason
         if not reason and image is None:
             reason = "no_image"
+        if not reason and sum(extension in self.members for extension in IMAGE_EXTENSIONS) > 1:
+            reason = "several_images"
         if not reason and image is not None and image.size_bytes > MAX_IMAGE_BYTES:
             reason = "image_too_large"
         texts = (self.members.get(extension) for extension in TEXT_EXTENSIONS)

@@ -18,6 +18,8 @@ from sanitizer.data.tar_headers import EXTENSIONS, REGULAR, damaged, short_name,
 from sanitizer.errors import DatasetRejected
 
 BLOCK = 512
+END_BYTES = 2 * BLOCK
+"""Zeros that end an archive; a writer that was stopped, and a copy that was cut, leave none."""
 MAX_MEMBERS = 2_000_000
 _CHUNK_BYTES = 1 << 20
 
@@ -50,7 +52,10 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
             raise _truncated(shard, position)
         if not header.strip(b"\0"):
             _check_nothing_follows(descriptor, position, shard)
-            break
+            extensions.check_none_waits(position)
+            if total - position < END_BYTES:
+                raise _without_end(shard, num_members)
+            return
         num_members += 1
         if num_members > MAX_MEMBERS:
             raise DatasetRejected(
@@ -77,6 +82,7 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
             size,
         )
     extensions.check_none_waits(position)
+    raise _without_end(shard, num_members)
 
 
 def _refuse_other_formats(head: bytes, shard: str) -> None:
@@ -110,6 +116,15 @@ def _after(data_at: int, size: int, total: int, shard: str) -> int:
     if data_at + size > total:
         raise _truncated(shard, data_at)
     return data_at + -(-size // BLOCK) * BLOCK
+
+
+def _without_end(shard: str, num_members: int) -> DatasetRejected:
+    return DatasetRejected(
+        "truncated_shard",
+        f"The shard {shard} has no end: it breaks off after {num_members} members; more may be missing.",
+        "Upload the whole file again. If its writer was stopped, write it again: close the archive.",
+        where=shard,
+    )
 
 
 def _truncated(shard: str, position: int) -> DatasetRejected:

@@ -508,6 +508,27 @@ def test_a_weight_that_no_longer_fits_its_dtype_is_not_handed_out(inputs, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_cleaned_weights_are_not_lost_when_the_uploaded_layout_cannot_be_written(inputs, tmp_path):
+    """Three attempts crashed after the training, each for the second form of the same weights."""
+    checkpoint = load_canonical(inputs / "checkpoint")
+    origin = {"name": "logit_scale", "dtype": "float32", "shape": [3, 4], "source": None, "fill": "value"}
+    checkpoint.provenance["upload"] = {
+        "layout": "research",
+        "container": "torch_zip",
+        "naming": "open_clip",
+        "origins": [origin],
+    }
+    findings = write_cleaned(
+        tmp_path, checkpoint, inputs / "checkpoint", recipe=RECIPE, seed=0, output_layout="as_uploaded"
+    )
+    assert findings == (
+        "The uploaded layout could not be written, and is left out: RuntimeError. The cleaned weights are "
+        "whole in model.safetensors.",
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert load_canonical(tmp_path).model is not None
+
+
 def test_a_research_checkpoint_goes_in_and_comes_out_in_its_own_layout(inputs, tmp_path):
     tensors = load_file(inputs / "checkpoint/model.safetensors")
     upload = tmp_path / "epoch_3.pt"

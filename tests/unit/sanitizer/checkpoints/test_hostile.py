@@ -69,12 +69,12 @@ _REASONS: dict[str, tuple[str, str]] = {}
 _SAME_CAUSE = (
     {"trailing_data", "zip_and_pickle", "zip_that_begins_like_safetensors"},
     {"module_without_tensors", "safetensors_without_tensors"},
-    {"tarred_checkpoint", "zip_that_is_a_tar"},
     {"expanded_tensor", "overlapping_strides"},
     {"parameter_with_a_call_as_hooks", "weights_in_the_arguments_of_a_table"},
     {"floats_in_the_optimizer_halves_in_the_weights", "floats_and_halves_in_one_plain_state_dict"},
     {"weights_in_a_counter", "state_dict_without_tensors_beside_the_model"},
     {"torchscript_that_changes_its_weights_while_loaded", "torchscript_that_hides_its_code"},
+    {"tarred_checkpoint", "zip_that_is_a_tar", "zip_that_is_an_old_tar"},
 )
 
 

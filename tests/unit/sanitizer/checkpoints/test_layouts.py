@@ -13,8 +13,10 @@ import torch
 from open_clip.model import convert_weights_to_lp
 from torch import Tensor
 
+from sanitizer.checkpoints import provenance
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.provenance import Origin, uploaded_tensor
 from sanitizer.checkpoints.writing import write_as_uploaded
 from sanitizer.errors import CheckpointRejected
 from sanitizer.jobspec import INSPECTION_ADAPTER
@@ -164,16 +166,28 @@ def test_a_torchscript_archive_comes_back_as_a_plain_state_dict_and_says_so(
     assert "never writes code" in written.findings[0]
 
 
-def test_a_scripted_archive_with_its_mask_as_an_attribute_is_read(
-    tmp_path: Path, declared: DeclaredOptions
+@pytest.mark.parametrize(("quick_gelu", "is_scripted"), [(True, True), (False, True), (False, False)])
+def test_an_archive_is_read_with_either_activation_scripted_or_traced(
+    quick_gelu: bool, is_scripted: bool, tmp_path: Path, declared: DeclaredOptions
 ) -> None:
-    model = openai_module()
+    """torch writes the version of an archive with GELU as `.data/version`. (Traced QuickGELU: see LAYOUTS.)
+
+    Scripted archives hold the mask as an attribute.
+    """
+    model = openai_module(quick_gelu=quick_gelu)
+    inputs = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 12, dtype=torch.long))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scripting is deprecated; the archives that exist are not
-        torch.jit.save(torch.jit.script(model), tmp_path / "upload")
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; the archives that exist are not
+        compiled = (
+            torch.jit.script(model) if is_scripted else torch.jit.trace(model, inputs, check_trace=False)
+        )
+        torch.jit.save(compiled, tmp_path / "upload")
+    with zipfile.ZipFile(tmp_path / "upload") as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+    assert (".data/version" in names) != quick_gelu
     inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
     canonical = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
-    assert_bit_identical(canonical, tiny_clip(VIT_CONFIG, quick_gelu=True).state_dict())
+    assert_bit_identical(canonical, tiny_clip(VIT_CONFIG, quick_gelu=quick_gelu).state_dict())
 
 
 def test_each_tensor_of_a_mixed_file_keeps_its_own_dtype(tmp_path: Path, declared: DeclaredOptions) -> None:
@@ -256,6 +270,81 @@ def test_a_stored_causal_mask_comes_back_with_the_upload(tmp_path: Path, declare
     canonical = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
     written = write_as_uploaded(tmp_path / "back", canonical, load_canonical(tmp_path / "out").provenance)
     assert_bit_identical(torch.load(tmp_path / "back" / written.filename), state)
+
+
+def test_position_ids_of_any_shape_come_back_with_the_upload(
+    tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    """[4, 4] was accepted, and could not be written back when the training was done."""
+    state = huggingface_model().state_dict()
+    state["text_model.embeddings.position_ids"] = torch.arange(12).reshape(3, 4)
+    state["vision_model.embeddings.position_ids"] = torch.arange(17)
+    torch.save(state, tmp_path / "upload")
+    inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
+    assert not any("cannot be written back" in finding for finding in inspection.findings)
+    canonical = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
+    written = write_as_uploaded(tmp_path / "back", canonical, load_canonical(tmp_path / "out").provenance)
+    assert_bit_identical(torch.load(tmp_path / "back" / written.filename), state)
+
+
+def test_an_upload_that_could_not_be_written_back_is_reported_when_it_is_inspected(
+    tmp_path: Path, declared: DeclaredOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tensor is made again from the canonical weights and compared with the upload's own."""
+    state = huggingface_model().state_dict() | {"text_model.embeddings.position_ids": torch.arange(12)[None]}
+    torch.save(state, tmp_path / "upload")
+
+    def broken(tensors: Mapping[str, Tensor], origin: Origin) -> Tensor:
+        tensor = uploaded_tensor(tensors, origin)
+        return tensor + 1 if origin.fill == "arange" else tensor
+
+    monkeypatch.setattr(provenance, "uploaded_tensor", broken)
+    inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
+    assert inspection.findings == (
+        "The layout of this upload cannot be written back: 'text_model.embeddings.position_ids' would "
+        "differ. Order the open_clip layout.",
+    )
+
+
+def test_as_many_masks_as_there_are_blocks_make_one_finding(
+    tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    """12,500 of them filled every page. A mask where no text tower has one is no mask."""
+    mask = torch.full((12, 12), float("-inf")).triu(1)
+    state = tiny_clip(VIT_CONFIG).state_dict()
+    masks = {f"transformer.{where}attn_mask": mask for where in ("", "resblocks.0.", "resblocks.1.")}
+    torch.save(state | masks, tmp_path / "upload")
+    inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
+    assert [finding for finding in inspection.findings if "mask" in finding] == [
+        "'transformer.attn_mask' (and 2 more like it) is the causal mask, no weight; it is rebuilt from the "
+        "architecture."
+    ]
+    for where in ("visual.transformer.", "transformer.resblocks.2.", "transformer.resblocks.00.", "extra."):
+        torch.save(state | {f"{where}attn_mask": mask}, tmp_path / "upload")
+        with pytest.raises(CheckpointRejected) as refused:
+            inspect_upload(tmp_path / "upload", tmp_path / "other", declared=declared, filename="x")
+        assert refused.value.code == "architecture_mismatch"
+
+
+def test_values_beside_the_weights_are_few_and_it_is_said_that_they_go_through_unread(
+    tmp_path: Path, declared: DeclaredOptions
+) -> None:
+    """A hundred thousand made config.json too large for every job that followed."""
+    beside = {"epoch": 3, "name": "run"} | {f"value {index}": index for index in range(100_000)}
+    torch.save({**beside, "state_dict": tiny_clip(VIT_CONFIG).state_dict()}, tmp_path / "upload")
+    inspection = inspect_upload(tmp_path / "upload", tmp_path / "out", declared=declared, filename="x")
+    assert "99950 more entries beside the weights were stepped over as well." in inspection.findings
+    kept = [
+        finding for finding in inspection.findings if "as they came: 'epoch', 'name', 'value 0'" in finding
+    ]
+    assert len(kept) == 1
+    assert sum(map(len, inspection.findings)) < 4000
+    assert (tmp_path / "out" / "config.json").stat().st_size < 100_000
+    canonical = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
+    written = write_as_uploaded(tmp_path / "back", canonical, load_canonical(tmp_path / "out").provenance)
+    again = torch.load(tmp_path / "back" / written.filename, weights_only=True)
+    assert len(again) == 32 + 1
+    assert kept[0] in written.findings
 
 
 def test_a_tensor_beside_the_weights_does_not_hide_them(tmp_path: Path, declared: DeclaredOptions) -> None:

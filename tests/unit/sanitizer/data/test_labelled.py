@@ -65,7 +65,9 @@ def test_without_a_template_file_there_are_no_templates(tmp_path: Path) -> None:
         ({"cls": b"0", "txt": b"tree"}, 0),
         ({"json": b'{"label": 2}'}, 2),
         ({"json": b'{"class": "dog"}'}, 1),
-        ({"json": b'{"cls": "tree", "label": 0}'}, 2),
+        ({"json": b'{"cls": "tree", "label": 2}'}, 2),
+        ({"cls": b"2", "json": b'{"cls": "tree", "label": "n01440764", "class": true}'}, 2),
+        ({"cls": b"2", "json": b"no json"}, 2),
         ({"txt": b"dog\n"}, 1),
         ({"json": b'{"width": 3}', "txt": b"cat"}, 0),
     ],
@@ -88,6 +90,9 @@ def test_a_label_is_an_index_or_a_name(tmp_path: Path, texts: dict[str, bytes], 
         ({"json": b'{"label": true}'}, "bad_json"),
         ({"json": b'{"label": 1.5}'}, "bad_json"),
         ({"json": b'{"width": 3}'}, "no_label"),
+        ({"cls": b"1", "json": b'{"label": 2}'}, "labels_disagree"),
+        ({"cls": b"1", "json": b'{"class": "tree"}'}, "labels_disagree"),
+        ({"json": b'{"cls": "tree", "label": 0}'}, "labels_disagree"),
         ({}, "no_label"),
     ],
 )
@@ -175,3 +180,13 @@ def test_what_cannot_be_opened_is_refused_with_its_code(tmp_path: Path) -> None:
     write_tar(tmp_path / "b" / "s.tar", [("0.png", IMAGE)])
     (tmp_path / "b" / "classnames.txt").write_text(NAMES)
     assert code(tmp_path / "b") == "no_labels"
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u2060", "\U000e0041", "\ue000"])
+def test_class_names_with_characters_that_nobody_sees_are_refused(hidden: str, tmp_path: Path) -> None:
+    (tmp_path / "classnames.txt").write_text(f"cat\ncat{hidden}\n", encoding="utf-8")
+    write_tar(tmp_path / "shard.tar", [("a.png", b"x"), ("a.cls", b"0")])
+    with pytest.raises(DatasetRejected) as caught:
+        open_labelled(tmp_path)
+    assert caught.value.code == "bad_class_names"
+    assert f"U+{ord(hidden):04X}" in caught.value.message
