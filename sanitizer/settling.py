@@ -186,10 +186,10 @@ def _setting(
     margin = fit.margin(chosen, runner_up)
     settled = known
     if known == "assumed":
-        tells = fit.tells(chosen, runner_up)
-        settled = "measured" if tells else "assumed"
-        listed = ", ".join(shown(one) for one in values)
-        why = f"the best of {listed}" if tells else f"{why}; the images do not tell it from others"
+        tells, is_usual = fit.tells(chosen, runner_up), value == values[0]
+        settled = "measured" if tells or not is_usual else "assumed"
+        why = f"the best of {', '.join(map(shown, values))}" if settled == "measured" else why
+        why += "" if tells else f"; the images do not tell it from {shown(getattr(runner_up, option))}"
     return Setting(
         option=option,
         value=shown(value),
@@ -249,6 +249,8 @@ def _others(checkpoint: LoadedCheckpoint) -> list[Setting]:
             continue
         value, _, why = told.partition(": ")
         settled: Settled = "configuration" if option in configured else "assumed"
+        if option == "image_size":  # positions and patches tell it, but for a few pixels
+            settled = "tensors"
         if declared.get(option) is not None:
             settled, why = "declared", "by whoever uploaded it"
         others.append(Setting(option=option, value=value, settled=settled, why=why))

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 from sanitizer import baseline, pipeline
 from sanitizer.checkpoints.architecture import Architecture
@@ -71,6 +70,9 @@ def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
     assert heads.margin.low > 0
     assert heads.margin.n == report.architecture.n == 240
     assert report.architecture.setting("text_pool").settled == "assumed"
+    text = report.architecture.setting("num_heads_text")
+    assert text.settled == "measured"  # 4 heads or 2, better than the 1 that is usual
+    assert text.why.startswith("the best of 1, 4, 2; the images do not tell it from")
     assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
     assert report.architecture.num_image_passes == 6  # 3 numbers of heads, 2 activations
     assert any(
@@ -152,13 +154,19 @@ def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_pat
     assert kept["settings"][0]["value"] == "4"
 
 
-def test_several_ranks_train_under_what_was_settled_before_they_began(inputs, tmp_path):
-    report = sanitize(inputs, tmp_path / "two", max_ranks=2)
-    assert report.environment.num_processes == 2
-    alone = sanitize(inputs, tmp_path / "one")
-    two, one = (load_canonical(tmp_path / name).model.state_dict() for name in ("two", "one"))
-    assert report.checkpoint.architecture == alone.checkpoint.architecture
-    assert all(torch.allclose(two[name], one[name], atol=1e-5) for name in one)
+def test_ranks_are_told_what_was_settled_before_they_began(inputs, tmp_path, monkeypatch):
+    told = []
+
+    def start(orders, progress, stop):
+        told.extend(orders)
+        raise Interrupted("stopped", "They were not to begin.", "")
+
+    monkeypatch.setattr("sanitizer.ranks.training.run_ranks", start)
+    with pytest.raises(Interrupted):
+        sanitize(inputs, tmp_path, max_ranks=2)
+    settled = [Settings.of(Architecture.from_config(order.architecture)) for order in told]
+    assert len(settled) == 2
+    assert {(one.num_heads_vision, one.quick_gelu) for one in settled} == {(4, False)}
 
 
 def test_settings_change_no_weight(inputs):

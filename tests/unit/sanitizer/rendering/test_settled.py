@@ -84,7 +84,7 @@ def test_a_report_from_before_says_that_nothing_was_measured() -> None:
     ("change", "where"),
     [
         (lambda one: one.update(value="9"), "architecture.settings[0].value"),
-        (lambda one: one["margin"].update(low=-0.1), "architecture.settings[0].settled"),
+        (lambda one: one.update(margin=None), "architecture.settings[0].settled"),
         (lambda one: one["margin"].update(mean=1.3), "architecture.settings[0].margin"),
         (lambda one: one.update(runner_up=None), "architecture.settings[0]"),
         (lambda one: one["chosen"]["ca"].update(successes=186), "architecture.settings[0].chosen.ca"),
