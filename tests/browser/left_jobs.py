@@ -146,8 +146,7 @@ def succeeds(
     except ValueError:
         result, verdicts = {}, ()
     else:
-        made = None if told.after is None else told.after.weights_sha256
-        verdicts = tuple(verdicts_of(told, came_in=told.before.weights_sha256, made=made))
+        verdicts = tuple(verdicts_of(told))
         result = judgement(told)
     beat(service, job_id, attempt, JobPhase.PUBLISH, fraction=0.97)
     with service.database.unit_of_work() as unit:
