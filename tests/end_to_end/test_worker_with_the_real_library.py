@@ -176,7 +176,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         ("labelled", 24),
         ("retrieval", 20),
     ]
-    told = json.loads(left["statement.json"])["predicate"]["data"]
+    told = json.loads(left["statement.json"])["predicate"]["observed"]["data"]
     assert [(one["role"], one["id"]) for one in told] == [
         ("training", training.id),
         ("labelled", labelled.id),

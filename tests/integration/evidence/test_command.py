@@ -103,7 +103,7 @@ def test_a_statement_made_to_break_the_check_hides_no_mismatch(
     weights = bytearray((signed / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (signed / "model.safetensors").write_bytes(weights)
-    edit_json(signed / "statement.json", lambda s: s["predicate"]["order"].update(x="planted"))
+    edit_json(signed / "statement.json", lambda s: s["predicate"]["observed"]["order"].update(x="planted"))
     text = (signed / "statement.json").read_text()
     assert '"planted"' in text
     (signed / "statement.json").write_text(text.replace('"planted"', planted))
@@ -118,7 +118,7 @@ def test_programs_get_one_document(run: Any, signed: Path, public_key: PublicKey
     document = json.loads(out)
     assert (status, err) == (0, "")
     assert document["signature"] == {"state": "signed", "key_sha256": public_key.sha256}
-    assert document["statement"]["predicate"]["job"]["id"] == JOB_ID
+    assert document["statement"]["predicate"]["observed"]["job"]["id"] == JOB_ID
     assert document["statement"]["_type"] == "https://in-toto.io/Statement/v1"
 
 

@@ -124,7 +124,7 @@ def test_a_thousand_files_are_too_many(unsigned: Path) -> None:
 def test_names_and_texts_cannot_steer_a_terminal(unsigned: Path) -> None:
     edit_json(
         unsigned / "statement.json",
-        lambda s: s["predicate"]["checkpoint"].update(filename="\x1b[31m\u202egpj.exe\n"),
+        lambda s: s["predicate"]["observed"]["checkpoint"].update(filename="\x1b[31m\u202egpj.exe\n"),
     )
     sum_again(unsigned)
     text = plain_text(verify(unsigned))

@@ -255,7 +255,8 @@ def test_a_forger_who_signs_with_a_key_of_his_own_convinces_nobody(
     forger = ModelSigner(tmp_path / "forger" / "signing-key.pem")
     (signed / "model.sig").unlink()
     edit_json(
-        signed / "statement.json", lambda s: s["predicate"].update(signing_key_sha256=forger.key_sha256)
+        signed / "statement.json",
+        lambda s: s["predicate"]["observed"].update(signing_key_sha256=forger.key_sha256),
     )
     sum_again(signed)
     forger.sign(signed, {path.name: sha256(path) for path in signed.iterdir()})
