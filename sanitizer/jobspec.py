@@ -238,7 +238,7 @@ OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
 
 @dataclass(frozen=True, kw_only=True)
 class RecheckedFigures:
-    """What a second audit found (figures.json). `settings`: option → value as measured; None: not measured."""
+    """What a second audit found (figures.json). `settings`: option → value as measured, if it was."""
 
     figures: AuditFigures
     settings: dict[str, str] | None

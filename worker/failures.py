@@ -152,7 +152,7 @@ def outputs_unusable(why: str) -> AttemptFailed:
 
 
 def not_confirmed(why: str) -> AttemptFailed:
-    """A second audit of the same weights did not find what the first says. Not tried again, as `not_believed`."""
+    """A second audit of the same weights did not find what the first says. Not tried again."""
     return AttemptFailed(
         "figures_not_confirmed",
         f"A second audit of the same weights does not confirm the report: {why}.",

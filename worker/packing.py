@@ -94,7 +94,14 @@ class Packing:
         key = None if signer is None else signer.key_sha256
         sizes = {path.name: path.stat().st_size for path in self.files}
         statement = statement_json(
-            job, staged, report, recheck, self.sha256, sizes, ended_at=ended_at, signing_key_sha256=key
+            job,
+            staged,
+            report,
+            self.sha256,
+            sizes,
+            recheck=recheck,
+            ended_at=ended_at,
+            signing_key_sha256=key,
         )
         self.add(STATEMENT_NAME, statement)
         if signer is not None:

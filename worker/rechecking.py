@@ -27,6 +27,7 @@ from sanitizer.jobspec import (
     RETRIEVAL_PATH,
     WEIGHTS_NAME,
     AuditSpec,
+    RecheckedFigures,
     RecheckSpec,
     SanitizeSpec,
 )
@@ -45,11 +46,12 @@ from worker.transfer import file_sha256, interruptible
 BY_DEFAULT_UNDER = 0.1
 """Of the job's cost: a second audit that costs less is made wherever the operator signs."""
 TOLERATED_SHARE = 0.005
-"""Of a figure's images, on CUDA or in bf16: sums may be made in another order, and an image near a tie counted
-otherwise. On a CPU in float32 nothing is tolerated."""
+"""Of a figure's images, on CUDA or in bf16: sums may be made in another order, and an image near a tie be
+counted otherwise. On a CPU in float32 nothing is tolerated."""
 _PASSES_OF_A_STEP = 3
-"""Forward and backward, in forward passes. Texts and second views are left out: the share comes out too large."""
+"""Forward and backward, in forward passes. Without texts and second views: the share comes out too large."""
 _MAX_FIGURES_BYTES = 8 * 2**20
+_MESSAGE = "Checking the figures again."
 _INEXACT = frozenset({"target_rank", "untriggered_target_rank", "num_iterations", "is_converged"})
 """What one image that is counted otherwise may move far."""
 
@@ -95,37 +97,38 @@ def confirm(
     is_due, why = _is_due(spec, staged, signs=signs)
     if not is_due:
         return Recheck(done=False, why=why)
-    tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
-    told = report.before if report.after is None else report.after
     order = _order(spec, report)
-    place = fresh.folder_of(order)
-    for one in staged.received:
-        if PurePosixPath(one.path).parent in _folders(spec):
-            _take(inputs, one, place, check)
-    tracker.advance(0.0, message="Checking the figures again.")
-    try:
-        left = fresh.run(
-            order,
-            _weights(packing, staged, known, inputs, place, check),
-            {FIGURES_NAME: _MAX_FIGURES_BYTES},
-            hear=lambda event: _show(tracker, event),
-        )
-        raw = left.files[0].read_bytes()
-        found = read_json(FIGURES_NAME, raw, RECHECKED_ADAPTER.validate_json)
-    except AttemptFailed as failure:
-        if failure.retry_in_s is not None:
-            raise
-        raise not_confirmed(f"it ended with {failure.code}") from failure
-    if order.towards is None and (
-        report.architecture is None or found.settings != report.architecture.values()
-    ):
+    copied = _hand_over(
+        packing, staged, known, order, inputs=inputs, place=fresh.folder_of(order), check=check
+    )
+    found = _audited(fresh, order, copied, tracker)
+    settled = None if report.architecture is None else report.architecture.values()
+    if order.towards is None and found.settings != settled:
         raise not_confirmed("it settles the architecture otherwise")
+    told = report.before if report.after is None else report.after
+    tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
     places = list(differences(told, found.figures, tolerated, known.class_names or ()))
     if places:
         raise not_confirmed(f"it differs at {', '.join(places[:3])}")
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     side: Literal["before", "after"] = "before" if report.after is None else "after"
     return Recheck(done=True, why=why, figures=side, tolerated_share=tolerated)
+
+
+def _audited(
+    fresh: Fresh, order: RecheckSpec, copied: Mapping[str, Path], tracker: Tracker
+) -> RecheckedFigures:
+    """What a fresh child finds. One that crashes or is ended by an outage is tried again with the job."""
+    tracker.advance(0.0, message=_MESSAGE)
+    try:
+        left = fresh.run(
+            order, copied, {FIGURES_NAME: _MAX_FIGURES_BYTES}, hear=lambda event: _show(tracker, event)
+        )
+        return read_json(FIGURES_NAME, left.files[0].read_bytes(), RECHECKED_ADAPTER.validate_json)
+    except AttemptFailed as failure:
+        if failure.retry_in_s is not None:
+            raise
+        raise not_confirmed(f"it ended with {failure.code}") from failure
 
 
 def _is_due(spec: AuditSpec | SanitizeSpec, staged: Staged, *, signs: bool) -> tuple[bool, Why]:
@@ -145,13 +148,12 @@ def share_of_job(spec: AuditSpec | SanitizeSpec, num_samples: Mapping[str, int |
     Worked out from the order and the rows (role → samples): a clock could be led by the first child. An audit
     is its own whole cost.
     """
-    audit = spec.audit
-    triggers = len(of_same_pixels(audit.attacks))
-    num_labelled, num_pairs = num_samples.get("labelled") or 0, num_samples.get("retrieval") or 0
-    cost = num_labelled * (1 + triggers + (audit.linear_probe is not None))
-    cost += min(num_pairs, audit.max_retrieval_pairs) * (1 + len(audit.attacks))
     if isinstance(spec, AuditSpec):
         return 1.0
+    audit = spec.audit
+    num_labelled, num_pairs = num_samples.get("labelled") or 0, num_samples.get("retrieval") or 0
+    cost = num_labelled * (1 + len(of_same_pixels(audit.attacks)) + (audit.linear_probe is not None))
+    cost += min(num_pairs, audit.max_retrieval_pairs) * (1 + len(audit.attacks))
     num_training = num_samples.get("pairs") or num_samples.get("training") or 0
     trained = num_updates(spec.recipe, num_training) * spec.recipe.batch_size * _PASSES_OF_A_STEP
     return cost / max(1, 2 * cost + trained)
@@ -165,25 +167,36 @@ def _order(spec: AuditSpec | SanitizeSpec, report: Report) -> RecheckSpec:
     return RecheckSpec(audit=spec.audit, seed=spec.seed, has_retrieval=spec.has_retrieval, towards=towards)
 
 
-def _folders(spec: AuditSpec | SanitizeSpec) -> frozenset[PurePosixPath]:
-    names = [LABELLED_PATH, *([RETRIEVAL_PATH] if spec.has_retrieval else [])]
-    return frozenset(map(PurePosixPath, names))
-
-
-def _weights(
-    packing: Packing, staged: Staged, known: Known, inputs: Path, place: Path, check: Callable[[], None]
+def _hand_over(
+    packing: Packing,
+    staged: Staged,
+    known: Known,
+    order: RecheckSpec,
+    *,
+    inputs: Path,
+    place: Path,
+    check: Callable[[], None],
 ) -> Mapping[str, Path]:
-    """What is published; of an audit, which publishes none, what came in, with the configuration as it was."""
-    if isinstance(staged.spec, SanitizeSpec):
-        return {f"{CHECKPOINT_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
-    weights = f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"
-    _take(inputs, next(one for one in staged.received if one.path == weights), place, check)
-    (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
-    return {}
+    """Move what was measured on to the fresh child's `place`; returns what is to be copied there.
+
+    Those are the weights that are published. An audit publishes none: what came in is moved, too, with the
+    configuration as it was before any child ran.
+    """
+    paths = {LABELLED_PATH, *([RETRIEVAL_PATH] if order.has_retrieval else [])}
+    is_audit = isinstance(staged.spec, AuditSpec)
+    if is_audit:
+        paths.add(f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}")
+    for one in staged.received:
+        if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
+            _take(inputs, one, place, check)
+    if is_audit:
+        (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
+        return {}
+    return {f"{CHECKPOINT_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
 
 
 def _take(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:
-    """Move a file from the first child's folder, which it could have changed. Raises AttemptFailed, Stopped."""
+    """Move a file from the first child's folder, if it is as it was. Raises AttemptFailed, Stopped."""
     source, target = inputs.resolve() / one.path, place / one.path
     changed = not_believed("it changed its own inputs")
     try:
@@ -205,7 +218,7 @@ def _show(tracker: Tracker, event: ProgressEvent) -> None:
             step=event.done,
             total_steps=event.total,
             eta_s=event.eta_s,
-            message="Checking the figures again.",
+            message=_MESSAGE,
         )
 
 

@@ -3,8 +3,8 @@
     subject          every file that the job's process left, by SHA-256
     predicate        `observed` and `claimed`
 
-`observed` is what the control plane (SLSA's word; here the supervisor) saw or computed itself: what came in and
-what was published, file by file, the order, when, by which attempt at which job, whether a second audit
+`observed` is what the control plane (SLSA's word; here the supervisor) saw or computed itself: what came in
+and what was published, file by file, the order, when, by which attempt at which job, whether a second audit
 confirmed the figures, the key that signs. Times are the database's. `claimed` is what the process that read
 the upload said (SLSA: the build environment), out of report.json, so that no figure there stands alone; the
 verdict follows from its figures. docs/operating/signing.md has SLSA's term for each part.
@@ -60,10 +60,10 @@ def statement_json(
     job: ClaimedJob,
     staged: Staged,
     report: Report,
-    recheck: Recheck,
     sha256: Mapping[str, str],
     size_bytes: Mapping[str, int],
     *,
+    recheck: Recheck,
     ended_at: str,
     signing_key_sha256: str | None,
 ) -> bytes:

@@ -47,8 +47,8 @@ def proven(found: Verification) -> list[str]:
     ]
     if facts.recheck.done:
         sentences.append(
-            f"{says} that the figures `{facts.recheck.figures}` were confirmed by an independent second audit: "
-            "of the same weights and data, in a process that never read the upload."
+            f"{says} that the figures `{facts.recheck.figures}` were confirmed by an independent second "
+            "audit: of the same weights and data, in a process that never read the upload."
         )
     if found.input:
         sentences.append("The input that was given is that upload.")

@@ -133,7 +133,7 @@ class VerdictFacts(_Part):
 
 
 class Claimed(_Part):
-    """What the process that read the upload said and nothing else can be held against: copies of the report's."""
+    """What the process that read the upload said, which nothing else can be held against."""
 
     environment: dict[str, Any]
     verdict: VerdictFacts

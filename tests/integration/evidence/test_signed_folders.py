@@ -75,7 +75,7 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
     assert told(found) == []
     assert (found.signature, found.key_sha256, found.input) == ("signed", public_key.sha256, True)
     assert found.statement is not None
-    facts = found.statement.predicate
+    facts = found.statement.predicate.observed
     assert (facts.job.id, facts.job.attempt, facts.signing_key_sha256) == (JOB_ID, 2, public_key.sha256)
     assert facts.checkpoint.upload.digest.sha256 == hashlib.sha256(UPLOAD).hexdigest()
     assert [one.role for one in facts.data] == ["pairs", "labelled", "retrieval"]
