@@ -35,7 +35,7 @@ def test_a_signed_folder_ends_with_0_and_says_what_is_and_what_is_not_proven(
     (tmp_path / "original").write_bytes(UPLOAD)
     status, out, err = run(signed, "--key", public_key.path, "--input", tmp_path / "original")
     assert (status, err) == (ExitCode.OK, "")
-    assert out.startswith("VERIFIED: these 9 files are the ones that the holder of key " + public_key.sha256)
+    assert out.startswith("VERIFIED: these 10 files are the ones that the holder of key " + public_key.sha256)
     proven, not_proven = out.split("Not proven:")
     assert JOB_ID in proven
     assert "The input that was given is that upload." in proven
