@@ -21,7 +21,8 @@ drawn_samples.json, of which the supervisor makes pictures;
 sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
 that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
 that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
-`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout. The supervisor adds SHA256SUMS,
+`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit of
+inputs/checkpoint that is held against the first one's. The supervisor adds SHA256SUMS,
 and to sanitize and audit statement.json and, with a signing key, model.sig.
 """
 
@@ -42,7 +43,7 @@ from sanitizer.recipe import (
     Recipe,
     Seed,
 )
-from sanitizer.report import ScannerEvidence
+from sanitizer.report import AuditFigures, ScannerEvidence
 
 MAX_RANKS = 64
 MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
@@ -73,6 +74,7 @@ INSPECTION_NAME = "inspection.json"
 DATASET_NAME = "dataset.json"
 DRAWN_NAME = "drawn_samples.json"
 REPORT_NAME = "report.json"
+FIGURES_NAME = "figures.json"
 REPORT_HTML_NAME = "report.html"
 REPORT_MARKDOWN_NAME = "report.md"
 AS_UPLOADED = "as_uploaded"
@@ -179,13 +181,28 @@ class GiveBackSpec:
     kind: Literal["give_back"] = "give_back"
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecheckSpec:
+    """Audit the weights in `inputs/checkpoint` again, in a process that never read the upload."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["recheck"] = "recheck"
+    audit: AuditOptions
+    seed: Seed = 0
+    has_retrieval: bool = False
+    towards: tuple[str, ...] | None = None
+    """Of cleaned weights: for each attack the class that the audit before cleaning found it to lead to. None:
+    of weights as they came in, whose settings (heads, activation) are measured again as well."""
+
+
 def _source(policy: Policy) -> PolicySource:
     """Of an order from before it was kept: limits that are the defaults were hardly given."""
     return PolicySource.of(None if policy == Policy() else policy)
 
 
 JobSpec = Annotated[
-    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | PagesSpec | GiveBackSpec,
+    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | PagesSpec | GiveBackSpec | RecheckSpec,
     Field(discriminator="kind"),
 ]
 
@@ -217,6 +234,17 @@ class ChildOutcome:
 
 SPEC_ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecheckedFigures:
+    """What a second audit found (figures.json). `settings`: option → value as measured, if it was."""
+
+    figures: AuditFigures
+    settings: dict[str, str] | None
+
+
+RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,6 +251,10 @@ class AuditOptions:
     examples: Annotated[int, Interval(ge=0, le=MAX_EXAMPLES), NUMBER] = 6
     """Test pictures that the report shows, without a trigger and with each. 0: no picture of yours leaves.
     Fewer where there are many attacks: 64 // (1 + attacks)."""
+    recheck: Annotated[bool, Strict()] | None = None
+    """Whether a fresh process, which never read the upload, audits the published weights again; its figures
+    must agree. None: where the operator signs and it costs less than a tenth of the job. For a supervisor:
+    the library by itself measures once."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
         object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))

@@ -36,6 +36,7 @@ _WORK = {
     "sanitize": "sanitizer.work.cleaning",
     "pages": "sanitizer.work.drawing_pages",
     "give_back": "sanitizer.work.giving_back",
+    "recheck": "sanitizer.work.rechecking",
 }
 MIN_ADVANCE_INTERVAL_S = 0.2
 _MEMORY_WORDS = ("DefaultCPUAllocator", "bad_alloc", "could not create a memory object")

@@ -147,6 +147,7 @@ class Attempt:
             self._ledger,
             job,
             outputs,
+            inputs=place.job,
             outgoing=place.outgoing,
             staged=staged,
             signer=self._options.signer,

@@ -151,6 +151,16 @@ def outputs_unusable(why: str) -> AttemptFailed:
     )
 
 
+def not_confirmed(why: str) -> AttemptFailed:
+    """A second audit of the same weights did not find what the first says. Not tried again."""
+    return AttemptFailed(
+        "figures_not_confirmed",
+        f"A second audit of the same weights does not confirm the report: {why}.",
+        "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
+        "process that wrote the report, or the service has a defect.",
+    )
+
+
 def not_believed(why: str) -> AttemptFailed:
     """The child left what no sound process leaves. It is not tried again: another attempt would do the same.
 

@@ -1,7 +1,8 @@
 """A child that begins anew beside a job's own: confined alike, given only files that we have checked.
 
 What people open in other programs (pages, a pickle of weights) is not written by the process that read a
-stranger's file. One that has never seen it writes them, of what we made of the first one's files.
+stranger's file. One that has never seen it writes them, of what we made of the first one's files. Another
+audits the weights that are published once more.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec
-from sanitizer.progress import Noted, ProgressEvent
+from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
+from sanitizer.progress import Noted, ProgressEvent, ignore
 from worker import sandbox
 from worker.child import Child
 from worker.control import Control
@@ -26,6 +27,7 @@ from worker.supervision import Watch
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.05
 _MAX_NOTES = 20
+FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +49,27 @@ class FreshChildren:
     control: Control
     worker_environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, spec: PagesSpec | GiveBackSpec, inputs: Mapping[str, Path], wanted: Wanted) -> Left:
-        """`inputs`: place in the child's folder → our file, which is copied there.
+    @property
+    def uses_cuda(self) -> bool:
+        return self.limits.uses_cuda
+
+    def folder_of(self, spec: FreshSpec) -> Path:
+        """Where the child will find what is put there before it runs."""
+        return self.folder / spec.kind / "job"
+
+    def run(
+        self,
+        spec: FreshSpec,
+        inputs: Mapping[str, Path],
+        wanted: Wanted,
+        *,
+        hear: Callable[[ProgressEvent], None] = ignore,
+    ) -> Left:
+        """`inputs`: place in the child's folder → our file, which is copied there. `hear` hears all events.
 
         Raises AttemptFailed as `interpret` does, Stopped, OSError.
         """
-        place = self.folder / spec.kind
-        job = place / "job"
+        job = self.folder_of(spec)
         for name in ("home", "tmp", "outputs"):
             (job / name).mkdir(parents=True)
         for path, source in inputs.items():
@@ -61,7 +77,13 @@ class FreshChildren:
             shutil.copyfile(source, job / path)  # never a link: the child may write in its own folder
         (job / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
         notes: list[str] = []
-        status, log_tail = self._watch(job, place / "stderr.log", notes.append, draws=spec.kind == "pages")
+
+        def on_event(event: ProgressEvent) -> None:
+            if isinstance(event, Noted):
+                notes.append(event.message)
+            hear(event)
+
+        status, log_tail = self._watch(job, on_event, draws=spec.kind == "pages")
         files = interpret(
             status,
             job,
@@ -72,16 +94,16 @@ class FreshChildren:
         )
         return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
 
-    def _watch(
-        self, job: Path, log_path: Path, note: Callable[[str], None], *, draws: bool
-    ) -> tuple[int, str]:
+    def _watch(self, job: Path, on_event: Callable[[ProgressEvent], None], *, draws: bool) -> tuple[int, str]:
         """Exit status and the log's end. A page is drawn within the limits of a file's inspection."""
         kind = JobKind.INSPECT if draws else JobKind.AUDIT
         limits = replace(self.limits, uses_cuda=False) if draws else self.limits
+        watches: list[Watch] = []
 
-        def on_event(event: ProgressEvent) -> None:
-            if isinstance(event, Noted):
-                note(event.message)
+        def heard(event: ProgressEvent) -> None:
+            for watch in watches:
+                watch.heard()
+            on_event(event)
 
         began = time.monotonic()
         child = Child(
@@ -94,13 +116,13 @@ class FreshChildren:
             ),
             environment=sandbox.environment(job, limits, self.worker_environment),
             folder=job,
-            log_path=log_path,
-            on_event=on_event,
+            log_path=job.with_name("stderr.log"),
+            on_event=heard,
         )
         try:
-            watch = Watch(child, job, self.control, kind, limits)
+            watches.append(Watch(child, job, self.control, kind, limits))
             while child.poll() is None:
-                watch.look()
+                watches[0].look()
                 time.sleep(_LOOK_EVERY_S)
         finally:
             status = child.close()

@@ -23,7 +23,7 @@ from client.evidence.verification import contents
 from sanitizer.report import Report
 from worker.failures import not_believed
 from worker.staging import Staged
-from worker.statement import STATEMENT_NAME, statement_json
+from worker.statement import STATEMENT_NAME, Recheck, statement_json
 from worker.transfer import file_sha256, interruptible
 
 _LOG = get_logger(__name__)
@@ -81,13 +81,27 @@ class Packing:
         return self._package({})
 
     def finish_stated(
-        self, job: ClaimedJob, staged: Staged, report: Report, *, ended_at: str, signer: Signer | None
+        self,
+        job: ClaimedJob,
+        staged: Staged,
+        report: Report,
+        recheck: Recheck,
+        *,
+        ended_at: str,
+        signer: Signer | None,
     ) -> Package:
         """With a statement, checked, and signed where there is a key. Raises AttemptFailed."""
         key = None if signer is None else signer.key_sha256
         sizes = {path.name: path.stat().st_size for path in self.files}
         statement = statement_json(
-            job, staged, report, self.sha256, sizes, ended_at=ended_at, signing_key_sha256=key
+            job,
+            staged,
+            report,
+            self.sha256,
+            sizes,
+            recheck=recheck,
+            ended_at=ended_at,
+            signing_key_sha256=key,
         )
         self.add(STATEMENT_NAME, statement)
         if signer is not None:

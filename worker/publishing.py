@@ -47,6 +47,7 @@ from worker.fresh_child import FreshChildren
 from worker.ledger import Ledger
 from worker.packing import Package, Packing, Signer
 from worker.pictures import pictured
+from worker.rechecking import confirm
 from worker.staging import Staged
 from worker.tracker import Tracker
 from worker.transfer import patiently, upload
@@ -69,6 +70,7 @@ def publish(
     job: ClaimedJob,
     outputs: Sequence[Path],
     *,
+    inputs: Path,
     outgoing: Path,
     staged: Staged,
     signer: Signer | None,
@@ -77,6 +79,8 @@ def publish(
     check: Callable[[], None],
 ) -> JobState:
     """Check `outputs`, upload `outputs` with all that vouches for them, then complete the job.
+
+    `inputs`: the folder of the child that left them.
 
     Raises AttemptFailed, StorageError, SigningFailed, OSError, Stopped.
     """
@@ -95,7 +99,17 @@ def publish(
     else:
         ended_at = ledger.time()
         report = complete(packing, staged, fresh, ended_at=ended_at, warn=partial(tracker.note, "warning"))
-        package = packing.finish_stated(job, staged, report, ended_at=ended_at, signer=signer)
+        recheck = confirm(
+            packing,
+            staged,
+            report,
+            fresh,
+            inputs=inputs,
+            signs=signer is not None,
+            tracker=tracker,
+            check=check,
+        )
+        package = packing.finish_stated(job, staged, report, recheck, ended_at=ended_at, signer=signer)
         result = _judgement(report) | {"signature": package.signature}
         verdicts = tuple(verdicts_of(report))
     artifacts = _upload_all(store, ledger, package, prefix=prefix, tracker=tracker, check=check)

@@ -1,24 +1,25 @@
 """statement.json: what was done to what, as an in-toto Statement v1. Knows no key and no store.
 
     subject          every file that the job's process left, by SHA-256
-    predicate        what came in (checkpoint, data, file by file), what was asked, what it was made with,
-                     when, by which attempt at which job, the report and its verdict, and the key that signs
+    predicate        `observed` and `claimed`
 
-Times are the database's. What the supervisor saw itself and what the job's process told it are kept apart:
-`made_with.told_by_the_process`, `told_by_the_process` and `verdict` are the process's words, out of
-report.json, so that no figure there stands alone.
+`observed` is what the control plane (SLSA's word; here the supervisor) saw or computed itself: what came in
+and what was published, file by file, the order, when, by which attempt at which job, whether a second audit
+confirmed the figures, the key that signs. Times are the database's. `claimed` is what the process that read
+the upload said (SLSA: the build environment), out of report.json, so that no figure there stands alone; the
+verdict follows from its figures. docs/operating/signing.md has SLSA's term for each part.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
 from platform import python_version
-from typing import Any
+from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
 from sanitizer.jobspec import (
@@ -38,6 +39,21 @@ PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 _ORDERED = ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "seed")
 _OF_CHECKPOINT = ("layout", "architecture", "findings")
 _LIBRARIES = ("cryptography", "model-signing", "pydantic")
+Why = Literal["ordered", "by_default", "not_ordered", "not_signed", "costs_too_much"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recheck:
+    """Whether a second audit, by a process that never read the upload, confirmed figures of the report.
+
+    `figures`: those of the weights that were published, or that came in where none were; a count may differ
+    in `tolerated_share` of its images. All other figures are the first process's word.
+    """
+
+    done: bool
+    why: Why
+    figures: Literal["before", "after"] | None = None
+    tolerated_share: float | None = None
 
 
 def statement_json(
@@ -47,6 +63,7 @@ def statement_json(
     sha256: Mapping[str, str],
     size_bytes: Mapping[str, int],
     *,
+    recheck: Recheck,
     ended_at: str,
     signing_key_sha256: str | None,
 ) -> bytes:
@@ -56,34 +73,45 @@ def statement_json(
         "subject": [_subject(name, sha256[name], size_bytes[name]) for name in sorted(sha256)],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
-            "job": {
-                "id": job.id,
-                "kind": job.kind.value,
-                "attempt": job.attempt,
-                "started_at": job.started_at.astimezone(UTC).isoformat() if job.started_at else None,
-                "ended_at": ended_at,
+            "observed": {
+                "job": {
+                    "id": job.id,
+                    "kind": job.kind.value,
+                    "attempt": job.attempt,
+                    "started_at": job.started_at.astimezone(UTC).isoformat() if job.started_at else None,
+                    "ended_at": ended_at,
+                },
+                "checkpoint": dict(staged.checkpoint)
+                | {"canonical": _files(staged.received, CHECKPOINT_PATH)},
+                "data": [_data(one, staged.received) for one in staged.datasets],
+                "order": _order(staged),
+                "made_with": {
+                    "service": _version("cleanclip-service"),
+                    "python": python_version(),
+                    "libraries": {name: _version(name) for name in _LIBRARIES},
+                },
+                "report": {"name": REPORT_NAME, "digest": {"sha256": sha256[REPORT_NAME]}},
+                "recheck": asdict(recheck),
+                "signing_key_sha256": signing_key_sha256,
             },
-            "checkpoint": dict(staged.checkpoint) | {"canonical": _files(staged.received, CHECKPOINT_PATH)},
-            "data": [_data(one, staged.received) for one in staged.datasets],
-            "order": _order(staged),
-            "made_with": {
-                "service": _version("cleanclip-service"),
-                "python": python_version(),
-                "libraries": {name: _version(name) for name in _LIBRARIES},
-                "told_by_the_process": asdict(report.environment),
-            },
-            "report": {"name": REPORT_NAME, "digest": {"sha256": sha256[REPORT_NAME]}},
-            "verdict": {"outcome": report.verdict.outcome, "reason": report.verdict.reason},
-            "told_by_the_process": _told(report),
-            "signing_key_sha256": signing_key_sha256,
+            "claimed": _claimed(report),
         },
     }
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
-def _told(report: Report) -> dict[str, Any]:
+def _claimed(report: Report) -> dict[str, Any]:
     """Of the report what nothing else of the statement and no arithmetic can be held against."""
     return {
+        "environment": asdict(report.environment),
+        "verdict": {
+            "outcome": report.verdict.outcome,
+            "reason": report.verdict.reason,
+            "attacks": [asdict(one) for one in report.verdict.attacks],
+            "clean_accuracy": asdict(report.verdict.clean_accuracy)
+            if report.verdict.clean_accuracy
+            else None,
+        },
         "checkpoint": {name: getattr(report.checkpoint, name) for name in _OF_CHECKPOINT}
         | {
             "declared": asdict(report.checkpoint.declared),
@@ -99,12 +127,6 @@ def _told(report: Report) -> dict[str, Any]:
         "classes": [one.class_name for one in report.before.ca_per_class],
         "classes_lost": [one.class_name for one in report.classes_lost],
         "resumed_from_steps": list(report.training.resumed_from_steps) if report.training else None,
-        "verdict": {
-            "attacks": [asdict(one) for one in report.verdict.attacks],
-            "clean_accuracy": asdict(report.verdict.clean_accuracy)
-            if report.verdict.clean_accuracy
-            else None,
-        },
         "warnings": list(report.warnings),
     }
 

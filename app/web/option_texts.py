@@ -149,6 +149,11 @@ TEXTS: dict[str, Text] = {
     "max_retrieval_pairs": _more(
         "Pairs for retrieval", "At most; of a larger set so many are drawn by the seed.", "pairs"
     ),
+    "recheck": _more(
+        "Second audit",
+        "Of the published weights, in a process that never read the upload; its figures must agree. none: "
+        "where the operator signs and it costs less than a tenth of the job.",
+    ),
     "probe/folds": _more("Folds of the probe", "Parts that the images are fitted and judged in."),
     "probe/c": _more("C of the probe", "Weighs the images against the squared weights. CLIP's value."),
     "probe/max_iterations": _more("Iterations of the probe", "Of L-BFGS, for each fit."),

@@ -136,7 +136,7 @@ def carry_out(
 
 def _stated_outcome(found: Verification) -> str | None:
     """Of the files that were verified, not of what the service says of them."""
-    return None if found.statement is None else found.statement.predicate.verdict.outcome
+    return None if found.statement is None else found.statement.predicate.claimed.verdict.outcome
 
 
 def _try(session: Session, output: Output, order: Order) -> None:

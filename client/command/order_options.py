@@ -112,6 +112,13 @@ ExamplesOption = Annotated[
         "--examples", min=0, max=12, help="Test pictures in the report, with each trigger; 0: none."
     ),
 ]
+RecheckOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--recheck/--no-recheck",
+        help="Have a fresh process audit the published weights again; by default if signed and cheap.",
+    ),
+]
 AsrOption = Annotated[
     float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
 ]
@@ -138,6 +145,7 @@ def audit_of(
     triggers: list[str] | None,
     linear_probe: bool,
     examples: int | None,
+    recheck: bool | None,
 ) -> dict[str, Any]:
     """The field `audit` of a job, but for its data set. Raises typer.BadParameter, Unreadable."""
     options = {} if file is None else values.json_object(file, "--audit")
@@ -155,6 +163,8 @@ def audit_of(
         options["linear_probe"] = {}
     if examples is not None:
         options["examples"] = examples
+    if recheck is not None:
+        options["recheck"] = recheck
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options

@@ -36,7 +36,7 @@ def proven(found: Verification) -> list[str]:
     """Only what follows from the checks; empty where anything was found wrong."""
     if not found.holds or found.statement is None:
         return []
-    facts = found.statement.predicate
+    facts = found.statement.predicate.observed
     says = "The signed statement says" if found.signature == "signed" else "The statement says, unproven,"
     upload = facts.checkpoint.upload.digest.sha256
     sentences = [
@@ -45,6 +45,11 @@ def proven(found: Verification) -> list[str]:
         f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
         f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
     ]
+    if facts.recheck.done:
+        sentences.append(
+            f"{says} that the figures `{facts.recheck.figures}` were confirmed by an independent second "
+            "audit: of the same weights and data, in a process that never read the upload."
+        )
     if found.input:
         sentences.append("The input that was given is that upload.")
     return sentences
@@ -56,7 +61,7 @@ def not_proven(found: Verification) -> list[str]:
         "That the model is clean: the figures are of the triggers that were tried, on the data given."
         + _verdict(found),
         f"That no other job judged these weights worse: `cleanclip report {_job(found)}` asks the service.",
-        "That the figures are true: they were recomputed from their counts, not measured again.",
+        _whose_word(found),
     ]
     if found.signature == "signed":
         sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
@@ -67,15 +72,29 @@ def not_proven(found: Verification) -> list[str]:
     return sentences
 
 
+def _whose_word(found: Verification) -> str:
+    """Whether anybody but the process that read the upload measured anything."""
+    facts = None if found.statement is None else found.statement.predicate.observed.recheck
+    if facts is None or not facts.done:
+        return (
+            "That the figures are true: they are the word of the process that read the upload. They were "
+            "recomputed from their counts; no second audit confirmed them."
+        )
+    return (
+        f"That figures other than `{facts.figures}` are true: they are the word of the process that read the "
+        "upload, recomputed from their counts."
+    )
+
+
 def _verdict(found: Verification) -> str:
     """What the report says, unless it passes: files that hold are easily taken for a model that does."""
-    if found.statement is None or found.statement.predicate.verdict.outcome == "pass":
+    if found.statement is None or found.statement.predicate.claimed.verdict.outcome == "pass":
         return ""
-    return f" The verdict in them: {found.statement.predicate.verdict.reason}"
+    return f" The verdict in them: {found.statement.predicate.claimed.verdict.reason}"
 
 
 def _job(found: Verification) -> str:
-    return "JOB" if found.statement is None else found.statement.predicate.job.id
+    return "JOB" if found.statement is None else found.statement.predicate.observed.job.id
 
 
 def _key(found: Verification) -> str:

@@ -103,19 +103,44 @@ class DataFacts(_Part):
         return dataset_sha256(self.role, {one.name: one.digest.sha256 for one in self.files})
 
 
+class RecheckFacts(_Part):
+    """Whether a second audit, by a process that never read the upload, confirmed figures of the report."""
+
+    done: bool
+    why: str
+    figures: Literal["before", "after"] | None
+    tolerated_share: Annotated[float, Field(ge=0, le=1)] | None
+
+
+class Observed(_Part):
+    """What the control plane saw or computed itself."""
+
+    job: JobFacts
+    checkpoint: CheckpointFacts
+    data: list[DataFacts]
+    order: dict[str, Any]
+    made_with: dict[str, Any]
+    report: Resource
+    recheck: RecheckFacts
+    signing_key_sha256: Sha256 | None
+
+
 class VerdictFacts(_Part):
     outcome: str
     reason: str
+    attacks: list[dict[str, Any]]
+    clean_accuracy: dict[str, Any] | None
 
 
-class ToldFacts(_Part):
-    """What the job's process told and nothing else can be held against: copies of the report's."""
+class Claimed(_Part):
+    """What the process that read the upload said, which nothing else can be held against."""
 
+    environment: dict[str, Any]
+    verdict: VerdictFacts
     checkpoint: dict[str, Any]
     data: list[dict[str, Any]]
     triggers: list[str]
     resumed_from_steps: list[int] | None
-    verdict: dict[str, Any]
     warnings: list[str]
     target_top_k: list[int] | None = None
     classes_lost: list[str] | None = None
@@ -128,15 +153,8 @@ class ToldFacts(_Part):
 
 
 class Predicate(_Part):
-    job: JobFacts
-    checkpoint: CheckpointFacts
-    data: list[DataFacts]
-    order: dict[str, Any]
-    made_with: dict[str, Any]
-    report: Resource
-    verdict: VerdictFacts
-    told_by_the_process: ToldFacts
-    signing_key_sha256: Sha256 | None
+    observed: Observed
+    claimed: Claimed
 
 
 class Statement(_Part):
@@ -169,9 +187,11 @@ def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[F
     for name in sorted(expected & set(stated)):
         if stated[name] != actual[name]:
             yield other_file(name, actual[name], "the statement names")
-    report = statement.predicate.report
+    report = statement.predicate.observed.report
     if report.name != REPORT_NAME or report.digest.sha256 != stated.get(REPORT_NAME):
-        yield _finding("predicate.report", "is not the digest that the subject gives for report.json")
+        yield _finding(
+            "predicate.observed.report", "is not the digest that the subject gives for report.json"
+        )
 
 
 def _given(document: Mapping[str, Any]) -> Any:
@@ -182,7 +202,11 @@ def _given(document: Mapping[str, Any]) -> Any:
 
 def compare_report(statement: Statement, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """What the statement and the report both say. `document` is the report as it was read."""
-    facts = statement.predicate
+    facts, claimed = statement.predicate.observed, statement.predicate.claimed
+    if facts.recheck.done and facts.recheck.figures != ("before" if report.after is None else "after"):
+        yield _finding(
+            "predicate.observed.recheck", "names other figures than those of the published weights"
+        )
     yield from _differing(
         ("kind", report.kind, facts.job.kind),
         ("seed", report.seed, facts.order.get("seed")),
@@ -191,21 +215,21 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
         ("audit", document.get("audit"), facts.order.get("audit")),
         ("policy", document.get("policy"), facts.order.get("policy")),
         ("policy_source", document.get("policy_source"), facts.order.get("policy_source")),
-        ("environment", document.get("environment"), facts.made_with.get("told_by_the_process")),
+        ("environment", document.get("environment"), claimed.environment),
         ("checkpoint.upload_sha256", report.checkpoint.upload_sha256, facts.checkpoint.upload.digest.sha256),
         ("checkpoint.weights_sha256", report.checkpoint.weights_sha256, _weights(facts.checkpoint)),
-        ("verdict.outcome", report.verdict.outcome, facts.verdict.outcome),
-        ("verdict.reason", report.verdict.reason, facts.verdict.reason),
+        ("verdict.outcome", report.verdict.outcome, claimed.verdict.outcome),
+        ("verdict.reason", report.verdict.reason, claimed.verdict.reason),
         ("data", [one.kind for one in report.data], [one.role for one in facts.data]),
     )
     for index, (told, fact) in enumerate(zip(report.data, facts.data, strict=False)):
         yield from _differing((f"data[{index}].sha256", told.sha256, fact.sha256))
         if fact.num_samples is not None:
             yield from _differing((f"data[{index}].num_samples", told.num_samples, fact.num_samples))
-    yield from _compare_told(facts.told_by_the_process, report, document)
+    yield from _compare_claimed(claimed, report, document)
 
 
-def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     checkpoint = document["checkpoint"]
     for name in ("layout", "architecture", "declared", "findings", "scanners"):
         yield from _differing((f"checkpoint.{name}", checkpoint.get(name), facts.checkpoint.get(name)))
@@ -214,7 +238,9 @@ def _compare_told(facts: ToldFacts, report: Report, document: Mapping[str, Any])
         for name in ("num_skipped", "num_classes"):
             yield from _differing((f"data[{index}].{name}", told.get(name), fact.get(name)))
     for name in ("attacks", "clean_accuracy"):
-        yield from _differing((f"verdict.{name}", document["verdict"].get(name), facts.verdict.get(name)))
+        yield from _differing(
+            (f"verdict.{name}", document["verdict"].get(name), getattr(facts.verdict, name))
+        )
     training = document.get("training") or {}
     yield from _differing(
         ("before.attacks", [one.trigger_sha256 for one in report.before.attacks], facts.triggers),

@@ -159,7 +159,7 @@ def _unique(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 def _signature(
     check: _Check, keys: Sequence[PublicKey], stated: Statement | None
 ) -> tuple[SignatureState, str | None]:
-    named = stated.predicate.signing_key_sha256 if stated else None
+    named = stated.predicate.observed.signing_key_sha256 if stated else None
     if SIGNATURE_NAME not in check.sizes:
         if named is not None:
             _add(check, "is missing, though the statement says that the folder was signed")
@@ -261,7 +261,7 @@ def _input(check: _Check, path: Path, stated: Statement | None) -> bool:
         raise Unreadable(f"{path} cannot be read: it is no plain file.")
     if stated is None:
         return False
-    came_in = stated.predicate.checkpoint.upload
+    came_in = stated.predicate.observed.checkpoint.upload
     fits = status.st_size == came_in.size_bytes and sha256_of(path.resolve()) == came_in.digest.sha256
     if not fits:
         check.findings.append(

@@ -75,7 +75,7 @@ def check_what_is_said(world: World, job_id: str, found: Verification, key_id: s
     assert (found.signature, found.key_sha256) == expected
     assert (said.state, said.key_sha256) == expected
     assert found.statement is not None
-    facts = found.statement.predicate
+    facts = found.statement.predicate.observed
     assert (facts.job.id, facts.job.attempt, facts.signing_key_sha256) == (job_id, row.attempt, key_id)
     assert (facts.checkpoint.filename, found.input) == ("clip.pt", True)
     assert facts.job.started_at is not None

@@ -77,6 +77,14 @@ def end_of(world: World, job: Job, timeout_s: float = 120) -> Job:
     return row
 
 
+def confirmed(artifacts: dict[str, bytes]) -> str | None:
+    """The figures that a second audit confirmed, to the image."""
+    said = json.loads(artifacts["statement.json"])["predicate"]["observed"]["recheck"]
+    assert said["done"] is (said["tolerated_share"] == 0.0)
+    figures: str | None = said["figures"]
+    return figures
+
+
 @pytest.mark.timeout(900)
 def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_kill(
     world: World, processes: Processes, broker_url: str, tmp_path: Path
@@ -111,17 +119,26 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert [captions[one.index] for one in shown.samples] == [one.caption for one in shown.samples]
     assert len(shown.samples) == 12
 
-    def sanitize(recipe: dict[str, Any]) -> Job:
+    def sanitize(recipe: dict[str, Any], **audit: Any) -> Job:
         return world.sanitize_job(
             checkpoint_id=checkpoint.id,
             dataset_id=training.id if recipe is SUPERVISED else pairs.id,
             labelled_dataset_id=labelled.id,
             retrieval_dataset_id=retrieval.id,
-            spec={"version": 1, "recipe": recipe, "audit": AUDIT},
+            spec={"version": 1, "recipe": recipe, "audit": AUDIT | audit},
         )
 
+    audited = world.audit_job(
+        checkpoint_id=checkpoint.id,
+        labelled_dataset_id=labelled.id,
+        spec={"version": 1, "audit": AUDIT | {"recheck": True}},
+    )
+    publisher.job_ready(audited.id, audited.kind)
+    end_of(world, audited)
+    assert confirmed(world.artifacts(audited.id)) == "before"
+
     for recipe in (RECIPE, PAR, SUPERVISED):
-        undisturbed = sanitize(recipe)
+        undisturbed = sanitize(recipe, recheck=recipe is RECIPE)
         publisher.job_ready(undisturbed.id, undisturbed.kind)
         end_of(world, undisturbed)
         killed = sanitize(recipe)
@@ -138,6 +155,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
             "training_curve.json",
             "SHA256SUMS",
         } <= set(first)
+        assert confirmed(first) == ("after" if recipe is RECIPE else None)
         assert first["model.safetensors"] == second["model.safetensors"]
         resumed = load_json(second["report.json"])
         assert resumed.training is not None
@@ -176,7 +194,7 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
         ("labelled", 24),
         ("retrieval", 20),
     ]
-    told = json.loads(left["statement.json"])["predicate"]["data"]
+    told = json.loads(left["statement.json"])["predicate"]["observed"]["data"]
     assert [(one["role"], one["id"]) for one in told] == [
         ("training", training.id),
         ("labelled", labelled.id),

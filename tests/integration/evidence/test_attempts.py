@@ -59,5 +59,5 @@ def test_an_attempt_that_signed_and_did_not_end_is_followed_by_one_that_signs_it
     found = verify(folder, keys=[public_key])
     assert [str(one) for one in found.findings] == []
     assert found.statement is not None
-    assert found.statement.predicate.job.attempt == 2
+    assert found.statement.predicate.observed.job.attempt == 2
     assert world.store.read_bytes(first, max_bytes=10**6) != (folder / "model.sig").read_bytes()

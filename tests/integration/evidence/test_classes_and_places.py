@@ -210,8 +210,8 @@ def test_a_folder_from_before_either_was_measured_holds(unsigned: Path) -> None:
                 del attack["asr_top_k"], attack["target_rank"], attack["linear_probe"]
 
     def unstated(statement: Any) -> None:
-        del statement["predicate"]["order"]["audit"]["linear_probe"]
-        told = statement["predicate"]["told_by_the_process"]
+        del statement["predicate"]["observed"]["order"]["audit"]["linear_probe"]
+        told = statement["predicate"]["claimed"]
         assert told.pop("classes_lost") == ["apple", "cherry"]
         assert told.pop("classes") == ["apple", "banana", "cherry", "date", "elder", "fig"]
         assert told.pop("target_top_k") == [2, 3, 5]

@@ -35,10 +35,12 @@ def test_a_signed_folder_ends_with_0_and_says_what_is_and_what_is_not_proven(
     (tmp_path / "original").write_bytes(UPLOAD)
     status, out, err = run(signed, "--key", public_key.path, "--input", tmp_path / "original")
     assert (status, err) == (ExitCode.OK, "")
-    assert out.startswith("VERIFIED: these 9 files are the ones that the holder of key " + public_key.sha256)
+    assert out.startswith("VERIFIED: these 10 files are the ones that the holder of key " + public_key.sha256)
     proven, not_proven = out.split("Not proven:")
     assert JOB_ID in proven
     assert "The input that was given is that upload." in proven
+    assert "the figures `after` were confirmed by an independent second audit" in " ".join(proven.split())
+    assert "That figures other than `after` are true" in not_proven
     assert "That the model is clean" in not_proven
     assert "Whose key it is" in not_proven
 
@@ -48,6 +50,17 @@ def test_an_unsigned_folder_ends_with_0_and_says_so_first(run: Any, unsigned: Pa
     assert status == ExitCode.OK
     assert out.startswith("UNSIGNED: ")
     assert "Who made these files" in out
+    assert "they are the word of the process that read the upload" in " ".join(out.split())
+    assert "independent second audit" not in out
+
+
+def test_a_statement_whose_second_audit_is_of_other_figures_does_not_hold(run: Any, unsigned: Path) -> None:
+    confirmed = {"done": True, "why": "ordered", "figures": "before", "tolerated_share": 0.0}
+    edit_json(unsigned / "statement.json", lambda s: s["predicate"]["observed"].update(recheck=confirmed))
+    sum_again(unsigned)
+    status, out, _ = run(unsigned)
+    assert status != ExitCode.OK
+    assert "names other figures" in " ".join(out.split())
 
 
 def test_a_signed_folder_without_a_key_says_that_nobody_vouches_for_its_own(
@@ -103,7 +116,7 @@ def test_a_statement_made_to_break_the_check_hides_no_mismatch(
     weights = bytearray((signed / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (signed / "model.safetensors").write_bytes(weights)
-    edit_json(signed / "statement.json", lambda s: s["predicate"]["order"].update(x="planted"))
+    edit_json(signed / "statement.json", lambda s: s["predicate"]["observed"]["order"].update(x="planted"))
     text = (signed / "statement.json").read_text()
     assert '"planted"' in text
     (signed / "statement.json").write_text(text.replace('"planted"', planted))
@@ -118,7 +131,7 @@ def test_programs_get_one_document(run: Any, signed: Path, public_key: PublicKey
     document = json.loads(out)
     assert (status, err) == (0, "")
     assert document["signature"] == {"state": "signed", "key_sha256": public_key.sha256}
-    assert document["statement"]["predicate"]["job"]["id"] == JOB_ID
+    assert document["statement"]["predicate"]["observed"]["job"]["id"] == JOB_ID
     assert document["statement"]["_type"] == "https://in-toto.io/Statement/v1"
 
 

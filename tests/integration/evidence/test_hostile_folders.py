@@ -124,7 +124,7 @@ def test_a_thousand_files_are_too_many(unsigned: Path) -> None:
 def test_names_and_texts_cannot_steer_a_terminal(unsigned: Path) -> None:
     edit_json(
         unsigned / "statement.json",
-        lambda s: s["predicate"]["checkpoint"].update(filename="\x1b[31m\u202egpj.exe\n"),
+        lambda s: s["predicate"]["observed"]["checkpoint"].update(filename="\x1b[31m\u202egpj.exe\n"),
     )
     sum_again(unsigned)
     text = plain_text(verify(unsigned))
@@ -190,12 +190,15 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
 
 
 def test_a_statement_may_gain_fields_but_lose_none(unsigned: Path) -> None:
-    edit_json(unsigned / "statement.json", lambda s: s["predicate"].update(later=1))
+    edit_json(unsigned / "statement.json", lambda s: s["predicate"]["observed"].update(later=1))
     sum_again(unsigned)
     assert verify(unsigned).holds
     statement = json.loads((unsigned / "statement.json").read_bytes())
-    for name in statement["predicate"]:
+    parts = [("observed", name) for name in statement["predicate"]["observed"]]
+    parts += [("claimed", name) for name in ("environment", "verdict", "triggers", "warnings")]
+    for part, name in parts:
         if name != "later":
-            less = {key: value for key, value in statement["predicate"].items() if key != name}
-            (unsigned / "statement.json").write_text(json.dumps(statement | {"predicate": less}))
+            less = {key: value for key, value in statement["predicate"][part].items() if key != name}
+            predicate = statement["predicate"] | {part: less}
+            (unsigned / "statement.json").write_text(json.dumps(statement | {"predicate": predicate}))
             assert "is no statement about a job" in messages(verify(unsigned)), name

@@ -120,8 +120,8 @@ def test_a_folder_from_before_retrieval_was_measured_holds(tmp_path: Path) -> No
                 place.pop(name, None)
 
     def told_as_it_was(statement: Any) -> None:
-        del statement["predicate"]["told_by_the_process"]["retrieval"]
-        del statement["predicate"]["order"]["audit"]["max_retrieval_pairs"]
+        del statement["predicate"]["claimed"]["retrieval"]
+        del statement["predicate"]["observed"]["order"]["audit"]["max_retrieval_pairs"]
 
     edit_json(folder / "statement.json", told_as_it_was)
     assert forged(folder, as_it_was).holds

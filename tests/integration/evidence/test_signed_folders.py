@@ -75,7 +75,7 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
     assert told(found) == []
     assert (found.signature, found.key_sha256, found.input) == ("signed", public_key.sha256, True)
     assert found.statement is not None
-    facts = found.statement.predicate
+    facts = found.statement.predicate.observed
     assert (facts.job.id, facts.job.attempt, facts.signing_key_sha256) == (JOB_ID, 2, public_key.sha256)
     assert facts.checkpoint.upload.digest.sha256 == hashlib.sha256(UPLOAD).hexdigest()
     assert [one.role for one in facts.data] == ["pairs", "labelled", "retrieval"]
@@ -255,7 +255,8 @@ def test_a_forger_who_signs_with_a_key_of_his_own_convinces_nobody(
     forger = ModelSigner(tmp_path / "forger" / "signing-key.pem")
     (signed / "model.sig").unlink()
     edit_json(
-        signed / "statement.json", lambda s: s["predicate"].update(signing_key_sha256=forger.key_sha256)
+        signed / "statement.json",
+        lambda s: s["predicate"]["observed"].update(signing_key_sha256=forger.key_sha256),
     )
     sum_again(signed)
     forger.sign(signed, {path.name: sha256(path) for path in signed.iterdir()})

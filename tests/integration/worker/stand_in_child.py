@@ -424,22 +424,28 @@ def settled(seed: int) -> SettledArchitecture:
     return SettledArchitecture(**dict.fromkeys(counts, 0), seed=seed, ca=None, chance=None, settings=settings)
 
 
+def figures_of(
+    options: AuditOptions, weights_sha256: str, spec: dict[str, Any], *, is_cleaned: bool
+) -> dict[str, Any]:
+    """Of the audit before cleaning, or of that after it."""
+    num_right, num_attacked = (248, 2) if is_cleaned else (250, 190)
+    told = figures(options, weights_sha256, spec["seed"], num_right=num_right, num_attacked=num_attacked)
+    if spec.get("has_retrieval"):
+        num_found, num_attacked = (48, 6) if is_cleaned else (50, 110)
+        told["retrieval"] = retrieval(options, num_found=num_found, num_attacked=num_attacked)
+    return told
+
+
 def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) -> report.Report:
     """What a real child would write, every figure fitting every other; `cleaned_sha256` None: an audit."""
     came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
     options, policy = parse(AuditOptions, spec["audit"]), parse(Policy, spec.get("policy", {}))
     seed = spec["seed"]
-    told = figures(options, came_in, seed, num_right=250, num_attacked=190)
     after = lost = None
-    if spec.get("has_retrieval"):
-        told["retrieval"] = retrieval(options, num_found=50, num_attacked=110)
-    before = parse(report.AuditFigures, told)
+    before = parse(report.AuditFigures, figures_of(options, came_in, spec, is_cleaned=False))
     is_default = (spec.get("policy_source") or {}).get("given") == "default"
     if cleaned_sha256 is not None:
-        told = figures(options, cleaned_sha256, seed, num_right=248, num_attacked=2)
-        if spec.get("has_retrieval"):
-            told["retrieval"] = retrieval(options, num_found=48, num_attacked=6)
-        after = parse(report.AuditFigures, told)
+        after = parse(report.AuditFigures, figures_of(options, cleaned_sha256, spec, is_cleaned=True))
         lost = newcombe(both=247, lost=3, gained=1, neither=49)
     document = {
         "kind": spec["kind"],
@@ -495,12 +501,14 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     return parse(report.Report, document)
 
 
-def write_outputs(folder: Path, spec: dict[str, Any], digest: str) -> tuple[str, ...]:
+def write_outputs(
+    folder: Path, spec: dict[str, Any], digest: str, cleaned: bytes | None = None
+) -> tuple[str, ...]:
     out = folder / "outputs"
     if spec["kind"] != "sanitize":
         (out / "report.json").write_bytes(report.dump_json(report_of(folder, spec, None)))
         return ("report.json",)
-    cleaned = weights(digest.encode())
+    cleaned = cleaned or weights(digest.encode())
     written = report_of(folder, spec, hashlib.sha256(cleaned).hexdigest())
     (out / "model.safetensors").write_bytes(cleaned)
     (out / "config.json").write_text(json.dumps(cleaned_config(folder, spec, cleaned)))
@@ -532,11 +540,30 @@ def draw(folder: Path) -> None:
     finish(folder, "succeeded", 0, ("report.html", "report.md"))
 
 
+def recheck(folder: Path, spec: dict[str, Any]) -> None:
+    """Honest, whatever is called cleaned: the figures are those of the weights that lie there."""
+    options = parse(AuditOptions, spec["audit"])
+    place = folder / "inputs/checkpoint"
+    digest = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
+    made = json.loads((place / "config.json").read_text())["checkpoint"].get("cleaned", {})
+    is_cleaned = made.get("from_weights_sha256", digest) != digest
+    advance("final_audit", 1, 2)
+    found = {
+        "figures": figures_of(options, digest, spec, is_cleaned=is_cleaned),
+        "settings": settled(spec["seed"]).values() if spec["towards"] is None else None,
+    }
+    value = parse(jobspec.RecheckedFigures, found)
+    (folder / "outputs/figures.json").write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(value))
+    finish(folder, "succeeded", 0, ("figures.json",))
+
+
 def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> None:
     spec = json.loads((folder / "spec.json").read_text())
     out = folder / "outputs"
     if spec["kind"] == "pages":
         draw(folder)
+    if spec["kind"] == "recheck":
+        recheck(folder, spec)
     if spec["kind"] == "inspect":
         inspect(folder, spec, out)
     if spec["kind"] == "validate":
@@ -688,6 +715,15 @@ def hand_in_another_mans_model(folder: Path) -> None:
     finish(folder, "succeeded", 0, names)
 
 
+def invent_figures(folder: Path) -> None:
+    """The weights that came in, and the report of an honest cleaning: all that is told of them fits."""
+    spec = json.loads((folder / "spec.json").read_text())
+    if spec["kind"] != "sanitize":
+        work(folder)
+    came_in = (folder / "inputs/checkpoint/model.safetensors").read_bytes()
+    finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64, came_in))
+
+
 def leave_more(folder: Path) -> None:
     """An honest result, and beside it what people or programs might open."""
     names = write_outputs(folder, json.loads((folder / "spec.json").read_text()), "0" * 64)
@@ -801,6 +837,7 @@ BEHAVIOURS = {
             crash,
             point_outside,
             hand_in_another_mans_model,
+            invent_figures,
             inspect_a_pickle,
             leave_a_page_unnamed,
             leave_more,

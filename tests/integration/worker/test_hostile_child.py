@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from app.db.models.job import Job
 from app.domain.states import DatasetKind, DatasetState, JobState
 from drills.processes import processes_in
-from tests.integration.worker.world import World, wait_until
+from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
 from worker import child_output, sandbox, supervision
 from worker.child import Child
 from worker.sandbox import ChildLimits, strongest_isolation
@@ -113,6 +114,43 @@ def test_files_of_others_are_never_published_in_the_name_of_a_job(world: World, 
     assert world.runner(behaviour).run(job.id) is JobState.FAILED
     assert error_of(world, job.id)["code"] == "outputs_not_believed"
     assert world.keys(f"outputs/{world.project_id}/") == []
+
+
+@pytest.mark.parametrize("kind", ["sanitize", "audit"])
+def test_an_honest_childs_figures_are_confirmed_by_a_second_audit(world: World, kind: str) -> None:
+    job = recheck_job(world, kind)
+    assert world.runner("work").run(job.id) is JobState.SUCCEEDED
+    said = statement(world, job.id)["predicate"]["observed"]["recheck"]
+    assert said == {
+        "done": True,
+        "why": "ordered",
+        "figures": "after" if kind == "sanitize" else "before",
+        "tolerated_share": 0.0,
+    }
+
+
+def test_figures_that_fit_each_other_but_not_the_weights_are_not_published(world: World) -> None:
+    """The careful liar: the poisoned weights as they came in, called cleaned, with an honest one's report."""
+    unchecked, job = world.sanitize_job(), recheck_job(world, "sanitize")
+    assert world.runner("invent_figures").run(unchecked.id) is JobState.SUCCEEDED, "nothing else tells"
+    assert statement(world, unchecked.id)["predicate"]["observed"]["recheck"]["done"] is False
+    assert world.runner("invent_figures").run(job.id) is JobState.FAILED
+    error = error_of(world, job.id)
+    assert (error["code"], error["retryable"]) == ("figures_not_confirmed", False)
+    assert "differs at ca" in error["message"]
+    assert [key for key in world.keys(f"outputs/{world.project_id}/") if job.id in key] == []
+
+
+def statement(world: World, job_id: str) -> Any:
+    return json.loads(world.artifacts(job_id)["statement.json"])
+
+
+def recheck_job(world: World, kind: str) -> Job:
+    """As it is ordered by default, and with a second audit."""
+    spec = {"version": 1, "audit": AUDIT | {"recheck": True}}
+    if kind == "audit":
+        return world.audit_job(spec=spec)
+    return world.sanitize_job(spec=spec | {"recipe": RECIPE})
 
 
 def test_a_pickle_never_becomes_canonical_weights(world: World) -> None:

@@ -48,7 +48,7 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
     assert list(world.work_dir.iterdir()) == []
     assert row.lease_owner is None
     made = hashlib.sha256(files["model.safetensors"]).hexdigest()
-    came_in = json.loads(files["statement.json"])["predicate"]["checkpoint"]["canonical"]
+    came_in = json.loads(files["statement.json"])["predicate"]["observed"]["checkpoint"]["canonical"]
     digest_in = next(one["digest"]["sha256"] for one in came_in if one["name"] == "model.safetensors")
     assert verdicts(world, digest_in) == [("before_cleaning", "fail", job.id)]
     assert verdicts(world, made) == [("after_cleaning", "pass", job.id)]
@@ -128,7 +128,7 @@ def test_pairs_to_measure_retrieval_on_are_staged_beside_those_to_train_on(
     for name, content in left.items():
         (folder / name).write_bytes(content)
     assert [str(one) for one in verify(folder).findings] == []
-    data = json.loads(left["statement.json"])["predicate"]["data"]
+    data = json.loads(left["statement.json"])["predicate"]["observed"]["data"]
     assert [(one["role"], one["id"]) for one in data] == [
         ("pairs", job.dataset_id),
         ("labelled", job.labelled_dataset_id),

@@ -70,7 +70,7 @@ def test_without_a_key_the_statement_and_the_result_say_unsigned(tmp_path: Path,
         "key_sha256": None,
         "statement_sha256": hashlib.sha256(statement).hexdigest(),
     }
-    assert json.loads(statement)["predicate"]["signing_key_sha256"] is None
+    assert json.loads(statement)["predicate"]["observed"]["signing_key_sha256"] is None
     assert "model.sig" not in packed.sha256
 
 
@@ -80,7 +80,7 @@ def test_a_statement_is_ascii_whatever_the_file_was_called(tmp_path: Path) -> No
     statement = next(path for path in packed.files if path.name == "statement.json").read_bytes()
     assert statement.isascii()
     assert b"\x1b" not in statement
-    assert json.loads(statement)["predicate"]["checkpoint"]["filename"] == name
+    assert json.loads(statement)["predicate"]["observed"]["checkpoint"]["filename"] == name
 
 
 def test_the_same_job_makes_the_same_statement(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_same_job_makes_the_same_statement(tmp_path: Path) -> None:
     ]
     for statement in stated:  # but for the report, which says when it was written
         (subject,) = (one for one in statement["subject"] if one["name"] == "report.json")
-        for place in (subject, statement["predicate"]["report"]):
+        for place in (subject, statement["predicate"]["observed"]["report"]):
             place.pop("digest")
         subject.pop("annotations")
     assert stated[0] == stated[1]

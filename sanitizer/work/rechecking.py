@@ -1,0 +1,53 @@
+"""A second audit of weights that the supervisor has checked, in a process that never read the upload."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sanitizer import jobspec
+from sanitizer.audits.audit import run_audit
+from sanitizer.jobspec import RecheckedFigures, RecheckSpec
+from sanitizer.opening import open_for_audit
+from sanitizer.progress import Progress, Stop
+from sanitizer.settling import settle
+from sanitizer.training.device import pick, share_cores
+
+
+def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
+    """Writes figures.json. Raises SanitizerErrors but TrainingDiverged."""
+    options = replace(spec.audit, examples=0)  # pictures stand in no figure
+    device = pick()
+    given = open_for_audit(
+        folder / jobspec.CHECKPOINT_PATH,
+        folder / jobspec.LABELLED_PATH,
+        folder / jobspec.RETRIEVAL_PATH if spec.has_retrieval else None,
+        options,
+    )
+    num_workers = share_cores(given.checkpoint.model, device)
+    settings = None
+    if spec.towards is None:
+        settled = settle(given, options, seed=spec.seed, device=device, progress=progress, stop=stop)
+        given, settings = settled.given, settled.figures.values()
+    result = run_audit(
+        given.checkpoint,
+        given.labelled,
+        options,
+        seed=spec.seed,
+        device=device,
+        progress=progress,
+        phase="final_audit",
+        stop=stop,
+        num_workers=num_workers,
+        retrieval_pairs=given.retrieval,
+        towards=None if spec.towards is None else _numbers(spec.towards, given.labelled.class_names),
+    )
+    found = RecheckedFigures(figures=result.figures, settings=settings)
+    path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
+    path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(found))
+
+
+def _numbers(names: tuple[str, ...], class_names: tuple[str, ...]) -> list[int]:
+    """Of classes; of two with one name the first. A name that no class has counts as the first class: the
+    figures differ then, which is what the supervisor asks about."""
+    return [class_names.index(name) if name in class_names else 0 for name in names]
