@@ -12,6 +12,8 @@ from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
+HAS_IMAGES = text("jsonb_path_exists(jobs.spec, '$.audit.attacks[*].picture'::jsonpath)")
+"""A condition, which an index has: the order holds images of its attacks."""
 
 
 class Job(Base):
@@ -29,6 +31,11 @@ class Job(Base):
             "created_at",
             "id",
             postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_jobs_with_images",
+            "project_id",
+            postgresql_where=text("jsonb_path_exists(spec, '$.audit.attacks[*].picture'::jsonpath)"),
         ),
         Index(
             "ix_jobs_unswept",
