@@ -94,7 +94,11 @@ T = TypeVar("T", bound=WireOut)
 
 
 class Page(WireOut, Generic[T]):
-    """Newest first. The next page: the same call with `after` = `last_id`."""
+    """Newest first. The next page: the same call with `after` = `last_id`.
+
+    A page holds at most 1 MiB of texts and JSON: it ends before `limit` where rows are large, and `has_more`
+    says so.
+    """
 
     object: Literal["list"] = "list"
     data: list[T]

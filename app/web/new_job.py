@@ -11,9 +11,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.models.policy import Policy
+from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from app.domain.ids import is_id
@@ -47,8 +47,8 @@ class Choices:
     """What the form's lists offer."""
 
     checkpoints: Sequence[Checkpoint]
-    pairs: Sequence[Dataset]
-    labelled: Sequence[Dataset]
+    pairs: Sequence[ListedDataset]
+    labelled: Sequence[ListedDataset]
     policies: Sequence[Policy]
     class_names: Sequence[str]
 
@@ -66,17 +66,16 @@ class Choices:
 
     @property
     def named_pairs(self) -> list[tuple[str, str]]:
-        return [(row.id, _dataset_text(row)) for row in self.pairs]
+        return [(found.row.id, _dataset_text(found)) for found in self.pairs]
 
     @property
     def named_labelled(self) -> list[tuple[str, str]]:
-        return [(row.id, _dataset_text(row)) for row in self.labelled]
+        return [(found.row.id, _dataset_text(found)) for found in self.labelled]
 
 
-def _dataset_text(row: Dataset) -> str:
-    summary = row.summary or {}
-    names = summary.get("class_names")
-    classes = f" of {len(names)} classes" if names else ""
+def _dataset_text(found: ListedDataset) -> str:
+    row, summary = found.row, found.row.summary or {}
+    classes = f" of {found.num_classes} classes" if found.num_classes else ""
     count = f"{summary.get('num_samples', 0):,} {row.kind.value}{classes}"
     return f"{row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
 
@@ -191,7 +190,7 @@ def _read(form: Form, ports: Ports) -> Draft:
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
-    def ready(kind: DatasetKind) -> Sequence[Dataset]:
+    def ready(kind: DatasetKind) -> Sequence[ListedDataset]:
         return unit.datasets.page(project_id, None, MOST_CHOICES, state=DatasetState.READY, kind=kind)[0]
 
     labelled_id = form.get("audit/dataset_id:typed") or form.get("audit/dataset_id")

@@ -71,8 +71,8 @@ QUOTAS = (
     Quota(
         name=QuotaName.ROW_BYTES,
         label="Bytes in the database",
-        what="Every job takes 16 KiB, every other thing 4 KiB, and more where it is large: class names, images"
-        " in an order, an inspection.",
+        what="Every job takes 16 KiB, every other thing 4 KiB, and more where it is large: class names,"
+        " images in an order, an inspection.",
         then="At the limit nothing new is ordered, registered or uploaded. Deleting jobs and datasets frees"
         " them, with a later sweep.",
         text=bytes_text,

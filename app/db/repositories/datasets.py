@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Numeric,
+    Text,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from app.db.models.dataset import Dataset
 from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.pages import Expressions, row_of, values_of
 from app.domain.errors import NotFound
 from app.domain.states import DatasetKind, DatasetState
+
+_LEFT_OUT = array(
+    [literal(name) for name in ("class_names", "templates", "images_per_class", "skipped_examples")]
+)
+_CUTS: Expressions = {
+    "class_names": type_coerce(null(), JSONB),
+    "templates": type_coerce(null(), JSONB),
+    "files": type_coerce(null(), JSONB),
+    "summary": type_coerce(Dataset.summary.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB),
+}
+_SIZES = func.jsonb_path_query(Dataset.files, "$[*].size_bytes").table_valued("value")
+_COUNTS: Expressions = {
+    "num_classes": func.jsonb_array_length(
+        func.coalesce(
+            func.nullif(Dataset.class_names, cast("null", JSONB)),
+            func.nullif(Dataset.summary["class_names"], cast("null", JSONB)),
+        )
+    ),
+    "num_files": func.jsonb_array_length(Dataset.files),
+    "size_bytes": select(cast(func.sum(cast(_SIZES.c.value, Numeric)), BigInteger)).scalar_subquery(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedDataset:
+    """`row`, of no session, has neither class names, templates nor files, and a summary without lists: all of
+    them are as long as whoever registered the dataset likes. `num_files`, `size_bytes` None: not known."""
+
+    row: Dataset
+    num_classes: int | None
+    num_files: int | None
+    size_bytes: int | None
 
 
 class DatasetRepository(OwnedRepository[Dataset]):
@@ -35,14 +81,24 @@ class DatasetRepository(OwnedRepository[Dataset]):
         *,
         state: DatasetState | None = None,
         kind: DatasetKind | None = None,
-    ) -> tuple[Sequence[Dataset], bool]:
+    ) -> tuple[Sequence[ListedDataset], bool]:
         """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
-        conditions: list[ColumnElement[bool]] = [Dataset.deleted_at.is_(None)]
+        conditions: list[ColumnElement[bool]] = [
+            Dataset.project_id == project_id,
+            Dataset.deleted_at.is_(None),
+        ]
+        if after is not None:
+            conditions.append(Dataset.id < after)
         if state is not None:
             conditions.append(Dataset.state == state)
         if kind is not None:
             conditions.append(Dataset.kind == kind)
-        return self._page(project_id, after, limit, *conditions)
+        found, has_more = values_of(self._session, Dataset, conditions, limit, cuts=_CUTS, extras=_COUNTS)
+        listed = [
+            ListedDataset(row=row_of(Dataset, values), **{name: values[name] for name in _COUNTS})
+            for values in found
+        ]
+        return listed, has_more
 
     def several(self, project_id: str, ids: Collection[str]) -> dict[str, Dataset]:
         """By id, deleted ones too: what they held is still known. What there is not is left out."""

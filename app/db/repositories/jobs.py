@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, null, select, tuple_, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.job import Job
+from app.db.models.job import LOSS_CURVE, Job
 from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
@@ -19,9 +20,17 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.pages import Expressions
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
+
+CUTS: Expressions = {
+    "progress": type_coerce(Job.progress.op("-")(LOSS_CURVE), JSONB),
+    "resume_state": type_coerce(null(), JSONB),
+    "error": type_coerce(Job.error.op("-")("log_tail"), JSONB),
+}
+"""Lists show no curve, no saved state and no log."""
 
 
 def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
@@ -36,6 +45,7 @@ def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement
 class JobRepository(OwnedRepository[Job]):
     model = Job
     noun = "job"
+    cuts = CUTS
 
     def enqueue(self, job: Job) -> Job:
         """Insert the job as queued, its `created` event and its outbox row, in this transaction.
@@ -155,18 +165,14 @@ class JobRepository(OwnedRepository[Job]):
 
     def using_dataset(self, project_id: str, dataset_id: str, limit: int) -> Sequence[Job]:
         """Customers' jobs that read the data set, as whatever, newest first."""
-        query = (
-            select(Job)
-            .where(
-                Job.project_id == project_id,
-                Job.reads_dataset(dataset_id),
-                Job.kind.in_(PUBLIC_KINDS),
-                Job.deleted_at.is_(None),
-            )
-            .order_by(Job.id.desc())
-            .limit(limit)
-        )
-        return self._session.scalars(query).all()
+        return self._page(
+            project_id,
+            None,
+            limit,
+            Job.reads_dataset(dataset_id),
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.deleted_at.is_(None),
+        )[0]
 
     def active_of(self, project_id: str) -> Sequence[str]:
         """Ids of the project's unfinished jobs, the service's own too."""

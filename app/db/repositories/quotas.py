@@ -85,7 +85,7 @@ class QuotaRepository:
         return int(self._session.scalar(query) or 0)
 
     def num_open_uploads(self, project_id: str) -> int:
-        """Announced, and neither completed, cancelled nor expired, whether the sweeper has been there or not."""
+        """Announced, and neither completed, cancelled nor expired, whether they were swept or not."""
         query = select(func.count()).where(
             Upload.project_id == project_id,
             Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING]),
