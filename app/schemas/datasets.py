@@ -112,7 +112,7 @@ class DatasetOut(WireOut):
         files = row.files
         return cls._of(
             row,
-            num_classes=len(names) if names else None,
+            num_classes=len(names) if isinstance(names, list) and names else None,
             num_files=None if files is None else len(files),
             size_bytes=None if files is None else sum(int(file["size_bytes"]) for file in files),
             class_names=names,

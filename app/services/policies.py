@@ -101,7 +101,8 @@ def _num_other_images(summary: dict[str, Any] | None, target: str) -> int | None
     names, counts = ((summary or {}).get(key) or [] for key in ("class_names", "images_per_class"))
     if len(names) != len(counts) or target not in names:
         return None
-    return sum(int(count) for name, count in zip(names, counts, strict=True) if name != target)
+    of_target = sum(int(count) for name, count in zip(names, counts, strict=True) if name == target)
+    return int(sum(counts)) - of_target
 
 
 @contextmanager

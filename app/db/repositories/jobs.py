@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, null, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, func, not_, null, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import load_only
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.job import LOSS_CURVE, Job
+from app.db.models.job import HAS_IMAGES, LOSS_CURVE, Job
 from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
@@ -109,22 +110,33 @@ class JobRepository(OwnedRepository[Job]):
 
     def first_attempts(
         self, project_id: str, architecture: dict[str, Any], limit: int
-    ) -> Sequence[tuple[Job, Checkpoint]]:
-        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture."""
+    ) -> Sequence[tuple[Job, int]]:
+        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, and
+        the bytes of these. Without results, and without jobs whose orders hold images: they are long."""
         query = (
-            select(Job, Checkpoint)
+            select(Job, Checkpoint.size_bytes)
             .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
             .where(
                 Job.project_id == project_id,
                 Job.kind.in_(PUBLIC_KINDS),
                 Job.attempt == 1,
                 Job.deleted_at.is_(None),
+                not_(HAS_IMAGES),
                 Checkpoint.inspection["architecture"] == architecture,
             )
             .order_by(Job.id.desc())
             .limit(limit)
+            .options(
+                load_only(
+                    Job.spec,
+                    Job.phases,
+                    Job.dataset_id,
+                    Job.labelled_dataset_id,
+                    Job.retrieval_dataset_id,
+                )
+            )
         )
-        return [(job, checkpoint) for job, checkpoint in self._session.execute(query)]
+        return [(job, size_bytes) for job, size_bytes in self._session.execute(query)]
 
     def num_waiting_before(self, job: Job) -> int:
         """Customers' jobs of the project that wait and were ordered earlier: workers take them first."""
