@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.db.models.checkpoint import Checkpoint
@@ -38,6 +38,14 @@ MOST_CLASSES = 2000
 """Suggested beside the target; any other may be written."""
 
 router = APIRouter()
+
+
+async def _place(visitor: Runner, ports: PortsDep) -> AsyncIterator[None]:
+    async with ports.computing.one_for(visitor.caller.project_id):
+        yield
+
+
+TAKES_A_PLACE = Depends(_place, scope="function")
 
 Name = Annotated[str | None, Query(max_length=64)]
 
@@ -128,7 +136,7 @@ def show_form_again(visitor: Runner) -> Response:
     return see_other(PATH)
 
 
-@router.post("/jobs/new/check")
+@router.post("/jobs/new/check", dependencies=[TAKES_A_PLACE])
 def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
     """Says what the order would do, and orders nothing."""
     draft = _read(form, ports)
@@ -145,7 +153,7 @@ def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> 
     )
 
 
-@router.post("/jobs/new")
+@router.post("/jobs/new", dependencies=[TAKES_A_PLACE])
 def order_job(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
     """Orders it once, however often the form is sent. What is refused is said in the form."""
     draft = _read(form, ports)
