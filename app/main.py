@@ -68,7 +68,7 @@ from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
 _MOST_WAITING_CHECKS = 32
-"""Orders of a project that wait to be checked, in each process; each takes milliseconds."""
+"""Dry runs of a project that wait, in each process; each takes milliseconds."""
 
 
 class BelievedProxies(TypedDict):

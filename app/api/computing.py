@@ -1,4 +1,4 @@
-"""A place for a request that checks an order; it is free again before the answer is sent."""
+"""A place for a request that only computes; it is free again before the answer is sent."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ from app.api.answers import (
     refusals,
 )
 from app.api.auth import Reader, Runner
-from app.api.computing import TAKES_A_PLACE
 from app.api.deletions import accepted
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
@@ -51,7 +50,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409, 413, 422),
-    dependencies=[TAKES_A_PLACE],
 )
 def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
     """Checked before it is accepted: the checkpoint, the data sets, the target class, every bound."""

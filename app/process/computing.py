@@ -1,4 +1,4 @@
-"""Places for requests that check orders: they take the interpreter from all others, so few run at once.
+"""Places for requests that only compute (dry runs): they take the interpreter from others, so few run at once.
 
 What one of them computes is bounded (some 50 ms); polls are answered between two of them.
 """
@@ -29,13 +29,13 @@ class ComputingPlaces:
     async def one_for(self, project_id: str) -> AsyncIterator[None]:
         """A place while the block lasts, in the order of asking. Raises Unavailable (`checks_busy`)."""
         if self._waiting[project_id] >= self._most_waiting:
-            raise _busy(f"{self._waiting[project_id]} orders of the project wait to be checked already.")
+            raise _busy(f"{self._waiting[project_id]} dry runs of the project wait already.")
         self._waiting[project_id] += 1
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._free.acquire()
         except TimeoutError:
-            raise _busy(f"The order was not checked within {self._patience_s:g} s.") from None
+            raise _busy(f"The dry run did not begin within {self._patience_s:g} s.") from None
         finally:
             self._waiting[project_id] -= 1
             self._waiting += Counter()  # forgets who waits for nothing
@@ -47,5 +47,8 @@ class ComputingPlaces:
 
 def _busy(message: str) -> Unavailable:
     return Unavailable(
-        "checks_busy", message, "Send fewer orders at once, and try again.", retry_after_s=_TRY_AGAIN_AFTER_S
+        "checks_busy",
+        message,
+        "Send fewer dry runs at once, and try again.",
+        retry_after_s=_TRY_AGAIN_AFTER_S,
     )

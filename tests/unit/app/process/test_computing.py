@@ -55,7 +55,7 @@ def test_nobody_waits_for_ever() -> None:
     async def impatient() -> None:
         places = ComputingPlaces(1, most_waiting=5, patience_s=0.01)
         async with places.one_for("prj_a"):
-            with pytest.raises(Unavailable, match=r"not checked within 0\.01 s"):
+            with pytest.raises(Unavailable, match=r"not begin within 0\.01 s"):
                 await _take(places, "prj_b")
         await _take(places, "prj_b")
 
