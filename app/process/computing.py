@@ -1,4 +1,5 @@
-"""Places for requests that only compute (dry runs): they take the interpreter from others, so few run at once.
+"""Places for requests that only compute (dry runs). They take the interpreter from others, so few run
+at once.
 
 What one of them computes is bounded (some 50 ms); polls are answered between two of them.
 """
