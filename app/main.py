@@ -47,6 +47,7 @@ from app.db.session import Database, build_engine
 from app.domain.webhook_urls import ReachRules
 from app.logs import configure_logging
 from app.process.coalescing import Coalesced
+from app.process.computing import ComputingPlaces
 from app.process.followers import Followers
 from app.process.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.process.ports import Ports
@@ -68,6 +69,8 @@ from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
+_MOST_WAITING_CHECKS = 32
+"""Dry runs of a project that wait, in each process; each takes milliseconds."""
 
 
 def create_app(
@@ -182,6 +185,7 @@ def _ports(
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
+        computing=ComputingPlaces(1, most_waiting=_MOST_WAITING_CHECKS),
         readiness=Readiness(
             {"database": database.check_writes, "store": guarded.check, "broker": publisher.check_writes}
         ),

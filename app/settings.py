@@ -214,6 +214,11 @@ class QuotaSettings(Group):
     """Uploads, canonical weights and outputs together; data sets by reference are not ours to count."""
     bytes_in_flight: PositiveInt = 200 * GIB
     """Declared sizes of open uploads together."""
+    open_uploads: PositiveInt = 50
+    """Announced and neither completed, cancelled nor expired."""
+    row_bytes: PositiveInt = 8 * GIB
+    """What jobs, datasets, checkpoints and uploads take in the database: 16 KiB for each job, 4 KiB for each
+    other row, and what is larger by its size."""
     requests_per_minute: PositiveInt = 6000
     open_streams: PositiveInt = 100
     """Live event streams that a project holds open at once, in each API process."""

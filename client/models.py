@@ -118,6 +118,7 @@ class Checkpoint(Answer):
     weights_sha256: str | None = None
     declared: dict[str, Any] | None = None
     layout: str | None = None
+    # None in lists, as are assumed, findings and scanners; one that is read alone has them.
     architecture: dict[str, Any] | None = None
     architecture_name: str | None = None
     num_parameters: int | None = None
@@ -160,7 +161,9 @@ class Dataset(Answer):
     max_skipped_share: float | None = None
     num_files: int | None = None
     size_bytes: int | None = None
+    num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
+    """None in lists, as `templates` and, of the summary, `images_per_class`."""
     templates: tuple[str, ...] | None = None
     summary: DatasetSummary | None = None
     error: Reason | None = None

@@ -24,6 +24,9 @@ class Usage(Answer):
     waiting_jobs: Use
     stored_bytes: Use
     bytes_in_flight: Use
+    open_uploads: Use
+    row_bytes: Use
+    """Of the service's database: every job, dataset, checkpoint and upload takes some."""
     requests_per_minute: Use
 
 

@@ -46,7 +46,8 @@ def list_checkpoints(
     state: CheckpointState | None = None,
     sha256: Sha256Filter = None,
 ) -> Response:
-    """Deleted ones are not listed."""
+    """Deleted ones are not listed. The architecture, what was assumed and what was found stand in each
+    checkpoint alone (`GET /v1/checkpoints/{id}`)."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
         judged = checkpoints.judged(unit, caller.project_id, rows)

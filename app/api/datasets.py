@@ -73,13 +73,14 @@ def list_datasets(
     state: DatasetState | None = None,
     kind: DatasetKind | None = None,
 ) -> Response:
-    """Deleted ones are not listed."""
+    """Deleted ones are not listed. Class names, templates and examples of what was skipped stand in each data
+    set alone (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        rows, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
-    etag = etag_of([has_more, *((row.id, row.updated_at) for row in rows)])
+        found, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
+    etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in found)])
     if is_unchanged(request, etag):
         return not_modified(etag)
-    data = [DatasetOut.of(row) for row in rows]
+    data = [DatasetOut.of_listed(one) for one in found]
     return json_answer(DatasetPage(**page_fields(data, has_more)), headers=cached(etag))
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from app.api.answers import refusals
 from app.api.auth import Runner
+from app.api.computing import TAKES_A_PLACE
 from app.domain.errors import DomainError, NotFound
 from app.process.orders import order_of
 from app.process.ports import PortsDep
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     summary="What an order would do, without ordering it",
     response_model=DryRunOut,
     responses=refusals(404, 413, 422),
+    dependencies=[TAKES_A_PLACE],
 )
 def dry_run_job(body: JobIn, caller: Runner, ports: PortsDep) -> DryRunOut:
     """The body of an order. All that would be refused is told at once, in `obstacles`; but ids of things that

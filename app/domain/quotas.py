@@ -11,6 +11,8 @@ class QuotaName(StrEnum):
     WAITING_JOBS = "waiting_jobs"
     STORED_BYTES = "stored_bytes"
     BYTES_IN_FLIGHT = "bytes_in_flight"
+    OPEN_UPLOADS = "open_uploads"
+    ROW_BYTES = "row_bytes"
     REQUESTS_PER_MINUTE = "requests_per_minute"
 
 
@@ -28,6 +30,8 @@ class QuotaLimits:
     waiting_jobs: int
     stored_bytes: int
     bytes_in_flight: int
+    open_uploads: int
+    row_bytes: int
     requests_per_minute: int
 
 
@@ -40,6 +44,8 @@ class Usage:
     waiting_jobs: int
     stored_bytes: int
     bytes_in_flight: int
+    open_uploads: int
+    row_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)

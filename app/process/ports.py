@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from app.db.models.job import Job
 from app.db.session import Database
 from app.process.coalescing import Coalesced
+from app.process.computing import ComputingPlaces
 from app.process.followers import Followers
 from app.process.metrics import Metrics
 from app.process.rates import RequestRates
@@ -37,6 +38,7 @@ class Ports:
     jobs: Coalesced[Job]
     followers: Followers
     upload_slots: UploadSlots
+    computing: ComputingPlaces
     readiness: Readiness
     webhook_rules: WebhookRules
 

@@ -53,13 +53,17 @@ class CheckpointOut(WireOut):
     weights_sha256: str | None = Field(description="Of the canonical safetensors file that jobs read.")
     declared: DeclaredOptions
     layout: str | None
-    architecture: dict[str, Any] | None
+    architecture: dict[str, Any] | None = Field(description="Null in lists.")
     architecture_name: str | None = Field(examples=["ViT-B/32"])
     num_parameters: int | None
     dtype: str | None
-    assumed: dict[str, str] | None = Field(description="Option → why it has the value that it has.")
-    findings: list[str] | None
-    scanners: list[ScannerOut] | None = Field(description="Evidence only: our own gate decides alone.")
+    assumed: dict[str, str] | None = Field(
+        description="Option → why it has the value that it has. Null in lists."
+    )
+    findings: list[str] | None = Field(description="Null in lists.")
+    scanners: list[ScannerOut] | None = Field(
+        description="Evidence only: our own gate decides alone. Null in lists."
+    )
     error: StoredProblem | None
     verdicts: list[VerdictOut] = Field(
         description="Of finished jobs about the same weights, whichever checkpoint they came in: worst first."

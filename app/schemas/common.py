@@ -5,6 +5,7 @@ Incoming shapes refuse unknown fields and text that the database cannot store (N
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from app.domain.shown_texts import is_fit_to_show
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
 CheckpointId = Annotated[str, Field(pattern=f"^ckpt_{_ULID}$", examples=["ckpt_01k0000000000000000000000a"])]
@@ -40,7 +42,7 @@ FIT_TO_SHOW = AfterValidator(_fit_to_show)
 def unstorable_text(value: object, pointer: str = "") -> Iterator[str]:
     """JSON pointers of every string (or key) in a JSON value that PostgreSQL cannot hold."""
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        if _UNSTORABLE.search(value):
             yield pointer
     elif isinstance(value, dict):
         for key, item in value.items():
@@ -95,7 +97,11 @@ T = TypeVar("T", bound=WireOut)
 
 
 class Page(WireOut, Generic[T]):
-    """Newest first. The next page: the same call with `after` = `last_id`."""
+    """Newest first. The next page: the same call with `after` = `last_id`.
+
+    A page holds at most 1 MiB of texts and JSON: it ends before `limit` where rows are large, and `has_more`
+    says so.
+    """
 
     object: Literal["list"] = "list"
     data: list[T]

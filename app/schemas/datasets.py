@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.dataset import Dataset
+from app.db.repositories.datasets import ListedDataset
 from app.schemas.common import FIT_TO_SHOW, Page, StoredProblem, Time, UploadId, WireIn, WireOut
 from sanitizer.recipe import Share
 
@@ -66,8 +67,8 @@ class DatasetSummaryOut(WireOut):
     num_samples: int
     num_skipped: int
     skipped_reasons: dict[str, int]
-    skipped_examples: list[str]
-    images_per_class: list[int] | None = None
+    skipped_examples: list[str] = Field(default_factory=list, description="Empty in lists.")
+    images_per_class: list[int] | None = Field(default=None, description="Null in lists.")
 
     @classmethod
     def of(cls, summary: dict[str, Any] | None) -> DatasetSummaryOut | None:
@@ -94,8 +95,9 @@ class DatasetOut(WireOut):
     max_skipped_share: float
     num_files: int | None
     size_bytes: int | None
-    class_names: list[str] | None
-    templates: list[str] | None
+    num_classes: int | None = Field(description="Null for pairs, and where no names were given or found yet.")
+    class_names: list[str] | None = Field(description="In the order of the labels. Null in lists.")
+    templates: list[str] | None = Field(description="Null in lists.")
     summary: DatasetSummaryOut | None
     error: StoredProblem | None
     created_at: Time
@@ -104,26 +106,47 @@ class DatasetOut(WireOut):
 
     @classmethod
     def of(cls, row: Dataset) -> DatasetOut:
-        files = row.files
+        """The whole of it."""
         found = row.summary or {}
+        names = row.class_names or found.get("class_names")
+        files = row.files
+        return cls._of(
+            row,
+            num_classes=len(names) if isinstance(names, list) and names else None,
+            num_files=None if files is None else len(files),
+            size_bytes=None if files is None else sum(int(file["size_bytes"]) for file in files),
+            class_names=names,
+            templates=row.templates or found.get("templates"),
+        )
+
+    @classmethod
+    def of_listed(cls, found: ListedDataset) -> DatasetOut:
+        """As lists have it."""
+        return cls._of(
+            found.row,
+            num_classes=found.num_classes,
+            num_files=found.num_files,
+            size_bytes=found.size_bytes,
+            class_names=None,
+            templates=None,
+        )
+
+    @classmethod
+    def _of(cls, row: Dataset, *, class_names: Any, templates: Any, **counts: int | None) -> DatasetOut:
         return cls.of_stored(
-            {
-                "class_names": row.class_names or found.get("class_names"),
-                "templates": row.templates or found.get("templates"),
-            },
+            {"class_names": class_names, "templates": templates},
             id=row.id,
             kind=row.kind,
             state=row.state,
             uri=row.uri,
             upload_id=row.upload_id,
             max_skipped_share=row.max_skipped_share,
-            num_files=None if files is None else len(files),
-            size_bytes=None if files is None else sum(int(file["size_bytes"]) for file in files),
             summary=DatasetSummaryOut.of(row.summary),
             error=StoredProblem.of(row.error),
             created_at=row.created_at,
             updated_at=row.updated_at,
             links=DatasetLinks(self=f"/v1/datasets/{row.id}"),
+            **counts,
         )
 
 
@@ -152,4 +175,5 @@ class DatasetSamplesOut(WireOut):
 
 
 class DatasetPage(Page[DatasetOut]):
-    """Data sets, newest first."""
+    """Data sets, newest first, without class names, templates and what their summaries list: these stand in
+    each one alone."""

@@ -295,7 +295,10 @@ class EventOut(WireOut):
 
 
 class EventPage(WireOut):
-    """Oldest first. The next page: the same call with `after` = `last_seq`."""
+    """Oldest first. The next page: the same call with `after` = `last_seq`.
+
+    A page holds at most 1 MiB of texts and JSON, and may end before `limit`.
+    """
 
     object: Literal["list"] = "list"
     data: list[EventOut]

@@ -24,6 +24,9 @@ class UsageOut(WireOut):
     waiting_jobs: UseOut
     stored_bytes: UseOut
     bytes_in_flight: UseOut
+    open_uploads: UseOut
+    row_bytes: UseOut
+    """Of the database: 16 KiB for each job, 4 KiB for each other row, and what is larger by its size."""
     requests_per_minute: UseOut
 
     @classmethod
@@ -34,5 +37,7 @@ class UsageOut(WireOut):
             waiting_jobs=UseOut(limit=limits.waiting_jobs, current=usage.waiting_jobs),
             stored_bytes=UseOut(limit=limits.stored_bytes, current=usage.stored_bytes),
             bytes_in_flight=UseOut(limit=limits.bytes_in_flight, current=usage.bytes_in_flight),
+            open_uploads=UseOut(limit=limits.open_uploads, current=usage.open_uploads),
+            row_bytes=UseOut(limit=limits.row_bytes, current=usage.row_bytes),
             requests_per_minute=UseOut(limit=limits.requests_per_minute, current=num_requests),
         )

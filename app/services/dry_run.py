@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
+from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import DomainError, InvalidInput
-from app.domain.states import JobKind, JobPhase, phases_of
+from app.domain.states import DatasetKind, JobKind, JobPhase, phases_of
 from app.services import policies, quotas
 from app.services.api_keys import Caller
 from app.services.datasets import check_usable
@@ -24,7 +25,6 @@ from app.services.orders import (
     Order,
     check_apart,
     check_targets,
-    class_names,
     datasets_named,
     naming,
     usable_checkpoint,
@@ -41,6 +41,9 @@ from sanitizer.cautions import (
 )
 from sanitizer.errors import OptionsRejected
 from sanitizer.recommended import Family, Size, size_of
+
+MOST_COMPARED_CHARACTERS = 200_000
+"""Of class names: longer ones would take this process more than some 50 ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +97,14 @@ def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSett
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
-    labelled = datasets.get("/audit/dataset_id")
+    labelled = _classes(unit, datasets.get("/audit/dataset_id"))
+    trained = _classes(unit, datasets.get("/dataset_id"))
     if labelled is not None:
         with found.noting():
-            check_targets(order.audit, class_names(labelled))
+            check_targets(order.audit, labelled.names)
     _judge_policy(unit, caller, order, labelled, found)
-    load = load_of(order.recipe, order.audit, checkpoint, datasets)
-    _judge_fit(order, load, checkpoint, datasets, found)
+    load = load_of(order.recipe, order.audit, None if checkpoint is None else checkpoint.size_bytes, datasets)
+    _judge_fit(order, load, checkpoint, (labelled, trained), found)
     measured = [] if checkpoint is None else measured_by(unit, caller.project_id, checkpoint)
     phases = tuple(_ahead(phase, order, load, measured) for phase in phases_of(order.kind))
     return DryRun(
@@ -164,20 +168,45 @@ def _training(load: Load) -> str:
     )
 
 
-def _datasets(unit: UnitOfWork, caller: Caller, order: Order, found: _Found) -> dict[str, Dataset]:
+def _datasets(unit: UnitOfWork, caller: Caller, order: Order, found: _Found) -> dict[str, ListedDataset]:
     """Those that can be used as what the order names them as, by their pointers."""
-    usable: dict[str, Dataset] = {}
-    for pointer, (dataset_id, kind) in datasets_named(order).items():
+    named = datasets_named(order)
+    rows = unit.datasets.listed(caller.project_id, {dataset_id for dataset_id, _ in named.values()})
+    usable: dict[str, ListedDataset] = {}
+    for pointer, (dataset_id, kind) in named.items():
         with found.noting():
-            with naming(pointer):
-                row = unit.datasets.get(caller.project_id, dataset_id)
-            check_usable(row, kind, pointer)
-            usable[pointer] = row
+            listed = rows.get(dataset_id)
+            if listed is None or listed.row.deleted_at is not None:
+                with naming(pointer):
+                    unit.datasets.get(caller.project_id, dataset_id)  # raises NotFound
+                continue
+            check_usable(listed.row, kind, pointer)
+            usable[pointer] = listed
     return usable
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Classes:
+    """Of a labelled set: the names of its classes, and the images of each where they were counted."""
+
+    names: Sequence[str]
+    counts: Sequence[int]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return {"class_names": self.names, "images_per_class": self.counts}
+
+
+def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None:
+    """None for pairs, too."""
+    if dataset is None or dataset.row.kind is not DatasetKind.LABELLED:
+        return None
+    names, counts = unit.datasets.class_names(dataset.row.project_id, dataset.row.id)
+    return _Classes(names=names, counts=counts)
+
+
 def _judge_policy(
-    unit: UnitOfWork, caller: Caller, order: Order, labelled: Dataset | None, found: _Found
+    unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, found: _Found
 ) -> None:
     summary = labelled.summary if labelled is not None and order.kind is JobKind.SANITIZE else None
     with found.noting():
@@ -193,17 +222,16 @@ def _judge_fit(
     order: Order,
     load: Load,
     checkpoint: Checkpoint | None,
-    datasets: Mapping[str, Dataset],
+    classes: tuple[_Classes | None, _Classes | None],
     found: _Found,
 ) -> None:
-    """The refusals and the warnings of the job itself, as far as numbers and names tell them."""
-    labelled, training = datasets.get("/audit/dataset_id"), datasets.get("/dataset_id")
-    names = [] if labelled is None else class_names(labelled)
-    trained = [] if training is None else class_names(training)
-    counts = [] if labelled is None else (labelled.summary or {}).get("images_per_class") or []
-    if order.audit.linear_probe is not None and len(counts) == len(names) > 0:
+    """The refusals and the warnings of the job itself, as far as numbers and names tell them. `classes` are
+    those that are measured, and those of labelled images to train on."""
+    labelled, trained = classes
+    names = [] if labelled is None else labelled.names
+    if order.audit.linear_probe is not None and labelled and len(labelled.counts) == len(names) > 0:
         with found.noting():
-            check_folds([int(count) for count in counts], names, order.audit.linear_probe.folds)
+            check_folds(labelled.counts, names, order.audit.linear_probe.folds)
     recipe, num_training = order.recipe, load.num_training
     if recipe is None or num_training is None:
         return
@@ -216,11 +244,17 @@ def _judge_fit(
     with found.noting():
         check_split(recipe, has_batch_norm=family == "ModifiedResNet")
     if names and num_training >= recipe.batch_size:
+        trained_names = trained.names if trained and trained.names else None
+        if trained_names and sum(map(len, chain(names, trained_names))) > MOST_COMPARED_CHARACTERS:
+            names, trained_names = trained_names, None
+            found.warnings.append(
+                "The class names of the two sets are too long to be compared here; the job compares them."
+            )
         found.warnings += before_training(
             recipe,
             num_samples=num_training,
             classes=names,
-            trained_classes=trained or None,
+            trained_classes=trained_names,
             family=family,
             size=size,
             given=order.recipe_given,

@@ -12,8 +12,8 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
 from app.db.models.job import Job
+from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
@@ -26,12 +26,12 @@ MOST_JOBS = 20
 def load_of(
     recipe: Recipe | None,
     audit: AuditOptions,
-    checkpoint: Checkpoint | None,
-    datasets: Mapping[str, Dataset],
+    checkpoint_bytes: int | None,
+    datasets: Mapping[str, ListedDataset],
 ) -> Load:
-    """`datasets` by the pointers of an order."""
+    """`datasets` by the pointers of an order; `checkpoint_bytes` None: not known."""
     return Load(
-        num_bytes=_num_bytes(checkpoint, datasets),
+        num_bytes=_num_bytes(checkpoint_bytes, datasets),
         num_labelled=_num_good(datasets.get("/audit/dataset_id")),
         num_training=_num_all(datasets.get("/dataset_id")),
         num_retrieval=_num_good(datasets.get("/audit/retrieval_dataset_id")),
@@ -40,23 +40,24 @@ def load_of(
     )
 
 
-def _num_good(dataset: Dataset | None) -> int | None:
-    return None if dataset is None or dataset.summary is None else int(dataset.summary["num_samples"])
+def _num_good(dataset: ListedDataset | None) -> int | None:
+    summary = None if dataset is None else dataset.row.summary
+    return None if summary is None else int(summary["num_samples"])
 
 
-def _num_all(dataset: Dataset | None) -> int | None:
+def _num_all(dataset: ListedDataset | None) -> int | None:
     """Bad ones too: an epoch counts them, and trains on others in their place."""
     num_good = _num_good(dataset)
-    if num_good is None or dataset is None or dataset.summary is None:
+    if num_good is None or dataset is None or dataset.row.summary is None:
         return None
-    return num_good + int(dataset.summary.get("num_skipped", 0))
+    return num_good + int(dataset.row.summary.get("num_skipped", 0))
 
 
-def _num_bytes(checkpoint: Checkpoint | None, datasets: Mapping[str, Dataset]) -> int | None:
-    if checkpoint is None or not datasets or any(one.files is None for one in datasets.values()):
+def _num_bytes(checkpoint_bytes: int | None, datasets: Mapping[str, ListedDataset]) -> int | None:
+    sizes = [one.size_bytes for one in datasets.values() if one.size_bytes is not None]
+    if checkpoint_bytes is None or not datasets or len(sizes) < len(datasets):
         return None
-    files = [file for one in datasets.values() for file in one.files or ()]
-    return checkpoint.size_bytes + sum(int(file["size_bytes"]) for file in files)
+    return checkpoint_bytes + sum(sizes)
 
 
 def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> list[Measured]:
@@ -66,14 +67,14 @@ def measured_by(unit: UnitOfWork, project_id: str, checkpoint: Checkpoint) -> li
         return []
     rows = unit.jobs.first_attempts(project_id, architecture, MOST_JOBS)
     named = {dataset_id for job, _ in rows for dataset_id in job.dataset_ids}
-    datasets = unit.datasets.several(project_id, named)
+    datasets = unit.datasets.listed(project_id, named)
     found: list[Measured] = []
-    for job, its_checkpoint in rows:
-        found += _phases(job, its_checkpoint, datasets)
+    for job, checkpoint_bytes in rows:
+        found += _phases(job, checkpoint_bytes, datasets)
     return found
 
 
-def _phases(job: Job, checkpoint: Checkpoint, datasets: Mapping[str, Dataset]) -> Iterator[Measured]:
+def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDataset]) -> Iterator[Measured]:
     named = {
         "/dataset_id": job.dataset_id,
         "/audit/dataset_id": job.labelled_dataset_id,
@@ -87,7 +88,7 @@ def _phases(job: Job, checkpoint: Checkpoint, datasets: Mapping[str, Dataset]) -
     its_data = {
         pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
     }
-    load = load_of(recipe, audit, checkpoint, its_data)
+    load = load_of(recipe, audit, checkpoint_bytes, its_data)
     for phase in job.phases:
         seconds = _seconds(phase.get("started_at"), phase.get("finished_at"))
         amount = load.amount(JobPhase(phase["name"]))

@@ -4,7 +4,6 @@ first that refuses, a dry run tells of all of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
+from sanitizer.near_names import near_names
 from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe
 
 
@@ -110,20 +110,17 @@ def class_names(labelled: Dataset) -> Sequence[str]:
 
 def check_targets(audit: AuditOptions, names: Sequence[str]) -> None:
     """Raise InvalidInput (`unknown_target`) unless the audit's target and those of attacks are `names`."""
-    _check_target(audit.target, names, "/audit/target")
+    known = frozenset(names)
+    _check_target(audit.target, known, names, "/audit/target")
     for number, attack in enumerate(audit.attacks):
         if attack.target is not None:
-            _check_target(attack.target, names, f"/audit/attacks/{number}/target")
+            _check_target(attack.target, known, names, f"/audit/attacks/{number}/target")
 
 
-def _check_target(target: str, names: Sequence[str], pointer: str) -> None:
-    if target in names:
+def _check_target(target: str, known: frozenset[str], names: Sequence[str], pointer: str) -> None:
+    if target in known:
         return
-    by_folded = {name.casefold(): name for name in names}
-    near = [
-        by_folded[folded]
-        for folded in difflib.get_close_matches(target.casefold(), by_folded, n=3, cutoff=0.6)
-    ]
+    near = near_names(target, names)
     shown = " or ".join(f"'{name[:60]}'" for name in near) or ", ".join(
         f"'{name[:60]}'" for name in names[:5]
     )

@@ -99,9 +99,14 @@ def doubts(policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | Non
 def _num_other_images(summary: dict[str, Any] | None, target: str) -> int | None:
     """Images of other classes than the target, where the validation counted them."""
     names, counts = ((summary or {}).get(key) or [] for key in ("class_names", "images_per_class"))
-    if len(names) != len(counts) or target not in names:
+    num_of_target = names.count(target)
+    if len(names) != len(counts) or num_of_target == 0:
         return None
-    return sum(int(count) for name, count in zip(names, counts, strict=True) if name != target)
+    left, number = int(sum(counts)), -1
+    for _ in range(num_of_target):
+        number = names.index(target, number + 1)  # not a loop over the names: each of 32 attacks asks
+        left -= int(counts[number])
+    return left
 
 
 @contextmanager

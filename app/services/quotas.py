@@ -37,6 +37,8 @@ def usage_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> Usag
         waiting_jobs=unit.quotas.num_waiting(project_id),
         stored_bytes=unit.quotas.stored_bytes(project_id),
         bytes_in_flight=unit.quotas.bytes_in_flight(project_id),
+        open_uploads=unit.quotas.num_open_uploads(project_id),
+        row_bytes=unit.quotas.row_bytes(project_id),
     )
 
 
@@ -50,9 +52,36 @@ def check_new_job(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) ->
 
 
 def check_place(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> None:
-    """Raise QuotaExceeded unless one more job may wait; holds the place until the transaction ends."""
+    """Raise QuotaExceeded unless one more job may wait and the database may keep more of the project; holds
+    the place until the transaction ends."""
     unit.quotas.hold(project_id)
-    _check_waiting(unit.quotas.num_waiting(project_id), limits_of(unit, project_id, defaults))
+    limits = limits_of(unit, project_id, defaults)
+    _check_waiting(unit.quotas.num_waiting(project_id), limits)
+    _check_rows(unit, project_id, limits)
+
+
+def _check_rows(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
+    current = unit.quotas.row_bytes(project_id)
+    if current >= limits.row_bytes:
+        raise QuotaExceeded(
+            "quota_exceeded",
+            f"The project's jobs, datasets, checkpoints and uploads take {current} bytes of the database;"
+            f" {limits.row_bytes} may be taken.",
+            "Delete jobs and datasets that are not needed any more; the operator can give the project more.",
+            quota=QuotaUse(name=QuotaName.ROW_BYTES, limit=limits.row_bytes, current=current),
+        )
+
+
+def _check_open(unit: UnitOfWork, project_id: str, limits: QuotaLimits) -> None:
+    current = unit.quotas.num_open_uploads(project_id)
+    if current >= limits.open_uploads:
+        raise QuotaExceeded(
+            "quota_exceeded",
+            f"{current} uploads of the project are open; {limits.open_uploads} may be.",
+            "Complete or cancel open uploads first; the operator can give the project more.",
+            retry_after_s=_TRY_AGAIN_AFTER_S,
+            quota=QuotaUse(name=QuotaName.OPEN_UPLOADS, limit=limits.open_uploads, current=current),
+        )
 
 
 def check_queued(unit: UnitOfWork, project_id: str, defaults: QuotaSettings, job: Job | None) -> None:
@@ -73,9 +102,12 @@ def _check_waiting(current: int, limits: QuotaLimits) -> None:
 
 
 def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, defaults: QuotaSettings) -> None:
-    """Raise QuotaExceeded unless so many more bytes may come and be kept; holds them as `check_new_job`."""
+    """Raise QuotaExceeded unless one more upload may be open, and so many more bytes may come and be kept;
+    holds them as `check_new_job`."""
     unit.quotas.hold(project_id)
     limits = limits_of(unit, project_id, defaults)
+    _check_open(unit, project_id, limits)
+    _check_rows(unit, project_id, limits)
     in_flight = unit.quotas.bytes_in_flight(project_id)
     if in_flight + size_bytes > limits.bytes_in_flight:
         use = QuotaUse(

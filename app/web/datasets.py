@@ -93,15 +93,17 @@ def _page(
 ) -> Response:
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
-        rows, has_more = unit.datasets.page(project_id, after, PER_PAGE, state=state, kind=kind)
+        found, has_more = unit.datasets.page(project_id, after, PER_PAGE, state=state, kind=kind)
         deletion = deletion_told(unit, project_id, deleted)
     own, shared = places_of(project_id, ports.settings.datasets.allowed_prefixes)
     return page(
         request,
         "datasets.html",
         status,
-        datasets=[DatasetOut.of(row) for row in rows],
-        older=link(HERE, {"state": state or "", "kind": kind or ""}, after=rows[-1].id) if has_more else None,
+        datasets=[DatasetOut.of_listed(one) for one in found],
+        older=link(HERE, {"state": state or "", "kind": kind or ""}, after=found[-1].row.id)
+        if has_more
+        else None,
         is_filtered=bool(state or kind or after),
         wanted_state=state,
         wanted_kind=kind,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.models.policy import Policy
+from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from app.domain.ids import is_id
@@ -39,6 +39,14 @@ MOST_CLASSES = 2000
 
 router = APIRouter()
 
+
+async def _place(visitor: Runner, ports: PortsDep) -> AsyncIterator[None]:
+    async with ports.computing.one_for(visitor.caller.project_id):
+        yield
+
+
+TAKES_A_PLACE = Depends(_place, scope="function")
+
 Name = Annotated[str | None, Query(max_length=64)]
 
 
@@ -47,8 +55,8 @@ class Choices:
     """What the form's lists offer."""
 
     checkpoints: Sequence[Checkpoint]
-    pairs: Sequence[Dataset]
-    labelled: Sequence[Dataset]
+    pairs: Sequence[ListedDataset]
+    labelled: Sequence[ListedDataset]
     policies: Sequence[Policy]
     class_names: Sequence[str]
 
@@ -66,17 +74,16 @@ class Choices:
 
     @property
     def named_pairs(self) -> list[tuple[str, str]]:
-        return [(row.id, _dataset_text(row)) for row in self.pairs]
+        return [(found.row.id, _dataset_text(found)) for found in self.pairs]
 
     @property
     def named_labelled(self) -> list[tuple[str, str]]:
-        return [(row.id, _dataset_text(row)) for row in self.labelled]
+        return [(found.row.id, _dataset_text(found)) for found in self.labelled]
 
 
-def _dataset_text(row: Dataset) -> str:
-    summary = row.summary or {}
-    names = summary.get("class_names")
-    classes = f" of {len(names)} classes" if names else ""
+def _dataset_text(found: ListedDataset) -> str:
+    row, summary = found.row, found.row.summary or {}
+    classes = f" of {found.num_classes} classes" if found.num_classes else ""
     count = f"{summary.get('num_samples', 0):,} {row.kind.value}{classes}"
     return f"{row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
 
@@ -129,7 +136,7 @@ def show_form_again(visitor: Runner) -> Response:
     return see_other(PATH)
 
 
-@router.post("/jobs/new/check")
+@router.post("/jobs/new/check", dependencies=[TAKES_A_PLACE])
 def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
     """Says what the order would do, and orders nothing."""
     draft = _read(form, ports)
@@ -191,7 +198,7 @@ def _read(form: Form, ports: Ports) -> Draft:
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
-    def ready(kind: DatasetKind) -> Sequence[Dataset]:
+    def ready(kind: DatasetKind) -> Sequence[ListedDataset]:
         return unit.datasets.page(project_id, None, MOST_CHOICES, state=DatasetState.READY, kind=kind)[0]
 
     labelled_id = form.get("audit/dataset_id:typed") or form.get("audit/dataset_id")

@@ -61,6 +61,24 @@ QUOTAS = (
         text=bytes_text,
     ),
     Quota(
+        name=QuotaName.OPEN_UPLOADS,
+        label="Open uploads",
+        what="Uploads that were announced and are not complete.",
+        then="At the limit no upload begins. Completing or cancelling one makes room; one that is left alone"
+        " expires.",
+        frees=(("Open uploads", "/ui/checkpoints"),),
+    ),
+    Quota(
+        name=QuotaName.ROW_BYTES,
+        label="Bytes in the database",
+        what="Every job takes 16 KiB, every other thing 4 KiB, and more where it is large: class names,"
+        " images in an order, an inspection.",
+        then="At the limit nothing new is ordered, registered or uploaded. Deleting jobs and datasets frees"
+        " them, with a later sweep.",
+        text=bytes_text,
+        frees=(("Delete jobs", "/ui/jobs?state=succeeded"), ("Delete datasets", "/ui/datasets")),
+    ),
+    Quota(
         name=QuotaName.RUNNING_JOBS,
         label="Running jobs",
         what="Audits and cleanings that a worker has taken up, in each queue.",
@@ -91,6 +109,8 @@ def show_usage(request: Request, visitor: Reader, ports: PortsDep) -> Response:
     current = {
         QuotaName.STORED_BYTES: usage.stored_bytes,
         QuotaName.BYTES_IN_FLIGHT: usage.bytes_in_flight,
+        QuotaName.OPEN_UPLOADS: usage.open_uploads,
+        QuotaName.ROW_BYTES: usage.row_bytes,
         QuotaName.RUNNING_JOBS: usage.running_jobs,
         QuotaName.WAITING_JOBS: usage.waiting_jobs,
         QuotaName.REQUESTS_PER_MINUTE: num_counted(request.scope),

@@ -32,6 +32,8 @@ def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
             _row("waiting jobs", found.waiting_jobs),
             _row("stored", found.stored_bytes, is_bytes=True),
             _row("uploads on their way", found.bytes_in_flight, is_bytes=True),
+            _row("open uploads", found.open_uploads),
+            _row("database rows", found.row_bytes, is_bytes=True),
             _row("requests in a minute", found.requests_per_minute),
         ],
     )

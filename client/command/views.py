@@ -98,8 +98,8 @@ def dataset(found: Dataset) -> str:
             ("sha256", summary.sha256),
             *(("skipped as", f"{reason} × {count}") for reason, count in summary.skipped_reasons.items()),
         ]
-    if found.class_names:
-        pairs.append(("classes", len(found.class_names)))
+    if found.num_classes:
+        pairs.append(("classes", found.num_classes))
     return fields([*pairs, ("created", when(found.created_at))])
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sanitizer.errors import OptionsRejected
+from sanitizer.near_names import near_names
 from sanitizer.recipe import AuditOptions
 
 NUM_SUGGESTIONS = 3
@@ -66,11 +66,9 @@ def find_target(target: str, class_names: Sequence[str], *, where: str) -> int:
 
 
 def _suggestion(target: str, class_names: Sequence[str]) -> str:
-    folded = {name.casefold(): name for name in class_names}
-    close = difflib.get_close_matches(target.casefold(), folded, n=NUM_SUGGESTIONS, cutoff=0.6)
-    contained = [key for key in folded if target.casefold() in key]
-    near = list(dict.fromkeys([*close, *contained]))[:NUM_SUGGESTIONS]
+    contained = [name for name in class_names if target.casefold() in name.casefold()]
+    near = list(dict.fromkeys([*near_names(target, class_names), *contained]))[:NUM_SUGGESTIONS]
     if near:
-        return f"Did you mean {' or '.join(repr(folded[key]) for key in near)}?"
+        return f"Did you mean {' or '.join(map(repr, near))}?"
     sample = ", ".join(repr(name) for name in class_names[:NUM_SUGGESTIONS])
     return f"Use one of its {len(class_names)} class names, for instance {sample}."

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, func, or_, text
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    func,
+    literal_column,
+    or_,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, JsonList, JsonObject, word
@@ -12,6 +22,10 @@ from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
 """In the progress of a job that trained: [[step, loss], …], some hundred, over all attempts."""
+HAS_IMAGES: ColumnElement[bool] = literal_column(
+    "jsonb_path_exists(jobs.spec, '$.audit.attacks[*].picture'::jsonpath)", Boolean
+)
+"""A condition, which an index has: the order holds images of its attacks."""
 
 
 class Job(Base):
@@ -29,6 +43,11 @@ class Job(Base):
             "created_at",
             "id",
             postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "ix_jobs_with_images",
+            "project_id",
+            postgresql_where=text("jsonb_path_exists(spec, '$.audit.attacks[*].picture'::jsonpath)"),
         ),
         Index(
             "ix_jobs_unswept",

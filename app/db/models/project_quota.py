@@ -17,6 +17,8 @@ class ProjectQuota(Base):
             "least(running_jobs, waiting_jobs, stored_bytes, bytes_in_flight, requests_per_minute) >= 0",
             name="not_negative",
         ),
+        CheckConstraint("open_uploads >= 0", name="open_uploads"),
+        CheckConstraint("row_bytes >= 0", name="row_bytes"),
     )
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
@@ -27,4 +29,7 @@ class ProjectQuota(Base):
     bytes_in_flight: Mapped[int | None]
     """Declared sizes of open uploads, together."""
     requests_per_minute: Mapped[int | None]
+    open_uploads: Mapped[int | None]
+    row_bytes: Mapped[int | None]
+    """What rows take in the database, as `QuotaRepository.row_bytes` counts it."""
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())

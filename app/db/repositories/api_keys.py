@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models.api_key import ApiKey
 from app.db.repositories.job_changes import seconds
-from app.db.repositories.owned import page_of
+from app.db.repositories.pages import page_of
 from app.domain.errors import NotFound
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models.audit_entry import AuditEntry, AuditOutcome
 from app.db.repositories.advisory_locks import hold
-from app.db.repositories.owned import page_of
+from app.db.repositories.pages import page_of
 from app.domain.ids import lowest_id, new_id
 
 _REFUSAL_LOCK = 7_263_005

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, Text, cast, func, literal, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.pages import Expressions
 from app.domain.errors import NotFound
 from app.domain.states import CheckpointState
+
+_LEFT_OUT = array([literal(name) for name in ("architecture", "assumed", "findings", "scanners")])
+"""Of an inspection, in lists: what may be long."""
 
 
 class CheckpointRepository(OwnedRepository[Checkpoint]):
     model = Checkpoint
     noun = "checkpoint"
+    cuts: ClassVar[Expressions | None] = {
+        "inspection": type_coerce(Checkpoint.inspection.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB)
+    }
 
     def get(self, project_id: str, id: str, *, for_update: bool = False) -> Checkpoint:  # noqa: A002
         """Raises NotFound, also for a deleted one."""

@@ -3,13 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Numeric,
+    SQLColumnExpression,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH, array
 
 from app.db.models.dataset import Dataset
 from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.pages import Expressions, row_of, values_of
 from app.domain.errors import NotFound
 from app.domain.states import DatasetKind, DatasetState
+
+_LEFT_OUT = array(
+    [literal(name) for name in ("class_names", "templates", "images_per_class", "skipped_examples")]
+)
+_CUTS: Expressions = {
+    "class_names": type_coerce(null(), JSONB),
+    "templates": type_coerce(null(), JSONB),
+    "files": type_coerce(null(), JSONB),
+    "summary": type_coerce(Dataset.summary.op("-")(cast(_LEFT_OUT, ARRAY(Text))), JSONB),
+}
+_SIZES = (
+    func.jsonb_path_query(Dataset.files, cast('$[*].size_bytes ? (@.type() == "number")', JSONPATH))
+    .table_valued("value")
+    .render_derived()
+)
+
+
+def _length(value: SQLColumnExpression[Any]) -> ColumnElement[int | None]:
+    """Of an array; NULL for anything else."""
+    return case((func.jsonb_typeof(value) == "array", func.jsonb_array_length(value)))
+
+
+_COUNTS: Expressions = {
+    "num_classes": func.coalesce(_length(Dataset.class_names), _length(Dataset.summary["class_names"])),
+    "num_files": _length(Dataset.files),
+    "size_bytes": select(cast(func.sum(cast(_SIZES.c.value, Numeric)), BigInteger)).scalar_subquery(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedDataset:
+    """`row`, of no session, has neither class names, templates nor files, and a summary without lists: all of
+    them are as long as whoever registered the dataset likes. `num_files`, `size_bytes` None: not known."""
+
+    row: Dataset
+    num_classes: int | None
+    num_files: int | None
+    size_bytes: int | None
 
 
 class DatasetRepository(OwnedRepository[Dataset]):
@@ -35,19 +90,43 @@ class DatasetRepository(OwnedRepository[Dataset]):
         *,
         state: DatasetState | None = None,
         kind: DatasetKind | None = None,
-    ) -> tuple[Sequence[Dataset], bool]:
+    ) -> tuple[Sequence[ListedDataset], bool]:
         """Newest first, without deleted ones; `after` is the id of the last row of the page before."""
-        conditions: list[ColumnElement[bool]] = [Dataset.deleted_at.is_(None)]
+        conditions: list[ColumnElement[bool]] = [
+            Dataset.project_id == project_id,
+            Dataset.deleted_at.is_(None),
+        ]
+        if after is not None:
+            conditions.append(Dataset.id < after)
         if state is not None:
             conditions.append(Dataset.state == state)
         if kind is not None:
             conditions.append(Dataset.kind == kind)
-        return self._page(project_id, after, limit, *conditions)
+        return self._listed(conditions, limit)
 
-    def several(self, project_id: str, ids: Collection[str]) -> dict[str, Dataset]:
+    def listed(self, project_id: str, ids: Collection[str]) -> dict[str, ListedDataset]:
         """By id, deleted ones too: what they held is still known. What there is not is left out."""
-        query = select(Dataset).where(Dataset.project_id == project_id, Dataset.id.in_(ids))
-        return {row.id: row for row in self._session.scalars(query)}
+        conditions = (Dataset.project_id == project_id, Dataset.id.in_(ids))
+        return {one.row.id: one for one in self._listed(conditions, len(ids))[0]}
+
+    def _listed(
+        self, conditions: Sequence[ColumnElement[bool]], limit: int
+    ) -> tuple[Sequence[ListedDataset], bool]:
+        found, has_more = values_of(self._session, Dataset, conditions, limit, cuts=_CUTS, extras=_COUNTS)
+        listed = [
+            ListedDataset(row=row_of(Dataset, values), **{name: values[name] for name in _COUNTS})
+            for values in found
+        ]
+        return listed, has_more
+
+    def class_names(self, project_id: str, id: str) -> tuple[list[str], list[int]]:  # noqa: A002
+        """The classes as counted by the validation, else as given; and the images of each, where counted."""
+        names = func.coalesce(Dataset.summary["class_names"], Dataset.class_names)
+        query = select(type_coerce(names, JSONB), Dataset.summary["images_per_class"]).where(
+            Dataset.project_id == project_id, Dataset.id == id
+        )
+        row = self._session.execute(query).one()
+        return [str(name) for name in row[0] or []], [int(count) for count in row[1] or []]
 
     def digests(self, project_id: str, ids: Collection[str]) -> dict[str, str]:
         """As validated, by id, deleted ones' too; what is not validated is left out."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.db.models.job_event import JobEvent
+from app.db.repositories.pages import row_of, values_of
 
 
 class EventRepository:
@@ -18,11 +18,10 @@ class EventRepository:
         self, project_id: str, job_id: str, after: int | None, limit: int
     ) -> tuple[Sequence[JobEvent], bool]:
         """Oldest first, those with a number greater than `after`."""
-        query = (
-            select(JobEvent)
-            .where(JobEvent.project_id == project_id, JobEvent.job_id == job_id, JobEvent.seq > (after or 0))
-            .order_by(JobEvent.seq)
-            .limit(limit + 1)
+        conditions = (
+            JobEvent.project_id == project_id,
+            JobEvent.job_id == job_id,
+            JobEvent.seq > (after or 0),
         )
-        rows = self._session.scalars(query).all()
-        return rows[:limit], len(rows) > limit
+        found, has_more = values_of(self._session, JobEvent, conditions, limit, by="seq", is_ascending=True)
+        return [row_of(JobEvent, values) for values in found], has_more

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
+from app.db.repositories.jobs import CUTS
+from app.db.repositories.pages import row_of, values_of
 from app.domain.states import PUBLIC_KINDS, JobKind, JobState
 
 WINDOW = 2_000
@@ -104,8 +106,9 @@ class JobSearch:
             if ends is not None:
                 conditions.append(Job.id <= ends if is_back else Job.id >= ends)
             conditions.append(_has(wanted.text))
-        rows = self._session.scalars(select(Job).where(*conditions).order_by(order).limit(limit + 1)).all()
-        return rows[:limit], (rows[limit - 1].id if len(rows) > limit else ends)
+        found, has_more = values_of(self._session, Job, conditions, limit, is_ascending=is_back, cuts=CUTS)
+        rows: list[Job] = [row_of(Job, values) for values in found]
+        return rows, (rows[-1].id if has_more else ends)
 
 
 def _has(text: str) -> ColumnElement[bool]:

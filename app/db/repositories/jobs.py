@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, not_, null, select, tuple_, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import load_only
 
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.job import Job
+from app.db.models.job import HAS_IMAGES, LOSS_CURVE, Job
 from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
@@ -19,9 +21,17 @@ from app.db.repositories.job_changes import (
     record,
 )
 from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.pages import Expressions
 from app.domain.errors import Conflict, NotFound
 from app.domain.limits import DEFAULT_MAX_ATTEMPTS
 from app.domain.states import ACTIVE, PUBLIC_KINDS, TERMINAL, JobKind, JobState
+
+CUTS: Expressions = {
+    "progress": type_coerce(Job.progress.op("-")(LOSS_CURVE), JSONB),
+    "resume_state": type_coerce(null(), JSONB),
+    "error": type_coerce(Job.error.op("-")("log_tail"), JSONB),
+}
+"""Lists show no curve, no saved state and no log."""
 
 
 def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement[bool], ...]:
@@ -36,6 +46,7 @@ def _are_customers(project_id: str, ids: Collection[str]) -> tuple[ColumnElement
 class JobRepository(OwnedRepository[Job]):
     model = Job
     noun = "job"
+    cuts = CUTS
 
     def enqueue(self, job: Job) -> Job:
         """Insert the job as queued, its `created` event and its outbox row, in this transaction.
@@ -99,22 +110,33 @@ class JobRepository(OwnedRepository[Job]):
 
     def first_attempts(
         self, project_id: str, architecture: dict[str, Any], limit: int
-    ) -> Sequence[tuple[Job, Checkpoint]]:
-        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture."""
+    ) -> Sequence[tuple[Job, int]]:
+        """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, and
+        the bytes of these. Without results, and without jobs whose orders hold images: they are long."""
         query = (
-            select(Job, Checkpoint)
+            select(Job, Checkpoint.size_bytes)
             .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
             .where(
                 Job.project_id == project_id,
                 Job.kind.in_(PUBLIC_KINDS),
                 Job.attempt == 1,
                 Job.deleted_at.is_(None),
+                not_(HAS_IMAGES),
                 Checkpoint.inspection["architecture"] == architecture,
             )
             .order_by(Job.id.desc())
             .limit(limit)
+            .options(
+                load_only(
+                    Job.spec,
+                    Job.phases,
+                    Job.dataset_id,
+                    Job.labelled_dataset_id,
+                    Job.retrieval_dataset_id,
+                )
+            )
         )
-        return [(job, checkpoint) for job, checkpoint in self._session.execute(query)]
+        return [(job, size_bytes) for job, size_bytes in self._session.execute(query)]
 
     def num_waiting_before(self, job: Job) -> int:
         """Customers' jobs of the project that wait and were ordered earlier: workers take them first."""
@@ -155,18 +177,14 @@ class JobRepository(OwnedRepository[Job]):
 
     def using_dataset(self, project_id: str, dataset_id: str, limit: int) -> Sequence[Job]:
         """Customers' jobs that read the data set, as whatever, newest first."""
-        query = (
-            select(Job)
-            .where(
-                Job.project_id == project_id,
-                Job.reads_dataset(dataset_id),
-                Job.kind.in_(PUBLIC_KINDS),
-                Job.deleted_at.is_(None),
-            )
-            .order_by(Job.id.desc())
-            .limit(limit)
-        )
-        return self._session.scalars(query).all()
+        return self._page(
+            project_id,
+            None,
+            limit,
+            Job.reads_dataset(dataset_id),
+            Job.kind.in_(PUBLIC_KINDS),
+            Job.deleted_at.is_(None),
+        )[0]
 
     def active_of(self, project_id: str) -> Sequence[str]:
         """Ids of the project's unfinished jobs, the service's own too."""

@@ -15,6 +15,7 @@ from app.db.models.deletion import Deletion
 from app.db.models.job import Job
 from app.db.models.upload import Upload
 from app.db.models.webhook import Webhook
+from app.db.repositories.pages import Expressions, page_of
 from app.domain.errors import NotFound
 
 Row = TypeVar("Row", Upload, Checkpoint, Dataset, Job, Artifact, Deletion, Webhook)
@@ -25,6 +26,8 @@ class OwnedRepository(Generic[Row]):
 
     model: ClassVar[type[Any]]
     noun: ClassVar[str]
+    cuts: ClassVar[Expressions | None] = None
+    """What stands in lists in the place of columns."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -52,7 +55,7 @@ class OwnedRepository(Generic[Row]):
     def _page(
         self, project_id: str, after: str | None, limit: int, *conditions: ColumnElement[bool]
     ) -> tuple[Sequence[Row], bool]:
-        return page_of(self._session, self.model, project_id, after, limit, *conditions)
+        return page_of(self._session, self.model, project_id, after, limit, *conditions, cuts=self.cuts)
 
 
 def lock_those(
@@ -67,19 +70,3 @@ def lock_those(
     ids = session.scalars(found).all()
     still = select(model).where(model.id.in_(ids), *conditions).execution_options(populate_existing=True)
     return session.scalars(still).all()
-
-
-def page_of(
-    session: Session,
-    model: type[Any],
-    project_id: str,
-    after: str | None,
-    limit: int,
-    *conditions: ColumnElement[bool],
-) -> tuple[Sequence[Any], bool]:
-    """Newest first, and whether there are more; `after` is the id of the last row of the page before."""
-    query = select(model).where(model.project_id == project_id, *conditions)
-    if after is not None:
-        query = query.where(model.id < after)
-    rows = session.scalars(query.order_by(model.id.desc()).limit(limit + 1)).all()
-    return rows[:limit], len(rows) > limit

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.db.models.policy import Policy
-from app.db.repositories.owned import page_of
+from app.db.repositories.pages import page_of
 from app.domain.errors import NotFound
 
 

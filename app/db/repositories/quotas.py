@@ -7,19 +7,25 @@ counts for the project, so that two requests cannot both take the last place.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
-from app.db.models.job import Job
+from app.db.models.dataset import Dataset
+from app.db.models.job import HAS_IMAGES, Job
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.upload import Upload
 from app.db.repositories.advisory_locks import hold
 from app.domain.states import LEASED, PUBLIC_KINDS, JobKind, JobState, UploadPurpose, UploadState
 
 QUOTA_LOCK = 7_263_004
+JOB_ROW_BYTES = 16 * 1024
+"""Of a job without images: its row, its events, what was told of it."""
+ROW_BYTES = 4 * 1024
+"""Of another row, beside what can be large in it."""
 
 
 class QuotaRepository:
@@ -77,3 +83,42 @@ class QuotaRepository:
             Upload.project_id == project_id, Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING])
         )
         return int(self._session.scalar(query) or 0)
+
+    def num_open_uploads(self, project_id: str) -> int:
+        """Announced, and neither completed, cancelled nor expired, whether they were swept or not."""
+        query = select(func.count()).where(
+            Upload.project_id == project_id,
+            Upload.state.in_([UploadState.OPEN, UploadState.COMPLETING]),
+            Upload.expires_at > func.now(),
+        )
+        return int(self._session.scalar(query) or 0)
+
+    def row_bytes(self, project_id: str) -> int:
+        """What the project's rows take in the database.
+
+        A job counts `JOB_ROW_BYTES` with its events and messages; one that was ordered with images its order
+        as well, found by an index. Of other rows the sizes as stored, which no value is read for.
+        """
+        large_jobs = select(func.coalesce(func.sum(func.pg_column_size(Job.spec)), 0)).where(
+            Job.project_id == project_id, HAS_IMAGES
+        )
+        jobs, datasets, checkpoints, uploads = (
+            select(func.count()).select_from(model).where(model.project_id == project_id)
+            for model in (Job, Dataset, Checkpoint, Upload)
+        )
+        of_datasets = _size(Dataset, Dataset.class_names, Dataset.templates, Dataset.files, Dataset.summary)
+        of_checkpoints = _size(Checkpoint, Checkpoint.inspection)
+        num_jobs, *num_others = (
+            int(self._session.scalar(query) or 0) for query in (jobs, datasets, checkpoints, uploads)
+        )
+        sizes = (
+            int(self._session.scalar(query.where(model.project_id == project_id)) or 0)
+            for model, query in ((Dataset, of_datasets), (Checkpoint, of_checkpoints))
+        )
+        large = int(self._session.scalar(large_jobs) or 0)
+        return JOB_ROW_BYTES * num_jobs + ROW_BYTES * sum(num_others) + sum(sizes) + large
+
+
+def _size(model: type[Any], *columns: Any) -> Select[tuple[int]]:
+    sizes = [func.coalesce(func.pg_column_size(column), 0) for column in columns]
+    return select(func.coalesce(func.sum(sum(sizes[1:], sizes[0])), 0)).select_from(model)

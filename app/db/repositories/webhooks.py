@@ -8,7 +8,8 @@ from sqlalchemy import delete, func, select
 
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
-from app.db.repositories.owned import OwnedRepository, page_of
+from app.db.repositories.owned import OwnedRepository
+from app.db.repositories.pages import page_of
 from app.domain.errors import NotFound
 from app.domain.webhooks import DeliveryState
 

@@ -272,8 +272,9 @@ def refused(answer: httpx.Response, status: int, code: str, pointer: str | None 
     assert "Traceback" not in answer.text
     if pointer is not None:
         assert pointer in [error["pointer"] for error in body["errors"]], body["errors"]
-    if (
-        status in {409, 429, 503} and body.get("quota", {}).get("name") != "stored_bytes"
-    ):  # waiting won't help
+    if status in {409, 429, 503} and body.get("quota", {}).get("name") not in {
+        "stored_bytes",
+        "row_bytes",
+    }:  # waiting won't help
         assert int(answer.headers["retry-after"]) >= 1
     return body

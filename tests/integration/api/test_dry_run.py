@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import Any
 
 import httpx
@@ -115,3 +117,21 @@ def test_a_key_that_may_not_order_may_not_try(service: Service) -> None:
         headers={"Authorization": f"Bearer {key}"},
     )
     refused(answer, 403, "scope_missing")
+
+
+def test_class_names_made_to_be_compared_slowly_cost_a_dry_run_little(
+    service: Service, api: httpx.Client
+) -> None:
+    """In processor time of all threads, those of the test included: it was 15 s for as many names."""
+    letters = "abab" * 49
+    shuffled = random.Random(0)
+    names = tuple("".join(shuffled.sample(letters, len(letters))) for _ in range(5_000))
+    order = service.sanitize_order()
+    order["audit"] = {
+        "dataset_id": service.dataset(DatasetKind.LABELLED, class_names=names),
+        "target": letters[:-1] + "x",
+    }
+    started_s = time.process_time()
+    found = api.post("/v1/jobs/dry-run", json=order).json()
+    assert time.process_time() - started_s < 1
+    assert "unknown_target" in {one["code"] for one in found["obstacles"]}

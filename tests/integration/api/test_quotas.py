@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
 import re
 import threading
 import time
@@ -163,6 +166,45 @@ def test_bytes_in_flight_are_the_declared_sizes_of_open_uploads(service: Service
     }
     assert fresh.http.post(f"/v1/uploads/{first.json()['id']}/cancel").status_code == 200
     assert announce(fresh, 11 * MIB).status_code == 201
+
+
+def test_only_so_many_uploads_are_open_and_expired_ones_do_not_count(service: Service, fresh: Tenant) -> None:
+    limit(service, fresh, open_uploads=2)
+    first, _ = announce(fresh, 1), announce(fresh, 1)
+    with service.nothing_left_behind():
+        problem = refused(announce(fresh, 1), 429, "quota_exceeded")
+    assert problem["quota"] == {"name": "open_uploads", "limit": 2, "current": 2, "wanted": 1}
+    upload_id = first.json()["id"]
+    service.execute("UPDATE uploads SET expires_at = now() - interval '1 s' WHERE id = :id", id=upload_id)
+    assert announce(fresh, 1).status_code == 201
+    assert fresh.http.get("/v1/usage").json()["open_uploads"] == {"limit": 2, "current": 2}
+
+
+def test_rows_of_the_database_count_as_large_as_they_are(service: Service, fresh: Tenant) -> None:
+    names = [f"{n:05d} " + hashlib.sha256(str(n).encode()).hexdigest() for n in range(10_000)]
+    uri = f"s3://{service.store.bucket}/allowed/rows/0.tar"
+    service.store.put_bytes("allowed/rows/0.tar", b"\0" * 1024)
+    body = {"kind": "labelled", "uri": uri, "class_names": names}
+    assert fresh.http.post("/v1/datasets", json=body).status_code == 202
+    used = fresh.http.get("/v1/usage").json()["row_bytes"]["current"]
+    assert used > 500_000
+    limit(service, fresh, row_bytes=used)
+    with service.nothing_left_behind():
+        for answer in (fresh.http.post("/v1/datasets", json=body), announce(fresh, 1)):
+            problem = refused(answer, 429, "quota_exceeded")
+            assert problem["quota"] == {"name": "row_bytes", "limit": used, "current": used, "wanted": 1}
+            assert "Retry-After" not in answer.headers
+
+
+def test_images_of_an_order_count_as_bytes_of_the_database(service: Service, fresh: Tenant) -> None:
+    body = order(service, fresh)
+    assert fresh.http.post("/v1/jobs", json=body).status_code == 202
+    before = fresh.http.get("/v1/usage").json()["row_bytes"]["current"]
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + os.urandom(40_000)).decode()
+    body["audit"]["attacks"] = [{"attack": "custom_patch", "picture": picture}]
+    answer = fresh.http.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    assert fresh.http.get("/v1/usage").json()["row_bytes"]["current"] > before + 40_000
 
 
 def test_of_uploads_announced_at_once_only_as_many_as_fit_pass(service: Service, fresh: Tenant) -> None:

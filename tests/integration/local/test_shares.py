@@ -46,6 +46,8 @@ def test_an_operator_sets_limits_and_takes_them_back(
         "waiting_jobs": "5",
         "stored_bytes": "0",
         "bytes_in_flight": str(defaults.bytes_in_flight),
+        "open_uploads": str(defaults.open_uploads),
+        "row_bytes": str(defaults.row_bytes),
         "requests_per_minute": str(defaults.requests_per_minute),
     }
     assert main(["set-quota", "--project", "limited", "--waiting-jobs", "default"]) == 0

@@ -1,0 +1,62 @@
+"""Requests that compute take turns, so that others are answered between them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.domain.errors import Unavailable
+from app.process.computing import ComputingPlaces
+
+
+async def _take(places: ComputingPlaces, project_id: str) -> None:
+    async with places.one_for(project_id):
+        pass
+
+
+def test_only_as_many_compute_at_once_as_there_are_places() -> None:
+    running: list[int] = []
+
+    async def compute(places: ComputingPlaces, number: int) -> int:
+        async with places.one_for("prj_a"):
+            running.append(number)
+            num_running = len(running)
+            await asyncio.sleep(0)
+            running.remove(number)
+        return num_running
+
+    async def all_of_them() -> list[int]:
+        places = ComputingPlaces(2, most_waiting=20)
+        return await asyncio.gather(*(compute(places, number) for number in range(20)))
+
+    assert max(asyncio.run(all_of_them())) == 2
+
+
+def test_a_project_that_waits_too_often_is_refused_and_another_is_not() -> None:
+    async def crowd() -> None:
+        places = ComputingPlaces(1, most_waiting=1)
+        async with places.one_for("prj_a"):
+            waits = asyncio.create_task(_take(places, "prj_a"))
+            await asyncio.sleep(0)
+            with pytest.raises(Unavailable) as refused:
+                await _take(places, "prj_a")
+            assert (refused.value.code, refused.value.retry_after_s) == ("checks_busy", 2)
+            other = asyncio.create_task(_take(places, "prj_b"))
+            await asyncio.sleep(0)
+            assert not other.done()
+        await asyncio.gather(waits, other)
+        await _take(places, "prj_a")
+
+    asyncio.run(crowd())
+
+
+def test_nobody_waits_for_ever() -> None:
+    async def impatient() -> None:
+        places = ComputingPlaces(1, most_waiting=5, patience_s=0.01)
+        async with places.one_for("prj_a"):
+            with pytest.raises(Unavailable, match=r"not begin within 0\.01 s"):
+                await _take(places, "prj_b")
+        await _take(places, "prj_b")
+
+    asyncio.run(impatient())
