@@ -1,9 +1,10 @@
 """PostgreSQL on this machine, from a wheel: one cluster in one folder, reached by a Unix socket only.
 
 The socket lies in a folder that only we may enter, so that the server needs no password; it listens on no
-port. What its processes share lies in anonymous memory and in that folder, nothing in /dev/shm. Two logins: `postgres`, the superuser, for this module; `cleanclip`, an ordinary one that owns the
-database, for migrations, and that takes on the roles of `app.db.roles` for all else. PostgreSQL refuses
-root: then it runs as root of nothing, in a user namespace, or as nobody.
+port. What its processes share lies in anonymous memory and in the cluster's folder, nothing in /dev/shm. Two
+logins: `postgres`, the superuser, for this module; `cleanclip`, an ordinary one that owns the database, for
+migrations, and that takes on the roles of `app.db.roles` for all else. PostgreSQL refuses root: then it runs
+as root of nothing, in a user namespace, or as nobody.
 """
 
 from __future__ import annotations

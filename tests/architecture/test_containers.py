@@ -120,7 +120,6 @@ class TestCompose:
             assert services[name]["healthcheck"]["test"], name
         assert "HEALTHCHECK" in (ROOT / "docker/api.Dockerfile").read_text()
 
-
     def test_each_service_reaches_the_servers_that_it_needs_and_no_others(self) -> None:
         """Over a network that both are on. Those who talk to the world reach nobody else that way."""
         services = _services("gpu", "operator")
