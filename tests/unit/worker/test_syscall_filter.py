@@ -21,13 +21,14 @@ PLAIN = (
 )
 DANGEROUS = {
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
-    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442), "unshare": (272, 97),
-    "setns": (308, 268), "ptrace": (101, 117), "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
-    "io_uring_setup": (425, 425), "keyctl": (250, 219), "add_key": (248, 217), "kexec_load": (246, 104),
-    "init_module": (175, 105), "finit_module": (313, 273), "setsid": (112, 157), "setpgid": (109, 154),
-    "shmget": (29, 194), "shmat": (30, 196), "mq_open": (240, 180), "seccomp": (317, 277),
-    "landlock_create_ruleset": (444, 444), "memfd_secret": (447, 447), "personality": (135, 92),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "mount_setattr": (442, 442),
+    "unshare": (272, 97), "setns": (308, 268), "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438), "bpf": (321, 280),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
+    "keyctl": (250, 219), "add_key": (248, 217), "kexec_load": (246, 104), "init_module": (175, 105),
+    "finit_module": (313, 273), "setsid": (112, 157), "setpgid": (109, 154), "shmget": (29, 194),
+    "shmat": (30, 196), "mq_open": (240, 180), "seccomp": (317, 277), "landlock_create_ruleset": (444, 444),
+    "memfd_secret": (447, 447), "personality": (135, 92),
 }  # fmt: skip
 
 
