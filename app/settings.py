@@ -137,6 +137,9 @@ class WorkerSettings(Group):
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
     """Per child; None: as many as there are cores."""
+    more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
+    """Numbers of system calls that children may make beside those of the list. Each one opens a hole: see
+    docs/operating/deployment.md, "Calls of the kernel"."""
     device: Device = "auto"
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """Processes that share out the training of one job, one to a GPU, at most; `auto`: as many as GPUs."""

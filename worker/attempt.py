@@ -208,6 +208,7 @@ class Attempt:
                 isolation,
                 sandbox.rlimits(limits, job.kind, isolation),
                 uses_cuda=limits.uses_cuda,
+                more_calls=limits.more_calls,
                 talks_to_itself=self._max_ranks != 1,
             ),
             environment=sandbox.environment(place.job, limits, worker_environment),

@@ -64,7 +64,7 @@ _SYSTEM_FILES = (
 _PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _ACCELERATORS = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 _ACCELERATOR_FILES = ("/etc/nvidia", "/etc/OpenCL", "/run/nvidia", "/run/nvidia-persistenced")
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's place for semaphores between a loader and its workers
+_ANOTHERS_SHARED_MEMORY = ("read_file", "write_file", "truncate", "make_reg", "remove_file")
 _SYS_LANDLOCK_CREATE_RULESET, _GET_VERSION = 444, 1
 
 Rule = tuple[str, tuple[str, ...]]
@@ -93,8 +93,16 @@ def rules(
         devices = [place for pattern in _ACCELERATORS for place in glob.glob(pattern)]
         found += [(place, (*DEVICE, "read_dir")) for place in devices]
         found += [(place, READ) for place in _existing(_ACCELERATOR_FILES)]
-    found += [(place, OWN) for place in _existing([_SHARED_MEMORY])]
     return [*found, (str(folder), OWN)]
+
+
+def shared_memory(*, uses_cuda: bool) -> dict[str, tuple[str, ...]]:
+    """What a child may do in a /dev/shm of its own, and in one that it would share with others.
+
+    There, nothing: it could read, change and leave files of the same user, those of the next job too. CUDA's
+    driver, of which we cannot know what it uses, gets at files whose names it knows.
+    """
+    return {"own": OWN, "not_own": _ANOTHERS_SHARED_MEMORY if uses_cuda else ()}
 
 
 def _python() -> set[str]:

@@ -113,6 +113,7 @@ class FreshChildren:
                 self.isolation,
                 sandbox.rlimits(limits, kind, self.isolation),
                 uses_cuda=limits.uses_cuda,
+                more_calls=limits.more_calls,
             ),
             environment=sandbox.environment(job, limits, self.worker_environment),
             folder=job,

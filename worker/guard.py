@@ -1,6 +1,7 @@
 """The last step before the child process: cut it off, bind its life to ours, limit it, become it.
 
-    python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "shared_memory": …, "parent_pid": …,
+    python -I -S guard.py '{"isolation": …, "folder": …, "limits": {…}, "parent_pid": …,
+                            "shared_memory": {"size": …, "own": [right…], "not_own": [right…]},
                             "files": [[place, [right…]]…], "calls": hexadecimal | null,
                             "talks_to_itself": true | false}' COMMAND…
 
@@ -10,8 +11,11 @@ ours. Levels of isolation, strongest first:
     full      user, network, process, IPC and mount namespaces: no network but a dead loopback, no process
               of others to see, every file system read-only but the job's folder, and all descendants die
               with the first one
-    network   user and network namespaces: no network
+    network   user and network namespaces: no network; a mount namespace with a /dev/shm of its own, where
+              it can be made
     none      where the kernel allows neither
+
+/dev/shm opens with the rights `own` where it is the child's own, with `not_own` (mostly none) elsewhere.
 
 `talks_to_itself` (not on `none`): the loopback of its own network is up, for one job in several processes.
 
@@ -66,6 +70,7 @@ _FILE_RIGHTS = (
 _NUM_FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _OF_A_FILE = ("execute", "write_file", "read_file", "truncate", "ioctl_dev")
 _TCP_FROM_VERSION, _SCOPES_FROM_VERSION = 4, 6
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's place for it
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _OF_SOCKETS = {
     "ipv4/tcp_rmem": "4096 65536 212992",
@@ -129,9 +134,29 @@ def _close_file_systems(folder: str, shared_memory: str) -> None:
     _mount(folder, folder, None, _MS_BIND)
     _set_read_only("/", is_read_only=True, recursive=True)
     _set_read_only(folder, is_read_only=False, recursive=False)
-    if os.path.isdir("/dev/shm"):  # noqa: S108 - the path is the kernel's, and what we mount is private
-        _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={shared_memory},mode=1777")  # noqa: S108
+    _mount_shared_memory(shared_memory)
     os.chdir(folder)  # the working folder of before is the read-only mount
+
+
+def _mount_shared_memory(size: str) -> None:
+    if os.path.isdir(_SHARED_MEMORY):
+        _mount("tmpfs", _SHARED_MEMORY, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={size},mode=1777")
+
+
+def _owns_shared_memory(isolation: str, folder: str, size: str) -> bool:
+    """See to a private, small /dev/shm; False where the kernel allows none."""
+    if isolation == "full":
+        _close_file_systems(folder, size)
+        return True
+    if isolation == "none":
+        return False
+    try:
+        _checked(_libc.unshare(ctypes.c_int(_CLONE_NEWNS)), "unshare")
+        _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+        _mount_shared_memory(size)
+    except OSError:
+        return False
+    return True
 
 
 def _die_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
@@ -309,8 +334,12 @@ def main(arguments: list[str]) -> NoReturn:
         _die_with_parent()  # after the namespaces: a change of credentials clears it
         if os.getppid() != options["parent_pid"]:
             os._exit(SETUP_FAILED)
+        shared = options["shared_memory"]
+        owns = _owns_shared_memory(options["isolation"], options["folder"], shared["size"])
+        rights = shared["own" if owns else "not_own"]
+        if rights and os.path.isdir(_SHARED_MEMORY):
+            options["files"].append([_SHARED_MEMORY, rights])
         if options["isolation"] == "full":
-            _close_file_systems(options["folder"], options["shared_memory"])
             _run_in_pid_namespace(options, command)
         _run_beside(options, command)
     except (OSError, ValueError, KeyError) as error:

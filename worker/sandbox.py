@@ -68,6 +68,8 @@ class ChildLimits:
     """CPU seconds for audits and training, all threads and processes together."""
     uses_cuda: bool = False
     num_threads: int | None = None
+    more_calls: tuple[int, ...] = ()
+    """System calls that the operator allows beside ours, by number."""
     stall_s: float = 1800.0
     """Without any word from the child for so long, it is taken for hung."""
 
@@ -131,6 +133,7 @@ def guarded(
     *,
     uses_cuda: bool = False,
     talks_to_itself: bool = False,
+    more_calls: Sequence[int] = (),
 ) -> list[str]:
     """The command that becomes `command` after the guard has cut it off; to be started by this process.
 
@@ -145,12 +148,16 @@ def guarded(
         uses_cuda=uses_cuda,
         shares_files=isolation != "full",
         talks_to_itself=talks_to_itself,
+        more_calls=more_calls,
     )
     options = {
         "isolation": isolation,
         "folder": str(folder),
         "limits": dict(limits),
-        "shared_memory": str(limits["AS"] // _SHARED_MEMORY_PART) if "AS" in limits else "25%",
+        "shared_memory": {
+            "size": str(limits["AS"] // _SHARED_MEMORY_PART) if "AS" in limits else "25%",
+            **file_access.shared_memory(uses_cuda=uses_cuda),
+        },
         "parent_pid": os.getpid(),
         "files": file_access.rules(folder, command, os.environ, uses_cuda=uses_cuda),
         "calls": None if calls is None else calls.hex(),

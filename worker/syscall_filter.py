@@ -1,21 +1,35 @@
-"""The system calls a child may not make, as the program that the kernel runs before each of its calls.
+"""The system calls a child may make, as the program that the kernel runs before each of its calls.
 
-A denylist, not an allowlist: PyTorch, BLAS libraries and CUDA drivers change their calls with every version,
-and a list of what they need would break jobs. Denied is what reaches outside (sockets), into other processes
-and their files, into the kernel's seldom-walked corners, out of the group that is killed as one, or into
-memory that nobody counts. Assembled by the supervisor, handed as bytes to the guard, which only installs it;
-needs no library. Pure: it makes no call.
+An allowlist (`worker.allowed_calls`): a call that nobody thought of is denied, those that kernels get next
+year too. Denied is so what reaches outside (sockets), into other processes and their files, into the kernel's
+seldom-walked corners, out of the group that is killed as one, or into memory that nobody counts; some calls
+are allowed for some of their arguments only. Assembled by the supervisor, handed as bytes to the guard, which
+only installs it; needs no library. Pure: it makes no call.
 
-A denied call fails with EPERM. `clone3` fails with ENOSYS, because its flags lie in memory that the program
-cannot see; C libraries then use `clone`, whose flags it can.
+A denied call fails with EPERM, one that is newer than the list with ENOSYS, as on a kernel that lacks it: C
+libraries then use an older one. So does `clone3`, because its flags lie in memory that the program cannot
+see; `clone` follows, whose flags it can.
 """
 
 from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from worker.allowed_calls import (
+    ATTRIBUTES,
+    FILES,
+    LAST_KNOWN,
+    MEMORY,
+    OF_CUDA,
+    PROCESSES,
+    SIGNALS_AND_TIME,
+    SOCKETS,
+    WAITING,
+    Numbers,
+)
 
 _AF_UNIX, _AF_INET, _AF_NETLINK = 1, 2, 16
 _ALL_TYPES_BUT_STREAM = 0xE
@@ -27,7 +41,7 @@ _ATTRIBUTES_BY_IOCTL = (0x40086602, 0x401C5820, 0x40806685)  # FS_IOC_SETFLAGS, 
 _X32_BIT = 0x40000000
 
 _RET_KILL_PROCESS, _RET_ERRNO, _RET_ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
-_DENIED = _RET_ERRNO | errno.EPERM
+_DENIED, _UNKNOWN = _RET_ERRNO | errno.EPERM, _RET_ERRNO | errno.ENOSYS
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NR_AT, _ARCH_AT, _ARG0_AT, _ARG1_AT, _ARG2_AT = 0, 4, 16, 24, 32
 """Of each argument the lower half: all that are looked at here are of 32 bits to the kernel too."""
@@ -47,97 +61,7 @@ MACHINES: Mapping[str, Machine] = {
     "aarch64": Machine(audit_arch=0xC00000B7, column=1, has_x32=False),
 }
 
-DENIED: Mapping[str, tuple[int, int]] = {
-    # other processes
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "process_madvise": (440, 440),
-    "kcmp": (312, 272),
-    "pidfd_getfd": (438, 438),
-    "process_mrelease": (448, 448),
-    # out of the group that is killed as one
-    "setsid": (112, 157),
-    "setpgid": (109, 154),
-    # what the kernel would keep after the child, where it has no IPC namespace of its own
-    "shmget": (29, 194),
-    "semget": (64, 190),
-    "msgget": (68, 186),
-    "mq_open": (240, 180),
-    # mounts and namespaces
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "move_mount": (429, 429),
-    "open_tree": (428, 428),
-    "fsopen": (430, 430),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fspick": (433, 433),
-    "mount_setattr": (442, 442),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "name_to_handle_at": (303, 264),
-    "open_by_handle_at": (304, 265),
-    "fanotify_init": (300, 262),
-    # keys, programs in the kernel, memory tricks
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "bpf": (321, 280),
-    "userfaultfd": (323, 282),
-    "perf_event_open": (298, 241),
-    "io_uring_setup": (425, 425),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "memfd_secret": (447, 447),
-    "landlock_create_ruleset": (444, 444),
-    "landlock_add_rule": (445, 445),
-    "landlock_restrict_self": (446, 446),
-    "seccomp": (317, 277),
-    "modify_ldt": (154, -1),
-    "personality": (135, 92),
-    # the machine itself
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "reboot": (169, 142),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "quotactl": (179, 60),
-    "quotactl_fd": (443, 443),
-    "acct": (163, 89),
-    "syslog": (103, 116),
-    "settimeofday": (164, 170),
-    "clock_settime": (227, 112),
-    "clock_adjtime": (305, 266),
-    "adjtimex": (159, 171),
-    "sethostname": (170, 161),
-    "setdomainname": (171, 162),
-    "vhangup": (153, 58),
-    "iopl": (172, -1),
-    "ioperm": (173, -1),
-}
-"""Name → number on each machine, in the order of `Machine.column`. Refused whatever the arguments."""
-
-UNLESS_CUDA: Mapping[str, tuple[int, int]] = {
-    "socket": (41, 198),
-    "socketpair": (53, 199),  # what lies in its messages is in no table of open files
-    "memfd_create": (319, 279),  # a file without a name can be executed, and no list of files sees it
-    "inotify_init": (253, -1),  # would tell the names in folders that cannot be opened
-    "inotify_init1": (294, 26),
-    # a pipe holds the pages that these hand it, of whatever size, beyond its own 64 KiB
-    "splice": (275, 76),
-    "vmsplice": (278, 75),
-    "tee": (276, 77),
-    "sendfile": (40, 71),
-}
-"""Left to CUDA's driver, of which we cannot know what it uses."""
-
-OF_OTHERS: Mapping[str, tuple[int, int]] = {
+OF_OTHERS: Mapping[str, Numbers] = {
     "prlimit64": (302, 261),  # a limit of no processor time ends a process
     "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119),
@@ -150,32 +74,8 @@ OF_OTHERS: Mapping[str, tuple[int, int]] = {
 _SETPRIORITY, _IOPRIO_SET = (141, 140), (251, 30)
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 
-ATTRIBUTES: Mapping[str, tuple[int, int]] = {
-    "chmod": (90, -1),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, -1),
-    "fchown": (93, 55),
-    "lchown": (94, -1),
-    "fchownat": (260, 54),
-    "utime": (132, -1),
-    "utimes": (235, -1),
-    "futimesat": (261, -1),
-    "utimensat": (280, 88),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "setxattrat": (463, 463),
-    "removexattr": (197, 14),
-    "lremovexattr": (198, 15),
-    "fremovexattr": (199, 16),
-    "removexattrat": (466, 466),
-    "file_setattr": (469, 469),
-}
-"""What Landlock does not ask about: the owner of a file may change these wherever it lies."""
-
 CLONE, CLONE3, _IOCTL, _PRCTL, _FCNTL = (56, 220), (435, 435), (16, 29), (157, 167), (72, 25)
+_SOCKET = (41, 198)
 _PRCTLS = (1, 4, 22)
 """PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP: to outlive the supervisor, to hide from it what is open,
 to fill the kernel with filters."""
@@ -191,14 +91,19 @@ _LOCKS = (6, 7, 37, 38)
 
 
 def assemble(
-    machine: str, *, uses_cuda: bool, shares_files: bool, talks_to_itself: bool = False
+    machine: str,
+    *,
+    uses_cuda: bool,
+    shares_files: bool,
+    talks_to_itself: bool = False,
+    more_calls: Iterable[int] = (),
 ) -> bytes | None:
     """The program as an array of `struct sock_filter`; None for a machine whose numbers are not known here.
 
     With `uses_cuda` sockets and pairs of AF_UNIX can be made, and no others; without, none. `shares_files`:
     the child has no mount namespace of its own, which keeps it from changing the attributes of others' files.
     `talks_to_itself`: it has a network of its own without a way out, and may use TCP in it (IPv4), and ask it
-    for its interfaces.
+    for its interfaces. `more_calls`: numbers that the operator allows, whatever their arguments.
     """
     known = MACHINES.get(machine)
     if known is None:
@@ -210,20 +115,41 @@ def assemble(
     ]
     if known.has_x32:
         lines += _when(_JUMP_AT_LEAST, _X32_BIT, _DENIED)
-    refused = {**DENIED, **({} if uses_cuda else UNLESS_CUDA), **(ATTRIBUTES if shares_files else {})}
-    if talks_to_itself:
-        refused.pop("socket", None)
-    for numbers in refused.values():
-        if numbers[column] >= 0:
-            lines += _when(_JUMP_EQUAL, numbers[column], _DENIED)
-    lines += _when(_JUMP_EQUAL, CLONE3[column], _RET_ERRNO | errno.ENOSYS)
-    sockets = _of_sockets(uses_cuda=uses_cuda, talks_to_itself=talks_to_itself)
-    lines += _when_call(UNLESS_CUDA["socket"][column], sockets)
+    for number in more_calls:
+        lines += _when(_JUMP_EQUAL, number, _RET_ALLOW)
+    lines += _when(_JUMP_AT_LEAST, LAST_KNOWN + 1, _UNKNOWN)
+    lines += _when(_JUMP_EQUAL, CLONE3[column], _UNKNOWN)
+    if uses_cuda or talks_to_itself:
+        lines += _when_call(
+            _SOCKET[column], _of_sockets(uses_cuda=uses_cuda, talks_to_itself=talks_to_itself)
+        )
     lines += _by_argument(
         column, uses_cuda=uses_cuda, shares_files=shares_files, talks_to_itself=talks_to_itself
     )
-    lines.append((_RETURN, 0, 0, _RET_ALLOW))
+    tables = [FILES, WAITING, MEMORY, PROCESSES, SIGNALS_AND_TIME]
+    tables += [OF_CUDA] if uses_cuda else []
+    tables += [SOCKETS] if uses_cuda or talks_to_itself else []
+    tables += [] if shares_files else [ATTRIBUTES]
+    for first, last in _runs(numbers[column] for table in tables for numbers in table.values()):
+        # from the first of the run on, unless beyond its last
+        lines += [
+            (_JUMP_AT_LEAST, 0, 2, first),
+            (_JUMP_AT_LEAST, 1, 0, last + 1),
+            (_RETURN, 0, 0, _RET_ALLOW),
+        ]
+    lines.append((_RETURN, 0, 0, _DENIED))
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
+
+
+def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """The numbers from 0 on as first and last of each unbroken run, ascending."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted({number for number in numbers if number >= 0}):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
 
 
 _Line = tuple[int, int, int, int]
@@ -231,7 +157,7 @@ _Line = tuple[int, int, int, int]
 
 
 def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool) -> list[_Line]:
-    """Which may be made, where the call was not refused outright."""
+    """Which may be made, where any may."""
     lines: list[_Line] = [(_LOAD, 0, 0, _ARG0_AT)]
     if uses_cuda:
         lines += _when(_JUMP_EQUAL, _AF_UNIX, _RET_ALLOW)
@@ -249,11 +175,11 @@ def _of_sockets(*, uses_cuda: bool, talks_to_itself: bool) -> list[_Line]:
 
 
 def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool, talks_to_itself: bool) -> list[_Line]:
-    """The calls that are refused for some of their arguments only."""
+    """The calls that are allowed but for some of their arguments."""
     lines: list[_Line] = []
-    # without CUDA it was refused before
-    pair = UNLESS_CUDA["socketpair"][column]
-    lines += _when_call(pair, _unless(_ARG0_AT, _JUMP_EQUAL, _AF_UNIX, _DENIED))
+    if uses_cuda:
+        pair = OF_CUDA["socketpair"][column]
+        lines += _when_call(pair, _unless(_ARG0_AT, _JUMP_EQUAL, _AF_UNIX, _DENIED))
     for numbers in OF_OTHERS.values():
         lines += _when_call(numbers[column], _unless(_ARG0_AT, _JUMP_EQUAL, 0, _DENIED))
     for numbers, kind in ((_SETPRIORITY, _PRIO_PROCESS), (_IOPRIO_SET, _IOPRIO_WHO_PROCESS)):
@@ -267,12 +193,10 @@ def _by_argument(column: int, *, uses_cuda: bool, shares_files: bool, talks_to_i
     ioctls = (*_TERMINAL_INJECTION, *(_ATTRIBUTES_BY_IOCTL if shares_files else ()))
     fcntls = (*_FCNTLS, *(() if uses_cuda else _LOCKS))
     options = (*_SOCKET_OPTIONS, *(_SOCKET_OPTIONS_OF_TCP if talks_to_itself else ()))
-    for call, at, refused in (
-        (_IOCTL, _ARG1_AT, ioctls),
-        (_PRCTL, _ARG0_AT, _PRCTLS),
-        (_FCNTL, _ARG1_AT, fcntls),
-        (_SETSOCKOPT, _ARG2_AT, options),
-    ):
+    checked = [(_IOCTL, _ARG1_AT, ioctls), (_PRCTL, _ARG0_AT, _PRCTLS), (_FCNTL, _ARG1_AT, fcntls)]
+    if uses_cuda or talks_to_itself:
+        checked.append((_SETSOCKOPT, _ARG2_AT, options))
+    for call, at, refused in checked:
         compared = [line for value in refused for line in _when(_JUMP_EQUAL, value, _DENIED)]
         lines += _when_call(call[column], [(_LOAD, 0, 0, at), *compared])
     return lines

@@ -68,6 +68,7 @@ def attempt_options(settings: Settings) -> AttemptOptions:
             training_cpu_s=worker.training_cpu_s,
             uses_cuda=finds_cuda(worker.device),
             num_threads=worker.num_threads,
+            more_calls=worker.more_calls,
         ),
         datasets=settings.datasets,
         lease_s=jobs.lease_s,

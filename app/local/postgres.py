@@ -1,9 +1,10 @@
 """PostgreSQL on this machine, from a wheel: one cluster in one folder, reached by a Unix socket only.
 
 The socket lies in a folder that only we may enter, so that the server needs no password; it listens on no
-port. Two logins: `postgres`, the superuser, for this module; `cleanclip`, an ordinary one that owns the
-database, for migrations, and that takes on the roles of `app.db.roles` for all else. PostgreSQL refuses
-root: then it runs as root of nothing, in a user namespace, or as nobody.
+port. What its processes share lies in anonymous memory and in the cluster's folder, nothing in /dev/shm. Two
+logins: `postgres`, the superuser, for this module; `cleanclip`, an ordinary one that owns the database, for
+migrations, and that takes on the roles of `app.db.roles` for all else. PostgreSQL refuses root: then it runs
+as root of nothing, in a user namespace, or as nobody.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class Postgres:
             "synchronous_commit": "on" if self.fsync else "off",
             "max_connections": "100",
             "shared_buffers": "64MB",
+            # In /dev/shm, any process of the same user could write into it, a child of a worker too.
+            "dynamic_shared_memory_type": "mmap",
             "timezone": "UTC",
             "log_timezone": "UTC",
         }

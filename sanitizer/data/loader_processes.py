@@ -1,5 +1,8 @@
 """Batches built ahead by processes of their own. Knows no data.
 
+They are asked and answer through pipes. PyTorch's DataLoader would need semaphores, which lie in /dev/shm:
+where a child cannot have one of its own it has none (worker.file_access).
+
 A stop that is sent to the whole group must not take them from a parent that is saving its state, so they
 ignore it. Then Python, which sends the same signal to daemons when it ends and waits for them, would wait
 for ever, if a loader still lives at that moment (an exception that was never caught keeps it alive).
@@ -8,28 +11,40 @@ for ever, if a loader still lives at that moment (an exception that was never ca
 from __future__ import annotations
 
 import atexit
+import itertools
 import multiprocessing
+import os
+import pickle
+import queue
 import signal
 import sys
+import threading
+import traceback
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 Position = TypeVar("Position")
 Built = TypeVar("Built")
+_ASKED_AHEAD = 2
+"""Batches that are asked of each process before the first is taken."""
 
 
 class BuiltAhead(Generic[Position, Built]):
     """What `build` makes of each position, in their order, as often as it is asked for.
 
     `positions` is gone through anew each time. The processes live as long as this does: starting them for
-    every epoch or pass costs seconds. Without any, whoever asks builds.
+    every epoch or pass costs seconds. Without any, whoever asks builds. What `build` raises is raised;
+    RuntimeError where a process died.
     """
 
     def __init__(
@@ -37,12 +52,36 @@ class BuiltAhead(Generic[Position, Built]):
     ) -> None:
         self._build = build
         self._positions = positions
-        self._loader = _loader(build, positions, num_workers) if num_workers else None
+        self._num_workers = num_workers
+        self._loaders: list[_Loader] = []
+        self._asked: deque[_Loader] = deque()
+        """Who owes an answer, in the order of the positions."""
 
     def __iter__(self) -> Iterator[Built]:
-        if self._loader is None:
+        if not self._num_workers:
             return map(self._build, self._positions)
-        return map(_as_tensors, self._loader)
+        return self._in_order()
+
+    def _in_order(self) -> Iterator[Built]:
+        if not self._loaders:
+            self._loaders = _start(self._build, self._num_workers)
+            weakref.finalize(self, _end, self._loaders, os.getpid())
+        while self._asked:  # a pass that nobody went through to its end
+            self._asked.popleft().receive()
+        orders = zip(self._positions, itertools.cycle(self._loaders), strict=False)
+        for position, loader in itertools.islice(orders, _ASKED_AHEAD * len(self._loaders)):
+            self._ask(loader, position)
+        while self._asked:
+            received = self._asked.popleft().receive()
+            for position, loader in itertools.islice(orders, 1):
+                self._ask(loader, position)
+            if isinstance(received, _Raised):
+                raise received.error
+            yield _as_tensors(received)
+
+    def _ask(self, loader: _Loader, position: Position) -> None:
+        loader.ask(position)
+        self._asked.append(loader)
 
 
 def busy_workers(num_workers: int, *, num_batches: int) -> int:
@@ -51,35 +90,107 @@ def busy_workers(num_workers: int, *, num_batches: int) -> int:
     return min(num_workers, max(0, num_batches - 1))
 
 
-class _ByPosition(Dataset[Any]):
-    """The view of a function that a DataLoader wants."""
+@dataclass(frozen=True)
+class _Raised:
+    """In the place of what should have been built."""
 
-    def __init__(self, build: Callable[[Any], Any]) -> None:
-        self._build = build
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._build(position)
+    error: BaseException
 
 
-def _loader(build: Callable[[Any], Any], positions: Iterable[Any], num_workers: int) -> DataLoader[Any]:
+@dataclass(frozen=True)
+class _Loader:
+    process: BaseProcess
+    orders: Connection
+    answers: Connection
+
+    def ask(self, position: object) -> None:
+        try:
+            self.orders.send(position)
+        except OSError as error:
+            raise self._died() from error
+
+    def receive(self) -> Any:
+        try:
+            return pickle.loads(self.answers.recv_bytes())  # noqa: S301 - a process of this program wrote it
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+
+    def _died(self) -> RuntimeError:
+        self.process.join(1.0)
+        return RuntimeError(
+            f"A process that builds batches ended by itself (status {self.process.exitcode})."
+        )
+
+
+def _start(build: Callable[[Any], Any], num_workers: int) -> list[_Loader]:
     _end_them_with_the_program()
-    return DataLoader(
-        _ByPosition(build),
-        batch_size=None,
-        sampler=positions,
-        num_workers=num_workers,
-        collate_fn=_as_arrays,
-        persistent_workers=True,
-        worker_init_fn=_leave_signals_to_the_parent,
-        # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
-        multiprocessing_context="fork" if sys.platform == "linux" else None,
-    )
+    # A fork inherits the index and the tokenizer; a fresh process would be sent the model with them.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    pipes = [(*context.Pipe(duplex=False), *context.Pipe(duplex=False)) for _ in range(num_workers)]
+    is_fork = context.get_start_method() == "fork"
+    loaders = []
+    for orders, asks, answers, tells in pipes:
+        # a fork inherits all ends: nobody would see that the last writer of a pipe is gone
+        others = [end for pipe in pipes for end in pipe if end not in (orders, tells)] if is_fork else []
+        process = context.Process(target=_serve, args=(build, orders, tells, others), daemon=True)
+        process.start()
+        loaders.append(_Loader(process, asks, answers))
+    for orders, _, _, tells in pipes:
+        orders.close()
+        tells.close()
+    return loaders
 
 
-def _leave_signals_to_the_parent(_worker: int) -> None:
-    """For the loading process, as its first act."""
+def _serve(
+    build: Callable[[Any], Any], orders: Connection, answers: Connection, others: list[Connection]
+) -> None:
+    """For the loading process: build what is asked until nobody can ask any more."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for end in others:
+        end.close()
+    torch.set_num_threads(1)
+    built: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_send, args=(built, answers), daemon=True).start()
+    while True:
+        try:
+            position = orders.recv()
+        except EOFError:
+            return
+        try:
+            answer = _as_arrays(build(position))
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked gets it
+            answer = _Raised(_that_travels(error))
+        built.put(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+
+
+def _send(built: queue.SimpleQueue[bytes], answers: Connection) -> None:
+    """By a thread of its own: the next batch is built while one waits to be taken."""
+    while True:
+        answers.send_bytes(built.get())
+
+
+def _that_travels(error: Exception) -> Exception:
+    """The error, or one that says the same if it cannot be made anew from its arguments."""
+    told = "".join(traceback.format_exception(error))
+    try:
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - a class may do anything here
+        return RuntimeError(told)
+    if not isinstance(copy, type(error)):
+        return RuntimeError(told)
+    copy.add_note(told)
+    return copy
+
+
+def _end(loaders: list[_Loader], owner_pid: int) -> None:
+    if os.getpid() != owner_pid:
+        return  # a fork's copy
+    for loader in loaders:
+        loader.process.kill()
+        loader.process.join()
+        loader.orders.close()
+        loader.answers.close()
 
 
 @cache
@@ -89,18 +200,14 @@ def _end_them_with_the_program() -> None:
 
 
 def _kill_them() -> None:
-    children = multiprocessing.active_children()
-    if children:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would call their death a failure
-    for child in children:
+    for child in multiprocessing.active_children():
         child.kill()
 
 
 def _as_arrays(built: Any) -> Any:
     """What was built with arrays in the place of tensors, for the way between processes.
 
-    Torch sends a tensor's memory as a file descriptor, through a socket in the temporary folder. The path of
-    a socket may have 107 characters; in a job's deep folder it has more, and the batch would never arrive.
+    Pickled, a tensor takes a zip file's detours, an array its bytes.
     """
     return _converted(built, Tensor, lambda tensor: tensor.numpy())
 

@@ -6,14 +6,50 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = {"POSTGRES_PASSWORD": "p", "STORAGE_ACCESS_KEY": "a", "STORAGE_SECRET_KEY": "s"}
+SECRETS = {
+    name: f"{name}-value"
+    for name in (
+        "POSTGRES_PASSWORD",
+        "DB_OWNER_PASSWORD",
+        "DB_API_PASSWORD",
+        "DB_WORKER_PASSWORD",
+        "DB_SWEEPER_PASSWORD",
+        "DB_WEBHOOKS_PASSWORD",
+        "DB_OPERATOR_PASSWORD",
+        "VALKEY_PASSWORD",
+        "STORAGE_ACCESS_KEY",
+        "STORAGE_SECRET_KEY",
+    )
+}
+SERVERS = {"postgres", "valkey", "seaweedfs"}
+REACH = {
+    "migrate": {"postgres"},
+    "operator": {"postgres"},
+    "webhooks": {"postgres"},
+    "api": SERVERS,
+    "sweeper": SERVERS,
+    "worker": SERVERS,
+    "worker-gpu": SERVERS,
+}
+LOGINS = {
+    "migrate": "owner_login",
+    "operator": "operator_login",
+    "webhooks": "webhooks_login",
+    "api": "api_login",
+    "sweeper": "sweeper_login",
+    "worker": "worker_login",
+    "worker-gpu": "worker_login",
+}
 
 
 def _compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -34,18 +70,25 @@ def _compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedPr
 
 def _services(*profiles: str) -> dict[str, Any]:
     options = [option for profile in profiles for option in ("--profile", profile)]
+    services: dict[str, Any] = _configuration(*options)["services"]
+    return services
+
+
+@cache
+def _configuration(*options: str) -> dict[str, Any]:
     answer = _compose(*options, "config", secrets=SECRETS)
     assert answer.returncode == 0, answer.stderr
-    services: dict[str, Any] = yaml.safe_load(answer.stdout)["services"]
-    return services
+    return dict(yaml.safe_load(answer.stdout))
 
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="docker's command is not installed here")
 class TestCompose:
     def test_it_refuses_to_start_without_secrets(self) -> None:
-        answer = _compose("config", "--quiet", secrets={})
-        assert answer.returncode != 0
-        assert "POSTGRES_PASSWORD" in answer.stderr or "STORAGE_" in answer.stderr
+        for given in ({}, {name: "x" for name in SECRETS if name != "VALKEY_PASSWORD"}):
+            answer = _compose("config", "--quiet", secrets=given)
+            assert answer.returncode != 0
+            assert "set " in answer.stderr
+        assert "VALKEY_PASSWORD" in answer.stderr
 
     def test_a_machine_without_a_gpu_starts_everything_but_the_gpu_worker(self) -> None:
         services = _services()
@@ -76,6 +119,49 @@ class TestCompose:
         for name in set(services) - {"migrate", "sweeper", "webhooks"} - image_checks:
             assert services[name]["healthcheck"]["test"], name
         assert "HEALTHCHECK" in (ROOT / "docker/api.Dockerfile").read_text()
+
+    def test_each_service_reaches_the_servers_that_it_needs_and_no_others(self) -> None:
+        """Over a network that both are on. Those who talk to the world reach nobody else that way."""
+        services = _services("gpu", "operator")
+        networks = {name: set(service["networks"]) for name, service in services.items()}
+        assert {
+            name: {server for server in SERVERS if networks[server] & networks[name]}
+            for name in set(services) - SERVERS
+        } == REACH
+        assert not any(networks[one] & networks[other] for one, other in combinations(SERVERS, 2))
+        open_ones = {
+            name for name, network in _configuration()["networks"].items() if not network.get("internal")
+        }
+        for network in open_ones:
+            assert len([name for name in services if network in networks[name]]) == 1, network
+
+    def test_no_server_does_without_a_password(self) -> None:
+        services = _services()
+        assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == SECRETS["POSTGRES_PASSWORD"]
+        assert "POSTGRES_HOST_AUTH_METHOD" not in services["postgres"]["environment"]
+        assert "requirepass" in services["valkey"]["command"][-1]
+        assert services["valkey"]["environment"]["VALKEYCLI_AUTH"] == SECRETS["VALKEY_PASSWORD"]
+        assert SECRETS["VALKEY_PASSWORD"] not in str(services["valkey"]["command"])
+        assert services["seaweedfs"]["environment"]["AWS_SECRET_ACCESS_KEY"] == SECRETS["STORAGE_SECRET_KEY"]
+        options = dict(word.partition("=")[::2] for word in services["seaweedfs"]["command"])
+        assert options["-ip.bind"] == "127.0.0.1", "master, volumes and filer ask nobody who they are"
+        assert options["-s3.ip.bind"] == "0.0.0.0"
+        assert [port["target"] for port in services["seaweedfs"]["ports"]] == [8333]
+        for name in ("postgres", "valkey"):
+            assert "ports" not in services[name]
+
+    def test_each_process_has_a_login_of_its_own_and_no_other_secret(self) -> None:
+        services = _services("gpu", "operator")
+        for name, login in LOGINS.items():
+            environment = services[name]["environment"]
+            url = urlsplit(environment["CLEANCLIP_DATABASE__URL"])
+            owner = login.removesuffix("_login").upper()
+            assert (url.username, url.password) == (login, SECRETS[f"DB_{owner}_PASSWORD"]), name
+            held = {secret for secret, value in SECRETS.items() if value in str(environment)}
+            expected = {f"DB_{owner}_PASSWORD"}
+            if "valkey" in REACH[name]:
+                expected |= {"VALKEY_PASSWORD", "STORAGE_ACCESS_KEY", "STORAGE_SECRET_KEY"}
+            assert held == expected, name
 
 
 @pytest.mark.parametrize("name", ["api.Dockerfile", "worker.Dockerfile"])

@@ -56,7 +56,7 @@ def login(superuser: URL) -> Iterator[str]:
 
 
 def test_a_superusers_login_is_bound_like_any_other(own_database: URL) -> None:
-    """As in docker-compose.yml, where one login owns the database and serves every process."""
+    """Where one login owns the database and serves every process."""
     url = own_database.render_as_string(hide_password=False)
     migrate(url)
     project = Project(id=new_id("prj"), name="lab")

@@ -1,7 +1,7 @@
 """What a child finds when it tries everything: printed as one JSON object. Standard library alone.
 
     python probe_child.py CALLS PLACES PARENT_PID FOLDER
-    (JSON: "refused" and "of others" → name → number, name → path, number)
+    (JSON: "refused" and "of others" → name → number, "clone" → number; name → path; number)
 
 It is run where the real child is run, and tries what a hostile one would.
 """
@@ -47,10 +47,9 @@ def prctl(option: int, value: int) -> str:
     return "done" if result >= 0 else errno.errorcode[ctypes.get_errno()]
 
 
-def look(calls: dict[str, dict[str, int]], places: dict[str, str], parent_pid: int) -> dict[str, Any]:
+def look(calls: dict[str, Any], places: dict[str, str], parent_pid: int) -> dict[str, Any]:
     here = Path.cwd()
     refused, of_others = calls["refused"], calls["of others"]
-    clone = refused.pop("clone")
     seen: dict[str, Any] = {
         "status": Path("/proc/self/status").read_text(),
         "limits": Path("/proc/self/limits").read_text(),
@@ -82,7 +81,7 @@ def look(calls: dict[str, dict[str, int]], places: dict[str, str], parent_pid: i
     seen["of itself"] = {
         "limits": outcome(lambda: resource.prlimit(0, resource.RLIMIT_NOFILE)),
         "cores": outcome(lambda: os.sched_setaffinity(0, os.sched_getaffinity(0))),
-        "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, 0, 1)),
+        "priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, 0, 19)),
     }
     seen["attributes"] = _change_attributes(places["neighbour's upload"], places["neighbour's folder"])
     seen["pipe"] = {
@@ -101,9 +100,10 @@ def look(calls: dict[str, dict[str, int]], places: dict[str, str], parent_pid: i
         )
     }
     seen["sockets"]["pair"] = outcome(lambda: [one.close() for one in socket.socketpair()])
-    seen["new_user_namespace_by_clone"] = syscall(clone, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)
+    seen["new_user_namespace_by_clone"] = syscall(calls["clone"], 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)
     seen["outlive_the_supervisor"] = prctl(1, 0)
     seen["hide_what_is_open"] = prctl(4, 0)
+    seen["shared memory"] = _share(places.pop("shared memory"))
     seen["read"] = {name: outcome(lambda place=place: _open(place)) for name, place in places.items()}
     seen["parent"] = {
         name: outcome(lambda name=name: os.close(os.open(f"/proc/{parent_pid}/{name}", os.O_RDONLY)))
@@ -137,6 +137,21 @@ def _change_attributes(file: str, folder: str) -> dict[str, str]:
         "owner": outcome(lambda: os.chown(file, os.getuid(), os.getgid())),
         "times": outcome(lambda: os.utime(file, (0, 0))),
         "names": outcome(lambda: os.setxattr(file, "user.x", b"y")),
+    }
+
+
+def _share(others: str) -> dict[str, str]:
+    """In /dev/shm: what somebody else has there, and something of its own."""
+
+    def find() -> None:
+        if os.listdir("/dev/shm") in ([], ["of-the-child"]):
+            raise PermissionError(errno.EACCES, "nothing is there")
+
+    return {
+        "neighbour's": outcome(lambda: os.close(os.open(others, os.O_WRONLY))),
+        "own": outcome(lambda: Path("/dev/shm/of-the-child").write_text("x")),
+        "names": outcome(lambda: os.listdir("/dev/shm")),
+        "found": outcome(find),
     }
 
 

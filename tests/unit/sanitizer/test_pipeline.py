@@ -107,13 +107,13 @@ def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
 def test_a_jobs_audits_build_their_batches_in_processes_of_their_own(
     inputs, tmp_path, monkeypatch, retrieval
 ):
-    started, begin = [], loader_processes._loader
+    started, begin = [], loader_processes._start
 
-    def counted(build, positions, num_workers):
+    def counted(build, num_workers):
         started.append((build.__self__.__class__.__name__, num_workers))
-        return begin(build, positions, num_workers)
+        return begin(build, num_workers)
 
-    monkeypatch.setattr(loader_processes, "_loader", counted)
+    monkeypatch.setattr(loader_processes, "_start", counted)
     monkeypatch.setattr(pipeline, "share_cores", lambda model, device: 1)
     options = replace(OPTIONS, batch_size=9)
     others = {"retrieval_path": make_pairs(tmp_path / "others", 20)} if retrieval else {}
