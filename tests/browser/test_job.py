@@ -288,7 +288,7 @@ def test_a_verdict_speaks_of_clean_accuracy_in_the_words_it_has_for_triggers(
     said = opened(page, left.finished(service, "cleaned")).inner_text("#job-verdict")
     assert said.count("within the limit") == 2, "one trigger and clean accuracy"
     undecided = opened(page, left.finished(service, "par")).inner_text("#job-verdict")
-    assert "too few images decide: clean accuracy." in undecided
+    assert "Too few images to decide: clean accuracy." in undecided
     assert "clean_accuracy" not in said + undecided
 
 
@@ -388,7 +388,7 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
 def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
     opened(page, left.finished(service, "audit"))
     assert page.inner_text("h1") == "Audit of clip.pt"
-    assert "more often than gate or limit allow" in page.inner_text("#job-verdict")
+    assert "by the gate or by its limit" in page.inner_text("#job-verdict")
     assert page.locator("#job-rates svg g.after").count() == 0
     assert page.locator("#job-training").count() == 0
     assert "After" not in page.locator("#job-accuracy thead").inner_text()
