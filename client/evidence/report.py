@@ -232,7 +232,14 @@ class Setting(_Part):
 
 class SettledArchitecture(_Part):
     n: Count
+    seed: int
+    num_classes: Count
+    num_templates: Count
+    num_compared: Count
+    num_image_passes: Count
+    num_text_passes: Count
     ca: Estimate | None
+    chance: float | None
     settings: Annotated[list[Setting], Field(max_length=100)]
 
 

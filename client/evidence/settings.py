@@ -9,6 +9,8 @@ from client.evidence.counted import close, estimate
 from client.evidence.findings import Finding, misfit
 from client.evidence.report import Report, Setting
 
+_COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
+
 
 def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """Of a report that tells it: counts, margins, and that the audits used what was settled."""
@@ -16,8 +18,15 @@ def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     if told is None:
         return
     used = _used(document["checkpoint"].get("architecture"))
+    if told.seed != report.seed:
+        yield misfit("architecture.seed", "is not the job's")
     if told.ca is not None:
         yield from estimate("architecture.ca", told.ca, told.n)
+    for name in _COUNTS:
+        if (getattr(told, name) == 0) != (told.ca is None):
+            yield misfit(f"architecture.{name}", "does not fit whether anything was measured")
+    if (told.chance is None) != (told.ca is None):
+        yield misfit("architecture.chance", "does not fit whether anything was measured")
     for index, setting in enumerate(told.settings):
         where = f"architecture.settings[{index}]"
         if setting.option in used and setting.value != used[setting.option]:

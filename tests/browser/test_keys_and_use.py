@@ -270,7 +270,7 @@ def test_each_quota_shows_what_is_used_and_what_frees_it(page: Page, service: Se
     meter = waiting.get_by_role("meter", name="Waiting jobs")
     assert float(meter.get_attribute("max") or 0) == limit
     assert float(meter.get_attribute("value") or 0) == usage["waiting_jobs"]["current"] > 0
-    assert page.get_by_role("meter").count() == 5
+    assert page.get_by_role("meter").count() == 7
     stored = page.locator("li", has=page.get_by_role("heading", name="Stored bytes"))
     assert "Deleting frees them" in stored.inner_text()
     assert stored.get_by_role("link", name="Delete checkpoints").is_visible()

@@ -27,6 +27,7 @@ from drills.ledger import check
 from tests.drills.planted import ROWS, Clean
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database, plain
+from tests.integration.worker.stand_in_child import CLASSES, NUM_IMAGES, NUM_PAIRS
 from tests.integration.worker.world import AUDIT, RECIPE, World
 from worker.sweeper import SweepOptions, sweep_once
 
@@ -48,12 +49,21 @@ def ended(
     database = Database(build_engine(database_url, role=Role.WORKER))
     hands = Database(build_engine(database_url, role=Role.OPERATOR))
     world = World(database, data_store, tmp_path_factory.mktemp("world"), hands=hands)
-    datasets = {kind: world.dataset(kind, {"0.tar": b"shard"}) for kind in DatasetKind}
+    names = {"classnames.txt": "\n".join(CLASSES).encode()}
+    datasets = {
+        kind: world.dataset(kind, {"0.tar": b"shard"} | (names if kind is DatasetKind.LABELLED else {}))
+        for kind in DatasetKind
+    }
     world.store = object_store
     checkpoint, inspect = world.checkpoint()
     allowed = DatasetSettings(allowed_prefixes=(f"s3://{data_store.bucket}/",))
     for job in (inspect, *(job for _, job in datasets.values())):
         assert world.runner(datasets=allowed).run(job.id) is JobState.SUCCEEDED
+    counts = {DatasetKind.PAIRS: NUM_PAIRS, DatasetKind.LABELLED: NUM_IMAGES}  # as its report has them
+    with hands.unit_of_work() as unit:
+        for kind, (dataset, _) in datasets.items():
+            row = unit.datasets.get(world.project_id, dataset.id, for_update=True)
+            row.summary = {**(row.summary or {}), "num_samples": counts[kind]}
     jobs = [
         world._enqueued(
             JobKind.SANITIZE,

@@ -314,6 +314,7 @@ def test_methods_list_every_option_with_bounds_and_defaults(api: httpx.Client) -
     assert [(one["method"], one["size"], one["values"]["learning_rate"]) for one in vit] == [
         ("cleanclip", "full", 5e-6),
         ("par", "full", 3e-6),
+        ("par", "small", 3e-4),
     ]
     assert known["policy"]["defaults"]["asr_at_most_for"] == {}
     assert "target" not in known["audit"]["defaults"]

@@ -50,6 +50,8 @@ def test_every_number_of_a_report_is_held_to_the_others(unsigned: Path) -> None:
     for path, value in numbers(json.loads(original)):
         if path[:2] == ("training", "curve") and path[2] not in {0, curve - 1}:
             continue  # one point is as another
+        if path[0] == "examples":
+            continue  # they stand in no figure; the worker holds their seed to the order
         changed = value + 1 if isinstance(value, int) else value * 0.97 + 0.001
         found = forged(unsigned, path, changed)
         named = [one for one in found.findings if one.file == "report.json"]
