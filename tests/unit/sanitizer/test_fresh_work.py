@@ -72,4 +72,6 @@ def test_weights_come_back_tensor_by_tensor_and_what_is_left_out_is_noted(tmp_pa
     back = torch.load(tmp_path / "outputs/as_uploaded.pt", weights_only=True)["state_dict"]
     assert list(back) == list(came_in)
     assert all(torch.equal(back[name], came_in[name]) for name in came_in)
-    assert [event.level for event in events if isinstance(event, Noted)] == ["warning"]
+    noted = [event for event in events if isinstance(event, Noted)]
+    assert [event.level for event in noted] == ["warning", "warning"]
+    assert ["optimizer" in noted[0].message, "not used" in noted[1].message] == [True, True], noted
