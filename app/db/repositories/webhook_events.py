@@ -31,7 +31,7 @@ def tell_of_job(session: Session, job: Job) -> None:
 def _verdict(job: Job) -> dict[str, str]:
     """What a job that succeeded found out, in words of ours: a receiver that starts a release reads it."""
     result = job.result or {}
-    if job.state is not JobState.SUCCEEDED or "verdict" not in result:
+    if job.state is not JobState.SUCCEEDED or not result.get("verdict"):
         return {}
     outcome = result["verdict"]["outcome"]
     triggers = {attack["trigger_sha256"] for attack in result["before"]["attacks"]}

@@ -20,6 +20,7 @@ from tests.integration.canaries import collecting
 from tests.integration.canaries.canary_child import COMPLAINS, TAKES_ITS_TIME
 from tests.integration.canaries.collecting import Recorder
 from tests.integration.canaries.search import Canaries
+from tests.integration.worker.stand_in_child import CLASSES
 
 PATIENCE_S = 90.0
 ANSWERED = ("answer/given",)
@@ -86,7 +87,7 @@ class Journey:
         if kind == "labelled":
             places = [*ANSWERED, "child/folder", "child/inputs", "object/outputs"]
             name = self.canaries.new("class_name", places, ["rows/datasets"])
-            body |= {"class_names": [name, "banana"], "templates": ["a {c}."]}
+            body |= {"class_names": [name, *list(CLASSES)[1:]], "templates": ["a {c}."]}
         made = self.record("POST", "/v1/datasets", self.key, json=body).json()
         return self.wait(f"/v1/datasets/{made['id']}", "ready")
 

@@ -363,10 +363,12 @@ def files_of(folder: Path, role: str) -> list[Path]:
     return sorted((folder / "inputs" / role).iterdir(), key=lambda path: (path.suffix == ".tar", path))
 
 
+SIZES = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
+
+
 def data_inputs(folder: Path, kind: str) -> list[dict[str, Any]]:
     found = []
-    sizes = {"pairs": NUM_PAIRS, "labelled": NUM_IMAGES, "retrieval": NUM_RETRIEVAL}
-    for name, size in sizes.items():
+    for name, size in SIZES.items():
         if (folder / "inputs" / name).is_dir() and (name != "pairs" or kind == "sanitize"):
             digest = dataset_sha256((path.name, path) for path in files_of(folder, name))
             classes = {"num_classes": NUM_CLASSES} if name == "labelled" else {}
@@ -498,7 +500,21 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "num_processes": 1,
         },
     }
-    return parse(report.Report, document)
+    return parse(report.Report, renamed(document, first_class(folder)))
+
+
+def first_class(folder: Path) -> str:
+    """The name of the data set's first class, where it has as many as there are in CLASSES."""
+    listed = folder / "inputs/labelled/classnames.txt"
+    names = listed.read_text().splitlines() if listed.is_file() else []
+    return names[0] if len(names) == NUM_CLASSES else "apple"
+
+
+def renamed(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """With `name` for "apple" in every place of the report."""
+    written = report.dump_json(parse(report.Report, document)).decode()
+    changed: dict[str, Any] = json.loads(written.replace('"apple"', json.dumps(name)))
+    return changed
 
 
 def write_outputs(
@@ -597,14 +613,15 @@ def validate(folder: Path, spec: dict[str, Any], out: Path) -> None:
 
 
 def summary_of(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """dataset.json, one sample a shard."""
+    """dataset.json, with the samples that its reports tell of."""
     files = files_of(folder, spec["data_kind"])
     num_shards = sum(path.suffix == ".tar" for path in files)
+    num_samples = SIZES[spec["data_kind"]]
     summary = {
         "kind": spec["data_kind"],
         "sha256": dataset_sha256((path.name, path) for path in files),
         "num_shards": num_shards,
-        "num_samples": num_shards,
+        "num_samples": num_samples,
         "num_skipped": 0,
         "skipped_reasons": {},
         "skipped_examples": [],
@@ -612,7 +629,7 @@ def summary_of(folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
     if spec["data_kind"] == "labelled":
         listed = [path for path in files if path.name == "classnames.txt"]
         names = listed[0].read_text().splitlines() if listed else ["x"]
-        summary |= {"class_names": names, "images_per_class": [num_shards] + [0] * (len(names) - 1)}
+        summary |= {"class_names": names, "images_per_class": [num_samples] + [0] * (len(names) - 1)}
     return summary
 
 
