@@ -26,7 +26,8 @@ FailOnOption = Annotated[
     typer.Option(
         "--fail-on",
         metavar="OUTCOMES",
-        help="Wait, and end with status 12 where the verdict is one of these: fail,undecided,inconclusive.",
+        help="Wait, and end with status 12 where the verdict is one of these: fail,undecided,inconclusive. "
+        "Always one of them are fail and, without --allow-inconclusive, inconclusive.",
     ),
 ]
 AllowFlag = Annotated[
@@ -70,7 +71,8 @@ def gate_of(fail_on: str | None, *, allow_inconclusive: bool) -> Gate:
                 f"{word!r} is not an outcome that a gate can fail on: {', '.join(OUTCOMES)}.",
                 param_hint="--fail-on",
             )
-    return Gate(frozenset(named) - ({"inconclusive"} if allow_inconclusive else frozenset()))
+    shut_by_all = {"fail", "inconclusive"}  # who names only some of them has not opened the gate by name
+    return Gate(frozenset({*named, *shut_by_all}) - ({"inconclusive"} if allow_inconclusive else set()))
 
 
 def own_outcome(job: Job) -> str | None:

@@ -20,8 +20,6 @@ from tests.fixtures.evidence import UPLOAD, packed
 from tests.integration.client.served import Served
 from tests.integration.client.test_command import cleanclip, ended, new_checkpoint
 
-SHA256 = hashlib.sha256(UPLOAD).hexdigest()
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
@@ -32,13 +30,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def line(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The command; its addresses and its file's name are this test's own."""
+    """The command; its addresses, its file and its file's name are this test's own."""
     monkeypatch.setenv("CLEANCLIP_URL", served.url)
     monkeypatch.setenv("CLEANCLIP_API_KEY", served.key)
     for kind in ("pairs", "labelled"):
         served.store.put_bytes(f"allowed/{tmp_path.name}/{kind}/000.tar", b"x" * 1024)
     file = tmp_path / f"{tmp_path.name}.pt"
-    file.write_bytes(UPLOAD)
+    file.write_bytes(UPLOAD + tmp_path.name.encode())  # what the service holds is not sent again
     data = f"s3://{served.store.bucket}/allowed/{tmp_path.name}"
     named = ("--data", f"{data}/pairs/", "--labelled", f"{data}/labelled/", "--target", "banana")
     return ["sanitize", str(file), *named, "--download", str(tmp_path / "out")]
@@ -47,14 +45,15 @@ def line(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
 class Worker:
     """Inspects the file of that name, validates the data sets at those addresses, and knows their ids."""
 
-    def __init__(self, served: Served, name: str) -> None:
-        self._served, self._name = served, name
+    def __init__(self, served: Served, file: Path) -> None:
+        self._served, self._file, self._name = served, file, file.stem
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
     def _work(self) -> None:
         self.checkpoint_id = new_checkpoint(self._served, self._name + ".pt")
-        self._served.inspect(self.checkpoint_id, sha256=SHA256)
+        digest = hashlib.sha256(self._file.read_bytes()).hexdigest()
+        self._served.inspect(self.checkpoint_id, sha256=digest)
         for kind in (DatasetKind.PAIRS, DatasetKind.LABELLED):
             self._served.validate(self._dataset_id(kind), kind)
 
@@ -94,8 +93,8 @@ def the_job(served: Served, checkpoint_id: str) -> str:
 
 
 @pytest.fixture
-def worker(served: Served, line: list[str], tmp_path: Path) -> Iterator[Worker]:
-    found = Worker(served, tmp_path.name)
+def worker(served: Served, line: list[str]) -> Iterator[Worker]:
+    found = Worker(served, Path(line[1]))
     yield found
     found.join()
 
@@ -103,6 +102,7 @@ def worker(served: Served, line: list[str], tmp_path: Path) -> Iterator[Worker]:
 def test_one_line_does_it_all_and_repeated_does_nothing_twice(
     served: Served, line: list[str], worker: Worker, files: dict[str, bytes], tmp_path: Path
 ) -> None:
+    Path(line[1]).write_bytes(UPLOAD)
     process = cleanclip(*line, "--json")
     worker.join()
     job_id = the_job(served, worker.checkpoint_id)

@@ -72,6 +72,14 @@ def test_the_gate_is_shut_but_for_a_pass_and_for_what_is_allowed_by_name(
     assert run(Service(outcome), "jobs", "wait", "job_1", *every) == all_of_them
 
 
+@pytest.mark.parametrize("named", ["fail", "undecided", "fail,undecided"])
+def test_what_found_nothing_or_failed_opens_no_gate_that_names_something_else(named: str) -> None:
+    for outcome in ("fail", "inconclusive"):
+        assert run(Service(outcome), *ordered("audit", "--fail-on", named)) == ExitCode.GATE_SHUT
+    allowed = ("--fail-on", named, "--allow-inconclusive")
+    assert run(Service("inconclusive"), *ordered("audit", *allowed)) == ExitCode.OK
+
+
 @pytest.mark.parametrize("outcome", [None, "not_implanted", "clean"])
 def test_a_gate_is_shut_where_there_is_no_verdict_that_it_knows(outcome: str | None) -> None:
     for options in (("--fail-on", "fail"), ("--allow-inconclusive",)):
