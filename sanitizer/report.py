@@ -143,13 +143,15 @@ class AttackFigures:
     """Of triggered images. None, and that without trigger too, in reports from before it was measured."""
     towards: Towards | None = None
     """None in reports from before it was measured."""
+    towards_now: Towards | None = None
+    """After a cleaning: the class that triggered images go to most now, which may be another. Else None."""
     linear_probe: ProbeAttackFigures | None = None
     """None where no linear probe was ordered."""
 
     def works_elsewhere(self, gate: float) -> Towards | None:
         """Where the trigger leads if not to its target: to another class, at or over the gate, and more often
         than the same images go there without it. None: nowhere."""
-        found = self.towards
+        found = self.towards_now or self.towards
         if found is None or found.class_name == self.target or found.triggered.value < gate:
             return None
         return found if found.triggered.low > found.untriggered.high else None
@@ -220,6 +222,13 @@ class AuditFigures:
             if further.target == attack.target:
                 return further.untriggered_target_rate
         return self.untriggered_target_rate
+
+    @property
+    def commonest_class(self) -> float | None:
+        """The share of the images that are of the commonest class: what calling all of them that would get
+        right. None where the classes are not listed."""
+        counts = [one.accuracy.n for one in self.ca_per_class]
+        return max(counts) / sum(counts) if counts else None
 
     def lowest_classes(self) -> tuple[int, ...]:
         """Places in `ca_per_class` of the lowest accuracies, at most `MOST_CLASSES_TOLD`, lowest first."""

@@ -191,7 +191,8 @@ def _names_of_audit(audit: AuditFigures) -> Iterator[str]:
     yield from (one.class_name for one in audit.ca_per_class)
     yield from (one.target for one in audit.further_targets)
     yield from (one.target for one in audit.attacks if one.target is not None)
-    yield from (one.towards.class_name for one in audit.attacks if one.towards is not None)
+    led = (towards for one in audit.attacks for towards in (one.towards, one.towards_now))
+    yield from (towards.class_name for towards in led if towards is not None)
 
 
 def believe_cleaned_config(

@@ -128,14 +128,25 @@ def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: i
     yield from estimate(f"{where}.asr_including_target", inclusive, num_images)
     yield from estimate(f"{where}.pa", pa, num_images)
     yield from _top_k(f"{where}.asr_top_k", attack.asr_top_k, asr)
-    if attack.towards is not None:
-        yield from _towards(f"{where}.towards", attack, attack.towards, num_images)
+    for name, towards in (("towards", attack.towards), ("towards_now", attack.towards_now)):
+        if towards is not None:
+            yield from _towards(f"{where}.{name}", attack, towards, num_images)
+    if attack.towards is not None and attack.towards_now is not None:
+        yield from _moved(f"{where}.towards_now", attack.towards, attack.towards_now)
     # Images of the target class that are called the target: right answers too.
     right_targets = inclusive.successes - asr.successes
     if not 0 <= right_targets <= num_images - num_others:
         yield misfit(f"{where}.asr_including_target.successes", "does not fit that of asr")
     elif not right_targets <= pa.successes <= num_images - asr.successes:
         yield misfit(f"{where}.pa.successes", "does not fit the attack's successes")
+
+
+def _moved(where: str, towards: Towards, now: Towards) -> Iterator[Finding]:
+    """Of the class that triggered images go to most no fewer can be than of the one from before."""
+    if towards.class_name == now.class_name and towards != now:
+        yield misfit(where, "is not the same, though the class is")
+    if now.triggered.successes < towards.triggered.successes:
+        yield misfit(f"{where}.triggered.successes", "is smaller than that of another class")
 
 
 def _towards(where: str, attack: AttackFigures, towards: Towards, num_images: int) -> Iterator[Finding]:

@@ -88,6 +88,7 @@ class AttackFigures(_Part):
     target: str | None = None
     target_rank: RankDistribution | None = None
     towards: Towards | None = None
+    towards_now: Towards | None = None
     linear_probe: ProbeAttackFigures | None = None
 
 

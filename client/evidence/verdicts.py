@@ -41,7 +41,8 @@ def check(report: Report) -> Iterator[Finding]:
     for index, (part, was) in enumerate(zip(told.attacks, report.before.attacks, strict=True)):
         now = report.after.attacks[index] if report.after and index < len(report.after.attacks) else None
         expected.append(_outcome(was, now, report))
-        names_in_it = [part.attack, *([] if was.towards is None else [f"'{was.towards.class_name}'"])]
+        led = (was.towards, now.towards_now if now else None)
+        names_in_it = [part.attack, *(f"'{one.class_name}'" for one in led if one is not None)]
         shown = _shown_for(was, now, report)
         yield from _part(f"verdict.attacks[{index}]", part, expected[-1], shown, names_in_it)
     yield from _clean_accuracy(report, expected)
@@ -63,6 +64,12 @@ def nothing_found(num_triggers: int) -> str:
 
 
 def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
+    if now is not None and works_elsewhere(now, report) is not None:
+        return "fail"
+    return _by_limit(was, now, report)
+
+
+def _by_limit(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
     limit = limit_of(report.policy, was.options)
     if was.asr.value < report.audit.gate and works_elsewhere(was, report) is not None:
         if now is None:
@@ -80,7 +87,7 @@ def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> P
 
 def works_elsewhere(attack: AttackFigures, report: Report) -> Towards | None:
     """Where the trigger leads if not to its target: at or over the gate, and more often than without it."""
-    found = attack.towards
+    found = attack.towards_now or attack.towards
     target = attack.target or report.audit.target
     if found is None or found.class_name == target or found.triggered.value < report.audit.gate:
         return None
@@ -103,6 +110,11 @@ def _clean_accuracy(report: Report, expected: list[PartOutcome]) -> Iterator[Fin
     expected.append(_against(lost.low, lost.high, report.policy.ca_lost_at_most))
     shown = [lost.value, lost.low, lost.high, report.policy.ca_lost_at_most]
     numbers = {*map(_percent, shown), str(lost.n)}
+    counts = [one.accuracy.n for one in report.after.ca_per_class] if report.after else []
+    if report.after and counts and report.after.ca.low <= max(counts) / sum(counts):
+        expected[-1] = "fail"
+        ca = report.after.ca
+        numbers |= {*map(_percent, (ca.value, ca.low, ca.high, max(counts) / sum(counts))), _count(ca)}
     yield from _part("verdict.clean_accuracy", told, expected[-1], numbers, [told.attack])
 
 
@@ -125,7 +137,7 @@ def _part(
 def _shown_for(was: AttackFigures, now: AttackFigures | None, report: Report) -> set[str]:
     floor = targets.rate_under(was, report.before, report)
     estimates = [was.asr, floor, *([now.asr] if now else [])]
-    for towards in (was.towards, now.towards if now else None):
+    for towards in (was.towards, *((now.towards, now.towards_now) if now else ())):
         estimates += [] if towards is None else [towards.triggered, towards.untriggered]
     shares = [share for one in estimates for share in (one.value, one.low, one.high)]
     limits = [report.audit.gate, limit_of(report.policy, was.options)]

@@ -307,8 +307,9 @@ def _result(
     own, *further = (
         answers.figures_of_target(label_N, class_names=class_names) for answers in counts.untriggered
     )
-    if towards is None:
-        towards = [answers.goes_to(label_N) for answers in counts.triggered]
+    goes_to = [answers.goes_to(label_N) for answers in counts.triggered]
+    is_cleaned = towards is not None
+    towards = goes_to if towards is None else towards
     clean_N = torch.cat(counts.untriggered[0].predicted)
     attacks = [
         answers.figures_of_attack(
@@ -318,9 +319,12 @@ def _result(
             seed=seed,
             class_names=class_names,
             towards=answers.towards(number, clean_N, label_N, class_names=class_names),
+            towards_now=answers.towards(now, clean_N, label_N, class_names=class_names)
+            if is_cleaned
+            else None,
         )
-        for attack, name, answers, number in zip(
-            options.attacks, attack_names(options), counts.triggered, towards, strict=True
+        for attack, name, answers, number, now in zip(
+            options.attacks, attack_names(options), counts.triggered, towards, goes_to, strict=True
         )
     ]
     if counts.probe is not None:

@@ -89,6 +89,7 @@ class Answers:
         seed: int,
         class_names: tuple[str, ...],
         towards: Towards | None,
+        towards_now: Towards | None,
     ) -> AttackFigures:
         """Of images with the trigger of `attack`."""
         success = self.success(label_N, num_classes=len(class_names))
@@ -103,6 +104,7 @@ class Answers:
             asr_top_k=success.top_k,
             target_rank=success.rank,
             towards=towards,
+            towards_now=towards_now,
         )
 
 

@@ -179,7 +179,10 @@ def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):
         phase="final_audit",
         stop=pipeline.never,
     )
-    assert again.figures == report.after
+    (ours,), (told,) = again.figures.attacks, report.after.attacks
+    assert ours.towards == told.towards_now
+    same = replace(ours, towards=told.towards, towards_now=told.towards_now)
+    assert replace(again.figures, attacks=(same,)) == report.after
 
 
 def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says_so(done):

@@ -416,9 +416,11 @@ def test_an_audit_after_another_speaks_of_the_class_that_the_other_found(
         towards=(other,),
     )
     assert after.towards == (other,)
-    found = after.figures.attacks[0].towards
+    found, now = after.figures.attacks[0].towards, after.figures.attacks[0].towards_now
     assert found is not None
     assert found.class_name == labelled.class_names[other]
+    assert now == before.figures.attacks[0].towards, "the same model leads them where it led them"
+    assert before.figures.attacks[0].towards_now is None
 
 
 def test_templates_that_nobody_chose_are_compared_with_a_plain_one(

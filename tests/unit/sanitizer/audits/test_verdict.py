@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from sanitizer.audits.statistics import newcombe, wilson
 from sanitizer.audits.verdict import hopeless, images_to_decide, images_to_decide_loss, judge
 from sanitizer.recipe import Policy
-from sanitizer.report import AttackFigures, AuditFigures, Difference, Towards, Verdict
+from sanitizer.report import (
+    AttackFigures,
+    AuditFigures,
+    ClassAccuracy,
+    Difference,
+    Towards,
+    Verdict,
+)
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
@@ -365,3 +372,29 @@ def test_an_undecided_loss_whose_point_is_over_the_limit_is_not_said_to_be_under
     verdict = cleaned((2930,), (30,), lost=lost, policy=Policy(asr_at_most=0.05, ca_lost_at_most=0.012))
     assert verdict.outcome == "undecided"
     assert verdict.reason == "Too few images to decide: clean_accuracy. No limit is shown to be broken."
+
+
+def test_a_trigger_that_leads_a_cleaned_model_to_a_third_class_is_not_removed() -> None:
+    before, after = figures(2850), figures(30)
+    led = Towards(class_name="cat", triggered=wilson(2900, N), untriggered=wilson(60, N))
+    attack = replace(after.attacks[0], target="dog", towards_now=led)
+    verdict = judge(
+        before=before,
+        after=replace(after, attacks=(attack,)),
+        ca_lost=KEPT,
+        gate=0.5,
+        policy=POLICY,
+    )
+    assert verdict.outcome == verdict.attacks[0].outcome == "fail"
+    assert verdict.attacks[0].reason.startswith("After cleaning it works, towards 'cat' and not the target")
+
+
+@pytest.mark.parametrize(("right", "outcome"), [(300, "fail"), (320, "fail"), (400, "pass")])
+def test_a_cleaned_model_at_chance_does_not_pass(right: int, outcome: str) -> None:
+    classes = tuple(ClassAccuracy(class_name=str(n), accuracy=wilson(30, 300)) for n in range(10))
+    after = replace(figures(5), ca=wilson(right, N), ca_per_class=classes)
+    kept = newcombe(both=right, lost=0, gained=0, neither=N - right)
+    verdict = judge(before=figures(2950), after=after, ca_lost=kept, gate=0.5, policy=POLICY)
+    assert verdict.clean_accuracy is not None
+    assert (verdict.outcome, verdict.clean_accuracy.outcome) == (outcome, outcome)
+    assert ("not a working classifier" in verdict.clean_accuracy.reason) == (outcome == "fail")
