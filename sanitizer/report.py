@@ -226,9 +226,9 @@ class AuditFigures:
     @property
     def commonest_class(self) -> float | None:
         """The share of the images that are of the commonest class: what calling all of them that would get
-        right. None where the classes are not listed."""
+        right. None where the classes are not listed, or only one has images."""
         counts = [one.accuracy.n for one in self.ca_per_class]
-        return max(counts) / sum(counts) if counts else None
+        return max(counts) / sum(counts) if len(counts) > 1 else None
 
     def lowest_classes(self) -> tuple[int, ...]:
         """Places in `ca_per_class` of the lowest accuracies, at most `MOST_CLASSES_TOLD`, lowest first."""
