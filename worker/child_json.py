@@ -19,8 +19,13 @@ MAX_RESULT_BYTES = 512 * 1024
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """A small file that the child wrote; never through a link. Raises OSError, ValueError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    """A small file that the child wrote; neither it nor its folder is a link. Raises OSError, ValueError."""
+    plain = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    folder = os.open(path.parent, plain | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(path.name, plain, dir_fd=folder)
+    finally:
+        os.close(folder)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:

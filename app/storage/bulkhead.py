@@ -65,9 +65,14 @@ class Bulkhead:
             raise self._late()
         future: Future[Answer] = Future()
         # A daemon: a store that hangs does not keep the process from ending. Places are free when it ends.
-        threading.Thread(
+        thread = threading.Thread(
             target=contextvars.copy_context().run, args=(self._run, work, future), name="store", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except BaseException:  # no thread to be had: nobody else would free its places
+            self._leave()
+            raise
         return future
 
     def _run(self, work: Callable[[], Answer], future: Future[Answer]) -> None:

@@ -127,3 +127,17 @@ def test_a_trial_that_fails_opens_it_again_and_a_refusal_of_ours_counts_as_nothi
         with pytest.raises(StoreRefused), breaker.watching():
             pass
         clock.now_s += 5.0
+
+
+def test_a_thread_that_cannot_be_started_leaves_its_place_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    bulkhead = Bulkhead(num_calls=1, timeout_s=1.0, breaker=Breaker(max_failures=100))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="new thread"):
+                bulkhead.call(lambda: 5)
+    assert bulkhead.call(lambda: 5) == 5
