@@ -4,6 +4,7 @@
       spec.json              a `JobSpec`
       inputs/upload          bytes as uploaded (inspect only)
       inputs/checkpoint/     model.safetensors + config.json (canonical, written by an earlier inspect)
+      inputs/cleaned/        the same of cleaned weights that were checked (recheck only)
       inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
       inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
       inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
@@ -21,9 +22,9 @@ drawn_samples.json, of which the supervisor makes pictures;
 sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
 that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
 that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
-`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit of
-inputs/checkpoint that is held against the first one's. The supervisor adds SHA256SUMS,
-and to sanitize and audit statement.json and, with a signing key, model.sig.
+`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit
+that is held against the first one's. The supervisor adds SHA256SUMS, and to sanitize and audit
+statement.json and, with a signing key, model.sig.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from sanitizer.recipe import (
     Seed,
 )
 from sanitizer.report import AuditFigures, ScannerEvidence
+from sanitizer.settled import SettledArchitecture
 
 MAX_RANKS = 64
 MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
@@ -53,6 +55,7 @@ SPEC_NAME = "spec.json"
 OUTCOME_NAME = "outcome.json"
 UPLOAD_PATH = "inputs/upload"
 CHECKPOINT_PATH = "inputs/checkpoint"
+CLEANED_PATH = "inputs/cleaned"
 PAIRS_PATH = "inputs/pairs"
 TRAINING_PATH = "inputs/training"
 LABELLED_PATH = "inputs/labelled"
@@ -183,7 +186,8 @@ class GiveBackSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RecheckSpec:
-    """Audit the weights in `inputs/checkpoint` again, in a process that never read the upload."""
+    """Settle the weights in `inputs/checkpoint` and audit them, or what they were cleaned to, once more: in a
+    process that never read the upload."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -192,8 +196,8 @@ class RecheckSpec:
     seed: Seed = 0
     has_retrieval: bool = False
     towards: tuple[str, ...] | None = None
-    """Of cleaned weights: for each attack the class that the audit before cleaning found it to lead to. None:
-    of weights as they came in, whose settings (heads, activation) are measured again as well."""
+    """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
+    lead to. None: `inputs/checkpoint` is."""
 
 
 def _source(policy: Policy) -> PolicySource:
@@ -238,10 +242,10 @@ OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
 
 @dataclass(frozen=True, kw_only=True)
 class RecheckedFigures:
-    """What a second audit found (figures.json). `settings`: option → value as measured, if it was."""
+    """What a second audit found (figures.json). `architecture`: how it settled what came in."""
 
     figures: AuditFigures
-    settings: dict[str, str] | None
+    architecture: SettledArchitecture
 
 
 RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)

@@ -19,10 +19,10 @@ import torch
 from sanitizer.audits.audit import templates_of
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
 from sanitizer.checkpoints.choices import shown
-from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.checkpoints.plausible import plausible_values, with_settings
+from sanitizer.checkpoints.model import LoadedCheckpoint, with_settings
+from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.rejection import refusal
-from sanitizer.checkpoints.settings import Settings, known_by
+from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
 from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.opening import ForAudit
 from sanitizer.progress import Noted, Progress, Stop
@@ -104,15 +104,8 @@ def _measured(
 ) -> SettledArchitecture:
     chosen = _choose(fit, Settings.of(checkpoint.architecture), known)
     settings = [
-        _setting(
-            option,
-            fit,
-            chosen,
-            known=known[option],
-            values=values[option],
-            why=_why(checkpoint, option, known),
-        )
-        for option in COMPARED
+        _setting(option, fit, chosen, unmeasured, values[option])
+        for option, unmeasured in zip(COMPARED, _as_read(checkpoint, known), strict=True)
     ]
     return SettledArchitecture(
         n=len(fit.label_N),
@@ -124,7 +117,7 @@ def _measured(
         num_text_passes=fit.num_text_passes,
         ca=fit.ca(chosen),
         chance=fit.chance(chosen),
-        settings=(*settings, *_others(checkpoint)),
+        settings=(*settings, *not_measurable(checkpoint.provenance)),
     )
 
 
@@ -175,29 +168,17 @@ def _does_not_fit(fit: Fit, option: str, best: Settings, given: Settings) -> Che
     )
 
 
-def _setting(
-    option: str, fit: Fit, chosen: Settings, *, known: Settled, values: Sequence[Any], why: str
-) -> Setting:
-    value = getattr(chosen, option)
+def _setting(option: str, fit: Fit, chosen: Settings, unmeasured: Setting, values: Sequence[Any]) -> Setting:
     if len(values) == 1:
-        return Setting(option=option, value=shown(value), settled=known, why=why)
-    others = [replace(chosen, **{option: other}) for other in values if other != value]
+        return unmeasured
+    others = [replace(chosen, **{option: other}) for other in values if other != getattr(chosen, option)]
     runner_up = max(others, key=fit.mean)
-    margin = fit.margin(chosen, runner_up)
-    settled = known
-    if known == "assumed":
-        tells, is_usual = fit.tells(chosen, runner_up), value == values[0]
-        settled = "measured" if tells or not is_usual else "assumed"
-        why = f"the best of {', '.join(map(shown, values))}" if settled == "measured" else why
-        why += "" if tells else f"; the images do not tell it from {shown(getattr(runner_up, option))}"
-    return Setting(
-        option=option,
-        value=shown(value),
-        settled=settled,
-        why=why,
+    return compared(
+        unmeasured,
+        values,
         chosen=_figures(option, fit, chosen),
         runner_up=_figures(option, fit, runner_up),
-        margin=margin,
+        margin=fit.margin(chosen, runner_up),
     )
 
 
@@ -208,16 +189,6 @@ def _figures(option: str, fit: Fit, settings: Settings) -> SettingFigures:
 
 
 def _unmeasured(checkpoint: LoadedCheckpoint, known: Mapping[str, Settled], seed: int) -> SettledArchitecture:
-    present = Settings.of(checkpoint.architecture)
-    settings = [
-        Setting(
-            option=option,
-            value=shown(getattr(present, option)),
-            settled=known[option],
-            why=_why(checkpoint, option, known),
-        )
-        for option in COMPARED
-    ]
     return SettledArchitecture(
         n=0,
         seed=seed,
@@ -228,30 +199,13 @@ def _unmeasured(checkpoint: LoadedCheckpoint, known: Mapping[str, Settled], seed
         num_text_passes=0,
         ca=None,
         chance=None,
-        settings=(*settings, *_others(checkpoint)),
+        settings=(*_as_read(checkpoint, known), *not_measurable(checkpoint.provenance)),
     )
 
 
-def _why(checkpoint: LoadedCheckpoint, option: str, known: Mapping[str, Settled]) -> str:
-    if known[option] == "declared":
-        return "by whoever uploaded it"
-    _, _, why = (checkpoint.provenance.get("assumed") or {}).get(option, "").partition(": ")
-    return why or "as the checkpoint was read"
-
-
-def _others(checkpoint: LoadedCheckpoint) -> list[Setting]:
-    """What inspection says of options that are not measured."""
-    origin = checkpoint.provenance
-    declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
-    others = []
-    for option, told in (origin.get("assumed") or {}).items():
-        if option in COMPARED:
-            continue
-        value, _, why = told.partition(": ")
-        settled: Settled = "configuration" if option in configured else "assumed"
-        if option == "image_size":  # positions and patches tell it, but for a few pixels
-            settled = "tensors"
-        if declared.get(option) is not None:
-            settled, why = "declared", "by whoever uploaded it"
-        others.append(Setting(option=option, value=value, settled=settled, why=why))
-    return others
+def _as_read(checkpoint: LoadedCheckpoint, known: Mapping[str, Settled]) -> list[Setting]:
+    present = Settings.of(checkpoint.architecture)
+    return [
+        not_compared(option, shown(getattr(present, option)), known[option], checkpoint.provenance)
+        for option in COMPARED
+    ]

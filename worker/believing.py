@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,15 +19,16 @@ from pydantic import ValidationError
 from client.evidence.reading import Malformed, parse_json
 from sanitizer.attack_options import names_of
 from sanitizer.audits.verdict import judge
-from sanitizer.checkpoints.settings import Settings, known_by
 from sanitizer.errors import OptionsRejected
 from sanitizer.examples import HOW_CHOSEN
 from sanitizer.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
 from sanitizer.recipe import to_json
 from sanitizer.recommended import RecipeSource
 from sanitizer.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
+from sanitizer.settled import MIN_IMAGES
 from worker.child_json import check_json
 from worker.failures import not_believed
+from worker.settings_claimed import believe_settings
 from worker.weights import Tensors, dtype_summary, read_architecture
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Known:
     """Of the canonical weights."""
     class_names: tuple[str, ...] | None = None
     """Of the labelled set, by its validation."""
+    num_labelled: int = 0
+    """Its readable images, where they are most of it: then enough are drawn. 0: not known."""
 
 
 def believe_report(
@@ -62,7 +65,7 @@ def believe_report(
     """
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
-    known = replace(known, checkpoint=_settled(known, report))
+    known = replace(known, checkpoint=settled(known, report, seed=spec.seed))
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
@@ -72,26 +75,16 @@ def believe_report(
     return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
 
 
-def _settled(known: Known, report: Report) -> CheckpointInput:
-    """What came in, under the settings that the report says were measured. Raises AttemptFailed.
-
-    A measurement is a claim of the child's like every figure. What the tensors, the owner or a configuration
-    tell no measurement changes.
-    """
-    figures, came_in = report.architecture, read_architecture(known.checkpoint.architecture)
-    try:
-        settings = Settings.read({} if figures is None else figures.values())
-    except (LookupError, ValueError) as error:
-        raise not_believed(f"its {REPORT_NAME} does not say how the architecture was settled") from error
-    by = known_by(came_in, known.config["checkpoint"])
-    for option, value in asdict(Settings.of(came_in)).items():
-        if getattr(settings, option) != value and by[option] != "assumed":
-            raise not_believed(f"its {REPORT_NAME} changes {option}, which is known and not assumed")
-    try:
-        architecture = settings.applied(came_in).to_config()
-    except (ArithmeticError, ValueError) as error:
-        raise not_believed(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
-    return replace(known.checkpoint, architecture=architecture)
+def settled(known: Known, report: Report, *, seed: int) -> CheckpointInput:
+    """What came in, under the settings that the report says were measured. Raises AttemptFailed."""
+    architecture = believe_settings(
+        report.architecture,
+        read_architecture(known.checkpoint.architecture),
+        known.config["checkpoint"],
+        seed=seed,
+        can_measure=known.num_labelled >= MIN_IMAGES and len(known.class_names or ()) >= 2,
+    )
+    return replace(known.checkpoint, architecture=architecture.to_config())
 
 
 def _ordered(spec: AuditSpec | SanitizeSpec) -> dict[str, Any]:

@@ -89,7 +89,13 @@ def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
             texts |= override_texts(dataset, PATH_OF_ROLE[role])
             datasets.append(_described(dataset, role))
             if role == "labelled":
-                found["class_names"] = (dataset.summary or {}).get("class_names")
+                summary = dataset.summary or {}
+                num_readable = summary.get("num_samples", 0)
+                is_most = num_readable >= summary.get("num_skipped", 0)
+                found |= {
+                    "class_names": summary.get("class_names"),
+                    "num_labelled": num_readable if is_most else 0,
+                }
     inputs = Inputs(
         files=tuple(files),
         texts=texts,

@@ -1,9 +1,11 @@
 """A second audit of the weights that are published, by a fresh child: it must find what the report says.
 
 The first child read a stranger's upload; figures that fit each other could be invented. The second sees no
-byte of it: it is given the weights, a configuration that we wrote, the labelled images, the pairs for
-retrieval, and the order. It does read the same images, so an image that takes a process over takes over
-both; and what it does not measure (`before` of a cleaning, training, drift) stays the first one's word.
+byte of it: it is given the weights, configurations that we wrote, the labelled images, the pairs for
+retrieval, and the order. It settles heads and activation itself, on the weights as they came in: under
+wrong ones a poisoned model could look clean. It does read the same images, so an image that takes a process
+over takes over both; and what it does not measure (`before` of a cleaning, training, drift) stays the first
+one's word.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from sanitizer.attack_options import of_same_pixels
 from sanitizer.cautions import num_updates
 from sanitizer.jobspec import (
     CHECKPOINT_PATH,
+    CLEANED_PATH,
     CONFIG_NAME,
     FIGURES_NAME,
     LABELLED_PATH,
@@ -33,6 +36,7 @@ from sanitizer.jobspec import (
 )
 from sanitizer.progress import Advanced, ProgressEvent
 from sanitizer.report import AuditFigures, Report
+from sanitizer.settled import SettledArchitecture
 from worker.believing import Known, config_bytes, read_json
 from worker.failures import AttemptFailed, not_believed, not_confirmed
 from worker.fresh_child import FreshSpec, Left
@@ -102,8 +106,10 @@ def confirm(
         packing, staged, known, order, inputs=inputs, place=fresh.folder_of(order), check=check
     )
     found = _audited(fresh, order, copied, tracker)
-    settled = None if report.architecture is None else report.architecture.values()
-    if order.towards is None and found.settings != settled:
+    # a training that goes on keeps what was settled, perhaps on another machine
+    is_resumed = report.training is not None and report.training.resumed_from_steps != ()
+    is_exact = not fresh.uses_cuda and not is_resumed
+    if report.architecture is None or _settle_otherwise(report.architecture, found.architecture, is_exact):
         raise not_confirmed("it settles the architecture otherwise")
     told = report.before if report.after is None else report.after
     tolerated = TOLERATED_SHARE if fresh.uses_cuda or spec.audit.precision != "fp32" else 0.0
@@ -113,6 +119,16 @@ def confirm(
     tracker.note("info", "A second audit, in a process that never read the upload, confirmed the figures.")
     side: Literal["before", "after"] = "before" if report.after is None else "after"
     return Recheck(done=True, why=why, figures=side, tolerated_share=tolerated)
+
+
+def _settle_otherwise(told: SettledArchitecture, found: SettledArchitecture, is_exact: bool) -> bool:
+    """Whether two measurements of the same weights differ: in anything, or in values and what they are by."""
+    if is_exact:
+        return told != found
+    ours, theirs = (
+        (one.n, [(part.option, part.value, part.settled) for part in one.settings]) for one in (told, found)
+    )
+    return ours != theirs
 
 
 def _audited(
@@ -179,20 +195,19 @@ def _hand_over(
 ) -> Mapping[str, Path]:
     """Move what was measured on to the fresh child's `place`; returns what is to be copied there.
 
-    Those are the weights that are published. An audit publishes none: what came in is moved, too, with the
-    configuration as it was before any child ran.
+    Those are the weights that are published. What came in is moved, too, with the configuration as it was
+    before any child ran.
     """
-    paths = {LABELLED_PATH, *([RETRIEVAL_PATH] if order.has_retrieval else [])}
-    is_audit = isinstance(staged.spec, AuditSpec)
-    if is_audit:
-        paths.add(f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}")
+    paths = {LABELLED_PATH, f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
+    if order.has_retrieval:
+        paths.add(RETRIEVAL_PATH)
     for one in staged.received:
         if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
             _take(inputs, one, place, check)
-    if is_audit:
-        (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
+    (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
+    if order.towards is None:
         return {}
-    return {f"{CHECKPOINT_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
+    return {f"{CLEANED_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
 
 
 def _take(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:

@@ -138,6 +138,7 @@ def _known(folder: Path, inputs: Inputs) -> Known:
         config=json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES)),
         tensors=check_weights(canonical / WEIGHTS_NAME, found.architecture),
         class_names=None if names is None else tuple(names),
+        num_labelled=inputs.known.get("num_labelled", 0),
     )
 
 

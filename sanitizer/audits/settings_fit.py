@@ -27,7 +27,7 @@ from torch.nn import functional
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest
-from sanitizer.checkpoints.plausible import with_settings
+from sanitizer.checkpoints.model import with_settings
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.towers import ModifiedResNet
 from sanitizer.data.pixels import normalise, to_model_pixels

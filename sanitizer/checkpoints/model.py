@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sanitizer.checkpoints.building import assemble
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
+from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.tensors import check_finite, described
 from sanitizer.checkpoints.writing import check_state_dict
 from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
@@ -78,6 +79,14 @@ def load_canonical(folder: Path, architecture: Architecture | None = None) -> Lo
         weights_sha256=digest,
         provenance=provenance,
     )
+
+
+def with_settings(checkpoint: LoadedCheckpoint, settings: Settings) -> LoadedCheckpoint:
+    """The same weights (no copy), on their device, under other settings."""
+    architecture = settings.applied(checkpoint.architecture)
+    tensors = dict(checkpoint.model.state_dict())
+    device = next(iter(tensors.values())).device
+    return replace(checkpoint, model=assemble(architecture, tensors).to(device), architecture=architecture)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

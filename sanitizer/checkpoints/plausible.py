@@ -1,4 +1,4 @@
-"""Which values of the settings that no tensor's shape tells are plausible. Measures nothing.
+"""Which values of the settings that no tensor's shape tells are plausible. Measures nothing, loads no torch.
 
 Plausible numbers of heads are those that divide the width into heads of `HEAD_WIDTHS` numbers, and the one
 that the checkpoint was read with. Published CLIPs have heads of 64, 80, 88, 104 and 112; small research
@@ -8,25 +8,14 @@ models of 32 and 16; nothing published is beyond 128.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.building import assemble
-from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.towers import ModifiedResNet
 from sanitizer.settled import Settled
 
 HEAD_WIDTHS = range(16, 129)
-
-
-def with_settings(checkpoint: LoadedCheckpoint, settings: Settings) -> LoadedCheckpoint:
-    """The same weights (no copy), on their device, under other settings."""
-    architecture = settings.applied(checkpoint.architecture)
-    tensors = dict(checkpoint.model.state_dict())
-    device = next(iter(tensors.values())).device
-    return replace(checkpoint, model=assemble(architecture, tensors).to(device), architecture=architecture)
 
 
 def plausible_values(architecture: Architecture, known: Mapping[str, Settled]) -> dict[str, list[Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.towers import Blocks, ModifiedResNet
-from sanitizer.settled import COMPARED, Settled
+from sanitizer.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +74,55 @@ def known_by(architecture: Architecture, origin: Mapping[str, Any]) -> dict[str,
 
 def _tells_heads(blocks: Blocks) -> bool:
     return blocks.scale_heads or blocks.qk_norm
+
+
+def not_compared(option: str, value: str, known: Settled, origin: Mapping[str, Any]) -> Setting:
+    """A setting of `COMPARED` for which no other value was looked at; `origin` as for `known_by`."""
+    if known == "declared":
+        return Setting(option=option, value=value, settled=known, why="by whoever uploaded it")
+    _, _, why = (origin.get("assumed") or {}).get(option, "").partition(": ")
+    return Setting(option=option, value=value, settled=known, why=why or "as the checkpoint was read")
+
+
+def compared(
+    unmeasured: Setting,
+    values: Sequence[Any],
+    *,
+    chosen: SettingFigures,
+    runner_up: SettingFigures,
+    margin: Margin,
+) -> Setting:
+    """`unmeasured` with what the comparison of `values` (the usual one first) gave: how it is settled and
+    why follows from these figures."""
+    settled, why, names = unmeasured.settled, unmeasured.why, [shown(value) for value in values]
+    if settled == "assumed":
+        tells = margin.low > MIN_MARGIN
+        if tells or chosen.value != names[0]:
+            settled, why = "measured", f"the best of {', '.join(names)}"
+        why += "" if tells else f"; the images do not tell it from {runner_up.value}"
+    return Setting(
+        option=unmeasured.option,
+        value=chosen.value,
+        settled=settled,
+        why=why,
+        chosen=chosen,
+        runner_up=runner_up,
+        margin=margin,
+    )
+
+
+def not_measurable(origin: Mapping[str, Any]) -> list[Setting]:
+    """What inspection says of options that are not measured; `origin` as for `known_by`."""
+    declared, configured = origin.get("declared") or {}, origin.get("configured") or ()
+    others = []
+    for option, told in (origin.get("assumed") or {}).items():
+        if option in COMPARED:
+            continue
+        value, _, why = told.partition(": ")
+        settled: Settled = "configuration" if option in configured else "assumed"
+        if option == "image_size":  # positions and patches tell it, but for a few pixels
+            settled = "tensors"
+        if declared.get(option) is not None:
+            settled, why = "declared", "by whoever uploaded it"
+        others.append(Setting(option=option, value=value, settled=settled, why=why))
+    return others

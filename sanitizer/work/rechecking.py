@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sanitizer import jobspec
 from sanitizer.audits.audit import run_audit
+from sanitizer.checkpoints.model import load_canonical
 from sanitizer.jobspec import RecheckedFigures, RecheckSpec
 from sanitizer.opening import open_for_audit
 from sanitizer.progress import Progress, Stop
@@ -15,7 +16,11 @@ from sanitizer.training.device import pick, share_cores
 
 
 def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
-    """Writes figures.json. Raises SanitizerErrors but TrainingDiverged."""
+    """Writes figures.json. Raises SanitizerErrors but TrainingDiverged.
+
+    What came in is settled here whatever is audited: a configuration of cleaned weights has the heads and the
+    activation that the first process claims.
+    """
     options = replace(spec.audit, examples=0)  # pictures stand in no figure
     device = pick()
     given = open_for_audit(
@@ -25,12 +30,12 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         options,
     )
     num_workers = share_cores(given.checkpoint.model, device)
-    settings = None
-    if spec.towards is None:
-        settled = settle(given, options, seed=spec.seed, device=device, progress=progress, stop=stop)
-        given, settings = settled.given, settled.figures.values()
+    settled = settle(given, options, seed=spec.seed, device=device, progress=progress, stop=stop)
+    audited = settled.given.checkpoint
+    if spec.towards is not None:
+        audited = load_canonical(folder / jobspec.CLEANED_PATH, audited.architecture)
     result = run_audit(
-        given.checkpoint,
+        audited,
         given.labelled,
         options,
         seed=spec.seed,
@@ -42,7 +47,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
         retrieval_pairs=given.retrieval,
         towards=None if spec.towards is None else _numbers(spec.towards, given.labelled.class_names),
     )
-    found = RecheckedFigures(figures=result.figures, settings=settings)
+    found = RecheckedFigures(figures=result.figures, architecture=settled.figures)
     path = folder / jobspec.OUTPUTS_PATH / jobspec.FIGURES_NAME
     path.write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(found))
 

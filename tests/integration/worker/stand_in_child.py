@@ -29,8 +29,9 @@ from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
+from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.safetensors_header import header_bytes
-from sanitizer.checkpoints.settings import Settings
+from sanitizer.checkpoints.settings import compared, known_by, not_compared, not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.digests import dataset_sha256
 from sanitizer.recipe import (
@@ -44,7 +45,7 @@ from sanitizer.recipe import (
     to_json,
 )
 from sanitizer.recommended import RecipeSource
-from sanitizer.settled import Setting, SettledArchitecture
+from sanitizer.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -416,14 +417,35 @@ def recipe_source(spec: dict[str, Any]) -> RecipeSource | None:
     return RecipeSource.of(parse_recipe(spec["recipe"]), spec["recipe_given"])
 
 
-def settled(seed: int) -> SettledArchitecture:
-    """As where there were too few images to measure anything on."""
-    counts = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
-    settings = tuple(
-        Setting(option=option, value=shown(value), settled="assumed", why="as it was read")
-        for option, value in asdict(Settings.of(ARCHITECTURE)).items()
+def settled(folder: Path, seed: int) -> SettledArchitecture:
+    """As where the images do not tell one activation from the other; of heads one number is plausible."""
+    origin = json.loads((folder / "inputs/checkpoint/config.json").read_text())["checkpoint"]
+    known, n = known_by(ARCHITECTURE, origin), 200
+    values = plausible_values(ARCHITECTURE, known)
+    heads = [not_compared(option, shown(values[option][0]), known[option], origin) for option in COMPARED[:2]]
+    usual, other = (
+        SettingFigures(value=shown(value), log_likelihood=fit, ca=wilson(150, n))
+        for value, fit in zip(values["quick_gelu"], (-0.5, -0.505), strict=True)
     )
-    return SettledArchitecture(**dict.fromkeys(counts, 0), seed=seed, ca=None, chance=None, settings=settings)
+    activation = compared(
+        not_compared("quick_gelu", usual.value, known["quick_gelu"], origin),
+        values["quick_gelu"],
+        chosen=usual,
+        runner_up=other,
+        margin=Margin(mean=-0.5 - -0.505, n=n, low=-0.02, high=0.03),
+    )
+    return SettledArchitecture(
+        n=n,
+        seed=seed,
+        num_classes=NUM_CLASSES,
+        num_templates=1,
+        num_compared=2,
+        num_image_passes=2,
+        num_text_passes=2,
+        ca=usual.ca,
+        chance=0.5,
+        settings=(*heads, activation, *not_measurable(origin)),
+    )
 
 
 def figures_of(
@@ -483,7 +505,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             limits_below_gate=after is not None or not is_default,
         ),
         "training": training(parse(Recipe, spec["recipe"])) if spec.get("recipe") else None,
-        "architecture": settled(seed),
+        "architecture": settled(folder, seed),
         "environment": {
             "code_version": "0",
             "python": "3",
@@ -543,7 +565,7 @@ def cleaned_config(folder: Path, spec: dict[str, Any], cleaned: bytes) -> dict[s
     }
     digest = hashlib.sha256(cleaned).hexdigest()
     section = {**came_in["checkpoint"], "cleaned": made, "weights_sha256": digest}
-    section["assumed"] = {**section["assumed"], **settled(spec["seed"]).as_assumed()}
+    section["assumed"] = {**section["assumed"], **settled(folder, spec["seed"]).as_assumed()}
     return {**came_in, "checkpoint": section}
 
 
@@ -559,14 +581,14 @@ def draw(folder: Path) -> None:
 def recheck(folder: Path, spec: dict[str, Any]) -> None:
     """Honest, whatever is called cleaned: the figures are those of the weights that lie there."""
     options = parse(AuditOptions, spec["audit"])
-    place = folder / "inputs/checkpoint"
+    place = folder / (jobspec.CHECKPOINT_PATH if spec["towards"] is None else jobspec.CLEANED_PATH)
     digest = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
     made = json.loads((place / "config.json").read_text())["checkpoint"].get("cleaned", {})
     is_cleaned = made.get("from_weights_sha256", digest) != digest
     advance("final_audit", 1, 2)
     found = {
         "figures": figures_of(options, digest, spec, is_cleaned=is_cleaned),
-        "settings": settled(spec["seed"]).values() if spec["towards"] is None else None,
+        "architecture": settled(folder, spec["seed"]),
     }
     value = parse(jobspec.RecheckedFigures, found)
     (folder / "outputs/figures.json").write_bytes(jobspec.RECHECKED_ADAPTER.dump_json(value))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from sanitizer import baseline, pipeline
+from sanitizer import baseline, jobspec, pipeline
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.errors import CheckpointRejected, Interrupted
-from sanitizer.progress import Advanced, PhaseStarted
+from sanitizer.progress import Advanced, PhaseStarted, ignore, never
 from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from sanitizer.report import load_json
 from sanitizer.settled import MIN_IMAGES
+from sanitizer.work import rechecking
 from tests.fixtures import audited, learned
 from tests.fixtures.shards import make_pairs
 
@@ -175,3 +177,19 @@ def test_settings_change_no_weight(inputs):
     assert Settings.of(architecture) == TRUE
     again = load_canonical(inputs / "checkpoint", architecture)
     assert replace(again, model=checkpoint.model, architecture=checkpoint.architecture) == checkpoint
+
+
+def test_a_second_audit_of_cleaned_weights_settles_anew_whatever_their_configuration_says(inputs, tmp_path):
+    """A process that was taken over chooses the heads under which its weights look clean."""
+    report = sanitize(inputs, tmp_path / "outputs")
+    cleaned = tmp_path / jobspec.CLEANED_PATH
+    for source, target in (("checkpoint", jobspec.CHECKPOINT_PATH), ("labelled", jobspec.LABELLED_PATH)):
+        shutil.copytree(inputs / source, tmp_path / target)
+    shutil.copytree(tmp_path / "outputs", cleaned, ignore=shutil.ignore_patterns("state"))
+    config = json.loads((cleaned / "config.json").read_text())
+    lied = Settings(**learned.ASSUMED).applied(load_canonical(cleaned).architecture)
+    (cleaned / "config.json").write_text(json.dumps(config | lied.to_config()))
+    order = jobspec.RecheckSpec(audit=OPTIONS, seed=3, towards=tuple("" for _ in OPTIONS.attacks))
+    rechecking.do(order, tmp_path, ignore, never)
+    raw = (tmp_path / "outputs" / jobspec.FIGURES_NAME).read_bytes()
+    assert jobspec.RECHECKED_ADAPTER.validate_json(raw).architecture == report.architecture

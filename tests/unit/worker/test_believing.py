@@ -7,17 +7,23 @@ import json
 import pickle
 import resource
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sanitizer.checkpoints.choices import shown
+from sanitizer.checkpoints.settings import Settings, known_by, not_compared
 from sanitizer.jobspec import InspectSpec, ValidateSpec
+from sanitizer.report import load_json
+from sanitizer.settled import SettledArchitecture
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from worker.accepting import believe_config, believe_dataset, believe_inspection
+from worker.believing import settled
 from worker.failures import AttemptFailed
+from worker.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
 PICKLE = pickle.dumps({"a": "pickle of forty bytes"})
@@ -123,6 +129,79 @@ def test_a_class_that_the_data_set_does_not_have_is_not_named(tmp_path: Path) ->
         put(side, "ca_per_class", 0, "class_name", value="<meta http-equiv=refresh>")(outputs)
     with pytest.raises(AttemptFailed, match="names a class"):
         believed(tmp_path, staged, outputs)
+
+
+SETTINGS_LIES: dict[str, Callable[[Path], None]] = {
+    "heads that no model has": put("architecture", "settings", 0, "value", value="2"),
+    "an assumed value called declared": put("architecture", "settings", 0, "settled", value="declared"),
+    "measured without a comparison": put("architecture", "settings", 0, "settled", value="measured"),
+    "measured by figures that tell nothing": put("architecture", "settings", 2, "settled", value="measured"),
+    "words of its own": put("architecture", "settings", 1, "why", value="<a href=//x>as its owner says</a>"),
+    "words of its own beside figures": put("architecture", "settings", 2, "why", value="trust me"),
+    "a comparison with itself": put("architecture", "settings", 2, "runner_up", "value", value="false"),
+    "no comparison": put("architecture", "settings", 2, "margin", value=None),
+    "an option more": lambda outputs: edit_json(
+        outputs / "report.json",
+        lambda one: one["architecture"]["settings"].append(
+            {"option": "text_pool", "value": "last", "settled": "tensors", "why": "it is so"}
+        ),
+    ),
+    "an option fewer": lambda outputs: edit_json(
+        outputs / "report.json", lambda one: one["architecture"]["settings"].pop(1)
+    ),
+    "the same twice": lambda outputs: edit_json(
+        outputs / "report.json",
+        lambda one: one["architecture"]["settings"].append(one["architecture"]["settings"][0]),
+    ),
+    "another draw": put("architecture", "seed", value=8),
+    "too few images": put("architecture", "n", value=100),
+    "nothing at all": put("architecture", value=None),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS_LIES)
+def test_how_the_architecture_was_settled_follows_from_what_came_in_and_from_figures(
+    name: str, tmp_path: Path
+) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="audit")
+    SETTINGS_LIES[name](outputs)
+    with pytest.raises(AttemptFailed, match=r"its report\.json") as failed:
+        believed(tmp_path, staged, outputs)
+    assert failed.value.code == "outputs_not_believed"
+
+
+@pytest.mark.parametrize(
+    ("num_images", "num_classes", "is_due"), [(127, 6, False), (128, 1, False), (128, 2, True)]
+)
+def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on(
+    num_images: int, num_classes: int, is_due: bool, tmp_path: Path
+) -> None:
+    staged, _ = left_by_a_child(tmp_path, kind="audit")
+    assert staged.known is not None
+    came_in = read_architecture(staged.known.checkpoint.architecture)
+    origin = staged.known.config["checkpoint"]
+    known = known_by(came_in, origin)
+    counts = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
+    unmeasured = SettledArchitecture(
+        **dict.fromkeys(counts, 0),
+        seed=7,
+        ca=None,
+        chance=None,
+        settings=tuple(
+            not_compared(option, shown(value), known[option], origin)
+            for option, value in asdict(Settings.of(came_in)).items()
+        ),
+    )
+    outputs = tmp_path / "job" / "outputs"
+    put("architecture", value=asdict(unmeasured))(outputs)
+    classes = tuple(CLASSES)[:num_classes]
+    known_now = replace(staged.known, num_labelled=num_images, class_names=classes)
+    report = load_json((outputs / "report.json").read_bytes())
+    if is_due:
+        with pytest.raises(AttemptFailed, match="did not measure the settings"):
+            settled(known_now, report, seed=7)
+    else:
+        assert settled(known_now, report, seed=7).architecture == known_now.checkpoint.architecture
 
 
 def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:

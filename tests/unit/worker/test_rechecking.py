@@ -17,6 +17,7 @@ from sanitizer.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, Sa
 from sanitizer.progress import Advanced, ProgressEvent
 from sanitizer.recipe import AuditOptions, CleanCLIPRecipe
 from sanitizer.report import AuditFigures, Report
+from sanitizer.settled import COMPARED, SettledArchitecture
 from tests.fixtures.evidence import ENDED_AT, left_by_a_child
 from worker.believing import believe_report
 from worker.failures import AttemptFailed
@@ -38,7 +39,7 @@ class Auditor:
     folder: Path
     report: Report
     change: Change = lambda figures: figures
-    settings: dict[str, str] | None = None
+    architecture: SettledArchitecture | None = None
     failure: AttemptFailed | None = None
     uses_cuda: bool = False
     seen: tuple[str, ...] = ()
@@ -60,7 +61,9 @@ class Auditor:
             raise self.failure
         hear(Advanced(phase="final_audit", done=1, total=4))
         figures = self.change(self.report.after or self.report.before)
-        found = RecheckedFigures(figures=figures, settings=self.settings)
+        architecture = self.architecture or self.report.architecture
+        assert architecture is not None
+        found = RecheckedFigures(figures=figures, architecture=architecture)
         path = self.folder / "figures.json"
         path.write_bytes(RECHECKED_ADAPTER.dump_json(found))
         return Left(files=(path,), notes=())
@@ -89,9 +92,6 @@ class Job:
         )
         self.auditor = Auditor(folder / "fresh", self.report)
         self.tracker = Tracker(JobKind(kind))
-        if kind == "audit":
-            assert self.report.architecture is not None
-            self.auditor.settings = self.report.architecture.values()
 
     def confirm(self, *, signs: bool = False) -> Recheck:
         return confirm(
@@ -128,6 +128,8 @@ def test_a_second_audit_is_given_weights_and_test_data_and_nothing_that_came_fro
     assert job.auditor.seen == (
         "inputs/checkpoint/config.json",
         "inputs/checkpoint/model.safetensors",
+        "inputs/cleaned/config.json",
+        "inputs/cleaned/model.safetensors",
         "inputs/labelled/0.tar",
         "inputs/labelled/1.tar",
         "inputs/labelled/classnames.txt",
@@ -146,11 +148,45 @@ def test_one_image_that_is_counted_otherwise_fails_the_job(kind: str, tmp_path: 
     assert failed.message.endswith("it differs at ca.")
 
 
-def test_another_architecture_than_the_one_reported_fails_an_audit(tmp_path: Path) -> None:
-    job = Job(tmp_path, "audit")
-    assert job.auditor.settings is not None
-    job.auditor.settings |= {"num_heads_vision": "7"}
-    assert "architecture" in job.refusal().message
+def settled_anew(job: Job, option: str, **changes: Any) -> SettledArchitecture:
+    """What the report says, but for one setting."""
+    told = job.report.architecture
+    assert told is not None
+    settings = [replace(one, **changes) if one.option == option else one for one in told.settings]
+    return replace(told, settings=tuple(settings))
+
+
+@pytest.mark.parametrize("kind", ["sanitize", "audit"])
+@pytest.mark.parametrize("uses_cuda", [False, True])
+@pytest.mark.parametrize("option", COMPARED)
+def test_heads_or_activation_that_a_fresh_child_settles_otherwise_fail_the_job(
+    option: str, uses_cuda: bool, kind: str, tmp_path: Path
+) -> None:
+    """Under wrong ones poisoned weights could look clean: those of a cleaning are measured again, too."""
+    job = Job(tmp_path, kind)
+    job.auditor.uses_cuda = uses_cuda
+    job.auditor.architecture = settled_anew(job, option, value="7")
+    failed = job.refusal()
+    assert (failed.code, "architecture" in failed.message) == ("figures_not_confirmed", True)
+
+
+@pytest.mark.parametrize("on", ["a CPU", "CUDA", "another machine before"])
+def test_on_a_cpu_the_figures_by_which_a_setting_is_settled_are_compared_to_the_bit(
+    on: str, tmp_path: Path
+) -> None:
+    job = Job(tmp_path)
+    job.auditor.uses_cuda = on == "CUDA"
+    if on == "another machine before":
+        assert job.report.training is not None
+        training = replace(job.report.training, resumed_from_steps=(10,))
+        job.report = replace(job.report, training=training)
+    told = job.report.architecture
+    assert told is not None
+    job.auditor.architecture = replace(told, chance=0.5000001)
+    if on == "a CPU":
+        assert "architecture" in job.refusal().message
+    else:
+        assert job.confirm().done
 
 
 def test_a_child_that_changed_its_test_images_is_found_out(tmp_path: Path) -> None:
@@ -197,8 +233,10 @@ def test_on_cuda_and_in_bf16_one_image_of_200_may_be_counted_otherwise(
 
 
 def test_with_a_tolerance_every_share_is_still_compared(tmp_path: Path) -> None:
-    told = Job(tmp_path).report.after
+    report = Job(tmp_path).report
+    told, architecture = report.after, report.architecture
     assert told is not None
+    assert architecture is not None
 
     def move(value: Any) -> Any:
         """The same figures with ten images more or fewer in each share."""
@@ -209,7 +247,8 @@ def test_with_a_tolerance_every_share_is_still_compared(tmp_path: Path) -> None:
             return {name: move(one) for name, one in value.items()}
         return [move(one) for one in value] if isinstance(value, list) else value
 
-    document = json.loads(RECHECKED_ADAPTER.dump_json(RecheckedFigures(figures=told, settings=None)))
+    unmoved = replace(architecture, ca=None, settings=())
+    document = json.loads(RECHECKED_ADAPTER.dump_json(RecheckedFigures(figures=told, architecture=unmoved)))
     found = RECHECKED_ADAPTER.validate_python(move(document)).figures
     places = list(differences(told, found, 0.005, ()))
     assert len(places) == json.dumps(document).count('"successes"') > 50

@@ -1,0 +1,88 @@
+"""Heads and activation that a report claims: plausible, and settled only by figures that settle them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sanitizer.audits.statistics import wilson
+from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
+from sanitizer.checkpoints.choices import shown
+from sanitizer.checkpoints.plausible import plausible_values
+from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared
+from sanitizer.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
+from worker.failures import AttemptFailed
+from worker.settings_claimed import believe_settings
+
+BLOCKS = Blocks(width=64, layers=1, heads=1, mlp_width=128)
+CAME_IN = Architecture(
+    embed_dim=8,
+    vision=VisionTransformer(blocks=BLOCKS, patch_size=8, image_size=16),
+    text=TextTransformer(blocks=BLOCKS, context_length=8, vocab_size=10),
+    quick_gelu=False,
+)
+"""Of a width for which 1, 2 and 4 heads are plausible."""
+N = 128
+
+
+def measured(origin: dict[str, Any], margin: float = 0.5, **chosen: str) -> SettledArchitecture:
+    """As the library words it where the images tell `chosen` from the rest, each by `margin` nats."""
+    known = known_by(CAME_IN, origin)
+    settings = []
+    for option, values in plausible_values(CAME_IN, known).items():
+        value = chosen.get(option, shown(values[0]))
+        other = next(shown(one) for one in values if shown(one) != value)
+        settings.append(
+            compared(
+                not_compared(option, shown(values[0]), known[option], origin),
+                values,
+                chosen=SettingFigures(value=value, log_likelihood=-1.0, ca=wilson(90, N)),
+                runner_up=SettingFigures(value=other, log_likelihood=-1.0 - margin, ca=wilson(60, N)),
+                margin=Margin(mean=margin, n=N, low=margin - 0.1, high=margin + 0.1),
+            )
+        )
+    counts = ("num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
+    return SettledArchitecture(
+        n=N, seed=3, **dict.fromkeys(counts, 2), ca=wilson(90, N), chance=0.5, settings=tuple(settings)
+    )
+
+
+def believed(told: SettledArchitecture, origin: dict[str, Any]) -> Settings:
+    return Settings.of(believe_settings(told, CAME_IN, origin, seed=3, can_measure=True))
+
+
+def test_an_assumed_value_gives_way_to_a_plausible_one_that_was_measured() -> None:
+    told = measured({}, num_heads_vision="4", quick_gelu="true")
+    assert [one.settled for one in told.settings] == ["measured"] * len(COMPARED)
+    assert told.settings[0].why == "the best of 1, 4, 2"
+    assert believed(told, {}) == Settings(num_heads_vision=4, num_heads_text=1, quick_gelu=True)
+
+
+@pytest.mark.parametrize("heads", ["8", "64", "-1", "3"])
+def test_heads_that_no_published_model_has_are_not_believed_however_they_were_measured(heads: str) -> None:
+    with pytest.raises(AttemptFailed, match="num_heads_vision a value that is known otherwise"):
+        believed(measured({}, num_heads_vision=heads), {})
+
+
+def test_no_measurement_changes_what_the_owner_declared() -> None:
+    origin = {"declared": {"num_heads_vision": 1}}
+    with pytest.raises(AttemptFailed, match="num_heads_vision a value that is known otherwise"):
+        believed(measured(origin, num_heads_vision="4"), origin)
+
+
+@pytest.mark.parametrize("settled", ["tensors", "declared", "configuration", "assumed"])
+def test_what_was_measured_is_not_known_by_anything_else(settled: Any) -> None:
+    told = measured({}, num_heads_vision="4")
+    first = replace(told.settings[0], settled=settled)
+    with pytest.raises(AttemptFailed, match="says of num_heads_vision what cannot follow"):
+        believed(replace(told, settings=(first, *told.settings[1:])), {})
+
+
+def test_a_usual_value_is_not_called_measured_by_a_margin_that_tells_nothing() -> None:
+    told = measured({}, margin=0.05)
+    assert [one.settled for one in told.settings] == ["assumed"] * len(COMPARED)
+    first = replace(told.settings[0], settled="measured", why="the best of 1, 4, 2")
+    with pytest.raises(AttemptFailed, match="says of num_heads_vision what cannot follow"):
+        believed(replace(told, settings=(first, *told.settings[1:])), {})
