@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.checkpoints.reading import read_upload
+from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
-from sanitizer.checkpoints.tensors import described
+from sanitizer.checkpoints.tensors import LazyTensors, described
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
 from sanitizer.errors import CheckpointRejected, TrainingDiverged
-from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
-from sanitizer.recipe import OutputLayout, Recipe, to_json
+from sanitizer.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
+from sanitizer.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
 
 
 def write_cleaned(
@@ -62,10 +64,41 @@ def _write_back(out_dir: Path, tensors: dict[str, Tensor], provenance: dict[str,
 def give_back(folder: Path, out_dir: Path) -> tuple[str, ...]:
     """Write the canonical weights in `folder` in the uploaded layout, as `out_dir`/as_uploaded.*.
 
-    Returns sentences on what could not be as it was. Raises as `write_as_uploaded` does.
+    Which tensor goes where is the word of the process that read the upload. So the file is read again like
+    any upload, and removed unless it holds the canonical weights, each bit of them.
+    Returns sentences on what could not be as it was. Raises CheckpointRejected as `write_as_uploaded` and
+    `read_upload` do, and 'not_the_same_weights'; ValueError for a layout that no inspection writes.
     """
-    config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-    return write_as_uploaded(out_dir, open_safetensors(folder / WEIGHTS_NAME), config["checkpoint"]).findings
+    told = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))["checkpoint"]
+    weights = open_safetensors(folder / WEIGHTS_NAME)
+    try:
+        written = write_as_uploaded(out_dir, weights, told)
+        declared = parse(DeclaredOptions, told["declared"])
+        _check_same(out_dir / written.filename, weights, declared)
+    except BaseException:
+        for partial in out_dir.glob(f"{AS_UPLOADED}*"):
+            partial.unlink()
+        raise
+    return written.findings
+
+
+def _check_same(file: Path, weights: LazyTensors, declared: DeclaredOptions) -> None:
+    """Raises CheckpointRejected unless `file`, read as an upload, is `weights`."""
+    again = read_upload(file, declared=declared, filename=file.name)
+    sources = {origin.source for origin in again.upload.origins}
+    for name in sorted(weights.keys() | again.tensors.keys()):
+        if name not in sources and name.endswith(".num_batches_tracked"):
+            continue  # counts that the upload did not have are in no file that is given back
+        if name in weights and name in again.tensors:
+            ours, theirs = weights[name], again.tensors[name]
+            if ours.dtype == theirs.dtype and torch.equal(ours, theirs):
+                continue
+        raise refusal(
+            "not_the_same_weights",
+            f"Read again, the file in the uploaded layout has another '{excerpt(name)}'.",
+            "Use the open_clip layout, which is the one that was measured.",
+            where=name,
+        )
 
 
 def _in_dtypes_of(original: Path, trained: dict[str, Tensor]) -> dict[str, Tensor]:

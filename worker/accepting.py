@@ -13,6 +13,7 @@ from typing import Any
 
 from app.domain.dataset_references import SIDE_FILES
 from client.evidence.statement import dataset_sha256
+from sanitizer.checkpoints.origins import Upload
 from sanitizer.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -55,7 +56,8 @@ def believe_inspection(
 def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> bytes:
     """config.json beside canonical weights, written by us. Raises AttemptFailed.
 
-    Left to believe is what the upload's own names and layout were, which jobs read in a child again.
+    Left to believe is what the upload's own names were. A fresh child that gives weights back under them
+    reads its own file again and compares (`sanitizer.cleaned.give_back`).
     """
     config = read_json(CONFIG_NAME, raw, json.loads)
     told = INSPECTION_ADAPTER.dump_python(inspection, mode="json")
@@ -69,9 +71,19 @@ def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> byt
     }
     if {name: section[name] for name in expected} != expected:
         raise not_believed(f"its {CONFIG_NAME} does not say what its inspection says")
+    _check_upload(section["upload"], inspection)
     if config != {**inspection.architecture, "checkpoint": section}:
         raise not_believed(f"its {CONFIG_NAME} is of another architecture than its inspection")
     return config_bytes(config)
+
+
+def _check_upload(told: Any, inspection: Inspection) -> None:
+    try:
+        upload = Upload.from_json(told)
+    except ValueError as error:
+        raise not_believed(f"its {CONFIG_NAME} does not say how the upload was packed") from error
+    if upload.layout != inspection.layout:
+        raise not_believed(f"its {CONFIG_NAME} has another layout than its inspection")
 
 
 def believe_dataset(raw: bytes, spec: ValidateSpec, files: Mapping[str, str]) -> DatasetSummary:

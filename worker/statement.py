@@ -6,8 +6,9 @@
 `observed` is what the control plane (SLSA's word; here the supervisor) saw or computed itself: what came in
 and what was published, file by file, the order, when, by which attempt at which job, whether a second audit
 confirmed the figures, the key that signs. Times are the database's. `claimed` is what the process that read
-the upload said (SLSA: the build environment), out of report.json, so that no figure there stands alone; the
-verdict follows from its figures. docs/operating/signing.md has SLSA's term for each part.
+the upload or the data said (SLSA: the build environment), out of report.json, so that no figure there stands
+alone; the verdict follows from its figures. Of which upload the canonical weights are its inspection said,
+and how many samples a data set has its validation. docs/operating/signing.md has SLSA's term for each part.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ def statement_json(
                     "started_at": job.started_at.astimezone(UTC).isoformat() if job.started_at else None,
                     "ended_at": ended_at,
                 },
-                "checkpoint": dict(staged.checkpoint)
-                | {"canonical": _files(staged.received, CHECKPOINT_PATH)},
+                "checkpoint": dict(staged.checkpoint),
+                "canonical": _files(staged.received, CHECKPOINT_PATH),
                 "data": [_data(one, staged.received) for one in staged.datasets],
                 "order": _order(staged),
                 "made_with": {
@@ -94,15 +95,16 @@ def statement_json(
                 "recheck": asdict(recheck),
                 "signing_key_sha256": signing_key_sha256,
             },
-            "claimed": _claimed(report),
+            "claimed": _claimed(report, staged),
         },
     }
     return json.dumps(document, indent=1, allow_nan=False).encode("ascii") + b"\n"
 
 
-def _claimed(report: Report) -> dict[str, Any]:
+def _claimed(report: Report, staged: Staged) -> dict[str, Any]:
     """Of the report what nothing else of the statement and no arithmetic can be held against."""
     return {
+        "canonical_of": staged.checkpoint["upload"]["digest"]["sha256"],
         "environment": asdict(report.environment),
         "verdict": {
             "outcome": report.verdict.outcome,
@@ -117,7 +119,14 @@ def _claimed(report: Report) -> dict[str, Any]:
             "declared": asdict(report.checkpoint.declared),
             "scanners": [asdict(one) for one in report.checkpoint.scanners],
         },
-        "data": [{"num_skipped": one.num_skipped, "num_classes": one.num_classes} for one in report.data],
+        "data": [
+            {
+                "num_samples": dataset["num_samples"],
+                "num_skipped": one.num_skipped,
+                "num_classes": one.num_classes,
+            }
+            for one, dataset in zip(report.data, staged.datasets, strict=True)
+        ],
         "triggers": [one.trigger_sha256 for one in report.before.attacks],
         "target_top_k": [one.k for one in report.before.untriggered_target_top_k],
         "target_ranks": {"before": _ranks(report.before), "after": _ranks(report.after)},
@@ -179,7 +188,8 @@ def _subject(name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
 
 
 def _data(dataset: Mapping[str, Any], received: Sequence[Received]) -> dict[str, Any]:
-    return dict(dataset) | {"files": _files(received, PATH_OF_ROLE[dataset["role"]])}
+    facts = {name: value for name, value in dataset.items() if name != "num_samples"}
+    return facts | {"files": _files(received, PATH_OF_ROLE[dataset["role"]])}
 
 
 def _files(received: Sequence[Received], folder: str) -> list[dict[str, Any]]:

@@ -87,14 +87,12 @@ class CheckpointFacts(_Part):
     id: str
     filename: str
     upload: Upload
-    canonical: list[SizedResource]
 
 
 class DataFacts(_Part):
     role: Literal["pairs", "training", "labelled", "retrieval"]
     id: str
     reference: str | None
-    num_samples: int | None
     files: list[SizedResource]
 
     @property
@@ -117,6 +115,8 @@ class Observed(_Part):
 
     job: JobFacts
     checkpoint: CheckpointFacts
+    canonical: list[SizedResource]
+    """The weights that were read, and their config.json. Whose they are is claimed."""
     data: list[DataFacts]
     order: dict[str, Any]
     made_with: dict[str, Any]
@@ -135,6 +135,8 @@ class VerdictFacts(_Part):
 class Claimed(_Part):
     """What the process that read the upload said, which nothing else can be held against."""
 
+    canonical_of: Sha256
+    """SHA-256 of the upload whose weights the canonical ones are, by its inspection."""
     environment: dict[str, Any]
     verdict: VerdictFacts
     checkpoint: dict[str, Any]
@@ -217,15 +219,14 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
         ("policy_source", document.get("policy_source"), facts.order.get("policy_source")),
         ("environment", document.get("environment"), claimed.environment),
         ("checkpoint.upload_sha256", report.checkpoint.upload_sha256, facts.checkpoint.upload.digest.sha256),
-        ("checkpoint.weights_sha256", report.checkpoint.weights_sha256, _weights(facts.checkpoint)),
+        ("checkpoint.upload_sha256", report.checkpoint.upload_sha256, claimed.canonical_of),
+        ("checkpoint.weights_sha256", report.checkpoint.weights_sha256, _weights(facts.canonical)),
         ("verdict.outcome", report.verdict.outcome, claimed.verdict.outcome),
         ("verdict.reason", report.verdict.reason, claimed.verdict.reason),
         ("data", [one.kind for one in report.data], [one.role for one in facts.data]),
     )
     for index, (told, fact) in enumerate(zip(report.data, facts.data, strict=False)):
         yield from _differing((f"data[{index}].sha256", told.sha256, fact.sha256))
-        if fact.num_samples is not None:
-            yield from _differing((f"data[{index}].num_samples", told.num_samples, fact.num_samples))
     yield from _compare_claimed(claimed, report, document)
 
 
@@ -235,6 +236,10 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
         yield from _differing((f"checkpoint.{name}", checkpoint.get(name), facts.checkpoint.get(name)))
     nothing: Mapping[str, Any] = {}
     for index, (told, fact) in enumerate(zip_longest(document["data"], facts.data, fillvalue=nothing)):
+        if fact.get("num_samples") is not None:
+            yield from _differing(
+                (f"data[{index}].num_samples", told.get("num_samples"), fact["num_samples"])
+            )
         for name in ("num_skipped", "num_classes"):
             yield from _differing((f"data[{index}].{name}", told.get(name), fact.get(name)))
     for name in ("attacks", "clean_accuracy"):
@@ -274,8 +279,8 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
         yield from _differing(("before.ca_per_class", names, facts.classes))
 
 
-def _weights(checkpoint: CheckpointFacts) -> str | None:
-    return next((one.digest.sha256 for one in checkpoint.canonical if one.name == WEIGHTS_NAME), None)
+def _weights(canonical: list[SizedResource]) -> str | None:
+    return next((one.digest.sha256 for one in canonical if one.name == WEIGHTS_NAME), None)
 
 
 def _differing(*told: tuple[str, object, object]) -> Iterator[Finding]:

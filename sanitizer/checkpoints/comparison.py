@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from sanitizer.checkpoints.provenance import Upload
+from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.huggingface import POSITION_IDS, names_for, place_of
-from sanitizer.checkpoints.provenance import Origin, canonical_tensors, uploaded_tensor
+from sanitizer.checkpoints.origins import Origin
+from sanitizer.checkpoints.provenance import canonical_tensors, uploaded_tensor
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors
 from sanitizer.checkpoints.towers import DEFAULT_NORM_EPS, Blocks, ModifiedResNet

@@ -13,7 +13,7 @@ import torch
 
 from sanitizer.checkpoints.conversion import OPENAI_BUFFERS, huggingface_origin
 from sanitizer.checkpoints.huggingface import POSITION_IDS, WORD_TABLE
-from sanitizer.checkpoints.provenance import Origin
+from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.second_models import PREFIXES
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, causal_mask

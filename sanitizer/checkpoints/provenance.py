@@ -1,78 +1,17 @@
-"""Where each tensor came from: enough to give the upload back as it came. Knows names, shapes, dtypes.
-
-An `Origin` says how one tensor of the uploaded file is made from the canonical weights: taken whole,
-transposed, as some of the rows of a larger one, or filled with a constant that is no weight. The list of
-origins, in the upload's order, is stored in config.json and is the one table for both directions.
-"""
+"""Tensors by their origins: the upload's under canonical names, and the other way round."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.limits import element_count
+from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors, causal_mask
 from sanitizer.errors import CheckpointRejected
-
-Layout = Literal["open_clip", "research", "openai_torchscript", "huggingface"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """One tensor of the upload, `name` as there, without wrapper and prefix.
-
-    `source`: canonical name, None for a buffer that is no weight. `third`: which of three equal parts of the
-    source's rows (0 query, 1 key, 2 value). `fill`: 'arange' (0, 1, 2, …), 'causal' (the mask [L, L]) or
-    'value' (one integer).
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    source: str | None
-    third: int | None = None
-    transpose: bool = False
-    fill: str | None = None
-    value: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """How the file was packed around its tensors."""
-
-    layout: Layout
-    container: str
-    """'safetensors', 'torch_zip' or 'torchscript'."""
-    naming: str
-    """'open_clip' or 'huggingface'."""
-    prefix: str = ""
-    weights_key: str | None = None
-    """Key of the state dict inside a research checkpoint."""
-    extras: dict[str, str | int | float | bool | None] | None = None
-    """Plain scalars beside the weights of a research checkpoint (epoch, name)."""
-    origins: tuple[Origin, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for config.json; default fields of origins are left out."""
-        data = asdict(self)
-        data["origins"] = [_compact(origin) for origin in self.origins]
-        return data
-
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> Upload:
-        """Read what `to_json` wrote."""
-        origins = tuple(Origin(**{"source": None, **o, "shape": tuple(o["shape"])}) for o in data["origins"])
-        return Upload(**{**data, "origins": origins})
-
-
-def _compact(origin: Origin) -> dict[str, Any]:
-    defaults = {"third": None, "transpose": False, "fill": None, "value": 0, "source": None}
-    return {k: v for k, v in asdict(origin).items() if k not in defaults or v != defaults[k]}
 
 
 def canonical_tensors(raw: LazyTensors, origins: Sequence[Origin]) -> LazyTensors:

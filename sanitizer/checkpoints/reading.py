@@ -24,7 +24,8 @@ from sanitizer.checkpoints.folders import find_weights, options_beside
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.naming import recognise
-from sanitizer.checkpoints.provenance import Layout, Upload, canonical_tensors, dtype_summary, not_given_back
+from sanitizer.checkpoints.origins import Layout, Upload
+from sanitizer.checkpoints.provenance import canonical_tensors, dtype_summary, not_given_back
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes

@@ -13,6 +13,7 @@ from typing import Any
 
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
+from sanitizer.checkpoints.origins import MAX_EXTRAS
 from sanitizer.checkpoints.provenance import note_on_extras
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.second_models import check_is_the_only_one
@@ -21,8 +22,6 @@ from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import STEPPED_OVER, is_allowed_in_state_dict, is_tensor_call
 from sanitizer.errors import CheckpointRejected
 
-MAX_EXTRAS = 32
-"""Values beside the weights that are kept: an epoch, a name, a few settings."""
 _MAX_MENTIONED = 20
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
 Scalar = str | int | float | bool | None

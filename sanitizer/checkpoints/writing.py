@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.provenance import Upload, dtype_summary, note_on_extras, uploaded_tensor
+from sanitizer.checkpoints.origins import Upload
+from sanitizer.checkpoints.provenance import dtype_summary, note_on_extras, uploaded_tensor
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes

@@ -78,6 +78,9 @@ def test_a_signed_folder_holds_and_says_who_signed_what_was_made_from_what(
     facts = found.statement.predicate.observed
     assert (facts.job.id, facts.job.attempt, facts.signing_key_sha256) == (JOB_ID, 2, public_key.sha256)
     assert facts.checkpoint.upload.digest.sha256 == hashlib.sha256(UPLOAD).hexdigest()
+    claimed = found.statement.predicate.claimed
+    assert claimed.canonical_of == hashlib.sha256(UPLOAD).hexdigest()
+    assert [one["num_samples"] is None for one in claimed.data] == [False] * 3
     assert [one.role for one in facts.data] == ["pairs", "labelled", "retrieval"]
 
 

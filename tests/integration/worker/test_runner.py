@@ -48,7 +48,7 @@ def test_a_sanitize_job_publishes_its_files_with_digests_and_its_figures(world: 
     assert list(world.work_dir.iterdir()) == []
     assert row.lease_owner is None
     made = hashlib.sha256(files["model.safetensors"]).hexdigest()
-    came_in = json.loads(files["statement.json"])["predicate"]["observed"]["checkpoint"]["canonical"]
+    came_in = json.loads(files["statement.json"])["predicate"]["observed"]["canonical"]
     digest_in = next(one["digest"]["sha256"] for one in came_in if one["name"] == "model.safetensors")
     assert verdicts(world, digest_in) == [("before_cleaning", "fail", job.id)]
     assert verdicts(world, made) == [("after_cleaning", "pass", job.id)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sanitizer import jobspec
-from sanitizer.errors import ReportRejected
+from sanitizer.errors import CheckpointRejected, ReportRejected
 from sanitizer.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
 from sanitizer.progress import Noted, ProgressEvent, ignore, never
 from sanitizer.recipe import DeclaredOptions
@@ -75,3 +77,62 @@ def test_weights_come_back_tensor_by_tensor_and_what_is_left_out_is_noted(tmp_pa
     noted = [event for event in events if isinstance(event, Noted)]
     assert [event.level for event in noted] == ["warning", "warning"]
     assert ["optimizer" in noted[0].message, "not used" in noted[1].message] == [True, True], noted
+
+
+def swapped(upload: dict[str, Any]) -> None:
+    first, second = (o for o in upload["origins"] if o["name"] in ("ln_final.weight", "ln_final.bias"))
+    first["source"], second["source"] = second["source"], first["source"]
+
+
+def another_model(upload: dict[str, Any]) -> None:
+    """Every matrix is a constant."""
+    for origin in upload["origins"]:
+        if len(origin["shape"]) == 2:
+            del origin["source"]
+            origin.update(fill="arange")
+
+
+def rounded(upload: dict[str, Any]) -> None:
+    for origin in upload["origins"]:
+        if origin["dtype"] == "float32":
+            origin["dtype"] = "float16"
+
+
+def with_a_state_dict_beside(upload: dict[str, Any]) -> None:
+    upload.update(weights_key="model", extras={"state_dict": "open_clip would take this"})
+
+
+def unread_by_anybody(upload: dict[str, Any]) -> None:
+    upload.update(weights_key="ema")
+
+
+@pytest.mark.parametrize(
+    ("lie", "code"),
+    [
+        (swapped, "not_the_same_weights"),
+        (another_model, "not_the_same_weights"),
+        (rounded, "not_the_same_weights"),
+        (with_a_state_dict_beside, "ambiguous_weights"),
+        (unread_by_anybody, "not_a_state_dict"),
+    ],
+)
+def test_another_model_than_the_one_that_was_measured_is_not_given_back(
+    lie: Callable[[dict[str, Any]], None], code: str, tmp_path: Path
+) -> None:
+    """Where an inspection was taken over, it says which tensor of the file is made of which."""
+    pytest.importorskip("torch")
+    from sanitizer.inspecting import inspect
+    from tests.fixtures.checkpoints import write_research
+
+    upload, canonical = tmp_path / "epoch.pt", tmp_path / jobspec.CHECKPOINT_PATH
+    write_research(upload)
+    declared = DeclaredOptions(num_heads_text=2, num_heads_vision=2)
+    inspect(upload, canonical, declared=declared, filename="epoch.pt")
+    config = json.loads((canonical / "config.json").read_text())
+    lie(config["checkpoint"]["upload"])
+    (canonical / "config.json").write_text(json.dumps(config))
+    (tmp_path / jobspec.OUTPUTS_PATH).mkdir()
+    with pytest.raises(CheckpointRejected) as refused:
+        giving_back.do(GiveBackSpec(), tmp_path, ignore, never)
+    assert refused.value.code == code
+    assert list((tmp_path / jobspec.OUTPUTS_PATH).iterdir()) == []

@@ -301,6 +301,38 @@ def test_a_file_of_many_small_tables_costs_the_supervisor_no_memory(num_tables: 
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 60 * 1024
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"surprise": 1},
+        {"layout": "huggingface"},
+        {"container": "pickle"},
+        {"naming": 7},
+        {"prefix": "a" * 1000},
+        {"weights_key": ["model"]},
+        {"extras": {"state_dict": {"visual.proj": 1}}},
+        {"extras": {str(number): number for number in range(33)}},
+        {"origins": {}},
+        {"origins": [{"name": "a", "dtype": "float32", "shape": [2], "code": "x"}]},
+        {"origins": [{"name": "a", "dtype": "complex64", "shape": [2]}]},
+        {"origins": [{"name": "a", "dtype": "float32", "shape": [-1]}]},
+        {"origins": [{"name": "a", "dtype": "float32", "shape": "22"}]},
+        {"origins": [{"name": "a", "dtype": "float32", "shape": [2], "third": 3}]},
+        {"origins": [{"name": "a", "dtype": "float32", "shape": [2], "fill": "eval"}]},
+    ],
+    ids=str,
+)
+def test_a_record_of_the_upload_that_no_inspection_writes_is_not_believed(
+    lie: dict[str, Any], tmp_path: Path
+) -> None:
+    found, spec = inspected(tmp_path), InspectSpec(filename="clip.pt")
+    told = config(inspection(UPLOAD, weights(UPLOAD)))
+    told["checkpoint"]["upload"].update(lie)
+    with pytest.raises(AttemptFailed, match=r"config\.json") as failed:
+        believe_config(json.dumps(told).encode(), spec, found)
+    assert failed.value.code == "outputs_not_believed"
+
+
 # ---------------------------------------------------------------- validations
 
 FILES = {"0.tar": "1" * 64, "classnames.txt": "2" * 64}

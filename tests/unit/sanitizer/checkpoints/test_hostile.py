@@ -74,6 +74,15 @@ _SAME_CAUSE = (
     {"floats_in_the_optimizer_halves_in_the_weights", "floats_and_halves_in_one_plain_state_dict"},
     {"weights_in_a_counter", "state_dict_without_tensors_beside_the_model"},
     {"torchscript_that_changes_its_weights_while_loaded", "torchscript_that_hides_its_code"},
+    {"names_that_are_calls", "names_that_are_tuples_with_a_call"},
+    {
+        "a_second_model_without_names",
+        "a_second_model_in_pairs",
+        "a_second_model_in_capitals",
+        "a_second_model_with_a_suffix",
+        "a_second_model_under_many_prefixes",
+        "a_second_model_as_the_state_of_an_optimizer",
+    },
     {"tarred_checkpoint", "zip_that_is_a_tar", "zip_that_is_an_old_tar"},
 )
 

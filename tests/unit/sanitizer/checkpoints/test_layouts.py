@@ -17,7 +17,8 @@ from torch import Tensor
 from sanitizer.checkpoints import provenance
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.checkpoints.provenance import Origin, uploaded_tensor
+from sanitizer.checkpoints.origins import Origin
+from sanitizer.checkpoints.provenance import uploaded_tensor
 from sanitizer.checkpoints.writing import write_as_uploaded
 from sanitizer.errors import CheckpointRejected
 from sanitizer.jobspec import INSPECTION_ADAPTER
