@@ -25,8 +25,16 @@ def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     for name in _COUNTS:
         if (getattr(told, name) == 0) != (told.ca is None):
             yield misfit(f"architecture.{name}", "does not fit whether anything was measured")
+    if any(data.num_classes and told.num_classes > data.num_classes for data in report.data):
+        yield misfit("architecture.num_classes", "is more than the data set has")
     if (told.chance is None) != (told.ca is None):
         yield misfit("architecture.chance", "does not fit whether anything was measured")
+    elif (
+        told.chance is not None
+        and told.num_classes
+        and not 1 / told.num_classes <= told.chance + 1e-9 <= 1 + 1e-6
+    ):
+        yield misfit("architecture.chance", f"is not what guessing among {told.num_classes} classes gives")
     for index, setting in enumerate(told.settings):
         where = f"architecture.settings[{index}]"
         if setting.option in used and setting.value != used[setting.option]:
@@ -45,7 +53,8 @@ def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
     yield from estimate(f"{where}.chosen.ca", chosen.ca, n)
     yield from estimate(f"{where}.runner_up.ca", other.ca, n)
     between = chosen.log_likelihood - other.log_likelihood
-    if margin.n != n or not margin.low <= margin.mean <= margin.high or not close(margin.mean, between):
+    is_symmetric = close(margin.mean - margin.low, margin.high - margin.mean)
+    if margin.n != n or not margin.low <= margin.mean or not is_symmetric or not close(margin.mean, between):
         yield misfit(f"{where}.margin", "is not that of the two log-likelihoods on these images")
     if chosen.value != setting.value or other.value == setting.value:
         yield misfit(f"{where}.chosen", "is not the value that was settled")

@@ -278,9 +278,9 @@ def test_a_child_that_tells_of_states_without_end_is_ended(world: World) -> None
     assert "state_saved" in error_of(world, job.id)["message"]
 
 
-def test_weights_of_holes_are_not_published(world: World) -> None:
-    error = hostile(world, "claim_weights_of_holes")
-    assert error["code"] == "outputs_unusable"
+def test_a_file_of_holes_is_not_published(world: World) -> None:
+    error = hostile(world, "claim_a_report_of_holes")
+    assert error["code"] == "outputs_not_believed"
     assert "holes" in error["message"]
 
 
