@@ -56,6 +56,8 @@ def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
     is_symmetric = close(margin.mean - margin.low, margin.high - margin.mean)
     if margin.n != n or not margin.low <= margin.mean or not is_symmetric or not close(margin.mean, between):
         yield misfit(f"{where}.margin", "is not that of the two log-likelihoods on these images")
+    if margin.confidence != 0.95:
+        yield misfit(f"{where}.margin.confidence", "is not 0.95")
     if chosen.value != setting.value or other.value == setting.value:
         yield misfit(f"{where}.chosen", "is not the value that was settled")
 
