@@ -62,6 +62,8 @@ def not_proven(found: Verification) -> list[str]:
         + _verdict(found),
         f"That no other job judged these weights worse: `cleanclip report {_job(found)}` asks the service.",
         _whose_word(found),
+        "That the weights that were audited are those of the upload: the process that inspected it says so "
+        "(`claimed.canonical_of`). `python -m sanitizer` measures again from the upload itself.",
     ]
     if found.signature == "signed":
         sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
