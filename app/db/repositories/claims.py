@@ -60,8 +60,11 @@ _CLAIM_NEXT = text(
         FROM waiting WHERE waiting.project_id IS NOT NULL
     ),
     running (project_id, num_jobs) AS (
-        SELECT project_id, count(*) FROM jobs
-        WHERE state IN ('running', 'cancelling') AND kind = ANY (CAST(:kinds AS text[]))
+        SELECT project_id, count(*) FROM (
+            SELECT project_id FROM jobs
+            WHERE state IN ('running', 'cancelling') AND kind = ANY (CAST(:kinds AS text[]))
+            OFFSET 0  -- or the planner may walk all jobs on an index that has them in the order of the groups
+        ) AS started
         GROUP BY project_id
     ),
     due AS MATERIALIZED (

@@ -247,7 +247,8 @@ def test_a_claim_does_not_read_the_crowd_that_waits(
     database: Database, engine: Engine, database_url: str, is_analyzed: bool
 ) -> None:
     """Neither when the planner has not heard of the crowd, nor when it believes that there is not one job:
-    as it does after an ANALYZE, autovacuum's own too, while the crowd's rows were not committed.
+    as it does after an ANALYZE, autovacuum's own too, while the crowd's rows were not committed. Hashing is
+    off here, because the plan that CI met once, groups in an index's order, costs only a hair more than it.
     """
     maintain(database_url, "VACUUM jobs")  # index entries of rows that are gone would be read too, once
     crowd = project(database)
@@ -260,6 +261,7 @@ def test_a_claim_does_not_read_the_crowd_that_waits(
     workers = build_engine(database_url, role=Role.WORKER)
     for _ in range(10):
         with Session(workers) as session, session.begin():
+            session.execute(text("SET LOCAL enable_hashagg = off"))
             before = session.scalar(_ROWS_READ)
             assert claim(UnitOfWork(session), running_jobs=1000)
             assert session.scalar(_ROWS_READ) - before < 2_000, "a job or two a project, not its crowd"
