@@ -12,11 +12,11 @@ import sys
 import traceback
 from typing import Any
 
+from cleanclip.spec.errors import Interrupted, SanitizerError
+from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
+from cleanclip.spec.schemas import schema
 from sanitizer.arguments import UsageError, parser
-from sanitizer.errors import Interrupted, SanitizerError
-from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
 from sanitizer.running import is_out_of_memory, out_of_memory, run
-from sanitizer.schemas import schema
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

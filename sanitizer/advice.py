@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from cleanclip.spec.recipe import PARRecipe, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import Family, Size, size_of
+from cleanclip.spec.report import AuditFigures, Training
 from sanitizer.audits.verdict import hopeless
 from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.recipe import PARRecipe, Policy, PolicySource, Recipe
-from sanitizer.recommended import Family, Size, size_of
-from sanitizer.report import AuditFigures, Training
 
 
 class Model(TypedDict):

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sanitizer import schemas
-from sanitizer.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
-from sanitizer.jobspec import MAX_RANKS
-from sanitizer.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
-from sanitizer.strict_json import unique_keys
+from cleanclip.spec import schemas
+from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
+from cleanclip.spec.jobspec import MAX_RANKS
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
+from cleanclip.spec.strict_json import unique_keys
 
 EPILOGUE = """\
 exit codes:

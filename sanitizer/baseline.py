@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from pydantic import Base64Bytes, TypeAdapter, ValidationError
 
+from cleanclip.spec.progress import Noted, Progress
+from cleanclip.spec.recipe import AuditOptions, to_json
+from cleanclip.spec.report import AuditFigures, Estimate, SettledArchitecture
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit
@@ -22,9 +25,6 @@ from sanitizer.audits.retrieval import RetrievalResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
-from sanitizer.progress import Noted, Progress
-from sanitizer.recipe import AuditOptions, to_json
-from sanitizer.report import AuditFigures, Estimate, SettledArchitecture
 from sanitizer.sources import software
 
 FILE_NAME = "baseline_audit.json"

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected, TrainingDiverged
+from cleanclip.spec.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
+from cleanclip.spec.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.reading import read_upload
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.tensors import LazyTensors, described
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
-from sanitizer.errors import CheckpointRejected, TrainingDiverged
-from sanitizer.jobspec import AS_UPLOADED, CONFIG_NAME, WEIGHTS_NAME
-from sanitizer.recipe import DeclaredOptions, OutputLayout, Recipe, parse, to_json
 
 
 def write_cleaned(

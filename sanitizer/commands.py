@@ -12,9 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sanitizer import pages, pipeline, terminal
-from sanitizer.arguments import audit_from, declared_from, policy_from, recipe_from
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
     EXIT_SUCCEEDED,
@@ -22,7 +20,9 @@ from sanitizer.jobspec import (
     STATE_PATH,
     WEIGHTS_NAME,
 )
-from sanitizer.report import Report, dump_json
+from cleanclip.spec.report import Report, dump_json
+from sanitizer import pages, pipeline, terminal
+from sanitizer.arguments import audit_from, declared_from, policy_from, recipe_from
 from sanitizer.running import StopFlag
 from sanitizer.terminal import Bars
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from sanitizer.arguments import UsageError
-from sanitizer.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from sanitizer.rendering.documents import pages
 from sanitizer.rendering.reading import read_report
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import Inspection
+from cleanclip.spec.progress import PhaseFinished, PhaseStarted, Progress, ignore
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.containers import check_container
 from sanitizer.checkpoints.digests import check_digest
-from sanitizer.errors import CheckpointRejected
-from sanitizer.jobspec import Inspection
-from sanitizer.progress import PhaseFinished, PhaseStarted, Progress, ignore
-from sanitizer.recipe import DeclaredOptions
 
 
 def inspect(

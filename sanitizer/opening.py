@@ -6,14 +6,14 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.recipe import AuditOptions, Recipe
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.audits.targets import find_targets
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
-from sanitizer.errors import DatasetRejected
-from sanitizer.recipe import AuditOptions, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

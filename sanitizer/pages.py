@@ -12,8 +12,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from sanitizer.progress import Noted, Progress
-from sanitizer.report import Report
+from cleanclip.spec.progress import Noted, Progress
+from cleanclip.spec.report import Report
 
 DRAWS = "sanitizer.rendering.documents"
 

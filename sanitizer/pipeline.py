@@ -16,7 +16,14 @@ from pathlib import Path
 
 import torch
 
-from sanitizer import advice, cautions, reporting
+from cleanclip.spec import cautions
+from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
+from cleanclip.spec.policy import check_audit
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never
+from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.report import Report, SettledArchitecture, curve_json, dump_json
+from sanitizer import advice, reporting
 from sanitizer.audits.accuracy import classes_lost
 from sanitizer.audits.audit import AuditResult, attack_changes, run_audit
 from sanitizer.audits.class_memory import ClassMemory
@@ -30,14 +37,8 @@ from sanitizer.cleaned import write_cleaned
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.inspecting import inspect
-from sanitizer.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from sanitizer.opening import ForAudit, open_for_audit, open_training
-from sanitizer.policy import check_audit
-from sanitizer.progress import Noted, Progress, Stop, ignore, never
 from sanitizer.ranks.training import Sources, how_many, train
-from sanitizer.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
-from sanitizer.recommended import RecipeSource
-from sanitizer.report import Report, SettledArchitecture, curve_json, dump_json
 from sanitizer.settling import settle
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits

@@ -9,14 +9,8 @@ from pathlib import Path
 
 import torch
 
-from sanitizer.audits.audit import AuditResult
-from sanitizer.audits.examples import told
-from sanitizer.audits.plain_template import PLAIN_TEMPLATE
-from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
-from sanitizer.opening import ForAudit
-from sanitizer.recipe import AuditOptions, DeclaredOptions, parse
-from sanitizer.report import (
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, parse
+from cleanclip.spec.report import (
     MOST_CLASSES_LISTED,
     AuditFigures,
     CheckpointInput,
@@ -27,6 +21,12 @@ from sanitizer.report import (
     RetrievalFigures,
     ScannerEvidence,
 )
+from sanitizer.audits.audit import AuditResult
+from sanitizer.audits.examples import told
+from sanitizer.audits.plain_template import PLAIN_TEMPLATE
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.opening import ForAudit
 from sanitizer.sources import software
 
 

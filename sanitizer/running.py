@@ -22,10 +22,10 @@ from typing import IO, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from sanitizer import jobspec
-from sanitizer.errors import Interrupted, OptionsRejected, RankLost, SanitizerError
-from sanitizer.jobspec import ChildOutcome, Failure, JobSpec
-from sanitizer.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent, Stop
+from cleanclip.spec import jobspec
+from cleanclip.spec.errors import Interrupted, OptionsRejected, RankLost, SanitizerError
+from cleanclip.spec.jobspec import ChildOutcome, Failure, JobSpec
+from cleanclip.spec.progress import Advanced, Phase, PhaseStarted, Progress, ProgressEvent, Stop
 
 UNUSED_BY_CHILDREN = ("transformers", "timm")
 """Packages that others load where they find them, at a cost, and that no job needs."""
@@ -165,7 +165,7 @@ def _read_spec(path: Path) -> JobSpec:
         raise OptionsRejected(
             "bad_spec",
             f"{path.name} is not a job spec: {first['msg']} at '{where}'.",
-            "Write it from sanitizer.jobspec.",
+            "Write it from cleanclip.spec.jobspec.",
             where=where,
         ) from error
 

@@ -16,6 +16,10 @@ from typing import Any
 
 import torch
 
+from cleanclip.spec.errors import CheckpointRejected, Interrupted
+from cleanclip.spec.progress import Noted, Progress, Stop
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
 from sanitizer.audits.audit import templates_of
 from sanitizer.audits.settings_fit import Fit, draw_sample, measure
 from sanitizer.checkpoints.choices import shown
@@ -23,11 +27,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint, with_settings
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
-from sanitizer.errors import CheckpointRejected, Interrupted
 from sanitizer.opening import ForAudit
-from sanitizer.progress import Noted, Progress, Stop
-from sanitizer.recipe import AuditOptions
-from sanitizer.settled import COMPARED, Setting, SettingFigures, Settled, SettledArchitecture, warnings
 
 _GIVEN = ("declared", "configuration")
 

@@ -7,9 +7,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sanitizer.jobspec import DatasetSummary, Inspection
-from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
-from sanitizer.report import (
+from cleanclip.spec.jobspec import DatasetSummary, Inspection
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.report import (
     AttackFigures,
     Difference,
     Estimate,
@@ -17,7 +17,7 @@ from sanitizer.report import (
     RetrievalFigures,
     ScannerEvidence,
 )
-from sanitizer.settled import COMPARED
+from cleanclip.spec.settled import COMPARED
 
 PHASE_TITLES = {
     "inspect": "Inspecting the checkpoint",

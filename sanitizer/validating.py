@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from cleanclip.spec.jobspec import DATASET_ADAPTER, DATASET_NAME, DRAWN_ADAPTER, DRAWN_NAME, DatasetSummary
+from cleanclip.spec.progress import Progress, Stop, ignore, never
 from sanitizer.data.draw import SampleDraw
 from sanitizer.data.validation import summarise
-from sanitizer.jobspec import DATASET_ADAPTER, DATASET_NAME, DRAWN_ADAPTER, DRAWN_NAME, DatasetSummary
-from sanitizer.progress import Progress, Stop, ignore, never
 
 
 def validate(

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.dataset_references import SIDE_FILES
-from client.evidence.statement import dataset_sha256
-from sanitizer.checkpoints.origins import Upload
-from sanitizer.jobspec import (
+from cleanclip.evidence.statement import dataset_sha256
+from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
     DATASET_NAME,
@@ -25,7 +24,8 @@ from sanitizer.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
-from sanitizer.recipe import to_json
+from cleanclip.spec.recipe import to_json
+from sanitizer.checkpoints.origins import Upload
 from worker.believing import config_bytes, read_json
 from worker.failures import not_believed
 from worker.weights import check_weights, dtype_summary, num_parameters, read_architecture

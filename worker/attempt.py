@@ -19,8 +19,8 @@ from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import MaxRanks
-from sanitizer.progress import ProgressEvent, StateSaved
+from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import failures, sandbox
 from worker.child import Child
 from worker.cleanup import delete_needless_checkpoints

@@ -16,16 +16,16 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from client.evidence.reading import Malformed, parse_json
-from sanitizer.attack_options import names_of
+from cleanclip.evidence.reading import Malformed, parse_json
+from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.examples import HOW_CHOSEN
+from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
+from cleanclip.spec.settled import MIN_IMAGES
 from sanitizer.audits.verdict import judge
-from sanitizer.errors import OptionsRejected
-from sanitizer.examples import HOW_CHOSEN
-from sanitizer.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
-from sanitizer.recipe import to_json
-from sanitizer.recommended import RecipeSource
-from sanitizer.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
-from sanitizer.settled import MIN_IMAGES
 from worker.child_json import check_json
 from worker.failures import not_believed
 from worker.settings_claimed import believe_settings

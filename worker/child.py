@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sanitizer.progress import ProgressEvent
+from cleanclip.spec.progress import ProgressEvent
 from worker import session
 from worker.child_output import CappedLog, EventReader, Excess, pump
 from worker.session import Usage

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from sanitizer.strict_json import bounded, refuse_unbounded
+from cleanclip.spec.strict_json import bounded, refuse_unbounded
 
 _MAX_PARTS = 200_000
 """Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
@@ -34,7 +34,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a JSON file, bounded as `sanitizer.strict_json` says. Raises OSError, ValueError."""
+    """The bytes of a JSON file, bounded as `cleanclip.spec.strict_json` says. Raises OSError, ValueError."""
     raw = read_regular(path, max_bytes)
     check_json(raw)
     return raw

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     AS_UPLOADED,
     CHECKPOINT_PATH,
     CONFIG_NAME,
@@ -25,7 +25,7 @@ from sanitizer.jobspec import (
     PagesSpec,
     SanitizeSpec,
 )
-from sanitizer.report import Report, curve_json, dump_json
+from cleanclip.spec.report import Report, curve_json, dump_json
 from worker.believing import Known, believe_cleaned_config, believe_report
 from worker.failures import AttemptFailed, not_believed
 from worker.fresh_child import FreshChildren

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
-from sanitizer.progress import Noted, ProgressEvent, ignore
+from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
+from cleanclip.spec.progress import Noted, ProgressEvent, ignore
 from worker import sandbox
 from worker.child import Child
 from worker.control import Control

@@ -18,7 +18,7 @@ from app.domain.object_keys import is_safe_name, upload_key
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKind
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore, checked_key
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CLASS_NAMES_NAME,
     CONFIG_NAME,

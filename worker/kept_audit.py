@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sanitizer.jobspec import STATE_PATH
-from sanitizer.report import AuditFigures
+from cleanclip.spec.jobspec import STATE_PATH
+from cleanclip.spec.report import AuditFigures
 from worker.child_json import fit_for_a_row, read_regular
 from worker.publishing import shown_figures
 from worker.training_states import BESIDE

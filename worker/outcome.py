@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from app.domain.states import JobKind
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     CURVE_NAME,
     DATASET_NAME,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from app.domain.states import JobKind
-from sanitizer.jobspec import CHECKPOINT_PATH, UPLOAD_PATH
+from cleanclip.spec.jobspec import CHECKPOINT_PATH, UPLOAD_PATH
 from worker.staging import Received
 
 REPORT_BYTES = 64 * 2**20

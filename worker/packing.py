@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.logs import get_logger
-from client.evidence.verification import contents
-from sanitizer.report import Report
+from cleanclip.evidence.verification import contents
+from cleanclip.spec.report import Report
 from worker.failures import not_believed
 from worker.staging import Staged
 from worker.statement import STATEMENT_NAME, Recheck, statement_json

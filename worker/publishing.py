@@ -26,8 +26,8 @@ from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
-from sanitizer.attack_options import told
-from sanitizer.jobspec import (
+from cleanclip.spec.attack_options import told
+from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
     DATASET_NAME,
@@ -38,7 +38,7 @@ from sanitizer.jobspec import (
     InspectSpec,
     ValidateSpec,
 )
-from sanitizer.report import AuditFigures, Report
+from cleanclip.spec.report import AuditFigures, Report
 from worker.accepting import believe_config, believe_dataset, believe_inspection
 from worker.child_json import fit_for_a_row
 from worker.completing import complete

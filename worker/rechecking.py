@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
-from sanitizer.attack_options import of_same_pixels
-from sanitizer.cautions import num_updates
-from sanitizer.jobspec import (
+from cleanclip.spec.attack_options import of_same_pixels
+from cleanclip.spec.cautions import num_updates
+from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CLEANED_PATH,
     CONFIG_NAME,
@@ -34,9 +34,9 @@ from sanitizer.jobspec import (
     RecheckSpec,
     SanitizeSpec,
 )
-from sanitizer.progress import Advanced, ProgressEvent
-from sanitizer.report import AuditFigures, Report
-from sanitizer.settled import SettledArchitecture
+from cleanclip.spec.progress import Advanced, ProgressEvent
+from cleanclip.spec.report import AuditFigures, Report
+from cleanclip.spec.settled import SettledArchitecture
 from worker.believing import Known, config_bytes, read_json
 from worker.failures import AttemptFailed, not_believed, not_confirmed
 from worker.fresh_child import FreshSpec, Left

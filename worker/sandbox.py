@@ -24,7 +24,7 @@ from typing import Literal
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from sanitizer.jobspec import MaxRanks
+from cleanclip.spec.jobspec import MaxRanks
 from worker import file_access, syscall_filter
 
 _LOG = get_logger(__name__)

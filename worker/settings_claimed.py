@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cleanclip.spec.jobspec import REPORT_NAME
+from cleanclip.spec.settled import COMPARED, MIN_IMAGES, Setting, SettledArchitecture
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
-from sanitizer.jobspec import REPORT_NAME
-from sanitizer.settled import COMPARED, MIN_IMAGES, Setting, SettledArchitecture
 from worker.failures import not_believed
 
 

@@ -19,7 +19,7 @@ from app.db.session import Database
 from app.domain.states import JobKind, JobPhase
 from app.settings import DatasetSettings
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     CONFIG_NAME,
     PATH_OF_ROLE,
@@ -31,8 +31,8 @@ from sanitizer.jobspec import (
     JobSpec,
     MaxRanks,
 )
-from sanitizer.recipe import DeclaredOptions, audit_as_ordered, parse
-from sanitizer.report import CheckpointInput
+from cleanclip.spec.recipe import DeclaredOptions, audit_as_ordered, parse
+from cleanclip.spec.report import CheckpointInput
 from worker.believing import Known
 from worker.child_json import read_regular
 from worker.failures import AttemptFailed, disk_full

@@ -23,13 +23,13 @@ from platform import python_version
 from typing import Any, Literal
 
 from app.db.repositories.attempt_values import ClaimedJob
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     PATH_OF_ROLE,
     REPORT_NAME,
     SPEC_ADAPTER,
 )
-from sanitizer.report import AuditFigures, Report, RetrievalFigures
+from cleanclip.spec.report import AuditFigures, Report, RetrievalFigures
 from worker.staging import Received, Staged
 
 STATEMENT_NAME = "statement.json"

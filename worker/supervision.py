@@ -14,7 +14,7 @@ from pathlib import Path
 from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
-from sanitizer.jobspec import EXIT_SUCCEEDED
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED
 from worker.child import Child
 from worker.child_output import Excess
 from worker.control import Control, Stopped, StopReason

@@ -25,8 +25,8 @@ from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import STATE_PATH
-from sanitizer.progress import StateSaved
+from cleanclip.spec.jobspec import STATE_PATH
+from cleanclip.spec.progress import StateSaved
 from worker.child_output import Excess
 from worker.ledger import Ledger
 from worker.transfer import fetch, file_sha256, patiently, upload

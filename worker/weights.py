@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.safetensors_header import header_bytes, read_header
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.errors import CheckpointRejected
-from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from worker.failures import not_believed
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]

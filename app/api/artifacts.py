@@ -12,7 +12,7 @@ from app.process.ports import PortsDep
 from app.schemas.artifacts import ArtifactOut, ArtifactPage
 from app.schemas.jobs import SignatureOut
 from app.services import artifacts, jobs
-from sanitizer.report import Report
+from cleanclip.spec.report import Report
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from app.domain.errors import NotFound
 from app.domain.ids import Prefix, is_id
-from sanitizer.policy import PolicyName
+from cleanclip.spec.policy import PolicyName
 
 HOME = "/ui/jobs"
 MAX_WORDS = 200

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.db.models.job import Job
 from app.domain.states import JobKind
-from sanitizer.recipe import (
+from cleanclip.spec.recipe import (
     SUITES,
     AuditOptions,
     Policy,

@@ -21,7 +21,7 @@ from app.web.comparison import LEAST_COMPARED, MOST_COMPARED, Column, Inputs, co
 from app.web.job_result import ReportUnreadable, fetch_report
 from app.web.rendering import page
 from app.web.visitor import Reader
-from sanitizer.report import Report
+from cleanclip.spec.report import Report
 
 log = get_logger(__name__)
 router = APIRouter()

@@ -17,8 +17,8 @@ from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
 from app.web import figures
 from app.web.figures import AttackLine, Said
-from sanitizer.recipe import audit_as_ordered
-from sanitizer.report import Estimate
+from cleanclip.spec.recipe import audit_as_ordered
+from cleanclip.spec.report import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
 HAS_NOT = "–"

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
-from sanitizer.attack_options import names_of
-from sanitizer.report import AttackFigures, nothing_found
+from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.report import AttackFigures, nothing_found
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
 

@@ -17,9 +17,9 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.plots import LossPlot, RatesPlot, loss, rates
-from sanitizer.attack_options import told
-from sanitizer.recipe import to_json
-from sanitizer.report import (
+from cleanclip.spec.attack_options import told
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import (
     AttackChange,
     AttackFigures,
     AuditFigures,

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from app.schemas.methods import MethodsOut, OptionsOut
 from app.web.option_texts import text_of
-from sanitizer.probe_options import LinearProbeOptions
-from sanitizer.recipe import parse, to_json
-from sanitizer.recommended import RECOMMENDATIONS, Recommendation, recommended
+from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.recipe import parse, to_json
+from cleanclip.spec.recommended import RECOMMENDATIONS, Recommendation, recommended
 
 NONE = "none"
 LIMIT = "policy/limit/"

@@ -20,7 +20,7 @@ from app.schemas.jobs import JobIn
 from app.services.orders import Order
 from app.web import options
 from app.web.visitor import Form
-from sanitizer.strict_json import RepeatedKey, unique_keys
+from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 _SAID = {

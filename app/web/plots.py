@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sanitizer.attack_options import kind_told
-from sanitizer.recipe import AuditOptions, Policy
-from sanitizer.report import AttackFigures, CurvePoint, Estimate
+from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.recipe import AuditOptions, Policy
+from cleanclip.spec.report import AttackFigures, CurvePoint, Estimate
 
 WIDTH = 420
 _LEFT, _RIGHT = 10, WIDTH - 14

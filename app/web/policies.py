@@ -19,8 +19,8 @@ from app.web.addresses import PolicyPath
 from app.web.order_form import Draft, field_of, limits_of, sentence
 from app.web.rendering import page, see_other
 from app.web.visitor import Admin, Form, FormDep, Reader, Visitor
-from sanitizer.policy import PolicyName
-from sanitizer.recipe import Policy, parse
+from cleanclip.spec.policy import PolicyName
+from cleanclip.spec.recipe import Policy, parse
 
 PATH = "/ui/policies"
 

@@ -18,8 +18,8 @@ from app.web.order_form import (
     SUITE_USUAL,
 )
 from app.web.visitor import Form
-from sanitizer.attack_options import USUAL
-from sanitizer.recipe import SUITES, to_json
+from cleanclip.spec.attack_options import USUAL
+from cleanclip.spec.recipe import SUITES, to_json
 
 Fields = Iterator[tuple[str, str]]
 

@@ -26,7 +26,7 @@ from app.web.addresses import UploadPath
 from app.web.failures import wants_json
 from app.web.rendering import see_other
 from app.web.visitor import Form, FormDep, Uploader
-from sanitizer.recipe import DeclaredOptions
+from cleanclip.spec.recipe import DeclaredOptions
 
 CHECKPOINTS = "/ui/checkpoints"
 _NAMES = {"filename": "The file's name", "size_bytes": "The file's size", "declared": "Declared"}

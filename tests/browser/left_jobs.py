@@ -14,7 +14,7 @@ from sqlalchemy import text
 from app.db.repositories.attempt_values import NewArtifact
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
-from sanitizer.report import Report, load_json
+from cleanclip.spec.report import Report, load_json
 from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
 from worker.publishing import shown_figures

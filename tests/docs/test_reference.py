@@ -1,6 +1,6 @@
 """Nothing that exists is undocumented: routes, error codes, commands, options, fields.
 
-Settings: tests/unit/test_operators_guide.py. Variables of the client: tests/unit/client/test_guide.py.
+Settings: tests/unit/test_operators_guide.py. Variables of the client: tests/unit/cleanclip/test_guide.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.settings import Settings
-from sanitizer import schemas
-from sanitizer.recipe import Policy
+from cleanclip.spec import schemas
+from cleanclip.spec.recipe import Policy
 from tools.reference import __main__ as reference
 from tools.reference import codes, commands, options, routes
 

@@ -19,7 +19,7 @@ import pytest
 
 from app.db.models.job import Job
 from app.domain.states import DatasetKind, DatasetState, JobState
-from drills.processes import processes_in
+from lab.drills.processes import processes_in
 from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
 from worker import child_output, sandbox, supervision
 from worker.child import Child

@@ -19,7 +19,7 @@ from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.storage.errors import StoreUnavailable
 from app.storage.port import ObjectStore, StoredObject
-from drills.processes import processes_in
+from lab.drills.processes import processes_in
 from tests.integration.worker.world import World, wait_until
 from worker import staging, transfer
 from worker.inputs import plan

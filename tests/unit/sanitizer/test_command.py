@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from cleanclip.spec.attack_options import SUITES, kind_of
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
+from cleanclip.spec.report import load_json
 from sanitizer.__main__ import main
 from sanitizer.arguments import audit_from, parser
-from sanitizer.attack_options import SUITES, kind_of
-from sanitizer.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
-from sanitizer.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tools.reference import commands

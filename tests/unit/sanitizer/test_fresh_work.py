@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sanitizer import jobspec
-from sanitizer.errors import CheckpointRejected, ReportRejected
-from sanitizer.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
-from sanitizer.progress import Noted, ProgressEvent, ignore, never
-from sanitizer.recipe import DeclaredOptions
+from cleanclip.spec import jobspec
+from cleanclip.spec.errors import CheckpointRejected, ReportRejected
+from cleanclip.spec.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
+from cleanclip.spec.progress import Noted, ProgressEvent, ignore, never
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.work import drawing_pages, giving_back
 from tests.fixtures.kept_reports import document, drawn
 

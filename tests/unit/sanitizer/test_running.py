@@ -16,8 +16,7 @@ import pytest
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from sanitizer.baseline import FILE_NAME
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -27,9 +26,10 @@ from sanitizer.jobspec import (
     JobSpec,
     SanitizeSpec,
 )
-from sanitizer.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from sanitizer.report import load_json
+from cleanclip.spec.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.spec.report import load_json
+from sanitizer.baseline import FILE_NAME
 from sanitizer.running import JsonLines, StopFlag, run
 from tests.fixtures.audited import write_answered, write_model
 from tests.fixtures.sessions import members, wait_until_none_is_left

@@ -8,15 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from sanitizer import baseline, jobspec, pipeline
+from cleanclip.spec import jobspec
+from cleanclip.spec.errors import CheckpointRejected, Interrupted
+from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.spec.report import load_json
+from cleanclip.spec.settled import MIN_IMAGES
+from sanitizer import baseline, pipeline
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.errors import CheckpointRejected, Interrupted
-from sanitizer.progress import Advanced, PhaseStarted, ignore, never
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from sanitizer.report import load_json
-from sanitizer.settled import MIN_IMAGES
 from sanitizer.work import rechecking
 from tests.fixtures import audited, learned
 from tests.fixtures.shards import make_pairs

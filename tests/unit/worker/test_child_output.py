@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from sanitizer.progress import Advanced, PhaseFinished, ProgressEvent
+from cleanclip.spec.progress import Advanced, PhaseFinished, ProgressEvent
 from worker.child_output import (
     BURST_OF_STATES,
     EVENTS,

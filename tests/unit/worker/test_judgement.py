@@ -14,8 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
-from sanitizer.recipe import AuditOptions, DeclaredOptions
-from sanitizer.report import (
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions
+from cleanclip.spec.report import (
     AttackFigures,
     AuditFigures,
     CheckpointInput,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sanitizer.report import Report
+from cleanclip.spec.report import Report
 from tests.fixtures.evidence import SPECS, package
 from tests.integration.worker import stand_in_child
 from worker.failures import AttemptFailed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import JobKind
-from sanitizer.jobspec import MaxRanks
+from cleanclip.spec.jobspec import MaxRanks
 from worker import sandbox
 from worker.sandbox import ChildLimits, Isolation, environment, finds_cuda, rlimits
 

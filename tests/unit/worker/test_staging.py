@@ -8,7 +8,7 @@ import pytest
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.states import JobKind
-from sanitizer.jobspec import AuditSpec
+from cleanclip.spec.jobspec import AuditSpec
 from worker.staging import _spec
 
 

@@ -14,7 +14,7 @@ from app.schemas.jobs import AuditJobIn, SanitizeJobIn
 from app.web import options, order_form, prefill
 from app.web.order_form import Draft
 from app.web.visitor import Form
-from sanitizer.recipe import Policy, PolicySource, to_json
+from cleanclip.spec.recipe import Policy, PolicySource, to_json
 
 CHECKPOINT, PAIRS, LABELLED = "ckpt_" + "0" * 26, "ds_" + "0" * 26, "ds_" + "1" * 26
 LEAST = {
