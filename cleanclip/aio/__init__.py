@@ -1,1 +1,1 @@
-"""The asynchronous client; `from cleanclip.aio.client import AsyncClient`. The other is made from it."""
+"""The asynchronous client; `from cleanclip import AsyncClient`. The other is made from it."""

@@ -1,6 +1,6 @@
 """The client: one object with the service's nouns on it.
 
-    from cleanclip.aio.client import AsyncClient
+    from cleanclip import AsyncClient
 
     async with AsyncClient("http://127.0.0.1:8000", "cclip_live_…") as client:
         sent = await client.uploads.upload_file("clip.pt")

@@ -1,7 +1,7 @@
 # Made from cleanclip/aio/client.py by `make format`: change that one.
 """The client: one object with the service's nouns on it.
 
-    from cleanclip.sync.client import Client
+    from cleanclip import Client
 
     with Client("http://127.0.0.1:8000", "cclip_live_…") as client:
         sent = client.uploads.upload_file("clip.pt")

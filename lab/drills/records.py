@@ -97,7 +97,15 @@ def commit() -> str:
     """The short name of the commit; with a plus sign where code differs from it."""
     name = _git("rev-parse", "--short", "HEAD")
     changed = _git(
-        "status", "--porcelain", "--untracked-files=no", "--", "app", "worker", "sanitizer", "drills"
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        "app",
+        "worker",
+        "sanitizer",
+        "cleanclip",
+        "lab",
     )
     return (name or "unknown") + ("+" if changed else "")
 

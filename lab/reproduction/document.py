@@ -29,7 +29,7 @@ from lab.reproduction.measured import Measured, contradiction, is_pointless
 from lab.reproduction.running import Folders
 from lab.reproduction.summary import Results
 
-DOCUMENT, FOLDER, RAW = "lab.reproduction.md", "reproduction", "cells.jsonl"
+DOCUMENT, FOLDER, RAW = "reproduction.md", "reproduction", "cells.jsonl"
 
 _PLOTS = {
     "lambda.svg": "ASR and CA by λ2",

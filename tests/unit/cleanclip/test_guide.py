@@ -51,14 +51,22 @@ def test_its_table_of_statuses_is_that_of_the_command() -> None:
     assert told == [(str(code.value), meaning) for code, meaning in MEANINGS.items()]
 
 
-def test_it_names_what_else_the_distribution_ships() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    shipped = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
-    first = GUIDE.split("\n\n")[1]
-    assert set(re.findall(r"`(\w+)/`", first)) == shipped - {"client"}
+def test_its_distribution_lists_every_package_and_nothing_else() -> None:
+    project = tomllib.loads((ROOT / "cleanclip" / "pyproject.toml").read_text(encoding="utf-8"))
+    found = {path.parent.relative_to(ROOT) for path in (ROOT / "cleanclip").rglob("__init__.py")}
+    assert set(project["tool"]["setuptools"]["packages"]) == {".".join(path.parts) for path in found}
+
+
+def test_both_distributions_have_one_version() -> None:
+    texts = [
+        (ROOT / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "cleanclip/pyproject.toml")
+    ]
+    service, client = (tomllib.loads(text)["project"] for text in texts)
+    assert service["version"] == client["version"]
+    assert service["dependencies"] == [f"cleanclip=={client['version']}"]
 
 
 def test_each_variable_of_the_client_is_in_the_guide_and_no_other() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "client").rglob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "cleanclip").rglob("*.py"))
     pattern = r"CLEANCLIP_[A-Z_]+[A-Z]"
     assert set(re.findall(pattern, GUIDE)) == set(re.findall(pattern, sources))
