@@ -27,10 +27,10 @@ from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.spec.jobspec import STATE_PATH
 from cleanclip.spec.progress import StateSaved
-from worker.child_output import Excess
+from worker.confinement.child_output import Excess
+from worker.confinement.trees import has_holes, remove_tree
 from worker.ledger import Ledger
-from worker.transfer import fetch, file_sha256, patiently, upload
-from worker.trees import has_holes, remove_tree
+from worker.staging.transfer import fetch, file_sha256, patiently, upload
 
 _LOG = get_logger(__name__)
 _STATE_PATTERN = re.compile(rf"{STATE_PATH}/(step-\d{{8,12}})")
@@ -41,7 +41,7 @@ _MAX_COPIES = 3
 """Of the audit beside the states, which an attempt makes once, if it cannot use an earlier one."""
 _MAX_COMPLAINTS = 20
 BESIDE = "baseline_audit.json"
-"""Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
+"""Kept by the library beside its states (pipeline.baseline); it travels with each, so that the audit before
 cleaning is made once per job, not once per attempt."""
 
 

@@ -18,7 +18,7 @@ from app.api.answers import (
 )
 from app.api.auth import Admin, Reader
 from app.api.paths import DEFAULT_PAGE, After, Limit, PolicyPath
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
 from app.services import policies
 from cleanclip.spec.recipe import Policy

@@ -16,8 +16,8 @@ from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.db.models.upload import Upload
 from app.domain.states import UploadPurpose, UploadState
+from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
-from app.process.ports import Ports, PortsDep
 from app.schemas.deletions import DeletionOut
 from app.schemas.uploads import (
     CompleteIn,

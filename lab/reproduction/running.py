@@ -40,10 +40,10 @@ from lab.testbed.subject import find_or_train, unpack
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.cleaned import write_cleaned
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.training_data import LabelsAsCaptions
+from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.training.loop import finetune
 
 Attack = AttackOptions | PaperColour | None

@@ -8,7 +8,7 @@ log-likelihood of an image is that of its true class under softmax(scale x cosin
 combination best, so that none is preferred for being less sure of itself. Two combinations are compared by
 the paired differences of their images, whose mean has an interval from the normal distribution, with
 Bonferroni's correction for the K - 1 comparisons. Exactly repeatable by seed. Decides nothing: see
-`sanitizer.settling`.
+`sanitizer.pipeline.settling`.
 """
 
 from __future__ import annotations

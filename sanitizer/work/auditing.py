@@ -7,7 +7,7 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import AuditSpec
 from cleanclip.spec.progress import Progress, Stop
-from sanitizer import pipeline
+from sanitizer.pipeline import operations as pipeline
 
 
 def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:

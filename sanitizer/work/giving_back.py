@@ -7,7 +7,7 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import GiveBackSpec
 from cleanclip.spec.progress import Noted, Progress, Stop
-from sanitizer.cleaned import give_back
+from sanitizer.pipeline.cleaned import give_back
 
 
 def do(_spec: GiveBackSpec, folder: Path, progress: Progress, _stop: Stop) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import InspectSpec
 from cleanclip.spec.progress import Progress, Stop
-from sanitizer import inspecting
+from sanitizer.pipeline import inspecting
 
 
 def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:

@@ -10,8 +10,8 @@ from cleanclip.spec.jobspec import RecheckedFigures, RecheckSpec
 from cleanclip.spec.progress import Progress, Stop
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.opening import open_for_audit
-from sanitizer.settling import settle
+from sanitizer.pipeline.opening import open_for_audit
+from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cleanclip.spec import jobspec
 from cleanclip.spec.jobspec import ValidateSpec
 from cleanclip.spec.progress import Progress, Stop
-from sanitizer import validating
+from sanitizer.pipeline import validating
 
 
 def do(spec: ValidateSpec, folder: Path, progress: Progress, stop: Stop) -> None:

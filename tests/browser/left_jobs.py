@@ -17,9 +17,9 @@ from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
 from cleanclip.spec.report import Report, load_json
 from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
-from worker.publishing import shown_figures
+from worker.publishing.publish import shown_figures
+from worker.publishing.verdicts import verdicts_of
 from worker.tracker import Tracker
-from worker.verdicts import verdicts_of
 
 LEASE_S = 60.0
 DIVERGED = "At update 231 of 500 the running mean of the loss is 9.1, over its bound of 8.3."

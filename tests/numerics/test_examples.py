@@ -21,9 +21,9 @@ from cleanclip.spec.recipe import (
     WaNetOptions,
 )
 from cleanclip.spec.report import Report, ShownPicture
-from sanitizer import pipeline
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.pipeline import operations as pipeline
 from tests.fixtures.audited import (
     ARCHITECTURE,
     CLASS_NAMES,

@@ -25,7 +25,7 @@ import torch
 import torchvision
 
 from sanitizer.training.device import num_granted_cores
-from worker.sandbox import KEPT_HEAP
+from worker.confinement.sandbox import KEPT_HEAP
 
 _Result = TypeVar("_Result")
 Spread = dict[str, float]

@@ -12,7 +12,7 @@ pytest.importorskip("model_signing", reason="what signs is in the worker's envir
 from cleanclip.evidence import keys
 from cleanclip.evidence.keys import PublicKey
 from tests.fixtures.evidence import packed
-from worker.signing import ModelSigner
+from worker.publishing.signing import ModelSigner
 from worker.signing_keys import PUBLIC_NAME, new_key
 
 

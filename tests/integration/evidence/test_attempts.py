@@ -15,7 +15,7 @@ from app.storage.s3 import S3Store
 from cleanclip.evidence.keys import PublicKey
 from cleanclip.evidence.verification import verify
 from tests.integration.worker.world import World, opened_world
-from worker.signing import ModelSigner
+from worker.publishing.signing import ModelSigner
 
 
 class StoreThatSendsAway:

@@ -22,7 +22,7 @@ from cleanclip.evidence.keys import PublicKey
 from cleanclip.evidence.reading import Malformed
 from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import JOB_ID, UPLOAD, edit_json, packed, sum_again
-from worker.signing import ModelSigner
+from worker.publishing.signing import ModelSigner
 from worker.signing_keys import PUBLIC_NAME, new_key
 
 NAMES = (

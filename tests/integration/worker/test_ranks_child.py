@@ -26,8 +26,8 @@ from cleanclip.spec.report import Report, load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.real_child import Ran, descendants, run_child
 from tests.fixtures.shards import make_labelled, make_pairs
-from worker import sandbox
-from worker.child import Child
+from worker.confinement import sandbox
+from worker.confinement.child import Child
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,7 +15,7 @@ from app.schemas.datasets import DatasetSamplesOut
 from app.schemas.jobs import ResultOut
 from cleanclip.evidence.verification import verify
 from tests.integration.worker.world import World, wait_until
-from worker import sandbox
+from worker.confinement import sandbox
 
 REPORTS = {
     "report.json": "application/json",

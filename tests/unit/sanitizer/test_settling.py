@@ -14,10 +14,11 @@ from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.report import load_json
 from cleanclip.spec.settled import MIN_IMAGES
-from sanitizer import baseline, pipeline
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
+from sanitizer.pipeline import baseline
+from sanitizer.pipeline import operations as pipeline
 from sanitizer.work import rechecking
 from tests.fixtures import audited, learned
 from tests.fixtures.shards import make_pairs
@@ -151,7 +152,9 @@ def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_pat
     with pytest.raises(Interrupted):
         sanitize(inputs, tmp_path, stop=stop)
     kept = json.loads((tmp_path / "state" / baseline.FILE_NAME).read_text())["settled"]
-    monkeypatch.setattr("sanitizer.settling.measure", lambda *_, **__: pytest.fail("it was measured again"))
+    monkeypatch.setattr(
+        "sanitizer.pipeline.settling.measure", lambda *_, **__: pytest.fail("it was measured again")
+    )
     report = sanitize(inputs, tmp_path)
     assert report.architecture.setting("num_heads_vision").value == "4"
     assert kept["settings"][0]["value"] == "4"

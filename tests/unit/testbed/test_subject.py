@@ -15,7 +15,7 @@ from cleanclip.spec.recipe import DeclaredOptions
 from lab.testbed import training
 from lab.testbed.options import BADNET, SubjectOptions
 from lab.testbed.subject import MANIFEST_NAME, Subject, find_or_train
-from sanitizer import pipeline
+from sanitizer.pipeline import operations as pipeline
 
 TINY = SubjectOptions(num_pairs=96, epochs=1, batch_size=32, vision_width=8, warmup_steps=2)
 

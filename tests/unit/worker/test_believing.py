@@ -20,10 +20,10 @@ from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.settings import Settings, known_by, not_compared
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
-from worker.accepting import believe_config, believe_dataset, believe_inspection
-from worker.believing import settled
 from worker.failures import AttemptFailed
-from worker.weights import read_architecture
+from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
+from worker.publishing.believing import settled
+from worker.staging.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
 PICKLE = pickle.dumps({"a": "pickle of forty bytes"})

@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 
 from cleanclip.spec.progress import Advanced, PhaseFinished, ProgressEvent
-from worker.child_output import (
+from worker.confinement.child_output import (
     BURST_OF_STATES,
     EVENTS,
     MAX_BAD_LINES,

@@ -32,9 +32,9 @@ from cleanclip.spec.report import (
     load_json,
 )
 from tests.fixtures.tiny_png import RED_SQUARE
-from worker.believing import read_json
 from worker.failures import AttemptFailed
-from worker.publishing import _judgement
+from worker.publishing.believing import read_json
+from worker.publishing.publish import _judgement
 
 
 def share(successes: int) -> Estimate:

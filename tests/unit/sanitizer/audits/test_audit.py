@@ -22,13 +22,13 @@ from cleanclip.spec.recipe import (
     LinearProbeOptions,
     SIGOptions,
 )
-from sanitizer import reporting
 from sanitizer.audits.audit import AuditResult, attack_names, run_audit
 from sanitizer.audits.statistics import paired_difference
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.sources import RawSample
+from sanitizer.pipeline import reporting
 from tests.fixtures.audited import NUM_IMAGES
 from tests.fixtures.triggers import picture
 

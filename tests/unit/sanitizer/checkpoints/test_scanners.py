@@ -15,7 +15,7 @@ from sanitizer.checkpoints import inspection as inspection_module
 from sanitizer.checkpoints import scanners
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.reporting import checkpoint_input
+from sanitizer.pipeline.reporting import checkpoint_input
 from tests.fixtures.checkpoints import write_open_clip, write_open_clip_safetensors
 from tests.fixtures.hostile.corpus import HOSTILE
 

@@ -13,8 +13,8 @@ from cleanclip.spec.jobspec import DRAWN_ADAPTER, DRAWN_NAME, NUM_DRAWN, DrawnSa
 from sanitizer.data.draw import STREAM, SampleDraw
 from sanitizer.data.pairs import Pair, PairDataset, open_pairs
 from sanitizer.data.validation import summarise
+from sanitizer.pipeline.validating import validate
 from sanitizer.seeding import generator
-from sanitizer.validating import validate
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.shards import good_pair, jpeg, make_labelled, make_pairs, random_image, write_tar
 

@@ -11,8 +11,8 @@ import pytest
 
 from cleanclip.spec.progress import Noted, ProgressEvent
 from cleanclip.spec.report import load_json
-from sanitizer import pages
 from sanitizer.__main__ import main
+from sanitizer.cli import pages
 from tests.fixtures.kept_reports import FOLDER, document, drawn
 
 WORST = document("par")["classes_lost"][0]
