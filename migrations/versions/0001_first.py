@@ -39,7 +39,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_api_keys_project_id"), "api_keys", ["project_id"], unique=False)
     op.create_table(
-        "audit_entries",
+        "trail_entries",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("project_id", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=True),
@@ -48,10 +48,10 @@ def upgrade() -> None:
         sa.Column("request_id", sa.Text(), nullable=True),
         sa.Column("remote_addr", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_audit_entries_project_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_trail_entries_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trail_entries")),
     )
-    op.create_index("ix_audit_entries_project_id_id", "audit_entries", ["project_id", "id"], unique=False)
+    op.create_index("ix_trail_entries_project_id_id", "trail_entries", ["project_id", "id"], unique=False)
     op.create_table(
         "idempotency_keys",
         sa.Column("project_id", sa.Text(), nullable=False),
@@ -398,7 +398,7 @@ def downgrade() -> None:
         "uploads",
         "outbox",
         "idempotency_keys",
-        "audit_entries",
+        "trail_entries",
         "api_keys",
         "projects",
     ):

@@ -33,7 +33,7 @@ TABLES = (
     "outbox",
     "artifacts",
     "idempotency_keys",
-    "audit_entries",
+    "trail_entries",
 )
 
 
@@ -75,10 +75,10 @@ def _add_columns() -> None:
     op.execute("UPDATE api_keys SET lineage_id = id")
     op.alter_column("api_keys", "lineage_id", nullable=False)
     outcome = sa.Enum("done", "refused", name="outcome", native_enum=False, length=32)
-    op.add_column("audit_entries", sa.Column("outcome", outcome, server_default="done", nullable=False))
-    op.create_check_constraint("outcome", "audit_entries", "outcome IN ('done', 'refused')")
-    op.add_column("audit_entries", sa.Column("reason", sa.Text(), nullable=True))
-    op.add_column("audit_entries", sa.Column("actor", sa.Text(), nullable=True))
+    op.add_column("trail_entries", sa.Column("outcome", outcome, server_default="done", nullable=False))
+    op.create_check_constraint("outcome", "trail_entries", "outcome IN ('done', 'refused')")
+    op.add_column("trail_entries", sa.Column("reason", sa.Text(), nullable=True))
+    op.add_column("trail_entries", sa.Column("actor", sa.Text(), nullable=True))
 
 
 def _protections() -> list[str]:
@@ -107,7 +107,7 @@ def _protections() -> list[str]:
         *protected("outbox", api=append, worker="SELECT, INSERT, UPDATE, DELETE"),
         *protected("artifacts", api="SELECT", worker=append),
         *protected("idempotency_keys", api="SELECT, INSERT, UPDATE, DELETE", worker="SELECT, DELETE"),
-        *protected("audit_entries", api=append, worker=append, operator=append),
+        *protected("trail_entries", api=append, worker=append, operator=append),
         f"GRANT SELECT ON alembic_version TO {Role.OPERATOR}",
         f"GRANT SELECT ON SEQUENCE outbox_id_seq TO {Role.OPERATOR}",
         f"GRANT USAGE ON SCHEMA public TO {', '.join(Role)}",
@@ -149,5 +149,5 @@ def downgrade() -> None:
     op.execute(f"REVOKE ALL ON SEQUENCE outbox_id_seq FROM {Role.OPERATOR}")
     op.execute(f"REVOKE USAGE ON SCHEMA public FROM {', '.join(Role)}")
     for column in ("actor", "reason", "outcome"):
-        op.drop_column("audit_entries", column)
+        op.drop_column("trail_entries", column)
     op.drop_column("api_keys", "lineage_id")

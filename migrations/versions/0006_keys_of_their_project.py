@@ -59,7 +59,7 @@ _CHANGED_BY_REQUESTS = {
 
 _ADDED = (
     (
-        "audit_entries",
+        "trail_entries",
         (Role.API, Role.WORKER, Role.OPERATOR),
         "id, project_id, key_id, actor, action, target_id, outcome, reason, request_id, remote_addr",
     ),
@@ -84,8 +84,8 @@ def _own_key(table: str) -> str:
 
 
 _POLICIES = (
-    ("by_own_key", "audit_entries", Role.API, f"actor IS NULL AND ({_own_key('audit_entries')})"),
-    ("by_retention", "audit_entries", Role.WORKER, "actor = 'retention' AND key_id IS NULL"),
+    ("by_own_key", "trail_entries", Role.API, f"actor IS NULL AND ({_own_key('trail_entries')})"),
+    ("by_retention", "trail_entries", Role.WORKER, "actor = 'retention' AND key_id IS NULL"),
     ("by_own_key", "deletions", Role.API, _own_key("deletions")),
     ("unread", "datasets", Role.API, "files IS NULL"),
 )
@@ -110,7 +110,7 @@ def upgrade() -> None:
 
 def _take() -> None:
     take_tables(
-        "deletions", "audit_entries", "artifacts", "job_events", "jobs", "datasets", "checkpoints", "uploads"
+        "deletions", "trail_entries", "artifacts", "job_events", "jobs", "datasets", "checkpoints", "uploads"
     )
 
 

@@ -125,7 +125,7 @@ def _protections() -> list[str]:
 
 
 def _authors(actors: str) -> str:
-    return f"ALTER POLICY by_retention ON audit_entries WITH CHECK (actor IN ({actors}) AND key_id IS NULL)"
+    return f"ALTER POLICY by_retention ON trail_entries WITH CHECK (actor IN ({actors}) AND key_id IS NULL)"
 
 
 def upgrade() -> None:

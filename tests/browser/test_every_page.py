@@ -46,7 +46,7 @@ def world(service: Service) -> World:
 
 @pytest.fixture(scope="module")
 def session(service: Service) -> Session:
-    """One for all pages: each sign-in is a line of the audit log, which is one of them."""
+    """One for all pages: each sign-in is a line of the trail, which is one of them."""
     answer = httpx.get(service.url + sign_in_path(service))
     ((name, value),) = answer.cookies.items()
     cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}
