@@ -261,15 +261,9 @@ def figures(report: Mapping[str, Any]) -> str:
     )
     verdict = report.get("verdict") or {}
     if verdict:
-        text = f"{verdict_words(verdict)}\n\n{text}"
+        text = f"{verdict.get('reason', '')}\n\n{text}"
     warnings = [f"! {warning}" for warning in report.get("warnings") or ()]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text
-
-
-def verdict_words(verdict: Mapping[str, Any]) -> str:
-    """Outcome and reason; the reason of one that is inconclusive says so itself."""
-    outcome, reason = verdict.get("outcome", ""), verdict.get("reason", "")
-    return str(reason) if outcome == "inconclusive" else f"{outcome}: {reason}"
 
 
 def _retrieval(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:

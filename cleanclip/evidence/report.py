@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cleanclip.evidence.reading import Malformed, first_problem
+from cleanclip.spec.verdicts import Outcome
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Place = Annotated[int, Field(ge=1, le=2**31)]
-PartOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
-Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 
 
 class _Part(BaseModel):
@@ -182,7 +181,7 @@ class ClassChange(_Part):
 
 class PartVerdict(_Part):
     attack: str
-    outcome: PartOutcome
+    outcome: Outcome
     reason: str
 
 

@@ -18,12 +18,11 @@ from cleanclip.evidence.policies import limit_of
 from cleanclip.evidence.report import (
     AttackFigures,
     Estimate,
-    Outcome,
-    PartOutcome,
     PartVerdict,
     Report,
     Towards,
 )
+from cleanclip.spec.verdicts import Outcome, headline
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _FORECAST = re.compile(r"About [\d,]+ images")
@@ -33,7 +32,7 @@ _FORECAST = re.compile(r"About [\d,]+ images")
 def check(report: Report) -> Iterator[Finding]:
     """Outcome of each part and of the whole, and every number in their reasons."""
     told = report.verdict
-    expected: list[PartOutcome] = []
+    expected: list[Outcome] = []
     names = [attack.name for attack in report.before.attacks]
     if [one.attack for one in told.attacks] != names:
         yield misfit("verdict.attacks", "are not the attacks that were measured")
@@ -49,27 +48,21 @@ def check(report: Report) -> Iterator[Finding]:
     overall = _overall(expected, len(names))
     if told.outcome != overall:
         yield misfit("verdict.outcome", f"is {told.outcome}, but its parts make {overall}")
-    if overall == "inconclusive":
-        headline = nothing_found(len({attack.trigger_sha256 for attack in report.before.attacks}))
-        if not told.reason.startswith(f"{headline}."):
-            yield misfit("verdict.reason", f"does not begin with: {headline}")
-    else:
-        yield from _numbers("verdict.reason", told.reason, names, ())
+        return
+    num_triggers = len({attack.trigger_sha256 for attack in report.before.attacks})
+    found = headline(overall, is_cleaned=report.after is not None, num_triggers=num_triggers)
+    if not told.reason.startswith(f"{found}."):
+        yield misfit("verdict.reason", f"does not begin with: {found}")
+    yield from _numbers("verdict.reason", told.reason.removeprefix(found), names, ())
 
 
-def nothing_found(num_triggers: int) -> str:
-    """The headline of a verdict that is inconclusive."""
-    triggers = "1 trigger" if num_triggers == 1 else f"{num_triggers} triggers"
-    return f"Nothing found with the {triggers} tested: inconclusive"
-
-
-def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
+def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> Outcome:
     if now is not None and works_elsewhere(now, report) is not None:
         return "fail"
     return _by_limit(was, now, report)
 
 
-def _by_limit(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
+def _by_limit(was: AttackFigures, now: AttackFigures | None, report: Report) -> Outcome:
     limit = limit_of(report.policy, was.options)
     if was.asr.value < report.audit.gate and works_elsewhere(was, report) is not None:
         if now is None:
@@ -79,7 +72,7 @@ def _by_limit(was: AttackFigures, now: AttackFigures | None, report: Report) -> 
     if was.asr.value < report.audit.gate:
         last, figures = (was, report.before) if now is None or report.after is None else (now, report.after)
         works_in_part = last.asr.low > max(limit, targets.rate_under(last, figures, report).high)
-        return "fail" if report.verdict.limits_below_gate and works_in_part else "not_implanted"
+        return "fail" if report.verdict.limits_below_gate and works_in_part else "inconclusive"
     if now is None:
         return "fail"
     return _against(now.asr.low, now.asr.high, limit)
@@ -94,13 +87,13 @@ def works_elsewhere(attack: AttackFigures, report: Report) -> Towards | None:
     return found if found.triggered.low > found.untriggered.high else None
 
 
-def _against(low: float, high: float, limit: float) -> PartOutcome:
+def _against(low: float, high: float, limit: float) -> Outcome:
     if high <= limit:
         return "pass"
     return "fail" if low > limit else "undecided"
 
 
-def _clean_accuracy(report: Report, expected: list[PartOutcome]) -> Iterator[Finding]:
+def _clean_accuracy(report: Report, expected: list[Outcome]) -> Iterator[Finding]:
     """Checks that part, and puts its outcome to `expected`."""
     told, lost = report.verdict.clean_accuracy, report.ca_lost
     if (told is None) != (lost is None):
@@ -118,16 +111,16 @@ def _clean_accuracy(report: Report, expected: list[PartOutcome]) -> Iterator[Fin
     yield from _part("verdict.clean_accuracy", told, expected[-1], numbers, [told.attack])
 
 
-def _overall(outcomes: list[PartOutcome], num_attacks: int) -> Outcome:
+def _overall(outcomes: list[Outcome], num_attacks: int) -> Outcome:
     if "fail" in outcomes:
         return "fail"
-    if all(one == "not_implanted" for one in outcomes[:num_attacks]):
+    if all(one == "inconclusive" for one in outcomes[:num_attacks]):
         return "inconclusive"
     return "undecided" if "undecided" in outcomes else "pass"
 
 
 def _part(
-    where: str, told: PartVerdict, expected: PartOutcome, shown: set[str], names: list[str]
+    where: str, told: PartVerdict, expected: Outcome, shown: set[str], names: list[str]
 ) -> Iterator[Finding]:
     if told.outcome != expected:
         yield misfit(f"{where}.outcome", f"is {told.outcome}, but the figures make {expected}")

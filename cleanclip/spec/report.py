@@ -31,6 +31,7 @@ from cleanclip.spec.retrieval_figures import (
 )
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
 from cleanclip.spec.strict_json import bounded
+from cleanclip.spec.verdicts import Outcome
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
@@ -54,30 +55,6 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "TargetCaptions",
     "TopK",
 ]
-
-AttackOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
-Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
-"""Of a whole report. Nothing found is `inconclusive`: triggers that were not tested are unknown."""
-
-
-def nothing_found(num_triggers: int) -> str:
-    """The headline of every inconclusive verdict, in the words that all pages, messages and files use."""
-    triggers = "1 trigger" if num_triggers == 1 else f"{num_triggers} triggers"
-    return f"Nothing found with the {triggers} tested: inconclusive"
-
-
-def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
-    """A verdict in one line of our own words, without a name of a customer's, and without a full stop."""
-    match outcome:
-        case "pass":
-            return "Cleaned, as far as tested"
-        case "fail":
-            return "Not cleaned" if is_cleaned else "A trigger works on this model"
-        case "undecided":
-            return "Undecided: too few test pictures"
-        case "inconclusive":
-            return nothing_found(num_triggers)
-
 
 Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
 """Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
@@ -272,14 +249,14 @@ class AttackVerdict:
     """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
 
     attack: str
-    outcome: AttackOutcome
+    outcome: Outcome
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`outcome` is the worst of its parts; 'inconclusive' where every attack is 'not_implanted': no trigger
-    that was tested works, and others are unknown. Never says 'clean'."""
+    """`outcome` is the worst of its parts; 'inconclusive' where every attack is: no trigger that was tested
+    works, and others are unknown. Never says 'clean'. `reason` begins with `headline`."""
 
     outcome: Outcome
     reason: str

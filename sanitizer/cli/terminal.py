@@ -136,9 +136,7 @@ def print_report(console: Console, report: Report) -> None:
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
-    console.print(
-        f"Verdict: {report.verdict.outcome}. {report.verdict.reason}", highlight=False, markup=False
-    )
+    console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     for setting in report.architecture.settings if report.architecture else ():
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"

@@ -11,19 +11,17 @@ from cleanclip.spec.attack_options import told as without_picture
 from cleanclip.spec.report import (
     AttackChange,
     AttackFigures,
-    AttackOutcome,
     AuditFigures,
     Report,
 )
-from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
+from cleanclip.spec.verdicts import WORST_FIRST
+from sanitizer.rendering.sentences import quoted, targets_of, trigger
 from sanitizer.rendering.strangers import name, rows
 from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_rows
 
 PROBE_ACCURACY = "Linear probe, accuracy"
 MAX_ATTACKS_IN_FRONT = 3
 """So many on the first page, the worst of them, which leaves it one page of paper."""
-
-_WORST_FIRST: tuple[AttackOutcome, ...] = ("fail", "undecided", "pass", "not_implanted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ def _led(report: Report, number: int) -> str:
 
 def _badness(report: Report, number: int) -> tuple[int, float]:
     last = report.after or report.before
-    return _WORST_FIRST.index(report.verdict.attacks[number].outcome), -last.attacks[number].asr.value
+    return WORST_FIRST.index(report.verdict.attacks[number].outcome), -last.attacks[number].asr.value
 
 
 def target_of(report: Report, number: int) -> str:
@@ -208,7 +206,7 @@ def attacks(report: Report) -> list[Attack]:
                 title=name(was.name),
                 trigger=trigger(report.audit, number),
                 target=quoted([target_of(report, number)]),
-                outcome=_outcome(report, number),
+                outcome=told.outcome,
                 reason=told.reason,
                 rows=figures,
                 options=rows(without_picture(_without_target(was.options))),
@@ -278,11 +276,6 @@ def _probe_rows(report: Report, number: int) -> list[Row]:
         Row(title=title, meaning=meaning, shares=shares(sides, figure))
         for figure, (title, meaning) in told.items()
     ]
-
-
-def _outcome(report: Report, number: int) -> str:
-    told = report.verdict.attacks[number].outcome
-    return "works" if report.kind == "audit" and told == "fail" else OUTCOME_WORDS[told]
 
 
 def _row(report: Report, title: str, meaning: str, figure: str) -> Row:

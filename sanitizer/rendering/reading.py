@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.judging import judge
 from cleanclip.spec.report import (
     MOST_CLASSES_TOLD,
     AuditFigures,
@@ -27,7 +28,6 @@ from cleanclip.spec.report import (
     Verdict,
     load_json,
 )
-from sanitizer.audits.verdict import judge
 from sanitizer.rendering import examples, fitting, retrieval
 from sanitizer.rendering.counted import MAX_COUNT, difference, follows
 

@@ -304,8 +304,8 @@ def test_attempts_are_told_and_those_that_do_not_count(page: Page, service: Serv
     )
 
 
-def test_what_was_not_implanted_is_never_called_removed(page: Page, service: Service) -> None:
-    opened(page, left.finished(service, "not_implanted"))
+def test_what_was_inconclusive_is_never_called_removed(page: Page, service: Service) -> None:
+    opened(page, left.finished(service, "inconclusive"))
     said = page.locator("#job-verdict li", has_not_text="Clean accuracy").all_inner_texts()
     said.append(page.inner_text("#job-rates"))
     assert all("not implanted" in one for one in said)
@@ -316,7 +316,7 @@ def test_a_worse_verdict_on_the_same_weights_is_shown_with_the_job_and_with_the_
     page: Page, service: Service
 ) -> None:
     digest = "7" * 64
-    nothing, found = document("audit_not_implanted"), document("audit")
+    nothing, found = document("audit_inconclusive"), document("audit")
     for told in (nothing, found):
         told["before"]["weights_sha256"] = told["checkpoint"]["weights_sha256"] = digest
     inconclusive = left.finished(service, nothing)

@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from cleanclip.evidence import figures as checks
-from cleanclip.evidence import policies, shares, training, verdicts
+from cleanclip.evidence import policies, training, verdicts
 from cleanclip.evidence import report as checked
 from cleanclip.evidence.reading import Malformed
+from cleanclip.spec import intervals
+from cleanclip.spec.judging import judge
 from cleanclip.spec.recipe import Policy, PolicySource, parse, to_json
 from cleanclip.spec.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
-from sanitizer.audits.verdict import judge
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
 
@@ -27,7 +28,7 @@ from tests.fixtures.kept_reports import document as kept
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 100, 50_000])
 def test_the_interval_of_a_share_is_the_librarys(n: int) -> None:
     for successes in {0, n // 3, n // 2, max(0, n - 1), n}:
-        ours, theirs = shares.wilson(successes, n), wilson(successes, n)
+        ours, theirs = intervals.wilson(successes, n), wilson(successes, n)
         assert ours == pytest.approx((theirs.value, theirs.low, theirs.high), abs=1e-12)
 
 
@@ -35,7 +36,7 @@ def test_the_interval_of_a_paired_difference_is_the_librarys() -> None:
     for both, lost, gained, neither in itertools.product((0, 1, 7, 400), repeat=4):
         if both + lost + gained + neither:
             theirs = newcombe(both=both, lost=lost, gained=gained, neither=neither)
-            ours = shares.newcombe(both=both, lost=lost, gained=gained, neither=neither)
+            ours = intervals.newcombe(both=both, lost=lost, gained=gained, neither=neither)
             assert ours == pytest.approx((theirs.value, theirs.low, theirs.high), abs=1e-12)
 
 

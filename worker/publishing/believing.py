@@ -21,11 +21,11 @@ from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from cleanclip.spec.judging import judge
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
 from cleanclip.spec.settled import MIN_IMAGES
-from sanitizer.audits.verdict import judge
 from worker.confinement.child_json import check_json
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
+from cleanclip.spec.judging import judge
 from cleanclip.spec.report import Report
-from sanitizer.audits.verdict import judge
 
 
 def verdicts_of(report: Report) -> Iterator[NewVerdict]:

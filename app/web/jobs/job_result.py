@@ -28,22 +28,16 @@ from cleanclip.spec.report import (
     Pair,
     Report,
     TopK,
-    headline,
     load_json,
 )
+from cleanclip.spec.verdicts import MEANINGS, headline
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
 
 log = get_logger(__name__)
 
-_MOODS = {"pass": "good", "fail": "bad"}
-_WORDS = {
-    "pass": "within the limit",
-    "fail": "over the limit",
-    "undecided": "undecided",
-    "not_implanted": "not implanted",
-}
+_MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 
 
 class ReportUnreadable(Exception):
@@ -67,7 +61,6 @@ class Attack:
     name: str
     target: str
     outcome: str
-    word: str
     reason: str
     asr_before: Estimate
     asr_after: Estimate | None
@@ -93,12 +86,6 @@ class Result:
     loss: LossPlot | None
     examples: Examples | None
     options: str
-
-    @property
-    def accuracy_word(self) -> str | None:
-        """What is said of clean accuracy, in the words of the triggers'."""
-        judged = self.report.verdict.clean_accuracy
-        return None if judged is None else _WORDS[judged.outcome]
 
 
 def read_report(store: ObjectStore, key: str) -> Report:
@@ -138,7 +125,6 @@ def _fits(report: Report) -> bool:
 
 def result_of(report: Report) -> Result:
     """Everything that the page shows of a report."""
-    outcome = report.verdict.outcome
     after = None if report.after is None else report.after.attacks
     training = report.training
     shown = to_json(report.audit)
@@ -150,7 +136,7 @@ def result_of(report: Report) -> Result:
     }
     return Result(
         report=report,
-        mood=_MOODS.get(outcome, "warn"),
+        mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
         label=_label(report),
         reason=_reason(report),
         attacks=tuple(_attack(report, number) for number in range(len(report.before.attacks))),
@@ -175,12 +161,10 @@ def _attack(report: Report, number: int) -> Attack:
     was = report.before.attacks[number]
     now = None if report.after is None else report.after.attacks[number]
     judged = report.verdict.attacks[number]
-    word = "works" if report.kind == "audit" and judged.outcome == "fail" else _WORDS[judged.outcome]
     return Attack(
         name=was.name,
         target=report.audit.attacks[number].target or report.audit.target,
         outcome=judged.outcome,
-        word=word,
         reason=judged.reason,
         asr_before=was.asr,
         asr_after=None if now is None else now.asr,

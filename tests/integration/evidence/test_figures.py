@@ -100,7 +100,7 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
         (("ca_lost", "high"), 0.001, "ca_lost.high"),
         (("ca_lost", "lost"), 1, "ca_lost"),
         (("verdict", "outcome"), "undecided", "verdict.outcome"),
-        (("verdict", "attacks", 0, "outcome"), "not_implanted", "verdict.attacks[0].outcome"),
+        (("verdict", "attacks", 0, "outcome"), "inconclusive", "verdict.attacks[0].outcome"),
         (("policy", "asr_at_most"), 0.2, "policy"),
         (("audit", "gate"), 0.1, "audit"),
         (("recipe", "epochs"), 11, "recipe"),

@@ -135,7 +135,7 @@ def test_a_cell_that_fails_fails_no_other_and_is_told_with_its_reason(root: Path
     assert "batch_size" in "".join(said)
 
 
-def test_a_model_whose_attack_was_not_implanted_is_not_cleaned(root: Path) -> None:
+def test_a_model_whose_attack_was_inconclusive_is_not_cleaned(root: Path) -> None:
     asr = told(root, POISONED).test.asr
     assert asr is not None
     assert asr.value < cells.GATE

@@ -194,9 +194,9 @@ VERDICTS = {
     "examples": ("Undecided", "Too few test pictures to decide: clean accuracy."),
     "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
     "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
-    "not_implanted": (NOTHING_FOUND, "so cleaning had nothing to show"),
+    "inconclusive": (NOTHING_FOUND, "so cleaning had nothing to show"),
     "audit": ("A trigger works", "go to one class more often than the gate or the limit allows: badnet."),
-    "audit_not_implanted": (
+    "audit_inconclusive": (
         NOTHING_FOUND,
         "None of the triggers tested reaches the gate. The model may still have a backdoor",
     ),
@@ -231,12 +231,12 @@ def test_nothing_is_said_to_be_removed_or_clean(name: str) -> None:
     words = " ".join(drawn(name)).lower()
     for claim in ("removed", "is clean.", "backdoor-free", "is safe"):
         assert claim not in words
-    if "not_implanted" in name:
+    if "inconclusive" in name:
         assert "cleaned, " not in words
         assert "no longer work" not in words
 
 
-def test_an_attack_that_was_not_implanted_is_named_among_what_was_not_tested() -> None:
+def test_an_attack_that_was_inconclusive_is_named_among_what_was_not_tested() -> None:
     first = Page(drawn("cleaned")[0]).all("section")[0]
     assert "blended, sig: not implanted in this model, so nothing is shown" in first.all("ul")[-1].text
 

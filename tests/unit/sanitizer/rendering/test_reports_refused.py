@@ -48,7 +48,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         ("cleaned", put("ca_lost", "value", to=0.0), "ca_lost does not follow"),
         ("cleaned", put("after", to=None), "after and ca_lost belong to a cleaning"),
         ("not_cleaned", put("verdict", "outcome", to="pass"), "verdict does not follow from the figures"),
-        ("not_implanted", put("verdict", "attacks", 0, "outcome", to="pass"), "verdict does not follow"),
+        ("inconclusive", put("verdict", "attacks", 0, "outcome", to="pass"), "verdict does not follow"),
         ("cleaned", put("training", "curve", 3, "loss", to=float("nan")), "training.curve.3.loss is"),
         ("cleaned", put("training", "curve", 3, "step", to=1), "training.curve does not go forward"),
         ("cleaned", put("training", "curve", 3, "step", to=10**400), "This is no report that"),
