@@ -439,7 +439,7 @@ def load_json(data: bytes | str) -> Report:
         raise ValidationError.from_exception_data(
             "Report", [InitErrorDetails(type=told, loc=(), input=None)], "json"
         ) from error
-    return _adapter().validate_json(data)
+    return _adapter().validate_json(data, strict=True)
 
 
 def curve_json(training: Training) -> bytes:

@@ -18,8 +18,8 @@ from cleanclip.spec.attack_options import told
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import Report
+from cleanclip.spec.strangers import name, rows, shown
 from sanitizer.rendering import examples, figures, plots, retrieval, sentences
-from sanitizer.rendering.strangers import name, rows, shown
 from sanitizer.rendering.table_rows import percent, points
 
 _MAX_LISTED = 50

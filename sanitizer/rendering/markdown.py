@@ -10,8 +10,8 @@ import re
 
 from cleanclip.spec.report import RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
+from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, retrieval, sentences
-from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"

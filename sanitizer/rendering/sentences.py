@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import Report
+from cleanclip.spec.strangers import name
 from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
 from cleanclip.spec.verdicts import headline as found
-from sanitizer.rendering.strangers import name
 
 KNOWN_TRIGGERS = {
     "badnet": "BadNet (a small patch)",

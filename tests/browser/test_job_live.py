@@ -64,7 +64,7 @@ def test_the_page_follows_from_the_queue_to_the_result_without_a_reload(page: Pa
     left.noted(service, job_id, attempt, "Half of it is done.")
     expect(page.locator("#job-lines")).to_contain_text("Half of it is done.")
     left.succeeds(service, job_id, attempt, document("cleaned"))
-    expect(page.locator("#job-verdict h2")).to_have_text("Cleaned, as far as tested.")
+    expect(page.locator("#job-verdict h2")).to_have_text("Cleaned, as far as tested: pass.")
     expect(page).to_have_title(re.compile("^succeeded: Cleaning of clip.pt"))
     assert page.locator("#job-progress").count() == 0
     assert is_still_here(page)

@@ -6,7 +6,6 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +17,14 @@ from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
 from cleanclip.spec.attack_options import told
+from cleanclip.spec.figures import Line, at, of_attack, of_model
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.report import (
     AttackChange,
-    AttackFigures,
-    AuditFigures,
     Estimate,
     Examples,
     Pair,
     Report,
-    TopK,
     load_json,
 )
 from cleanclip.spec.verdicts import MEANINGS, headline
@@ -45,16 +42,6 @@ class ReportUnreadable(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One row of an attack's table; `before` and `after` are shares of the same pictures."""
-
-    title: str
-    meaning: str
-    before: Estimate
-    after: Estimate | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Attack:
     """All that is said of one trigger."""
 
@@ -64,7 +51,7 @@ class Attack:
     reason: str
     asr_before: Estimate
     asr_after: Estimate | None
-    figures: tuple[Figure, ...]
+    figures: tuple[Line, ...]
     options: str
     trigger_sha256: str
     change: AttackChange | None
@@ -168,7 +155,7 @@ def _attack(report: Report, number: int) -> Attack:
         reason=judged.reason,
         asr_before=was.asr,
         asr_after=None if now is None else now.asr,
-        figures=tuple(_figures(report.before, was, report.after, now)),
+        figures=tuple(_figures(report, number)),
         options=json.dumps(told(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
@@ -176,60 +163,17 @@ def _attack(report: Report, number: int) -> Attack:
     )
 
 
-def _figures(
-    before: AuditFigures, was: AttackFigures, after: AuditFigures | None, now: AttackFigures | None
-) -> list[Figure]:
-    found = [
-        _figure("ASR", "not of the target, called the target", was.asr, now.asr if now else None),
-        _figure(
-            "ASR, target class included",
-            "all, called the target",
-            was.asr_including_target,
-            now.asr_including_target if now else None,
-        ),
-        *_top_k(was.asr_top_k, now.asr_top_k if now else ()),
-        _figure("PA", "all, given their true class", was.pa, now.pa if now else None),
-        _figure(
-            "Untriggered target rate",
-            "no trigger, of other classes, called the target: the floor under ASR",
-            before.floor_under(was),
-            after.floor_under(now) if after and now else None,
-        ),
+def _figures(report: Report, number: int) -> list[Line]:
+    """The attack's shares, then the floor under its ASR."""
+    target = report.before.attacks[number].target
+    floors = [
+        line
+        for line in of_model(report)
+        if line.steps[-1] == "untriggered_target_rate"
+        and at(report.before, (*line.steps[:-1], "target")) in {None, target}
     ]
-    probe, probe_now = was.linear_probe, now.linear_probe if now else None
-    if probe is not None:
-        found += [
-            _figure(
-                "Linear probe, ASR",
-                "the same, by a probe on the embeddings",
-                probe.asr,
-                probe_now.asr if probe_now else None,
-            ),
-            _figure(
-                "Linear probe, PA",
-                "all, given their true class",
-                probe.pa,
-                probe_now.pa if probe_now else None,
-            ),
-        ]
-    return found
-
-
-def _figure(title: str, meaning: str, before: Estimate, after: Estimate | None) -> Figure:
-    return Figure(title=title, meaning=meaning, before=before, after=after)
-
-
-def _top_k(was: Sequence[TopK], now: Sequence[TopK]) -> list[Figure]:
-    after = {one.k: one.share for one in now}
-    return [
-        _figure(
-            f"ASR, top {one.k}",
-            f"not of the target, which is among the first {one.k}",
-            one.share,
-            after.get(one.k),
-        )
-        for one in was
-    ]
+    shares = [line for line in of_attack(report, number) if isinstance(line.before, Estimate)]
+    return [*shares, *floors[-1:]]
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:

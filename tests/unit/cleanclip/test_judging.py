@@ -66,7 +66,7 @@ def test_an_attack_far_under_the_limit_passes() -> None:
     assert verdict.clean_accuracy is not None
     assert verdict.clean_accuracy.outcome == "pass"
     assert "97.67 % before" in verdict.attacks[0].reason
-    assert "not tried" in verdict.reason
+    assert "not tested are not excluded" in verdict.reason
 
 
 def test_an_attack_far_over_the_limit_fails() -> None:
@@ -138,7 +138,7 @@ def test_an_audit_alone_fails_what_is_over_the_limit_and_over_the_rate_without_a
     if outcome == "fail":
         assert "works in part" in verdict.attacks[0].reason
         assert "over the limit of 5.00 %" in verdict.attacks[0].reason
-        assert verdict.reason == "A trigger works, by the gate or by its limit: attack0."
+        assert verdict.reason == "A trigger works on this model: fail. By the gate or by its limit: attack0."
 
 
 def test_an_audit_alone_over_the_gate_is_not_said_to_be_over_a_limit_that_it_keeps() -> None:
@@ -156,7 +156,7 @@ def test_under_the_gate_no_limit_holds_where_nobody_gave_one_and_in_reports_from
 
 def test_one_attack_that_was_inconclusive_does_not_hide_the_others() -> None:
     assert cleaned((2930, 10), (5, 5)).outcome == "pass"
-    assert "Nothing is shown for attack1" in cleaned((2930, 10), (5, 5)).reason
+    assert "Inconclusive: attack1." in cleaned((2930, 10), (5, 5)).reason
     assert cleaned((2930, 10), (150, 5)).outcome == "undecided"
     assert cleaned((10, 2930, 2930, 2930), (5, 5, 150, 2000)).outcome == "fail"
 
@@ -186,7 +186,7 @@ def test_a_gain_of_accuracy_passes() -> None:
 def test_an_audit_alone_fails_where_the_attack_is_implanted() -> None:
     verdict = judge(before=figures(1500, 10), gate=0.5, policy=POLICY)
     assert [attack.outcome for attack in verdict.attacks] == ["fail", "inconclusive"]
-    assert verdict.attacks[0].reason.startswith("implanted: ASR is 50.00 %")
+    assert verdict.attacks[0].reason.startswith("ASR is 50.00 %")
     assert verdict.outcome == "fail"
     assert verdict.clean_accuracy is None
 
@@ -234,7 +234,7 @@ def test_a_cleaning_needs_both_its_second_audit_and_its_loss(
 def test_the_number_of_images_that_is_named_does_decide(successes: int, n: int, where: float) -> None:
     estimate = wilson(successes, n)
     limit = estimate.low + where * (estimate.high - estimate.low)
-    assume(estimate.low <= limit < estimate.high)
+    assume(estimate.low < limit < estimate.high)
     needed = images_to_decide(estimate, limit)
     if needed is None:
         assert abs(estimate.value - limit) < 1e-3
@@ -371,7 +371,10 @@ def test_an_undecided_loss_whose_point_is_over_the_limit_is_not_said_to_be_under
     assert lost.low < 0.012 < lost.value
     verdict = cleaned((2930,), (30,), lost=lost, policy=Policy(asr_at_most=0.05, ca_lost_at_most=0.012))
     assert verdict.outcome == "undecided"
-    assert verdict.reason == "Too few images to decide: clean_accuracy. No limit is shown to be broken."
+    assert verdict.reason == (
+        "Too few test images: undecided. More images would decide: clean_accuracy. No limit is shown to be "
+        "broken."
+    )
 
 
 def test_a_trigger_that_leads_a_cleaned_model_to_a_third_class_is_not_removed() -> None:
