@@ -1,7 +1,7 @@
-"""Which tests run when: `make test` every day, `make test-all` before a release, in CI a quarter of the rest.
+"""Which tests run when: `make test` daily, `make test-all` before a release, in CI a quarter of the rest.
 
-A test marked `full` proves at length what a daily test proves once. `--quarter N` runs only those, and only the
-Nth of four shares of them. The shares take about equally long by docs/test-all.json, the last result of
+A test marked `full` proves at length what a daily test proves once. `--quarter N` runs only those, and only
+the Nth of four shares of them. The shares take about equally long by docs/test-all.json, the last result of
 `make test-all`; `--record-all` writes it. `--durations` also prints the seconds of each folder.
 """
 
