@@ -2,8 +2,8 @@
 
 A window that slides (two counters, weighted), by the library `limits`. Of a busy key a process takes a
 hundredth of the limit at once: to ask the broker for every request costs 0.2 to 0.3 ms of processor time, a
-third of what a poll costs in all. One request of a process asks for a key at a time. Where the broker is away,
-each process counts for itself, from what it has seen itself.
+third of what a poll costs in all. One request of a process asks for a key at a time. Where the broker
+is away, each process counts for itself.
 """
 
 from __future__ import annotations
