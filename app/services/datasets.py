@@ -97,7 +97,7 @@ def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Data
             project_id=caller.project_id,
             kind=JobKind.VALIDATE,
             dataset_id=dataset.id,
-            spec={"version": 1},
+            spec={},
         )
     )
     dataset.validate_job_id = job.id

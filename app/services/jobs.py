@@ -65,7 +65,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 
 def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, object]:
     return {
-        "version": 1,
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
         "audit": to_json(order.audit),
