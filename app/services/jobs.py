@@ -11,7 +11,6 @@ from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, JobKind
 from app.services import policies, quotas
 from app.services.api_keys import Caller
-from app.services.audit_log import note
 from app.services.orders import (
     Order,
     check_apart,
@@ -21,6 +20,7 @@ from app.services.orders import (
     usable_checkpoint,
     usable_data,
 )
+from app.services.trail import note
 from app.settings import QuotaSettings
 from cleanclip.spec.recipe import Policy, PolicySource, to_json
 

@@ -26,7 +26,7 @@ _UPLOAD_KEY = "'uploads/' || project_id || '/' || upload_id"
 _STATES = "'states/' || project_id || '/' || id || '/'"
 _BADNESS = "CASE outcome WHEN 'fail' THEN 3 WHEN 'undecided' THEN 2 WHEN 'inconclusive' THEN 1 ELSE 0 END"
 _TABLES = (
-    *("projects", "api_keys", "web_sessions", "project_quotas", "audit_entries"),
+    *("projects", "api_keys", "web_sessions", "project_quotas", "trail_entries"),
     *(
         "idempotency_keys",
         "outbox",
@@ -159,7 +159,7 @@ def _create_accounts() -> None:
 
 def _create_trail() -> None:
     _create(
-        "audit_entries",
+        "trail_entries",
         *_texts("id project_id"),
         *_texts("key_id", nullable=True),
         *_texts("action"),
@@ -168,7 +168,7 @@ def _create_trail() -> None:
         _word("outcome", "done refused", default="done"),
         *_texts("reason actor", nullable=True),
     )
-    _index("ix_audit_entries_project_id_id", "audit_entries", "project_id id")
+    _index("ix_trail_entries_project_id_id", "trail_entries", "project_id id")
     _create(
         "idempotency_keys",
         *_texts("project_id key method path request_sha256"),
@@ -526,7 +526,7 @@ def _protections() -> list[str]:
         *protected("outbox", api="SELECT, INSERT", worker=everything),
         *protected("artifacts", api="SELECT", worker="SELECT, INSERT, DELETE"),
         *protected("idempotency_keys", api=everything, worker="SELECT, DELETE"),
-        *protected("audit_entries", api=_TRAIL, worker=_TRAIL, operator=_TRAIL),
+        *protected("trail_entries", api=_TRAIL, worker=_TRAIL, operator=_TRAIL),
         *protected("project_quotas", api="SELECT", worker="SELECT"),
         *protected("queue_turns", api=None, worker=everything),
         *protected("deletions", api=_DELETIONS, worker="SELECT, INSERT, UPDATE", check=_own_and_new()),
@@ -611,10 +611,10 @@ def _protections_of_requests() -> list[str]:
     the trail and to deletions names a key of its project."""
     key, session = f"secret_sha256 = {PRESENTED_KEY}", f"token_sha256 = {PRESENTED_SESSION}"
     added = (
-        ("by_own_key", "audit_entries", Role.API, f"actor IS NULL AND ({_own_key('audit_entries')})"),
+        ("by_own_key", "trail_entries", Role.API, f"actor IS NULL AND ({_own_key('trail_entries')})"),
         (
             "by_retention",
-            "audit_entries",
+            "trail_entries",
             Role.WORKER,
             "actor IN ('retention', 'webhooks') AND key_id IS NULL",
         ),

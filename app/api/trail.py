@@ -1,4 +1,4 @@
-"""The route of the audit trail."""
+"""The route of the trail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from app.api.answers import json_answer, page_fields, refusals
 from app.api.auth import Admin
 from app.api.paths import DEFAULT_PAGE, After, Limit
 from app.live.ports import PortsDep
-from app.schemas.audit import AuditEntryOut, AuditPage
+from app.schemas.trail import TrailEntryOut, TrailPage
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"])
+router = APIRouter(prefix="/v1/trail", tags=["trail"])
 
 ActionFilter = Annotated[str | None, Query(max_length=64, pattern=r"^[a-z_]+\.[a-z_]+$")]
 IdFilter = Annotated[str | None, Query(max_length=64, pattern="^[a-z]{2,4}_[0-9a-z]{26}$")]
@@ -21,9 +21,9 @@ IdFilter = Annotated[str | None, Query(max_length=64, pattern="^[a-z]{2,4}_[0-9a
 
 @router.get(
     "",
-    operation_id="list_audit_entries",
+    operation_id="list_trail_entries",
     summary="Who changed what, newest first",
-    response_model=AuditPage,
+    response_model=TrailPage,
     responses=refusals(422),
 )
 def list_entries(
@@ -38,7 +38,7 @@ def list_entries(
 ) -> Response:
     """Every change by a request or an operator, and every refused attempt on keys. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        rows, has_more = unit.audit.page(
+        rows, has_more = unit.trail.page(
             caller.project_id, after, limit, action=action, target_id=target_id, key_id=key_id
         )
-    return json_answer(AuditPage(**page_fields([AuditEntryOut.of(row) for row in rows], has_more)))
+    return json_answer(TrailPage(**page_fields([TrailEntryOut.of(row) for row in rows], has_more)))

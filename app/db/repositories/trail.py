@@ -1,4 +1,4 @@
-"""The audit trail: rows are added, never changed."""
+"""The trail: rows are added, never changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.db.models.audit_entry import AuditEntry, AuditOutcome
+from app.db.models.trail_entry import TrailEntry, TrailOutcome
 from app.db.repositories.advisory_locks import hold
 from app.db.repositories.pages import page_of
 from app.domain.ids import lowest_id, new_id
@@ -16,7 +16,7 @@ from app.domain.ids import lowest_id, new_id
 _REFUSAL_LOCK = 7_263_005
 
 
-class AuditRepository:
+class TrailRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
@@ -31,16 +31,16 @@ class AuditRepository:
         reason: str | None = None,
         request_id: str | None = None,
         remote_addr: str | None = None,
-    ) -> AuditEntry:
+    ) -> TrailEntry:
         """A row of what was done, or with `reason` of what was refused."""
-        row = AuditEntry(
-            id=new_id("aud"),
+        row = TrailEntry(
+            id=new_id("trl"),
             project_id=project_id,
             key_id=key_id,
             actor=actor,
             action=action,
             target_id=target_id,
-            outcome=AuditOutcome.DONE if reason is None else AuditOutcome.REFUSED,
+            outcome=TrailOutcome.DONE if reason is None else TrailOutcome.REFUSED,
             reason=reason,
             request_id=request_id,
             remote_addr=remote_addr,
@@ -52,12 +52,12 @@ class AuditRepository:
     def was_refused(self, project_id: str, *, key_id: str, action: str, reason: str, since: datetime) -> bool:
         """Whether a row says so already. Two who ask at once for one key ask one after the other."""
         hold(self._session, _REFUSAL_LOCK, key_id)
-        query = select(AuditEntry.id).where(
-            AuditEntry.project_id == project_id,
-            AuditEntry.id >= lowest_id("aud", since.timestamp()),  # by the index of pages
-            AuditEntry.key_id == key_id,
-            AuditEntry.action == action,
-            AuditEntry.reason == reason,
+        query = select(TrailEntry.id).where(
+            TrailEntry.project_id == project_id,
+            TrailEntry.id >= lowest_id("trl", since.timestamp()),  # by the index of pages
+            TrailEntry.key_id == key_id,
+            TrailEntry.action == action,
+            TrailEntry.reason == reason,
         )
         return self._session.scalars(query.limit(1)).first() is not None
 
@@ -70,14 +70,14 @@ class AuditRepository:
         action: str | None = None,
         target_id: str | None = None,
         key_id: str | None = None,
-        outcome: AuditOutcome | None = None,
-    ) -> tuple[Sequence[AuditEntry], bool]:
+        outcome: TrailOutcome | None = None,
+    ) -> tuple[Sequence[TrailEntry], bool]:
         """Newest first; `after` is the id of the last row of the page before."""
         wanted = (
-            (AuditEntry.action, action),
-            (AuditEntry.target_id, target_id),
-            (AuditEntry.key_id, key_id),
-            (AuditEntry.outcome, outcome),
+            (TrailEntry.action, action),
+            (TrailEntry.target_id, target_id),
+            (TrailEntry.key_id, key_id),
+            (TrailEntry.outcome, outcome),
         )
         conditions = [column == value for column, value in wanted if value is not None]
-        return page_of(self._session, AuditEntry, project_id, after, limit, *conditions)
+        return page_of(self._session, TrailEntry, project_id, after, limit, *conditions)

@@ -1,4 +1,4 @@
-"""One line of the audit trail per mutating call, in the transaction of the change itself.
+"""One line of the trail per mutating call, in the transaction of the change itself.
 
 What was refused changed nothing and leaves no line, but for keys: who tries to make, rotate or revoke one
 and may not is worth knowing: the first time in each minute. The log has every request, refused ones too.
@@ -26,7 +26,7 @@ class Operator:
 def note(unit: UnitOfWork, who: Caller | Operator, action: str, target_id: str | None) -> None:
     """`action` is noun.verb: `job.create`, `upload.cancel`."""
     if isinstance(who, Operator):
-        unit.audit.add(project_id=who.project_id, actor=who.account, action=action, target_id=target_id)
+        unit.trail.add(project_id=who.project_id, actor=who.account, action=action, target_id=target_id)
     else:
         _note_request(unit, who, action, target_id, None)
 
@@ -37,7 +37,7 @@ def note_refusal(unit: UnitOfWork, who: Caller, action: str, target_id: str | No
     One line per key, action and reason in REFUSALS_NOTED_EVERY: who tries in a loop fills no table.
     """
     since = datetime.now(UTC) - REFUSALS_NOTED_EVERY
-    if not unit.audit.was_refused(
+    if not unit.trail.was_refused(
         who.project_id, key_id=who.key_id, action=action, reason=reason, since=since
     ):
         _note_request(unit, who, action, target_id, reason)
@@ -46,7 +46,7 @@ def note_refusal(unit: UnitOfWork, who: Caller, action: str, target_id: str | No
 def _note_request(
     unit: UnitOfWork, who: Caller, action: str, target_id: str | None, reason: str | None
 ) -> None:
-    unit.audit.add(
+    unit.trail.add(
         project_id=who.project_id,
         key_id=who.key_id,
         action=action,

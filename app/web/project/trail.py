@@ -1,4 +1,4 @@
-"""The audit log: who changed what, when and from where."""
+"""The trail: who changed what, when and from where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import StringConstraints
 from starlette.responses import Response
 
-from app.db.models.audit_entry import AuditOutcome
+from app.db.models.trail_entry import TrailOutcome
 from app.domain.ids import is_any_id
 from app.live.ports import PortsDep
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link
@@ -16,7 +16,7 @@ from app.web.kit.rendering import page
 from app.web.kit.visitor import Admin
 
 PER_PAGE = 50
-HERE = "/ui/audit"
+HERE = "/ui/trail"
 ACTIONS = (
     "checkpoint.delete",
     "dataset.create",
@@ -58,19 +58,19 @@ router = APIRouter()
 
 
 @router.get("/audit")
-def show_audit_log(
+def show_trail(
     *,
     request: Request,
     visitor: Admin,
     ports: PortsDep,
     action: Annotated[Action | None, EMPTY_IS_NONE, Query()] = None,
-    outcome: Annotated[AuditOutcome | None, EMPTY_IS_NONE] = None,
+    outcome: Annotated[TrailOutcome | None, EMPTY_IS_NONE] = None,
     target_id: Words = "",
     after: Cursor = None,
 ) -> Response:
     """Newest first. A target is found by its whole id."""
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
-        rows, has_more = unit.audit.page(
+        rows, has_more = unit.trail.page(
             visitor.caller.project_id,
             after,
             PER_PAGE,
@@ -81,7 +81,7 @@ def show_audit_log(
     query = {"action": action or "", "outcome": outcome or "", "target_id": target_id}
     return page(
         request,
-        "audit.html",
+        "trail.html",
         entries=rows,
         actions=ACTIONS,
         action=action,

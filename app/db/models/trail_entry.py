@@ -11,14 +11,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.db.base import Base, word
 
 
-class AuditOutcome(StrEnum):
+class TrailOutcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
 
 
-class AuditEntry(Base):
-    __tablename__ = "audit_entries"
-    __table_args__ = (Index("ix_audit_entries_project_id_id", "project_id", "id"),)
+class TrailEntry(Base):
+    __tablename__ = "trail_entries"
+    __table_args__ = (Index("ix_trail_entries_project_id_id", "project_id", "id"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
@@ -28,8 +28,8 @@ class AuditEntry(Base):
     """Who, where it was no request: the operator's account on the machine, or a part of the service."""
     action: Mapped[str]
     target_id: Mapped[str | None]
-    outcome: Mapped[AuditOutcome] = mapped_column(
-        word(AuditOutcome, "outcome"), server_default=AuditOutcome.DONE.value
+    outcome: Mapped[TrailOutcome] = mapped_column(
+        word(TrailOutcome, "outcome"), server_default=TrailOutcome.DONE.value
     )
     reason: Mapped[str | None]
     """The code of the refusal."""

@@ -1,4 +1,4 @@
-"""The audit trail on the wire: who did what, when and from where."""
+"""The trail on the wire: who did what, when and from where."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.db.models.audit_entry import AuditEntry
+from app.db.models.trail_entry import TrailEntry
 from app.schemas.common import Page, Time, WireOut
 
 
-class AuditEntryOut(WireOut):
+class TrailEntryOut(WireOut):
     """One change, or one attempt on keys that was refused. Entries are never changed and never deleted."""
 
-    object: Literal["audit_entry"] = "audit_entry"
+    object: Literal["trail_entry"] = "trail_entry"
     id: str
     created_at: Time
     action: str = Field(description="noun.verb", examples=["job.create"])
@@ -26,7 +26,7 @@ class AuditEntryOut(WireOut):
     remote_addr: str | None
 
     @classmethod
-    def of(cls, row: AuditEntry) -> AuditEntryOut:
+    def of(cls, row: TrailEntry) -> TrailEntryOut:
         return cls(
             id=row.id,
             created_at=row.created_at,
@@ -41,5 +41,5 @@ class AuditEntryOut(WireOut):
         )
 
 
-class AuditPage(Page[AuditEntryOut]):
+class TrailPage(Page[TrailEntryOut]):
     pass

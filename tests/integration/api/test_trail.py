@@ -1,4 +1,4 @@
-"""The audit trail: every operation that changes something leaves its line, in the same transaction.
+"""The trail: every operation that changes something leaves its line, in the same transaction.
 
 The operations come from the published document: a new one that no call here exercises fails the test.
 """
@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.db.repositories.audit import AuditRepository
+from app.db.repositories.trail import TrailRepository
 from app.domain.states import DatasetKind, JobState
 from app.services.api_keys import read_key
 from tests.integration.api.service import Service, refused
@@ -194,7 +194,7 @@ def changing_operations(service: Service) -> set[str]:
 
 def rows_of(service: Service, request_id: str) -> list[Any]:
     with service.engine.connect() as connection:
-        query = text("SELECT * FROM audit_entries WHERE request_id = :id ORDER BY action")
+        query = text("SELECT * FROM trail_entries WHERE request_id = :id ORDER BY action")
         return list(connection.execute(query, {"id": request_id}))
 
 
@@ -215,7 +215,7 @@ def test_every_operation_that_changes_something_is_exercised_here(service: Servi
 @pytest.mark.parametrize("operation", CALLS)
 def test_a_change_leaves_who_what_when_and_from_where(service: Service, operation: str) -> None:
     call = CALLS[operation](service)
-    request_id = f"audit-{uuid.uuid4()}"
+    request_id = f"trail-{uuid.uuid4()}"
     answer = sent(service, call, request_id)
     assert answer.status_code < 300, answer.text
     rows = rows_of(service, request_id)
@@ -235,7 +235,7 @@ def test_a_change_whose_line_cannot_be_written_does_not_happen(
         raise RuntimeError("no line")
 
     calls = [CALLS[name](service) for name in ("create_job", "create_key", "delete_dataset", "cancel_upload")]
-    monkeypatch.setattr(AuditRepository, "add", broken)
+    monkeypatch.setattr(TrailRepository, "add", broken)
     with service.nothing_left_behind():
         for call in calls:
             assert sent(service, call, f"broken-{uuid.uuid4()}").status_code == 500
@@ -244,11 +244,11 @@ def test_a_change_whose_line_cannot_be_written_does_not_happen(
 def test_the_trail_is_read_by_administrators_and_shows_their_own_project(
     service: Service, api: httpx.Client, others: httpx.Client
 ) -> None:
-    request_id = f"audit-{uuid.uuid4()}"
+    request_id = f"trail-{uuid.uuid4()}"
     job = sent(service, CALLS["create_job"](service), request_id).json()["id"]
-    [row] = api.get(f"/v1/audit?target_id={job}&action=job.create").json()["data"]
+    [row] = api.get(f"/v1/trail?target_id={job}&action=job.create").json()["data"]
     assert row == {
-        "object": "audit_entry",
+        "object": "trail_entry",
         "id": row["id"],
         "created_at": row["created_at"],
         "action": "job.create",
@@ -260,10 +260,10 @@ def test_the_trail_is_read_by_administrators_and_shows_their_own_project(
         "request_id": request_id,
         "remote_addr": "127.0.0.1",
     }
-    assert job not in others.get("/v1/audit?limit=100").text
-    assert others.get(f"/v1/audit?target_id={job}").json()["data"] == []
-    first = api.get("/v1/audit?limit=2").json()
-    second = api.get(f"/v1/audit?limit=2&after={first['last_id']}").json()
+    assert job not in others.get("/v1/trail?limit=100").text
+    assert others.get(f"/v1/trail?target_id={job}").json()["data"] == []
+    first = api.get("/v1/trail?limit=2").json()
+    second = api.get(f"/v1/trail?limit=2&after={first['last_id']}").json()
     ids = [row["id"] for row in first["data"] + second["data"]]
     assert ids == sorted(ids, reverse=True)
     assert len(set(ids)) == 4
@@ -271,4 +271,4 @@ def test_the_trail_is_read_by_administrators_and_shows_their_own_project(
 
 @pytest.mark.parametrize("query", ["action=DROP", "target_id=x", "limit=0", "after=x"])
 def test_a_filter_that_makes_no_sense_is_refused(api: httpx.Client, query: str) -> None:
-    refused(api.get(f"/v1/audit?{query}"), 422, "invalid_request")
+    refused(api.get(f"/v1/trail?{query}"), 422, "invalid_request")
