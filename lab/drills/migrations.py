@@ -1,8 +1,8 @@
 """Every migration up and down, with many rows, while others read, poll and write: how long did they wait?
 
 The probers are plain SQL, as the superuser, who is subject to no policy: from 0001 to 0002 the service's own
-processes lose their rights on purpose (docs/operating/upgrades.md), and the question here is locks. Where the
-schema of before is one that today's code can use, the API serves meanwhile, polled and given jobs.
+processes lose their rights on purpose (docs/how-to/operating/upgrades.md), and the question here is locks.
+Where the schema of before is one that today's code can use, the API serves meanwhile, polled and given jobs.
 """
 
 from __future__ import annotations
