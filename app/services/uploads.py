@@ -237,7 +237,7 @@ def _begin_inspection(unit: UnitOfWork, upload: Upload) -> Job:
             project_id=upload.project_id,
             kind=JobKind.INSPECT,
             checkpoint_id=checkpoint.id,
-            spec={"version": 1},
+            spec={},
         )
     )
     checkpoint.inspect_job_id = job.id

@@ -9,17 +9,15 @@ from typing import Any
 from cleanclip.spec.attack_options import told as without_picture
 from cleanclip.spec.figures import of_attack, of_model, with_target
 from cleanclip.spec.report import (
+    MOST_ATTACKS_IN_FRONT,
     AttackChange,
     AuditFigures,
     Report,
 )
 from cleanclip.spec.strangers import name, rows
-from cleanclip.spec.verdicts import WORST_FIRST
-from sanitizer.rendering.sentences import quoted, trigger
+from cleanclip.spec.untested import quoted
+from sanitizer.rendering.sentences import trigger
 from sanitizer.rendering.table_rows import Row, Share, row_of
-
-MAX_ATTACKS_IN_FRONT = 3
-"""So many on the first page, the worst of them, which leaves it one page of paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +36,13 @@ class Attack:
     """None where nothing was cleaned, and in reports from before it was told."""
     path: str
     """Of the change."""
+    is_printed: bool
+    """On paper only the worst ones stand; the page on a screen and report.json have all."""
 
 
 def front(report: Report) -> tuple[list[Row], int]:
     """CA, then ASR and PA of the worst attacks, and how many attacks are left out."""
-    chosen = _worst(report)
+    chosen = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     rows = [row_of(line) for line in of_model(report) if line.figure.path == "ca"]
     rows += _of_worst(report, "asr", "pa")
     return rows, len(report.before.attacks) - len(chosen)
@@ -52,21 +52,10 @@ def _of_worst(report: Report, *paths: str) -> list[Row]:
     """Some figures of the worst attacks, under their names."""
     return [
         row_of(line, line.title_of(with_target(report, number)))
-        for number in _worst(report)
+        for number in report.worst_attacks(MOST_ATTACKS_IN_FRONT)
         for line in of_attack(report, number)
         if line.figure.path in paths
     ]
-
-
-def _worst(report: Report) -> list[int]:
-    """The numbers of the attacks that the first page shows, in their order."""
-    worst = sorted(range(len(report.before.attacks)), key=lambda number: _badness(report, number))
-    return sorted(worst[:MAX_ATTACKS_IN_FRONT])
-
-
-def _badness(report: Report, number: int) -> tuple[int, float]:
-    last = report.after or report.before
-    return WORST_FIRST.index(report.verdict.attacks[number].outcome), -last.attacks[number].asr.value
 
 
 def target_of(report: Report, number: int) -> str:
@@ -126,6 +115,7 @@ def _audits(report: Report) -> list[tuple[str, AuditFigures]]:
 def attacks(report: Report) -> list[Attack]:
     """Every trigger with every figure."""
     found = []
+    printed = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     for number, (was, told) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
         found.append(
             Attack(
@@ -139,6 +129,7 @@ def attacks(report: Report) -> list[Attack]:
                 trigger_sha256=was.trigger_sha256,
                 change=report.change_of(number),
                 path=f"attack_changes.{number}",
+                is_printed=number in printed,
             )
         )
     return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cleanclip.spec.figures import of_retrieval
-from cleanclip.spec.report import Difference, Report
-from sanitizer.rendering.figures import MAX_ATTACKS_IN_FRONT
+from cleanclip.spec.report import MOST_ATTACKS_IN_FRONT, Difference, Report
 from sanitizer.rendering.table_rows import Row, row_of
 
 _WAYS = (("image_to_text", "Image to caption"), ("text_to_image", "Caption to image"))
@@ -34,7 +33,7 @@ def captions(report: Report) -> list[Row]:
 def front(report: Report) -> list[Row]:
     """R@1 both ways, and of the first attacks how often they bring up the target; for the short page."""
     first = [row for row in recall(report) if row.title.endswith("R@1")]
-    return [*first, *captions(report)[: 1 + MAX_ATTACKS_IN_FRONT]]
+    return [*first, *captions(report)[: 1 + MOST_ATTACKS_IN_FRONT]]
 
 
 def lost(report: Report) -> list[LostRow]:

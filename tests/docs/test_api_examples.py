@@ -23,7 +23,7 @@ from tools.reference import routes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 WITHOUT_EXAMPLE = {
-    "GET /metrics": "its lines are in docs/operating/monitoring.md",
+    "GET /metrics": "its lines are in docs/how-to/operating/monitoring.md",
 }
 
 

@@ -12,7 +12,7 @@ from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = (*sorted(REFERENCE.glob("*.md")), ROOT / "docs" / "concepts" / "verdicts.md")
+PAGES = (*sorted(REFERENCE.glob("*.md")), ROOT / "docs" / "explanation" / "verdicts.md")
 MAKERS: Mapping[str, Maker] = {
     **codes.MAKERS,
     **commands.MAKERS,
