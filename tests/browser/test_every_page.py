@@ -1,7 +1,7 @@
 """What holds for every page: axe finds nothing, no sideways scrolling on a phone, a small first load.
 
-`PICTURES=1` writes what each page looks like: light, which docs/pages.md shows, to docs/screenshots; dark and on a
-phone to var/screenshots, which is not committed.
+`PICTURES=1` writes what each page looks like: light, which docs/pages.md shows, to docs/screenshots; dark and
+on a phone to var/screenshots, which is not committed.
 """
 
 from __future__ import annotations
