@@ -34,7 +34,7 @@ from sanitizer.audits.attack_success import Triggered, attack_change
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
-from sanitizer.audits.examples import Album, Seen, choose
+from sanitizer.audits.example_images import Album, Seen, choose
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE, PlainTemplate

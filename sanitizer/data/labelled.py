@@ -22,8 +22,8 @@ from PIL import Image
 
 from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
-from sanitizer.data.digests import dataset_sha256
-from sanitizer.data.folders import FolderSource, class_folders
+from sanitizer.data.class_folders import FolderSource, class_folders
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.pairs import empty, find_shards, not_found
 from sanitizer.data.shards import ShardSource

@@ -37,7 +37,7 @@ from PIL import Image
 
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import DatasetRejected
-from sanitizer.data.digests import dataset_sha256
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.shards import ShardSource

@@ -40,7 +40,7 @@ from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.opening import ForAudit, open_for_audit, open_training
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.validating import validate
-from sanitizer.ranks.training import Sources, how_many, train
+from sanitizer.ranks.shared_training import Sources, how_many, train
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned

@@ -11,7 +11,7 @@ from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
-from sanitizer.ranks.training import Sources, train
+from sanitizer.ranks.shared_training import Sources, train
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
 from sanitizer.training.distributed import World

@@ -10,7 +10,7 @@ import torch
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
 from sanitizer.augment.images import draw_operations
-from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints import text_tower
 from sanitizer.methods.catalogue import build_method
 from sanitizer.seeding import generator

@@ -26,7 +26,7 @@ from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
-from cleanclip.spec.attack_options import told
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -211,4 +211,7 @@ def shown_figures(audit: AuditFigures) -> dict[str, Any]:
     """As the API shows them: without the bytes of pictures and without a share for each of many classes."""
     found = asdict(audit)
     del found["ca_per_class"]
-    return {**found, "attacks": [{**one, "options": told(one["options"])} for one in found["attacks"]]}
+    return {
+        **found,
+        "attacks": [{**one, "options": without_picture(one["options"])} for one in found["attacks"]],
+    }

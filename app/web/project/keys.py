@@ -16,7 +16,7 @@ from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.edge.error_codes import status_of
-from app.edge.refusals import refusals_noted
+from app.edge.refused_actions import refusals_noted
 from app.live.ports import Ports, PortsDep
 from app.schemas.keys import KeyOut
 from app.services import key_management

@@ -23,7 +23,7 @@ from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.ranks import group
 from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
-from sanitizer.ranks.training import Sources, how_many, train
+from sanitizer.ranks.shared_training import Sources, how_many, train
 from tests.fixtures.audited import write_model
 from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs

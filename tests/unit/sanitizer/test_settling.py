@@ -167,7 +167,7 @@ def test_ranks_are_told_what_was_settled_before_they_began(inputs, tmp_path, mon
         told.extend(orders)
         raise Interrupted("stopped", "They were not to begin.", "")
 
-    monkeypatch.setattr("sanitizer.ranks.training.run_ranks", start)
+    monkeypatch.setattr("sanitizer.ranks.shared_training.run_ranks", start)
     with pytest.raises(Interrupted):
         sanitize(inputs, tmp_path, max_ranks=2)
     settled = [Settings.of(Architecture.from_config(order.architecture)) for order in told]

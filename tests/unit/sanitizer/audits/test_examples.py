@@ -19,7 +19,7 @@ from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
 from cleanclip.spec.report import Examples
 from sanitizer.audits.audit import run_audit
-from sanitizer.audits.examples import READS_EACH, Seen, choose, encode
+from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.writing import write_labelled_shards
