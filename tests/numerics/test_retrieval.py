@@ -20,13 +20,13 @@ from cleanclip.spec.recipe import (
     WaNetOptions,
 )
 from cleanclip.spec.report import RetrievalFigures
+from lab.testbed.writing import write_pair_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.ranking import best_rank
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.captioned import drawn
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
-from sanitizer.data.writing import write_pair_shards
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_labelled, write_model
 from tests.numerics import reference_retrieval as reference
 

@@ -18,11 +18,11 @@ from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, plain
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
 from cleanclip.spec.report import Examples
+from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures
 from tests.fixtures.example_pictures import noise
 
