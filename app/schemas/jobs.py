@@ -16,7 +16,7 @@ from app.domain.limits import (
     MAX_METADATA_KEY_CHARACTERS,
     MAX_METADATA_VALUE_CHARACTERS,
 )
-from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
+from app.schemas.common import CheckpointId, DatasetId, Name, Page, StoredProblem, Time, WireIn, WireOut
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
 from cleanclip.spec.recipe import (
@@ -61,6 +61,7 @@ class JobAudit(AuditOptions):
 class JobInBase(WireIn):
     """What every kind of job is asked with. `policy_name` is that of a policy kept in the project."""
 
+    name: Name | None = None
     checkpoint_id: CheckpointId
     audit: JobAudit
     policy: Policy | None = None
@@ -194,6 +195,7 @@ class JobOut(WireOut):
 
     object: Literal["job"] = "job"
     id: str
+    name: str | None = Field(description="For people. Null where none was given.")
     kind: KindName
     state: StateName
     phase: PhaseName | None
@@ -231,6 +233,7 @@ class JobOut(WireOut):
         return cls.model_validate(
             {
                 "id": row.id,
+                "name": row.name,
                 "kind": row.kind,
                 "state": row.state,
                 "phase": row.phase,

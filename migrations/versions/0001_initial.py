@@ -26,7 +26,7 @@ _UPLOAD_KEY = "'uploads/' || project_id || '/' || upload_id"
 _STATES = "'states/' || project_id || '/' || id || '/'"
 _BADNESS = "CASE outcome WHEN 'fail' THEN 3 WHEN 'undecided' THEN 2 WHEN 'inconclusive' THEN 1 ELSE 0 END"
 _TABLES = (
-    *("projects", "api_keys", "web_sessions", "project_quotas", "audit_entries"),
+    *("projects", "api_keys", "web_sessions", "project_quotas", "trail_entries"),
     *(
         "idempotency_keys",
         "outbox",
@@ -159,7 +159,7 @@ def _create_accounts() -> None:
 
 def _create_trail() -> None:
     _create(
-        "audit_entries",
+        "trail_entries",
         *_texts("id project_id"),
         *_texts("key_id", nullable=True),
         *_texts("action"),
@@ -168,7 +168,7 @@ def _create_trail() -> None:
         _word("outcome", "done refused", default="done"),
         *_texts("reason actor", nullable=True),
     )
-    _index("ix_audit_entries_project_id_id", "audit_entries", "project_id id")
+    _index("ix_trail_entries_project_id_id", "trail_entries", "project_id id")
     _create(
         "idempotency_keys",
         *_texts("project_id key method path request_sha256"),
@@ -254,7 +254,7 @@ def _create_datasets() -> None:
         "datasets",
         *_texts("id project_id"),
         _word("kind", "pairs labelled"),
-        *_texts("uri upload_id", nullable=True),
+        *_texts("name uri upload_id", nullable=True),
         *_json("class_names templates", nullable=True),
         sa.Column("max_skipped_share", sa.Double(), nullable=False),
         _word("state", "validating ready rejected"),
@@ -276,6 +276,7 @@ def _create_jobs() -> None:
     _create(
         "jobs",
         *_texts("id project_id"),
+        *_texts("name", nullable=True),
         _word("kind", "inspect validate sanitize audit"),
         _word("state", "queued running cancelling paused succeeded failed cancelled"),
         _word("phase", "stage inspect validate baseline_audit finetune final_audit publish", nullable=True),
@@ -493,13 +494,13 @@ def _protections() -> list[str]:
     served = "SELECT, UPDATE, DELETE"
     uploads = "state, store_upload_id, declared_sha256, completed_at, checkpoint_id, deleted_at"
     checkpoints = "state, error, inspect_job_id, deleted_at, updated_at"
-    datasets = "state, error, validate_job_id, deleted_at, updated_at"
+    datasets = "name, state, error, validate_job_id, deleted_at, updated_at"
     jobs = (
-        "state, phase, phases, progress, attempts_used, error, version, event_seq, lease_owner, "
+        "name, state, phase, phases, progress, attempts_used, error, version, event_seq, lease_owner, "
         "lease_expires_at, not_before, cancel_requested_at, pause_requested_at, hinted_at, "
         "finished_at, swept_at, deleted_at, updated_at"
     )
-    keys = "SELECT, INSERT, UPDATE (last_used_at, expires_at, revoked_at)"
+    keys = "SELECT, INSERT, UPDATE (name, last_used_at, expires_at, revoked_at)"
     return [
         *protected("projects", api="SELECT", worker="SELECT", project_column="id"),
         *protected("api_keys", api=keys, worker=None),
@@ -526,7 +527,7 @@ def _protections() -> list[str]:
         *protected("outbox", api="SELECT, INSERT", worker=everything),
         *protected("artifacts", api="SELECT", worker="SELECT, INSERT, DELETE"),
         *protected("idempotency_keys", api=everything, worker="SELECT, DELETE"),
-        *protected("audit_entries", api=_TRAIL, worker=_TRAIL, operator=_TRAIL),
+        *protected("trail_entries", api=_TRAIL, worker=_TRAIL, operator=_TRAIL),
         *protected("project_quotas", api="SELECT", worker="SELECT"),
         *protected("queue_turns", api=None, worker=everything),
         *protected("deletions", api=_DELETIONS, worker="SELECT, INSERT, UPDATE", check=_own_and_new()),
@@ -611,10 +612,10 @@ def _protections_of_requests() -> list[str]:
     the trail and to deletions names a key of its project."""
     key, session = f"secret_sha256 = {PRESENTED_KEY}", f"token_sha256 = {PRESENTED_SESSION}"
     added = (
-        ("by_own_key", "audit_entries", Role.API, f"actor IS NULL AND ({_own_key('audit_entries')})"),
+        ("by_own_key", "trail_entries", Role.API, f"actor IS NULL AND ({_own_key('trail_entries')})"),
         (
             "by_retention",
-            "audit_entries",
+            "trail_entries",
             Role.WORKER,
             "actor IN ('retention', 'webhooks') AND key_id IS NULL",
         ),

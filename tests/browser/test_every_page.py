@@ -1,7 +1,7 @@
 """What holds for every page: axe finds nothing, no sideways scrolling on a phone, a small first load.
 
-`PICTURES=1` writes what each page looks like: light, which docs/pages.md shows, to docs/screenshots; dark and
-on a phone to var/screenshots, which is not committed.
+`PICTURES=1` writes what each page looks like: light, which docs/how-to/pages.md shows, to docs/screenshots;
+dark and on a phone to var/screenshots, which is not committed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def world(service: Service) -> World:
 
 @pytest.fixture(scope="module")
 def session(service: Service) -> Session:
-    """One for all pages: each sign-in is a line of the audit log, which is one of them."""
+    """One for all pages: each sign-in is a line of the trail, which is one of them."""
     answer = httpx.get(service.url + sign_in_path(service))
     ((name, value),) = answer.cookies.items()
     cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}

@@ -65,6 +65,10 @@ class Shown:
     checkpoint_name: str | None
     attempts: str
 
+    def file(self, name: str) -> Artifact | None:
+        """The file of that name that the job left."""
+        return next((one for one in self.artifacts if one.name == name), None)
+
 
 def job_page(
     request: Request,
@@ -174,7 +178,7 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
     """What the visitor may do to the job as it stands; the use cases check it again."""
     if not visitor.may("run"):
         return frozenset()
-    found = {"again"}
+    found = {"again", "rename"}
     if job.state in TERMINAL:
         found.add("delete")
     if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:
