@@ -304,7 +304,7 @@ def _differing(attack: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) ->
             yield f"{option}={text[:_NAME_CHARACTERS]}"
 
 
-def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:
+def attacks_of(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:
     """Those of the suite, those that are listed, or the usual four.
 
     Raises ValueError if both are given, and if pictures are more than a job and its report should carry.

@@ -105,7 +105,7 @@ class _CaptionedAssembler:
         return CaptionedBatch(good, torch.stack(images), captions), tuple(skipped)
 
 
-def drawn(num_pairs: int, at_most: int, seed: int) -> list[int]:
+def draw_indices(num_pairs: int, at_most: int, seed: int) -> list[int]:
     """All indices of a set or, of a larger one, `at_most` drawn without replacement; in order.
 
     The stream: generator(seed, "retrieval_pairs").choice(num_pairs, at_most, replace=False), then sorted.

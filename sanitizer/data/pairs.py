@@ -122,7 +122,7 @@ def open_pairs(path: Path) -> PairDataset:
     """
     source = _source(path)
     if len(source) == 0:
-        raise empty(path)
+        raise empty_dataset(path)
     if not source.has_text(frozenset({"txt", "json"})):
         raise DatasetRejected(
             "no_captions",
@@ -149,7 +149,7 @@ def _source(path: Path) -> Source:
     if manifests:
         return ManifestSource(manifests[0])
     if not shards:
-        raise empty(path)
+        raise empty_dataset(path)
     return ShardSource(shards)
 
 
@@ -175,7 +175,7 @@ def not_found(path: Path) -> DatasetRejected:
     )
 
 
-def empty(path: Path) -> DatasetRejected:
+def empty_dataset(path: Path) -> DatasetRejected:
     return DatasetRejected(
         "empty_dataset",
         f"{path.name} holds no samples.",

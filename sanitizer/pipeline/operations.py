@@ -19,7 +19,7 @@ import torch
 from cleanclip.spec import cautions
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from cleanclip.spec.policy import check_audit
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, SettledArchitecture, curve_json, dump_json
@@ -61,7 +61,7 @@ def audit(
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
-    stop: Stop = never,
+    stop: Stop = never_stop,
 ) -> Report:
     """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
 
@@ -142,7 +142,7 @@ def sanitize(
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
-    stop: Stop = never,
+    stop: Stop = never_stop,
 ) -> Report:
     """Audit canonical weights, clean them, audit the cleaned file.
 

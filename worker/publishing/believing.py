@@ -50,7 +50,7 @@ def believe_report(
     """
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
-    known = replace(known, checkpoint=settled(known, report, seed=spec.seed))
+    known = replace(known, checkpoint=believe_input(known, report, seed=spec.seed))
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
@@ -67,7 +67,7 @@ def believe_report(
     )
 
 
-def settled(known: Known, report: Report, *, seed: int) -> CheckpointInput:
+def believe_input(known: Known, report: Report, *, seed: int) -> CheckpointInput:
     """What came in, under the settings that the report says were measured. Raises AttemptFailed."""
     architecture = believe_settings(
         report.architecture,
@@ -186,10 +186,10 @@ def believe_cleaned_config(
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
     settings of `report`, which has been checked."""
     origin = known.config["checkpoint"]
-    settled = {} if report.architecture is None else report.architecture.as_assumed()
+    assumed = {} if report.architecture is None else report.architecture.as_assumed()
     section = {
         **origin,
-        "assumed": (origin.get("assumed") or {}) | settled,
+        "assumed": (origin.get("assumed") or {}) | assumed,
         "cleaned": {
             "recipe": to_json(spec.recipe),
             "seed": spec.seed,

@@ -46,11 +46,11 @@ from worker.publishing.accepting import believe_config, believe_dataset, believe
 from worker.publishing.completing import complete
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
-from worker.publishing.pictures import pictured
+from worker.publishing.pictures import draw_samples
 from worker.publishing.rechecking import confirm
 from worker.publishing.verdicts import verdicts_of
 from worker.staging.stage import Staged
-from worker.staging.transfer import patiently, upload
+from worker.staging.transfer import retry_while_unavailable, upload
 from worker.tracker import Tracker
 
 _MEDIA_TYPES = {
@@ -147,7 +147,7 @@ def _upload(
 ) -> None:
     key, media_type = artifact.object_key, artifact.media_type
     send = partial(upload, store, key, path, content_type=media_type, is_ours=ledger.is_ours)
-    patiently(send, check)
+    retry_while_unavailable(send, check)
 
 
 def _prefix(job: ClaimedJob) -> str:
@@ -179,7 +179,7 @@ def _ready(packing: Packing, spec: ValidateSpec, staged: Staged) -> DatasetReady
     summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), spec, files)
     packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
     try:
-        samples = pictured(packing.path(DRAWN_NAME).read_bytes())
+        samples = draw_samples(packing.path(DRAWN_NAME).read_bytes())
     except (ValueError, ValidationError) as error:
         raise not_believed(f"its {DRAWN_NAME} holds no samples that can be shown") from error
     packing.drop(DRAWN_NAME)

@@ -22,7 +22,7 @@ from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from worker.failures import AttemptFailed
 from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
-from worker.publishing.believing import settled
+from worker.publishing.believing import believe_input
 from worker.staging.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
@@ -199,9 +199,9 @@ def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on
     report = load_json((outputs / "report.json").read_bytes())
     if is_due:
         with pytest.raises(AttemptFailed, match="did not measure the settings"):
-            settled(known_now, report, seed=7)
+            believe_input(known_now, report, seed=7)
     else:
-        assert settled(known_now, report, seed=7).architecture == known_now.checkpoint.architecture
+        assert believe_input(known_now, report, seed=7).architecture == known_now.checkpoint.architecture
 
 
 def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:
