@@ -68,7 +68,7 @@ SCOPES: Mapping[str, str] = {
     "rename_key": "admin",
     "rotate_key": "admin",
     "revoke_key": "admin",
-    "list_audit_entries": "admin",
+    "list_trail_entries": "admin",
     "get_usage": "read",
     "delete_upload": "upload",
     "delete_job": "run",
