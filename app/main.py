@@ -7,6 +7,7 @@ call `create_app`.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -50,6 +51,7 @@ from app.process.coalescing import Coalesced
 from app.process.computing import ComputingPlaces
 from app.process.followers import Followers
 from app.process.metrics import SHARED_METRICS_VARIABLE, Metrics
+from app.process.pacing import Pace
 from app.process.ports import Ports
 from app.process.rates import RequestRates
 from app.process.readiness import Readiness
@@ -69,6 +71,8 @@ from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
+_SWITCH_INTERVAL_S = 0.001
+"""So long the event loop waits for a thread that computes, several times in a request; usually it is 5 ms."""
 _MOST_WAITING_CHECKS = 32
 """Dry runs of a project that wait, in each process; each takes milliseconds."""
 
@@ -185,7 +189,10 @@ def _ports(
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
-        computing=ComputingPlaces(1, most_waiting=_MOST_WAITING_CHECKS),
+        computing=ComputingPlaces(
+            1, most_waiting=_MOST_WAITING_CHECKS, refused_after_s=settings.quotas.refused_after_s
+        ),
+        pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(
             {"database": database.check_writes, "store": guarded.check, "broker": publisher.check_writes}
         ),
@@ -256,6 +263,7 @@ def build() -> FastAPI:
     """One process's application: settings from the environment, logs as they say."""
     settings = load_settings()
     configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     return create_app(settings)
 
 

@@ -13,6 +13,7 @@ from app.process.coalescing import Coalesced
 from app.process.computing import ComputingPlaces
 from app.process.followers import Followers
 from app.process.metrics import Metrics
+from app.process.pacing import Pace
 from app.process.rates import RequestRates
 from app.process.readiness import Readiness
 from app.process.recognised import RecognisedKeys
@@ -39,6 +40,7 @@ class Ports:
     followers: Followers
     upload_slots: UploadSlots
     computing: ComputingPlaces
+    pace: Pace
     readiness: Readiness
     webhook_rules: WebhookRules
 
