@@ -1,4 +1,4 @@
-"""Large bodies are read when the project has a turn (`app.process.pacing`), and not before."""
+"""Large bodies are read when the project has a turn (`app.live.pacing`), and not before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import Message, Receive, Scope
 from app.api.middleware import NUM_VALUES, is_streamed
 from app.api.problems import Refused
 from app.domain.errors import DomainError
-from app.process.ports import Ports
+from app.live.ports import Ports
 
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 

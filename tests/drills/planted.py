@@ -9,7 +9,7 @@ import psycopg
 
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from drills.ledger import check
+from lab.drills.ledger import check
 from tests.fixtures.databases import plain
 
 

@@ -23,7 +23,7 @@ from app.domain.states import DatasetKind, JobKind, JobState
 from app.local.stack import Stack
 from app.settings import DatasetSettings, Settings
 from app.storage.s3 import S3Store
-from drills.ledger import check
+from lab.drills.ledger import check
 from tests.drills.planted import ROWS, Clean
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database, plain
@@ -186,7 +186,7 @@ def test_the_program_prints_a_sentence_for_each_violation_and_exits_with_1(
     clean: Clean, service_environment: dict[str, str]
 ) -> None:
     environment = service_environment | {"CLEANCLIP_DATABASE__URL": clean.url}
-    command = [sys.executable, "-m", "drills.ledger", "--grace-s", "0", "--failed-grace-s", "0"]
+    command = [sys.executable, "-m", "lab.drills.ledger", "--grace-s", "0", "--failed-grace-s", "0"]
 
     def ledger() -> subprocess.CompletedProcess[str]:
         return subprocess.run(

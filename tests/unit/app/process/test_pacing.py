@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.domain.errors import Unavailable
-from app.process.pacing import Pace
+from app.live.pacing import Pace
 
 _LARGE = 100_000
 _RESTS_S = 0.1
