@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
@@ -102,6 +102,19 @@ class AttemptRepository(ClaimRepository):
         record(self._session, job, event, data, resume_state=resume_state)
         return True
 
+    def record_first_audit(
+        self, job_id: str, attempt: int, result: dict[str, Any], verdict: NewVerdict
+    ) -> bool:
+        """What the audit before cleaning found out, while the job goes on: in its result, and as a verdict on
+        the weights that came in. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        if job.result != result:  # of an attempt before, which this one goes on from
+            self._judge(job, [verdict])
+            record(self._session, job, "audited", {"outcome": verdict.outcome.value}, result=result)
+        return True
+
     def finish_succeeded(
         self,
         job_id: str,
@@ -137,10 +150,7 @@ class AttemptRepository(ClaimRepository):
             for new in artifacts
         ]
         self._session.add_all(rows)
-        self._session.add_all(
-            WeightsVerdict(job_id=job.id, project_id=job.project_id, **asdict(one)) for one in verdicts
-        )
-        self._session.flush()
+        self._judge(job, verdicts)
         if isinstance(effect, CheckpointAccepted):
             self._accept_checkpoint(job, effect)
         elif isinstance(effect, DatasetReady):
@@ -164,20 +174,23 @@ class AttemptRepository(ClaimRepository):
         *,
         error: dict[str, Any],
         retry_in_s: float | None = None,
-        result: dict[str, Any] | None = None,
+        forgets_result: bool = False,
     ) -> JobState | None:
-        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed, and `result`
-        is what it found out before.
+        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
 
+        What its first audit found out stays, unless `forgets_result`: then nothing of it is believed.
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
         """
         job = self._mine(job_id, attempt, LEASED)
         if job is None:
             return None
+        if forgets_result:
+            job.result = None
+            self._judge(job, [])
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
         elif retry_in_s is None or job.attempts_used >= job.max_attempts:
-            fail(self._session, job, error, result=result)
+            fail(self._session, job, error)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}
@@ -228,6 +241,14 @@ class AttemptRepository(ClaimRepository):
             .execution_options(populate_existing=True)
         )
         return self._session.scalars(query).one_or_none()
+
+    def _judge(self, job: Job, verdicts: Sequence[NewVerdict]) -> None:
+        """These are the job's verdicts, and no others."""
+        self._session.execute(delete(WeightsVerdict).where(WeightsVerdict.job_id == job.id))
+        self._session.add_all(
+            WeightsVerdict(job_id=job.id, project_id=job.project_id, **asdict(one)) for one in verdicts
+        )
+        self._session.flush()
 
     def _stamp_phases(self, job: Job, wanted: Mapping[JobPhase, PhaseState]) -> None:
         states = {str(phase["name"]): phase["state"] for phase in job.phases}

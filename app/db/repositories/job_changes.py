@@ -117,13 +117,9 @@ def announce(session: Session, job: Job) -> None:
     session.flush()
 
 
-def fail(session: Session, job: Job, error: dict[str, Any], *, result: dict[str, Any] | None = None) -> None:
-    """End as failed; a checkpoint or data set that the job was to accept is rejected with the same error.
-
-    `result`: what it found out before, if anything.
-    """
-    values = {"error": error} | ({} if result is None else {"result": result})
-    move(session, job, JobState.FAILED, "failed", {"error": error}, **values)
+def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
+    """End as failed; a checkpoint or data set that the job was to accept is rejected with the same error."""
+    move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
     reject_subject(session, job, error)
 
 
