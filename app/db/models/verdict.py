@@ -1,4 +1,5 @@
-"""What finished jobs found out about weights, by the digest of the weights: a job may have two rows.
+"""What jobs found out about weights, by the digest of the weights: a job may have two rows. That of an audit
+before cleaning is there as soon as the audit is.
 
 Whoever sends the same weights again, under whatever name, finds the verdicts of before.
 """
@@ -7,10 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Computed, ForeignKey, Index, func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Computed, ForeignKey, Index, func, select
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.db.base import Base, word
+from app.db.models.job import Job
+from app.domain.states import JobState
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 
 
@@ -34,6 +37,11 @@ class WeightsVerdict(Base):
     )
     num_triggers: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    is_preliminary: Mapped[bool] = column_property(
+        select(Job.state != JobState.SUCCEEDED).where(Job.id == job_id).scalar_subquery()
+    )
+    """Measured before cleaning, by a job that has not succeeded: not signed, confirmed by no second audit."""
 
     @property
     def has_found(self) -> bool:
