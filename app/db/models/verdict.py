@@ -16,6 +16,8 @@ from app.db.models.job import Job
 from app.domain.states import JobState
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 
+_JOBS = Job.__table__.alias("its_job")  # another than that of a query which joins jobs
+
 
 class WeightsVerdict(Base):
     __tablename__ = "verdicts"
@@ -39,7 +41,10 @@ class WeightsVerdict(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     is_preliminary: Mapped[bool] = column_property(
-        select(Job.state != JobState.SUCCEEDED).where(Job.id == job_id).scalar_subquery()
+        select(_JOBS.c.state != JobState.SUCCEEDED)
+        .where(_JOBS.c.id == job_id)
+        .correlate_except(_JOBS)
+        .scalar_subquery()
     )
     """Measured before cleaning, by a job that has not succeeded: not signed, confirmed by no second audit."""
 

@@ -58,6 +58,8 @@ class Shown:
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
     """What a job that failed had found out; the figures of a report that cannot be read."""
+    first_headline: str | None
+    """Of a job that has not succeeded: what its audit before cleaning found out."""
     command: str | None
     curl: str | None
     has_pictures: bool
@@ -93,6 +95,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         checkpoint_name = _checkpoint_name(unit, job)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
+    kept = kept_figures(job.result) if result is None else None
     command, curl = _ordering(job, f"{request.url.scheme}://{request.url.netloc}")
     now = datetime.now(UTC)
     progress = ProgressOut.of(job.progress)
@@ -112,7 +115,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         result=result,
         unreadable=unreadable,
         worse=worse,
-        kept=kept_figures(job.result) if result is None else None,
+        kept=kept,
+        first_headline=first_headline(kept),
         command=command,
         curl=curl,
         has_pictures=has_pictures(job),
