@@ -23,7 +23,14 @@ from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
 from app.schemas.verdicts import VerdictOut
 from app.services import jobs
 from app.services.artifacts import REPORT_NAME
-from app.web.jobs.job_result import ReportUnreadable, Result, kept_figures, read_report, result_of
+from app.web.jobs.job_result import (
+    ReportUnreadable,
+    Result,
+    first_headline,
+    kept_figures,
+    read_report,
+    result_of,
+)
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
 from app.web.kit.command_line import command_line, curl_line, has_pictures
