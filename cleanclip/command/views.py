@@ -58,7 +58,8 @@ def worse(verdict: Verdict) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return f"{verdict.headline} ({verdict.stage.replace('_', ' ')}, {verdict.job_id})"
+    preliminary = "preliminary, not signed, " if verdict.preliminary else ""
+    return f"{verdict.headline} ({preliminary}{verdict.stage.replace('_', ' ')}, {verdict.job_id})"
 
 
 def _scanner(evidence: Scanner) -> str:

@@ -8,16 +8,14 @@ database's clock counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
-from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
     DatasetReady,
@@ -35,6 +33,7 @@ from app.db.repositories.job_changes import (
     move,
     record,
     seconds,
+    set_verdicts,
 )
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset
 from app.domain.ids import new_id
@@ -111,7 +110,7 @@ class AttemptRepository(ClaimRepository):
         if job is None:
             return False
         if job.result != result:  # of an attempt before, which this one goes on from
-            self._judge(job, [verdict])
+            set_verdicts(self._session, job, [verdict])
             record(self._session, job, "audited", {"outcome": verdict.outcome.value}, result=result)
         return True
 
@@ -150,7 +149,7 @@ class AttemptRepository(ClaimRepository):
             for new in artifacts
         ]
         self._session.add_all(rows)
-        self._judge(job, verdicts)
+        set_verdicts(self._session, job, verdicts)
         if isinstance(effect, CheckpointAccepted):
             self._accept_checkpoint(job, effect)
         elif isinstance(effect, DatasetReady):
@@ -186,7 +185,7 @@ class AttemptRepository(ClaimRepository):
             return None
         if forgets_result:
             job.result = None
-            self._judge(job, [])
+            set_verdicts(self._session, job, [])
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
         elif retry_in_s is None or job.attempts_used >= job.max_attempts:
@@ -241,14 +240,6 @@ class AttemptRepository(ClaimRepository):
             .execution_options(populate_existing=True)
         )
         return self._session.scalars(query).one_or_none()
-
-    def _judge(self, job: Job, verdicts: Sequence[NewVerdict]) -> None:
-        """These are the job's verdicts, and no others."""
-        self._session.execute(delete(WeightsVerdict).where(WeightsVerdict.job_id == job.id))
-        self._session.add_all(
-            WeightsVerdict(job_id=job.id, project_id=job.project_id, **asdict(one)) for one in verdicts
-        )
-        self._session.flush()
 
     def _stamp_phases(self, job: Job, wanted: Mapping[JobPhase, PhaseState]) -> None:
         states = {str(phase["name"]): phase["state"] for phase in job.phases}
