@@ -203,7 +203,9 @@ def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on
         with pytest.raises(AttemptFailed, match="did not measure the settings"):
             settled(known_now, report.architecture, seed=7)
     else:
-        assert settled(known_now, report.architecture, seed=7).architecture == known_now.checkpoint.architecture
+        assert (
+            settled(known_now, report.architecture, seed=7).architecture == known_now.checkpoint.architecture
+        )
 
 
 def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:
