@@ -21,7 +21,8 @@ from app.db.models.job import Job
 from app.domain.states import DatasetKind, DatasetState, JobState
 from lab.drills.processes import processes_in
 from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
-from worker.confinement import child_output, sandbox, supervision
+from worker import supervision
+from worker.confinement import child_output, sandbox
 from worker.confinement.child import Child
 from worker.confinement.sandbox import ChildLimits, strongest_isolation
 
@@ -214,7 +215,7 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from worker import sandbox\n"
+        "from worker.confinement import sandbox\n"
         "from worker.confinement.child import Child\n"
         "folder = Path(sys.argv[1])\n"
         "command = sandbox.guarded([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
