@@ -48,7 +48,7 @@ from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
 from worker.publishing.pictures import draw_samples
 from worker.publishing.rechecking import confirm
-from worker.publishing.verdicts import verdicts_of
+from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
 from worker.staging.transfer import retry_while_unavailable, upload
 from worker.tracker import Tracker
@@ -195,6 +195,7 @@ def _judgement(report: Report) -> dict[str, Any]:
     result = {
         "verdict": asdict(report.verdict),
         "before": shown_figures(report.before),
+        "before_verdict": None if report.after is None else asdict(judged_alone(report.before, report)),
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],

@@ -215,7 +215,7 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from worker import sandbox\n"
+        "from worker.confinement import sandbox\n"
         "from worker.confinement.child import Child\n"
         "folder = Path(sys.argv[1])\n"
         "command = sandbox.guarded([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
