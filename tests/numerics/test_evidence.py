@@ -19,7 +19,7 @@ from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
 from sanitizer.recipe import Policy, PolicySource, parse, to_json
-from sanitizer.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
+from sanitizer.report import MOST_CLASSES_TOLD, AuditFigures, Towards, Verdict
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
 
@@ -67,10 +67,30 @@ def figures(asr: int) -> dict[str, Any]:
     }
 
 
+def led(audit: dict[str, Any], random_: random.Random, *names: str) -> None:
+    """Each attack on "dog" leads to classes, told under `names`."""
+    for attack in audit["attacks"]:
+        attack["target"] = "dog"
+        for name in names:
+            shares = {side: wilson(random_.randrange(201), 200) for side in ("triggered", "untriggered")}
+            told = Towards(class_name=random_.choice(("cat", "dog")), **shares)
+            attack[name] = random_.choice((None, asdict(told)))
+
+
 def document(
-    before: int, after: int | None, lost: int, gate: float, policy: Policy, *, limits_below_gate: bool
+    before: int,
+    after: int | None,
+    lost: int,
+    gate: float,
+    policy: Policy,
+    random_: random.Random,
+    *,
+    limits_below_gate: bool,
 ) -> dict[str, Any]:
     told, then = figures(before), None if after is None else figures(after)
+    led(told, random_, "towards")
+    if then is not None:
+        led(then, random_, "towards", "towards_now")
     difference = (
         None if after is None else newcombe(both=250 - lost, lost=lost, gained=lost, neither=50 - lost)
     )
@@ -107,7 +127,7 @@ def _lists(verdict: Verdict) -> dict[str, Any]:
 def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
     random_ = random.Random(4)
     outcomes = set()
-    for _ in range(300):
+    for _ in range(600):
         policy = Policy(
             asr_at_most=random_.choice([0.0, 0.05, 0.3, 1.0]),
             asr_at_most_for={
@@ -123,6 +143,7 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
             random_.randrange(40),
             random_.choice([0.1, 0.5]),
             policy,
+            random_,
             limits_below_gate=random_.random() < 0.5,
         )
         outcomes.add(told["verdict"]["outcome"])
