@@ -83,8 +83,8 @@ def document(
     lost: int,
     gate: float,
     policy: Policy,
-    random_: random.Random,
     *,
+    random_: random.Random,
     limits_below_gate: bool,
 ) -> dict[str, Any]:
     told, then = figures(before), None if after is None else figures(after)
@@ -143,7 +143,7 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
             random_.randrange(40),
             random_.choice([0.1, 0.5]),
             policy,
-            random_,
+            random_=random_,
             limits_below_gate=random_.random() < 0.5,
         )
         outcomes.add(told["verdict"]["outcome"])
@@ -152,6 +152,20 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
         told["verdict"]["outcome"] = random_.choice(sorted(others))
         assert [one.where for one in verdicts.check(checked.parse(told))] == ["verdict.outcome"]
     assert outcomes == {"pass", "fail", "undecided", "inconclusive"}
+
+
+@pytest.mark.parametrize(("side", "is_there"), [("after", False), ("before", True)])
+def test_the_class_that_a_trigger_leads_to_now_is_told_after_a_cleaning_and_nowhere_else(
+    side: str, is_there: bool
+) -> None:
+    told = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), limits_below_gate=True)
+    cat = Towards(class_name="cat", triggered=wilson(50, 200), untriggered=wilson(1, 200))
+    told[side]["attacks"][0] |= {"towards": asdict(cat), "towards_now": asdict(cat) if is_there else None}
+    found = [one.where for one in checks.check(checked.parse(told))]
+    assert f"{side}.attacks[0].towards_now" in found
+    told[side]["attacks"][0]["towards_now"] = None if is_there else asdict(cat)
+    found = [one.where for one in checks.check(checked.parse(told))]
+    assert f"{side}.attacks[0].towards_now" not in found
 
 
 def test_a_policy_that_is_not_the_one_its_digest_names_is_found() -> None:

@@ -389,7 +389,9 @@ def test_a_trigger_that_leads_a_cleaned_model_to_a_third_class_is_not_removed() 
     assert verdict.attacks[0].reason.startswith("After cleaning it works, towards 'cat' and not the target")
 
 
-@pytest.mark.parametrize(("asr", "says"), [(2950, "works: ASR is 98.33 %"), (400, "works in part: ASR is 13.33 %")])
+@pytest.mark.parametrize(
+    ("asr", "says"), [(2950, "works: ASR is 98.33 %"), (400, "works in part: ASR is 13.33 %")]
+)
 def test_a_trigger_that_a_cleaning_moved_to_its_target_is_not_removed(asr: int, says: str) -> None:
     """Before, it led to another class than the one that was named."""
     verdict = judge(
