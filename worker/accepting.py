@@ -14,6 +14,7 @@ from typing import Any
 from app.domain.dataset_references import SIDE_FILES
 from client.evidence.statement import dataset_sha256
 from sanitizer.checkpoints.origins import Upload
+from sanitizer.checkpoints.rejection import excerpt
 from sanitizer.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -65,8 +66,10 @@ def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> byt
     if not isinstance(section, dict) or section.keys() != _ALSO_IN_CONFIG.union(_LIKE_INSPECTION):
         raise not_believed(f"its {CONFIG_NAME} does not have the parts that it should")
     expected = {name: told[name] for name in _LIKE_INSPECTION} | {
+        "filename": excerpt(spec.filename, 200),
         "upload_size_bytes": inspection.size_bytes,
         "declared": to_json(spec.declared),
+        "configured": [],  # a file has no configuration beside it
         "weights_dtype": inspection.dtype,
     }
     if {name: section[name] for name in expected} != expected:
