@@ -816,6 +816,20 @@ def inspect_a_pickle(folder: Path) -> None:
     finish(folder, "succeeded", 0, tuple(files))
 
 
+def inspect_another_model(folder: Path) -> None:
+    """One of the programs that an inspection ends with puts another model in the place of the upload's."""
+    spec = json.loads((folder / "spec.json").read_text())
+    if spec["kind"] != "inspect" or spec["scanner_time_limit_s"] == 0:
+        work(folder)
+    upload = (folder / "inputs/upload").read_bytes()
+    canonical = weights(b"another")
+    found = inspection(upload, canonical)
+    (folder / "outputs/model.safetensors").write_bytes(canonical)
+    (folder / "outputs/config.json").write_text(json.dumps(config(found, spec["declared"])))
+    (folder / "outputs/inspection.json").write_text(json.dumps(found | {"converted_again": True}))
+    finish(folder, "succeeded", 0, ("model.safetensors", "config.json", "inspection.json"))
+
+
 def validate_other_files(folder: Path) -> None:
     """Everything of a validation as it should be but the digest of what was read."""
     spec = json.loads((folder / "spec.json").read_text())
@@ -904,6 +918,7 @@ BEHAVIOURS = {
             hand_in_another_mans_model,
             invent_figures,
             inspect_a_pickle,
+            inspect_another_model,
             leave_a_page_unnamed,
             leave_more,
             validate_other_files,

@@ -285,7 +285,16 @@ def test_an_inspection_that_describes_other_weights_is_not_believed(
 
 
 @pytest.mark.parametrize(
-    ("part", "value"), [("upload_sha256", OTHER), ("findings", ["none"]), ("surprise", 1), ("declared", {})]
+    ("part", "value"),
+    [
+        ("upload_sha256", OTHER),
+        ("findings", ["none"]),
+        ("surprise", 1),
+        ("declared", {}),
+        ("filename", "other.pt"),
+        ("configured", ["quick_gelu"]),
+        ("configured", 7),
+    ],
 )
 def test_a_configuration_that_says_something_else_is_not_believed(
     part: str, value: Any, tmp_path: Path
