@@ -103,6 +103,9 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
         inside, num_others = f"{where}.attacks[{index}]", figures.floor_under(attack).n
         yield from _attack(inside, attack, num_images=num_images, num_others=num_others)
         yield from _top_k(f"{inside}.asr_top_k", attack.asr_top_k, attack.asr, ks)
+        is_due = where == "after" and attack.towards is not None and num_others > 0
+        if attack.towards_now is None if is_due else where == "before" and attack.towards_now is not None:
+            yield misfit(f"{inside}.towards_now", "is there after a cleaning and nowhere else")
 
 
 def _targets(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cleanclip.evidence import examples, figures, retrieval, scanners, settings, training, verdicts
+from cleanclip.evidence import examples, retrieval, scanners, settings, training, verdicts
+from cleanclip.evidence import figures as figures_of
 from cleanclip.evidence.findings import Finding, misfit
 from cleanclip.evidence.reading import Malformed, first_problem
-from cleanclip.spec.policy import policy_sha256
-from cleanclip.spec.report import Report, load_json
+from cleanclip.spec.policy import Policy, policy_sha256
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.report import (
+    AuditFigures,
+    CheckpointInput,
+    Environment,
+    Report,
+    Verdict,
+    load_json,
+)
 
 
 def parse(content: bytes) -> Report:
@@ -39,7 +49,7 @@ def _newer(content: bytes) -> str:
 
 def check(report: Report) -> Iterator[Finding]:
     """Everything that the report alone can be held to."""
-    yield from figures.check(report)
+    yield from figures_of.check(report)
     yield from retrieval.check(report)
     yield from verdicts.check(report)
     yield from _policy(report)
@@ -47,6 +57,36 @@ def check(report: Report) -> Iterator[Finding]:
     yield from scanners.check(report)
     yield from settings.check(report)
     yield from examples.check(report)
+
+
+def check_audit(
+    figures: AuditFigures,
+    verdict: Verdict,
+    *,
+    seed: int,
+    checkpoint: CheckpointInput,
+    audit: AuditOptions,
+    policy: Policy,
+) -> Iterator[Finding]:
+    """The same of an audit that has no report yet. Nothing is held against the data that it was made on, and
+    so no count of retrieval."""
+    unknown = Environment(
+        code_version="", python="", torch="", open_clip="", device="", machine="", num_threads=1, precision=""
+    )
+    report = Report(
+        kind="audit",
+        created_at=datetime.fromtimestamp(0, UTC),
+        seed=seed,
+        checkpoint=checkpoint,
+        data=(),
+        audit=audit,
+        policy=policy,
+        before=figures,
+        verdict=verdict,
+        environment=unknown,
+    )
+    yield from figures_of.check(report)
+    yield from verdicts.check(report)
 
 
 def _policy(report: Report) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.judging import judge
 from cleanclip.spec.report import AttackFigures, AttackVerdict, Estimate, Report, Towards
 from cleanclip.spec.verdicts import headline
@@ -79,7 +79,7 @@ def _shown_for(report: Report, index: int) -> set[str]:
     estimates = [report.before.floor_under(sides[0])]
     for attack in sides:
         estimates += [attack.asr, *(one for led in _led(attack) for one in (led.triggered, led.untriggered))]
-    limit = report.policy.limit_of(kind_told(sides[0].options))[1]
+    limit = report.policy.limit_of(kind_of_json(sides[0].options))[1]
     return _spelled(estimates, report.audit.gate, limit)
 
 
