@@ -104,6 +104,13 @@ OF_ATTACK = (
     ),
     Figure(path="pa", title="PA", meaning="all, given their true class", of="ca.n", brief=True),
     Figure(
+        path="still_right",
+        title="Still right",
+        meaning="right without the trigger, given their true class with it too",
+        of="ca.successes",
+        brief=True,
+    ),
+    Figure(
         path="towards.triggered",
         title="Most are called “{class_name}”",
         meaning="of other classes, called so with the trigger",

@@ -114,6 +114,9 @@ class AttackFigures:
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
+    still_right: Estimate | None = None
+    """Of the images that are right without the trigger. PA without what the model cannot tell anyway: it says
+    what the trigger alone does. An audit always has it."""
     asr_top_k: tuple[TopK, ...] = ()
     """How near the target still is: cleaning may move it from the first place to the second only. A k for
     which there are not enough classes is left out; all are in reports from before it was measured."""
