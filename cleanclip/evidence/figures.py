@@ -46,7 +46,7 @@ def check(report: Report) -> Iterator[Finding]:
         yield from difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
         yield from _classes_lost(report, report.before.ca, report.after.ca, report.ca_lost)
     elif report.classes_lost:
-        yield misfit("classes_lost", "belong to an audit after cleaning")
+        yield misfit("classes_lost", "belongs to an audit after cleaning")
     yield from _attack_changes(report)
     lines = [*of_model(report), *of_retrieval(report)]
     for number in range(len(report.before.attacks)):

@@ -18,7 +18,7 @@ from tools import make_sync
 SURFACE = {
     "": "base_url close health methods usage",
     "artifacts": "download get",
-    "audit": "list",
+    "trail": "list",
     "checkpoints": "delete get list wait",
     "datasets": "create delete get list samples wait",
     "deletions": "get list",

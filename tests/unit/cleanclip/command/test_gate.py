@@ -80,7 +80,7 @@ def test_what_found_nothing_or_failed_opens_no_gate_that_names_something_else(na
     assert run(Service("inconclusive"), *ordered("audit", *allowed)) == ExitCode.OK
 
 
-@pytest.mark.parametrize("outcome", [None, "inconclusive", "clean"])
+@pytest.mark.parametrize("outcome", [None, "cleaned", "clean"])
 def test_a_gate_is_shut_where_there_is_no_verdict_that_it_knows(outcome: str | None) -> None:
     for options in (("--fail-on", "fail"), ("--allow-inconclusive",)):
         assert run(Service(outcome), *ordered("audit", *options)) == ExitCode.GATE_SHUT

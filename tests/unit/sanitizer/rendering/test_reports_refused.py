@@ -144,7 +144,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
             put("attack_changes", to=document("cleaned")["attack_changes"]),
             "attack_changes belong to an audit after cleaning",
         ),
-        ("audit", put("classes_lost", to=[WORST]), "classes_lost belong to an audit after cleaning"),
+        ("audit", put("classes_lost", to=[WORST]), "classes_lost belongs to an audit after cleaning"),
         (
             "par",
             put("after", "attacks", 0, "asr_top_k", to=[]),
