@@ -20,7 +20,8 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app.domain.states import JobKind
-from drills import ledger, worker_of_other_child
+from app.ledger import check as ledger
+from drills import worker_of_other_child
 from drills.crew import Crew
 from drills.drill import Place, Row
 from drills.runs import Stage

@@ -35,6 +35,7 @@ from app.domain.states import (
     UploadPurpose,
     UploadState,
 )
+from app.ledger import check as ledger
 from app.local.stack import Stack
 from app.queue.publisher import BrokerPublisher
 from app.services import jobs as job_service
@@ -42,7 +43,7 @@ from app.services.api_keys import Caller
 from app.services.orders import Order
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from drills import ledger, subject
+from drills import subject
 from drills.records import ROOT
 from sanitizer.recipe import AuditOptions, parse, parse_recipe
 from worker.sweeper import SweepOptions, sweep_once

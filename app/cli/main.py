@@ -9,6 +9,7 @@ from alembic.util import CommandError
 
 from app.cli.access import account, migrate, operators_database
 from app.cli.keys import add_keys
+from app.cli.ledger import add_ledger
 from app.cli.output import say
 from app.cli.serving import add_serve
 from app.cli.shares import add_shares
@@ -54,6 +55,7 @@ def command_line() -> argparse.ArgumentParser:
     add_keys(commands)
     add_shares(commands)
     add_webhooks(commands)
+    add_ledger(commands)
 
     one = commands.add_parser("requeue", help="queue a failed or paused job again")
     one.add_argument("job", metavar="JOB")

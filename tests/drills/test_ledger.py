@@ -20,10 +20,10 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobKind, JobState
+from app.ledger.check import check
 from app.local.stack import Stack
 from app.settings import DatasetSettings, Settings
 from app.storage.s3 import S3Store
-from drills.ledger import check
 from tests.drills.planted import ROWS, Clean
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database, plain
@@ -186,7 +186,7 @@ def test_the_program_prints_a_sentence_for_each_violation_and_exits_with_1(
     clean: Clean, service_environment: dict[str, str]
 ) -> None:
     environment = service_environment | {"CLEANCLIP_DATABASE__URL": clean.url}
-    command = [sys.executable, "-m", "drills.ledger", "--grace-s", "0", "--failed-grace-s", "0"]
+    command = [sys.executable, "-m", "app.cli", "ledger", "--grace-s", "0", "--failed-grace-s", "0"]
 
     def ledger() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
