@@ -260,7 +260,7 @@ def build() -> FastAPI:
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
+    """Serve until SIGTERM or SIGINT; requests under way get `api.stop_grace_s` to end."""
     settings = load_settings()
     api = settings.api
     allow_open_files(settings.connections.max_open)

@@ -136,10 +136,12 @@ class WorkerSettings(Group):
     """CPU seconds for audits and training, all processes together: a bound on what runs away, no budget."""
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
-    """Per child; None: as many as there are cores."""
+    """Per child; None: as many as there are cores, or less where a container's share of them is less."""
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
     """Numbers of system calls that children may make beside those of the list. Each one opens a hole: see
     docs/operating/deployment.md, "Calls of the kernel"."""
+    require_isolation: Literal["full", "network", "none"] = "none"
+    """A worker whose children cannot be cut off so far does not start: docs/operating/isolation.md."""
     device: Device = "auto"
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """Processes that share out the training of one job, one to a GPU, at most; `auto`: as many as GPUs."""
@@ -166,6 +168,9 @@ class ApiSettings(Group):
     """The whole body must be there by then, for every route but the streaming upload."""
     send_timeout_s: PositiveFloat = 60.0
     """A client that takes nothing of its answer for so long is dropped."""
+    stop_grace_s: PositiveInt = 30
+    """After SIGTERM requests under way may take so long to end, streaming uploads most of all; live events
+    end at once. Whoever stops the process must wait longer before killing it."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)
     idempotency_ttl_s: PositiveInt = 24 * 3600
     trusted_proxies: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from sanitizer.jobspec import MaxRanks
 from sanitizer.progress import ProgressEvent, StateSaved
-from worker import failures, sandbox
+from worker import cgroup, failures, sandbox
 from worker.child import Child
 from worker.cleanup import delete_needless_checkpoints
 from worker.control import Control, Stopped, StopReason
@@ -201,6 +201,7 @@ class Attempt:
             else:
                 self._tracker.apply(event)
 
+        kills_before = cgroup.oom_kills()
         child = Child(
             sandbox.guarded(
                 [*self._options.child_command, str(place.job)],
@@ -232,6 +233,7 @@ class Attempt:
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
+            container_ran_out=cgroup.oom_kills() > kills_before,
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:
@@ -241,7 +243,7 @@ class Attempt:
         _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_characters=num_said)
         error = failure.as_row(phase.value if phase else None)
         result = None if failure.figures_before is None else {"before": failure.figures_before}
-        state = self._ledger.fail(error, retry_in_s=failure.retry_in_s, result=result)
+        state = self._ledger.fail(error, retry_in_s=failure.retry_in_s, counts=failure.counts, result=result)
         self._delete_rejected_upload(state)
         return state
 

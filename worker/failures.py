@@ -1,7 +1,7 @@
 """How an attempt can end badly, and what that means for the job. Knows no database.
 
-`retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the attempt
-counts, and the next begins no sooner than that.
+`retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the next attempt
+begins no sooner than that. Attempts count, but for those that ended by a limit of the operator's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from sanitizer.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
+OUT_OF_MEMORY_RETRY_S = 300.0
+"""For another worker to take it meanwhile, or somebody to give this one more."""
 _MAX_CHARACTERS = 2000
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
@@ -32,6 +34,7 @@ class AttemptFailed(Exception):
         retry_in_s: float | None = None,
         where: str | None = None,
         log_tail: str | None = None,
+        counts: bool = True,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -40,6 +43,8 @@ class AttemptFailed(Exception):
         self.retry_in_s = retry_in_s
         self.where = where
         self.log_tail = log_tail
+        self.counts = counts
+        """False: nothing about the job is at fault, and it is tried again however often."""
         self.figures_before: dict[str, Any] | None = None
         """Of the audit before cleaning, where the job had got so far: they outlive the failure."""
 
@@ -120,6 +125,18 @@ def disk_full(log_tail: str | None = None) -> AttemptFailed:
         "The job is tried again by itself; the operator can give workers more disk.",
         retry_in_s=OUTAGE_RETRY_S,
         log_tail=log_tail,
+    )
+
+
+def worker_out_of_memory(log_tail: str | None = None) -> AttemptFailed:
+    """The kernel killed for the memory of the whole container, which no job knows of."""
+    return AttemptFailed(
+        "worker_out_of_memory",
+        "The worker's container has too little memory for the job.",
+        "The job waits and is tried again by itself. Operator: give workers more memory.",
+        retry_in_s=OUT_OF_MEMORY_RETRY_S,
+        log_tail=log_tail,
+        counts=False,
     )
 
 

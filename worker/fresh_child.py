@@ -17,7 +17,7 @@ from app.domain.states import JobKind
 from app.logs import get_logger
 from sanitizer.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
 from sanitizer.progress import Noted, ProgressEvent, ignore
-from worker import sandbox
+from worker import cgroup, sandbox
 from worker.child import Child
 from worker.control import Control
 from worker.outcome import Wanted, interpret
@@ -83,6 +83,7 @@ class FreshChildren:
                 notes.append(event.message)
             hear(event)
 
+        kills_before = cgroup.oom_kills()
         status, log_tail = self._watch(job, on_event, draws=spec.kind == "pages")
         files = interpret(
             status,
@@ -91,6 +92,7 @@ class FreshChildren:
             attempts_used=1,
             log_tail=log_tail,
             max_bytes=self.limits.written_bytes,
+            container_ran_out=cgroup.oom_kills() > kills_before,
         )
         return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
 

@@ -123,12 +123,22 @@ class Ledger:
         )
 
     def fail(
-        self, error: dict[str, Any], *, retry_in_s: float | None, result: dict[str, Any] | None = None
+        self,
+        error: dict[str, Any],
+        *,
+        retry_in_s: float | None,
+        counts: bool = True,
+        result: dict[str, Any] | None = None,
     ) -> JobState:
         return self._own(
             self._write(
                 lambda a: a.finish_failed(
-                    self._job.id, self._job.attempt, error=error, retry_in_s=retry_in_s, result=result
+                    self._job.id,
+                    self._job.attempt,
+                    error=error,
+                    retry_in_s=retry_in_s,
+                    counts=counts,
+                    result=result,
                 )
             )
         )

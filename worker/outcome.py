@@ -39,6 +39,7 @@ from worker.failures import (
     not_believed,
     outputs_unusable,
     refused,
+    worker_out_of_memory,
 )
 from worker.guard import SETUP_FAILED
 from worker.trees import has_holes
@@ -75,12 +76,20 @@ def wanted(kind: JobKind, *, weights_bytes: int) -> Wanted:
 
 
 def interpret(
-    status: int, folder: Path, wanted: Wanted, *, attempts_used: int, log_tail: str, max_bytes: int
+    status: int,
+    folder: Path,
+    wanted: Wanted,
+    *,
+    attempts_used: int,
+    log_tail: str,
+    max_bytes: int,
+    container_ran_out: bool = False,
 ) -> tuple[Path, ...]:
     """The files that a succeeded child left: exactly those `wanted`, plain and not too large.
 
     Raises AttemptFailed otherwise.
 
+    `container_ran_out`: meanwhile the kernel killed something for want of memory in the worker's container.
     They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
     as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
     our hands then.
@@ -89,6 +98,8 @@ def interpret(
         return _outputs(folder, wanted, max_bytes)
     if status == EXIT_REFUSED:
         raise refused(_outcome(folder, "refused").failure)
+    if container_ran_out:
+        raise worker_out_of_memory(log_tail)
     raise _crash(status, attempts_used, log_tail)
 
 

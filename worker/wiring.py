@@ -30,7 +30,7 @@ from worker.file_access import kernel_restricts_files
 from worker.health import keep_touching
 from worker.packing import Signer
 from worker.runner import Runner
-from worker.sandbox import ChildLimits, finds_cuda, strongest_isolation
+from worker.sandbox import LEVELS, ChildLimits, Isolation, finds_cuda, strongest_isolation
 from worker.signing_keys import SigningKeyUnusable
 from worker.tasks import register
 from worker.workspace import remove_orphans
@@ -96,6 +96,20 @@ def signer_of(signing: SigningSettings) -> Signer | None:
     return signer
 
 
+def check_isolation(required: Isolation) -> None:
+    """Raises IsolationTooWeak where this machine lets children be cut off less than the operator wants."""
+    found = strongest_isolation()
+    if LEVELS.index(found) > LEVELS.index(required):
+        raise IsolationTooWeak(
+            f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, and here children can be cut off to the "
+            f"level '{found}' only. docs/operating/isolation.md says what each container runtime must allow."
+        )
+
+
+class IsolationTooWeak(Exception):
+    """The message is for the operator."""
+
+
 def build_app(settings: Settings, options: AttemptOptions) -> Celery:
     """A Celery app with the one task and the signal handlers of a worker."""
     leaving = threading.Event()
@@ -116,7 +130,7 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
             orphans_removed=len(removed),
             signing_key_sha256=options.signer.key_sha256 if options.signer else None,
         )
-        keep_touching(settings.worker.work_dir, leaving)
+        keep_touching(leaving)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _before(number, leaving.set)
 

@@ -164,10 +164,11 @@ class AttemptRepository(ClaimRepository):
         *,
         error: dict[str, Any],
         retry_in_s: float | None = None,
+        counts: bool = True,
         result: dict[str, Any] | None = None,
     ) -> JobState | None:
         """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed, and `result`
-        is what it found out before.
+        is what it found out before. One that does not count is given back: attempts are always left.
 
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
         """
@@ -176,12 +177,21 @@ class AttemptRepository(ClaimRepository):
             return None
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
-        elif retry_in_s is None or job.attempts_used >= job.max_attempts:
+        elif retry_in_s is None or (counts and job.attempts_used >= job.max_attempts):
             fail(self._session, job, error, result=result)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}
-            move(self._session, job, JobState.QUEUED, "attempt_failed", data, not_before=wait)
+            used = job.attempts_used - (0 if counts else 1)
+            move(
+                self._session,
+                job,
+                JobState.QUEUED,
+                "attempt_failed",
+                data,
+                not_before=wait,
+                attempts_used=used,
+            )
             announce(self._session, job)
         return job.state
 
