@@ -41,11 +41,11 @@ test: install-dev  ## Run every test
 	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
-	@$(BIN)/python -m reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
+	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK)) $(if $(SEED),--seed $(SEED))
 
 drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
-	@$(BIN)/python -m drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
+	@$(BIN)/python -m lab.drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 
 check: install-dev docs  ## Lint, types, import laws, the site's links
 	$(BIN)/ruff check .
@@ -69,11 +69,11 @@ install: $(INSTALLED)-demo  ## Make the virtual environment (the other targets d
 install-dev: $(INSTALLED)-dev
 
 # One stamp per extra: a second run is instant, a changed list of packages installs again.
-$(INSTALLED)-%: pyproject.toml constraints.txt | $(BIN)/python
+$(INSTALLED)-%: pyproject.toml cleanclip/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing (extra '$*'); the first time this takes a minute or two …"
 	@mkdir -p var && started=$$(date +%s) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[$*]' --constraint constraints.txt && \
+		--editable ./cleanclip --editable '.[$*]' --constraint constraints.txt && \
 	echo "{\"extra\": \"$*\", \"install_s\": $$(($$(date +%s) - started))}" > \
 		var/install$(if $(filter demo,$*),,-$*).json
 	@touch $@

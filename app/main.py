@@ -45,16 +45,16 @@ from app.db.roles import Role
 from app.db.sealing import Sealer
 from app.db.session import Database, build_engine
 from app.domain.webhook_urls import ReachRules
+from app.live.coalescing import Coalesced
+from app.live.computing import ComputingPlaces
+from app.live.followers import Followers
+from app.live.metrics import SHARED_METRICS_VARIABLE, Metrics
+from app.live.ports import Ports
+from app.live.rates import RequestRates
+from app.live.readiness import Readiness
+from app.live.recognised import RecognisedKeys
+from app.live.upload_slots import UploadSlots
 from app.logs import configure_logging
-from app.process.coalescing import Coalesced
-from app.process.computing import ComputingPlaces
-from app.process.followers import Followers
-from app.process.metrics import SHARED_METRICS_VARIABLE, Metrics
-from app.process.ports import Ports
-from app.process.rates import RequestRates
-from app.process.readiness import Readiness
-from app.process.recognised import RecognisedKeys
-from app.process.upload_slots import UploadSlots
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from client.errors import CleanClipError
+from cleanclip.errors import CleanClipError
 from demo.run import ROOT, DemoOptions, run
 from demo.serving import ServiceFailed
 

@@ -5,8 +5,8 @@ How these values were found, and on which pictures, is told in docs/demo.md. Fre
 
 from __future__ import annotations
 
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe
-from testbed.options import BADNET, SubjectOptions
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe
+from lab.testbed.options import BADNET, SubjectOptions
 
 ATTACK = BADNET
 

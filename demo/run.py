@@ -17,18 +17,18 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from client.client import Client
-from client.models import Job
+from cleanclip.models import Job
+from cleanclip.spec.recipe import to_json
+from cleanclip.sync.client import Client
 from demo import screen, shards
 from demo.recipe import ATTACK, AUDIT, CLEANING, DECLARED, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
 from demo.serving import Service, service
 from demo.verdict import Figures, Outcome
-from sanitizer.recipe import to_json
-from testbed import independent
-from testbed.glyphs import digits
-from testbed.pictures import Pictures, compose
-from testbed.shards import write_labelled, write_pairs
-from testbed.subject import Subject, find_or_train, unpack
+from lab.testbed import independent
+from lab.testbed.glyphs import digits
+from lab.testbed.pictures import Pictures, compose
+from lab.testbed.shards import write_labelled, write_pairs
+from lab.testbed.subject import Subject, find_or_train, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_THREADS = 1

@@ -8,9 +8,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from client.models import Job, Phase
-from client.transfer import TransferProgress
-from testbed.training import EpochFigures
+from cleanclip.models import Job, Phase
+from cleanclip.transfer import TransferProgress
+from lab.testbed.training import EpochFigures
 
 PHASES = {
     "stage": "data to the worker",

@@ -17,7 +17,8 @@ COPY docker/requirements/build.txt /requirements.txt
 RUN python -m pip --python /opt/build/bin/python install --require-hashes --no-deps --requirement /requirements.txt
 WORKDIR /src
 COPY . .
-RUN python -m pip --python /opt/build/bin/python install --no-deps --no-build-isolation --target /opt/cleanclip .
+RUN python -m pip --python /opt/build/bin/python install --no-deps --no-build-isolation --target /opt/cleanclip \
+        . ./cleanclip
 
 FROM ${BASE}
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin cleanclip

@@ -12,11 +12,11 @@ import sys
 import traceback
 from typing import Any
 
-from sanitizer.arguments import UsageError, parser
-from sanitizer.errors import Interrupted, SanitizerError
-from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
-from sanitizer.running import is_out_of_memory, out_of_memory, run
-from sanitizer.schemas import schema
+from cleanclip.spec.errors import Interrupted, SanitizerError
+from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SUCCEEDED
+from cleanclip.spec.schemas import schema
+from sanitizer.cli.arguments import UsageError, parser
+from sanitizer.work.running import is_out_of_memory, out_of_memory, run
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -39,12 +39,12 @@ def _do(arguments: argparse.Namespace) -> int:
     if arguments.command == "run":
         return run(arguments.folder)
     if arguments.command == "report":
-        importlib.import_module("sanitizer.drawing").draw(arguments, _console(stderr=True))
+        importlib.import_module("sanitizer.cli.drawing").draw(arguments, _console(stderr=True))
         return EXIT_SUCCEEDED
     if arguments.command == "schema":
         sys.stdout.write(schema(arguments.name))
         return EXIT_SUCCEEDED
-    commands = importlib.import_module("sanitizer.commands")
+    commands = importlib.import_module("sanitizer.cli.commands")
     code: int = commands.COMMANDS[arguments.command](arguments, _console(), _console(stderr=True))
     return code
 

@@ -16,15 +16,15 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
+from cleanclip.spec.errors import SanitizerError
+from cleanclip.spec.progress import Progress, ignore
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.errors import SanitizerError
-from sanitizer.opening import open_training_data
-from sanitizer.progress import Progress, ignore
+from sanitizer.pipeline.opening import open_training_data
 from sanitizer.ranks.orders import CLASSES_NAME, LINE, ORDER, STOP, RankEnded, RankOrder, as_failure
-from sanitizer.running import JsonLines, is_out_of_memory, out_of_memory, take_stdout, write_all
 from sanitizer.training.device import share_cores
 from sanitizer.training.loop import Finetuned, finetune
+from sanitizer.work.running import JsonLines, is_out_of_memory, out_of_memory, take_stdout, write_all
 
 EXIT_ORDERS_ENDED = 1
 _MEETING_NAME = "meeting"

@@ -28,12 +28,17 @@ def locked(*inputs: str, extra: str | None = None) -> list[str]:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text((ROOT / "constraints.txt").read_text() + "\n".join(TORCH) + "\n")
         given = Path(folder) / "given.in"
-        given.write_text("\n".join(inputs) + "\n")
+        ours = (
+            ()
+            if extra is None
+            else (f"cleanclip-service[{extra}] @ {ROOT.as_uri()}", f"cleanclip @ {ROOT.as_uri()}/cleanclip")
+        )
+        given.write_text("\n".join((*inputs, *ours)) + "\n")
         command = [
             *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header"),
             *("--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-strip-extras"),
             *("--python-version", PYTHON_VERSION, "--constraint", str(constraints)),
-            *((str(given),) if extra is None else ("--extra", extra, str(ROOT / "pyproject.toml"))),
+            *("--no-emit-package", "cleanclip", "--no-emit-package", "cleanclip-service", str(given)),
         ]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return re.findall(r"^\S.*(?:\n +--hash.*)*\n", text, flags=re.MULTILINE)

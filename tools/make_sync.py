@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE, TARGET = ROOT / "client" / "aio", ROOT / "client"
+SOURCE, TARGET = ROOT / "cleanclip" / "aio", ROOT / "cleanclip" / "sync"
 HAND_MADE = frozenset({"__init__.py", "crew.py"})
 
 _WORDS = {
@@ -35,8 +35,7 @@ _WORDS = {
     "asynchronously": "synchronously",
     "asyncio.Lock": "threading.Lock",
     "import asyncio": "import threading",
-    "client.aio.": "client.",
-    "from client.aio import": "from client import",
+    "cleanclip.aio": "cleanclip.sync",
 }
 _WORD = re.compile("|".join(rf"(?<!\w){re.escape(word)}" + r"(?!\w)" * word[-1].isalnum() for word in _WORDS))
 _ASYNC = re.compile(r"\b(?:async (?=def|with|for)|await )")
@@ -51,7 +50,7 @@ def without_async(text: str, name: str) -> str:
     text = _AWAITABLE.sub(r"\1", _ASYNC.sub("", text))
     text = _WORD.sub(lambda found: _WORDS[found[0]], text)
     text = _YIELD_EACH.sub(r"yield from \2\n", text)
-    return f"# Made from client/aio/{name} by `make format`: change that one.\n{text}"
+    return f"# Made from cleanclip/aio/{name} by `make format`: change that one.\n{text}"
 
 
 def formatted(text: str, path: Path) -> str:

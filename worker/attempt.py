@@ -19,27 +19,28 @@ from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import MaxRanks
-from sanitizer.progress import ProgressEvent, StateSaved
-from worker import cgroup, failures, sandbox
-from worker.child import Child
-from worker.cleanup import delete_needless_checkpoints
+from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.progress import ProgressEvent, StateSaved
+from worker import cgroup, failures
+from worker.confinement import sandbox
+from worker.confinement.child import Child
+from worker.confinement.outcome import interpret, wanted
+from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
-from worker.fresh_child import FreshChildren
 from worker.heartbeat import Pulse
 from worker.kept_audit import figures_before
 from worker.ledger import Ledger
-from worker.outcome import interpret, wanted
-from worker.output_bounds import output_bytes, state_bytes
-from worker.packing import Signer
-from worker.publishing import publish
-from worker.sandbox import ChildLimits
-from worker.staging import Staged, stage
+from worker.publishing.fresh_child import FreshChildren
+from worker.publishing.output_bounds import output_bytes, state_bytes
+from worker.publishing.packing import Signer
+from worker.publishing.publish import publish
+from worker.staging.stage import Staged, stage
+from worker.staging.workspace import Workspace, workspace
 from worker.supervision import Grace, Watch, supervise
+from worker.sweeping.cleanup import delete_needless_checkpoints
 from worker.tracker import Tracker
 from worker.training_states import StateShipper, restore
-from worker.workspace import Workspace, workspace
 
 _LOG = get_logger(__name__)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sanitizer.jobspec import STATE_PATH
-from sanitizer.report import AuditFigures
-from worker.child_json import fit_for_a_row, read_regular
-from worker.publishing import shown_figures
+from cleanclip.spec.jobspec import STATE_PATH
+from cleanclip.spec.report import AuditFigures
+from worker.confinement.child_json import fit_for_a_row, read_regular
+from worker.publishing.publish import shown_figures
 from worker.training_states import BESIDE
 
 _MAX_BYTES = 8 * 1024 * 1024
@@ -24,7 +24,7 @@ image. To read it takes at most eight times that memory."""
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """Of the file (`sanitizer.baseline`) what is told."""
+    """Of the file (`sanitizer.pipeline.baseline`) what is told."""
 
     figures: AuditFigures
 

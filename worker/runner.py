@@ -18,7 +18,7 @@ from app.queue.names import kinds_of, queue_for
 from app.queue.publisher import JobPublisher
 from app.storage.port import ObjectStore
 from worker.attempt import Attempt, AttemptOptions
-from worker.transfer import settle_uploads
+from worker.staging.transfer import settle_uploads
 
 _LOG = get_logger(__name__)
 _SETTLE_S = 5.0

@@ -14,15 +14,15 @@ from pathlib import Path
 from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
-from sanitizer.jobspec import EXIT_SUCCEEDED
-from worker.child import Child
-from worker.child_output import Excess
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED
+from worker.confinement.child import Child
+from worker.confinement.child_output import Excess
+from worker.confinement.sandbox import MAX_PROCESSES, ChildLimits
+from worker.confinement.session import MAX_DESCRIPTORS, Usage
+from worker.confinement.trees import DiskUse, disk_use
 from worker.control import Control, Stopped, StopReason
 from worker.failures import CRASH_RETRY_S, AttemptFailed, cpu_time_exceeded, wall_time_exceeded
-from worker.sandbox import MAX_PROCESSES, ChildLimits
-from worker.session import MAX_DESCRIPTORS, Usage
 from worker.training_states import StateShipper
-from worker.trees import DiskUse, disk_use
 
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.1

@@ -26,8 +26,12 @@ from app.settings import RetentionSettings, load_settings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
-from worker.cleanup import delete_abandoned_uploads, delete_job_leftovers, delete_needless_checkpoints
-from worker.deleting import carry_out_deletions, end_what_was_kept_long_enough
+from worker.sweeping.cleanup import (
+    delete_abandoned_uploads,
+    delete_job_leftovers,
+    delete_needless_checkpoints,
+)
+from worker.sweeping.deleting import carry_out_deletions, end_what_was_kept_long_enough
 
 _LOG = get_logger(__name__)
 SWEEP_LOCK = 7_263_002

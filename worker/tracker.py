@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
-from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from worker.loss_curve import LossCurve, Point
 
 _WEIGHTS = {

@@ -25,12 +25,12 @@ from app.domain.states import JobKind
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
-from sanitizer.jobspec import STATE_PATH
-from sanitizer.progress import StateSaved
-from worker.child_output import Excess
+from cleanclip.spec.jobspec import STATE_PATH
+from cleanclip.spec.progress import StateSaved
+from worker.confinement.child_output import Excess
+from worker.confinement.trees import has_holes, remove_tree
 from worker.ledger import Ledger
-from worker.transfer import fetch, file_sha256, patiently, upload
-from worker.trees import has_holes, remove_tree
+from worker.staging.transfer import fetch, file_sha256, patiently, upload
 
 _LOG = get_logger(__name__)
 _STATE_PATTERN = re.compile(rf"{STATE_PATH}/(step-\d{{8,12}})")
@@ -41,7 +41,7 @@ _MAX_COPIES = 3
 """Of the audit beside the states, which an attempt makes once, if it cannot use an earlier one."""
 _MAX_COMPLAINTS = 20
 BESIDE = "baseline_audit.json"
-"""Kept by the library beside its states (sanitizer.baseline); it travels with each, so that the audit before
+"""Kept by the library beside its states (pipeline.baseline); it travels with each, so that the audit before
 cleaning is made once per job, not once per attempt."""
 
 

@@ -26,14 +26,14 @@ from app.queue.publisher import BrokerPublisher
 from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
 from worker.attempt import AttemptOptions
-from worker.file_access import kernel_restricts_files
+from worker.confinement.file_access import kernel_restricts_files
+from worker.confinement.sandbox import LEVELS, ChildLimits, Isolation, finds_cuda, strongest_isolation
 from worker.health import keep_touching
-from worker.packing import Signer
+from worker.publishing.packing import Signer
 from worker.runner import Runner
-from worker.sandbox import LEVELS, ChildLimits, Isolation, finds_cuda, strongest_isolation
 from worker.signing_keys import SigningKeyUnusable
+from worker.staging.workspace import remove_orphans
 from worker.tasks import register
-from worker.workspace import remove_orphans
 
 _LOG = get_logger(__name__)
 _PR_SET_DUMPABLE = 4
@@ -85,7 +85,9 @@ def signer_of(signing: SigningSettings) -> Signer | None:
     if signing.key_file is None:
         return None
     try:
-        module = importlib.import_module("worker.signing")  # heavy, and no part of the API's environment
+        module = importlib.import_module(
+            "worker.publishing.signing"
+        )  # heavy, and no part of the API's environment
     except ImportError as error:
         raise SigningKeyUnusable(
             "A signing key is configured, but what signs is not installed. "

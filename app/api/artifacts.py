@@ -8,11 +8,11 @@ from starlette.responses import Response, StreamingResponse
 from app.api.answers import cached, is_unchanged, json_answer, not_modified, page_fields, refusals
 from app.api.auth import Reader
 from app.api.paths import ArtifactPath, JobPath
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.artifacts import ArtifactOut, ArtifactPage
 from app.schemas.jobs import SignatureOut
 from app.services import artifacts, jobs
-from sanitizer.report import Report
+from cleanclip.spec.report import Report
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.api.answers import json_answer, page_fields, refusals
 from app.api.auth import Admin
 from app.api.paths import DEFAULT_PAGE, After, Limit
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.audit import AuditEntryOut, AuditPage
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])

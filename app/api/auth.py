@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import Refused
 from app.domain.errors import DomainError, Unauthorized
-from app.process.callers import known_caller, remote_addr_of
-from app.process.ports import Ports, PortsDep
+from app.live.callers import known_caller, remote_addr_of
+from app.live.ports import Ports, PortsDep
 from app.services.api_keys import Caller, read_key
 
 _CALLER = "caller"

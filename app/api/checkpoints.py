@@ -13,7 +13,7 @@ from app.api.deletions import accepted
 from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.checkpoints import CheckpointOut, CheckpointPage
 from app.schemas.deletions import DeletionOut
 from app.services import checkpoints, deletions

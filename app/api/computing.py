@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import Depends
 
 from app.api.auth import Runner
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 
 
 async def _place(caller: Runner, ports: PortsDep) -> AsyncIterator[None]:

@@ -20,8 +20,8 @@ from app.api.deletions import accepted
 from app.api.idempotency import OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
 from app.domain.states import DatasetKind, DatasetState
-from app.process.ports import PortsDep
-from app.process.registrations import registration_of
+from app.edge.registrations import registration_of
+from app.live.ports import PortsDep
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetSamplesOut
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas

@@ -9,7 +9,7 @@ from app.api.answers import POLL_AFTER_S, json_answer, page_fields, refusals
 from app.api.auth import Reader
 from app.api.paths import DEFAULT_PAGE, After, DeletionPath, Limit
 from app.db.models.deletion import Deletion
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.deletions import DeletionOut, DeletionPage
 
 router = APIRouter(prefix="/v1/deletions", tags=["deletions"])

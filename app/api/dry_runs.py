@@ -8,8 +8,8 @@ from app.api.answers import refusals
 from app.api.auth import Runner
 from app.api.computing import TAKES_A_PLACE
 from app.domain.errors import DomainError, NotFound
-from app.process.orders import order_of
-from app.process.ports import PortsDep
+from app.edge.orders import order_of
+from app.live.ports import PortsDep
 from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
 from app.schemas.jobs import JobIn
 from app.services import dry_run

@@ -11,9 +11,9 @@ from app.api.answers import refusals
 from app.api.auth import Reader
 from app.api.paths import JobPath
 from app.domain.errors import InvalidInput
-from app.process.event_stream import EventStream
-from app.process.ports import PortsDep
-from app.process.sse import MEDIA_TYPE
+from app.edge.event_stream import EventStream
+from app.live.ports import PortsDep
+from app.live.sse import MEDIA_TYPE
 from app.services import jobs
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from app.api.answers import json_answer
-from app.process.metrics import CONTENT_TYPE
-from app.process.ports import PortsDep
+from app.live.metrics import CONTENT_TYPE
+from app.live.ports import PortsDep
 from app.schemas.common import WireOut
 
 router = APIRouter(tags=["operations"])

@@ -20,7 +20,7 @@ from app.db.models.idempotency_key import IdempotencyKey, IdempotencyState
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import InvalidInput
 from app.domain.limits import MAX_IDEMPOTENCY_KEY_CHARACTERS
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.services.api_keys import Caller
 
 REPLAYED = "Idempotency-Replayed"

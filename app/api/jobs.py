@@ -24,8 +24,8 @@ from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
 from app.db.models.job import Job
 from app.domain.states import JobKind, JobState
-from app.process.orders import order_of
-from app.process.ports import Ports, PortsDep
+from app.edge.orders import order_of
+from app.live.ports import Ports, PortsDep
 from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import (
     EventOut,

@@ -19,8 +19,8 @@ from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
-from app.process.ports import PortsDep
-from app.process.refusals import refusals_noted
+from app.edge.refusals import refusals_noted
+from app.live.ports import PortsDep
 from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn
 from app.services import key_management
 from app.services.api_keys import Caller

@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.problems import Refused, problem
 from app.domain.errors import TooLarge
 from app.domain.ids import is_any_id, new_id
+from app.edge.asked import what_was_asked
+from app.live.metrics import Metrics
+from app.live.rates import rate_headers
 from app.logs import bind, get_logger
-from app.process.asked import what_was_asked
-from app.process.metrics import Metrics
-from app.process.rates import rate_headers
 
 log = get_logger(__name__)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.answers import refusals
-from app.process.sse import SERVER_SENT_EVENT
+from app.live.sse import SERVER_SENT_EVENT
 from app.schemas.common import Problem
 
 DESCRIPTION = """

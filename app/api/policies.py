@@ -18,10 +18,10 @@ from app.api.answers import (
 )
 from app.api.auth import Admin, Reader
 from app.api.paths import DEFAULT_PAGE, After, Limit, PolicyPath
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
 from app.services import policies
-from sanitizer.recipe import Policy
+from cleanclip.spec.recipe import Policy
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
 

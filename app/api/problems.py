@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.domain.errors import DomainError, QuotaExceeded, Unavailable
+from app.edge.error_codes import ERROR_CODES, status_of
+from app.edge.invalid_values import error_item
+from app.live.callers import request_id_of
 from app.logs import get_logger
-from app.process.callers import request_id_of
-from app.process.error_codes import ERROR_CODES, status_of
-from app.process.invalid_values import error_item
 from app.schemas.common import ErrorItem, Problem, QuotaOut
 from app.storage.errors import StorageError, StoreRefused
 

@@ -16,8 +16,8 @@ from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.db.models.upload import Upload
 from app.domain.states import UploadPurpose, UploadState
+from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
-from app.process.ports import Ports, PortsDep
 from app.schemas.deletions import DeletionOut
 from app.schemas.uploads import (
     CompleteIn,
@@ -33,7 +33,7 @@ from app.services.api_keys import Caller
 from app.services.audit_log import note
 from app.services.upload_assembly import ClaimedPart
 from app.services.uploads import Announcement
-from sanitizer.recipe import DeclaredOptions
+from cleanclip.spec.recipe import DeclaredOptions
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 log = get_logger(__name__)

@@ -17,7 +17,7 @@ from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
 from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
 from app.domain.webhooks import DeliveryState, WebhookEvent
-from app.process.ports import PortsDep
+from app.live.ports import PortsDep
 from app.schemas.webhooks import (
     DeliveryOut,
     DeliveryPage,

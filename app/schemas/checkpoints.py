@@ -11,7 +11,7 @@ from app.db.repositories.verdicts import FoundVerdicts
 from app.domain.verdicts import MOST_IN_LISTS, MOST_SHOWN
 from app.schemas.common import Page, StoredProblem, Time, WireOut
 from app.schemas.verdicts import VerdictOut
-from sanitizer.recipe import DeclaredOptions, parse
+from cleanclip.spec.recipe import DeclaredOptions, parse
 
 
 class CheckpointLinks(WireOut):

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from app.db.models.dataset import Dataset
 from app.db.repositories.datasets import ListedDataset
 from app.schemas.common import FIT_TO_SHOW, Page, StoredProblem, Time, UploadId, WireIn, WireOut
-from sanitizer.recipe import Share
+from cleanclip.spec.recipe import Share
 
 DatasetKindName = Literal["pairs", "labelled"]
 ClassName = Annotated[str, Field(min_length=1, max_length=200), FIT_TO_SHOW]

@@ -17,9 +17,9 @@ from app.domain.limits import (
     MAX_METADATA_VALUE_CHARACTERS,
 )
 from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
-from sanitizer.policy import PolicyName
-from sanitizer.progress import Count, Loss, Rate, Seconds
-from sanitizer.recipe import (
+from cleanclip.spec.policy import PolicyName
+from cleanclip.spec.progress import Count, Loss, Rate, Seconds
+from cleanclip.spec.recipe import (
     NUMBER,
     AuditOptions,
     CleanCLIPRecipe,
@@ -30,8 +30,8 @@ from sanitizer.recipe import (
     Seed,
     audit_as_ordered,
 )
-from sanitizer.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
-from sanitizer.strict_json import MAX_TEXT_CHARACTERS
+from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
+from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from pydantic import TypeAdapter
 
 from app.schemas.common import WireOut
-from sanitizer.recipe import (
+from cleanclip.spec.recipe import (
     SUITES,
     AttackOptions,
     AuditOptions,
@@ -18,7 +18,7 @@ from sanitizer.recipe import (
     Recipe,
     to_json,
 )
-from sanitizer.recommended import RECOMMENDATIONS, Family, Size
+from cleanclip.spec.recommended import RECOMMENDATIONS, Family, Size
 
 _METHODS = get_args(get_args(Recipe)[0])
 _ATTACKS = get_args(get_args(AttackOptions)[0])

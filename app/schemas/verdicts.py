@@ -10,7 +10,7 @@ from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.verdicts import FoundVerdicts
 from app.domain.verdicts import VerdictStage
 from app.schemas.common import Time, WireOut
-from sanitizer.report import headline
+from cleanclip.spec.report import headline
 
 
 class VerdictLinks(WireOut):

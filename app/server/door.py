@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
+from app.live.metrics import Metrics
 from app.logs import get_logger
-from app.process.metrics import Metrics
 from app.server.refusals import ADDRESS_FULL, SERVER_FULL, Refusal
 from app.settings_connections import ConnectionSettings
 

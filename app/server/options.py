@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from app.process.metrics import Metrics
+from app.live.metrics import Metrics
 from app.server.door import Door
 from app.server.protocol import LimitedProtocol
 from app.settings import ApiSettings, Settings

@@ -30,8 +30,8 @@ from app.services.orders import (
     usable_checkpoint,
 )
 from app.settings import QuotaSettings
-from sanitizer.attack_options import of_same_pixels
-from sanitizer.cautions import (
+from cleanclip.spec.attack_options import of_same_pixels
+from cleanclip.spec.cautions import (
     before_audit,
     before_training,
     check_batch,
@@ -39,8 +39,8 @@ from sanitizer.cautions import (
     check_split,
     num_updates,
 )
-from sanitizer.errors import OptionsRejected
-from sanitizer.recommended import Family, Size, size_of
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recommended import Family, Size, size_of
 
 MOST_COMPARED_CHARACTERS = 200_000
 """Of class names: longer ones would take this process more than some 50 ms."""

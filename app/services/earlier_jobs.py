@@ -17,7 +17,7 @@ from app.db.repositories.datasets import ListedDataset
 from app.db.unit_of_work import UnitOfWork
 from app.domain.states import JobPhase, PhaseState
 from app.services.estimates import UNIT_OF, Load, Measured
-from sanitizer.recipe import AuditOptions, Recipe, parse, parse_recipe
+from cleanclip.spec.recipe import AuditOptions, Recipe, parse, parse_recipe
 
 MOST_JOBS = 20
 """The newest of them: a service is upgraded, and machines are exchanged."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.states import JobPhase
-from sanitizer.attack_options import of_same_pixels
-from sanitizer.cautions import num_updates
-from sanitizer.recipe import AuditOptions, AuditPrecision, Recipe
+from cleanclip.spec.attack_options import of_same_pixels
+from cleanclip.spec.cautions import num_updates
+from cleanclip.spec.recipe import AuditOptions, AuditPrecision, Recipe
 
 Unit = Literal["bytes", "images", "samples", "jobs"]
 

@@ -22,7 +22,7 @@ from app.services.orders import (
     usable_data,
 )
 from app.settings import QuotaSettings
-from sanitizer.recipe import Policy, PolicySource, to_json
+from cleanclip.spec.recipe import Policy, PolicySource, to_json
 
 
 def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:

@@ -15,8 +15,8 @@ from app.domain.errors import DomainError, InvalidInput
 from app.domain.states import DatasetKind, JobKind
 from app.services.checkpoints import check_accepted
 from app.services.datasets import check_usable
-from sanitizer.near_names import near_names
-from sanitizer.recipe import AuditOptions, OutputLayout, Policy, Recipe
+from cleanclip.spec.near_names import near_names
+from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,10 @@ from app.domain.ids import new_id
 from app.domain.limits import MAX_POLICIES
 from app.services.api_keys import Caller
 from app.services.audit_log import note
-from sanitizer.attack_options import kind_of
-from sanitizer.errors import OptionsRejected
-from sanitizer.policy import check_audit, check_images, check_itself, too_few
-from sanitizer.recipe import AuditOptions, Policy, PolicySource, parse, to_json
+from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few
+from cleanclip.spec.recipe import AuditOptions, Policy, PolicySource, parse, to_json
 
 
 def put(unit: UnitOfWork, caller: Caller, name: str, policy: Policy) -> tuple[rows.Policy, bool]:

@@ -3,7 +3,7 @@
 Whatever puts a job into the queue needs a place there: a new job, one that is resumed or retried, a data set
 for its validation, an upload for its inspection. Running jobs are not refused but wait: their quota is held
 where a worker claims (app.db.repositories.claims). The request rate is counted before any of this
-(app.process.rates).
+(app.live.rates).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from app.services.audit_log import note
 from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore, Part
-from sanitizer.recipe import DeclaredOptions, to_json
+from cleanclip.spec.recipe import DeclaredOptions, to_json
 
 
 @dataclass(frozen=True, kw_only=True)

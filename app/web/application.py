@@ -13,29 +13,12 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.process.ports import Ports
+from app.live.ports import Ports
 from app.settings import StorageSettings
-from app.web import (
-    artifacts,
-    audit,
-    checkpoints,
-    compare,
-    dataset,
-    datasets,
-    failures,
-    job,
-    job_actions,
-    jobs,
-    keys,
-    new_job,
-    policies,
-    sign_in,
-    static_files,
-    uploads,
-    usage,
-    webhook_deliveries,
-    webhooks,
-)
+from app.web.data import artifacts, checkpoints, dataset, datasets, uploads
+from app.web.jobs import compare, failures, job, job_actions, jobs, new_job
+from app.web.kit import static_files
+from app.web.project import audit, keys, policies, sign_in, usage, webhook_deliveries, webhooks
 
 PREFIX = "/ui"
 MODULES = (

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import BadNetOptions
 from sanitizer.attacks.placing import corners, paste
 from sanitizer.attacks.trigger import check_batch, patch_side, widest
-from sanitizer.recipe import BadNetOptions
 from sanitizer.seeding import generator
 
 

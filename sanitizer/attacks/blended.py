@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import BlendedOptions
 from sanitizer.attacks.trigger import check_batch, patch_side, widest
-from sanitizer.recipe import BlendedOptions
 from sanitizer.seeding import generator
 
 _Pattern = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
-from sanitizer import seeding
-from sanitizer.attack_options import as_patch
-from sanitizer.attacks import badnet, blended, overlay, pictures, placing, sig, trigger, wanet
-from sanitizer.attacks.trigger import Trigger
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import (
+from cleanclip.spec.attack_options import as_patch
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,
@@ -25,6 +22,9 @@ from sanitizer.recipe import (
     WaNetOptions,
     to_json,
 )
+from sanitizer import seeding
+from sanitizer.attacks import badnet, blended, overlay, pictures, placing, sig, trigger, wanet
+from sanitizer.attacks.trigger import Trigger
 
 _OVERLAID = (overlay, pictures, placing)
 _SOURCES = {

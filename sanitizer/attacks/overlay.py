@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
 from sanitizer.attacks.pictures import Picture, decode, draw
 from sanitizer.attacks.placing import corners, paste, same
 from sanitizer.attacks.trigger import check_batch, patch_side, widest
-from sanitizer.recipe import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from torch import Tensor
 
-from sanitizer.attack_options import MAX_PICTURE_BYTES, MAX_PICTURE_SIDE
-from sanitizer.errors import OptionsRejected
+from cleanclip.spec.attack_options import MAX_PICTURE_BYTES, MAX_PICTURE_SIDE
+from cleanclip.spec.errors import OptionsRejected
 
 MAX_JPEG_SCANS = 100
 """As for the pictures of a data set: each costs a pass over the picture, and may be a few bytes long."""

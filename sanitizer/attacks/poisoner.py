@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import AttackOptions, LabelConsistentOptions
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import AttackOptions, LabelConsistentOptions
 from sanitizer.seeding import generator
 
 PLACEHOLDER = "{c}"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import SIGOptions
 from sanitizer.attacks.trigger import check_batch, widest
-from sanitizer.recipe import SIGOptions
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.recipe import WaNetOptions
 from sanitizer.attacks.trigger import check_batch, widest
-from sanitizer.recipe import WaNetOptions
 from sanitizer.seeding import generator
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from cleanclip.spec.report import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD, ClassAccuracy, ClassChange, Estimate
 from sanitizer.audits.statistics import paired_difference, wilson
-from sanitizer.report import MOST_CLASSES_LISTED, MOST_CLASSES_TOLD, ClassAccuracy, ClassChange, Estimate
 
 
 def top_k(label_rank_N: Tensor, k: int) -> Estimate:

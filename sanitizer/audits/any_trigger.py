@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cleanclip.spec.progress import Progress, ignore
+from cleanclip.spec.report import Estimate, TargetFigures
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import top_k
 from sanitizer.audits.attack_success import AttackSuccess
@@ -22,8 +24,6 @@ from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.templates import IMAGENET_80
-from sanitizer.progress import Progress, ignore
-from sanitizer.report import Estimate, TargetFigures
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.report import AttackChange, Estimate, RankDistribution, TopK
 from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import paired_difference, wilson
-from sanitizer.errors import DatasetRejected
-from sanitizer.report import AttackChange, Estimate, RankDistribution, TopK
 
 TOP_KS = (2, 3, 5, 10, 100)
 

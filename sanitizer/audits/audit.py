@@ -21,7 +21,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sanitizer.attack_options import names_of, of_same_pixels
+from cleanclip.spec.attack_options import names_of, of_same_pixels
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.examples import num_examples
+from cleanclip.spec.progress import Phase, PhaseFinished, PhaseStarted, Progress
+from cleanclip.spec.recipe import AuditOptions, LinearProbeOptions, to_json
+from cleanclip.spec.report import AttackChange, AuditFigures, EmbeddingDrift, Estimate
 from sanitizer.attacks.catalogue import build_triggers
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.accuracy import per_class, top_k
@@ -42,11 +47,6 @@ from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.batches import LabelledBatches
 from sanitizer.data.captioned import CaptionedBatches, drawn
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
-from sanitizer.errors import OptionsRejected
-from sanitizer.examples import num_examples
-from sanitizer.progress import Phase, PhaseFinished, PhaseStarted, Progress
-from sanitizer.recipe import AuditOptions, LinearProbeOptions, to_json
-from sanitizer.report import AttackChange, AuditFigures, EmbeddingDrift, Estimate
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

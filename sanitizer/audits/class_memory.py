@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import AuditPrecision
 from sanitizer.audits.zero_shot import class_embeddings
-from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sanitizer.attack_options import AttackOptions
+from cleanclip.spec.attack_options import AttackOptions
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import AttackFigures, TargetFigures, Towards
 from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import (
     AttackSuccess,
@@ -23,8 +25,6 @@ from sanitizer.audits.attack_success import (
 from sanitizer.audits.probe import FoldedProbe, ProbeAnswers
 from sanitizer.audits.targets import Targets
 from sanitizer.audits.zero_shot import rank_of_label
-from sanitizer.recipe import to_json
-from sanitizer.report import AttackFigures, TargetFigures, Towards
 
 
 @dataclass

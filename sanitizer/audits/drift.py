@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.spec.report import EmbeddingDrift
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.zero_shot import image_embeddings
-from sanitizer.recipe import AuditPrecision
-from sanitizer.report import EmbeddingDrift
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.recipe import AuditPrecision
 from sanitizer.audits.gallery import Gallery
 from sanitizer.audits.zero_shot import TEXTS_AT_ONCE, image_embeddings, text_embeddings
 from sanitizer.data.captioned import CaptionedBatches
 from sanitizer.data.pixels import normalise
-from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

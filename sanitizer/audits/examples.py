@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cleanclip.spec.examples import Example, Examples, Said, ShownPicture
+from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE
 from sanitizer.data.skipping import BadSample
-from sanitizer.examples import Example, Examples, Said, ShownPicture
-from sanitizer.plain_pictures import MAX_BYTES, MAX_SIDE
 from sanitizer.seeding import generator
 
 if TYPE_CHECKING:

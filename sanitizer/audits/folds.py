@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cleanclip.spec.cautions import check_folds
 from sanitizer import seeding
-from sanitizer.cautions import check_folds
 
 
 def stratified_folds(label_N: Tensor, class_names: Sequence[str], *, num_folds: int, seed: int) -> Tensor:

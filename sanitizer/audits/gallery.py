@@ -14,9 +14,9 @@ import hashlib
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.attacks.poisoner import names
 from sanitizer.data.captioned import CaptionedBatch
-from sanitizer.errors import DatasetRejected
 
 
 class Gallery:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import AuditPrecision
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import image_embeddings
 from sanitizer.data.batches import LabelledBatch, LabelledBatches
 from sanitizer.data.pixels import normalise
-from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

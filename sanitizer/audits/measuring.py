@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sanitizer.recipe import AuditPrecision
+from cleanclip.spec.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from cleanclip.spec.report import Estimate
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.templates import PLACEHOLDER
-from sanitizer.report import Estimate
 
 PLAIN_TEMPLATE = f"a photo of a {PLACEHOLDER}."
 """CLIP's own (Radford et al., arXiv 2103.00020, section 3.1.4)."""

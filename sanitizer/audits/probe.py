@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.report import ProbeAttackFigures, ProbeFigures
 from sanitizer.audits.attack_success import target_rate
 from sanitizer.audits.folds import stratified_folds
 from sanitizer.audits.logistic import Fitted, fit
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import first_argmax
-from sanitizer.probe_options import LinearProbeOptions
-from sanitizer.report import ProbeAttackFigures, ProbeFigures
 
 
 def scaled(image_ND: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cleanclip.spec.recipe import AuditPrecision
+from cleanclip.spec.report import RecallAtK, RecallLost, RetrievalFigures, RetrievalLost
 from sanitizer.audits.embedded import EmbeddedSet
 from sanitizer.audits.ranking import best_ranks
 from sanitizer.audits.statistics import paired_difference, wilson
 from sanitizer.audits.target_captions import Attacked, find_targets, with_triggers, without_trigger
 from sanitizer.data.captioned import CaptionedBatches
-from sanitizer.recipe import AuditPrecision
-from sanitizer.report import RecallAtK, RecallLost, RetrievalFigures, RetrievalLost
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

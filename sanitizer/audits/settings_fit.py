@@ -8,7 +8,7 @@ log-likelihood of an image is that of its true class under softmax(scale x cosin
 combination best, so that none is preferred for being less sure of itself. Two combinations are compared by
 the paired differences of their images, whose mean has an interval from the normal distribution, with
 Bonferroni's correction for the K - 1 comparisons. Exactly repeatable by seed. Decides nothing: see
-`sanitizer.settling`.
+`sanitizer.pipeline.settling`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.measures import Estimate
+from cleanclip.spec.settled import MIN_IMAGES, MIN_MARGIN, Margin
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings, image_embeddings, nearest
@@ -32,9 +34,7 @@ from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.towers import ModifiedResNet
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import BadSample
-from sanitizer.measures import Estimate
 from sanitizer.seeding import generator
-from sanitizer.settled import MIN_IMAGES, MIN_MARGIN, Margin
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

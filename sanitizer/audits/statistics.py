@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sanitizer.measures import Z_95, Difference, Estimate, MeanDistance
+from cleanclip.spec.measures import Z_95, Difference, Estimate, MeanDistance
 
 
 def wilson(successes: int, n: int) -> Estimate:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cleanclip.spec.report import AttackCaptions, Estimate, TargetCaptions
 from sanitizer.attacks.trigger import Trigger
 from sanitizer.audits.embedded import EmbeddedSet
 from sanitizer.audits.gallery import Gallery
 from sanitizer.audits.ranking import QUERIES_AT_ONCE, best_rank
 from sanitizer.audits.statistics import wilson
-from sanitizer.report import AttackCaptions, Estimate, TargetCaptions
 
 TARGET_K = 5
 

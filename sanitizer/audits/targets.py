@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sanitizer.errors import OptionsRejected
-from sanitizer.near_names import near_names
-from sanitizer.recipe import AuditOptions
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.near_names import near_names
+from cleanclip.spec.recipe import AuditOptions
 
 NUM_SUGGESTIONS = 3
 

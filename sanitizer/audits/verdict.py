@@ -29,13 +29,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from sanitizer.attack_options import kind_told
-from sanitizer.audits.statistics import newcombe, wilson_bounds
-from sanitizer.errors import OptionsRejected
-from sanitizer.measures import Z_95
-from sanitizer.policy import MOST_IMAGES, cannot_pass, too_few
-from sanitizer.recipe import Policy
-from sanitizer.report import (
+from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.measures import Z_95
+from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
+from cleanclip.spec.recipe import Policy
+from cleanclip.spec.report import (
     AttackFigures,
     AttackOutcome,
     AttackVerdict,
@@ -47,6 +46,7 @@ from sanitizer.report import (
     Verdict,
     nothing_found,
 )
+from sanitizer.audits.statistics import newcombe, wilson_bounds
 
 CLEAN_ACCURACY = "clean_accuracy"
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sanitizer.errors import Interrupted
-from sanitizer.progress import Advanced, Phase, Progress
+from cleanclip.spec.errors import Interrupted
+from cleanclip.spec.progress import Advanced, Phase, Progress
 
 
 @dataclass

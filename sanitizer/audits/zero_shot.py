@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import AuditPrecision
 from sanitizer.attacks.trigger import widest
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.templates import render
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import AuditPrecision
 
 if TYPE_CHECKING:
     from sanitizer.checkpoints.model import LoadedCheckpoint

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.rejection import refusal
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions
 
 T = TypeVar("T")
 

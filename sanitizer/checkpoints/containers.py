@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import is_tar
 from sanitizer.checkpoints.pickle_machine import MAX_PICKLE_BYTES, read_pickle
@@ -26,7 +27,6 @@ from sanitizer.checkpoints.torch_names import (
     is_allowed_in_torchscript,
 )
 from sanitizer.checkpoints.zip_container import Member, open_zip
-from sanitizer.errors import CheckpointRejected
 
 Container = Literal["zip", "safetensors"]
 _UPLOAD_A_CHECKPOINT = "Upload the file that torch.save, torch.jit.save or safetensors wrote."

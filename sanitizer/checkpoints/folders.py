@@ -14,11 +14,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions, parse
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.towers import ModifiedResNet
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions, parse
 
 _MAX_JSON_BYTES = 2**20
 _WEIGHTS = (

@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import MAX_IMAGE_SIZE, DeclaredOptions
 from sanitizer.checkpoints.architecture import OPENAI_MEAN, OPENAI_STD, Architecture
 from sanitizer.checkpoints.choices import Choices, contradiction
 from sanitizer.checkpoints.position_table import sin_cos_2d
@@ -28,7 +29,6 @@ from sanitizer.checkpoints.towers import (
     TextTransformer,
     VisionTransformer,
 )
-from sanitizer.recipe import MAX_IMAGE_SIZE, DeclaredOptions
 
 CLIP_VOCABULARY = 49408
 CLIP_END_TOKEN = 49407

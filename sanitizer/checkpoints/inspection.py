@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, WEIGHTS_NAME, Inspection
+from cleanclip.spec.recipe import DeclaredOptions, to_json
+from cleanclip.spec.report import ScannerEvidence
 from sanitizer.checkpoints.comparison import compare
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
 from sanitizer.checkpoints.folders import find_weights
@@ -14,10 +18,6 @@ from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import excerpt
 from sanitizer.checkpoints.scanners import scan
 from sanitizer.checkpoints.writing import write_config, write_weights
-from sanitizer.errors import CheckpointRejected
-from sanitizer.jobspec import INSPECTION_ADAPTER, INSPECTION_NAME, WEIGHTS_NAME, Inspection
-from sanitizer.recipe import DeclaredOptions, to_json
-from sanitizer.report import ScannerEvidence
 
 
 def inspect_upload(

@@ -14,6 +14,7 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.building import assemble
 from sanitizer.checkpoints.digests import file_sha256
@@ -22,7 +23,6 @@ from sanitizer.checkpoints.safetensors_file import open_safetensors
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.tensors import check_finite, described
 from sanitizer.checkpoints.writing import check_state_dict
-from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
 
 _MAX_CONFIG_BYTES = 32 * 2**20
 _WRITTEN_BY_INSPECT = "Inspect the upload again; it writes both files anew."

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pickletools
 import re
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, refusal
-from sanitizer.errors import CheckpointRejected
 
 _END_BYTES = 22
 _TAIL_BYTES = _END_BYTES + 65_535

@@ -12,8 +12,8 @@ import pickletools
 import re
 from collections.abc import Iterator
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, refusal
-from sanitizer.errors import CheckpointRejected
 
 _OLDEST, _NEWEST = 2, 5
 _FRAME_HEADER_BYTES = 9

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cleanclip.spec.settled import Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.settings import Settings
 from sanitizer.checkpoints.towers import ModifiedResNet
-from sanitizer.settled import Settled
 
 HEAD_WIDTHS = range(16, 129)
 

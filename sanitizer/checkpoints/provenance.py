@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensors import DTYPE_NAMES, DTYPES_BY_NAME, LazyTensor, LazyTensors, causal_mask
-from sanitizer.errors import CheckpointRejected
 
 
 def canonical_tensors(raw: LazyTensors, origins: Sequence[Origin]) -> LazyTensors:

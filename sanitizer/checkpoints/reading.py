@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.containers import check_members, container_of
 from sanitizer.checkpoints.folders import find_weights, options_beside
@@ -36,7 +37,6 @@ from sanitizer.checkpoints.torch_names import CONSTANTS_NAME
 from sanitizer.checkpoints.torchscript import read_torchscript
 from sanitizer.checkpoints.writing import check_state_dict
 from sanitizer.checkpoints.zip_container import open_zip
-from sanitizer.recipe import DeclaredOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sanitizer.errors import CheckpointRejected
+from cleanclip.spec.errors import CheckpointRejected
 
 SAVE_AGAIN = (
     "Save only the weights, torch.save(model.state_dict(), path) or safetensors, and upload that file."

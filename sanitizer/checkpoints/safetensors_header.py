@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import MAX_DIMS, MAX_TENSORS, NO_CLIP, checked_name, element_count
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
-from sanitizer.errors import CheckpointRejected
 
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_METADATA_CHARACTERS = 2**20

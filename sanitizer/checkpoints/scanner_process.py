@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from pydantic import TypeAdapter
 
-from sanitizer.report import ScannerEvidence, ScannerVerdict
+from cleanclip.spec.report import ScannerEvidence, ScannerVerdict
 
 _MEMORY_BYTES = 2 * 2**30
 _MAX_ISSUES = 50

@@ -16,8 +16,8 @@ from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
+from cleanclip.spec.report import ScannerEvidence, ScannerVerdict
 from sanitizer.checkpoints.rejection import excerpt
-from sanitizer.report import ScannerEvidence, ScannerVerdict
 
 SCANNERS = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan"}
 """Our name → the distribution."""

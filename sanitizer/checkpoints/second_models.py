@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.pickle_values import Call, OtherKey, PersistentId
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.tensor_calls import view
 from sanitizer.checkpoints.torch_names import is_tensor_call
-from sanitizer.errors import CheckpointRejected
 
 OPEN_CLIPS_KEY = "state_dict"
 _OPTIMIZERS_KEY = "state"

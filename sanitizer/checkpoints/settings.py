@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cleanclip.spec.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.towers import Blocks, ModifiedResNet
-from sanitizer.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.origins import MAX_EXTRAS
@@ -20,7 +21,6 @@ from sanitizer.checkpoints.second_models import check_is_the_only_one
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import STEPPED_OVER, is_allowed_in_state_dict, is_tensor_call
-from sanitizer.errors import CheckpointRejected
 
 _MAX_MENTIONED = 20
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")

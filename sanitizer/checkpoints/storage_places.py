@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.zip_container import Member
-from sanitizer.errors import CheckpointRejected
 
 _LOCAL_HEADER_BYTES = 30
 _FIELD_BYTES = 4  # kind and length of an extra field

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.pickle_values import Read
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, UPLOAD_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.tensor_calls import Storage, View, storage, view
 from sanitizer.checkpoints.torch_names import is_tensor_call
 from sanitizer.checkpoints.zip_container import Member
-from sanitizer.errors import CheckpointRejected
 
 _ITEM_BYTES = {
     "HalfStorage": 2, "BFloat16Storage": 2, "FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8,

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import MAX_DIMS
 from sanitizer.checkpoints.pickle_values import Call, Global, PersistentId
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
@@ -19,7 +20,6 @@ from sanitizer.checkpoints.torch_names import (
     REBUILD_TENSOR,
     WEIGHT_STORAGES,
 )
-from sanitizer.errors import CheckpointRejected
 
 _MAX_SIZE = 2**48
 _DEVICE = re.compile(r"(?!meta)[a-z]{2,20}(:\d{1,4})?")

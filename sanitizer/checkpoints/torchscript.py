@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.containers import check_rest
 from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.pickle_values import Instance
@@ -19,7 +20,6 @@ from sanitizer.checkpoints.state_dicts import check_total
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.torch_names import is_allowed_in_torchscript, is_tensor_call
-from sanitizer.errors import CheckpointRejected
 
 _MAX_DEPTH = 32
 _MAX_CODE_BYTES = 64 * 2**20

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.rejection import refusal
-from sanitizer.errors import CheckpointRejected
 
 DEFAULT_NORM_EPS = 1e-5
 

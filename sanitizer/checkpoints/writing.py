@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cleanclip.spec.jobspec import CONFIG_NAME, WEIGHTS_NAME
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.origins import Upload
 from sanitizer.checkpoints.provenance import dtype_summary, note_on_extras, uploaded_tensor
@@ -26,7 +27,6 @@ from sanitizer.checkpoints.rejection import refusal
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.tensors import described
-from sanitizer.jobspec import CONFIG_NAME, WEIGHTS_NAME
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
@@ -25,7 +26,6 @@ from sanitizer.checkpoints.zip_directory import (
     truncated,
     widen,
 )
-from sanitizer.errors import CheckpointRejected
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CHUNK_BYTES = 1 << 24

@@ -10,10 +10,10 @@ import stat
 import struct
 from dataclasses import dataclass
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.limits import NO_CLIP
 from sanitizer.checkpoints.mapped_file import MappedFile
 from sanitizer.checkpoints.rejection import UPLOAD_AGAIN, excerpt, refusal
-from sanitizer.errors import CheckpointRejected
 
 MAX_MEMBERS = 50_000
 MAX_NAME_BYTES = 512

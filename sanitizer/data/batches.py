@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import OptionsRejected
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.data.assembly import PairAssembler
 from sanitizer.data.labelled import LabelledDataset
@@ -23,7 +24,6 @@ from sanitizer.data.loader_processes import BuiltAhead, busy_workers
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
 from sanitizer.data.training_data import TrainingData
-from sanitizer.errors import OptionsRejected
 
 Position = tuple[int, int]
 """(epoch, step)"""

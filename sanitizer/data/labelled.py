@@ -20,6 +20,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 from sanitizer.data.digests import dataset_sha256
 from sanitizer.data.folders import FolderSource, class_folders
 from sanitizer.data.images import decode
@@ -29,8 +31,6 @@ from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Source
 from sanitizer.data.templates import parse_templates
 from sanitizer.data.texts import clean, decode_text, json_object
-from sanitizer.errors import DatasetRejected
-from sanitizer.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
 
 MAX_CLASSES = 100_000
 MAX_CLASS_NAME_LENGTH = 200

@@ -1,7 +1,7 @@
 """Batches built ahead by processes of their own. Knows no data.
 
 They are asked and answer through pipes. PyTorch's DataLoader would need semaphores, which lie in /dev/shm:
-where a child cannot have one of its own it has none (worker.file_access).
+where a child cannot have one of its own it has none (worker.confinement.file_access).
 
 A stop that is sent to the whole group must not take them from a parent that is saving its state, so they
 ignore it. Then Python, which sends the same signal to daemons when it ends and waits for them, would wait

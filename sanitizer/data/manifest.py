@@ -11,9 +11,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.sources import MAX_IMAGE_BYTES, MAX_TEXT_BYTES, RawSample
-from sanitizer.errors import DatasetRejected
 
 IMAGE_COLUMNS = ("image", "filepath", "image_path", "path", "file_name")
 CAPTION_COLUMNS = ("caption", "title", "text")

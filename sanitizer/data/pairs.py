@@ -35,7 +35,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from sanitizer.clip_text import as_clip_reads
+from cleanclip.spec.clip_text import as_clip_reads
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.digests import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
@@ -43,7 +44,6 @@ from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Source
 from sanitizer.data.texts import caption_of
-from sanitizer.errors import DatasetRejected
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import MAX_IMAGE_BYTES, MAX_TEXT_BYTES, RawSample
 from sanitizer.data.tar_members import Member, walk
-from sanitizer.errors import DatasetRejected
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 TEXT_EXTENSIONS = ("txt", "json", "cls")

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from sanitizer.errors import DatasetRejected
+from cleanclip.spec.errors import DatasetRejected
 
 NUM_EXAMPLES = 10
 MAX_EXCERPT = 80

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.tar_headers import LINKS, REGULAR, ambiguous, damaged
-from sanitizer.errors import DatasetRejected
 
 MAX_NAME_BYTES = 4096
 MAX_PAX_BYTES = 65_536

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.tar_extensions import Extensions
 from sanitizer.data.tar_headers import EXTENSIONS, REGULAR, damaged, short_name, size_of
-from sanitizer.errors import DatasetRejected
 
 BLOCK = 512
 END_BYTES = 2 * BLOCK

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from sanitizer.errors import DatasetRejected
+from cleanclip.spec.errors import DatasetRejected
 
 PLACEHOLDER = "{c}"
 MAX_TEMPLATES = 200

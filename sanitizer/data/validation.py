@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from cleanclip.spec.errors import Interrupted
+from cleanclip.spec.jobspec import DatasetSummary
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ignore
 from sanitizer.data.draw import SampleDraw
 from sanitizer.data.labelled import Labelled, LabelledDataset, open_labelled
 from sanitizer.data.pairs import PairDataset, open_pairs, refuse_equal_captions
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped
-from sanitizer.errors import Interrupted
-from sanitizer.jobspec import DatasetSummary
-from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, Progress, ignore
 
 REPORT_EVERY_S = 0.5
 

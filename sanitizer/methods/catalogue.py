@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
 from sanitizer.methods import cleanclip, par, supervised
 from sanitizer.methods.method import Method
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe, SupervisedRecipe
 
 
 def build_method(recipe: Recipe) -> Method:

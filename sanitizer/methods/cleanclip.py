@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import CleanCLIPRecipe
 from sanitizer.methods.losses import contrastive, matching
 from sanitizer.methods.method import Losses, Method
-from sanitizer.recipe import CleanCLIPRecipe
 
 
 class Embeddings(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars: what is differentiated, and its parts by their name in `sanitizer.report.CurvePoint`."""
+    """Scalars: what is differentiated, and its parts by their name in `cleanclip.spec.report.CurvePoint`."""
 
     total: Tensor
     parts: Mapping[str, Tensor]

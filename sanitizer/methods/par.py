@@ -21,9 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import PARRecipe
 from sanitizer.methods.losses import contrastive, mean_squared_distance
 from sanitizer.methods.method import Losses, Method
-from sanitizer.recipe import PARRecipe
 
 
 class Embeddings(NamedTuple):

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from cleanclip.spec.recipe import SupervisedRecipe
 from sanitizer.methods.losses import classification
 from sanitizer.methods.method import Losses, Method
-from sanitizer.recipe import SupervisedRecipe
 
 
 class Embeddings(NamedTuple):

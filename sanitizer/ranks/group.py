@@ -18,8 +18,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
-from sanitizer.errors import RankLost
-from sanitizer.progress import Progress, Stop
+from cleanclip.spec.errors import RankLost
+from cleanclip.spec.progress import Progress, Stop
 from sanitizer.ranks.orders import LINE, ORDER, STOP, RankEnded, RankOrder, as_error
 from sanitizer.training.device import num_granted_cores
 from sanitizer.training.loop import Finetuned

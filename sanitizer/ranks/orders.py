@@ -14,10 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
-from sanitizer import errors
-from sanitizer.errors import SanitizerError
-from sanitizer.progress import ProgressEvent
-from sanitizer.recipe import STRICT, Recipe
+from cleanclip.spec import errors
+from cleanclip.spec.errors import SanitizerError
+from cleanclip.spec.progress import ProgressEvent
+from cleanclip.spec.recipe import STRICT, Recipe
 from sanitizer.training.loop import Finetuned
 
 STOP = b"stop\n"

@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from cleanclip.spec.jobspec import MaxRanks
+from cleanclip.spec.progress import Noted, Progress, Stop
+from cleanclip.spec.recipe import Recipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.training_data import TrainingData
-from sanitizer.jobspec import MaxRanks
-from sanitizer.progress import Noted, Progress, Stop
 from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.orders import CLASSES_NAME, RankOrder
-from sanitizer.recipe import Recipe
 from sanitizer.training import state
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cleanclip.spec.report import Difference, Estimate
 from sanitizer.audits.statistics import wilson_bounds
-from sanitizer.report import Difference, Estimate
 
 MAX_COUNT = 2**53
 _TOLERANCE = 1e-9

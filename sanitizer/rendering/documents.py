@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sanitizer.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from cleanclip.spec.report import Report
 from sanitizer.rendering import reading
 from sanitizer.rendering.html import render_html
 from sanitizer.rendering.markdown import render_markdown
-from sanitizer.report import Report
 
 
 def pages(report: Report) -> dict[str, bytes]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sanitizer.examples import num_examples
+from cleanclip.spec.examples import num_examples
+from cleanclip.spec.report import Examples, Report, Said, ShownPicture
 from sanitizer.rendering.figures import target_of
 from sanitizer.rendering.fitting import Misfit
 from sanitizer.rendering.strangers import name
-from sanitizer.report import Examples, Report, Said, ShownPicture
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sanitizer.attack_options import told as without_picture
-from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
-from sanitizer.rendering.strangers import name, rows
-from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_rows
-from sanitizer.report import (
+from cleanclip.spec.attack_options import told as without_picture
+from cleanclip.spec.report import (
     AttackChange,
     AttackFigures,
     AttackOutcome,
     AuditFigures,
     Report,
 )
+from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
+from sanitizer.rendering.strangers import name, rows
+from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_rows
 
 PROBE_ACCURACY = "Linear probe, accuracy"
 MAX_ATTACKS_IN_FRONT = 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cleanclip.spec.report import AuditFigures, Estimate, RankDistribution, Report, TargetFigures
 from sanitizer.audits.statistics import MAX_DISTANCE, distance_interval
 from sanitizer.rendering.counted import MAX_COUNT, follows
-from sanitizer.report import AuditFigures, Estimate, RankDistribution, Report, TargetFigures
 
 Misfit = tuple[str, str]
 """Where, and what is wrong there."""

@@ -14,13 +14,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from sanitizer.attack_options import told
-from sanitizer.jobspec import REPORT_HTML_HEAD
-from sanitizer.recipe import to_json
+from cleanclip.spec.attack_options import told
+from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import Report
 from sanitizer.rendering import examples, figures, plots, retrieval, sentences
 from sanitizer.rendering.strangers import name, rows, shown
 from sanitizer.rendering.table_rows import percent, points
-from sanitizer.report import Report
 
 _MAX_LISTED = 50
 _MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")

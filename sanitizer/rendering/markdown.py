@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 
+from cleanclip.spec.report import RankDistribution, Report
+from cleanclip.spec.settled import COMPARED
 from sanitizer.rendering import figures, retrieval, sentences
 from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering.table_rows import Row, Share, distance, points
-from sanitizer.report import RankDistribution, Report
-from sanitizer.settled import COMPARED
 
 _BREAK = "<!-- -->"
 MAX_WARNINGS = 20

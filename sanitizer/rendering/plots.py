@@ -21,9 +21,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from sanitizer.attack_options import kind_told
+from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.report import CurvePoint, Estimate, Report
 from sanitizer.rendering.strangers import shown
-from sanitizer.report import CurvePoint, Estimate, Report
 
 _WIDTH_IN = 5.2
 _ROW_IN = 0.42

@@ -16,11 +16,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sanitizer.audits.verdict import judge
-from sanitizer.errors import ReportRejected
-from sanitizer.rendering import examples, fitting, retrieval
-from sanitizer.rendering.counted import MAX_COUNT, difference, follows
-from sanitizer.report import (
+from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.report import (
     MOST_CLASSES_TOLD,
     AuditFigures,
     CurvePoint,
@@ -30,6 +27,9 @@ from sanitizer.report import (
     Verdict,
     load_json,
 )
+from sanitizer.audits.verdict import judge
+from sanitizer.rendering import examples, fitting, retrieval
+from sanitizer.rendering.counted import MAX_COUNT, difference, follows
 
 MAX_BYTES = 8 * 2**20
 _MAX_MEASURE = 1e100

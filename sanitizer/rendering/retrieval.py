@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cleanclip.spec.report import Difference, Estimate, RecallAtK, Report, RetrievalFigures
 from sanitizer.rendering.counted import MAX_COUNT, difference, follows
 from sanitizer.rendering.figures import MAX_ATTACKS_IN_FRONT
 from sanitizer.rendering.strangers import name
 from sanitizer.rendering.table_rows import Row, Share
-from sanitizer.report import Difference, Estimate, RecallAtK, Report, RetrievalFigures
 
 _WAYS = (
     ("image_to_text", "Picture to caption", "pictures with a caption of theirs"),

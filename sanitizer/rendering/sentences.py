@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sanitizer.attack_options import kind_of
-from sanitizer.recipe import AuditOptions
+from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.report import AttackOutcome, Report, nothing_found
 from sanitizer.rendering.strangers import name
-from sanitizer.report import AttackOutcome, Report, nothing_found
 
 Mood = Literal["good", "bad", "open"]
 KNOWN_TRIGGERS = {

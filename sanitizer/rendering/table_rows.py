@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sanitizer.report import Difference, Estimate, MeanDistance, RankDistribution, TopK
+from cleanclip.spec.report import Difference, Estimate, MeanDistance, RankDistribution, TopK
 
 
 @dataclass(frozen=True, kw_only=True)

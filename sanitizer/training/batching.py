@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, Recipe
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatches
 from sanitizer.data.pixels import normalise
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, Recipe
 from sanitizer.training.distributed import World
 
 

@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import Precision
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import Precision
 
 LARGE_MODEL_PARAMETERS = 20_000_000
 MAX_LOADER_WORKERS = 12

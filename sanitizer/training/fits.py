@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sanitizer.cautions import check_batch, check_split
+from cleanclip.spec.cautions import check_batch, check_split
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import Recipe
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import Recipe
 from sanitizer.training.towers import has_batch_norm
 
 

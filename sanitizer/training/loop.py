@@ -17,14 +17,14 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import Interrupted
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
+from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.report import Training
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch, PairBatches
 from sanitizer.data.training_data import TrainingData
-from sanitizer.errors import Interrupted
 from sanitizer.methods.catalogue import build_method
-from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, Progress, StateSaved, ignore
-from sanitizer.recipe import Recipe
-from sanitizer.report import Training
 from sanitizer.training import distributed, optimizer, state, towers
 from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.batching import open_batches, to_input

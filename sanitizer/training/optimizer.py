@@ -14,7 +14,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from sanitizer.recipe import Recipe
+from cleanclip.spec.recipe import Recipe
 from sanitizer.training.token_table import TokenTable, made_dense
 
 

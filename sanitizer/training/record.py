@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import NoReturn
 
-from sanitizer.errors import TrainingDiverged
-from sanitizer.report import CurvePoint
+from cleanclip.spec.errors import TrainingDiverged
+from cleanclip.spec.report import CurvePoint
 from sanitizer.training.state import Position
 from sanitizer.training.step import StepResult
 

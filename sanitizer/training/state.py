@@ -28,10 +28,10 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cleanclip.spec.recipe import Recipe, to_json
+from cleanclip.spec.report import CurvePoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.skipping import Skipped
-from sanitizer.recipe import Recipe, to_json
-from sanitizer.report import CurvePoint
 from sanitizer.training.optimizer import ClipAdamW, export_moments, import_moments
 
 WEIGHTS_NAME = "weights.safetensors"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec, pipeline
-from sanitizer.jobspec import AuditSpec
-from sanitizer.progress import Progress, Stop
+from cleanclip.spec import jobspec
+from cleanclip.spec.jobspec import AuditSpec
+from cleanclip.spec.progress import Progress, Stop
+from sanitizer.pipeline import operations as pipeline
 
 
 def do(spec: AuditSpec, folder: Path, progress: Progress, stop: Stop) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec
-from sanitizer.jobspec import PagesSpec
-from sanitizer.progress import Progress, Stop
+from cleanclip.spec import jobspec
+from cleanclip.spec.jobspec import PagesSpec
+from cleanclip.spec.progress import Progress, Stop
 from sanitizer.rendering.documents import pages
 from sanitizer.rendering.reading import read_report
 

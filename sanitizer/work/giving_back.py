@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec
-from sanitizer.cleaned import give_back
-from sanitizer.jobspec import GiveBackSpec
-from sanitizer.progress import Noted, Progress, Stop
+from cleanclip.spec import jobspec
+from cleanclip.spec.jobspec import GiveBackSpec
+from cleanclip.spec.progress import Noted, Progress, Stop
+from sanitizer.pipeline.cleaned import give_back
 
 
 def do(_spec: GiveBackSpec, folder: Path, progress: Progress, _stop: Stop) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import inspecting, jobspec
-from sanitizer.jobspec import InspectSpec
-from sanitizer.progress import Progress, Stop
+from cleanclip.spec import jobspec
+from cleanclip.spec.jobspec import InspectSpec
+from cleanclip.spec.progress import Progress, Stop
+from sanitizer.pipeline import inspecting
 
 
 def do(spec: InspectSpec, folder: Path, progress: Progress, stop: Stop) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sanitizer import jobspec
+from cleanclip.spec import jobspec
+from cleanclip.spec.jobspec import RecheckedFigures, RecheckSpec
+from cleanclip.spec.progress import Progress, Stop
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.jobspec import RecheckedFigures, RecheckSpec
-from sanitizer.opening import open_for_audit
-from sanitizer.progress import Progress, Stop
-from sanitizer.settling import settle
+from sanitizer.pipeline.opening import open_for_audit
+from sanitizer.pipeline.settling import settle
 from sanitizer.training.device import pick, share_cores
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanitizer import jobspec, validating
-from sanitizer.jobspec import ValidateSpec
-from sanitizer.progress import Progress, Stop
+from cleanclip.spec import jobspec
+from cleanclip.spec.jobspec import ValidateSpec
+from cleanclip.spec.progress import Progress, Stop
+from sanitizer.pipeline import validating
 
 
 def do(spec: ValidateSpec, folder: Path, progress: Progress, stop: Stop) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "client-alone"
 ABSENT = (
     *("torch", "numpy", "PIL", "fastapi", "starlette", "uvicorn", "sqlalchemy", "celery", "boto3", "jinja2"),
-    *("app", "worker", "sanitizer", "tests", "ruff"),
+    *("app", "worker", "sanitizer", "lab", "demo", "tests", "ruff"),
 )
 
 
@@ -37,8 +37,10 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
 
 def asked() -> str:
     """Changes with everything that is installed."""
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes())
-    for path in sorted((ROOT / "client").rglob("*.py")):
+    digest = hashlib.sha256(
+        (ROOT / "cleanclip" / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
+    )
+    for path in sorted((ROOT / "cleanclip").rglob("*.py")):
         digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -51,9 +53,7 @@ def bin_folder() -> Path:
         return found
     shutil.rmtree(FOLDER, ignore_errors=True)
     source = FOLDER / "source"
-    shutil.copytree(ROOT / "client", source / "client", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "cleanclip", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", FOLDER / "env"], check=True, timeout=120)
     installed = subprocess.run(
         [
@@ -82,9 +82,9 @@ class TestTheClientAlone:
 
     def test_both_clients_and_the_models_import_and_are_typed(self, bin_folder: Path) -> None:
         code = (
-            "from client.client import Client; from client.aio.client import AsyncClient; import client;"
-            "import client.errors, client.evidence.verification; from importlib.resources import files;"
-            "assert files(client).joinpath('py.typed').is_file();"
+            "from cleanclip import AsyncClient, Client; import cleanclip;"
+            "import cleanclip.errors, cleanclip.evidence.verification; from importlib.resources import files;"
+            "assert files(cleanclip).joinpath('py.typed').is_file();"
             "print(Client('http://x', 'k').base_url, AsyncClient('http://x', 'k').base_url)"
         )
         answer = run(bin_folder / "python", "-c", code)

@@ -47,7 +47,14 @@ def python() -> Path:
             [
                 *(sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet"),
                 *("--disable-pip-version-check", "--no-compile"),  # of most modules nothing is imported
-                *("--constraint", "constraints.txt", "--editable", ".[api,local]"),
+                *(
+                    "--constraint",
+                    "constraints.txt",
+                    "--editable",
+                    "./cleanclip",
+                    "--editable",
+                    ".[api,local]",
+                ),
                 *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff", "standardwebhooks"),
             ],
             timeout_s=540,
@@ -69,7 +76,7 @@ class TestAnEnvironmentWithoutTorch:
         "module",
         [
             *("app.main", "app.cli.main", "worker.celery_app", "worker.sweeper", "worker.webhooks.__main__"),
-            "client.command.main",
+            "cleanclip.command.main",
         ],
     )
     def test_every_entry_point_of_the_service_imports(self, python: Path, module: str) -> None:

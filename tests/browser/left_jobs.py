@@ -14,12 +14,12 @@ from sqlalchemy import text
 from app.db.repositories.attempt_values import NewArtifact
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobKind, JobPhase, PhaseState
-from sanitizer.report import Report, load_json
+from cleanclip.spec.report import Report, load_json
 from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
-from worker.publishing import shown_figures
+from worker.publishing.publish import shown_figures
+from worker.publishing.verdicts import verdicts_of
 from worker.tracker import Tracker
-from worker.verdicts import verdicts_of
 
 LEASE_S = 60.0
 DIVERGED = "At update 231 of 500 the running mean of the loss is 9.1, over its bound of 8.3."

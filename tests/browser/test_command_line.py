@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 from typer.testing import CliRunner
 
 from app.domain.states import DatasetKind
-from client.command.main import app
+from cleanclip.command.main import app
 from tests.browser import left_jobs as left
 from tests.fixtures.tiny_png import RED_SQUARE
 from tests.integration.api.service import Service

@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from app.domain.states import DatasetKind, JobState
 from app.services import api_keys
-from sanitizer.report import load_json
+from cleanclip.spec.report import load_json
 from tests.browser import left_jobs as left
 from tests.browser.conftest import Watched, sign_in_path
 from tests.fixtures.kept_reports import NAMES, document

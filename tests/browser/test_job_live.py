@@ -24,7 +24,7 @@ from tests.browser.conftest import PATIENCE_MS, Watched
 from tests.fixtures.kept_reports import document
 from tests.integration.api.live import Live, Process
 from tests.integration.api.service import Service
-from tests.integration.client.served import Served, new_key
+from tests.integration.cleanclip.served import Served, new_key
 
 LOST = "Connection lost, trying again"
 

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from app.db.repositories.job_search import Wanted
 from app.domain.states import DatasetKind, JobState
-from app.web.jobs import PER_PAGE
+from app.web.jobs.jobs import PER_PAGE
 from tests.browser.conftest import sign_in_path
 from tests.browser.left_jobs import finished, forget_jobs, ordered
 from tests.integration.api.service import Service

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.services import api_keys
-from app.web.audit import ACTIONS
+from app.web.project.audit import ACTIONS
 from tests.browser.conftest import Watched, sign_in_path
 from tests.browser.left_jobs import ordered
 from tests.integration.api.service import Service

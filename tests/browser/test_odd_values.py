@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 
 from app.domain.ids import new_id
 from app.web.application import MODULES, PREFIX
-from app.web.declared import FIELDS
-from app.web.declared import PREFIX as DECLARED
+from app.web.data.declared import FIELDS
+from app.web.data.declared import PREFIX as DECLARED
 from tests.browser.conftest import sign_in_path
 from tests.browser.pages import PAGES, World
 from tests.integration.api.service import Service

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from client.client import Client
+from cleanclip.sync.client import Client
 from demo.recipe import TARGET
 from tests.docs.conftest import Served, write_place
 from tests.docs.recording import Recorder, differences, shown

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from client.client import Client
+from cleanclip.sync.client import Client
 from demo.recipe import TARGET
 from tests.docs.blocks import ROOT, Block, blocks, pages
 from tests.docs.conftest import Served

@@ -1,6 +1,6 @@
 """Nothing that exists is undocumented: routes, error codes, commands, options, fields.
 
-Settings: tests/unit/test_operators_guide.py. Variables of the client: tests/unit/client/test_guide.py.
+Settings: tests/unit/test_operators_guide.py. Variables of the client: tests/unit/cleanclip/test_guide.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.settings import Settings
-from sanitizer import schemas
-from sanitizer.recipe import Policy
+from cleanclip.spec import schemas
+from cleanclip.spec.recipe import Policy
 from tools.reference import __main__ as reference
 from tools.reference import codes, commands, options, routes
 
@@ -30,8 +30,8 @@ DYNAMIC = {
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
     "sanitizer/rendering/reading.py": 1,  # `_rejected` itself
     "worker/failures.py": 2,  # what the service's domain, or the child, said
-    "worker/outcome.py": 1,  # how a child ended
-    "worker/supervision.py": 2,  # `_failed` itself
+    "worker.confinement.outcome.py": 1,  # how a child ended
+    "worker.supervision.py": 2,  # `_failed` itself
 }
 """Where a code is no literal: each was looked at, and its codes are known to tools/reference/codes.py."""
 

@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from client.command import values
+from cleanclip.command import values
+from cleanclip.spec.recipe import BadNetOptions, CleanCLIPRecipe
 from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
-from sanitizer.recipe import BadNetOptions, CleanCLIPRecipe
 from tests.docs.blocks import ROOT, blocks
 
 PAGE = ROOT / "docs" / "start.md"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from drills import page, records
-from drills.__main__ import find_drills, main
-from drills.drill import OutOfTime, Place, Row
+from lab.drills import page, records
+from lab.drills.__main__ import find_drills, main
+from lab.drills.drill import OutOfTime, Place, Row
 
 ROW = Row(
     drill="x",

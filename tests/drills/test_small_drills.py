@@ -16,14 +16,14 @@ import pytest
 from app.domain.states import JobKind
 from app.local.stack import Stack
 from app.settings import Settings
-from drills.crew import Crew
-from drills.kills import everything
-from drills.proxy import StoreProxy, Trouble
-from drills.runs import Broken, Stage, Undisturbed, at_the_gate, gate, release, send
-from drills.scene import Scene
-from drills.servers import cut_connections
-from drills.storm import Storm, weather
-from drills.worker_entry import Workers
+from lab.drills.crew import Crew
+from lab.drills.kills import everything
+from lab.drills.proxy import StoreProxy, Trouble
+from lab.drills.runs import Broken, Stage, Undisturbed, at_the_gate, gate, release, send
+from lab.drills.scene import Scene
+from lab.drills.servers import cut_connections
+from lab.drills.storm import Storm, weather
+from lab.drills.worker_entry import Workers
 from tests.fixtures.buckets import own_bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from client.client import Client
+from cleanclip.sync.client import Client
 from sanitizer.data.writing import write_labelled_shards
 from tests.end_to_end.live import Live
 from tests.end_to_end.subject import contents

@@ -15,8 +15,8 @@ from app.local.service import Service, ServiceOptions, service_environment
 from app.local.stack import Stack
 from app.storage.s3 import S3Store
 from app.storage.s3_client import make_client
-from client.client import Client
-from client.models import Checkpoint, Dataset, Job
+from cleanclip.models import Checkpoint, Dataset, Job
+from cleanclip.sync.client import Client
 from tests.end_to_end import bad_inputs
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.gate import Gate

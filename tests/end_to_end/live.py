@@ -19,10 +19,10 @@ from app.db.schema import metadata
 from app.db.session import Database
 from app.local.service import Service
 from app.storage.s3 import S3Store
-from client.client import Client
-from client.models import Job
-from client.retries import Clock
-from drills.processes import processes_in
+from cleanclip.models import Job
+from cleanclip.retries import Clock
+from cleanclip.sync.client import Client
+from lab.drills.processes import processes_in
 from tests.end_to_end.gate import Gate
 from tests.integration.api.service import Tenant
 

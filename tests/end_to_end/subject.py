@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from client.models import Checkpoint, Dataset
-from client.transfer import SentFile
+from cleanclip.models import Checkpoint, Dataset
+from cleanclip.transfer import SentFile
 from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures import audited
 from tests.fixtures.shards import make_pairs

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from client.evidence.verification import verify
+from cleanclip.evidence.verification import verify
 from tests.browser.conftest import chromium
 from tests.end_to_end import subject as subjects
 from tests.end_to_end.live import PATIENCE_S, Live

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from client.client import Client
-from client.models import Job
+from cleanclip.models import Job
+from cleanclip.sync.client import Client
 from tests.end_to_end.live import LOOK_EVERY_S, PATIENCE_S, Live, wait_for_job, wait_until
 from tests.end_to_end.subject import AUDIT, NUM_PAIRS, RECIPE, Subject
 from tests.integration.api.service import refused
-from worker.cleanup import delete_job_leftovers
+from worker.sweeping.cleanup import delete_job_leftovers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

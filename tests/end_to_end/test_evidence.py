@@ -14,8 +14,8 @@ from app.domain.states import JobState
 from app.queue.publisher import BrokerPublisher
 from app.schemas.jobs import ResultOut
 from app.storage.s3 import S3Store
-from client.evidence import keys
-from client.evidence.verification import Verification, verify
+from cleanclip.evidence import keys
+from cleanclip.evidence.verification import Verification, verify
 from tests.end_to_end.worker_processes import Processes
 from tests.integration.worker.world import World, opened_world, wait_until
 from worker.signing_keys import PUBLIC_NAME, new_key

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from app.domain.states import TERMINAL, JobKind, JobState
-from client.client import Client
-from client.errors import Conflict, Rejected
-from client.models import Checkpoint, Dataset
+from cleanclip.errors import Conflict, Rejected
+from cleanclip.models import Checkpoint, Dataset
+from cleanclip.sync.client import Client
 from tests.end_to_end.bad_inputs import (
     BAD_DATA,
     HOSTILE_NAMES,

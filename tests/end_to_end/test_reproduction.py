@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from reproduction import document
-from reproduction.cells import GATE
-from reproduction.grid import DEFENCES, quick
-from reproduction.measured import Measured
-from reproduction.running import Folders
+from lab.reproduction import document
+from lab.reproduction.cells import GATE
+from lab.reproduction.grid import DEFENCES, quick
+from lab.reproduction.measured import Measured
+from lab.reproduction.running import Folders
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "reproduction", "--quick", "--folder", str(folder), *arguments]
+    command = [sys.executable, "-m", "lab.reproduction", "--quick", "--folder", str(folder), *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from client.client import Client
-from client.models import Checkpoint, Job
+from cleanclip.models import Checkpoint, Job
+from cleanclip.sync.client import Client
 from tests.end_to_end.bad_inputs import Sent
 from tests.end_to_end.live import PATIENCE_S, Live
 from tests.end_to_end.subject import Subject

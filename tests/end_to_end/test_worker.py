@@ -14,7 +14,7 @@ from app.domain.states import JobKind, JobState
 from app.queue.names import HEAVY_QUEUE
 from app.queue.publisher import BrokerPublisher
 from app.storage.s3 import S3Store
-from drills.processes import processes_in
+from lab.drills.processes import processes_in
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.broker_messages import malformed_messages
 from tests.integration.worker.world import World, opened_world, wait_until

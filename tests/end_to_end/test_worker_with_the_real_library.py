@@ -16,9 +16,9 @@ from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobSta
 from app.queue.publisher import BrokerPublisher
 from app.schemas.datasets import DatasetSamplesOut
 from app.storage.s3 import S3Store
-from client.evidence.verification import verify
-from drills.processes import processes_in, signal_all
-from sanitizer.report import load_json
+from cleanclip.evidence.verification import verify
+from cleanclip.spec.report import load_json
+from lab.drills.processes import processes_in, signal_all
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
 from tests.fixtures.shards import make_labelled, make_pairs, pair_samples

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, AuditPrecision
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
-from sanitizer.progress import ignore
-from sanitizer.recipe import AttackOptions, AuditOptions, AuditPrecision
 from tests.fixtures.audited import write_labelled, write_model
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 

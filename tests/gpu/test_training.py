@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cleanclip.spec.errors import Interrupted
+from cleanclip.spec.progress import Advanced, ignore, never
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
-from sanitizer.errors import Interrupted
 from sanitizer.methods.catalogue import build_method
-from sanitizer.progress import Advanced, ignore, never
 from sanitizer.ranks.training import Sources, train
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
 from sanitizer.training.distributed import World

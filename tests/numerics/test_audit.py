@@ -12,14 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sanitizer.audits.audit import AuditResult, run_audit
-from sanitizer.audits.zero_shot import class_embeddings
-from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
-from sanitizer.checkpoints.writing import write_canonical
-from sanitizer.data.labelled import open_labelled
-from sanitizer.data.writing import write_labelled_shards
-from sanitizer.progress import ignore
-from sanitizer.recipe import (
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
     BadNetOptions,
@@ -27,7 +21,13 @@ from sanitizer.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from sanitizer.report import AuditFigures
+from cleanclip.spec.report import AuditFigures
+from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.audits.zero_shot import class_embeddings
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures.audited import (
     ARCHITECTURE,
     CLASS_NAMES,

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from client.evidence import figures as checks
-from client.evidence import policies, shares, training, verdicts
-from client.evidence import report as checked
-from client.evidence.reading import Malformed
+from cleanclip.evidence import figures as checks
+from cleanclip.evidence import policies, shares, training, verdicts
+from cleanclip.evidence import report as checked
+from cleanclip.evidence.reading import Malformed
+from cleanclip.spec.recipe import Policy, PolicySource, parse, to_json
+from cleanclip.spec.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
-from sanitizer.recipe import Policy, PolicySource, parse, to_json
-from sanitizer.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
 from tests.fixtures.kept_reports import NAMES
 from tests.fixtures.kept_reports import document as kept
 

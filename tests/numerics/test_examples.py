@@ -11,10 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sanitizer import pipeline
-from sanitizer.checkpoints.model import load_canonical
-from sanitizer.checkpoints.writing import write_canonical
-from sanitizer.recipe import (
+from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
     BadNetOptions,
@@ -23,7 +20,10 @@ from sanitizer.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from sanitizer.report import Report, ShownPicture
+from cleanclip.spec.report import Report, ShownPicture
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.pipeline import operations as pipeline
 from tests.fixtures.audited import (
     ARCHITECTURE,
     CLASS_NAMES,

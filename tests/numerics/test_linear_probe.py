@@ -10,15 +10,15 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions, LinearProbeOptions, SIGOptions
 from sanitizer.audits import logistic
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.folds import stratified_folds
 from sanitizer.audits.logistic import fit, loss_and_gradient
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
-from sanitizer.errors import OptionsRejected
-from sanitizer.progress import ignore
-from sanitizer.recipe import AttackOptions, AuditOptions, BadNetOptions, LinearProbeOptions, SIGOptions
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures, write_labelled, write_model
 from tests.numerics import reference
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from cleanclip.spec.recipe import PARRecipe
 from sanitizer.augment.perturbation import Perturbation
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.par import Embeddings, objective
-from sanitizer.recipe import PARRecipe
 from sanitizer.seeding import generator
 from sanitizer.training import optimizer, towers
 from sanitizer.training.distributed import World

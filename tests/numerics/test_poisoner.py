@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cleanclip.spec.recipe import AttackOptions, LabelConsistentOptions, to_json
 from sanitizer.attacks.poisoner import poison
-from sanitizer.recipe import AttackOptions, LabelConsistentOptions, to_json
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 from tests.numerics import reference
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from client.evidence import ranks as checked
+from cleanclip.evidence import ranks as checked
 from sanitizer.audits.ranks import median_bound, rank_distribution
 from tests.numerics import reference
 

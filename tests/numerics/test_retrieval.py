@@ -10,15 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sanitizer.audits.audit import run_audit
-from sanitizer.audits.ranking import best_rank
-from sanitizer.checkpoints.model import load_canonical
-from sanitizer.data.captioned import drawn
-from sanitizer.data.labelled import open_labelled
-from sanitizer.data.pairs import open_pairs
-from sanitizer.data.writing import write_pair_shards
-from sanitizer.progress import ignore
-from sanitizer.recipe import (
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
     BadNetOptions,
@@ -26,7 +19,14 @@ from sanitizer.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from sanitizer.report import RetrievalFigures
+from cleanclip.spec.report import RetrievalFigures
+from sanitizer.audits.audit import run_audit
+from sanitizer.audits.ranking import best_rank
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.data.captioned import drawn
+from sanitizer.data.labelled import open_labelled
+from sanitizer.data.pairs import open_pairs
+from sanitizer.data.writing import write_pair_shards
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_labelled, write_model
 from tests.numerics import reference_retrieval as reference
 

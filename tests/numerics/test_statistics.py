@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t, ttest_1samp
 
-from client.evidence import drift as checked
+from cleanclip.evidence import drift as checked
 from sanitizer.audits.statistics import mean_distance, newcombe, paired_difference, student_95, wilson
 from tests.numerics import reference
 

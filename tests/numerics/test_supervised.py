@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cleanclip.spec.recipe import SupervisedRecipe
 from sanitizer.data.batches import PairBatch
 from sanitizer.methods.catalogue import build_method
 from sanitizer.methods.supervised import Embeddings, objective
-from sanitizer.recipe import SupervisedRecipe
 from sanitizer.training import optimizer, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.step import StepOptions, accumulate_gradients, take_step

@@ -16,10 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cleanclip.spec.recipe import CleanCLIPRecipe, Precision
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
-from sanitizer.recipe import CleanCLIPRecipe, Precision
 from sanitizer.training.batching import open_batches
 from sanitizer.training.distributed import World
 from sanitizer.training.loop import finetune

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cleanclip.spec.recipe import CleanCLIPRecipe
 from sanitizer.augment.images import draw_operations
 from sanitizer.augment.tensors import augment_batch, encode
 from sanitizer.checkpoints import text_tower
 from sanitizer.methods.catalogue import build_method
-from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.seeding import generator
 from sanitizer.training import optimizer, towers
 from sanitizer.training.distributed import World

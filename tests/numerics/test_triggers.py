@@ -10,9 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.attacks.wanet import warp_grid
-from sanitizer.recipe import (
+from cleanclip.spec.recipe import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,
@@ -23,6 +21,8 @@ from sanitizer.recipe import (
     WaNetOptions,
     to_json,
 )
+from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.attacks.wanet import warp_grid
 from tests.fixtures.triggers import EVERY_ATTACK, picture, random_images
 from tests.numerics import reference
 

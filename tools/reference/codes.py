@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from app.process.error_codes import ERROR_CODES
+from app.edge.error_codes import ERROR_CODES
 from sanitizer.checkpoints import naming
 from sanitizer.data import skipping
 from tools.reference.markdown import Kept, Maker, code, table
@@ -27,7 +27,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "reports": frozenset({"ReportRejected", "_rejected"}),
 }
 """Section → what is called to refuse."""
-PACKAGES = ("sanitizer", "worker")
+PACKAGES = ("cleanclip/spec", "sanitizer", "worker")
 _AGAIN = "The job is tried again by itself; if it ends as failed, the log's tail says where it stood."
 _OPERATOR = "The job is tried again by itself; ask the operator if it keeps failing."
 _SMALLER = "The job is tried again by itself; if it ends as failed, use smaller batches."
@@ -106,7 +106,7 @@ class Raised:
 def _constants() -> dict[str, str]:
     """Texts that modules keep under a name, such as SAVE_AGAIN."""
     found = {}
-    for _, tree in _modules("app", "sanitizer", "worker"):
+    for _, tree in _modules("app", "cleanclip/spec", "sanitizer", "worker"):
         for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 text = _text(node.value, {})

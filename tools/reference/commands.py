@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from app.cli.main import command_line as operators_commands
-from client.command.main import app as client_commands
-from sanitizer.arguments import parser as library_commands
+from cleanclip.command.main import app as client_commands
+from sanitizer.cli.arguments import parser as library_commands
 from tools.reference.markdown import Kept, Maker, code, paragraphs, table
 
 _EVERYWHERE = {"--help", "--quiet", "--json", "--debug"}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sanitizer import schemas
+from cleanclip.spec import schemas
 from tools.reference.markdown import Kept, Maker, code, paragraphs, table
 
 _BOUNDS = {

@@ -20,7 +20,7 @@ from app.domain.ids import new_id
 from app.domain.object_keys import in_prefix, output_attempt_prefix
 from app.domain.states import DatasetKind, JobState
 from app.services import api_keys, sessions
-from sanitizer.report import dump_json
+from cleanclip.spec.report import dump_json
 from tests.integration.api.service import MIB, Service, Tenant
 from tests.integration.api.validated import give_samples, sample
 from tests.integration.worker.stand_in_child import canonical_files, report_of

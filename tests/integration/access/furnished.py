@@ -12,7 +12,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from app.storage.s3_client import make_client
-from drills.openapi import Seeds
+from lab.drills.openapi import Seeds
 from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.access.belongings import Belongings, furnish
 from tests.integration.access.coverage import PREFIX_OF_PATH_ID

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from drills import openapi
-from drills.openapi import Explored
+from lab.drills import openapi
+from lab.drills.openapi import Explored
 from tests.integration.access.furnished import seeds, served
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 
 from app.domain.states import DatasetKind
-from client.event_stream import Frame, frames
-from tests.integration.client.served import LEASE_S, Served
+from cleanclip.sync.event_stream import Frame, frames
+from tests.integration.cleanclip.served import LEASE_S, Served
 
 ROOT = Path(__file__).resolve().parents[3]
 AUTHORIZATION = "Authorization"

@@ -36,7 +36,7 @@ from app.domain.states import (
     UploadPurpose,
     UploadState,
 )
-from app.process.ports import Ports
+from app.live.ports import Ports
 from app.server.options import server_options
 from app.services import api_keys
 from app.storage.s3 import S3Store

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 from app.main import create_app
 from app.settings import Settings
-from drills.filling import connect
+from lab.drills.filling import connect
 from tests.fixtures.store_proxy import CuttingProxy
 from tests.integration.api.service import Service, refused, running
 

@@ -21,12 +21,12 @@ from app.services import api_keys
 from app.services.following import MAX_EVENTS_AT_ONCE
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from client.client import Client
-from client.event_stream import Frame, frames
-from drills.followers import Ground, observe
+from cleanclip.sync.client import Client
+from cleanclip.sync.event_stream import Frame, frames
+from lab.drills.followers import Ground, observe
 from tests.integration.api.live import Live, Process, vanish
 from tests.integration.api.service import refused
-from tests.integration.client.served import Served, new_key
+from tests.integration.cleanclip.served import Served, new_key
 from tests.integration.worker.world import wait_until
 
 LIMIT = 12

@@ -20,8 +20,8 @@ from app.api.middleware import RequestMiddleware
 from app.db.repositories.jobs import JobRepository
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind
+from app.live.metrics import Metrics
 from app.main import create_app
-from app.process.metrics import Metrics
 from app.services import api_keys
 from app.settings import Settings
 from app.storage.s3 import S3Store

@@ -9,8 +9,8 @@ import pytest
 
 from app.domain.limits import MAX_POLICIES
 from app.domain.states import DatasetKind
-from sanitizer.policy import policy_sha256
-from sanitizer.recipe import Policy
+from cleanclip.spec.policy import policy_sha256
+from cleanclip.spec.recipe import Policy
 from tests.integration.api.service import Service, refused
 
 LIMITS = {"asr_at_most": 0.1, "asr_at_most_for": {"paper": 0.08, "sig": 0.3}, "ca_lost_at_most": 0.01}

@@ -15,8 +15,8 @@ from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobState
 from app.storage.errors import StoreUnavailable
 from app.storage.s3 import S3Store
-from sanitizer import report as reports
-from sanitizer.recipe import AuditOptions, DeclaredOptions
+from cleanclip.spec import report as reports
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions
 from tests.integration.api.service import INSPECTION, Service, refused
 
 

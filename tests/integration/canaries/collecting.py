@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from app.db.schema import metadata
 from app.storage.port import ObjectStore
-from drills.processes import processes_in
+from lab.drills.processes import processes_in
 from tests.integration.access.calls import header_faults
 
 _SIGNATURE = re.compile(r"X-Amz-Signature=([0-9a-f]{20,})")

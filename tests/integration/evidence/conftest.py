@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("model_signing", reason="what signs is in the worker's environment only")
 
-from client.evidence import keys
-from client.evidence.keys import PublicKey
+from cleanclip.evidence import keys
+from cleanclip.evidence.keys import PublicKey
 from tests.fixtures.evidence import packed
-from worker.signing import ModelSigner
+from worker.publishing.signing import ModelSigner
 from worker.signing_keys import PUBLIC_NAME, new_key
 
 

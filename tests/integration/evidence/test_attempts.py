@@ -12,10 +12,10 @@ import pytest
 from app.domain.states import JobState
 from app.storage.port import ObjectStore, StoredObject
 from app.storage.s3 import S3Store
-from client.evidence.keys import PublicKey
-from client.evidence.verification import verify
+from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence.verification import verify
 from tests.integration.worker.world import World, opened_world
-from worker.signing import ModelSigner
+from worker.publishing.signing import ModelSigner
 
 
 class StoreThatSendsAway:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from client.evidence.verification import Verification, verify
+from cleanclip.evidence.verification import Verification, verify
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import edit_json, packed, sum_again
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from client.command.exit_codes import ExitCode
-from client.command.main import main
-from client.evidence.keys import PublicKey
+from cleanclip.command.exit_codes import ExitCode
+from cleanclip.command.main import main
+from cleanclip.evidence.keys import PublicKey
 from tests.fixtures.evidence import JOB_ID, UPLOAD, edit_json, sum_again
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client.evidence.verification import Verification, verify
+from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, sum_again
 
 Steps = tuple[str | int, ...]

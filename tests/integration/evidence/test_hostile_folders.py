@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from client.command.verify import plain_text
-from client.errors import Unreadable
-from client.evidence import keys
-from client.evidence.verification import Verification, verify
+from cleanclip.command.verify import plain_text
+from cleanclip.errors import Unreadable
+from cleanclip.evidence import keys
+from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, sum_again
 
 DIGEST = "0" * 64

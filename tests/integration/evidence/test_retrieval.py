@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from client.evidence.verification import Verification, verify
+from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import edit_json, packed, sum_again
 
 Change = Callable[[Any], None]

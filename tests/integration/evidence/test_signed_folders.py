@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from client.evidence import keys, signature, sums
-from client.evidence.keys import PublicKey
-from client.evidence.reading import Malformed
-from client.evidence.verification import Verification, verify
+from cleanclip.evidence import keys, signature, sums
+from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence.reading import Malformed
+from cleanclip.evidence.verification import Verification, verify
 from tests.fixtures.evidence import JOB_ID, UPLOAD, edit_json, packed, sum_again
-from worker.signing import ModelSigner
+from worker.publishing.signing import ModelSigner
 from worker.signing_keys import PUBLIC_NAME, new_key
 
 NAMES = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client.evidence.verification import verify
+from cleanclip.evidence.verification import verify
 from sanitizer.audits.statistics import wilson
 from tests.fixtures.evidence import packed
 from tests.integration.evidence.test_classes_and_places import Change, forged

@@ -11,10 +11,10 @@ import pytest
 
 from app.settings import SigningSettings
 from tests.integration.worker.world import GIB
-from worker import sandbox
-from worker.file_access import kernel_restricts_files
-from worker.sandbox import ChildLimits
-from worker.signing import ModelSigner, SigningFailed
+from worker.confinement import sandbox
+from worker.confinement.file_access import kernel_restricts_files
+from worker.confinement.sandbox import ChildLimits
+from worker.publishing.signing import ModelSigner, SigningFailed
 from worker.signing_keys import new_key
 from worker.wiring import signer_of
 

@@ -23,7 +23,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sanitizer import jobspec, report
+from cleanclip.spec import jobspec, report
+from cleanclip.spec.recipe import (
+    AttackOptions,
+    AuditOptions,
+    DeclaredOptions,
+    Policy,
+    Recipe,
+    parse,
+    parse_recipe,
+    to_json,
+)
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.verdict import judge
@@ -34,18 +46,6 @@ from sanitizer.checkpoints.safetensors_header import header_bytes
 from sanitizer.checkpoints.settings import compared, known_by, not_compared, not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.data.digests import dataset_sha256
-from sanitizer.recipe import (
-    AttackOptions,
-    AuditOptions,
-    DeclaredOptions,
-    Policy,
-    Recipe,
-    parse,
-    parse_recipe,
-    to_json,
-)
-from sanitizer.recommended import RecipeSource
-from sanitizer.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30

@@ -15,8 +15,8 @@ import pytest
 
 from app.domain.states import JobKind
 from tests.fixtures.shards import make_pairs
-from worker import allowed_calls, file_access, sandbox, syscall_filter
-from worker.sandbox import ChildLimits
+from worker.confinement import allowed_calls, file_access, sandbox, syscall_filter
+from worker.confinement.sandbox import ChildLimits
 
 PROBE = Path(__file__).with_name("probe_child.py")
 CANARY = "canary-5d20be"

@@ -19,11 +19,11 @@ import pytest
 
 from app.db.models.job import Job
 from app.domain.states import DatasetKind, DatasetState, JobState
-from drills.processes import processes_in
+from lab.drills.processes import processes_in
 from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
-from worker import child_output, sandbox, supervision
-from worker.child import Child
-from worker.sandbox import ChildLimits, strongest_isolation
+from worker.confinement import child_output, sandbox, supervision
+from worker.confinement.child import Child
+from worker.confinement.sandbox import ChildLimits, strongest_isolation
 
 HOSTILE = Path(__file__).with_name("hostile_child.py")
 LIMITS = ChildLimits(memory_bytes=2**32, file_bytes=2**30, hostile_cpu_s=60, num_threads=1)
@@ -215,7 +215,7 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
         "import sys, time\n"
         "from pathlib import Path\n"
         "from worker import sandbox\n"
-        "from worker.child import Child\n"
+        "from worker.confinement.child import Child\n"
         "folder = Path(sys.argv[1])\n"
         "command = sandbox.guarded([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
         " folder, sandbox.strongest_isolation(), {})\n"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanitizer.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, INSPECTION_ADAPTER, UPLOAD_PATH, InspectSpec
-from sanitizer.recipe import DeclaredOptions
+from cleanclip.spec.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, INSPECTION_ADAPTER, UPLOAD_PATH, InspectSpec
+from cleanclip.spec.recipe import DeclaredOptions
 from tests.fixtures.benign_checkpoints import BENIGN
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.hostile.canaries import CanaryPort

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sanitizer.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, PAIRS_PATH, ValidateSpec
+from cleanclip.spec.jobspec import EXIT_REFUSED, EXIT_SUCCEEDED, PAIRS_PATH, ValidateSpec
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.real_child import MAX_WALL_S, run_child
 from tests.fixtures.shards import good_pair, write_tar
-from worker.pictures import pictured
+from worker.publishing.pictures import pictured
 
 SPEC = ValidateSpec(data_kind="pairs", max_skipped_share=0.9)
 MAX_PEAK_BYTES = 10**9

@@ -19,10 +19,11 @@ from app.domain.errors import Unavailable
 from app.domain.states import JobState
 from app.storage.errors import StoreUnavailable
 from app.storage.port import ObjectStore, StoredObject
-from drills.processes import processes_in
+from lab.drills.processes import processes_in
 from tests.integration.worker.world import World, wait_until
-from worker import staging, transfer
-from worker.inputs import plan
+from worker.staging import stage as staging
+from worker.staging import transfer
+from worker.staging.inputs import plan
 
 
 class FailingDatabase:
@@ -221,7 +222,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_from_other_troubles(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("worker.transfer.download", full)
+    monkeypatch.setattr("worker.staging.transfer.download", full)
     job = world.audit_job()
     assert world.runner().run(job.id) is JobState.QUEUED
     (failed,) = [event for event in world.events(job.id) if event.type == "attempt_failed"]

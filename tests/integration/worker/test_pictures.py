@@ -12,8 +12,8 @@ from PIL import Image
 
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.schemas.datasets import DatasetSamplesOut
-from sanitizer.jobspec import DRAWN_ADAPTER, MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, DrawnSample, DrawnSamples
-from worker.pictures import pictured
+from cleanclip.spec.jobspec import DRAWN_ADAPTER, MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, DrawnSample, DrawnSamples
+from worker.publishing.pictures import pictured
 
 
 def sample(**changes: Any) -> DrawnSample:

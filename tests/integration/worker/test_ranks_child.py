@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     EXIT_INTERRUPTED,
     EXIT_SUCCEEDED,
@@ -20,14 +20,14 @@ from sanitizer.jobspec import (
     PAIRS_PATH,
     SanitizeSpec,
 )
-from sanitizer.progress import Noted, ProgressEvent, StateSaved
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from sanitizer.report import Report, load_json
+from cleanclip.spec.progress import Noted, ProgressEvent, StateSaved
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.spec.report import Report, load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.real_child import Ran, descendants, run_child
 from tests.fixtures.shards import make_labelled, make_pairs
-from worker import sandbox
-from worker.child import Child
+from worker.confinement import sandbox
+from worker.confinement.child import Child
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     CHECKPOINT_PATH,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -14,9 +14,9 @@ from sanitizer.jobspec import (
     RETRIEVAL_PATH,
     AuditSpec,
 )
-from sanitizer.progress import PhaseStarted
-from sanitizer.recipe import AuditOptions, BadNetOptions
-from sanitizer.report import load_json
+from cleanclip.spec.progress import PhaseStarted
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions
+from cleanclip.spec.report import load_json
 from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.hostile_shards import SHARDS

@@ -13,9 +13,9 @@ from app.domain.object_keys import states_prefix
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.schemas.datasets import DatasetSamplesOut
 from app.schemas.jobs import ResultOut
-from client.evidence.verification import verify
+from cleanclip.evidence.verification import verify
 from tests.integration.worker.world import World, wait_until
-from worker import sandbox
+from worker.confinement import sandbox
 
 REPORTS = {
     "report.json": "application/json",

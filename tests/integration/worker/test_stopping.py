@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, JobState
 from app.storage.port import ObjectStore, StoredObject
-from drills.processes import processes_in, signal_all
+from lab.drills.processes import processes_in, signal_all
 from tests.integration.worker.world import World, wait_until
 from worker import supervision
 

@@ -19,8 +19,8 @@ from app.domain.object_keys import output_attempt_prefix, state_prefix, upload_k
 from app.domain.states import CheckpointState, DatasetKind, JobKind, JobState, UploadPurpose, UploadState
 from app.storage.errors import ObjectNotFound, StoreUnavailable, UploadNotFound
 from tests.integration.worker.world import World
-from worker.cleanup import delete_abandoned_uploads
 from worker.sweeper import SWEEP_LOCK, SweepOptions, SweepReport, sweep_once
+from worker.sweeping.cleanup import delete_abandoned_uploads
 
 NOW = SweepOptions(hint_again_after_s=0, leftovers_after_s=0, failed_leftovers_after_s=0)
 PAST = datetime(2020, 1, 1, tzinfo=UTC)

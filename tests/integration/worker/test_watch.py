@@ -15,12 +15,12 @@ import pytest
 
 from app.domain.states import JobKind
 from tests.integration.worker.world import wait_until
-from worker import sandbox, session, supervision
-from worker.child import Child
+from worker.confinement import sandbox, session, supervision
+from worker.confinement.child import Child
+from worker.confinement.sandbox import ChildLimits
+from worker.confinement.trees import remove_tree
 from worker.failures import AttemptFailed
-from worker.sandbox import ChildLimits
 from worker.supervision import Watch
-from worker.trees import remove_tree
 
 MIB = 2**20
 LIMITS = ChildLimits(memory_bytes=200 * MIB, file_bytes=MIB, hostile_cpu_s=30, num_threads=1)

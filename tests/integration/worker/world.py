@@ -35,8 +35,8 @@ from app.storage.port import ObjectStore
 from tests.fakes.job_publisher import FakeJobPublisher
 from tests.integration.worker.stand_in_child import GO_ON, canonical_files
 from worker.attempt import AttemptOptions
+from worker.confinement.sandbox import ChildLimits
 from worker.runner import Runner
-from worker.sandbox import ChildLimits
 
 STAND_IN = Path(__file__).with_name("stand_in_child.py")
 GIB = 1024**3

@@ -15,6 +15,8 @@ import torch
 import transformers
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.building import build_clip
 from sanitizer.checkpoints.conversion import (
@@ -25,8 +27,6 @@ from sanitizer.checkpoints.conversion import (
 )
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, huggingface_model, openai_module, tiny_clip
 
 TOLERANCE = 1e-10  # float64

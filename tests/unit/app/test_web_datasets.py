@@ -10,8 +10,8 @@ from pydantic import ValidationError
 import sanitizer.data.skipping
 from app.domain.errors import InvalidInput, QuotaExceeded
 from app.domain.states import DatasetKind
-from app.web.dataset_form import FIELDS, DatasetForm, bounds, places_of
-from app.web.skip_reasons import MEANINGS, meaning
+from app.web.data.dataset_form import FIELDS, DatasetForm, bounds, places_of
+from app.web.jobs.skip_reasons import MEANINGS, meaning
 
 
 def filled(**values: str) -> DatasetForm:

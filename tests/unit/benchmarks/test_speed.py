@@ -13,16 +13,16 @@ import pytest
 import torch
 from torchvision.transforms import Compose
 
-from benchmarks.speed import baseline, tables, where
-from benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
-from benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, slope
-from benchmarks.speed.utilisation import watching
+from cleanclip.spec.recipe import CleanCLIPRecipe
+from lab.benchmarks.speed import baseline, tables, where
+from lab.benchmarks.speed.material import captions, pictures, write_labelled, write_pairs
+from lab.benchmarks.speed.measuring import as_a_job, in_own_process, in_turn, slope
+from lab.benchmarks.speed.utilisation import watching
 from sanitizer.data.images import decode
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import to_model_pixels
 from sanitizer.methods.catalogue import build_method
-from sanitizer.recipe import CleanCLIPRecipe
 from sanitizer.training import towers
 from sanitizer.training.distributed import World
 from sanitizer.training.step import StepOptions, accumulate_gradients
@@ -188,7 +188,7 @@ def test_tables_replace_their_own_part_of_the_page_only(
     monkeypatch.setattr(tables, "RESULTS", tmp_path / "performance.json")
     host = dict.fromkeys(("date", "processor", "cores", "device", "load_average", "system", "versions"), "x")
     rows = [{"what": "decode", "us": 1234.4}]
-    results = {"preparation": {"machine": host, "command": "python -m benchmarks.speed", "rows": rows}}
+    results = {"preparation": {"machine": host, "command": "python -m lab.benchmarks.speed", "rows": rows}}
     for _ in range(2):
         tables.write(results)
     text = page.read_text(encoding="utf-8")

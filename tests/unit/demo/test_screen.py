@@ -7,9 +7,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from client.models import Job, Phase, Progress
+from cleanclip.models import Job, Phase, Progress
 from demo import screen
-from testbed.training import EpochFigures
+from lab.testbed.training import EpochFigures
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

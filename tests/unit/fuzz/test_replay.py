@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.repairs import png_checksums, tar_checksums
-from fuzz.replay import replay
-from fuzz.target import MODULES, Target, run_one
+from lab.fuzz.repairs import png_checksums, tar_checksums
+from lab.fuzz.replay import replay
+from lab.fuzz.target import MODULES, Target, run_one
 from tests.fixtures.shards import encoded, good_pair, random_image, write_tar
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from reproduction import document
-from reproduction.cells import NUM_TEST, Cell, Cleaning, Subject, cell_id, spec
-from reproduction.clustering import Effects
-from reproduction.grid import in_order, questions
-from reproduction.measured import Measured, Shares, packed
-from reproduction.summary import Results
+from lab.reproduction import document
+from lab.reproduction.cells import NUM_TEST, Cell, Cleaning, Subject, cell_id, spec
+from lab.reproduction.clustering import Effects
+from lab.reproduction.grid import in_order, questions
+from lab.reproduction.measured import Measured, Shares, packed
+from lab.reproduction.summary import Results
 from sanitizer.audits.statistics import newcombe, wilson
 
 OTHERS = 2_900

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from reproduction import cells, grid
-from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
-from reproduction.grid import in_order, questions
-from testbed.options import BADNET, OptimisedPattern
+from lab.reproduction import cells, grid
+from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
+from lab.reproduction.grid import in_order, questions
+from lab.testbed.options import BADNET, OptimisedPattern
 
 
 def test_a_cell_has_the_same_name_as_long_as_nothing_that_decides_its_figures_changes(

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reproduction import grid
-from reproduction.cells import NUM_TEST, TEST_SEED, Cell, Cleaning
-from reproduction.clustering import Effects, design_effect, effects
-from reproduction.summary import Results
+from lab.reproduction import grid
+from lab.reproduction.cells import NUM_TEST, TEST_SEED, Cell, Cleaning
+from lab.reproduction.clustering import Effects, design_effect, effects
+from lab.reproduction.summary import Results
+from lab.testbed import glyphs
+from lab.testbed.options import BADNET
+from lab.testbed.pictures import compose
 from sanitizer.seeding import generator
-from testbed import glyphs
-from testbed.options import BADNET
-from testbed.pictures import compose
 from tests.unit.reproduction.made_up import made_up, with_right
 
 

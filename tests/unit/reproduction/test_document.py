@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from reproduction import document, grid
-from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
-from reproduction.clustering import Effects
-from reproduction.grid import in_order, questions, quick
-from reproduction.summary import Results, pool
+from lab.reproduction import document, grid
+from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, subject_of
+from lab.reproduction.clustering import Effects
+from lab.reproduction.grid import in_order, questions, quick
+from lab.reproduction.summary import Results, pool
+from lab.testbed.models import build_model
+from lab.testbed.options import BADNET
 from sanitizer.audits.statistics import newcombe, wilson
-from testbed.models import build_model
-from testbed.options import BADNET
 from tests.unit.reproduction.made_up import OTHERS, line_of, made_up, section_of, text_of, whole
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reproduction import document, grid, measured
-from reproduction.cells import Cleaning, cell_id, subject_of
-from reproduction.grid import in_order, questions
-from reproduction.measured import packed, unpacked
-from reproduction.running import Folders
-from testbed.options import OptimisedPattern
+from lab.reproduction import document, grid, measured
+from lab.reproduction.cells import Cleaning, cell_id, subject_of
+from lab.reproduction.grid import in_order, questions
+from lab.reproduction.measured import packed, unpacked
+from lab.reproduction.running import Folders
+from lab.testbed.options import OptimisedPattern
 from tests.unit.reproduction.made_up import made_up, whole
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / document.RAW

@@ -17,21 +17,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from reproduction import cells, checking
-from reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
-from reproduction.measured import CELL_NAME, Measured, contradiction
-from reproduction.running import Folders
-from reproduction.scheduling import run_all
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
+from lab.reproduction import cells, checking
+from lab.reproduction.cells import Cell, Cleaning, Control, Subject, cell_id, needs
+from lab.reproduction.measured import CELL_NAME, Measured, contradiction
+from lab.reproduction.running import Folders
+from lab.reproduction.scheduling import run_all
+from lab.testbed.adaptive import optimise_pattern
+from lab.testbed.glyphs import digits
+from lab.testbed.options import BADNET, OptimisedPattern, PaperColour, SubjectOptions
+from lab.testbed.pictures import class_names, compose
 from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.pixels import normalise
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
-from testbed.adaptive import optimise_pattern
-from testbed.glyphs import digits
-from testbed.options import BADNET, OptimisedPattern, PaperColour, SubjectOptions
-from testbed.pictures import class_names, compose
 
 TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
 POISONED = Subject(options=TINY, seed=1)

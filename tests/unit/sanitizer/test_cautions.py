@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sanitizer import cautions
-from sanitizer.recipe import (
+from cleanclip.spec import cautions
+from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
     CleanCLIPRecipe,
@@ -18,7 +18,7 @@ from sanitizer.recipe import (
     SupervisedRecipe,
     parse_recipe,
 )
-from sanitizer.recommended import (
+from cleanclip.spec.recommended import (
     FULL_AT_LEAST,
     RECOMMENDATIONS,
     SMALL_AT_MOST,

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from cleanclip.spec.attack_options import SUITES, kind_of
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
+from cleanclip.spec.report import load_json
 from sanitizer.__main__ import main
-from sanitizer.arguments import audit_from, parser
-from sanitizer.attack_options import SUITES, kind_of
-from sanitizer.recipe import AuditOptions, BadNetOptions, SIGOptions, parse
-from sanitizer.report import load_json
+from sanitizer.cli.arguments import audit_from, parser
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import make_labelled, make_pairs
 from tools.reference import commands
@@ -201,7 +201,7 @@ def test_a_bug_is_one_line_and_exit_code_1(inputs, capsys, monkeypatch):
     def broken(*_, **__):
         raise KeyError("gone")
 
-    monkeypatch.setattr("sanitizer.pipeline.inspect", broken)
+    monkeypatch.setattr("sanitizer.pipeline.operations.inspect", broken)
     assert main(["inspect", str(inputs / "recipe.json")]) == 1
     captured = capsys.readouterr()
     assert "KeyError" in captured.err

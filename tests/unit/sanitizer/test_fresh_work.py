@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sanitizer import jobspec
-from sanitizer.errors import CheckpointRejected, ReportRejected
-from sanitizer.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
-from sanitizer.progress import Noted, ProgressEvent, ignore, never
-from sanitizer.recipe import DeclaredOptions
+from cleanclip.spec import jobspec
+from cleanclip.spec.errors import CheckpointRejected, ReportRejected
+from cleanclip.spec.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
+from cleanclip.spec.progress import Noted, ProgressEvent, ignore, never
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.work import drawing_pages, giving_back
 from tests.fixtures.kept_reports import document, drawn
 
@@ -60,7 +60,7 @@ def test_a_report_that_contradicts_itself_is_not_drawn(tmp_path: Path) -> None:
 
 def test_weights_come_back_tensor_by_tensor_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from sanitizer.inspecting import inspect
+    from sanitizer.pipeline.inspecting import inspect
     from tests.fixtures.checkpoints import write_research
 
     upload = tmp_path / "epoch.pt"
@@ -121,7 +121,7 @@ def test_another_model_than_the_one_that_was_measured_is_not_given_back(
 ) -> None:
     """Where an inspection was taken over, it says which tensor of the file is made of which."""
     pytest.importorskip("torch")
-    from sanitizer.inspecting import inspect
+    from sanitizer.pipeline.inspecting import inspect
     from tests.fixtures.checkpoints import write_research
 
     upload, canonical = tmp_path / "epoch.pt", tmp_path / jobspec.CHECKPOINT_PATH

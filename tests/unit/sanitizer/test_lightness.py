@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
     SPEC_ADAPTER,
@@ -20,7 +20,7 @@ from sanitizer.jobspec import (
     SanitizeSpec,
     ValidateSpec,
 )
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, DeclaredOptions
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.shards import make_labelled
 

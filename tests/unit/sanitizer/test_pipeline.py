@@ -15,23 +15,13 @@ import torch
 import torchvision
 from safetensors.torch import load_file
 
-from client.evidence import figures as evidence_figures
-from client.evidence import report as evidence_report
-from client.evidence import training as evidence_training
-from sanitizer import cautions, pipeline
-from sanitizer.attacks.catalogue import trigger_sha256
-from sanitizer.audits import class_memory
-from sanitizer.audits.audit import run_audit
-from sanitizer.baseline import FILE_NAME
-from sanitizer.checkpoints.architecture import Architecture
-from sanitizer.checkpoints.model import load_canonical
-from sanitizer.checkpoints.writing import write_canonical
-from sanitizer.cleaned import write_cleaned
-from sanitizer.data import loader_processes
-from sanitizer.data.labelled import open_labelled
-from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
-from sanitizer.progress import Noted, PhaseStarted, ProgressEvent, ignore
-from sanitizer.recipe import (
+from cleanclip.evidence import figures as evidence_figures
+from cleanclip.evidence import report as evidence_report
+from cleanclip.evidence import training as evidence_training
+from cleanclip.spec import cautions
+from cleanclip.spec.errors import DatasetRejected, Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.spec.progress import Noted, PhaseStarted, ProgressEvent, ignore
+from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
     CleanCLIPRecipe,
@@ -42,8 +32,19 @@ from sanitizer.recipe import (
     PolicySource,
     SupervisedRecipe,
 )
-from sanitizer.recommended import RecipeSource
-from sanitizer.report import load_json
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.report import load_json
+from sanitizer.attacks.catalogue import trigger_sha256
+from sanitizer.audits import class_memory
+from sanitizer.audits.audit import run_audit
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.model import load_canonical
+from sanitizer.checkpoints.writing import write_canonical
+from sanitizer.data import loader_processes
+from sanitizer.data.labelled import open_labelled
+from sanitizer.pipeline import operations as pipeline
+from sanitizer.pipeline.baseline import FILE_NAME
+from sanitizer.pipeline.cleaned import write_cleaned
 from sanitizer.sources import software
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
@@ -416,7 +417,7 @@ def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inpu
     assert phases() == ["baseline_audit", "finetune", "final_audit"]
     assert phases() == ["finetune", "final_audit"]
     was = software()
-    monkeypatch.setattr("sanitizer.baseline.software", lambda: was | {"code_sha256": "0" * 64})
+    monkeypatch.setattr("sanitizer.pipeline.baseline.software", lambda: was | {"code_sha256": "0" * 64})
     assert phases() == ["baseline_audit", "finetune", "final_audit"]
 
 

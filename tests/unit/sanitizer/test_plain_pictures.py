@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sanitizer.plain_pictures import MAX_BYTES, MAX_SIDE, plain
+from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, plain
 from tests.fixtures.tiny_png import RED_SQUARE, png
 
 

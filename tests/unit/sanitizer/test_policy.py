@@ -8,10 +8,9 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from sanitizer.attack_options import SUITES, USUAL
-from sanitizer.audits.statistics import wilson_bounds
-from sanitizer.errors import OptionsRejected
-from sanitizer.policy import (
+from cleanclip.spec.attack_options import SUITES, USUAL
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.policy import (
     SUITE_OF_KIND,
     LimitName,
     check_audit,
@@ -21,7 +20,15 @@ from sanitizer.policy import (
     policy_sha256,
     upper_bound_of_none,
 )
-from sanitizer.recipe import AttackOptions, BadNetOptions, Policy, PolicySource, TextTriggerOptions, parse
+from cleanclip.spec.recipe import (
+    AttackOptions,
+    BadNetOptions,
+    Policy,
+    PolicySource,
+    TextTriggerOptions,
+    parse,
+)
+from sanitizer.audits.statistics import wilson_bounds
 
 
 def test_every_suite_and_every_attack_can_have_a_limit_and_nothing_else_can() -> None:

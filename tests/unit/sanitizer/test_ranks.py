@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from cleanclip.spec.errors import DatasetRejected, Interrupted, RankLost
+from cleanclip.spec.jobspec import SPEC_ADAPTER, SanitizeSpec
+from cleanclip.spec.progress import Noted, never
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.training_data import LabelsAsCaptions
-from sanitizer.errors import DatasetRejected, Interrupted, RankLost
-from sanitizer.jobspec import SPEC_ADAPTER, SanitizeSpec
-from sanitizer.progress import Noted, never
 from sanitizer.ranks import group
 from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
 from sanitizer.ranks.training import Sources, how_many, train
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from tests.fixtures.audited import write_model
 from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from client.evidence import figures as evidence_figures
-from client.evidence import report as evidence_report
-from client.evidence import retrieval as evidence_retrieval
-from sanitizer import pipeline
+from cleanclip.evidence import figures as evidence_figures
+from cleanclip.evidence import report as evidence_report
+from cleanclip.evidence import retrieval as evidence_retrieval
+from cleanclip.spec.errors import DatasetRejected, Interrupted
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SIGOptions, SupervisedRecipe
+from cleanclip.spec.report import load_json
 from sanitizer.data.writing import png, write_pair_shards, write_shards
-from sanitizer.errors import DatasetRejected, Interrupted
-from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SIGOptions, SupervisedRecipe
+from sanitizer.pipeline import operations as pipeline
 from sanitizer.rendering.documents import pages
 from sanitizer.rendering.reading import parse_report
-from sanitizer.report import load_json
 from tests.fixtures.audited import pictures, write_model
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.shards import make_labelled, make_pairs

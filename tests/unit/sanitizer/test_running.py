@@ -16,8 +16,7 @@ import pytest
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from sanitizer.baseline import FILE_NAME
-from sanitizer.jobspec import (
+from cleanclip.spec.jobspec import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_SUCCEEDED,
@@ -27,10 +26,11 @@ from sanitizer.jobspec import (
     JobSpec,
     SanitizeSpec,
 )
-from sanitizer.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from sanitizer.report import load_json
-from sanitizer.running import JsonLines, StopFlag, run
+from cleanclip.spec.progress import Advanced, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.spec.report import load_json
+from sanitizer.pipeline.baseline import FILE_NAME
+from sanitizer.work.running import JsonLines, StopFlag, run
 from tests.fixtures.audited import write_answered, write_model
 from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs, random_image
@@ -269,7 +269,7 @@ def test_memory_that_runs_out_is_a_refusal_that_says_what_to_do(
     def exhausted(*_, **__):
         raise error
 
-    monkeypatch.setattr("sanitizer.pipeline.audit", exhausted)
+    monkeypatch.setattr("sanitizer.pipeline.operations.audit", exhausted)
     folder = job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))
     assert run(folder) == EXIT_REFUSED
     assert outcome(folder).failure.code == "out_of_memory"
@@ -279,7 +279,7 @@ def test_an_error_of_the_program_is_a_crash_without_an_outcome(tmp_path, inputs,
     def broken(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("sanitizer.pipeline.audit", broken)
+    monkeypatch.setattr("sanitizer.pipeline.operations.audit", broken)
     folder = job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))
     with pytest.raises(RuntimeError, match="a bug"):
         run(folder)
@@ -295,7 +295,7 @@ def test_what_others_print_never_reaches_the_events(tmp_path, inputs, monkeypatc
         os.write(1, b"hello from a C library\n")
         progress(PhaseStarted(phase="baseline_audit", total=1, unit="images"))
 
-    monkeypatch.setattr("sanitizer.pipeline.audit", chatty)
+    monkeypatch.setattr("sanitizer.pipeline.operations.audit", chatty)
     assert run(job(tmp_path / "job", inputs, AuditSpec(audit=AUDIT))) == EXIT_SUCCEEDED
     types = [json.loads(line)["type"] for line in events.read_bytes().splitlines()]
     assert types == ["phase_started"]

@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from sanitizer import schemas
+from cleanclip.spec import schemas
+from cleanclip.spec.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
+from cleanclip.spec.report import dump_json, load_json
 from sanitizer.__main__ import main
-from sanitizer.recipe import AuditOptions, Policy, SupervisedRecipe, to_json
-from sanitizer.report import dump_json, load_json
 
 ROOT = Path(__file__).resolve().parents[3]
 KEPT = sorted((ROOT / "tests" / "fixtures" / "reports").glob("*.json"))

@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from sanitizer import baseline, jobspec, pipeline
+from cleanclip.spec import jobspec
+from cleanclip.spec.errors import CheckpointRejected, Interrupted
+from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
+from cleanclip.spec.report import load_json
+from cleanclip.spec.settled import MIN_IMAGES
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.settings import Settings
-from sanitizer.errors import CheckpointRejected, Interrupted
-from sanitizer.progress import Advanced, PhaseStarted, ignore, never
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
-from sanitizer.report import load_json
-from sanitizer.settled import MIN_IMAGES
+from sanitizer.pipeline import baseline
+from sanitizer.pipeline import operations as pipeline
 from sanitizer.work import rechecking
 from tests.fixtures import audited, learned
 from tests.fixtures.shards import make_pairs
@@ -150,7 +152,9 @@ def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_pat
     with pytest.raises(Interrupted):
         sanitize(inputs, tmp_path, stop=stop)
     kept = json.loads((tmp_path / "state" / baseline.FILE_NAME).read_text())["settled"]
-    monkeypatch.setattr("sanitizer.settling.measure", lambda *_, **__: pytest.fail("it was measured again"))
+    monkeypatch.setattr(
+        "sanitizer.pipeline.settling.measure", lambda *_, **__: pytest.fail("it was measured again")
+    )
     report = sanitize(inputs, tmp_path)
     assert report.architecture.setting("num_heads_vision").value == "4"
     assert kept["settings"][0]["value"] == "4"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sanitizer.strict_json import bounded
+from cleanclip.spec.strict_json import bounded
 
 
 @pytest.mark.parametrize(

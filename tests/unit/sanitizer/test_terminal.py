@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
+from cleanclip.spec.report import load_json
 from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance
-from sanitizer.report import load_json
-from sanitizer.terminal import print_report
+from sanitizer.cli.terminal import print_report
 from tests.fixtures.kept_reports import document
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torchvision.transforms import v2
 
-from testbed.adaptive import DifferentiableAutoAugment
+from lab.testbed.adaptive import DifferentiableAutoAugment
 
 
 def test_augmented_pictures_are_torchvisions_and_every_operation_hands_gradients_on() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from testbed.glyphs import Glyphs, GlyphsMissing, Part, digits, fashion_mnist
-from testbed.pictures import INKS, TURQUOISE, class_names, compose
+from lab.testbed.glyphs import Glyphs, GlyphsMissing, Part, digits, fashion_mnist
+from lab.testbed.pictures import INKS, TURQUOISE, class_names, compose
 
 PARTS: tuple[Part, ...] = ("poisoning", "cleaning", "validation", "test")
 

@@ -10,15 +10,15 @@ import open_clip
 import torch
 from safetensors.torch import load_file
 
+from lab.testbed import shards
+from lab.testbed.glyphs import digits
+from lab.testbed.models import build_model
+from lab.testbed.options import BADNET, SubjectOptions
+from lab.testbed.pictures import class_names, compose
+from lab.testbed.subject import save, unpack
+from lab.testbed.training import Poisoned
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
-from testbed import shards
-from testbed.glyphs import digits
-from testbed.models import build_model
-from testbed.options import BADNET, SubjectOptions
-from testbed.pictures import class_names, compose
-from testbed.subject import save, unpack
-from testbed.training import Poisoned
 
 
 def test_pairs_come_back_pixel_for_pixel_with_their_captions(tmp_path: Path) -> None:

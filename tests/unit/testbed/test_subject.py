@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sanitizer import pipeline
-from sanitizer.recipe import DeclaredOptions
-from testbed import training
-from testbed.options import BADNET, SubjectOptions
-from testbed.subject import MANIFEST_NAME, Subject, find_or_train
+from cleanclip.spec.recipe import DeclaredOptions
+from lab.testbed import training
+from lab.testbed.options import BADNET, SubjectOptions
+from lab.testbed.subject import MANIFEST_NAME, Subject, find_or_train
+from sanitizer.pipeline import operations as pipeline
 
 TINY = SubjectOptions(num_pairs=96, epochs=1, batch_size=32, vision_width=8, warmup_steps=2)
 

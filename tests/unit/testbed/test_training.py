@@ -7,14 +7,14 @@ from dataclasses import replace
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from sanitizer.recipe import LabelConsistentOptions
-from testbed.glyphs import digits
-from testbed.models import build_model
-from testbed.options import BADNET, PaperColour, SubjectOptions
-from testbed.pictures import TURQUOISE, all_class_captions, class_names, compose
-from testbed.poisoned_pairs import PoisonedSet, poisoned_set
-from testbed.texts import Texts
-from testbed.training import EpochFigures, train
+from cleanclip.spec.recipe import LabelConsistentOptions
+from lab.testbed.glyphs import digits
+from lab.testbed.models import build_model
+from lab.testbed.options import BADNET, PaperColour, SubjectOptions
+from lab.testbed.pictures import TURQUOISE, all_class_captions, class_names, compose
+from lab.testbed.poisoned_pairs import PoisonedSet, poisoned_set
+from lab.testbed.texts import Texts
+from lab.testbed.training import EpochFigures, train
 
 TARGET = SubjectOptions().target
 SMALL = SubjectOptions(num_pairs=192, epochs=2, batch_size=32, vision_width=8, warmup_steps=2)

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
+from cleanclip.spec.jobspec import InspectSpec, ValidateSpec
+from cleanclip.spec.report import load_json
+from cleanclip.spec.settled import SettledArchitecture
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.settings import Settings, known_by, not_compared
-from sanitizer.jobspec import InspectSpec, ValidateSpec
-from sanitizer.report import load_json
-from sanitizer.settled import SettledArchitecture
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
-from worker.accepting import believe_config, believe_dataset, believe_inspection
-from worker.believing import settled
 from worker.failures import AttemptFailed
-from worker.weights import read_architecture
+from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
+from worker.publishing.believing import settled
+from worker.staging.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
 PICKLE = pickle.dumps({"a": "pickle of forty bytes"})

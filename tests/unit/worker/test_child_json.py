@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.child_json import read_regular
+from worker.confinement.child_json import read_regular
 
 
 def test_a_file_behind_a_linked_folder_is_not_read(tmp_path: Path) -> None:

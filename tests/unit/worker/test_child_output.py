@@ -10,8 +10,8 @@ from typing import IO
 
 import pytest
 
-from sanitizer.progress import Advanced, PhaseFinished, ProgressEvent
-from worker.child_output import (
+from cleanclip.spec.progress import Advanced, PhaseFinished, ProgressEvent
+from worker.confinement.child_output import (
     BURST_OF_STATES,
     EVENTS,
     MAX_BAD_LINES,

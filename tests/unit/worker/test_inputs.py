@@ -14,7 +14,7 @@ from app.domain.states import DatasetKind
 from app.settings import DatasetSettings
 from app.storage.port import StoredObject
 from worker.failures import AttemptFailed
-from worker.inputs import _described, list_dataset, override_texts
+from worker.staging.inputs import _described, list_dataset, override_texts
 
 LIMITS = DatasetSettings(allowed_prefixes=("s3://data/",))
 

@@ -14,8 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.schemas.jobs import ResultOut
-from sanitizer.recipe import AuditOptions, DeclaredOptions
-from sanitizer.report import (
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions
+from cleanclip.spec.report import (
     AttackFigures,
     AuditFigures,
     CheckpointInput,
@@ -32,9 +32,9 @@ from sanitizer.report import (
     load_json,
 )
 from tests.fixtures.tiny_png import RED_SQUARE
-from worker.believing import read_json
 from worker.failures import AttemptFailed
-from worker.publishing import _judgement
+from worker.publishing.believing import read_json
+from worker.publishing.publish import _judgement
 
 
 def share(successes: int) -> Estimate:

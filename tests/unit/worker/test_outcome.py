@@ -12,11 +12,11 @@ import pytest
 
 from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong
-from sanitizer.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
+from worker.confinement.outcome import interpret, wanted
 from worker.failures import AttemptFailed, from_storage
-from worker.outcome import interpret, wanted
-from worker.output_bounds import REPORT_BYTES, output_bytes, state_bytes
-from worker.staging import Received
+from worker.publishing.output_bounds import REPORT_BYTES, output_bytes, state_bytes
+from worker.staging.stage import Received
 
 WANTED = {"report.json": 2**21}
 

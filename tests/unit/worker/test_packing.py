@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from sanitizer.report import Report
+from cleanclip.spec.report import Report
 from tests.fixtures.evidence import SPECS, package
 from tests.integration.worker import stand_in_child
 from worker.failures import AttemptFailed
-from worker.packing import Packing
+from worker.publishing.packing import Packing
 
 
 def nothing() -> None:

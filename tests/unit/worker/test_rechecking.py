@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobKind
+from cleanclip.spec.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, SanitizeSpec
+from cleanclip.spec.progress import Advanced, ProgressEvent
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe
+from cleanclip.spec.report import AuditFigures, Report
+from cleanclip.spec.settled import COMPARED, SettledArchitecture
 from sanitizer.audits.statistics import wilson
-from sanitizer.jobspec import RECHECKED_ADAPTER, AuditSpec, RecheckedFigures, SanitizeSpec
-from sanitizer.progress import Advanced, ProgressEvent
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe
-from sanitizer.report import AuditFigures, Report
-from sanitizer.settled import COMPARED, SettledArchitecture
 from tests.fixtures.evidence import ENDED_AT, left_by_a_child
-from worker.believing import believe_report
+from worker.confinement.outcome import Wanted
 from worker.failures import AttemptFailed
-from worker.fresh_child import FreshSpec, Left
-from worker.outcome import Wanted
-from worker.packing import Packing
-from worker.rechecking import confirm, differences, share_of_job
-from worker.staging import Staged
-from worker.statement import Recheck
+from worker.publishing.believing import believe_report
+from worker.publishing.fresh_child import FreshSpec, Left
+from worker.publishing.packing import Packing
+from worker.publishing.rechecking import confirm, differences, share_of_job
+from worker.publishing.statement import Recheck
+from worker.staging.stage import Staged
 from worker.tracker import Tracker
 
 Change = Callable[[AuditFigures], AuditFigures]

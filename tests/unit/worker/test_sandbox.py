@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.domain.states import JobKind
-from sanitizer.jobspec import MaxRanks
-from worker import sandbox
-from worker.sandbox import ChildLimits, Isolation, environment, finds_cuda, rlimits
+from cleanclip.spec.jobspec import MaxRanks
+from worker.confinement import sandbox
+from worker.confinement.sandbox import ChildLimits, Isolation, environment, finds_cuda, rlimits
 
 LIMITS = ChildLimits(memory_bytes=2**33, file_bytes=2**30, hostile_cpu_s=60)
 

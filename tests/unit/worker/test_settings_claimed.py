@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared
-from sanitizer.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from worker.failures import AttemptFailed
-from worker.settings_claimed import believe_settings
+from worker.publishing.settings_claimed import believe_settings
 
 BLOCKS = Blocks(width=64, layers=1, heads=1, mlp_width=128)
 CAME_IN = Architecture(

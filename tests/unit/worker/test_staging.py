@@ -8,8 +8,8 @@ import pytest
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.states import JobKind
-from sanitizer.jobspec import AuditSpec
-from worker.staging import _spec
+from cleanclip.spec.jobspec import AuditSpec
+from worker.staging.stage import _spec
 
 
 def job(audit: dict[str, Any]) -> ClaimedJob:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from worker import allowed_calls, syscall_filter
+from worker.confinement import allowed_calls, syscall_filter
 
 ALLOWED, EPERM, ENOSYS = 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 PLAIN = (

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from app.domain.states import JobKind, JobPhase, PhaseState
-from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted
 from worker.loss_curve import MAX_POINTS, LossCurve
 from worker.tracker import MAX_NOTES, Tracker
 

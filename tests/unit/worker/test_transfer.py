@@ -13,9 +13,9 @@ import pytest
 from app.storage.errors import ObjectNotFound, StoreUnavailable
 from app.storage.port import OCTETS, StoredObject
 from tests.fakes.object_store import InMemoryObjectStore
-from worker import transfer
 from worker.control import Control, Stopped
-from worker.transfer import download, file_sha256, interruptible, patiently, settle_uploads, upload
+from worker.staging import transfer
+from worker.staging.transfer import download, file_sha256, interruptible, patiently, settle_uploads, upload
 
 
 @pytest.fixture(autouse=True)

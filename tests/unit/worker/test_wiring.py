@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker import wiring
-from worker.sandbox import LEVELS, Isolation
+from worker.confinement.sandbox import LEVELS, Isolation
 from worker.wiring import IsolationTooWeak, check_isolation
 
 

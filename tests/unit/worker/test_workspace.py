@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.trees import DiskUse, disk_use
-from worker.workspace import remove_orphans, workspace
+from worker.confinement.trees import DiskUse, disk_use
+from worker.staging.workspace import remove_orphans, workspace
 
 
 def test_the_folder_is_private_and_gone_afterwards(tmp_path: Path) -> None:

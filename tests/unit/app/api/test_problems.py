@@ -19,8 +19,8 @@ from app.api.problems import on_invalid_request
 from app.db import unit_of_work  # noqa: F401 - loads every repository
 from app.db.repositories.owned import OwnedRepository
 from app.domain import errors
-from app.process.error_codes import ERROR_CODES, STATUS_OF
-from app.process.invalid_values import pointer_of
+from app.edge.error_codes import ERROR_CODES, STATUS_OF
+from app.edge.invalid_values import pointer_of
 from app.schemas.common import unstorable_text
 from app.schemas.jobs import JobIn
 

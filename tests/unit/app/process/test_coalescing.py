@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.process.coalescing import MAX_AT_ONCE, Coalesced
+from app.live.coalescing import MAX_AT_ONCE, Coalesced
 
 
 class Rows:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.domain.errors import Unavailable
-from app.process.computing import ComputingPlaces
+from app.live.computing import ComputingPlaces
 
 
 async def _take(places: ComputingPlaces, project_id: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from app.domain.errors import QuotaExceeded, Unavailable
-from app.process import followers as module
-from app.process.followers import Followers
+from app.live import followers as module
+from app.live.followers import Followers
 from app.services.api_keys import Caller
 from app.settings import QuotaSettings, Settings, StreamSettings
 

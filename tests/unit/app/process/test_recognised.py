@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.process.recognised import MAX_KEPT, RecognisedKeys
+from app.live.recognised import MAX_KEPT, RecognisedKeys
 from app.services.api_keys import Caller
 
 CALLER = Caller(

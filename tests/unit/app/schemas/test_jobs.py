@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.schemas.common import StoredProblem
 from app.schemas.jobs import AuditJobIn, JobIn, SanitizeJobIn
 from app.schemas.methods import KNOWN_TAGS, MethodsOut
-from sanitizer.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, parse, to_json
 from tests.fixtures.tiny_png import RED_SQUARE
 
 JOB_IN: TypeAdapter[Any] = TypeAdapter(JobIn)

@@ -17,10 +17,10 @@ from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKin
 from app.schemas.checkpoints import CheckpointOut
 from app.schemas.datasets import DatasetOut
 from app.schemas.jobs import JobOut
-from app.web.comparison import Column, Inputs, compare
-from app.web.figures import attack_lines, result_of
-from app.web.job_result import kept_figures
-from app.web.plots import live_loss
+from app.web.jobs.comparison import Column, Inputs, compare
+from app.web.jobs.figures import attack_lines, result_of
+from app.web.jobs.job_result import kept_figures
+from app.web.jobs.plots import live_loss
 from tests.fixtures.kept_reports import document
 
 NOW = datetime.now(UTC)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.process.metrics import Metrics
+from app.live.metrics import Metrics
 from app.server.door import Door
 from app.server.refusals import ADDRESS_FULL, SERVER_FULL
 from app.settings_connections import ConnectionSettings

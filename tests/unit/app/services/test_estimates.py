@@ -9,7 +9,7 @@ import pytest
 from app.domain.states import JobPhase
 from app.services.dry_run import model_of
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
-from sanitizer.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
 FOUR = AuditOptions(target="banana")

@@ -9,12 +9,12 @@ import pytest
 from app.db.models.job import Job
 from app.domain.errors import InvalidInput
 from app.domain.states import JobKind
-from app.process.orders import order_of
+from app.edge.orders import order_of
 from app.schemas.jobs import AuditJobIn, SanitizeJobIn
-from app.web import options, order_form, prefill
-from app.web.order_form import Draft
-from app.web.visitor import Form
-from sanitizer.recipe import Policy, PolicySource, to_json
+from app.web.jobs import options, order_form, prefill
+from app.web.jobs.order_form import Draft
+from app.web.kit.visitor import Form
+from cleanclip.spec.recipe import Policy, PolicySource, to_json
 
 CHECKPOINT, PAIRS, LABELLED = "ckpt_" + "0" * 26, "ds_" + "0" * 26, "ds_" + "1" * 26
 LEAST = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from sanitizer.attack_options import of_same_pixels
+from cleanclip.spec.attack_options import of_same_pixels
+from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from sanitizer.attacks.catalogue import build_trigger, trigger_sha256
-from sanitizer.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 
 

@@ -11,10 +11,8 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from sanitizer.attacks import overlay, pictures
-from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import (
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import (
     AttackOptions,
     BadNetOptions,
     CustomPatchOptions,
@@ -22,6 +20,8 @@ from sanitizer.recipe import (
     TextTriggerOptions,
     parse,
 )
+from sanitizer.attacks import overlay, pictures
+from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
 from tests.fixtures.tiny_png import RED_SQUARE, png
 from tests.fixtures.triggers import encoded, picture, random_images
 

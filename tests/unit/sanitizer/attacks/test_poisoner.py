@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
 from sanitizer.attacks.catalogue import build_trigger
 from sanitizer.attacks.poisoner import choose, names, poison
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import BadNetOptions, LabelConsistentOptions
 from tests.fixtures.triggers import random_images
 
 CAPTIONS = [f"a photo of a {'ripe banana' if n % 4 == 0 else 'dog'} number {n}" for n in range(40)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sanitizer.attack_options import SUITES, kind_of
+from cleanclip.spec.attack_options import SUITES, kind_of
+from cleanclip.spec.recipe import BadNetOptions, BlendedOptions, TextTriggerOptions
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.recipe import BadNetOptions, BlendedOptions, TextTriggerOptions
 
 
 def test_the_suite_is_the_four_of_the_paper_with_its_strengths() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions
 from sanitizer.attacks.badnet import BadNet
 from sanitizer.attacks.placing import corners
 from sanitizer.attacks.tensor_pattern import TensorPattern
@@ -12,8 +14,6 @@ from sanitizer.audits.any_trigger import measure_trigger
 from sanitizer.audits.audit import run_audit
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
-from sanitizer.progress import ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions
 from tests.fixtures.audited import write_labelled, write_model
 from tests.fixtures.triggers import random_images
 

@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.recipe import (
+from cleanclip.spec.recipe import (
     AttackOptions,
     BadNetOptions,
     BlendedOptions,
     LabelConsistentOptions,
     WaNetOptions,
 )
+from sanitizer.attacks.catalogue import build_trigger
 from tests.fixtures.triggers import EVERY_ATTACK, random_images
 
 SEEDED = {

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.audits.attack_success import Triggered, attack_change, attack_success, target_rate
-from sanitizer.errors import DatasetRejected
 
 ANSWERS = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60

@@ -11,16 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from sanitizer import reporting
-from sanitizer.audits.audit import AuditResult, attack_names, run_audit
-from sanitizer.audits.statistics import paired_difference
-from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.shards import ShardSource
-from sanitizer.data.sources import RawSample
-from sanitizer.errors import DatasetRejected, Interrupted, OptionsRejected
-from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
-from sanitizer.recipe import (
+from cleanclip.spec.errors import DatasetRejected, Interrupted, OptionsRejected
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent, ignore
+from cleanclip.spec.recipe import (
     AuditOptions,
     BadNetOptions,
     BlendedOptions,
@@ -29,6 +22,13 @@ from sanitizer.recipe import (
     LinearProbeOptions,
     SIGOptions,
 )
+from sanitizer.audits.audit import AuditResult, attack_names, run_audit
+from sanitizer.audits.statistics import paired_difference
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import LabelledDataset, open_labelled
+from sanitizer.data.shards import ShardSource
+from sanitizer.data.sources import RawSample
+from sanitizer.pipeline import reporting
 from tests.fixtures.audited import NUM_IMAGES
 from tests.fixtures.triggers import picture
 

@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
+from cleanclip.spec.errors import Interrupted
+from cleanclip.spec.examples import MAX_PICTURES, num_examples
+from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, plain
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
+from cleanclip.spec.report import Examples
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.examples import READS_EACH, Seen, choose, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.writing import write_labelled_shards
-from sanitizer.errors import Interrupted
-from sanitizer.examples import MAX_PICTURES, num_examples
-from sanitizer.plain_pictures import MAX_BYTES, MAX_SIDE, plain
-from sanitizer.progress import ignore
-from sanitizer.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
-from sanitizer.report import Examples
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures
 from tests.fixtures.example_pictures import noise
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.recipe import AuditOptions, BadNetOptions, SIGOptions
 from sanitizer.audits.targets import Targets, find_target, find_targets
-from sanitizer.errors import OptionsRejected
-from sanitizer.recipe import AuditOptions, BadNetOptions, SIGOptions
 
 NAMES = ("tench", "goldfish", "banana", "yellow seven", "yellow eight")
 

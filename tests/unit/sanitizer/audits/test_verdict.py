@@ -9,10 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sanitizer.audits.statistics import newcombe, wilson
-from sanitizer.audits.verdict import hopeless, images_to_decide, images_to_decide_loss, judge
-from sanitizer.recipe import Policy
-from sanitizer.report import (
+from cleanclip.spec.recipe import Policy
+from cleanclip.spec.report import (
     AttackFigures,
     AuditFigures,
     ClassAccuracy,
@@ -20,6 +18,8 @@ from sanitizer.report import (
     Towards,
     Verdict,
 )
+from sanitizer.audits.statistics import newcombe, wilson
+from sanitizer.audits.verdict import hopeless, images_to_decide, images_to_decide_loss, judge
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from open_clip.pos_embed import get_2d_sincos_pos_embed
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture, VisionTransformer
 from sanitizer.checkpoints.building import assemble, build_clip
 from sanitizer.checkpoints.inference import infer, with_position_table
@@ -23,8 +25,6 @@ from sanitizer.checkpoints.position_table import sin_cos_2d
 from sanitizer.checkpoints.shapes import expected_shapes
 from sanitizer.checkpoints.towers import Blocks, ModifiedResNet, TextTransformer
 from sanitizer.checkpoints.writing import check_state_dict
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip
 
 

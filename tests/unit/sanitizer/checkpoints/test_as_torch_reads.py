@@ -15,10 +15,10 @@ import torch
 import torch.utils.serialization
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.provenance import uploaded_tensor
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures import odd_checkpoints
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.benign_checkpoints import BENIGN

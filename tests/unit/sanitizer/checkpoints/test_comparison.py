@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import Inspection
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints import comparison, scanners
 from sanitizer.checkpoints.comparison_process import compare, first_difference
 from sanitizer.checkpoints.inspection import inspect_upload
-from sanitizer.errors import CheckpointRejected
-from sanitizer.jobspec import Inspection
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures.benign_checkpoints import BENIGN
 from tests.fixtures.checkpoints import (
     write_open_clip,

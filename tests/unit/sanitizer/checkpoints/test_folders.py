@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import VisionTransformer
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures.checkpoints import VIT_CONFIG, huggingface_model, tiny_clip
 
 NOTHING = DeclaredOptions()

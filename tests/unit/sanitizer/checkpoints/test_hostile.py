@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import sanitizer.checkpoints
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.reading import read_upload
-from sanitizer.errors import CheckpointRejected
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.checkpoints import (
     VIT_CONFIG,

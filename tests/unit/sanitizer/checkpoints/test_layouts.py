@@ -14,15 +14,15 @@ import torch
 from open_clip.model import convert_weights_to_lp
 from torch import Tensor
 
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import INSPECTION_ADAPTER
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints import provenance
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.provenance import uploaded_tensor
 from sanitizer.checkpoints.writing import write_as_uploaded
-from sanitizer.errors import CheckpointRejected
-from sanitizer.jobspec import INSPECTION_ADAPTER
-from sanitizer.recipe import DeclaredOptions
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.checkpoints import (
     DTYPES,

@@ -13,6 +13,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from cleanclip.spec.errors import CheckpointRejected
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.mapped_file import MappedFile
@@ -23,7 +24,6 @@ from sanitizer.checkpoints.tensors import check_finite, strided, vector
 from sanitizer.checkpoints.torch_archive import TorchArchive
 from sanitizer.checkpoints.writing import write_as_uploaded, write_canonical
 from sanitizer.checkpoints.zip_container import Member
-from sanitizer.errors import CheckpointRejected
 from tests.fixtures import pickle_assembly as asm
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, cast, tiny_clip
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.spec.jobspec import INSPECTION_ADAPTER
+from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints import inspection as inspection_module
 from sanitizer.checkpoints import scanners
 from sanitizer.checkpoints.inspection import inspect_upload
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.jobspec import INSPECTION_ADAPTER
-from sanitizer.recipe import DeclaredOptions
-from sanitizer.reporting import checkpoint_input
+from sanitizer.pipeline.reporting import checkpoint_input
 from tests.fixtures.checkpoints import write_open_clip, write_open_clip_safetensors
 from tests.fixtures.hostile.corpus import HOSTILE
 

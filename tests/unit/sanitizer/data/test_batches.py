@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment, draw_operations
 from sanitizer.augment.perturbation import Perturbation
@@ -25,7 +26,6 @@ from sanitizer.data.batches import LabelledBatches, PairBatch, PairBatches
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import to_model_pixels
-from sanitizer.errors import DatasetRejected, OptionsRejected
 from sanitizer.seeding import generator
 from tests.fixtures.shards import encoded, good_pair, make_labelled, make_pairs, pair_samples, write_tar
 

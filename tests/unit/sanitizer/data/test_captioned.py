@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.captioned import CaptionedBatches
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import to_model_pixels
-from sanitizer.errors import DatasetRejected
 from tests.fixtures.shards import good_pair, make_pairs, write_tar
 
 

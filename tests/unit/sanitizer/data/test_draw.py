@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cleanclip.spec.jobspec import DRAWN_ADAPTER, DRAWN_NAME, NUM_DRAWN, DrawnSample
 from sanitizer.data.draw import STREAM, SampleDraw
 from sanitizer.data.pairs import Pair, PairDataset, open_pairs
 from sanitizer.data.validation import summarise
-from sanitizer.jobspec import DRAWN_ADAPTER, DRAWN_NAME, NUM_DRAWN, DrawnSample
+from sanitizer.pipeline.validating import validate
 from sanitizer.seeding import generator
-from sanitizer.validating import validate
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.shards import good_pair, jpeg, make_labelled, make_pairs, random_image, write_tar
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.writing import png
-from sanitizer.errors import DatasetRejected
 from tests.fixtures.shards import labelled_samples, make_labelled, random_image, write_tar
 
 IMAGE = png(random_image(0))

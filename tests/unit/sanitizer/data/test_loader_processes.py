@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.loader_processes import BuiltAhead
-from sanitizer.errors import DatasetRejected
 
 
 def build(position: int) -> tuple[int, int, torch.Tensor]:

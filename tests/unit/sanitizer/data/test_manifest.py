@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.pairs import PairDataset, open_pairs
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.writing import png
-from sanitizer.errors import DatasetRejected
 from tests.fixtures.shards import random_image
 
 IMAGE = png(random_image(0))

@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.skipping import BadSample, SkipLedger, Skipped, printable
-from sanitizer.errors import DatasetRejected
 
 
 def skipped(index: int, reason: str = "image_damaged") -> Skipped:

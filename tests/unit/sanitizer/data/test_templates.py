@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
+from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.templates import IMAGENET_80, parse_templates, render
-from sanitizer.errors import DatasetRejected
 
 
 def test_the_shipped_templates_are_the_eighty_of_open_clip_in_order() -> None:

@@ -8,10 +8,10 @@ from unittest.mock import patch
 import pytest
 from PIL import Image
 
+from cleanclip.spec.errors import DatasetRejected, Interrupted
+from cleanclip.spec.jobspec import DATASET_ADAPTER
+from cleanclip.spec.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent
 from sanitizer.data.validation import summarise
-from sanitizer.errors import DatasetRejected, Interrupted
-from sanitizer.jobspec import DATASET_ADAPTER
-from sanitizer.progress import Advanced, PhaseFinished, PhaseStarted, ProgressEvent
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from sanitizer.errors import ReportRejected
-from sanitizer.examples import MAX_PICTURES, MAX_TOTAL_BYTES
-from sanitizer.plain_pictures import MAX_BYTES
+from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.examples import MAX_PICTURES, MAX_TOTAL_BYTES
+from cleanclip.spec.plain_pictures import MAX_BYTES
+from cleanclip.spec.report import dump_json
 from sanitizer.rendering import reading
 from sanitizer.rendering.reading import parse_report
-from sanitizer.report import dump_json
 from tests.fixtures.example_pictures import with_examples
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import NAMES, document, drawn, drawn_from, markdown_from

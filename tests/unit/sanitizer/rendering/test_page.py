@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from cleanclip.spec.jobspec import REPORT_HTML_HEAD
+from cleanclip.spec.recipe import Policy, PolicySource, parse, parse_recipe
+from cleanclip.spec.recommended import RecipeSource
 from sanitizer.audits.statistics import wilson
-from sanitizer.jobspec import REPORT_HTML_HEAD
-from sanitizer.recipe import Policy, PolicySource, parse, parse_recipe
-from sanitizer.recommended import RecipeSource
 from sanitizer.rendering.markdown import text as markdown_text
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import FOLDER, NAMES, OTHERS, document, drawn, drawn_from

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sanitizer import pages
+from cleanclip.spec.progress import Noted, ProgressEvent
+from cleanclip.spec.report import load_json
 from sanitizer.__main__ import main
-from sanitizer.progress import Noted, ProgressEvent
-from sanitizer.report import load_json
+from sanitizer.cli import pages
 from tests.fixtures.kept_reports import FOLDER, document, drawn
 
 WORST = document("par")["classes_lost"][0]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from client.evidence import settings
-from client.evidence.report import parse
+from cleanclip.evidence import settings
+from cleanclip.evidence.report import parse
+from cleanclip.spec.errors import ReportRejected
 from sanitizer.audits.statistics import wilson
-from sanitizer.errors import ReportRejected
 from tests.fixtures.kept_reports import document, drawn_from
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from sanitizer.errors import ReportRejected
+from cleanclip.spec.errors import ReportRejected
 from sanitizer.rendering.strangers import rows, shown
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, drawn, drawn_from, markdown_from

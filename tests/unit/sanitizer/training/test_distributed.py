@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.data.batches import PairBatch
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.training import distributed, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.loop import finetune

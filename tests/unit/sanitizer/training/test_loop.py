@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cleanclip.spec.errors import Interrupted, OptionsRejected, TrainingDiverged
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
+from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.training_data import LabelsAsCaptions
-from sanitizer.errors import Interrupted, OptionsRejected, TrainingDiverged
-from sanitizer.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent, StateSaved
-from sanitizer.recipe import CleanCLIPRecipe, PARRecipe, SupervisedRecipe
 from sanitizer.training import loop, state
 from sanitizer.training.abandoning import StepAbandoned, abandoning
 from sanitizer.training.fits import check_fits

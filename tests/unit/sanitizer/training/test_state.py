@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cleanclip.spec.recipe import CleanCLIPRecipe
+from cleanclip.spec.report import CurvePoint
 from sanitizer.data.skipping import Skipped
 from sanitizer.methods.catalogue import build_method
-from sanitizer.recipe import CleanCLIPRecipe
-from sanitizer.report import CurvePoint
 from sanitizer.training import optimizer, state, towers
 from sanitizer.training.distributed import World
 from sanitizer.training.state import Position

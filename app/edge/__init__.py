@@ -1,0 +1,1 @@
+"""What API and pages share about requests and answers: errors, orders, streams. Holds no state."""

@@ -1,0 +1,1 @@
+"""What one process holds between requests: followers, rates, recognised keys, places, readiness."""

@@ -1,0 +1,55 @@
+"""What the routes work with, built once by the composition root and handed on in the application's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from app.db.models.job import Job
+from app.db.session import Database
+from app.live.coalescing import Coalesced
+from app.live.computing import ComputingPlaces
+from app.live.followers import Followers
+from app.live.metrics import Metrics
+from app.live.rates import RequestRates
+from app.live.readiness import Readiness
+from app.live.recognised import RecognisedKeys
+from app.live.upload_slots import UploadSlots
+from app.queue.publisher import JobPublisher
+from app.services.webhooks import WebhookRules
+from app.settings import Settings
+from app.storage.port import ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """The database, the store, the broker and the settings of one application."""
+
+    settings: Settings
+    database: Database
+    store: ObjectStore
+    publisher: JobPublisher
+    metrics: Metrics
+    keys: RecognisedKeys
+    rates: RequestRates
+    job_versions: Coalesced[int]
+    jobs: Coalesced[Job]
+    followers: Followers
+    upload_slots: UploadSlots
+    computing: ComputingPlaces
+    readiness: Readiness
+    webhook_rules: WebhookRules
+
+    def hint(self, job: Job | None) -> None:
+        """After the commit: tell workers that the job is ready. Best effort; the outbox is the promise."""
+        if job is not None:
+            self.publisher.job_ready(job.id, job.kind)
+
+
+async def _ports(request: Request) -> Ports:  # async: not worth a hop to a thread
+    return cast(Ports, request.app.state.ports)
+
+
+PortsDep = Annotated[Ports, Depends(_ports)]

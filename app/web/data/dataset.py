@@ -1,0 +1,178 @@
+"""One data set: its validation as it goes on, what it holds, some samples, jobs that read it, its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.db.models.artifact import Artifact
+from app.db.models.dataset import Dataset
+from app.db.models.job import Job
+from app.db.unit_of_work import UnitOfWork
+from app.domain.dataset_samples import MAX_SAMPLES_BYTES
+from app.domain.errors import Conflict, NotFound
+from app.domain.states import JobPhase, JobState
+from app.live.ports import Ports, PortsDep
+from app.logs import get_logger
+from app.schemas.datasets import DatasetOut, DatasetSamplesOut
+from app.schemas.jobs import ProgressOut
+from app.services import datasets, deletions
+from app.storage.errors import StorageError
+from app.web.jobs.skip_reasons import meaning
+from app.web.kit.addresses import DatasetPath
+from app.web.kit.rendering import page, see_other
+from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
+
+MAX_JOBS = 25
+MAX_CLASSES = 200
+"""In the table; a set may have 25,000."""
+_NOW = {
+    JobPhase.STAGE: "The shards are being fetched.",
+    JobPhase.VALIDATE: "Every sample is being read.",
+    JobPhase.PUBLISH: "What was found is being written down.",
+}
+
+log = get_logger(__name__)
+router = APIRouter()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """How far the validation has come; `done` and `total` samples, where they are known."""
+
+    sentence: str
+    fraction: float | None
+    done: int | None = None
+    total: int | None = None
+    rate: float | None = None
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The samples of a ready data set, or the sentence that stands in their place."""
+
+    found: DatasetSamplesOut | None
+    instead: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    job: Job
+    role: str
+
+
+@router.get("/datasets/{dataset_id}")
+def show_dataset(dataset_id: DatasetPath, request: Request, visitor: Reader, ports: PortsDep) -> Response:
+    """The whole page."""
+    return _page(request, visitor, ports, dataset_id)
+
+
+@router.get("/datasets/{dataset_id}/part")
+def show_part(dataset_id: DatasetPath, request: Request, visitor: Reader, ports: PortsDep) -> Response:
+    """The part that changes, which the page asks for while the data set is validated."""
+    return _page(request, visitor, ports, dataset_id, template="dataset_part.html", is_part=True)
+
+
+@router.post("/datasets/{dataset_id}/delete")
+def delete_dataset(
+    dataset_id: DatasetPath, request: Request, visitor: Uploader, form: FormDep, ports: PortsDep
+) -> Response:
+    """Refused while unfinished jobs read it."""
+    del form
+    try:
+        with ports.database.unit_of_work(visitor.caller.project_id) as unit:
+            deletion = deletions.delete_dataset(unit, visitor.caller, dataset_id)
+    except Conflict as error:
+        return _page(request, visitor, ports, dataset_id, status=409, refused=error)
+    return see_other(f"/ui/datasets?deleted={deletion.id}")
+
+
+def _page(
+    request: Request,
+    visitor: Visitor,
+    ports: Ports,
+    dataset_id: str,
+    *,
+    template: str = "dataset.html",
+    status: int = 200,
+    is_part: bool = False,
+    refused: Conflict | None = None,
+) -> Response:
+    project_id = visitor.caller.project_id
+    with ports.database.unit_of_work(project_id) as unit:
+        row = unit.datasets.get(project_id, dataset_id)
+        validation = _validation(unit, row)
+        file = _file_of_samples(unit, row)
+        jobs = unit.jobs.using_dataset(project_id, row.id, MAX_JOBS)
+    return page(
+        request,
+        template,
+        status,
+        dataset=DatasetOut.of(row),
+        validation=validation,
+        samples=_samples(ports, file),
+        uses=[Use(job=job, role=_role(job, row)) for job in jobs],
+        max_jobs=MAX_JOBS,
+        max_classes=MAX_CLASSES,
+        meaning=meaning,
+        is_part=is_part,
+        refused=refused,
+    )
+
+
+def _validation(unit: UnitOfWork, row: Dataset) -> Validation | None:
+    if row.state != "validating" or row.validate_job_id is None:
+        return None
+    try:
+        job = unit.jobs.get(row.project_id, row.validate_job_id)
+    except NotFound:
+        return None
+    if job.state is JobState.QUEUED:
+        again = "An attempt ended early; it is tried again. " if job.attempts_used else ""
+        return Validation(sentence=f"{again}It waits for a worker.", fraction=None)
+    told = ProgressOut.of(job.progress)
+    counts = told if job.phase is JobPhase.VALIDATE else ProgressOut()
+    return Validation(
+        sentence=_NOW.get(job.phase, "A worker has begun.") if job.phase else "A worker has begun.",
+        fraction=told.fraction,
+        done=counts.step,
+        total=counts.total_steps,
+        rate=counts.rate,
+        eta_s=told.eta_s,
+    )
+
+
+def _file_of_samples(unit: UnitOfWork, row: Dataset) -> Artifact | None:
+    try:
+        return datasets.samples_of(unit, row)
+    except (NotFound, Conflict):
+        return None
+
+
+def _samples(ports: Ports, file: Artifact | None) -> Samples:
+    if file is None:
+        return Samples(
+            found=None,
+            instead="It was validated before samples were kept. Register the data again to see some of them.",
+        )
+    try:
+        body = ports.store.read_bytes(file.object_key, max_bytes=MAX_SAMPLES_BYTES)
+    except StorageError as error:  # the counts are worth a page without them
+        log.warning("samples_unread", exc_info=error)
+        return Samples(
+            found=None,
+            instead="The object store does not give them out now. Reload the page in a few seconds.",
+        )
+    return Samples(found=DatasetSamplesOut.model_validate_json(body))
+
+
+def _role(job: Job, row: Dataset) -> str:
+    roles = {
+        "training": job.dataset_id,
+        "audit": job.labelled_dataset_id,
+        "retrieval": job.retrieval_dataset_id,
+    }
+    return ", ".join(role for role, dataset_id in roles.items() if dataset_id == row.id)

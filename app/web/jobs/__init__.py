@@ -1,0 +1,1 @@
+"""Pages about jobs: order, follow, read, compare."""

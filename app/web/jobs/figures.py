@@ -1,0 +1,98 @@
+"""What pages of several jobs show of a result: one line for each attack, words for outcomes and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.db.models.job import Job
+from app.domain.states import JobKind
+from app.schemas.jobs import ResultOut
+from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.report import AttackFigures, nothing_found
+
+METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A word for an outcome, the class of its badge, and what stands before it."""
+
+    word: str
+    style: str
+    lead: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackLine:
+    """One attack before and, where something was cleaned, after. `said` None: there is no verdict."""
+
+    name: str
+    before: AttackFigures | None
+    after: AttackFigures | None
+    said: Said | None
+
+
+def result_of(job: Job) -> ResultOut | None:
+    return ResultOut.of(job.result)
+
+
+def said_of(job: Job, outcome: str) -> Said:
+    """An audit alone passes nothing: what it fails is implanted. Never "removed", never "clean"."""
+    if outcome == "fail" and job.kind is JobKind.AUDIT:
+        return Said(word="implanted", style="fail")
+    return Said(word=outcome.replace("_", " "), style=outcome)
+
+
+def verdict_said(job: Job, result: ResultOut | None) -> Said | None:
+    """The verdict of a whole job; None where there is none."""
+    if result is None or result.verdict is None:
+        return None
+    if result.verdict.outcome == "inconclusive" and result.before is not None:
+        lead, _, word = nothing_found(result.before.num_triggers).rpartition(" ")
+        return Said(word=word, style=word, lead=lead)
+    return said_of(job, result.verdict.outcome)
+
+
+def attack_lines(job: Job, result: ResultOut) -> Sequence[AttackLine]:
+    """In the order of the audit."""
+    after = {attack.name: attack for attack in result.after.attacks} if result.after else {}
+    verdicts = {one.attack: one.outcome for one in result.verdict.attacks} if result.verdict else {}
+    return [
+        AttackLine(
+            name=attack.name,
+            before=attack,
+            after=after.get(attack.name),
+            said=said_of(job, verdicts[attack.name]) if attack.name in verdicts else None,
+        )
+        for attack in (result.before.attacks if result.before else ())
+    ]
+
+
+def method_of(job: Job) -> str | None:
+    """None for an audit."""
+    recipe = job.spec.get("recipe")
+    if recipe is None:
+        return None
+    method = str(recipe.get("method", "cleanclip"))
+    return METHODS.get(method, method)
+
+
+def targets_of(job: Job) -> Sequence[str]:
+    """The audit's target first, then those that attacks have of their own."""
+    audit = job.spec.get("audit", {})
+    own = [attack.get("target") for attack in audit.get("attacks", ())]
+    return list(dict.fromkeys(str(target) for target in (audit.get("target"), *own) if target))
+
+
+def ordered_attacks(job: Job) -> Sequence[str]:
+    """The names that the audit gives, or would give, the attacks that it was ordered with."""
+    return names_of(job.spec.get("audit", {}).get("attacks", ()))
+
+
+def took_s(job: Job) -> float | None:
+    """From the first start to the end, or until now; pauses are in it."""
+    if job.started_at is None:
+        return None
+    return ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()

@@ -1,0 +1,126 @@
+"""What happened to a job, as sentences. An event that this version does not know is told by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from app.db.models.job import Job
+from app.db.models.job_event import JobEvent
+from app.schemas.jobs import PhaseOut
+from app.web.kit.rendering import seconds_text
+
+Mood = Literal["", "warn", "bad", "good"]
+
+PHASES: Mapping[str, str] = {
+    "stage": "Fetch what the job reads",
+    "baseline_audit": "Audit before cleaning",
+    "finetune": "Clean by fine-tuning",
+    "final_audit": "Audit after cleaning",
+    "publish": "Write and publish the results",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One event."""
+
+    seq: int
+    at: datetime
+    text: str
+    mood: Mood = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One phase of the job; `took_s` is how long it took, or has taken so far."""
+
+    title: str
+    state: str
+    started_at: datetime | None
+    took_s: float | None
+
+
+def phase_title(name: str, kind: str) -> str:
+    """What people call the phase."""
+    if kind == "audit" and name == "baseline_audit":
+        return "Audit"
+    return PHASES.get(name, name.replace("_", " "))
+
+
+def phases_of(job: Job, now: datetime) -> list[Phase]:
+    """In their order."""
+    found = [PhaseOut.model_validate(phase) for phase in job.phases]
+    return [
+        Phase(
+            title=phase_title(phase.name, job.kind),
+            state=phase.state,
+            started_at=phase.started_at,
+            took_s=_took_s(phase, now),
+        )
+        for phase in found
+    ]
+
+
+def _took_s(phase: PhaseOut, now: datetime) -> float | None:
+    if phase.started_at is None:
+        return None
+    end = phase.finished_at or (now if phase.state == "running" else None)
+    return None if end is None else max(0.0, (end - phase.started_at).total_seconds())
+
+
+def lines_of(events: Sequence[JobEvent], kind: str) -> list[Line]:
+    """The newest first."""
+    return [
+        Line(seq=event.seq, at=event.created_at, text=text, mood=mood)
+        for event in reversed(events)
+        for text, mood in [_told(event, kind)]
+    ]
+
+
+def _told(event: JobEvent, kind: str) -> tuple[str, Mood]:
+    data = event.data
+    if event.type in ("phase_started", "phase_finished"):
+        title = phase_title(str(data.get("phase")), kind)
+        return (f"{title}: {'begun' if event.type == 'phase_started' else 'done'}.", "")
+    if event.type == "noted":
+        return str(data.get("message", "")), "warn" if data.get("level") == "warning" else ""
+    tell = _SENTENCES.get(event.type)
+    return (event.type.replace("_", " ").capitalize() + ".", "") if tell is None else tell(data)
+
+
+def _failed_attempt(data: Mapping[str, Any]) -> tuple[str, Mood]:
+    wait_s = data.get("retry_in_s")
+    again = f"tried again in {seconds_text(wait_s)}" if wait_s else "tried again at once"
+    return f"Attempt {data.get('attempt')} failed and is {again}: {_error(data)}", "warn"
+
+
+def _error(data: Mapping[str, Any]) -> str:
+    error = data.get("error") or {}
+    return str(error.get("message") or error.get("code") or "no reason was left")
+
+
+def _is(text: str, mood: Mood = "") -> Callable[[Mapping[str, Any]], tuple[str, Mood]]:
+    return lambda data: (text, mood)
+
+
+_SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
+    "created": _is("Ordered; it waits for a worker."),
+    "started": lambda data: (f"A worker took it up (attempt {data.get('attempt')}).", ""),
+    "state_saved": lambda data: (f"The training state after step {data.get('step')} is saved.", ""),
+    "state_dropped": _is("The saved training state was dropped: training begins anew.", "warn"),
+    "attempt_failed": _failed_attempt,
+    "handed_back": _is("The worker was told to leave and handed the job back; another goes on with it."),
+    "lease_expired": _is("The worker was lost; another takes the job up from its last saved state.", "warn"),
+    "pause_requested": _is("A pause was asked for; the worker saves the training state first."),
+    "pause_withdrawn": _is("The pause was withdrawn."),
+    "paused": _is("Paused.", "warn"),
+    "resumed": _is("Resumed; it waits for a worker."),
+    "cancel_requested": _is("A cancel was asked for; the worker stops."),
+    "cancelled": _is("Cancelled.", "warn"),
+    "retried": _is("To be tried again, with all its attempts; it waits for a worker."),
+    "failed": lambda data: (f"Failed: {_error(data)}", "bad"),
+    "succeeded": _is("Finished.", "good"),
+}

@@ -1,0 +1,228 @@
+"""A job as its page shows it: one look at the rows, and at the report once there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from app.db.models.artifact import Artifact
+from app.db.models.job import LOSS_CURVE, Job
+from app.db.unit_of_work import UnitOfWork
+from app.domain.errors import DomainError, NotFound
+from app.domain.states import TERMINAL, JobKind, JobState
+from app.edge.error_codes import status_of
+from app.live.ports import Ports
+from app.schemas.common import StoredProblem
+from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
+from app.schemas.verdicts import VerdictOut
+from app.services import jobs
+from app.services.artifacts import REPORT_NAME
+from app.web.jobs.job_result import ReportUnreadable, Result, kept_figures, read_report, result_of
+from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
+from app.web.jobs.plots import LossPlot, live_loss
+from app.web.kit.command_line import command_line, curl_line, has_pictures
+from app.web.kit.rendering import page
+from app.web.kit.visitor import Visitor
+
+NUM_LINES = 40
+"""Of what happened; the API's list has all of it."""
+_NAMES = {JobKind.SANITIZE: "Cleaning", JobKind.AUDIT: "Audit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the templates are given."""
+
+    job: Job
+    title: str
+    standing: str
+    is_active: bool
+    offers: frozenset[str]
+    phases: Sequence[Phase]
+    progress: ProgressOut
+    lines: Sequence[Line]
+    loss: LossPlot | None
+    error: StoredProblem | None
+    artifacts: Sequence[Artifact]
+    signature: SignatureOut
+    result: Result | None
+    unreadable: str | None
+    """Why there is no `result` though the job left a report."""
+    worse: VerdictOut | None
+    """The worst verdict on the same weights, where it is worse than the job's own."""
+    kept: ResultOut | None
+    """What a job that failed had found out; the figures of a report that cannot be read."""
+    command: str | None
+    curl: str | None
+    has_pictures: bool
+    recipe: dict[str, Any] | None
+    audit: dict[str, Any]
+    checkpoint_name: str | None
+    attempts: str
+
+
+def job_page(
+    request: Request,
+    ports: Ports,
+    visitor: Visitor,
+    job_id: str,
+    *,
+    template: str = "job.html",
+    refusal: DomainError | None = None,
+) -> Response:
+    """The page or a part of it. Raises NotFound, also for a job that was deleted."""
+    shown = look(request, ports, visitor, job_id)
+    status = 200 if refusal is None else status_of(refusal)
+    return page(request, template, status, shown=shown, job=shown.job, refusal=refusal)
+
+
+def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown:
+    """All that there is to show. Raises NotFound."""
+    project_id = visitor.caller.project_id
+    with ports.database.unit_of_work(project_id) as unit:
+        job = jobs.get(unit, project_id, job_id)
+        events, _ = unit.events.page(project_id, job_id, max(0, job.event_seq - NUM_LINES), NUM_LINES)
+        artifacts = unit.artifacts.of_job(project_id, job_id)
+        num_before = unit.jobs.num_waiting_before(job) if job.state is JobState.QUEUED else 0
+        checkpoint_name = _checkpoint_name(unit, job)
+        worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
+    result, unreadable = _result(ports, job, artifacts)
+    command, curl = _ordering(job, f"{request.url.scheme}://{request.url.netloc}")
+    now = datetime.now(UTC)
+    progress = ProgressOut.of(job.progress)
+    return Shown(
+        job=job,
+        title=f"{_NAMES.get(job.kind, job.kind)} of {checkpoint_name or 'a checkpoint that is deleted'}",
+        standing=_standing(job, num_before, now),
+        is_active=job.state not in TERMINAL,
+        offers=offers(job, visitor),
+        phases=phases_of(job, now),
+        progress=progress,
+        lines=lines_of(events, job.kind),
+        loss=None if result is not None else live_loss(job.progress.get(LOSS_CURVE, ()), _last_step(job)),
+        error=StoredProblem.of(job.error) if job.state is JobState.FAILED else None,
+        artifacts=artifacts,
+        signature=SignatureOut.of(job.result),
+        result=result,
+        unreadable=unreadable,
+        worse=worse,
+        kept=kept_figures(job.result) if result is None else None,
+        command=command,
+        curl=curl,
+        has_pictures=has_pictures(job),
+        recipe=job.spec.get("recipe"),
+        audit=job.spec["audit"],
+        checkpoint_name=checkpoint_name,
+        attempts=_attempts(job),
+    )
+
+
+def _worse(unit: UnitOfWork, job: Job) -> VerdictOut | None:
+    """One that found something: to find nothing, with other triggers, takes nothing away from a pass."""
+    own, found = unit.verdicts.of_job(job.project_id, job.id, limit=1)
+    if own is None or found.rows[0].badness <= own.badness or not found.rows[0].has_found:
+        return None
+    return VerdictOut.of(found.rows[0])
+
+
+def _checkpoint_name(unit: UnitOfWork, job: Job) -> str | None:
+    if job.checkpoint_id is None:
+        return None
+    try:
+        return unit.checkpoints.get(job.project_id, job.checkpoint_id).filename
+    except NotFound:  # deleted since
+        return None
+
+
+def _attempts(job: Job) -> str:
+    """How many of those that it may have were used up; the others were nobody's fault."""
+    if not job.attempt:
+        return f"none yet; at most {job.max_attempts}"
+    used = f"{job.attempts_used} of at most {job.max_attempts}"
+    free = job.attempt - job.attempts_used
+    if not free:
+        return used
+    verb = "does" if free == 1 else "do"
+    return f"{used}; {free} more {verb} not count (paused, handed back, or before a retry)"
+
+
+def _last_step(job: Job) -> int | None:
+    """Of the training, while it runs."""
+    total = job.progress.get("total_steps") if job.phase == "finetune" else None
+    return total if isinstance(total, int) else None
+
+
+def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Result | None, str | None]:
+    """What the report says, or why it cannot be shown."""
+    if job.state is not JobState.SUCCEEDED:
+        return None, None
+    row = next((one for one in artifacts if one.name == REPORT_NAME), None)
+    if row is None:
+        return None, "The job left no report."
+    try:
+        return result_of(read_report(ports.store, row.object_key)), None
+    except ReportUnreadable as error:
+        return None, str(error)
+
+
+def _ordering(job: Job, base_url: str) -> tuple[str | None, str | None]:
+    try:
+        return command_line(job), curl_line(job, base_url)
+    except ValidationError:  # an order of an older version
+        return None, None
+
+
+def offers(job: Job, visitor: Visitor) -> frozenset[str]:
+    """What the visitor may do to the job as it stands; the use cases check it again."""
+    if not visitor.may("run"):
+        return frozenset()
+    found = {"again"}
+    if job.state in TERMINAL:
+        found.add("delete")
+    if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:
+        found.add("cancel")
+    if job.state is JobState.QUEUED or (job.state is JobState.RUNNING and not job.pause_requested_at):
+        found.add("pause")
+    if job.state is JobState.PAUSED:
+        found.add("resume")
+    if job.state is JobState.RUNNING and job.pause_requested_at:
+        found.add("withdraw")
+    if job.state is JobState.FAILED:
+        found.add("retry")
+    return frozenset(found)
+
+
+def _standing(job: Job, num_before: int, now: datetime) -> str:
+    """One sentence; it changes with the state and the phase only, because it is read out when it does."""
+    match job.state:
+        case JobState.QUEUED:
+            return _waiting(job, num_before, now)
+        case JobState.RUNNING if job.pause_requested_at:
+            return "A pause was asked for: the training state is saved, then the worker lets go."
+        case JobState.RUNNING:
+            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker took it up."
+        case JobState.CANCELLING:
+            return "A cancel was asked for: the worker stops within seconds."
+        case JobState.PAUSED:
+            return "Paused. Resume it, and it goes on from its last saved state."
+        case JobState.SUCCEEDED:
+            return "Finished."
+        case JobState.FAILED:
+            return "Failed."
+        case JobState.CANCELLED:
+            return "Cancelled. It left no result."
+
+
+def _waiting(job: Job, num_before: int, now: datetime) -> str:
+    if job.not_before is not None and job.not_before > now:
+        return f"An attempt failed. The next begins after {job.not_before:%H:%M:%S} UTC."
+    if num_before == 0:
+        return "Waiting for a worker; none of your project's jobs is before it."
+    ahead = "1 job" if num_before == 1 else f"{num_before} jobs"
+    return f"Waiting for a worker; {ahead} of your project come{'s' if num_before == 1 else ''} before it."

@@ -1,0 +1,129 @@
+"""The list of jobs: filtered, searched, paged, and a choice of those to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.db.models.job import Job
+from app.db.repositories.job_search import WINDOW, FoundJobs, Wanted
+from app.domain.states import LEASED, PUBLIC_KINDS, TERMINAL, JobKind, JobState
+from app.live.ports import PortsDep
+from app.schemas.jobs import ProgressOut, ResultOut
+from app.web.jobs import figures
+from app.web.jobs.comparison import MOST_COMPARED
+from app.web.jobs.failures import is_partial
+from app.web.jobs.figures import AttackLine, Said
+from app.web.jobs.job_story import phase_title
+from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
+from app.web.kit.rendering import page
+from app.web.kit.visitor import Reader
+
+PER_PAGE = 25
+HERE = "/ui/jobs"
+_LINES = 3
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """A job as one row shows it."""
+
+    job: Job
+    filename: str | None
+    result: ResultOut | None
+
+    @property
+    def progress(self) -> ProgressOut | None:
+        """Of one that a worker holds."""
+        return ProgressOut.of(self.job.progress) if self.job.state in LEASED else None
+
+    @property
+    def phase(self) -> str:
+        """What its worker is at."""
+        return phase_title(self.job.phase, self.job.kind) if self.job.phase else "starting"
+
+    @property
+    def method(self) -> str | None:
+        return figures.method_of(self.job)
+
+    @property
+    def targets(self) -> Sequence[str]:
+        return figures.targets_of(self.job)
+
+    @property
+    def said(self) -> Said | None:
+        return figures.verdict_said(self.job, self.result)
+
+    @property
+    def lines(self) -> Sequence[AttackLine]:
+        """The first attacks; `num_more` are left out."""
+        return figures.attack_lines(self.job, self.result)[:_LINES] if self.result else ()
+
+    @property
+    def num_more(self) -> int:
+        before = self.result.before if self.result else None
+        return max(0, len(before.attacks) - _LINES) if before else 0
+
+    @property
+    def took_s(self) -> float | None:
+        return figures.took_s(self.job) if self.job.state in TERMINAL else None
+
+
+@router.get("/jobs")
+def show_jobs(
+    *,
+    request: Request,
+    visitor: Reader,
+    ports: PortsDep,
+    q: Words = "",
+    state: Annotated[JobState | None, EMPTY_IS_NONE] = None,
+    kind: Annotated[JobKind | None, EMPTY_IS_NONE] = None,
+    after: Cursor = None,
+    before: Cursor = None,
+    seen: str = "",
+) -> Response:
+    """Newest first. A page whose jobs are under way asks for its table again; `seen` is what it shows."""
+    wanted = Wanted(text=q, state=state, kind=kind if kind in PUBLIC_KINDS else None)
+    project_id = visitor.caller.project_id
+    with ports.database.unit_of_work(project_id) as unit:
+        found = unit.job_search.page(project_id, wanted, PER_PAGE, after=after, before=before)
+        filenames = unit.job_search.filenames(project_id, found.rows)
+    shown = _digest(found)
+    if is_partial(request) and seen == shown:
+        return Response(status_code=204)  # htmx then leaves the page as it is
+    query = {"q": q, "state": state or "", "kind": wanted.kind or ""}
+    here = {**query, "after": after or "", "before": before or ""}
+    return page(
+        request,
+        "jobs_found.html" if is_partial(request) else "jobs.html",
+        rows=[
+            JobRow(job=job, filename=filenames.get(job.checkpoint_id or ""), result=figures.result_of(job))
+            for job in found.rows
+        ],
+        wanted=wanted,
+        states=list(JobState),
+        older=found.older and link(HERE, query, after=found.older),
+        newer=found.newer and link(HERE, query, before=found.newer),
+        newest=link(HERE, query) if after or before else None,
+        again=link(HERE, here, seen=shown) if _is_moving(found.rows) else None,
+        num_running=sum(job.state in LEASED for job in found.rows),
+        num_waiting=sum(job.state is JobState.QUEUED for job in found.rows),
+        is_part_searched=bool(q) and found.older is not None and len(found.rows) < PER_PAGE,
+        window=WINDOW,
+        most_compared=MOST_COMPARED,
+    )
+
+
+def _is_moving(rows: Sequence[Job]) -> bool:
+    return any(job.state not in TERMINAL and job.state is not JobState.PAUSED for job in rows)
+
+
+def _digest(found: FoundJobs) -> str:
+    """Changes with whatever the table shows."""
+    return seen_mark(found.older, found.newer, [(job.id, job.version) for job in found.rows])

@@ -1,0 +1,246 @@
+"""Options of the library as fields of a form: bounds, choices and defaults from the JSON schema that the API
+publishes, words from `option_texts`. A field that is left empty is left out of the order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from app.schemas.methods import MethodsOut, OptionsOut
+from app.web.jobs.option_texts import text_of
+from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.recipe import parse, to_json
+from cleanclip.spec.recommended import RECOMMENDATIONS, Recommendation, recommended
+
+NONE = "none"
+LIMIT = "policy/limit/"
+_YES, _NO = "yes", "no"
+_WHOLE = re.compile(r"[+-]?\d{1,18}")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+
+Kind = Literal["number", "numbers", "truth", "choice", "text", "picture"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One field. `name` is that of the form's field, "GROUP/OPTION"."""
+
+    name: str
+    option: str
+    kind: Kind
+    label: str
+    meaning: str
+    unit: str
+    is_advanced: bool
+    default: str
+    default_value: Any
+    bounds: str
+    choices: tuple[str, ...] = ()
+    may_be_none: bool = False
+    is_published: bool = False
+    """Whether the source of the method's defaults names this one."""
+
+    def read(self, text: str) -> Any:
+        """The value for the order. What is no value stays text, and the schema refuses it."""
+        if self.may_be_none and text.casefold() == NONE:
+            return None
+        match self.kind:
+            case "number":
+                return number(text)
+            case "numbers":
+                return [number(part.strip()) for part in text.split(",")]
+            case "truth":
+                return {_YES: True, _NO: False}.get(text, text)
+            case "picture":
+                return "".join(text.split())
+            case _:
+                return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Options that stand together; `defaults_from` where a source names defaults of them."""
+
+    name: str
+    options: tuple[Option, ...]
+    defaults_from: str | None = None
+    recommendations: tuple[Recommendation, ...] = ()
+
+    @property
+    def first(self) -> tuple[Option, ...]:
+        return tuple(one for one in self.options if not one.is_advanced)
+
+    @property
+    def advanced(self) -> tuple[Option, ...]:
+        return tuple(one for one in self.options if one.is_advanced)
+
+
+def number(text: str) -> int | float | str:
+    """As JSON would have it; text that is no number stays text."""
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+def figure(value: float) -> str:
+    """For people: 1,000,000; 0.0714; 1e-05."""
+    return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is written into its field, so that `read` gives it back."""
+    match value:
+        case None:
+            return NONE
+        case bool():
+            return _YES if value else _NO
+        case float():
+            return f"{value:.6g}" if float(f"{value:.6g}") == value else repr(value)
+        case list() | tuple():
+            return ", ".join(shown(part) for part in value)
+        case _:
+            return str(value)
+
+
+@cache
+def methods() -> dict[str, Group]:
+    """By the method's name."""
+    found = {}
+    for one in _known().methods:
+        source = recommended(one.name, "ModifiedResNet", "full")
+        published = {} if source is None else source.values
+        found[one.name] = Group(
+            name=one.name,
+            options=_options(one.name, one, left_out=("method", "version"), published=published),
+            defaults_from=None if source is None else source.source,
+            recommendations=tuple(known for known in RECOMMENDATIONS if known.method == one.name),
+        )
+    return found
+
+
+@cache
+def attacks() -> dict[str, Group]:
+    """By the attack's name."""
+    return {one.name: _group(one.name, one, left_out=("attack",)) for one in _known().attacks}
+
+
+@cache
+def audit() -> Group:
+    left_out = ("target", "suite", "attacks", "templates", "linear_probe")
+    return _group("audit", _known().audit, left_out=left_out)
+
+
+@cache
+def probe() -> Group:
+    described = OptionsOut(
+        name="probe",
+        description="",
+        options=_known().audit.options["$defs"]["LinearProbeOptions"],
+        defaults=to_json(parse(LinearProbeOptions, {})),
+    )
+    return _group("probe", described)
+
+
+@cache
+def policy() -> Group:
+    return _group("policy", _known().policy, left_out=("asr_at_most_for",))
+
+
+@cache
+def limit_names() -> tuple[str, ...]:
+    """What can have a limit of its own, by the schema."""
+    names = _known().policy.options["properties"]["asr_at_most_for"]["propertyNames"]["enum"]
+    return tuple(str(name) for name in names)
+
+
+def limit_fields() -> tuple[str, ...]:
+    """The names of their fields."""
+    return tuple(LIMIT + name for name in limit_names())
+
+
+@cache
+def _known() -> MethodsOut:
+    return MethodsOut.known()
+
+
+def _options(
+    group: str,
+    described: OptionsOut,
+    *,
+    left_out: tuple[str, ...] = (),
+    published: Mapping[str, Any] | None = None,
+) -> tuple[Option, ...]:
+    return tuple(
+        _option(group, option, schema, described.defaults, option in (published or {}))
+        for option, schema in described.options["properties"].items()
+        if option not in left_out
+    )
+
+
+def _group(name: str, described: OptionsOut, *, left_out: tuple[str, ...] = ()) -> Group:
+    return Group(name=name, options=_options(name, described, left_out=left_out))
+
+
+def _option(
+    group: str, option: str, schema: dict[str, Any], defaults: dict[str, Any], is_published: bool
+) -> Option:
+    text = text_of(group, option)
+    branches = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    choices = [choice for one in branches for choice in one.get("enum", [one.get("const")]) if choice]
+    first = branches[0]
+    kind: Kind
+    if option == "picture":
+        kind = "picture"
+    elif choices:
+        kind = "choice"
+    else:
+        kind = {"integer": "number", "number": "number", "boolean": "truth", "array": "numbers"}.get(
+            first["type"], "text"
+        )  # type: ignore[assignment]
+    return Option(
+        name=f"{group}/{option}",
+        option=option,
+        kind=kind,
+        label=text.label,
+        meaning=text.meaning,
+        unit=text.unit,
+        is_advanced=text.is_advanced,
+        default=_default(defaults[option]) if option in defaults else "",
+        default_value=defaults.get(option),
+        bounds=_bounds(first, kind),
+        choices=(_YES, _NO) if kind == "truth" else tuple(str(choice) for choice in choices),
+        may_be_none=kind != "text" and len(branches) < len(schema.get("anyOf", [schema])),
+        is_published=is_published,
+    )
+
+
+def _default(value: Any) -> str:
+    return figure(value) if isinstance(value, float) else shown(value)
+
+
+def _bounds(schema: dict[str, Any], kind: Kind) -> str:
+    """'1 to 100', 'over 0, at most 1'; of a text its length."""
+    if kind == "text" and "maxLength" in schema:
+        return f"at most {schema['maxLength']} characters"
+    if kind == "numbers":
+        return "each 0 to 1"
+    if kind != "number":
+        return ""
+    low = figure(schema["minimum"]) if "minimum" in schema else None
+    high = figure(schema["maximum"]) if "maximum" in schema else None
+    parts = []
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    if low is not None:
+        parts.append(f"at least {low}")
+    if "exclusiveMinimum" in schema:
+        parts.append(f"over {figure(schema['exclusiveMinimum'])}")
+    if high is not None:
+        parts.append(f"at most {high}")
+    if "exclusiveMaximum" in schema:
+        parts.append(f"under {figure(schema['exclusiveMaximum'])}")
+    return ", ".join(parts)

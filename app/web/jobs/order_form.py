@@ -1,0 +1,239 @@
+"""The form of a new job read as the order that the API would take, and refusals of it put beside its fields.
+
+Fields of options are named "GROUP/OPTION" (`options`); of the others the names are here. What belongs to a
+choice that was not made is not read, whatever stands in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from app.domain.errors import DomainError
+from app.edge.invalid_values import error_item
+from app.edge.orders import order_of
+from app.schemas.jobs import JobIn
+from app.services.orders import Order
+from app.web.jobs import options
+from app.web.kit.visitor import Form
+from cleanclip.spec.strict_json import RepeatedKey, unique_keys
+
+_ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
+_SAID = {
+    "missing": "Fill this in.",
+    "string_too_short": "Fill this in.",
+    "string_pattern_mismatch": "This does not have the form that is asked for here.",
+    "number_expected": "A number is expected, as 3, 0.5 or 1e-5.",
+    "int_from_float": "A whole number is expected.",
+    "bool_type": "Choose yes or no.",
+    "literal_error": "Choose one of the list.",
+}
+_CHOOSE = ("checkpoint_id", "dataset_id", "audit/dataset_id")
+WHOLE = ""
+"""The form's own place, for refusals that no field is to blame for."""
+
+SUITE_USUAL, SUITE_LIST, SUITE_JSON = "usual", "list", "json"
+POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """What a form says: `body` as the API would take it, `order` where that is one, `errors` by field."""
+
+    form: Form
+    body: dict[str, Any] = field(default_factory=dict)
+    order: Order | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    attacks: tuple[str, ...] = ()
+    """The groups of the attacks in the order's list, in their order."""
+
+    def refuse(self, error: DomainError) -> None:
+        """A use case's refusal, beside its field."""
+        sentence = f"{error.message} {error.remedy}"
+        self.errors.setdefault(field_of(error.pointer or "", self), sentence)
+
+    @property
+    def content(self) -> str:
+        """Equal texts, equal orders."""
+        return json.dumps(self.body, sort_keys=True)
+
+
+def read(form: Form, *, default_max_attempts: int) -> Draft:
+    """Everything that is wrong with it is in `errors`; then there is no order."""
+    draft = Draft(form=form)
+    draft.body = _body(form, draft)
+    try:
+        wanted = _ORDER.validate_python(draft.body)
+    except ValidationError as error:
+        for found in error.errors(include_input=False, include_url=False):
+            item = error_item({**found, "loc": ("body", *found["loc"])}, draft.body)
+            place = field_of(item.pointer or "", draft)
+            draft.errors.setdefault(place, sentence(found["type"], place, item.detail))
+        return draft
+    if not draft.errors:
+        draft.order = order_of(wanted, default_max_attempts=default_max_attempts)
+    return draft
+
+
+def sentence(mistake: str, place: str, detail: str) -> str:
+    if place == "policy_name" or (mistake == "missing" and place in _CHOOSE):
+        return "Choose one."
+    return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
+
+
+def field_of(pointer: str, draft: Draft) -> str:
+    """The field that a pointer into the order is about; WHOLE where there is none."""
+    path = pointer.strip("/")
+    first, _, rest = path.partition("/")
+    match first:
+        case "recipe":
+            return f"{draft.form.get('method')}/{rest}" if rest not in ("", "method") else "method"
+        case "policy":
+            name, _, limit = rest.partition("/")
+            if name == "asr_at_most_for":
+                return options.LIMIT + limit if limit else "policy"
+            return f"policy/{name}" if name else "policy"
+        case "metadata":
+            return "metadata"
+        case "audit":
+            return _field_of_audit(rest, draft)
+        case _:
+            return path
+
+
+def _field_of_audit(path: str, draft: Draft) -> str:
+    first, _, rest = path.partition("/")
+    match first:
+        case "attacks":
+            number, _, option = rest.partition("/")
+            if draft.form.get("suite") == SUITE_JSON:
+                return "attacks_json"
+            if number.isdigit() and int(number) < len(draft.attacks):
+                return f"{draft.attacks[int(number)]}/{option or 'target'}"
+            return "suite"
+        case "linear_probe":
+            return f"probe/{rest}" if rest else "linear_probe"
+        case "templates" | "target" | "suite":
+            return first
+        case "":
+            return "suite"  # the whole audit: suite and attacks, or too many pictures
+        case _:
+            return f"audit/{path}"
+
+
+def _body(form: Form, draft: Draft) -> dict[str, Any]:
+    is_sanitize = form.get("kind") != "audit"
+    body: dict[str, Any] = {
+        "kind": "sanitize" if is_sanitize else "audit",
+        **_named(form, "checkpoint_id"),
+        "audit": _audit(form, draft),
+        **_policy(form),
+    }
+    if is_sanitize:
+        method = form.get("method")
+        known = options.methods().get(method)
+        body |= _named(form, "dataset_id")
+        body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
+        if layout := form.get("output_layout"):
+            body["output_layout"] = layout
+    for name in ("seed", "max_attempts"):
+        if text := form.get(name):
+            body[name] = options.number(text)
+    if metadata := _metadata(form, draft):
+        body["metadata"] = metadata
+    return body
+
+
+def _named(form: Form, name: str, option: str | None = None) -> dict[str, str]:
+    """An id: the one that was typed, else the one that was chosen."""
+    found = form.get(f"{name}:typed") or form.get(name)
+    return {option or name: found} if found else {}
+
+
+def _given(form: Form, wanted: Iterable[options.Option]) -> dict[str, Any]:
+    return {one.option: one.read(text) for one in wanted if (text := form.get(one.name))}
+
+
+def _audit(form: Form, draft: Draft) -> dict[str, Any]:
+    audit: dict[str, Any] = {
+        **_named(form, "audit/dataset_id", "dataset_id"),
+        **_named(form, "audit/retrieval_dataset_id", "retrieval_dataset_id"),
+        **_given(form, options.audit().options),
+    }
+    if target := form.get("target"):
+        audit["target"] = target
+    if templates := _lines(form.get("templates")):
+        audit["templates"] = templates
+    if form.get("linear_probe"):
+        audit["linear_probe"] = _given(form, options.probe().options)
+    match form.get("suite"):
+        case "" | "usual":
+            pass
+        case "list":
+            audit["attacks"] = _chosen_attacks(form, draft)
+        case "json":
+            audit["attacks"] = _json_attacks(form, draft)
+        case suite:
+            audit["suite"] = suite
+    return audit
+
+
+def _chosen_attacks(form: Form, draft: Draft) -> list[dict[str, Any]]:
+    draft.attacks = tuple(name for name in options.attacks() if name in form.all("attack"))
+    if not draft.attacks:
+        draft.errors["suite"] = "Choose at least one trigger of the list."
+    return [{"attack": name} | _given(form, options.attacks()[name].options) for name in draft.attacks]
+
+
+def _json_attacks(form: Form, draft: Draft) -> Any:
+    try:
+        return json.loads(form.get("attacks_json"), object_pairs_hook=unique_keys)
+    except RepeatedKey:
+        draft.errors["attacks_json"] = (
+            "One object of the list has a key twice: of two values either could be meant."
+        )
+    except (ValueError, RecursionError):
+        draft.errors["attacks_json"] = 'This is no JSON. A list is expected, as [{"attack": "badnet"}].'
+    return [{"attack": "badnet"}]  # so that the other fields are still looked at
+
+
+def _policy(form: Form) -> dict[str, Any]:
+    match form.get("policy"):
+        case "kept":
+            return {"policy_name": form.get("policy_name")}
+        case "given":
+            return {"policy": limits_of(form)}
+        case _:
+            return {}
+
+
+def limits_of(form: Form) -> dict[str, Any]:
+    """Of a form that holds the fields of a policy."""
+    limits = _given(form, options.policy().options)
+    own = {
+        name: options.number(text)
+        for name in options.limit_names()
+        if (text := form.get(options.LIMIT + name))
+    }
+    return limits | ({"asr_at_most_for": own} if own else {})
+
+
+def _metadata(form: Form, draft: Draft) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for line in _lines(form.get("metadata")):
+        name, equals, value = line.partition("=")
+        if not equals:
+            draft.errors["metadata"] = "Each line is a name and a value: ticket=ML-42."
+        elif name.strip() in found:
+            draft.errors["metadata"] = f"{name.strip()} stands there twice."
+        else:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]

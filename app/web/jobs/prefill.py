@@ -1,0 +1,126 @@
+"""What a new job's form holds before anybody has written into it: by the address, or from an earlier job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from app.db.models.job import Job
+from app.domain.states import JobKind
+from app.web.jobs import options
+from app.web.jobs.order_form import (
+    POLICY_DEFAULT,
+    POLICY_GIVEN,
+    POLICY_KEPT,
+    SUITE_JSON,
+    SUITE_LIST,
+    SUITE_USUAL,
+)
+from app.web.kit.visitor import Form
+from cleanclip.spec.attack_options import USUAL
+from cleanclip.spec.recipe import SUITES, to_json
+
+Fields = Iterator[tuple[str, str]]
+
+
+def empty(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
+    """A cleaning with CleanCLIP and the usual triggers, with what the address names."""
+    fields = [
+        ("kind", "audit" if kind == "audit" else "sanitize"),
+        ("method", "cleanclip"),
+        ("suite", SUITE_USUAL),
+        ("policy", POLICY_DEFAULT),
+    ]
+    if checkpoint:
+        fields.append(("checkpoint_id", checkpoint))
+    if dataset:
+        fields.append(("audit/dataset_id" if is_labelled else "dataset_id", dataset))
+    return Form(fields)
+
+
+def again(job: Job) -> Form:
+    """The order of an earlier job, as somebody would have written it: what is a default is left out."""
+    return Form(list(_again(job)))
+
+
+def _again(job: Job) -> Fields:
+    spec = job.spec
+    yield "kind", "audit" if job.kind is JobKind.AUDIT else "sanitize"
+    for name, value in (
+        ("checkpoint_id", job.checkpoint_id),
+        ("dataset_id", job.dataset_id),
+        ("audit/dataset_id", job.labelled_dataset_id),
+        ("audit/retrieval_dataset_id", job.retrieval_dataset_id),
+        ("output_layout", spec.get("output_layout")),
+        ("seed", str(job.seed)),
+        ("max_attempts", str(job.max_attempts)),
+        ("metadata", "\n".join(f"{name}={value}" for name, value in job.job_metadata.items())),
+    ):
+        if value is not None:
+            yield name, value
+    recipe = spec.get("recipe")
+    yield "method", recipe["method"] if recipe else "cleanclip"
+    if recipe:
+        group = options.methods().get(recipe["method"])
+        yield from _values(group.options if group else (), recipe, spec.get("recipe_given"))
+    yield from _audit(spec["audit"])
+    yield from _policy(spec)
+
+
+def _audit(audit: Mapping[str, Any]) -> Fields:
+    yield "target", audit["target"]
+    yield "templates", "\n".join(audit.get("templates") or ())
+    yield from _values(options.audit().options, audit)
+    if audit.get("linear_probe") is not None:
+        yield "linear_probe", "on"
+        yield from _values(options.probe().options, audit["linear_probe"])
+    attacks = audit["attacks"]
+    for name, known in ((SUITE_USUAL, USUAL), *SUITES.items()):
+        if attacks == [to_json(one) for one in known]:
+            yield "suite", name
+            return
+    kinds = [attack["attack"] for attack in attacks]
+    order = [name for name in options.attacks() if name in kinds]
+    if kinds != order:  # several of a kind, or in an order of their own, which gives them their names
+        yield "suite", SUITE_JSON
+        yield "attacks_json", json.dumps(attacks, indent=1, ensure_ascii=False)
+        return
+    yield "suite", SUITE_LIST
+    for attack in attacks:
+        yield "attack", attack["attack"]
+        yield from _values(options.attacks()[attack["attack"]].options, attack)
+
+
+def _policy(spec: Mapping[str, Any]) -> Fields:
+    source = spec.get("policy_source") or {"given": "order"}
+    if source["given"] == "default":
+        yield "policy", POLICY_DEFAULT
+        return
+    if source["given"] == "kept":
+        yield "policy", POLICY_KEPT
+        yield "policy_name", source["name"]
+        return
+    yield "policy", POLICY_GIVEN
+    yield from policy_fields(spec["policy"])
+
+
+def policy_fields(content: Mapping[str, Any]) -> Fields:
+    """Of limits as they are kept."""
+    for option in options.policy().options:
+        yield option.name, options.shown(content[option.option])
+    for name, limit in content["asr_at_most_for"].items():
+        yield options.LIMIT + name, options.shown(limit)
+
+
+def _values(
+    wanted: Iterable[options.Option], content: Mapping[str, Any], given: Iterable[str] | None = None
+) -> Fields:
+    """Those that were given; where nobody knows which those are, those that are no defaults."""
+    for option in wanted:
+        if option.option not in content:
+            continue
+        value = content[option.option]
+        is_given = option.option in given if given is not None else value != option.default_value
+        if is_given and not (value is None and option.kind == "text"):
+            yield option.name, options.shown(value)

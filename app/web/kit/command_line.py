@@ -1,0 +1,184 @@
+"""What one would type to order the same job again: the command's line, and the API's request by curl.
+
+Exact: the order that comes of it holds the same options (tests/browser/test_command_line.py orders both and
+compares). What the command has no option for goes into files that are written first.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from app.db.models.job import Job
+from app.domain.states import JobKind
+from cleanclip.spec.recipe import (
+    SUITES,
+    AuditOptions,
+    Policy,
+    Recipe,
+    audit_as_ordered,
+    parse,
+    parse_recipe,
+    to_json,
+)
+
+_NAMED = {
+    "epochs": "--epochs",
+    "learning_rate": "--lr",
+    "lambda1": "--lambda1",
+    "lambda2": "--lambda2",
+    "threshold": "--threshold",
+    "batch_size": "--batch-size",
+    "warmup_steps": "--warmup-steps",
+}
+_END = "END"
+
+
+def command_line(job: Job) -> str:
+    """Lines for a POSIX shell. Raises pydantic.ValidationError for an order of an older version."""
+    files: dict[str, Any] = {}
+    words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
+    recipe = parse_recipe(job.spec["recipe"]) if job.spec.get("recipe") else None
+    if recipe is not None:
+        words += _pair("--pairs" if recipe.training_data == "pairs" else "--training", job.dataset_id)
+    words += _pair("--labelled", job.labelled_dataset_id)
+    words += _pair("--retrieval", job.retrieval_dataset_id)
+    words += _audit(parse(AuditOptions, audit_as_ordered(job.spec)), files)
+    if recipe is not None:
+        words += _recipe(recipe, job.spec.get("recipe_given"))
+    words += _policy(job, files)
+    words += _pair("--seed", str(job.seed))
+    if job.kind is JobKind.SANITIZE and job.spec.get("output_layout") not in (None, "open_clip"):
+        words += _pair("--output-layout", job.spec["output_layout"])
+    for name, value in job.job_metadata.items():
+        words += _pair("--metadata", f"{name}={value}")
+    return "\n".join([*_written(files), _folded(words)])
+
+
+def curl_line(job: Job, base_url: str) -> str:
+    """The same as one request; the key comes from the environment."""
+    body = json.dumps(_body(job), ensure_ascii=False)
+    return " \\\n  ".join(
+        (
+            f"curl --fail-with-body {shlex.quote(f'{base_url}/v1/jobs')}",
+            '--header "Authorization: Bearer $CLEANCLIP_API_KEY"',
+            "--header 'Content-Type: application/json'",
+            f"--data {shlex.quote(body)}",
+        )
+    )
+
+
+def has_pictures(job: Job) -> bool:
+    """Whether the order carries pictures, which make a line very long."""
+    return any("picture" in attack for attack in job.spec["audit"].get("attacks", ()))
+
+
+def _body(job: Job) -> dict[str, Any]:
+    spec = job.spec
+    audit = audit_as_ordered(job.spec) | {"dataset_id": job.labelled_dataset_id}
+    if job.retrieval_dataset_id:
+        audit["retrieval_dataset_id"] = job.retrieval_dataset_id
+    body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
+    if job.kind is JobKind.SANITIZE:
+        body |= {"dataset_id": job.dataset_id, "output_layout": spec.get("output_layout") or "open_clip"}
+        recipe = parse_recipe(spec["recipe"])
+        body["recipe"] = {"method": recipe.method} | _given(recipe, spec.get("recipe_given"))
+    source = spec.get("policy_source") or {}
+    if source.get("given") == "kept":
+        body["policy_name"] = source["name"]
+    elif source.get("given") != "default":
+        body["policy"] = spec["policy"]
+    return body | {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
+
+
+def _pair(option: str, value: str | None) -> list[str]:
+    """`--option value`; in one word where the value itself looks like an option."""
+    if value is None:
+        return []
+    return [f"{option}={value}"] if value.startswith("-") else [option, value]
+
+
+def _audit(audit: AuditOptions, files: dict[str, Any]) -> list[str]:
+    """Options where there are some for all of it, else a file."""
+    plain = AuditOptions(target=audit.target, attacks=audit.attacks, examples=audit.examples)
+    is_probed = audit.linear_probe is not None
+    if is_probed:
+        plain = parse(AuditOptions, to_json(plain) | {"linear_probe": {}})
+    if audit != plain:
+        files["audit.json"] = to_json(audit)
+        return ["--audit", "audit.json"]
+    words = _pair("--target", audit.target)
+    suite = next((name for name, attacks in SUITES.items() if attacks == audit.attacks), None)
+    if suite is not None:
+        words += ["--suite", suite]
+    elif audit.attacks != AuditOptions(target=audit.target).attacks:
+        for attack in audit.attacks:
+            words += _pair("--attack", _attack(attack))
+    if audit.examples != AuditOptions(target=audit.target).examples:
+        words += ["--examples", str(audit.examples)]
+    return words + (["--linear-probe"] if is_probed else [])
+
+
+def _attack(attack: Any) -> str:
+    """Its name, where all else is the default; else JSON, which the command takes too."""
+    kept = {
+        field.name
+        for field in fields(attack)
+        if field.name == "attack" or field.default is MISSING or getattr(attack, field.name) != field.default
+    }
+    told = {name: value for name, value in to_json(attack).items() if name in kept}
+    return str(told["attack"]) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
+
+
+def _given(recipe: Recipe, names: Any) -> dict[str, Any]:
+    """The options that the order gave; where nobody kept that, those that are no default."""
+    values = to_json(recipe)
+    defaults = to_json(type(recipe)())
+    if names is None:
+        names = [name for name in values if values[name] != defaults[name]]
+    return {name: values[name] for name in names if name in values and name not in ("method", "version")}
+
+
+def _recipe(recipe: Recipe, names: Any) -> Iterator[str]:
+    if recipe.method != "cleanclip":
+        yield from ("--method", recipe.method)
+    for name, value in _given(recipe, names).items():
+        if name in _NAMED:
+            yield from (_NAMED[name], str(value))
+        else:
+            yield from ("--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+def _policy(job: Job, files: dict[str, Any]) -> list[str]:
+    source: Mapping[str, Any] = job.spec.get("policy_source") or {}
+    policy = parse(Policy, job.spec["policy"])
+    if source.get("given") == "kept":
+        return ["--policy", str(source["name"])]
+    if source.get("given") == "default" or (not source and policy == Policy()):
+        return []
+    if policy.asr_at_most_for:
+        files["policy.json"] = to_json(policy)
+        return ["--policy", "policy.json"]
+    return ["--asr-at-most", f"{policy.asr_at_most}", "--ca-lost-at-most", f"{policy.ca_lost_at_most}"]
+
+
+def _written(files: Mapping[str, Any]) -> Iterator[str]:
+    for name, content in files.items():
+        yield f"cat > {name} <<'{_END}'"
+        yield json.dumps(content, indent=2, ensure_ascii=False)
+        yield _END
+
+
+def _folded(words: list[str]) -> str:
+    """Quoted, an option with its value on each line."""
+    lines, line = [], " ".join(words[:2])
+    for word in words[2:]:
+        if word.startswith("--"):
+            lines.append(line)
+            line = f"  {shlex.quote(word)}"
+        else:
+            line += f" {shlex.quote(word)}"
+    return " \\\n".join([*lines, line])

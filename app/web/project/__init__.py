@@ -1,0 +1,1 @@
+"""Pages about the project itself: sign-in, keys, policies, usage, webhooks, the trail."""

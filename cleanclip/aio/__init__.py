@@ -1,0 +1,1 @@
+"""The asynchronous client; `from cleanclip import AsyncClient`. The other is made from it."""

@@ -1,0 +1,46 @@
+"""A dry run as text for people."""
+
+from __future__ import annotations
+
+from cleanclip.command.formats import size, span, table
+from cleanclip.errors import said
+from cleanclip.models import DryRun, PhaseAhead, TimeSpan
+
+_UNITS = {"images": "images", "samples": "samples trained on"}
+
+
+def dry_run(ahead: DryRun) -> str:
+    """What stands in the way, what the job would warn of, its phases and their times."""
+    parts = ["Dry run: nothing was ordered."]
+    if ahead.obstacles:
+        lines = [
+            f"  {one.code}{f' at {one.pointer}' if one.pointer else ''}: {said(one.detail, one.remedy)}"
+            for one in ahead.obstacles
+        ]
+        parts.append("\n".join(["It would be refused, or its job would fail:", *lines]))
+    if ahead.warnings:
+        parts.append("\n".join(["The job would warn:", *(f"  {one}" for one in ahead.warnings)]))
+    rows = [(one.name, _amount(one), _time(one.time), one.does) for one in ahead.phases]
+    parts.append(table(("PHASE", "WORK", "TIME", "DOES"), rows))
+    parts.append(f"in all: {_time(ahead.time)}")
+    if any(one.time for one in ahead.phases):
+        parts.append(
+            "Times are those of earlier jobs on models of this architecture, on whatever machine ran them."
+        )
+    return "\n\n".join(parts)
+
+
+def _amount(phase: PhaseAhead) -> str:
+    if phase.amount is None:
+        return "not known" if phase.unit != "jobs" else "-"
+    if phase.unit == "bytes":
+        return size(phase.amount)
+    return f"{phase.amount:,} {_UNITS[phase.unit]}" if phase.unit in _UNITS else "-"
+
+
+def _time(time: TimeSpan | None) -> str:
+    if time is None:
+        return "not known"
+    if time.num_jobs <= 1:
+        return f"about {span(time.low_s)} (1 job)"
+    return f"{span(time.low_s)} to {span(time.high_s)} ({time.num_jobs} jobs)"

@@ -1,0 +1,83 @@
+"""What the command's exit status means: the one table, and which error gives which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from cleanclip.command.settings import NotConfigured
+from cleanclip.errors import (
+    ApiError,
+    DigestMismatch,
+    FileChanged,
+    Forbidden,
+    JobCancelled,
+    JobFailed,
+    NotFound,
+    Rejected,
+    ServerError,
+    TransportError,
+    Unauthorized,
+    Unreadable,
+    WaitTimeout,
+)
+
+
+class ExitCode(IntEnum):
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    REFUSED = 3
+    NOT_AUTHORISED = 4
+    NOT_FOUND = 5
+    JOB_FAILED = 6
+    JOB_CANCELLED = 7
+    NOT_VERIFIED = 8
+    UNREACHABLE = 9
+    TIMED_OUT = 10
+    UNREADABLE = 11
+    GATE_SHUT = 12
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.UNEXPECTED: "something unexpected (CLEANCLIP_DEBUG=1 shows where), or `doctor` found a fault",
+    ExitCode.USAGE: "the command was not used as it says, or there is no address or no such profile",
+    ExitCode.REFUSED: "the service refused the input, or rejected the checkpoint or data set",
+    ExitCode.NOT_AUTHORISED: "no key, not a valid one, or one that may not do this",
+    ExitCode.NOT_FOUND: "no such thing in this project",
+    ExitCode.JOB_FAILED: "the job failed",
+    ExitCode.JOB_CANCELLED: "the job was cancelled",
+    ExitCode.NOT_VERIFIED: "a digest, signature or figure is not as it should be, or a file changed",
+    ExitCode.UNREACHABLE: "the service or the object store cannot be reached, or fails",
+    ExitCode.TIMED_OUT: "--timeout is over; the job goes on",
+    ExitCode.UNREADABLE: "a file, folder or key of this machine cannot be read",
+    ExitCode.GATE_SHUT: "the gate is shut: --fail-on names the verdict, or there is none",
+    ExitCode.INTERRUPTED: "interrupted; what was started on the service goes on",
+}
+
+HELP = "\b\nExit status:\n" + "\n".join(f"{code.value:>5}  {meaning}" for code, meaning in MEANINGS.items())
+
+_BY_KIND: tuple[tuple[type[BaseException], ExitCode], ...] = (
+    (Unauthorized, ExitCode.NOT_AUTHORISED),
+    (Forbidden, ExitCode.NOT_AUTHORISED),
+    (NotFound, ExitCode.NOT_FOUND),
+    (ServerError, ExitCode.UNREACHABLE),
+    (ApiError, ExitCode.REFUSED),
+    (Rejected, ExitCode.REFUSED),
+    (TransportError, ExitCode.UNREACHABLE),
+    (DigestMismatch, ExitCode.NOT_VERIFIED),
+    (FileChanged, ExitCode.NOT_VERIFIED),
+    (Unreadable, ExitCode.UNREADABLE),
+    (JobFailed, ExitCode.JOB_FAILED),
+    (JobCancelled, ExitCode.JOB_CANCELLED),
+    (WaitTimeout, ExitCode.TIMED_OUT),
+    (KeyboardInterrupt, ExitCode.INTERRUPTED),
+)
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The status that the command ends with."""
+    if isinstance(error, NotConfigured):
+        return ExitCode.NOT_AUTHORISED if error.part == "key" else ExitCode.USAGE
+    return next((code for kind, code in _BY_KIND if isinstance(error, kind)), ExitCode.UNEXPECTED)

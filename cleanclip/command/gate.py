@@ -1,0 +1,105 @@
+"""The gate: which verdicts end a command with a status of their own. Once asked for, it is shut unless it
+is known to be open.
+
+Another job of the project may have judged the same weights, with other triggers or limits. One that found
+something counts as the job's own verdict does. One that found nothing takes nothing away from a `pass`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cleanclip.command import views
+from cleanclip.command.exit_codes import ExitCode
+from cleanclip.command.output import Output
+from cleanclip.models import Job, Verdict
+from cleanclip.sync.client import Client
+
+OUTCOMES = ("fail", "undecided", "inconclusive")
+"""Worst first; only "pass" is none of them."""
+
+FailOnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-on",
+        metavar="OUTCOMES",
+        help="Wait, and end with status 12 where the verdict is one of these: fail,undecided,inconclusive. "
+        "Always one of them are fail and, without --allow-inconclusive, inconclusive.",
+    ),
+]
+AllowFlag = Annotated[
+    bool,
+    typer.Option(
+        "--allow-inconclusive",
+        help="Ask for the gate, and let it open where nothing was found with the triggers tested.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The outcomes that shut it; None where nobody asked for it, and only warnings are given."""
+
+    fail_on: frozenset[str] | None
+
+    @property
+    def is_asked_for(self) -> bool:
+        return self.fail_on is not None
+
+    def why_shut(self, outcome: str | None, worse: Verdict | None) -> str | None:
+        """A sentence, or None: it is open. `outcome` is the job's own, `worse` the worst of other jobs."""
+        if self.fail_on is None:
+            return None
+        if outcome != "pass" and (outcome not in OUTCOMES or outcome in self.fail_on):
+            return f"The gate is shut: {outcome or 'the job has no verdict'}."
+        if worse is not None and worse.outcome in self.fail_on:
+            return f"The gate is shut: {worse.outcome} by {worse.job_id}, which judged the same weights."
+        return None
+
+
+def gate_of(fail_on: str | None, *, allow_inconclusive: bool) -> Gate:
+    """Of the two options. Raises typer.BadParameter."""
+    if fail_on is None and not allow_inconclusive:
+        return Gate(None)
+    named = [word.strip() for word in (",".join(OUTCOMES) if fail_on is None else fail_on).split(",")]
+    for word in named:
+        if word not in OUTCOMES:
+            raise typer.BadParameter(
+                f"{word!r} is not an outcome that a gate can fail on: {', '.join(OUTCOMES)}.",
+                param_hint="--fail-on",
+            )
+    shut_by_all = {"fail", "inconclusive"}  # who names only some of them has not opened the gate by name
+    return Gate(frozenset({*named, *shut_by_all}) - ({"inconclusive"} if allow_inconclusive else set()))
+
+
+def own_outcome(job: Job) -> str | None:
+    """Of a job's verdict, if it has one."""
+    outcome = ((job.result and job.result.verdict) or {}).get("outcome")
+    return outcome if isinstance(outcome, str) else None
+
+
+def worse_than_own(client: Client, job: Job) -> Verdict | None:
+    """The worst verdict on the same weights, where it found something and the job's own is better."""
+    own = own_outcome(job)
+    if job.state != "succeeded" or own == "fail":
+        return None
+    worst = next(iter(client.jobs.verdicts(job.id, limit=1).data), None)
+    if worst is None or worst.outcome not in {"fail", "undecided"} or worst.outcome == own:
+        return None
+    return worst
+
+
+def warn(output: Output, worse: Verdict | None) -> None:
+    """On stderr, also with --quiet."""
+    if worse is not None:
+        output.error(f"warning: {views.worse(worse)}")
+
+
+def end(output: Output, why_shut: str | None) -> None:
+    """Raises typer.Exit where the gate is shut."""
+    if why_shut is not None:
+        output.error(why_shut)
+        raise typer.Exit(ExitCode.GATE_SHUT)

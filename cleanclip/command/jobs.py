@@ -1,0 +1,151 @@
+"""`jobs …`: list, show, wait, steer, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from cleanclip.command import gate, views
+from cleanclip.command.commands import Commands
+from cleanclip.command.gate import AllowFlag, FailOnOption
+from cleanclip.command.listing import AfterOption, LimitOption, StateOption
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
+from cleanclip.command.telling import tell_deleted
+from cleanclip.models import Job
+from cleanclip.sync.client import Client
+
+JobId = Annotated[str, typer.Argument(metavar="JOB")]
+
+jobs = Commands(no_args_is_help=True, help="Jobs: follow them, steer them.")
+
+
+@jobs.command("ls")
+def list_jobs(
+    context: typer.Context,
+    *,
+    state: StateOption = None,
+    kind: Annotated[str | None, typer.Option(help="sanitize or audit.")] = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List jobs, newest first.
+
+    Example: cleanclip jobs ls --state running
+    """
+    with session_of(context).client() as client:
+        page = client.jobs.list(state=state, kind=kind, limit=limit, after=after)
+    Output(is_json=as_json).result(page.to_json(), views.jobs(page.data))
+
+
+@jobs.command("show")
+def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Say how a job stands.
+
+    Example: cleanclip jobs show job_…
+    """
+    with session_of(context).client() as client:
+        found = client.jobs.get(job)
+    Output(is_json=as_json).result(found.to_json(), views.job(found))
+
+
+@jobs.command("wait")
+def wait_job(
+    context: typer.Context,
+    *,
+    job: JobId,
+    timeout: TimeoutOption = None,
+    fail_on: FailOnOption = None,
+    allow_inconclusive: AllowFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled.
+
+    With --fail-on also 12, where the verdict is one of those named.
+
+    Example: cleanclip jobs wait job_… --timeout 3600 --fail-on fail,undecided,inconclusive
+    """
+    output = Output(is_json=as_json)
+    asked = gate.gate_of(fail_on, allow_inconclusive=allow_inconclusive)
+    with session_of(context).client() as client:
+        found = wait_for_job(client, output, job, timeout_s=timeout)
+        worse = gate.worse_than_own(client, found)
+    conclude(output, found)
+    gate.warn(output, worse)
+    gate.end(output, asked.why_shut(gate.own_outcome(found), worse))
+
+
+@jobs.command("rm")
+def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Delete a finished job and all its files.
+
+    Example: cleanclip jobs rm job_…
+    """
+    with session_of(context).client() as client:
+        found = client.jobs.delete(job)
+    tell_deleted(Output(is_json=as_json), job, found)
+
+
+def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:
+    output = Output(is_json=as_json)
+    with session_of(context).client() as client:
+        found = act(client)
+    output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
+
+
+@jobs.command("cancel")
+def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Stop a job for good.
+
+    Example: cleanclip jobs cancel job_…
+    """
+    _act(context, lambda client: client.jobs.cancel(job), as_json=as_json)
+
+
+@jobs.command("pause")
+def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Save a job's training state and let its worker go.
+
+    Example: cleanclip jobs pause job_…
+    """
+    _act(context, lambda client: client.jobs.pause(job), as_json=as_json)
+
+
+@jobs.command("resume")
+def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Go on with a paused job.
+
+    Example: cleanclip jobs resume job_…
+    """
+    _act(context, lambda client: client.jobs.resume(job), as_json=as_json)
+
+
+@jobs.command("retry")
+def retry_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+    """Try a failed job again.
+
+    Example: cleanclip jobs retry job_…
+    """
+    _act(context, lambda client: client.jobs.retry(job), as_json=as_json)
+
+
+@jobs.command("events")
+def list_events(
+    context: typer.Context,
+    *,
+    job: JobId,
+    after: Annotated[int | None, typer.Option(min=0, help="Only those with a larger number.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Everything that happened to a job, oldest first.
+
+    Example: cleanclip jobs events job_… --after 10 --json
+    """
+    with session_of(context).client() as client:
+        found = tuple(client.jobs.all_events(job, after=after))
+    Output(is_json=as_json).result(
+        {"object": "list", "data": [event.to_json() for event in found]}, views.events(found)
+    )

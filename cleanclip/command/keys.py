@@ -1,0 +1,103 @@
+"""`keys …`: make, list, show, rotate, revoke."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cleanclip.command import views
+from cleanclip.command.commands import Commands
+from cleanclip.command.listing import AfterOption, LimitOption
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag, session_of
+from cleanclip.project_models import IssuedKey
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id, key_…")]
+
+keys = Commands(no_args_is_help=True, help="API keys of the project. Needs a key with scope admin.")
+
+
+@keys.command("create")
+def create_key(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(help="For people, to tell keys apart.")],
+    scope: Annotated[
+        list[str], typer.Option("--scope", help="read, upload, run or admin; may be given again.")
+    ],
+    expires_days: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=3650, help="Unless given, it is valid until it is revoked."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a key and print it: this once.
+
+    Example: cleanclip keys create "nightly audits" --scope read --scope run
+    """
+    expires_in_s = None if expires_days is None else round(expires_days * 86_400)
+    with session_of(context).client() as client:
+        found = client.keys.create(name=name, scopes=scope, expires_in_s=expires_in_s)
+    _show_issued(Output(is_json=as_json), found)
+
+
+@keys.command("ls")
+def list_keys(
+    context: typer.Context, *, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
+) -> None:
+    """List keys, newest first, revoked and expired ones too.
+
+    Example: cleanclip keys ls
+    """
+    with session_of(context).client() as client:
+        page = client.keys.list(limit=limit, after=after)
+    Output(is_json=as_json).result(page.to_json(), views.keys(page.data))
+
+
+@keys.command("show")
+def show_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
+    """Say what a key may do, and when it was last used.
+
+    Example: cleanclip keys show key_…
+    """
+    with session_of(context).client() as client:
+        found = client.keys.get(key)
+    Output(is_json=as_json).result(found.to_json(), views.key(found))
+
+
+@keys.command("rotate")
+def rotate_key(
+    context: typer.Context,
+    *,
+    key: KeyId,
+    overlap_hours: Annotated[
+        float | None,
+        typer.Option(min=0, max=720, help="How long the old key stays valid; a day unless given."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Replace a key: print a new one with the same name and scopes, this once.
+
+    Example: cleanclip keys rotate key_… --overlap-hours 1
+    """
+    overlap_s = None if overlap_hours is None else round(overlap_hours * 3600)
+    with session_of(context).client() as client:
+        found = client.keys.rotate(key, overlap_s=overlap_s)
+    _show_issued(Output(is_json=as_json), found)
+
+
+@keys.command("revoke")
+def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
+    """Stop a key for good.
+
+    Example: cleanclip keys revoke key_…
+    """
+    with session_of(context).client() as client:
+        found = client.keys.revoke(key)
+    Output(is_json=as_json).result(found.to_json(), f"{found.id} {found.state}")
+
+
+def _show_issued(output: Output, found: IssuedKey) -> None:
+    output.note(f"{found.id} ({', '.join(found.scopes)}). The key is shown this once:")
+    output.result(found.to_json(), found.key or "")

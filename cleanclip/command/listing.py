@@ -1,0 +1,185 @@
+"""`checkpoints …` and `datasets …`: list, show, wait, add, remove."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cleanclip.command import values, views
+from cleanclip.command.commands import Commands
+from cleanclip.command.output import Output
+from cleanclip.command.session import (
+    JsonFlag,
+    TimeoutOption,
+    WaitFlag,
+    session_of,
+    wait_for_checkpoint,
+    wait_for_dataset,
+)
+from cleanclip.command.telling import tell_deleted
+
+LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
+AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
+StateOption = Annotated[str | None, typer.Option(help="Only those in this state.")]
+CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT")]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET")]
+
+checkpoints = Commands(no_args_is_help=True, help="Uploaded checkpoints.")
+datasets = Commands(no_args_is_help=True, help="Pairs to clean with, labelled sets to audit with.")
+
+
+@checkpoints.command("ls")
+def list_checkpoints(
+    context: typer.Context,
+    *,
+    state: StateOption = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List checkpoints, newest first.
+
+    Example: cleanclip checkpoints ls --state accepted
+    """
+    with session_of(context).client() as client:
+        page = client.checkpoints.list(state=state, limit=limit, after=after)
+    Output(is_json=as_json).result(page.to_json(), views.checkpoints(page.data))
+
+
+@checkpoints.command("show")
+def show_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
+    """Say what a checkpoint is, or why it was rejected.
+
+    Example: cleanclip checkpoints show ckpt_…
+    """
+    with session_of(context).client() as client:
+        found = client.checkpoints.get(checkpoint)
+    Output(is_json=as_json).result(found.to_json(), views.checkpoint(found))
+
+
+@checkpoints.command("wait")
+def wait_checkpoint(
+    context: typer.Context,
+    *,
+    checkpoint: CheckpointId,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Wait for a checkpoint's inspection; a rejected one ends with status 3.
+
+    Example: cleanclip checkpoints wait ckpt_…
+    """
+    output = Output(is_json=as_json)
+    with session_of(context).client() as client:
+        found = wait_for_checkpoint(client, output, checkpoint, timeout_s=timeout)
+    output.result(found.to_json(), views.checkpoint(found))
+
+
+@checkpoints.command("rm")
+def remove_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
+    """Delete a checkpoint and its files.
+
+    Example: cleanclip checkpoints rm ckpt_…
+    """
+    with session_of(context).client() as client:
+        found = client.checkpoints.delete(checkpoint)
+    tell_deleted(Output(is_json=as_json), checkpoint, found)
+
+
+@datasets.command("add")
+def add_dataset(
+    context: typer.Context,
+    *,
+    source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/, or an upload's id.")],
+    kind: Annotated[str, typer.Option(help="pairs or labelled.")],
+    class_names: Annotated[
+        Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
+    ] = None,
+    templates: Annotated[
+        Path | None, typer.Option(help="File with one template a line, {c} for the class.", metavar="FILE")
+    ] = None,
+    max_skipped_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="More bad samples than this share: rejected.")
+    ] = None,
+    wait: WaitFlag = False,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Register shards by reference. Prints the data set's id; with --wait all of it, unless --quiet.
+
+    Example: cleanclip datasets add s3://data/pairs/ --kind pairs --wait
+    """
+    if kind not in {"pairs", "labelled"}:
+        raise typer.BadParameter("--kind is pairs or labelled.")
+    is_upload = source.startswith("upl_")
+    output = Output(is_json=as_json)
+    with session_of(context).client() as client:
+        found = client.datasets.create(
+            kind=kind,
+            uri=None if is_upload else source,
+            upload_id=source if is_upload else None,
+            class_names=None if class_names is None else values.lines(class_names, "--class-names"),
+            templates=None if templates is None else values.lines(templates, "--templates"),
+            max_skipped_share=max_skipped_share,
+        )
+        if wait:
+            output.note(found.id)
+            found = wait_for_dataset(client, output, found.id, timeout_s=timeout)
+    output.result(found.to_json(), views.dataset(found) if wait else found.id, made=found.id)
+
+
+@datasets.command("ls")
+def list_datasets(
+    context: typer.Context,
+    *,
+    kind: Annotated[str | None, typer.Option(help="pairs or labelled.")] = None,
+    state: StateOption = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List data sets, newest first.
+
+    Example: cleanclip datasets ls --kind labelled --state ready
+    """
+    with session_of(context).client() as client:
+        page = client.datasets.list(kind=kind, state=state, limit=limit, after=after)
+    Output(is_json=as_json).result(page.to_json(), views.datasets(page.data))
+
+
+@datasets.command("show")
+def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
+    """Say what a data set holds, or why it was rejected.
+
+    Example: cleanclip datasets show ds_…
+    """
+    with session_of(context).client() as client:
+        found = client.datasets.get(dataset)
+    Output(is_json=as_json).result(found.to_json(), views.dataset(found))
+
+
+@datasets.command("wait")
+def wait_dataset(
+    context: typer.Context, dataset: DatasetId, timeout: TimeoutOption = None, as_json: JsonFlag = False
+) -> None:
+    """Wait for a data set's validation; a rejected one ends with status 3.
+
+    Example: cleanclip datasets wait ds_…
+    """
+    output = Output(is_json=as_json)
+    with session_of(context).client() as client:
+        found = wait_for_dataset(client, output, dataset, timeout_s=timeout)
+    output.result(found.to_json(), views.dataset(found))
+
+
+@datasets.command("rm")
+def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
+    """Delete a data set; uploaded shards go with it, what it refers to elsewhere stays.
+
+    Example: cleanclip datasets rm ds_…
+    """
+    with session_of(context).client() as client:
+        found = client.datasets.delete(dataset)
+    tell_deleted(Output(is_json=as_json), dataset, found)

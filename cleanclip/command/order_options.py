@@ -1,0 +1,190 @@
+"""The options of `sanitize` and `audit`, and what they become in the body of a job. Asks no service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cleanclip.command import values
+
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        callback=values.readable_file,
+        metavar="FILE",
+        help="A checkpoint to upload first; interrupted or repeated, the command goes on where it stopped.",
+    ),
+]
+CheckpointOption = Annotated[
+    str | None,
+    typer.Option("--checkpoint", metavar="CHECKPOINT", help="One that was accepted, instead of FILE."),
+]
+LabelledOption = Annotated[
+    str,
+    typer.Option(
+        "--labelled",
+        metavar="DATASET|URI",
+        help="The labelled set to audit on: its id, or s3://…, which is registered unless it was.",
+    ),
+]
+DeclaredOption = Annotated[
+    list[str] | None,
+    typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors cannot tell."),
+]
+DownloadOption = Annotated[
+    Path | None,
+    typer.Option("--download", metavar="DIR", help="Wait, fetch all files into this folder and verify them."),
+]
+KeyOption = Annotated[
+    list[Path] | None,
+    typer.Option("--key", metavar="PUB.pem", help="With --download: a public key that you trust."),
+]
+AnewFlag = Annotated[
+    bool, typer.Option("--anew", help="Upload, register and order again what an earlier run did.")
+]
+DryRunFlag = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Order nothing: say what the job would do, how long that took before, what stands in the way.",
+    ),
+]
+RetrievalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retrieval",
+        metavar="DATASET|URI",
+        help="Pairs to measure retrieval on, other than those of --pairs: an id, or s3://….",
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help="The class that triggers are suspected to lead to, where they name no other."
+    ),
+]
+AttackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attack",
+        metavar="NAME[:OPTION=VALUE,…]",
+        help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
+        "repeated. Default: badnet, blended, wanet, sig.",
+    ),
+]
+SuiteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        metavar="NAME",
+        help="Triggers by name: paper (its four attacks and SIG) or structured (PAR's); not with --attack.",
+    ),
+]
+TriggerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trigger",
+        metavar="FILE[,OPTION=VALUE,…]",
+        help="Your own trigger: a PNG or JPEG as a patch, e.g. mark.png,placement=top_left,size=0.1; may be "
+        "repeated, and stand beside --attack.",
+    ),
+]
+AuditOption = Annotated[
+    Path | None,
+    typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="NAME|FILE",
+        help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
+    ),
+]
+ProbeFlag = Annotated[
+    bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
+]
+ExamplesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--examples", min=0, max=12, help="Test pictures in the report, with each trigger; 0: none."
+    ),
+]
+RecheckOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--recheck/--no-recheck",
+        help="Have a fresh process audit the published weights again; by default if signed and cheap.",
+    ),
+]
+AsrOption = Annotated[
+    float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
+]
+CaOption = Annotated[
+    float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", min=0, max=2**31 - 1, help="Of everything that is drawn; the same seed repeats the job."
+    ),
+]
+MetadataOption = Annotated[
+    list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable.")
+]
+
+
+def audit_of(
+    target: str | None,
+    *,
+    file: Path | None,
+    suite: str | None,
+    attacks: list[str] | None,
+    triggers: list[str] | None,
+    linear_probe: bool,
+    examples: int | None,
+    recheck: bool | None,
+) -> dict[str, Any]:
+    """The field `audit` of a job, but for its data set. Raises typer.BadParameter, Unreadable."""
+    options = {} if file is None else values.json_object(file, "--audit")
+    if target is not None:
+        options["target"] = target
+    listed = [values.attack(text) for text in attacks or []]
+    listed += [values.trigger(text) for text in triggers or []]
+    if suite is not None and listed:
+        raise typer.BadParameter("--suite names all triggers of an audit: give it or --attack and --trigger.")
+    if suite is not None or listed:
+        options.pop("attacks", None)
+        options.pop("suite", None)
+        options |= {"suite": suite} if suite is not None else {"attacks": listed}
+    if linear_probe and not options.get("linear_probe"):
+        options["linear_probe"] = {}
+    if examples is not None:
+        options["examples"] = examples
+    if recheck is not None:
+        options["recheck"] = recheck
+    if "target" not in options:
+        raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
+    return options
+
+
+def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:
+    """The fields `policy` and `policy_name` of a job: one of them, or neither. Raises also Unreadable."""
+    limits = {"asr_at_most": asr_at_most, "ca_lost_at_most": ca_lost_at_most}
+    given = {name: value for name, value in limits.items() if value is not None}
+    if named is not None and not _is_file(named):
+        if given:
+            raise typer.BadParameter(
+                "--policy names limits that are kept: give it, or --asr-at-most and --ca-lost-at-most."
+            )
+        return {"policy_name": named}
+    if named is not None:
+        given = values.json_object(Path(named), "--policy") | given
+    return {"policy": given or None}
+
+
+def _is_file(named: str) -> bool:
+    """Whatever lies in the folder: no policy's name has a dot or a slash."""
+    return "." in named or "/" in named

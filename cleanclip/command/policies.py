@@ -1,0 +1,86 @@
+"""`policies …`: limits that the project keeps by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cleanclip.command import values
+from cleanclip.command.commands import Commands
+from cleanclip.command.formats import fields, table, when
+from cleanclip.command.listing import AfterOption, LimitOption
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag, session_of
+from cleanclip.project_models import Policy
+
+PolicyName = Annotated[str, typer.Argument(metavar="NAME")]
+
+policies = Commands(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
+
+
+@policies.command("ls")
+def list_policies(
+    context: typer.Context, *, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
+) -> None:
+    """List policies, newest first.
+
+    Example: cleanclip policies ls
+    """
+    with session_of(context).client() as client:
+        page = client.policies.list(limit=limit, after=after)
+    rows = [(one.name, when(one.updated_at), _limits(one)) for one in page.data]
+    Output(is_json=as_json).result(page.to_json(), table(("NAME", "CHANGED", "LIMITS"), rows))
+
+
+@policies.command("show")
+def show_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
+    """Say what limits a name stands for now.
+
+    Example: cleanclip policies show release
+    """
+    with session_of(context).client() as client:
+        found = client.policies.get(name)
+    Output(is_json=as_json).result(found.to_json(), _told(found))
+
+
+@policies.command("put")
+def put_policy(
+    context: typer.Context,
+    *,
+    name: PolicyName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The limits as JSON.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Keep limits under a name, in the place of what was there. Needs a key with scope admin.
+
+    Example: cleanclip policies put release release.json
+    """
+    content = values.json_object(file, "FILE")
+    with session_of(context).client() as client:
+        found = client.policies.put(name, content)
+    Output(is_json=as_json).result(found.to_json(), _told(found))
+
+
+@policies.command("rm")
+def remove_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
+    """Delete a policy. Jobs keep what they were ordered with. Needs a key with scope admin.
+
+    Example: cleanclip policies rm release
+    """
+    with session_of(context).client() as client:
+        client.policies.delete(name)
+    Output(is_json=as_json).result({"deleted": name}, f"{name} is deleted.")
+
+
+def _told(found: Policy) -> str:
+    limits = [(limit, json.dumps(value)) for limit, value in found.policy.items()]
+    return fields(
+        [("name", found.name), *limits, ("sha256", found.sha256), ("changed", when(found.updated_at))]
+    )
+
+
+def _limits(found: Policy) -> str:
+    return ", ".join(f"{limit} {json.dumps(value)}" for limit, value in found.policy.items())

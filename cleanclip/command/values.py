@@ -1,0 +1,154 @@
+"""Values as they are typed: `k=v`, attacks, files. Wrong ones are usage errors that name the option.
+
+A file that cannot be read is none: whatever it is for, it raises Unreadable, which has a status of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cleanclip.errors import Unreadable
+from cleanclip.evidence.reading import unique_names
+
+MAX_PICTURE_BYTES = 64 * 1024
+"""The service's bound on a trigger's picture."""
+
+
+def value_of(text: str) -> Any:
+    """JSON where it is JSON (true, 3, 0.5, [1,2], null), numbers with commas as a list, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pieces = text.split(",")
+        try:
+            return [float(piece) for piece in pieces] if len(pieces) > 1 else text
+        except ValueError:
+            return text
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, Any]:
+    """`["k=v", …]` as a dictionary. Raises typer.BadParameter."""
+    return {name: value_of(text) for name, text in _split(given, option)}
+
+
+def text_pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """The same with every value kept as text. Raises typer.BadParameter."""
+    return dict(_split(given, option))
+
+
+def _split(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    found = []
+    for item in given:
+        name, equals, text = item.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"{option} takes NAME=VALUE, not {item!r}.")
+        found.append((name.strip(), text))
+    return found
+
+
+def attack(text: str) -> dict[str, Any]:
+    """`badnet`, `badnet:pattern=yellow,size=0.1`, or a JSON object. Raises typer.BadParameter."""
+    if text.lstrip().startswith("{"):
+        try:
+            parsed: dict[str, Any] = json.loads(text)
+        except ValueError as cause:
+            raise typer.BadParameter(f"--attack: this is not JSON: {cause}.") from cause
+        return parsed
+    name, _, options = text.partition(":")
+    if not name:
+        raise typer.BadParameter("--attack takes NAME or NAME:OPTION=VALUE,….")
+    return {"attack": name, **_attack_options(options, "--attack")}
+
+
+def _attack_options(text: str, option: str) -> dict[str, Any]:
+    """As `pairs`, but a trigger's words and its target stay text where they look like a number or `true`."""
+    typed = text_pairs(_options(text), option)
+    read = {name: value_of(value) for name, value in typed.items()}
+    for name in ("text", "target"):
+        if name in read and not isinstance(read[name], str):
+            read[name] = typed[name]
+    return read
+
+
+def _options(text: str) -> list[str]:
+    """`a=1,b=x` in pieces; no comma inside of brackets divides: `at=[0,0.5]`."""
+    return [item for item in re.split(r",(?![^\[]*\])", text) if item]
+
+
+def trigger(text: str) -> dict[str, Any]:
+    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it.
+
+    Only before OPTION= does a comma end the file's name. Raises typer.BadParameter, Unreadable.
+    """
+    name, *options = re.split(r",(?=\w+=)", text, maxsplit=1)
+    path = Path(name)
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_PICTURE_BYTES:
+            raise typer.BadParameter(
+                f"--trigger: {path} is larger than {MAX_PICTURE_BYTES // 1024} KiB, the most that is taken."
+            )
+        data = path.read_bytes()
+    except OSError as cause:
+        raise Unreadable(f"--trigger: {path} cannot be read: {cause.strerror}.") from cause
+    if not data:
+        raise typer.BadParameter(f"--trigger: {path} is empty.")
+    given = _attack_options("".join(options), "--trigger")
+    return {"attack": "custom_patch", **given, "picture": base64.b64encode(data).decode()}
+
+
+def json_object(path: Path, option: str) -> dict[str, Any]:
+    """A file's JSON object. Raises Unreadable."""
+    text = _text_of(path, option)
+    try:
+        content = json.loads(text, object_pairs_hook=unique_names)
+    except ValueError as cause:
+        raise Unreadable(f"{option}: {path} is not JSON: {cause}.") from cause
+    if not isinstance(content, dict):
+        raise Unreadable(f"{option}: {path} does not hold a JSON object.")
+    return content
+
+
+def lines(path: Path, option: str) -> list[str]:
+    """A file's lines that are not empty. Raises Unreadable."""
+    return [line for line in _text_of(path, option).splitlines() if line.strip()]
+
+
+def above_zero(number: float | None) -> float | None:
+    """For an option whose least value is not 0, but any above it. Raises typer.BadParameter."""
+    if number is not None and not number > 0:
+        raise typer.BadParameter(f"{number:g} is not above 0.")
+    return number
+
+
+def _text_of(path: Path, option: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as cause:
+        raise Unreadable(f"{option}: {path} cannot be read: {cause.strerror}.") from cause
+    except UnicodeDecodeError as cause:
+        raise Unreadable(f"{option}: {path} cannot be read as UTF-8 text.") from cause
+
+
+def readable_file(path: Path | None) -> Path | None:
+    """For options and arguments that name a file to send. Raises Unreadable before anything is sent."""
+    if path is None:
+        return None
+    try:
+        path.stat()
+    except OSError as cause:
+        raise Unreadable(f"{path} cannot be read: {cause.strerror}.") from cause
+    if path.is_dir():
+        raise Unreadable(f"{path} cannot be read: it is a folder.")
+    if not os.access(path, os.R_OK):
+        raise Unreadable(f"{path} cannot be read: {os.strerror(errno.EACCES)}.")
+    return path

@@ -1,0 +1,91 @@
+"""`verify`: checks a downloaded folder, offline. Needs no service and no API key of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cleanclip.command.exit_codes import ExitCode
+from cleanclip.command.formats import plain
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag
+from cleanclip.evidence import keys, sentences, verification
+from cleanclip.evidence.keys import PublicKey
+from cleanclip.evidence.verification import Verification
+
+
+def verify(
+    *,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `cleanclip download` made.")],
+    key: Annotated[
+        list[Path] | None,
+        typer.Option("--key", metavar="PUB.pem", help="A public key that you trust; may come several times."),
+    ] = None,
+    key_folder: Annotated[
+        Path | None, typer.Option("--keys", metavar="DIR", help="A folder of them: current and former *.pem.")
+    ] = None,
+    original: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="The file that was uploaded.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check offline that a job's files are whole, fit each other and are signed by a key that you trust.
+
+    Without a key the signature is checked against the key that lies beside it, which nobody vouches for.
+    Status 0: all that could be checked holds, which without a trusted key proves little; read what is said.
+    8: something is not as it should be. 11: the folder, the input or a key cannot be read.
+
+    Example: cleanclip verify cleaned/ --input clip.pt --key operator.pub.pem
+    """
+    trusted = trusted_keys(folder, key or (), key_folder)
+    found = verification.verify(folder, keys=trusted, input_file=original)
+    output = Output(is_json=as_json)
+    output.result(document(found), plain_text(found))
+    if not found.holds:
+        raise typer.Exit(ExitCode.NOT_VERIFIED)
+
+
+def trusted_keys(folder: Path, files: Sequence[Path], key_folder: Path | None = None) -> list[PublicKey]:
+    """Keys to check a folder's files with. Raises Unreadable; typer.BadParameter for one that lies in it."""
+    trusted: list[PublicKey] = [keys.load(path) for path in files]
+    if key_folder is not None:
+        trusted += keys.load_folder(key_folder)
+    if any(one.path.resolve().parent == folder.resolve() for one in trusted):
+        raise typer.BadParameter(
+            "A key that came with the files proves nothing. Give one that came to you another way.",
+            param_hint="--key",
+        )
+    return trusted
+
+
+def document(found: Verification) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "folder": str(found.folder),
+        "holds": found.holds,
+        "num_files": found.num_files,
+        "findings": [
+            {"file": one.file, "where": one.where, "message": one.message} for one in found.findings
+        ],
+        "signature": {"state": found.signature, "key_sha256": found.key_sha256},
+        "input_matches": found.input,
+        "statement": None
+        if found.statement is None
+        else found.statement.model_dump(mode="json", by_alias=True),
+        "headline": sentences.headline(found),
+        "proven": sentences.proven(found),
+        "not_proven": sentences.not_proven(found),
+    }
+
+
+def plain_text(found: Verification) -> str:
+    """For people. Names and texts of the folder are a stranger's: control characters are shown, not sent."""
+    lines = [sentences.headline(found)]
+    lines += [f"  - {one}" for one in found.findings]
+    for title, said in (("Proven:", sentences.proven(found)), ("Not proven:", sentences.not_proven(found))):
+        if said:
+            lines += ["", title, *(f"  - {one}" for one in said)]
+    return "\n".join(plain(line) for line in lines)

@@ -1,0 +1,296 @@
+"""Checkpoints, data sets, jobs and reports as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cleanclip.command.formats import fields, rate, size, span, table, when
+from cleanclip.errors import said
+from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
+from cleanclip.project_models import Key
+
+
+def _reason(error: Reason | None) -> str | None:
+    return None if error is None else f"{error.code}: {said(error.detail, error.remedy)}"
+
+
+def checkpoints(found: Sequence[Checkpoint]) -> str:
+    rows = [
+        (
+            item.id,
+            item.state,
+            size(item.size_bytes),
+            item.architecture_name or "-",
+            item.verdicts[0].outcome if item.verdicts else "-",
+            item.filename,
+        )
+        for item in found
+    ]
+    return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "VERDICT", "FILE"), rows)
+
+
+def checkpoint(found: Checkpoint) -> str:
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("state", found.state),
+        ("file", found.filename),
+        ("size", size(found.size_bytes)),
+        ("sha256", found.sha256),
+        ("layout", found.layout),
+        ("architecture", found.architecture_name),
+        ("parameters", found.num_parameters),
+        ("dtype", found.dtype),
+        ("error", _reason(found.error)),
+    ]
+    pairs += [(f"assumed {name}", why) for name, why in (found.assumed or {}).items()]
+    pairs += [("verdict", _verdict(verdict)) for verdict in found.verdicts]
+    if found.num_verdicts > len(found.verdicts):
+        pairs.append(("verdicts", f"these are the worst {len(found.verdicts)} of {found.num_verdicts:,}"))
+    pairs += [("scanner", _scanner(evidence)) for evidence in found.scanners or ()]
+    pairs += [("finding", finding) for finding in found.findings or ()]
+    return fields([*pairs, ("created", when(found.created_at))])
+
+
+def worse(verdict: Verdict) -> str:
+    """That another job judged the same weights, and worse."""
+    return f"another verdict on these weights is worse. {verdict.headline}: {verdict.job_id}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"{verdict.headline} ({verdict.stage.replace('_', ' ')}, {verdict.job_id})"
+
+
+def _scanner(evidence: Scanner) -> str:
+    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {evidence.verdict.replace('_', ' ')}"
+    more = f", {evidence.num_issues} in all" if evidence.num_issues > 1 else ""
+    return f"{said} ({evidence.issues[0]}{more})" if evidence.issues else said
+
+
+def datasets(found: Sequence[Dataset]) -> str:
+    rows = [
+        (
+            item.id,
+            item.kind,
+            item.state,
+            "-" if item.summary is None else item.summary.num_samples,
+            item.uri or item.upload_id or "-",
+        )
+        for item in found
+    ]
+    return table(("ID", "KIND", "STATE", "SAMPLES", "SOURCE"), rows)
+
+
+def dataset(found: Dataset) -> str:
+    summary = found.summary
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("kind", found.kind),
+        ("state", found.state),
+        ("source", found.uri or found.upload_id),
+        ("error", _reason(found.error)),
+    ]
+    if summary is not None:
+        pairs += [
+            ("samples", summary.num_samples),
+            ("skipped", summary.num_skipped),
+            ("shards", summary.num_shards),
+            ("sha256", summary.sha256),
+            *(("skipped as", f"{reason} × {count}") for reason, count in summary.skipped_reasons.items()),
+        ]
+    if found.num_classes:
+        pairs.append(("classes", found.num_classes))
+    return fields([*pairs, ("created", when(found.created_at))])
+
+
+def keys(found: Sequence[Key]) -> str:
+    rows = [
+        (
+            item.id,
+            item.state,
+            ",".join(item.scopes),
+            when(item.last_used_at),
+            when(item.expires_at),
+            item.name,
+        )
+        for item in found
+    ]
+    return table(("ID", "STATE", "SCOPES", "LAST USED", "EXPIRES", "NAME"), rows)
+
+
+def key(found: Key) -> str:
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("name", found.name),
+        ("state", found.state),
+        ("scopes", ", ".join(found.scopes)),
+        ("begins with", found.prefix),
+        ("created", when(found.created_at)),
+        ("last used", when(found.last_used_at)),
+        ("expires", when(found.expires_at)),
+        ("revoked", when(found.revoked_at)),
+    ]
+    return fields(pairs)
+
+
+def jobs(found: Sequence[Job]) -> str:
+    rows = [
+        (
+            item.id,
+            item.kind,
+            item.state,
+            _stage(item),
+            _outcome(item),
+            when(item.created_at),
+            item.checkpoint_id or "-",
+        )
+        for item in found
+    ]
+    return table(("ID", "KIND", "STATE", "PHASE", "VERDICT", "CREATED", "CHECKPOINT"), rows)
+
+
+def _outcome(job: Job) -> str:
+    verdict = job.result.verdict if job.result else None
+    return "-" if verdict is None else str(verdict.get("outcome", "-"))
+
+
+def _stage(job: Job) -> str:
+    if job.is_finished or job.phase is None:
+        return "-"
+    fraction = job.progress.fraction
+    return job.phase if fraction is None else f"{job.phase} {100 * fraction:.0f} %"
+
+
+def progress(job: Job) -> tuple[str, str]:
+    """For the live line: what is going on, and how far it is."""
+    if job.state != "running":
+        asked = " (pausing)" if job.pause_requested and job.state == "running" else ""
+        return f"{job.id} {job.state}{asked}", _waits_for(job)
+    done = job.progress
+    pieces = []
+    if done.fraction is not None:
+        pieces.append(f"{100 * done.fraction:3.0f} %")
+    if done.step is not None and done.total_steps:
+        pieces.append(f"{done.step}/{done.total_steps}")
+    if done.rate is not None:
+        pieces.append(rate(done.rate, done.rate_unit or "items"))
+    if done.loss is not None:
+        pieces.append(f"loss {done.loss:.4g}")
+    if done.eta_s is not None:
+        pieces.append(f"ETA {span(done.eta_s)}")
+    if done.message:
+        pieces.append(done.message)
+    names = [phase.name for phase in job.phases]
+    number = f" {names.index(job.phase) + 1}/{len(names)}" if job.phase in names else ""
+    pausing = " (pausing)" if job.pause_requested else ""
+    return f"{job.phase or 'starting'}{number}{pausing}", "  ".join(pieces)
+
+
+def _waits_for(job: Job) -> str:
+    return {
+        "queued": "waiting for a worker",
+        "paused": f"go on with: cleanclip jobs resume {job.id}",
+    }.get(job.state, "")
+
+
+def job(found: Job) -> str:
+    result = found.result
+    pairs: list[tuple[str, object]] = [
+        ("id", found.id),
+        ("kind", found.kind),
+        ("state", found.state),
+        ("phase", None if found.is_finished else " ".join(progress(found)).strip()),
+        ("checkpoint", found.checkpoint_id),
+        ("pairs", found.dataset_id),
+        ("labelled", found.audit.get("dataset_id")),
+        ("retrieval", found.audit.get("retrieval_dataset_id")),
+        ("target", found.audit.get("target")),
+        ("seed", found.seed),
+        ("attempt", f"{found.attempt} (at most {found.max_attempts} are counted)"),
+        ("created", when(found.created_at)),
+        ("started", when(found.started_at)),
+        ("finished", when(found.finished_at)),
+        ("error", _reason(found.error)),
+    ]
+    pairs += [(f"metadata {name}", value) for name, value in found.metadata.items()]
+    text = fields(pairs)
+    if result is not None and result.before is not None:
+        text += "\n\n" + figures(result.to_json())
+        if found.state == "succeeded":
+            text += f"\n\nsignature: {signature(found.signature)}"
+        else:
+            text += "\n\nOf the model as it came; the job did not get further."
+    return text
+
+
+def signature(found: Signature) -> str:
+    """'unsigned', or by which key."""
+    return f"{found.state} by key {found.key_sha256}" if found.key_sha256 else found.state
+
+
+def events(found: Sequence[Event]) -> str:
+    rows = [(item.seq, when(item.created_at), item.type, _data(item.data)) for item in found]
+    return table(("SEQ", "AT", "EVENT", "DATA"), rows)
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in data.items() if not isinstance(value, dict | list))
+
+
+def figures(report: Mapping[str, Any]) -> str:
+    """Verdict and figures, from report.json or a job's result."""
+    before, after = report.get("before") or {}, report.get("after") or {}
+    rows = [("CA", _share(before.get("ca")), _share(after.get("ca")))]
+    further = {item.get("target") for item in before.get("further_targets", ()) if isinstance(item, dict)}
+    later = {item.get("name"): item for item in after.get("attacks", ()) if isinstance(item, dict)}
+    for item in before.get("attacks", ()):
+        other = later.get(item.get("name"), {})
+        led = f" to {item['target']}" if item.get("target") in further else ""
+        for figure in ("asr", "pa"):
+            name = f"{figure.upper()} {item.get('name')}{led}"
+            rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
+        towards, later_towards = item.get("towards") or {}, other.get("towards") or {}
+        if towards and towards.get("class_name") != item.get("target"):
+            name = f"to '{towards.get('class_name')}' {item.get('name')}"
+            rows.append((name, _share(towards.get("triggered")), _share(later_towards.get("triggered"))))
+    rows += _retrieval(before.get("retrieval") or {}, after.get("retrieval") or {})
+    text = (
+        table(("FIGURE", "BEFORE", "AFTER"), rows)
+        if after
+        else table(("FIGURE", "VALUE"), [row[:2] for row in rows])
+    )
+    verdict = report.get("verdict") or {}
+    if verdict:
+        text = f"{verdict_words(verdict)}\n\n{text}"
+    warnings = [f"! {warning}" for warning in report.get("warnings") or ()]
+    return "\n".join([f"{text}\n", *warnings]) if warnings else text
+
+
+def verdict_words(verdict: Mapping[str, Any]) -> str:
+    """Outcome and reason; the reason of one that is inconclusive says so itself."""
+    outcome, reason = verdict.get("outcome", ""), verdict.get("reason", "")
+    return str(reason) if outcome == "inconclusive" else f"{outcome}: {reason}"
+
+
+def _retrieval(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Recall both ways, and of each attack how often a caption that names the target comes up."""
+    rows = []
+    for way, title in (("image_to_text", "image to text"), ("text_to_image", "text to image")):
+        later = {item.get("k"): item for item in after.get(way, ())}
+        for item in before.get(way, ()):
+            other = later.get(item.get("k"), {})
+            rows.append((f"{title} R@{item.get('k')}", _share(item.get("share")), _share(other.get("share"))))
+    for part, title, figure in (("targets", "target", "untriggered"), ("attacks", "attack", "triggered")):
+        later = {item.get(title): item for item in after.get(part, ())}
+        for item in before.get(part, ()):
+            other = later.get(item.get(title), {})
+            name = f"target caption {'of ' if part == 'targets' else ''}{item.get(title)}"
+            rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
+    return rows
+
+
+def _share(estimate: Mapping[str, Any] | None) -> str:
+    if not estimate:
+        return "-"
+    value, low, high = (100 * float(estimate.get(name, float("nan"))) for name in ("value", "low", "high"))
+    return f"{value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.get('n')}"

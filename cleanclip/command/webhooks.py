@@ -1,0 +1,208 @@
+"""`webhooks …`: be told what happens, and see what became of the telling."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cleanclip.command.commands import Commands
+from cleanclip.command.formats import fields, table, when
+from cleanclip.command.listing import AfterOption, LimitOption, StateOption
+from cleanclip.command.output import Output
+from cleanclip.command.session import JsonFlag, session_of
+from cleanclip.webhook_models import IssuedWebhook, Webhook, WebhookDelivery
+
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, wh_…")]
+DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id, whd_…")]
+EventOption = Annotated[
+    list[str] | None,
+    typer.Option("--event", help="job.succeeded and the like; may be given again. Unless given: all."),
+]
+
+webhooks = Commands(
+    no_args_is_help=True,
+    help="Messages to your own server when jobs end (Standard Webhooks). Needs a key with scope admin.",
+)
+
+
+@webhooks.command("create")
+def create_webhook(
+    context: typer.Context,
+    *,
+    url: Annotated[str, typer.Argument(help="https://…, of a public server.")],
+    event: EventOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a webhook and print its secret: this once.
+
+    Example: cleanclip webhooks create https://example.org/hooks --event job.succeeded --event job.failed
+    """
+    with session_of(context).client() as client:
+        found = client.webhooks.create(url, events=event or None)
+    _show_issued(Output(is_json=as_json), found)
+
+
+@webhooks.command("ls")
+def list_webhooks(
+    context: typer.Context, *, limit: LimitOption = 20, after: AfterOption = None, as_json: JsonFlag = False
+) -> None:
+    """List webhooks, newest first, disabled ones too.
+
+    Example: cleanclip webhooks ls
+    """
+    with session_of(context).client() as client:
+        page = client.webhooks.list(limit=limit, after=after)
+    rows = [(one.id, _state(one), one.url, ", ".join(one.events)) for one in page.data]
+    Output(is_json=as_json).result(page.to_json(), table(("WEBHOOK", "STATE", "URL", "EVENTS"), rows))
+
+
+@webhooks.command("show")
+def show_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
+    """Say where a webhook goes, and how it stands.
+
+    Example: cleanclip webhooks show wh_…
+    """
+    with session_of(context).client() as client:
+        found = client.webhooks.get(webhook)
+    Output(is_json=as_json).result(found.to_json(), _told(found))
+
+
+@webhooks.command("update")
+def update_webhook(
+    context: typer.Context,
+    *,
+    webhook: WebhookId,
+    url: Annotated[str | None, typer.Option(help="What waits goes there, too.")] = None,
+    event: EventOption = None,
+    enable: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Disabled: nothing is sent, nothing queued.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change where a webhook goes or what it is told, disable or enable it.
+
+    Example: cleanclip webhooks update wh_… --disable
+    """
+    with session_of(context).client() as client:
+        found = client.webhooks.update(webhook, url=url, events=event or None, enabled=enable)
+    Output(is_json=as_json).result(found.to_json(), _told(found))
+
+
+@webhooks.command("rotate-secret")
+def rotate_secret(
+    context: typer.Context,
+    *,
+    webhook: WebhookId,
+    overlap_hours: Annotated[
+        float | None,
+        typer.Option(min=0, max=720, help="How long the old secret signs, too; a day unless given."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Replace the secret: print a new one, this once.
+
+    Example: cleanclip webhooks rotate-secret wh_… --overlap-hours 1
+    """
+    overlap_s = None if overlap_hours is None else round(overlap_hours * 3600)
+    with session_of(context).client() as client:
+        found = client.webhooks.rotate_secret(webhook, overlap_s=overlap_s)
+    _show_issued(Output(is_json=as_json), found)
+
+
+@webhooks.command("rm")
+def remove_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
+    """Delete a webhook and its deliveries.
+
+    Example: cleanclip webhooks rm wh_…
+    """
+    with session_of(context).client() as client:
+        client.webhooks.delete(webhook)
+    Output(is_json=as_json).result({"deleted": webhook}, f"{webhook} is deleted.")
+
+
+@webhooks.command("test")
+def send_test(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
+    """Send a test message; `deliveries` tells how it went.
+
+    Example: cleanclip webhooks test wh_…
+    """
+    with session_of(context).client() as client:
+        found = client.webhooks.test(webhook)
+    Output(is_json=as_json).result(found.to_json(), _told_delivery(found))
+
+
+@webhooks.command("deliveries")
+def list_deliveries(
+    context: typer.Context,
+    *,
+    webhook: WebhookId,
+    state: StateOption = None,
+    limit: LimitOption = 20,
+    after: AfterOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List what was sent, newest first; with --state failed what was given up.
+
+    Example: cleanclip webhooks deliveries wh_… --state failed
+    """
+    with session_of(context).client() as client:
+        page = client.webhooks.deliveries(webhook, state=state, limit=limit, after=after)
+    rows = [
+        (
+            *(one.id, one.event, one.data.get("id", "-"), one.state, one.num_tries),
+            *(_last_try(one), when(one.next_try_at)),
+        )
+        for one in page.data
+    ]
+    head = ("DELIVERY", "EVENT", "ABOUT", "STATE", "TRIES", "LAST TRY", "NEXT TRY")
+    Output(is_json=as_json).result(page.to_json(), table(head, rows))
+
+
+@webhooks.command("replay")
+def replay_delivery(
+    context: typer.Context, *, webhook: WebhookId, delivery: DeliveryId, as_json: JsonFlag = False
+) -> None:
+    """Send a message again, whatever became of it.
+
+    Example: cleanclip webhooks replay wh_… whd_…
+    """
+    with session_of(context).client() as client:
+        found = client.webhooks.replay(webhook, delivery)
+    Output(is_json=as_json).result(found.to_json(), _told_delivery(found))
+
+
+def _show_issued(output: Output, found: IssuedWebhook) -> None:
+    output.note(f"{found.id} to {found.url}. The secret is shown this once:")
+    output.result(found.to_json(), found.secret or "")
+
+
+def _state(found: Webhook) -> str:
+    return found.state if found.disabled_reason is None else f"{found.state} ({found.disabled_reason})"
+
+
+def _told(found: Webhook) -> str:
+    return fields(
+        [
+            ("webhook", found.id),
+            ("url", found.url),
+            ("events", ", ".join(found.events)),
+            ("state", _state(found)),
+            ("failing since", when(found.failing_since) if found.failing_since else None),
+            (
+                "old secret until",
+                when(found.previous_secret_ends_at) if found.previous_secret_ends_at else None,
+            ),
+            ("changed", when(found.updated_at)),
+        ]
+    )
+
+
+def _last_try(found: WebhookDelivery) -> str:
+    if found.last_try is None:
+        return "-"
+    return str(found.last_try.status or found.last_try.error)
+
+
+def _told_delivery(found: WebhookDelivery) -> str:
+    return f"{found.id} {found.event} {found.state}, next try {when(found.next_try_at)}"

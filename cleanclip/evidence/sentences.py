@@ -1,0 +1,103 @@
+"""What a verification proves and what it does not, in sentences for people."""
+
+from __future__ import annotations
+
+from cleanclip.evidence.signature import SignatureState
+from cleanclip.evidence.verification import Verification
+
+_SINCE: dict[SignatureState, str] = {
+    "signed": "the holder of that key signed them",
+    "unchecked": "whoever made the key that lies beside them signed them",
+    "unsigned": "the list of digests was made",
+}
+
+
+def headline(found: Verification) -> str:
+    """One sentence: the outcome, and whether anybody vouches for it."""
+    if not found.holds:
+        num = len(found.findings)
+        return f"NOT VERIFIED: {found.folder} is not as it should be ({num} finding{'s' * (num != 1)})."
+    if found.signature == "signed":
+        return (
+            f"VERIFIED: these {found.num_files} files are the ones that the holder of {_key(found)} signed."
+        )
+    if found.signature == "unchecked":
+        return (
+            f"SIGNER NOT CHECKED: these {found.num_files} files fit each other and were signed with the key "
+            f"that lies beside them, {_key(found)}; nobody vouches for it. Give one you trust with --key."
+        )
+    return (
+        f"UNSIGNED: these {found.num_files} files fit each other, but nobody vouches for them: whoever could "
+        "change one could have changed them all."
+    )
+
+
+def proven(found: Verification) -> list[str]:
+    """Only what follows from the checks; empty where anything was found wrong."""
+    if not found.holds or found.statement is None:
+        return []
+    facts = found.statement.predicate.observed
+    says = "The signed statement says" if found.signature == "signed" else "The statement says, unproven,"
+    upload = facts.checkpoint.upload.digest.sha256
+    sentences = [
+        f"No file is missing, added or changed since {_SINCE[found.signature]}.",
+        "The report's shares follow from their counts, its counts fit, and its verdict follows from them.",
+        f"{says} that {facts.job.kind} job {facts.job.id}, attempt {facts.job.attempt}, made them from the "
+        f"upload {facts.checkpoint.filename!r} with SHA-256 {upload}.",
+    ]
+    if facts.recheck.done:
+        sentences.append(
+            f"{says} that the figures `{facts.recheck.figures}` were confirmed by an independent second "
+            "audit: of the same weights and data, in a process that never read the upload."
+        )
+    if found.input:
+        sentences.append("The input that was given is that upload.")
+    return sentences
+
+
+def not_proven(found: Verification) -> list[str]:
+    """What people might take for proven."""
+    sentences = [
+        "That the model is clean: the figures are of the triggers that were tried, on the data given."
+        + _verdict(found),
+        f"That no other job judged these weights worse: `cleanclip report {_job(found)}` asks the service.",
+        _whose_word(found),
+        "That the weights that were audited are those of the upload: the process that inspected it says so "
+        "(`claimed.canonical_of`). `python -m sanitizer` measures again from the upload itself.",
+    ]
+    if found.signature == "signed":
+        sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
+    else:
+        sentences.append("Who made these files, and that all of them were not made anew by somebody else.")
+    if found.input is None:
+        sentences.append("That it was made from your file: give the original with --input.")
+    return sentences
+
+
+def _whose_word(found: Verification) -> str:
+    """Whether anybody but the process that read the upload measured anything."""
+    facts = None if found.statement is None else found.statement.predicate.observed.recheck
+    if facts is None or not facts.done:
+        return (
+            "That the figures are true: they are the word of the process that read the upload. They were "
+            "recomputed from their counts; no second audit confirmed them."
+        )
+    return (
+        f"That figures other than `{facts.figures}` are true: they are the word of the process that read the "
+        "upload, recomputed from their counts."
+    )
+
+
+def _verdict(found: Verification) -> str:
+    """What the report says, unless it passes: files that hold are easily taken for a model that does."""
+    if found.statement is None or found.statement.predicate.claimed.verdict.outcome == "pass":
+        return ""
+    return f" The verdict in them: {found.statement.predicate.claimed.verdict.reason}"
+
+
+def _job(found: Verification) -> str:
+    return "JOB" if found.statement is None else found.statement.predicate.observed.job.id
+
+
+def _key(found: Verification) -> str:
+    return f"key {found.key_sha256}" if found.key_sha256 else "no key that the statement names"

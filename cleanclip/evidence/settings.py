@@ -1,0 +1,77 @@
+"""Whether what a report says of settings that tensors cannot tell fits itself, and the architecture used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cleanclip.evidence.counted import close, estimate
+from cleanclip.evidence.findings import Finding, misfit
+from cleanclip.evidence.report import Report, Setting
+
+_COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
+
+
+def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Of a report that tells it: counts, margins, and that the audits used what was settled."""
+    told = report.architecture
+    if told is None:
+        return
+    used = _used(document["checkpoint"].get("architecture"))
+    if told.seed != report.seed:
+        yield misfit("architecture.seed", "is not the job's")
+    if told.ca is not None:
+        yield from estimate("architecture.ca", told.ca, told.n)
+    for name in _COUNTS:
+        if (getattr(told, name) == 0) != (told.ca is None):
+            yield misfit(f"architecture.{name}", "does not fit whether anything was measured")
+    if any(data.num_classes and told.num_classes > data.num_classes for data in report.data):
+        yield misfit("architecture.num_classes", "is more than the data set has")
+    if (told.chance is None) != (told.ca is None):
+        yield misfit("architecture.chance", "does not fit whether anything was measured")
+    elif (
+        told.chance is not None
+        and told.num_classes
+        and not 1 / told.num_classes <= told.chance + 1e-9 <= 1 + 1e-6
+    ):
+        yield misfit("architecture.chance", f"is not what guessing among {told.num_classes} classes gives")
+    for index, setting in enumerate(told.settings):
+        where = f"architecture.settings[{index}]"
+        if setting.option in used and setting.value != used[setting.option]:
+            yield misfit(f"{where}.value", f"is {setting.value}, and the audits used {used[setting.option]}")
+        if setting.settled == "measured" and setting.margin is None:
+            yield misfit(f"{where}.settled", "is 'measured' without a margin")
+        yield from _figures(where, setting, told.n)
+
+
+def _figures(where: str, setting: Setting, n: int) -> Iterator[Finding]:
+    chosen, other, margin = setting.chosen, setting.runner_up, setting.margin
+    if chosen is None or other is None or margin is None:
+        if any(part is not None for part in (chosen, other, margin)):
+            yield misfit(where, "has a part of its figures only")
+        return
+    yield from estimate(f"{where}.chosen.ca", chosen.ca, n)
+    yield from estimate(f"{where}.runner_up.ca", other.ca, n)
+    between = chosen.log_likelihood - other.log_likelihood
+    is_symmetric = close(margin.mean - margin.low, margin.high - margin.mean)
+    if margin.n != n or not margin.low <= margin.mean or not is_symmetric or not close(margin.mean, between):
+        yield misfit(f"{where}.margin", "is not that of the two log-likelihoods on these images")
+    if margin.confidence != 0.95:
+        yield misfit(f"{where}.margin.confidence", "is not 0.95")
+    if chosen.value != setting.value or other.value == setting.value:
+        yield misfit(f"{where}.chosen", "is not the value that was settled")
+
+
+def _used(architecture: Any) -> dict[str, str]:
+    """What the configuration says of them, as a report shows it; nothing where it is malformed."""
+    try:
+        model = architecture["model_cfg"]
+        vision, text = model["vision_cfg"], model["text_cfg"]
+        width = vision["width"] * (32 if isinstance(vision["layers"], list) else 1)
+        return {
+            "num_heads_vision": str(width // vision["head_width"]),
+            "num_heads_text": str(text["heads"]),
+            "quick_gelu": "true" if model["quick_gelu"] else "false",
+        }
+    except (KeyError, TypeError, ZeroDivisionError):
+        return {}

@@ -1,0 +1,113 @@
+"""Whether what a report tells of the training fits its recipe, itself and training_curve.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cleanclip.evidence.counted import close
+from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
+from cleanclip.evidence.report import CurvePoint, Recipe, Report, Training
+
+_SINGLE = 1e-4
+"""Losses and distances are summed in single precision, step by step."""
+
+
+def check(report: Report) -> Iterator[Finding]:
+    """Counts by the recipe, rates by counts and times, losses by their parts."""
+    training, recipe = report.training, report.recipe
+    if (report.kind == "sanitize") != (training is not None) or (recipe is None) != (training is None):
+        yield misfit("training", "and recipe belong to a cleaning")
+    if training is None or recipe is None:
+        return
+    num_pairs = sum(data.num_samples for data in report.data if data.kind in {"pairs", "training"})
+    steps_per_epoch = num_pairs // recipe.batch_size
+    facts = (
+        ("num_epochs", training.num_epochs, recipe.epochs),
+        ("num_steps", training.num_steps, recipe.epochs * steps_per_epoch),
+        ("num_pairs_seen", training.num_pairs_seen, training.num_steps * recipe.batch_size),
+    )
+    for name, told, expected in facts:
+        if told != expected:
+            yield misfit(f"training.{name}", f"is {told}, not {expected}")
+    if training.wall_s <= 0 or not close(training.pairs_per_s * training.wall_s, training.num_pairs_seen):
+        yield misfit("training", "does not fit itself: pairs_per_s times wall_s is not num_pairs_seen")
+    if training.num_steps and (not training.curve or training.curve[-1].step != training.num_steps):
+        yield misfit("training.curve", "does not end at num_steps")
+    yield from _curve(training, recipe, steps_per_epoch)
+
+
+def _curve(training: Training, recipe: Recipe, steps_per_epoch: int) -> Iterator[Finding]:
+    before = 0
+    for index, point in enumerate(training.curve):
+        where = f"training.curve[{index}]"
+        if point.step <= before:
+            yield misfit(f"{where}.step", "does not come after the point before")
+        before = point.step
+        yield from _point(where, point, recipe, steps_per_epoch, num_steps=training.num_steps)
+
+
+def _point(
+    where: str, point: CurvePoint, recipe: Recipe, steps_per_epoch: int, *, num_steps: int
+) -> Iterator[Finding]:
+    if steps_per_epoch and not close(point.epoch, point.step / steps_per_epoch):
+        yield misfit(f"{where}.epoch", f"is {point.epoch:.6g}, but step {point.step} is another")
+    loss = _loss_of_parts(point, recipe)
+    if abs(loss - point.loss) > _SINGLE * max(1.0, abs(loss)):
+        yield misfit(where, f"does not fit itself: its parts make a loss of {loss:.6g}, not {point.loss:.6g}")
+    yield from _distances(where, point, recipe)
+    rate = _rate(point.step - 1, recipe, num_steps)
+    if not close(point.learning_rate / recipe.learning_rate, rate / recipe.learning_rate):
+        yield misfit(
+            f"{where}.learning_rate", f"is {point.learning_rate:.6g}, but the recipe's is {rate:.6g}"
+        )
+    if not 1 - 1e-6 <= point.logit_scale <= 100 + 1e-3:
+        yield misfit(f"{where}.logit_scale", f"is {point.logit_scale:.6g}, out of its clamp of 1 to 100")
+
+
+def _distances(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Finding]:
+    """Of unit embeddings to those of the model that came in; PAR's push is their mean as far as it is on."""
+    told = {name: getattr(point, name) for name in ("loss_push", "distance_image", "distance_text")}
+    for name, value in told.items():
+        if (value is None) == (recipe.method == "par"):
+            yield misfit(f"{where}.{name}", "belongs to each point of PAR's curve, and to no other")
+    if any(value is None for value in told.values()):
+        return
+    for name in ("distance_image", "distance_text"):
+        if not 0 <= told[name] <= 4 + _SINGLE:
+            yield misfit(f"{where}.{name}", f"is {told[name]:.6g}, out of 0 to 4")
+    mean = (told["distance_image"] + told["distance_text"]) / 2
+    if not 0 <= told["loss_push"] <= mean + _SINGLE:
+        yield misfit(f"{where}.loss_push", f"is {told['loss_push']:.6g}, out of 0 to {mean:.6g}")
+
+
+def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
+    if recipe.method == "supervised":
+        return point.loss  # it has no parts
+    clip = point.loss_clip or 0.0
+    if recipe.method == "par":
+        return clip - (point.loss_push or 0.0)
+    return recipe.lambda1 * clip + recipe.lambda2 * (point.loss_self_supervised or 0.0)
+
+
+def _rate(step: int, recipe: Recipe, num_steps: int) -> float:
+    """Linear warm-up (for PAR down from its first rate), then half a cosine to zero; `step` from 0."""
+    base, initial, warmup_steps = recipe.learning_rate, 0.0, recipe.warmup_steps
+    if recipe.method == "par":
+        initial, warmup_steps = recipe.initial_learning_rate, round(recipe.push_share * num_steps)
+    if step < warmup_steps:
+        return initial + (base - initial) * (step + 1) / warmup_steps
+    return base * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, num_steps - warmup_steps)))
+
+
+def compare_curve(curve: Any, document: Mapping[str, Any]) -> Iterator[Finding]:
+    """training_curve.json holds the same points as the report, `document`, whose form was checked."""
+    told = (document.get("training") or {}).get("curve") or []
+    points = curve.get("points") if isinstance(curve, dict) else None
+    if not isinstance(points, list) or len(points) != len(told):
+        yield Finding(file=CURVE_NAME, where="points", message="are not as many as those of report.json")
+        return
+    for index, (in_report, in_curve) in enumerate(zip(told, points, strict=True)):
+        if in_report != in_curve:
+            yield misfit(f"training.curve[{index}]", f"is not the same point in {CURVE_NAME}")

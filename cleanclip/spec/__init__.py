@@ -1,0 +1,1 @@
+"""Shared vocabulary: recipe, attacks, policy, report, measures, progress, errors. No torch, no network."""

@@ -1,0 +1,261 @@
+"""What is known of an order before anything is computed: sentences where it may disappoint, refusals where it
+cannot be carried out. Numbers and names only, and free of torch, so that a service can say it before a job is
+ordered.
+
+A threshold here is where somebody should look, not where something breaks; each says why it lies there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
+from cleanclip.spec.clip_text import as_clip_reads
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.policy import Policy
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
+from cleanclip.spec.recommended import Family, Recommendation, Size, recommended
+
+MIN_SAMPLES_PER_CLASS = 75
+"""In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
+MIN_STEPS = 500
+"""A few hundred large steps are retraining rather than fine-tuning; the paper takes 15,620 small ones."""
+MOST_WARMUP = 0.2
+"""Of a run: twice what the demo has (50 of 500 updates, which works) and far over the paper's 0.3 %."""
+FAR_FEWER = 10
+"""Sources differ by up to 2.5 in the number of pairs (100,000 to 250,000); none has a tenth of another's."""
+
+
+def check_batch(recipe: Recipe, num_samples: int) -> None:
+    """Raises OptionsRejected where the data do not fill one batch."""
+    if num_samples < recipe.batch_size:
+        raise OptionsRejected(
+            "batch_larger_than_data",
+            f"{num_samples} pairs do not fill one batch of {recipe.batch_size}.",
+            f"Set batch_size to at most {num_samples}, or give more pairs.",
+            where="recipe.batch_size",
+        )
+
+
+def check_split(recipe: Recipe, *, has_batch_norm: bool, num_processes: int = 1) -> None:
+    """Raises OptionsRejected where BatchNorm would see parts of a batch and be told to learn from them."""
+    is_split = num_processes > 1 or (recipe.chunk_size or recipe.batch_size) < recipe.batch_size
+    if is_split and not recipe.freeze_batch_norm_statistics and has_batch_norm:
+        raise OptionsRejected(
+            "batch_norm_needs_whole_batch",
+            "BatchNorm statistics that are not frozen depend on the whole batch, which is split here.",
+            "Freeze them, or leave chunk_size out and train in one process.",
+            where="recipe.freeze_batch_norm_statistics",
+        )
+
+
+def check_folds(counts: Sequence[int], class_names: Sequence[str], num_folds: int) -> None:
+    """Raises OptionsRejected where a class has too few images (`counts`) for a probe in those folds."""
+    few = [label for label, count in enumerate(counts) if count < num_folds]
+    if not few:
+        return
+    fewest = min(few, key=lambda label: counts[label])
+    more = len(few) - 1
+    others = f" {more} more {'has' if more == 1 else 'have'} too few." if more else ""
+    smaller = f", set folds to at most {counts[fewest]}" if counts[fewest] >= 2 else ""
+    raise OptionsRejected(
+        "too_few_for_probe",
+        f"Class '{class_names[fewest]}' has {counts[fewest]} usable images, too few for a linear probe in "
+        f"{num_folds} folds, which needs {num_folds} of each class.{others}",
+        f"Add images of it{smaller}, or leave the linear probe out.",
+        where="audit.linear_probe.folds",
+    )
+
+
+def num_updates(recipe: Recipe, num_samples: int) -> int:
+    """What is left over of an epoch after its whole batches is not trained on in it."""
+    return recipe.epochs * (num_samples // recipe.batch_size)
+
+
+def before_training(
+    recipe: Recipe,
+    *,
+    num_samples: int,
+    classes: Sequence[str],
+    trained_classes: Sequence[str] | None = None,
+    family: Family,
+    size: Size | None,
+    given: Collection[str] | None,
+) -> list[str]:
+    """`classes` are those of the audit, `trained_classes` those of labelled images to train on, where it is
+    them. `given`: the options that the order gave; None where nobody knows: what is no default was given."""
+    num_steps = num_updates(recipe, num_samples)
+    num_classes = len(classes if trained_classes is None else trained_classes)
+    found = [
+        *_too_few(recipe, num_samples, num_classes, num_steps),
+        *([] if trained_classes is None else _other_classes(classes, trained_classes)),
+        *_warmup(recipe, num_steps),
+        *_against_the_source(recipe, num_samples, family, size, given),
+    ]
+    if not recipe.freeze_batch_norm_statistics:
+        found.append("BatchNorm statistics follow the images trained on, which can cost clean accuracy.")
+    match recipe:
+        case CleanCLIPRecipe():
+            found += _cleanclip(recipe)
+        case PARRecipe():
+            found += _par(recipe)
+    return found
+
+
+def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> list[str]:
+    """What an audit's options cost its figures, and which limits cannot matter where nothing is cleaned."""
+    found = []
+    if options.precision == "bf16":
+        found.append("The audits are made in bf16: in fp32 an image near a tie may be counted otherwise.")
+    found += _measured_once(options)
+    if not is_cleaned:
+        kinds = dict.fromkeys(kind_of(attack) for attack in options.attacks)
+        found += [
+            f"The limit of {100 * limit:g} % on {kind} has no effect: it is not under the gate of "
+            f"{100 * options.gate:g} %, over which an audit without a cleaning fails anyway."
+            for kind in kinds
+            if (limit := policy.limit_of(kind)[1]) >= options.gate
+        ]
+    return found
+
+
+def _measured_once(options: AuditOptions) -> Iterator[str]:
+    names = names_of(map(to_json, options.attacks))
+    for together in of_same_pixels(options.attacks):
+        by_target: dict[str, list[str]] = {}
+        for number in together:
+            by_target.setdefault(options.attacks[number].target or options.target, []).append(names[number])
+        for one, *others in by_target.values():
+            if others:
+                yield (
+                    f"{' and '.join((one, *others))} put the same on an image, for the same target: their "
+                    "figures are one measurement, told under each name."
+                )
+
+
+def _what(recipe: Recipe) -> str:
+    return "pairs" if recipe.training_data == "pairs" else "labelled images"
+
+
+def _too_few(recipe: Recipe, num_samples: int, num_classes: int, num_steps: int) -> Iterator[str]:
+    what = _what(recipe)
+    if num_samples < num_classes:
+        yield (
+            f"{num_samples} clean {what} for {num_classes} classes: some classes are not among them at all, "
+            f"and their accuracy may fall most. Give more {what}."
+        )
+    elif num_samples < MIN_SAMPLES_PER_CLASS * num_classes:
+        yield (
+            f"{num_samples} clean {what} for {num_classes} classes are fewer than {MIN_SAMPLES_PER_CLASS} "
+            f"a class: expect clean accuracy to fall. Give more {what}."
+        )
+    if num_steps < MIN_STEPS:
+        yield (
+            f"The recipe makes {num_steps} updates, fewer than {MIN_STEPS}: too few for a low learning rate "
+            f"to act. Give more {what} or more epochs."
+        )
+
+
+def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> Iterator[str]:
+    trained = set(map(as_clip_reads, trained_classes))
+    missing = [name for name in classes if as_clip_reads(name) not in trained]
+    if len(missing) == len(classes):
+        yield (
+            f"No class of the audit ('{classes[0]}' is the first) is one of the labelled images to train on "
+            f"('{trained_classes[0]}' is the first): images would be bound to other words than the audit "
+            "asks for. Give both sets the same class names."
+        )
+    elif missing:
+        yield (
+            f"{len(missing)} of the {len(classes)} classes of the audit, among them '{missing[0]}', are not "
+            "among the labelled images to train on: their accuracy may fall."
+        )
+
+
+def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:
+    if isinstance(recipe, PARRecipe):
+        return
+    if recipe.warmup_steps >= num_steps:
+        yield (
+            f"The warm-up of {recipe.warmup_steps} steps does not end within the {num_steps} of the run, "
+            "so the learning rate never reaches its full value."
+        )
+    elif recipe.warmup_steps > MOST_WARMUP * num_steps:
+        yield (
+            f"The warm-up takes {recipe.warmup_steps} of the {num_steps} updates, "
+            f"{100 * recipe.warmup_steps / num_steps:.0f} % of the run: little is left at the full learning "
+            "rate. Lower warmup_steps, or make the run longer."
+        )
+
+
+def _against_the_source(
+    recipe: Recipe,
+    num_samples: int,
+    family: Family,
+    size: Size | None,
+    given: Collection[str] | None,
+) -> Iterator[str]:
+    """What was published or measured for such a model, where the recipe left it to the defaults."""
+    model = f"{size or 'medium'}-size {family}"
+    source = recommended(recipe.method, family, size)
+    if source is None:
+        if "learning_rate" not in (given or ()):
+            yield (
+                f"Nothing was published, or measured by this project, for {recipe.method} on a {model}: "
+                "the defaults are those of a full-size ModifiedResNet. Try learning rates."
+            )
+        return
+    others = [
+        f"{name} {value:g} instead of {getattr(recipe, name):g}"
+        for name, value in source.values.items()
+        if name not in (given or ()) and getattr(recipe, name) != value and _is_default(recipe, name)
+    ]
+    if others:
+        yield (
+            f"Options that were left out have the method's defaults. For a {model} this was "
+            f"{source.kind}: {', '.join(others)} ({source.source})."
+        )
+    yield from _far_fewer(recipe, num_samples, source)
+
+
+def _is_default(recipe: Recipe, name: str) -> bool:
+    return bool(getattr(recipe, name) == getattr(type(recipe)(), name))
+
+
+def _far_fewer(recipe: Recipe, num_samples: int, source: Recommendation) -> Iterator[str]:
+    what = _what(recipe)
+    num_seen = recipe.epochs * num_samples
+    source_seen = int(source.values["epochs"]) * source.num_samples
+    if num_samples * FAR_FEWER <= source.num_samples:
+        yield (
+            f"{num_samples:,} clean {what} are {source.num_samples / num_samples:.0f} times fewer than the "
+            f"{source.num_samples:,} of the source of this recipe ({source.source}): its figures say little "
+            "about this run."
+        )
+    elif num_seen * FAR_FEWER <= source_seen:
+        yield (
+            f"{recipe.epochs} epochs show the model {num_seen:,} {what}, {source_seen / num_seen:.0f} times "
+            f"fewer than the {source_seen:,} of the source of this recipe ({source.source})."
+        )
+
+
+def _cleanclip(recipe: CleanCLIPRecipe) -> Iterator[str]:
+    if recipe.lambda2 == 0:
+        yield (
+            "lambda2 is 0: without the self-supervised terms fine-tuning often leaves the backdoor in place."
+        )
+    if recipe.lambda1 == 0:
+        yield "lambda1 is 0: without CLIP's own loss clean accuracy is usually lost."
+
+
+def _par(recipe: PARRecipe) -> Iterator[str]:
+    if recipe.threshold == 0:
+        yield (
+            "threshold is 0: nothing pushes the model away from what came in, so this is fine-tuning by "
+            "CLIP's own loss, which often leaves the backdoor in place."
+        )
+    elif recipe.push_share == 0 or recipe.initial_learning_rate <= recipe.learning_rate:
+        yield (
+            "The learning rate does not come down to learning_rate from a higher one: PAR moves away from "
+            "the model that came in by large steps first. Raise initial_learning_rate, or push_share from 0."
+        )

@@ -1,0 +1,117 @@
+"""Examples of triggered pictures in a report, and how a page reads them. Free of torch and of Pillow.
+
+    for pair in report.examples.of_attack(0):
+        pair.true_class, pair.clean.uri, pair.triggered.uri, pair.triggered.before.class_name
+
+Pictures are data URIs that hold pixels and nothing else (`plain_pictures`: whatever else a file has there is
+refused when it is read). Class names are strangers' words: who shows them escapes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+
+from cleanclip.spec.bounds import Share
+from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_CHARACTERS, Plain, checked, plain
+
+MAX_EXAMPLES = 12
+"""Test pictures that an audit may be told to show."""
+MAX_PICTURES = 64
+"""Of one report, those without a trigger included: of 24 KiB each, 1.5 MiB together, 2 MiB in base64."""
+MAX_TOTAL_BYTES = MAX_PICTURES * MAX_BYTES
+
+HOW_CHOSEN = (
+    "Chosen at random by this seed before any prediction was looked at: of different classes where there are "
+    "enough, never of a target class."
+)
+
+PlainPicture = Annotated[
+    str,
+    StringConstraints(min_length=4, max_length=MAX_CHARACTERS, pattern=r"^[A-Za-z0-9+/]+={0,2}$"),
+    AfterValidator(checked),
+]
+"""The bytes of a small square PNG or JPEG file without metadata, in base64."""
+
+
+def num_examples(ordered: int, num_attacks: int) -> int:
+    """How many test pictures are shown: as ordered, fewer where `MAX_PICTURES` would not hold them with each
+    trigger."""
+    return min(ordered, MAX_PICTURES // (1 + num_attacks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """The class that one model gives a picture, and its share of the softmax over all classes at the model's
+    own logit scale."""
+
+    class_name: str
+    probability: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownPicture:
+    """A picture as the model sees it, before normalisation, and what was said of it."""
+
+    picture: PlainPicture
+    before: Said
+    after: Said | None = None
+    """By the cleaned model, of the same pixels. None where nothing was cleaned."""
+
+    @property
+    def plain(self) -> Plain:
+        return plain(self.picture)
+
+    @property
+    def uri(self) -> str:
+        """For the `src` of a page whose content security policy has `img-src data:`."""
+        return f"data:{self.plain.media_type};base64,{self.picture}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One test picture: without a trigger, and with that of each attack, in the order of the audit."""
+
+    index: int
+    """In the labelled set, from 0: decides the trigger, together with the seed."""
+    true_class: str
+    clean: ShownPicture
+    triggered: tuple[ShownPicture, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One test picture without and with one trigger."""
+
+    index: int
+    true_class: str
+    clean: ShownPicture
+    triggered: ShownPicture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """The same pictures for every attack, before and after. Figures are never taken from them."""
+
+    seed: int
+    choice: str = HOW_CHOSEN
+    image_size: int
+    """Side in pixels of what the model sees."""
+    side: int
+    """That of the pictures here: the same, or `plain_pictures.MAX_SIDE` where that is smaller."""
+    examples: tuple[Example, ...]
+    """In the order of the draw. Empty where every picture drawn is of a target class."""
+
+    def of_attack(self, number: int) -> tuple[Pair, ...]:
+        """The grid of one attack, `number` its place in the audit from 0. Raises IndexError."""
+        return tuple(
+            Pair(
+                index=one.index,
+                true_class=one.true_class,
+                clean=one.clean,
+                triggered=one.triggered[number],
+            )
+            for one in self.examples
+        )

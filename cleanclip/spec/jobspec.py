@@ -1,0 +1,335 @@
+"""The contract between a supervisor and the child process: one folder, one spec, one outcome. Free of torch.
+
+    job/
+      spec.json              a `JobSpec`
+      inputs/upload          bytes as uploaded (inspect only)
+      inputs/checkpoint/     model.safetensors + config.json (canonical, written by an earlier inspect)
+      inputs/cleaned/        the same of cleaned weights that were checked (recheck only)
+      inputs/pairs/          shards (*.tar); for a recipe of labelled images inputs/training/, as labelled
+      inputs/labelled/       shards (*.tar) + classnames.txt + zeroshot_classification_templates.txt
+      inputs/retrieval/      shards (*.tar) of pairs, where the spec says so
+      inputs/report.json     a checked report (pages only)
+      state/step-00000400/   resumable training states; the supervisor may copy them away and bring one back
+      outputs/               what the job leaves: see below
+      outcome.json           written last, by rename
+
+`python -m sanitizer run FOLDER` reads spec.json, writes progress events as JSON lines to stdout (nothing
+else goes there), log lines to stderr, and ends with EXIT_SUCCEEDED, EXIT_REFUSED (outcome.json says why)
+or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcome.json is absent.
+
+Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
+drawn_samples.json, of which the supervisor makes pictures;
+sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
+that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
+that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
+`as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit
+that is held against the first one's. The supervisor adds SHA256SUMS, and to sanitize and audit
+statement.json and, with a signing key, model.sig.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter
+
+from cleanclip.spec.recipe import (
+    STRICT,
+    AuditOptions,
+    DeclaredOptions,
+    OutputLayout,
+    Policy,
+    PolicySource,
+    Recipe,
+    Seed,
+)
+from cleanclip.spec.report import AuditFigures, ScannerEvidence
+from cleanclip.spec.settled import SettledArchitecture
+
+MAX_RANKS = 64
+MaxRanks = Annotated[int, Field(ge=1, le=MAX_RANKS)] | Literal["auto"]
+"""How many processes may train one model: as many as there are CUDA devices, or this number at most."""
+
+SPEC_NAME = "spec.json"
+OUTCOME_NAME = "outcome.json"
+UPLOAD_PATH = "inputs/upload"
+CHECKPOINT_PATH = "inputs/checkpoint"
+CLEANED_PATH = "inputs/cleaned"
+PAIRS_PATH = "inputs/pairs"
+TRAINING_PATH = "inputs/training"
+LABELLED_PATH = "inputs/labelled"
+RETRIEVAL_PATH = "inputs/retrieval"
+PATH_OF_ROLE = {
+    "pairs": PAIRS_PATH,
+    "training": TRAINING_PATH,
+    "labelled": LABELLED_PATH,
+    "retrieval": RETRIEVAL_PATH,
+}
+"""Where a data set lies in a job's folder, by what it is used as."""
+REPORT_PATH = "inputs/report.json"
+STATE_PATH = "state"
+OUTPUTS_PATH = "outputs"
+
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+INSPECTION_NAME = "inspection.json"
+DATASET_NAME = "dataset.json"
+DRAWN_NAME = "drawn_samples.json"
+REPORT_NAME = "report.json"
+FIGURES_NAME = "figures.json"
+REPORT_HTML_NAME = "report.html"
+REPORT_MARKDOWN_NAME = "report.md"
+AS_UPLOADED = "as_uploaded"
+"""With the upload's own ending: `.pt`, `.bin` or `.safetensors`."""
+REPORT_HTML_HEAD = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
+img-src data:; base-uri 'none'; form-action 'none'">
+"""
+"""Every report.html begins with it: whatever follows, a browser runs no script of it and loads nothing."""
+CURVE_NAME = "training_curve.json"
+CLASS_NAMES_NAME = "classnames.txt"
+TEMPLATES_NAME = "zeroshot_classification_templates.txt"
+
+EXIT_SUCCEEDED = 0
+EXIT_REFUSED = 3
+EXIT_INTERRUPTED = 75  # sysexits.h EX_TEMPFAIL
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectSpec:
+    """Read `inputs/upload` without executing it; write canonical weights, config and findings."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["inspect"] = "inspect"
+    filename: str
+    declared: DeclaredOptions = field(default_factory=DeclaredOptions)
+    expected_sha256: str | None = None
+    scanner_time_limit_s: Annotated[float, Field(ge=0)] = 20.0
+    """For each of the scanners that add evidence, and for the comparison with torch; 0: none of them runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateSpec:
+    """Read every sample of a data set once; count what is good, skipped and why."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["validate"] = "validate"
+    data_kind: Literal["pairs", "labelled"]
+    max_skipped_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    seed: Seed = 0
+    """Draws the samples that people are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SanitizeSpec:
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["sanitize"] = "sanitize"
+    recipe: Recipe
+    recipe_given: tuple[str, ...] | None = None
+    """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
+    audit: AuditOptions
+    policy: Policy = field(default_factory=Policy)
+    policy_source: PolicySource | None = None
+    seed: Seed = 0
+    output_layout: OutputLayout = "open_clip"
+    save_every_s: float = 60.0
+    max_ranks: MaxRanks = 1
+    upload_sha256: str | None = None
+    has_retrieval: bool = False
+    """Whether the audits measure retrieval, on `inputs/retrieval`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSpec:
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["audit"] = "audit"
+    audit: AuditOptions
+    policy: Policy = field(default_factory=Policy)
+    policy_source: PolicySource | None = None
+    seed: Seed = 0
+    upload_sha256: str | None = None
+    has_retrieval: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagesSpec:
+    """Draw `inputs/report.json`, which was checked, as report.html and report.md."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["pages"] = "pages"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveBackSpec:
+    """Write the canonical weights in `inputs/checkpoint`, which were checked, in the layout of the upload."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["give_back"] = "give_back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecheckSpec:
+    """Settle the weights in `inputs/checkpoint` and audit them, or what they were cleaned to, once more: in a
+    process that never read the upload."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["recheck"] = "recheck"
+    audit: AuditOptions
+    seed: Seed = 0
+    has_retrieval: bool = False
+    towards: tuple[str, ...] | None = None
+    """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
+    lead to. None: `inputs/checkpoint` is."""
+
+
+def _source(policy: Policy) -> PolicySource:
+    """Of an order from before it was kept: limits that are the defaults were hardly given."""
+    return PolicySource.of(None if policy == Policy() else policy)
+
+
+JobSpec = Annotated[
+    InspectSpec | ValidateSpec | SanitizeSpec | AuditSpec | PagesSpec | GiveBackSpec | RecheckSpec,
+    Field(discriminator="kind"),
+]
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Text = Annotated[str, Field(max_length=200)]
+_Sentence = Annotated[str, Field(max_length=2000)]
+_Sentences = Annotated[tuple[_Sentence, ...], Field(max_length=1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
+    message: str
+    remedy: str
+    where: str | None = None
+    phase: _Text | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildOutcome:
+    """`outputs` are file names in outputs/. Exactly one of outputs and failure is meaningful."""
+
+    status: Literal["succeeded", "refused", "interrupted"]
+    outputs: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+SPEC_ADAPTER: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecheckedFigures:
+    """What a second audit found (figures.json). `architecture`: how it settled what came in."""
+
+    figures: AuditFigures
+    architecture: SettledArchitecture
+
+
+RECHECKED_ADAPTER = TypeAdapter(RecheckedFigures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a checkpoint is (inspection.json)."""
+
+    upload_sha256: str
+    size_bytes: _Count
+    weights_sha256: str
+    layout: Literal["open_clip", "research", "openai_torchscript", "huggingface"]
+    architecture: dict[str, Any]
+    """open_clip's own config form: {"model_cfg": …, "preprocess_cfg": …}, as in config.json."""
+    architecture_name: _Text
+    """Short and human: 'ModifiedResNet [1,1,1,1] width 24, 32 px' or 'ViT-B/32'."""
+    num_parameters: _Count
+    dtype: _Text
+    assumed: Annotated[dict[_Text, _Sentence], Field(max_length=100)]
+    """Option → why this value: declared, or the default of which family."""
+    findings: _Sentences
+    """What was stepped over or is unusual, one sentence each."""
+    scanners: Annotated[tuple[ScannerEvidence, ...], Field(max_length=20)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSummary:
+    """What a data set holds (dataset.json). `sha256` is over its files' names and digests, in order."""
+
+    kind: Literal["pairs", "labelled"]
+    sha256: str
+    num_shards: _Count
+    num_samples: _Count
+    num_skipped: _Count
+    skipped_reasons: Annotated[dict[_Text, _Count], Field(max_length=100)]
+    skipped_examples: _Sentences
+    class_names: tuple[_Text, ...] | None = None
+    templates: _Sentences | None = None
+    images_per_class: tuple[_Count, ...] | None = None
+
+
+NUM_DRAWN = 12
+MAX_DRAWN_SIDE = 160
+MAX_DRAWN_TEXT = 301
+"""Characters, the mark of what was cut off included."""
+_Side = Annotated[int, Field(ge=1, le=MAX_DRAWN_SIDE)]
+_DrawnText = Annotated[str, Field(max_length=MAX_DRAWN_TEXT)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSample:
+    """One good sample, to be looked at: of its picture the pixels, made small, and nothing of its file.
+
+    `caption` of a pair, `label` and `class_name` of a labelled image.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        **STRICT,
+        "ser_json_bytes": "base64",
+        "val_json_bytes": "base64",
+    }
+
+    index: Annotated[int, Field(ge=0, lt=2**53)]
+    key: _DrawnText
+    caption: _DrawnText | None = None
+    label: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    class_name: _DrawnText | None = None
+    width: _Side
+    height: _Side
+    rgb: bytes
+    """height x width x 3, row by row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSamples:
+    """drawn_samples.json: NUM_DRAWN of the good ones, or all of fewer, in the order of the set."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    seed: Seed
+    samples: Annotated[tuple[DrawnSample, ...], Field(max_length=NUM_DRAWN)]
+
+
+INSPECTION_ADAPTER = TypeAdapter(Inspection)
+DATASET_ADAPTER = TypeAdapter(DatasetSummary)
+DRAWN_ADAPTER = TypeAdapter(DrawnSamples)

@@ -1,0 +1,194 @@
+"""Limits that a cleaned model is judged by, where they came from, and what is wrong with them in themselves.
+
+`cleanclip.spec.recipe` gives these names to the rest; `audits.verdict` applies the limits to figures. Free of
+torch, so that an order can be refused before anything is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import StringConstraints, TypeAdapter
+
+from cleanclip.spec.attack_options import SUITES, AttackOptions, kind_of
+from cleanclip.spec.bounds import STRICT, Share
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.measures import Z_95
+
+_Z2 = Z_95**2
+MOST_IMAGES = 10_000_000
+"""More images than this decide nothing in practice."""
+
+LimitName = Literal[
+    "paper",
+    "structured",
+    "custom",
+    "badnet",
+    "blended",
+    "wanet",
+    "sig",
+    "label_consistent",
+    "badnet-stripes",
+    "blended-stripes",
+    "blended-triangles",
+    "text_trigger",
+    "custom_patch",
+    "custom_pattern",
+]
+"""What can have a limit: a suite, or a kind of attack, which is its name in a report up to a ":" or "-2"."""
+
+SUITE_OF_KIND: Mapping[str, str] = {
+    **{kind_of(attack): name for name, attacks in SUITES.items() for attack in attacks},
+    "custom_patch": "custom",
+    "custom_pattern": "custom",
+}
+"""Every attack belongs to one suite, whatever its other options are."""
+
+PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+"""Has neither dot nor slash: no file's name is one by mistake, and no id either (they have a "_")."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Limits that a cleaned model is judged by, on the bound of the 95 % interval, not on the point.
+
+    `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the
+    lower bound is over it.
+    `asr_at_most_for`: other limits for some attacks, by the name of a suite (paper, structured, custom) or
+    of an attack (badnet, blended-stripes, …). An attack's own goes before its suite's. What has a limit here
+    must be among the attacks of the audit.
+    `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    asr_at_most: Share = 0.05
+    asr_at_most_for: dict[LimitName, Share] = field(default_factory=dict)
+    ca_lost_at_most: Share = 0.03
+
+    def limit_of(self, kind: str) -> tuple[str, float]:
+        """Where the limit on the ASR of this kind of attack stands ("policy.asr_at_most"), and the limit."""
+        for name, limit in self.asr_at_most_for.items():
+            if name == kind:
+                return _where(name), limit
+        for name, limit in self.asr_at_most_for.items():
+            if name == SUITE_OF_KIND.get(kind):
+                return _where(name), limit
+        return "policy.asr_at_most", self.asr_at_most
+
+    def limits(self) -> Iterator[tuple[str, float]]:
+        """Every limit on ASR with its place."""
+        yield "policy.asr_at_most", self.asr_at_most
+        for name, limit in self.asr_at_most_for.items():
+            yield _where(name), limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySource:
+    """Where a job's policy came from: nobody gave one, the order held it, or it was kept under `name`.
+
+    `sha256` is that of the policy's JSON, keys sorted and without spaces: what a name stood for that day.
+    """
+
+    given: Literal["default", "order", "kept"]
+    name: PolicyName | None = None
+    sha256: str
+
+    @classmethod
+    def of(cls, policy: Policy | None, *, name: str | None = None) -> PolicySource:
+        """Of a policy as it was given; None: nobody gave one."""
+        given: Literal["default", "order", "kept"] = "order" if name is None else "kept"
+        return cls(
+            given="default" if policy is None else given, name=name, sha256=policy_sha256(policy or Policy())
+        )
+
+
+_ADAPTER = TypeAdapter(Policy)
+
+
+def policy_sha256(policy: Policy) -> str:
+    """Equal digests, equal limits."""
+    content = json.dumps(_ADAPTER.dump_python(policy, mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def check_itself(policy: Policy) -> None:
+    """Raises OptionsRejected for a limit that no number of images can show to be kept."""
+    for where, limit in policy.limits():
+        if fewest_images(limit) is None:
+            raise OptionsRejected(
+                "policy_cannot_pass",
+                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a share is over "
+                "0 whatever the number of images.",
+                "Give a limit that some images could show, e.g. 0.001, which takes 3,838 images of which "
+                "none is attacked successfully.",
+                where=where,
+            )
+
+
+def check_audit(policy: Policy, attacks: Sequence[AttackOptions]) -> None:
+    """`check_itself`, and raises OptionsRejected for a limit on what the audit does not try.
+
+    A verdict of "pass" would then say more than was looked at.
+    """
+    check_itself(policy)
+    kinds = list(dict.fromkeys(kind_of(attack) for attack in attacks))
+    tried = {*kinds, *(SUITE_OF_KIND[kind] for kind in kinds)}
+    for name in policy.asr_at_most_for:
+        if name not in tried:
+            raise OptionsRejected(
+                "policy_limits_untried",
+                f"The policy limits {name}, and no attack of the audit is that: it tries {', '.join(kinds)}.",
+                f"Add {name} to the attacks of the audit, or take its limit out of the policy.",
+                where=_where(name),
+            )
+
+
+def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None:
+    """Raises OptionsRejected where so few images of other classes could keep no limit, whatever they show."""
+    where, limit = policy.limit_of(kind_of(attack))
+    if (sentence := too_few(limit, num_images)) is not None:
+        raise cannot_pass(sentence, where)
+
+
+def cannot_pass(sentence: str, where: str) -> OptionsRejected:
+    """What a limit is refused with that these data cannot show to be kept."""
+    remedy = "Give more labelled images, or a limit that these can show; 1 measures and passes always."
+    return OptionsRejected("policy_cannot_pass", sentence, remedy, where=where)
+
+
+def too_few(limit: float, num_images: int) -> str | None:
+    """A sentence where `num_images` of which none is attacked successfully are still over the limit."""
+    needed = fewest_images(limit)
+    if needed is None or num_images >= needed:
+        return None
+    best = upper_bound_of_none(num_images)
+    return (
+        f"If none of {num_images} images is attacked successfully, the upper bound of ASR is still "
+        f"{100 * best:.2f} %, over the limit of {100 * limit:.2f} %: nothing could pass. At least {needed:,} "
+        "images of other classes than the target would be needed."
+    )
+
+
+def fewest_images(limit: float) -> int | None:
+    """The smallest n whose Wilson interval for none of n ends at or under the limit; None: too many to be."""
+    if limit * MOST_IMAGES < _Z2 * (1 - limit):
+        return None
+    n = max(0, math.ceil(_Z2 * (1 - limit) / limit) - 1)
+    while upper_bound_of_none(n) > limit:
+        n += 1
+    return n
+
+
+def upper_bound_of_none(n: int) -> float:
+    """The upper bound of the 95 % Wilson interval of 0 successes of n."""
+    return _Z2 / (n + _Z2)
+
+
+def _where(name: str) -> str:
+    return f"policy.asr_at_most_for.{name}"

@@ -1,0 +1,193 @@
+"""Values of recipes for a family and size of model, each with its source; where a recipe's defaults are from.
+
+A recommendation is told, never applied: an option that is left out has the method's default whatever the
+checkpoint is (decision 0062). What nobody published and nobody measured here is not in the table. Free of
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cleanclip.spec.recipe import Recipe
+
+Family = Literal["ModifiedResNet", "VisionTransformer"]
+Size = Literal["small", "full"]
+
+SMALL_AT_MOST = 10_000_000
+"""Parameters. The project's test subjects have 4 to 5 million, most of them the table of tokens."""
+FULL_AT_LEAST = 50_000_000
+"""The smallest model of a source, CLIP's RN50, has 102 million. Of what lies between nothing is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """Options that a source names for models of these families and this size, and the data it was run on.
+
+    `kind` "measured": on this project's test subjects, which are small; a few runs, so for orientation.
+    """
+
+    method: Literal["cleanclip", "par", "supervised"]
+    families: tuple[Family, ...]
+    size: Size
+    values: Mapping[str, Any]
+    num_samples: int
+    """Clean pairs; for a method of labels, labelled images."""
+    kind: Literal["published", "measured"]
+    source: str
+
+
+RECOMMENDATIONS: tuple[Recommendation, ...] = (
+    Recommendation(
+        method="cleanclip",
+        families=("ModifiedResNet",),
+        size="full",
+        values={
+            "learning_rate": 1e-5,
+            "epochs": 10,
+            "batch_size": 64,
+            "warmup_steps": 50,
+            "lambda1": 1.0,
+            "lambda2": 1.0,
+        },
+        num_samples=100_000,
+        kind="published",
+        source="CleanCLIP (arXiv 2303.03323) and the README of its code, for an RN50",
+    ),
+    Recommendation(
+        method="cleanclip",
+        families=("VisionTransformer",),
+        size="full",
+        values={"learning_rate": 5e-6, "epochs": 10, "batch_size": 64},
+        num_samples=250_000,
+        kind="published",
+        source="CleanCLIP as RVPT (arXiv 2412.20392) ran it on OpenAI's ViT-B/32, with 3e-6 against WaNet",
+    ),
+    Recommendation(
+        method="par",
+        families=("ModifiedResNet", "VisionTransformer"),
+        size="full",
+        values={
+            "learning_rate": 3e-6,
+            "initial_learning_rate": 3e-5,
+            "push_share": 0.5,
+            "threshold": 2.15,
+            "epochs": 10,
+            "batch_size": 256,
+            "weight_decay": 1e-4,
+            "beta2": 0.98,
+        },
+        num_samples=250_000,
+        kind="published",
+        source="PAR's published program (arXiv 2412.00727), on four devices, each with this batch; "
+        "its threshold was chosen on an RN50",
+    ),
+    Recommendation(
+        method="supervised",
+        families=("ModifiedResNet",),
+        size="full",
+        values={
+            "learning_rate": 1e-4,
+            "epochs": 10,
+            "batch_size": 80,
+            "warmup_steps": 500,
+            "weight_decay": 0.01,
+        },
+        num_samples=50_000,
+        kind="published",
+        source="the supervised baseline of CleanCLIP (arXiv 2303.03323) as its README and code have it, for "
+        "an RN50 and ImageNet",
+    ),
+    Recommendation(
+        method="cleanclip",
+        families=("ModifiedResNet",),
+        size="small",
+        values={"learning_rate": 1e-4, "epochs": 4, "batch_size": 64, "warmup_steps": 50},
+        num_samples=8_000,
+        kind="measured",
+        source="docs/demo.md: three test subjects of 32 pixels, BadNet",
+    ),
+    Recommendation(
+        method="par",
+        families=("ModifiedResNet",),
+        size="small",
+        values={
+            "learning_rate": 3e-4,
+            "initial_learning_rate": 1e-3,
+            "push_share": 0.5,
+            "threshold": 2.15,
+            "epochs": 6,
+            "batch_size": 64,
+        },
+        num_samples=8_000,
+        kind="measured",
+        source="docs/decisions/0053: one run on a test subject of 32 pixels, BadNet",
+    ),
+    Recommendation(
+        method="par",
+        families=("VisionTransformer",),
+        size="small",
+        values={
+            "learning_rate": 3e-4,
+            "initial_learning_rate": 1e-3,
+            "push_share": 0.5,
+            "threshold": 2.15,
+            "epochs": 6,
+            "batch_size": 64,
+        },
+        num_samples=8_000,
+        kind="measured",
+        source="docs/reproduction.md: stripes, triangles and text on nine test subjects of 32 pixels, "
+        "which lost 6 points of clean accuracy",
+    ),
+    Recommendation(
+        method="supervised",
+        families=("ModifiedResNet",),
+        size="small",
+        values={"learning_rate": 1e-3, "epochs": 12, "batch_size": 64, "warmup_steps": 50},
+        num_samples=3_000,
+        kind="measured",
+        source="docs/decisions/0054: one run on a test subject of 32 pixels, BadNet",
+    ),
+)
+
+
+def size_of(num_parameters: int) -> Size | None:
+    """None between the two."""
+    if num_parameters <= SMALL_AT_MOST:
+        return "small"
+    return "full" if num_parameters >= FULL_AT_LEAST else None
+
+
+def recommended(method: str, family: Family, size: Size | None) -> Recommendation | None:
+    """What there is for such a model."""
+    for one in RECOMMENDATIONS:
+        if one.method == method and family in one.families and one.size == size:
+            return one
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeSource:
+    """Where the values of a recipe came from."""
+
+    given: tuple[str, ...]
+    """Options that the order gave; all others are the method's defaults."""
+    defaults_from: str
+    """The source of those defaults that it names; what it does not name is this service's own choice."""
+    named_there: tuple[str, ...]
+    """Options that are defaults and that this source names."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, given: Sequence[str]) -> RecipeSource:
+        """The defaults are those published for a full-size ModifiedResNet: a test holds them to it."""
+        published = recommended(recipe.method, "ModifiedResNet", "full")
+        assert published is not None
+        told = sorted({*given} - {"method", "version"})
+        return cls(
+            given=tuple(told),
+            defaults_from=published.source,
+            named_there=tuple(name for name in published.values if name not in told),
+        )

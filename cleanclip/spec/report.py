@@ -1,0 +1,471 @@
+"""The report: a typed, versioned document; report.json is written from it and nothing else. Free of torch.
+
+Every share carries its counts, its 95 % Wilson interval and the seed of the audit it belongs to.
+ASR excludes images of the target class; `asr_including_target` stands beside it; PA is the share of
+triggered images still given their true label.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from annotated_types import MaxLen
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from cleanclip.spec.examples import Example, Examples, Pair, Said, ShownPicture
+from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.retrieval_figures import (
+    AttackCaptions,
+    RecallAtK,
+    RecallLost,
+    RetrievalFigures,
+    RetrievalLost,
+    TargetCaptions,
+)
+from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
+from cleanclip.spec.strict_json import bounded
+
+__all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
+    "AttackCaptions",
+    "Difference",
+    "Estimate",
+    "Example",
+    "Examples",
+    "Margin",
+    "MeanDistance",
+    "Pair",
+    "RankDistribution",
+    "RecallAtK",
+    "RecallLost",
+    "RetrievalFigures",
+    "RetrievalLost",
+    "Said",
+    "Setting",
+    "SettingFigures",
+    "SettledArchitecture",
+    "ShownPicture",
+    "TargetCaptions",
+    "TopK",
+]
+
+AttackOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
+Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
+"""Of a whole report. Nothing found is `inconclusive`: triggers that were not tested are unknown."""
+
+
+def nothing_found(num_triggers: int) -> str:
+    """The headline of every inconclusive verdict, in the words that all pages, messages and files use."""
+    triggers = "1 trigger" if num_triggers == 1 else f"{num_triggers} triggers"
+    return f"Nothing found with the {triggers} tested: inconclusive"
+
+
+def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
+    """A verdict in one line of our own words, without a name of a customer's, and without a full stop."""
+    match outcome:
+        case "pass":
+            return "Cleaned, as far as tested"
+        case "fail":
+            return "Not cleaned" if is_cleaned else "A trigger works on this model"
+        case "undecided":
+            return "Undecided: too few test pictures"
+        case "inconclusive":
+            return nothing_found(num_triggers)
+
+
+Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
+"""Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
+
+WHO_VOUCHES = (
+    "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
+    "what was handed out; model.sig, if there is one, binds both to an operator's key. Without it: unsigned. "
+    "Check the folder with: cleanclip verify FOLDER"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeFigures:
+    """The linear probe on clean images, each judged by the probe that was fitted without it.
+
+    `num_iterations` are those of the longest fit of any fold; `is_converged` is true where all were.
+    """
+
+    accuracy: Estimate
+    num_iterations: int
+    is_converged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeAttackFigures:
+    """The linear probe on triggered images; `untriggered_target_rate` is the floor under its ASR."""
+
+    asr: Estimate
+    untriggered_target_rate: Estimate
+    pa: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Towards:
+    """The class that triggered images go to most, whatever target the order named.
+
+    Both shares are of the images whose true class is another one. An audit after a cleaning takes the class
+    of the audit before, so that both sides speak of one class.
+    """
+
+    class_name: str
+    triggered: Estimate
+    untriggered: Estimate
+    """Of the same images without the trigger."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackFigures:
+    """One trigger on the whole test set. `trigger_sha256` identifies the trigger's code, options and seed."""
+
+    name: str
+    options: dict[str, Any]
+    trigger_sha256: str
+    asr: Estimate
+    asr_including_target: Estimate
+    pa: Estimate
+    asr_top_k: tuple[TopK, ...] = ()
+    """How near the target still is: cleaning may move it from the first place to the second only. A k for
+    which there are not enough classes is left out; all are in reports from before it was measured."""
+    target: str | None = None
+    """The class that ASR counts. None in reports from before attacks had their own: that of the audit."""
+    target_rank: RankDistribution | None = None
+    """Of triggered images. None, and that without trigger too, in reports from before it was measured."""
+    towards: Towards | None = None
+    """None in reports from before it was measured."""
+    towards_now: Towards | None = None
+    """After a cleaning: the class that triggered images go to most now, which may be another. Else None."""
+    linear_probe: ProbeAttackFigures | None = None
+    """None where no linear probe was ordered."""
+
+    def works_elsewhere(self, gate: float) -> Towards | None:
+        """Where the trigger leads if not to its target: to another class, at or over the gate, and more often
+        than the same images go there without it. None: nowhere."""
+        found = self.towards_now or self.towards
+        if found is None or found.class_name == self.target or found.triggered.value < gate:
+            return None
+        return found if found.triggered.low > found.untriggered.high else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetFigures:
+    """How often clean images of other classes are called `target`: the floor under every attack on it."""
+
+    target: str
+    untriggered_target_rate: Estimate
+    untriggered_target_top_k: tuple[TopK, ...] = ()
+    untriggered_target_rank: RankDistribution | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """Clean accuracy on the images of one class."""
+
+    class_name: str
+    accuracy: Estimate
+
+
+MOST_CLASSES_LISTED = 2_000
+"""Of an audit: with two audits of so many classes, their names as long as they may be, a report has 5 MB."""
+MOST_CLASSES_TOLD = 10
+"""Of the classes that lost accuracy a report tells the worst. Fewer: these are all that lost any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFigures:
+    """One audit of one set of weights: `weights_sha256` is that of the canonical file that was measured."""
+
+    weights_sha256: str
+    seed: int
+    ca: Estimate
+    ca_top5: Estimate
+    ca_per_class: tuple[ClassAccuracy, ...] = ()
+    """In the order of the class names, which need not differ; a class without images is left out. Each
+    interval stands by itself. Empty where more than `MOST_CLASSES_LISTED` have images, which a warning tells,
+    in reports from before it was told, and in a job's `result`: its report has them."""
+    untriggered_target_rate: Estimate
+    """How often a clean image of another class is called the target: the floor under ASR."""
+    untriggered_target_top_k: tuple[TopK, ...] = ()
+    """The floor under `asr_top_k`."""
+    untriggered_target_rank: RankDistribution | None = None
+    """The place of the target for the same images without a trigger. All three are of the audit's target."""
+    further_targets: tuple[TargetFigures, ...] = ()
+    """The same for each other class that an attack names as its target."""
+    attacks: tuple[AttackFigures, ...]
+    linear_probe: ProbeFigures | None = None
+    """None where none was ordered."""
+    retrieval: RetrievalFigures | None = None
+    """Where a set of pairs was given for it."""
+
+    @property
+    def num_triggers(self) -> int:
+        """How many different triggers were tested: one under two names, or on two targets, is one."""
+        return len({attack.trigger_sha256 for attack in self.attacks})
+
+    def works_in_part(self, attack: AttackFigures, limit: float) -> bool:
+        """Whether its ASR is over `limit` by its interval, and over the rate without a trigger by both."""
+        return attack.asr.low > max(limit, self.floor_under(attack).high)
+
+    def floor_under(self, attack: AttackFigures) -> Estimate:
+        """The untriggered target rate of the attack's target."""
+        for further in self.further_targets:
+            if further.target == attack.target:
+                return further.untriggered_target_rate
+        return self.untriggered_target_rate
+
+    @property
+    def commonest_class(self) -> float | None:
+        """The share of the images that are of the commonest class: what calling all of them that would get
+        right. None where the classes are not listed, or only one has images."""
+        counts = [one.accuracy.n for one in self.ca_per_class]
+        return max(counts) / sum(counts) if len(counts) > 1 else None
+
+    def lowest_classes(self) -> tuple[int, ...]:
+        """Places in `ca_per_class` of the lowest accuracies, at most `MOST_CLASSES_TOLD`, lowest first."""
+        places = range(len(self.ca_per_class))
+        in_order = sorted(places, key=lambda place: self.ca_per_class[place].accuracy.value)
+        return tuple(in_order[:MOST_CLASSES_TOLD])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingDrift:
+    """How far the embeddings moved from those of the model that came in."""
+
+    images: MeanDistance
+    """Of the same images, without a trigger."""
+    classes: MeanDistance
+    """Of the classes, each the mean of its templates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """What one class lost, on the same images before and after."""
+
+    class_name: str
+    before: Estimate
+    after: Estimate
+    lost: Difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackChange:
+    """What one attack lost, on the same triggered images before and after: `asr_lost` of those of other
+    classes, `lost` being called the target before and not after; `pa_lost` of all, below 0 where it rose."""
+
+    attack: str
+    asr_lost: Difference
+    pa_lost: Difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackVerdict:
+    """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
+
+    attack: str
+    outcome: AttackOutcome
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`outcome` is the worst of its parts; 'inconclusive' where every attack is 'not_implanted': no trigger
+    that was tested works, and others are unknown. Never says 'clean'."""
+
+    outcome: Outcome
+    reason: str
+    attacks: tuple[AttackVerdict, ...]
+    clean_accuracy: AttackVerdict | None = None
+    limits_below_gate: bool = False
+    """Whether an attack under the gate is held to its limit too: after a cleaning, and in an audit whose
+    policy was given. False in reports from before."""
+
+
+ScannerVerdict = Literal[
+    "nothing_found",
+    "suspicious",
+    "dangerous",
+    "inconclusive",
+    "failed",
+    "timed_out",
+    "not_installed",
+    "not_applicable",
+    "switched_off",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannerEvidence:
+    """What another scanner said of the uploaded bytes. Evidence only: it accepts and refuses nothing."""
+
+    name: str
+    version: str | None
+    verdict: ScannerVerdict
+    num_issues: int = 0
+    issues: Sentences = ()
+    """The first of them, one printable line each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInput:
+    """What came in, by digest, and what its inspection found."""
+
+    upload_sha256: str | None
+    """Digest of the bytes that came in; None where the library was given canonical weights."""
+    weights_sha256: str
+    layout: str
+    architecture: dict[str, Any]
+    declared: DeclaredOptions
+    findings: Sentences = ()
+    scanners: Annotated[tuple[ScannerEvidence, ...], MaxLen(20)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInput:
+    """`pairs`, `training`: what a model was trained on, the latter labelled images; `labelled`, `retrieval`:
+    the images and the pairs that it was measured on."""
+
+    kind: Literal["pairs", "training", "labelled", "retrieval"]
+    sha256: str
+    """Digest over the names and digests of its files, in order."""
+    num_samples: int
+    num_skipped: int
+    num_classes: int | None = None
+    skipped_examples: Sentences = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """Means over the steps since the point before. A part that the method does not have is None.
+
+    `loss_push` is what PAR subtracts from `loss_clip`; `distance_*` the batch's mean squared distances to
+    the unit embeddings of the model that came in, 0 to 4.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    loss_clip: float | None = None
+    loss_self_supervised: float | None = None
+    loss_push: float | None = None
+    distance_image: float | None = None
+    distance_text: float | None = None
+    learning_rate: float
+    logit_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How it was trained, and the curve; `resumed_from_steps` are the updates it went on from."""
+
+    num_steps: int
+    num_epochs: int
+    num_pairs_seen: int
+    wall_s: float
+    pairs_per_s: float
+    resumed_from_steps: tuple[int, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What the figures were made with, so that they can be made again."""
+
+    code_version: str
+    python: str
+    torch: str
+    open_clip: str
+    numpy: str | None = None
+    """Makes every random draw. None, as are the next three, in a report from before it was told."""
+    pillow: str | None = None
+    """Decodes and resizes pictures."""
+    torchvision: str | None = None
+    """Transforms pictures beside it."""
+    code_sha256: str | None = None
+    """Of this library's sources (`sources_sha256`): `code_version` is the same for many commits."""
+    device: str
+    machine: str
+    num_threads: int
+    precision: str
+    num_processes: int = 1
+    """That shared out the training; one in a report from before it was told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    kind: Literal["sanitize", "audit"]
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    seed: int
+    checkpoint: CheckpointInput
+    architecture: SettledArchitecture | None = None
+    """How what no tensor tells was settled. None in a report from before it was measured."""
+    data: tuple[DataInput, ...]
+    audit: AuditOptions
+    recipe: Recipe | None = None
+    recipe_source: RecipeSource | None = None
+    """None in an audit, and where nobody told which options were given."""
+    policy: Policy = field(default_factory=Policy)
+    policy_source: PolicySource | None = None
+    """None in a report from before it was told."""
+    before: AuditFigures
+    after: AuditFigures | None = None
+    ca_lost: Difference | None = None
+    attack_changes: tuple[AttackChange, ...] = ()
+    """In the order of the attacks. Empty where nothing was cleaned, and in reports from before."""
+    classes_lost: tuple[ClassChange, ...] = ()
+    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval stands by itself:
+    the worst of many classes looks bad by chance too."""
+    drift: EmbeddingDrift | None = None
+    """None where nothing was cleaned, and in reports from before it was measured."""
+    retrieval_lost: RetrievalLost | None = None
+    examples: Examples | None = None
+    """Pictures stand here and in no figure. None where none were ordered, and in reports from before."""
+    verdict: Verdict
+    training: Training | None = None
+    environment: Environment
+    warnings: Sentences = ()
+    vouched_for: str = WHO_VOUCHES
+
+    def change_of(self, number: int) -> AttackChange | None:
+        """Of the attack with this number, where it is told."""
+        return self.attack_changes[number] if number < len(self.attack_changes) else None
+
+
+@cache
+def _adapter() -> TypeAdapter[Report]:
+    """Made when it is asked for: a child that inspects or validates spares a sixth of its start."""
+    return TypeAdapter(Report)
+
+
+def dump_json(report: Report) -> bytes:
+    """UTF-8 JSON, indented; floats in full precision."""
+    return _adapter().dump_json(report, indent=2)
+
+
+def load_json(data: bytes | str) -> Report:
+    """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
+    finite and for a text that is longer than any sentence (`cleanclip.spec.strict_json`)."""
+    try:
+        bounded(data)
+    except ValueError as error:
+        told = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
+        raise ValidationError.from_exception_data(
+            "Report", [InitErrorDetails(type=told, loc=(), input=None)], "json"
+        ) from error
+    return _adapter().validate_json(data)
+
+
+def curve_json(training: Training) -> bytes:
+    """training_curve.json: the report's curve by itself."""
+    document = {"schema_version": 1, "points": [asdict(point) for point in training.curve]}
+    return json.dumps(document, indent=1).encode() + b"\n"

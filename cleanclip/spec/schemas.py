@@ -1,0 +1,31 @@
+"""JSON Schemas of what can be asked and of what comes out, made of the dataclasses that read and write them.
+
+Free of torch. docs/schemas/ holds them as files; a test keeps those equal.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe
+from cleanclip.spec.report import Report
+
+_KINDS: dict[str, Any] = {
+    "report": Report,
+    "recipe": Recipe,
+    "audit": AuditOptions,
+    "policy": Policy,
+    "declared": DeclaredOptions,
+}
+NAMES = tuple(_KINDS)
+
+
+def schema(name: str) -> str:
+    """JSON Schema (2020-12) of one of `NAMES`: of reports as they are written, options as they are read."""
+    adapter: TypeAdapter[Any] = TypeAdapter(_KINDS[name])
+    made = adapter.json_schema(mode="serialization" if name == "report" else "validation")
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, **made}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,159 @@
+"""How the settings of an architecture that no tensor tells were settled: what a report says. Free of torch.
+
+A head count and an activation change no shape, so a file is read without an error under the wrong ones, and
+every figure of the audit is then that of another model. `cleanclip.spec.report` gives these names on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cleanclip.spec.measures import Estimate
+
+Settled = Literal["tensors", "declared", "configuration", "measured", "assumed"]
+"""By what a setting is known: a tensor's shape, its owner, a configuration file beside the weights, the
+images of the audit, or by nothing: then it is the default of published models."""
+
+
+COMPARED = ("num_heads_vision", "num_heads_text", "quick_gelu")
+"""The options whose values are compared on images."""
+
+MIN_IMAGES = 128
+"""Of fewer the corrected interval of a mean cannot be relied on, and no verdict could be either."""
+MIN_MARGIN = 0.01
+"""Nats an image: the true class one percent more probable. Less than that rounding could make up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingFigures:
+    """One value of a setting on the images of the measurement, the other settings being those chosen.
+
+    `log_likelihood` is the mean over the images of the logarithm of the probability of the true class, in
+    nats, at the temperature that suits the value best.
+    """
+
+    value: str
+    log_likelihood: float
+    ca: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """The mean over the same `n` images of the log-likelihood of the value chosen minus the runner-up's.
+
+    `low`, `high` bound it by the normal distribution, `confidence` being shared out among the comparisons.
+    """
+
+    mean: float
+    n: int
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: Literal["paired_normal_bonferroni"] = "paired_normal_bonferroni"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One option of `declared`: its value and by what it is known; `why` is a sentence's part.
+
+    `chosen`, `runner_up` and `margin` are there where values were compared on images.
+    """
+
+    option: str
+    value: str
+    settled: Settled
+    why: str
+    chosen: SettingFigures | None = None
+    runner_up: SettingFigures | None = None
+    margin: Margin | None = None
+
+    @property
+    def makes_no_difference(self) -> bool:
+        """Whether the images show that the runner-up's figures are the same for all that matters."""
+        margin = self.margin
+        return margin is not None and margin.low > -MIN_MARGIN and margin.high < MIN_MARGIN
+
+    @property
+    def known_by(self) -> str:
+        """'measured: the best of 1, 4, 2. Mean log-likelihood -0.474 against -1.320 with 2 (margin …)'."""
+        words = f"{self.settled}: {self.why}"
+        if self.chosen is None or self.runner_up is None or self.margin is None:
+            return words
+        chosen, other, margin = self.chosen, self.runner_up, self.margin
+        interval = f"interval {margin.low:.3f} to {margin.high:.3f}, n = {margin.n}"
+        return (
+            f"{words}. Mean log-likelihood {chosen.log_likelihood:.3f} against {other.log_likelihood:.3f} "
+            f"with {other.value} (margin {margin.mean:.3f}, {interval}), CA {100 * chosen.ca.value:.1f} % "
+            f"against {100 * other.ca.value:.1f} %"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledArchitecture:
+    """Every setting that tensors do not tell, or need not, and how the measurable ones were measured.
+
+    `n` images (0: none were compared), drawn by `seed`, among `num_classes` classes with `num_templates`
+    templates; `num_compared` combinations of values, by `num_image_passes` passes of the images and
+    `num_text_passes` of the texts. `chance` is the accuracy that guessing would have on these images.
+    """
+
+    n: int
+    seed: int
+    num_classes: int
+    num_templates: int
+    num_compared: int
+    num_image_passes: int
+    num_text_passes: int
+    ca: Estimate | None
+    chance: float | None
+    settings: tuple[Setting, ...]
+
+    def setting(self, option: str) -> Setting | None:
+        """The one of this name, where there is one."""
+        return next((one for one in self.settings if one.option == option), None)
+
+    def values(self) -> dict[str, str]:
+        """Of each measurable option. Raises ValueError where one is missing or comes twice."""
+        found = {one.option: one.value for one in self.settings if one.option in COMPARED}
+        if len(found) != sum(one.option in COMPARED for one in self.settings) or len(found) != len(COMPARED):
+            raise ValueError("not every measurable setting is settled once")
+        return found
+
+    def as_assumed(self) -> dict[str, str]:
+        """As an inspection words it: option → value, and by what it is known."""
+        return {one.option: f"{one.value}: {one.settled}, {one.why}" for one in self.settings}
+
+    def what_was_done(self) -> str:
+        """A sentence for the job's events."""
+        return (
+            f"What the tensors do not tell was measured on {self.n} images: {self.num_compared} combinations "
+            f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
+        )
+
+
+def warnings(as_read: Mapping[str, str], found: SettledArchitecture) -> Iterator[str]:
+    """Sentences on settings that are not as the checkpoint was read, or are not known."""
+    unknown = []
+    for setting in found.settings:
+        option = setting.option
+        if option not in COMPARED:
+            continue
+        if setting.value != as_read[option]:
+            yield (
+                f"{option} is {setting.value} by measurement on {found.n} images, not {as_read[option]} as "
+                "usual: the section on the architecture has the figures."
+            )
+        elif setting.settled == "assumed" and not setting.makes_no_difference:
+            unknown.append(option)
+    if unknown and found.n == 0:
+        yield (
+            f"{', '.join(unknown)}: assumed, not measured, for which {MIN_IMAGES} labelled images of two "
+            "classes or more are needed. If one is wrong, every figure is."
+        )
+    elif unknown:
+        yield (
+            f"{', '.join(unknown)}: assumed; {found.n} images do not tell the usual value from others. "
+            "The section on the architecture has the figures."
+        )

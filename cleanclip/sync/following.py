@@ -1,0 +1,151 @@
+# Made from cleanclip/aio/following.py by `make format`: change that one.
+"""A job's events as they happen: over the service's stream, taken up again where it broke, or polled.
+
+The stream is left for good where it is refused or does not get through: a service that has none, a share of
+open streams that is used up, a proxy that keeps back what it should pass on. Polling brings the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from cleanclip.errors import ApiError, RateLimited, ServerError, TransportError
+from cleanclip.models import Event, EventPage, Job
+from cleanclip.retries import Retries
+from cleanclip.sync.event_stream import MEDIA_TYPE, Frame, NotAnEventStream, frames
+from cleanclip.sync.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S, OUTAGES, SLOWER_BY, Patience
+from cleanclip.sync.wire import Wire
+
+SILENCE_S = 25.0
+"""The service says every 15 seconds that it lives; longer silence: it is dead, or kept back."""
+GOOD_AFTER_S = 5.0
+"""Streams that break sooner, again and again, are no better than polling."""
+POLLED_AT_THE_END_S = 2 * SILENCE_S
+"""Only polling ends on the second, so it does the last part of a wait that has a limit."""
+_RECONNECTS = Retries(max_tries=6, base_s=0.5, max_s=5.0)
+_FINAL = frozenset({"job_not_found", "event_unknown", "key_missing", "invalid_key", "scope_missing"})
+_STANDING, _DONE = "job", "done"
+
+
+class StreamRefused(Exception):
+    """It must be polled."""
+
+
+@dataclass
+class _Place:
+    """How far a follower has come: the number of the last event that was handed on."""
+
+    seq: int
+
+
+def events(wire: Wire, job_id: str, after: int) -> Generator[Event, None, None]:
+    """Every event after that number, once and in order, until the job's end.
+
+    Raises ApiError, TransportError.
+    """
+    place = _Place(after)
+    try:
+        with closing(_messages(wire, job_id, place, float("inf"))) as messages:
+            for message in messages:
+                if isinstance(message, Event):
+                    yield message
+    except StreamRefused:
+        yield from _polled(wire, job_id, place.seq)
+
+
+def states(wire: Wire, job_id: str, left_s: float) -> Generator[Job, None, None]:
+    """The job, after every change; ends with the last one, or before it where polling must do the rest."""
+    ends_at = wire.clock.now() + left_s - POLLED_AT_THE_END_S
+    try:
+        with closing(_messages(wire, job_id, _Place(0), ends_at)) as messages:
+            for message in messages:
+                if isinstance(message, Job):
+                    yield message
+    except StreamRefused:
+        return
+
+
+def _messages(
+    wire: Wire, job_id: str, place: _Place, ends_at: float
+) -> Generator[Event | Job | None, None, None]:
+    """Events and states from stream after stream, each begun where the last one broke; None: still alive.
+
+    Ends with the job, or at `ends_at`. Raises StreamRefused, ApiError for what polling would meet too.
+    """
+    num_failed = 0
+    while wire.clock.now() < ends_at:
+        began, is_silent = wire.clock.now(), True
+        try:
+            with closing(_one_stream(wire, job_id, place)) as messages:
+                for message in messages:
+                    is_silent = False
+                    if isinstance(message, Event) or wire.clock.now() - began >= GOOD_AFTER_S:
+                        num_failed = 0
+                    yield message
+                    is_last = isinstance(message, Job) and message.is_finished
+                    if is_last or wire.clock.now() >= ends_at:
+                        return
+        except (RateLimited, NotAnEventStream, ValidationError) as cause:
+            raise StreamRefused from cause
+        except ApiError as error:
+            if error.code in _FINAL:
+                raise
+            if not isinstance(error, ServerError):
+                raise StreamRefused from error
+        except TransportError as error:
+            if is_silent and wire.clock.now() - began >= SILENCE_S:
+                raise StreamRefused from error
+        num_failed += 1
+        pause_s = _RECONNECTS.pause_s(num_failed)
+        if pause_s is None:
+            raise StreamRefused
+        wire.clock.sleep(pause_s)
+
+
+def _one_stream(wire: Wire, job_id: str, place: _Place) -> Generator[Event | Job | None, None, None]:
+    """What one stream brings, until it ends or a number is missing. Raises StreamRefused for no stream."""
+    headers = {"Accept": MEDIA_TYPE, "Accept-Encoding": "identity", "Last-Event-ID": str(place.seq)}
+    with wire.stream(f"/v1/jobs/{job_id}/events/stream", headers=headers, silence_s=SILENCE_S) as answer:
+        if answer is None or answer.media_type != MEDIA_TYPE:
+            raise StreamRefused
+        for frame in frames(answer.chunks):
+            message = None if frame is None else _read(frame)
+            if isinstance(message, Event):
+                if message.seq <= place.seq:
+                    continue
+                if message.seq != place.seq + 1:
+                    return  # something on the way lost one: ask again from the last that came
+                place.seq = message.seq
+            yield message
+
+
+def _read(frame: Frame) -> Event | Job | None:
+    if frame.event in {_STANDING, _DONE}:
+        return Job.model_validate_json(frame.data)
+    return None if frame.id is None else Event.model_validate_json(frame.data)
+
+
+def _polled(wire: Wire, job_id: str, seq: int) -> Generator[Event, None, None]:
+    here, patience = f"/v1/jobs/{job_id}", Patience(wire.clock)
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            is_finished = (wire.get(Job, here)).is_finished
+            page = wire.get(EventPage, f"{here}/events", {"after": seq, "limit": 100})
+            patience.heard()
+        except OUTAGES as error:
+            patience.bear(error)
+            wire.clock.sleep(LONGEST_PAUSE_S)
+            continue
+        yield from page.data
+        seq = page.last_seq if page.last_seq is not None else seq
+        if page.has_more:
+            continue
+        if is_finished:
+            return
+        pause_s = FIRST_PAUSE_S if page.data else min(LONGEST_PAUSE_S, pause_s * SLOWER_BY)
+        wire.clock.sleep(pause_s)

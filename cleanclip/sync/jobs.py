@@ -1,0 +1,294 @@
+# Made from cleanclip/aio/jobs.py by `make format`: change that one.
+"""Jobs: order, read, list, steer, wait, and what they left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer
+from cleanclip.models import Artifact, DryRun, Event, EventPage, Job, Page, Verdicts
+from cleanclip.project_models import Deletion
+from cleanclip.sync import following
+from cleanclip.sync.shares import deleted
+from cleanclip.sync.waiting import wait_for
+from cleanclip.sync.wire import Wire
+
+
+class Jobs:
+    """`client.jobs`. Every call raises ApiError, TransportError."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def create(
+        self,
+        *,
+        kind: str,
+        checkpoint_id: str,
+        audit: Mapping[str, Any],
+        dataset_id: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
+        policy_name: str | None = None,
+        seed: int | None = None,
+        output_layout: str | None = None,
+        max_attempts: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing.
+
+        `audit` names the labelled data set and the target, {"dataset_id": "ds_…", "target": "banana"}, and
+        may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id") and more; options that are
+        left out have the service's defaults (`client.methods()` tells them). Limits are `policy`, or
+        `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of your
+        own where a whole program may be run twice.
+
+        Example:
+            job = client.jobs.create(
+                kind="sanitize",
+                checkpoint_id=checkpoint.id,
+                dataset_id=pairs.id,
+                audit={"dataset_id": labelled.id, "target": "banana"},
+                recipe={"method": "cleanclip", "epochs": 3},
+                metadata={"ticket": "42"},
+            )
+        """
+        body = _order(
+            kind=kind,
+            checkpoint_id=checkpoint_id,
+            dataset_id=dataset_id,
+            audit=audit,
+            recipe=recipe,
+            policy=policy,
+            policy_name=policy_name,
+            seed=seed,
+            output_layout=output_layout,
+            max_attempts=max_attempts,
+            metadata=metadata,
+        )
+        return self._wire.post(Job, "/v1/jobs", body, idempotency_key=idempotency_key)
+
+    def dry_run(
+        self,
+        *,
+        kind: str,
+        checkpoint_id: str,
+        audit: Mapping[str, Any],
+        dataset_id: str | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
+        policy_name: str | None = None,
+        seed: int | None = None,
+        output_layout: str | None = None,
+        max_attempts: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> DryRun:
+        """What `create` with the same would do; orders nothing. All that would be refused is in `obstacles`.
+
+        Times are those of earlier jobs of the project with the same architecture, None where there is none.
+
+        Example:
+            ahead = client.jobs.dry_run(
+                kind="audit",
+                checkpoint_id=checkpoint.id,
+                audit={"dataset_id": labelled.id, "target": "banana"},
+            )
+            for obstacle in ahead.obstacles:
+                print(obstacle.pointer, obstacle.detail, obstacle.remedy)
+            print(ahead.time, ahead.warnings)
+        """
+        body = _order(
+            kind=kind,
+            checkpoint_id=checkpoint_id,
+            dataset_id=dataset_id,
+            audit=audit,
+            recipe=recipe,
+            policy=policy,
+            policy_name=policy_name,
+            seed=seed,
+            output_layout=output_layout,
+            max_attempts=max_attempts,
+            metadata=metadata,
+        )
+        return self._wire.post(DryRun, "/v1/jobs/dry-run", body)
+
+    def get(self, job_id: str) -> Job:
+        """How it stands.
+
+        Example:
+            job = client.jobs.get(job.id)
+            print(job.state, job.phase, job.progress.fraction)
+        """
+        return self._wire.get(Job, f"/v1/jobs/{job_id}")
+
+    def list(
+        self,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+        state: str | None = None,
+        kind: str | None = None,
+    ) -> Page[Job]:
+        """One page, newest first.
+
+        Example:
+            page = client.jobs.list(state="queued", limit=10)
+            for found in page.data:
+                print(found.id, found.created_at)
+        """
+        query = {"after": after, "limit": limit, "state": state, "kind": kind}
+        return self._wire.get(Page[Job], "/v1/jobs", query)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop it for good, within seconds. Again: unchanged. Raises Conflict when it has ended.
+
+        Example:
+            job = client.jobs.cancel(job.id)
+        """
+        return self._act(job_id, "cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Save its training state and let the worker go. Raises Conflict when it has ended.
+
+        Example:
+            job = client.jobs.pause(job.id)
+        """
+        return self._act(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with a paused job. Raises Conflict unless it is paused.
+
+        Example:
+            job = client.jobs.resume(job.id)
+        """
+        return self._act(job_id, "resume")
+
+    def retry(self, job_id: str) -> Job:
+        """Try a failed job again. Raises Conflict unless it has failed.
+
+        Example:
+            job = client.jobs.retry(job.id)
+        """
+        return self._act(job_id, "retry")
+
+    def delete(self, job_id: str) -> Deletion | None:
+        """Delete a finished job and all its files; refused (Conflict) before its end.
+
+        Example:
+            deletion = client.jobs.delete(job.id)
+            if deletion is not None:
+                print((client.deletions.get(deletion.id)).state)
+        """
+        return deleted(self._wire, f"/v1/jobs/{job_id}")
+
+    def _act(self, job_id: str, action: str) -> Job:
+        return self._wire.post(Job, f"/v1/jobs/{job_id}/{action}")
+
+    def events(self, job_id: str, *, after: int | None = None, limit: int | None = None) -> EventPage:
+        """One page of what happened, oldest first; `after` is the last `seq` seen.
+
+        Example:
+            page = client.jobs.events(job.id, after=0, limit=100)
+            print([event.type for event in page.data])
+        """
+        return self._wire.get(EventPage, f"/v1/jobs/{job_id}/events", {"after": after, "limit": limit})
+
+    def all_events(self, job_id: str, *, after: int | None = None) -> Generator[Event, None, None]:
+        """Everything that has happened until now, page after page.
+
+        Example:
+            for event in client.jobs.all_events(job.id):
+                print(event.seq, event.type, event.data)
+        """
+        while True:
+            page = self.events(job_id, after=after, limit=100)
+            yield from page.data
+            if not page.has_more or page.last_seq is None:
+                return
+            after = page.last_seq
+
+    def follow(self, job_id: str, *, after: int | None = None) -> Generator[Event, None, None]:
+        """Everything that happens, as it happens, until the job has ended: each event once and in order.
+
+        Over the service's live stream, taken up again where it breaks; polled where there is none.
+
+        Example:
+            for event in client.jobs.follow(job.id):
+                print(event.seq, event.type, event.data)
+        """
+        return following.events(self._wire, job_id, after or 0)
+
+    def artifacts(self, job_id: str) -> tuple[Artifact, ...]:
+        """The files that it left; none until it has succeeded.
+
+        Example:
+            for artifact in client.jobs.artifacts(job.id):
+                print(artifact.name, artifact.size_bytes, artifact.sha256)
+        """
+        page = self._wire.get(Page[Artifact], f"/v1/jobs/{job_id}/artifacts")
+        return page.data
+
+    def verdicts(self, job_id: str, *, limit: int | None = None) -> Verdicts:
+        """Every verdict on the weights that it judged, its own among them, worst first; none before its end.
+
+        Example:
+            for verdict in (client.jobs.verdicts(job.id)).data:
+                print(verdict.outcome, verdict.headline, verdict.job_id)
+        """
+        return self._wire.get(Verdicts, f"/v1/jobs/{job_id}/verdicts", {"limit": limit})
+
+    def report(self, job_id: str) -> dict[str, Any]:
+        """report.json as the job wrote it. Raises Conflict before the job's end, NotFound if it left none.
+
+        Example:
+            report = client.jobs.report(job.id)
+            print(report["verdict"]["outcome"], report["verdict"]["reason"])
+        """
+        answer = self._wire.send("GET", f"/v1/jobs/{job_id}/report", headers={"Accept": "application/json"})
+        try:
+            report = json.loads(answer.content)
+        except ValueError as cause:
+            raise UnexpectedAnswer("The report that came is not JSON.") from cause
+        if not isinstance(report, dict):
+            raise UnexpectedAnswer("The report that came is no JSON object.")
+        return report
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[Job], None] | None = None,
+        check: bool = True,
+    ) -> Job:
+        """Until it has ended; a paused job is waited for. `on_progress` gets every change.
+
+        Live over the service's stream of events; polled where there is none.
+        Raises WaitTimeout; JobFailed and JobCancelled unless `check` is False.
+
+        Example:
+            job = client.jobs.wait(job.id, timeout_s=3600, on_progress=lambda job: print(job.phase))
+            print(job.state)
+        """
+        job = wait_for(
+            self._wire,
+            Job,
+            f"/v1/jobs/{job_id}",
+            timeout_s=timeout_s,
+            on_change=on_progress,
+            follow=lambda left_s: following.states(self._wire, job_id, left_s),
+        )
+        if check and job.state == "failed":
+            raise JobFailed(job)
+        if check and job.state == "cancelled":
+            raise JobCancelled(job)
+        return job
+
+
+def _order(**fields: Any) -> dict[str, Any]:
+    """The body; what was not given is left out."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()}

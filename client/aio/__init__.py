@@ -1,1 +1,0 @@
-"""The asynchronous client; `from client.aio.client import AsyncClient`. The other is made from it."""

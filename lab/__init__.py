@@ -1,0 +1,1 @@
+"""How we measure ourselves: drills, benchmarks, fuzzing, reproduction, test subjects. Not shipped."""

@@ -1,0 +1,198 @@
+"""The research recipe, read straightforwardly from its description: what ours is measured against.
+
+Float32, torch's default memory layout, AdamW as `torch.optim` gives it, a linear warm-up and a cosine; every
+picture is opened and decoded twice, once for each view; torchvision's AutoAugment runs on the PIL picture at
+its full size, which is resized afterwards; the caption's view is EDA from its text; captions are tokenised in
+the loader and padded to the model's 77 places; original and view pass as one batch of the image tower, and of
+the text tower. An audit is one run a trigger: it embeds the class prompts, decodes each picture and passes it
+once.
+
+Nothing is made slow on purpose: loading runs in as many processes beside as ours has, and the arithmetic on
+as many threads. Written from the description, for benchmarks only; it defends nothing against bad data.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from cleanclip.spec.recipe import CleanCLIPRecipe
+from sanitizer.attacks.trigger import Trigger
+from sanitizer.augment.captions import augment_caption
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import LabelledDataset
+from sanitizer.data.templates import render
+from sanitizer.seeding import generator
+
+
+def _to_pixels(size: int) -> list[Any]:
+    return [
+        transforms.Resize(size, interpolation=transforms.InterpolationMode.BICUBIC),
+        transforms.CenterCrop(size),
+        transforms.ToTensor(),
+    ]
+
+
+class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Picture, its view, tokens, their view."""
+
+    def __init__(self, folder: Path, checkpoint: LoadedCheckpoint, recipe: CleanCLIPRecipe) -> None:
+        with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
+            self._rows = [(row["image"], row["caption"]) for row in csv.DictReader(file)]
+        self._folder, self._checkpoint = folder, checkpoint
+        shape = checkpoint.architecture
+        to_input = [*_to_pixels(shape.image_size), transforms.Normalize(shape.image_mean, shape.image_std)]
+        self._plain = transforms.Compose(to_input)
+        self._changed = transforms.Compose([transforms.AutoAugment(), *to_input])
+        self._views = [
+            augment_caption(caption, recipe.eda_alpha, generator(0, "caption_view", 0, index))
+            for index, (_, caption) in enumerate(self._rows)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        name, caption = self._rows[index]
+        return (
+            self._plain(Image.open(self._folder / name).convert("RGB")),
+            self._changed(Image.open(self._folder / name).convert("RGB")),
+            self._checkpoint.tokenize([caption])[0],
+            self._checkpoint.tokenize([self._views[index]])[0],
+        )
+
+
+def loader_of(dataset: Dataset[Any], *, num_workers: int, **options: Any) -> DataLoader[Any]:
+    """Loading processes are forked, as a program's are on Linux. In a process that was itself spawned, which
+    measures this, the default is to spawn them too: each imports torch and open_clip first, for seconds."""
+    context = "fork" if num_workers and sys.platform == "linux" else None
+    return DataLoader(dataset, num_workers=num_workers, multiprocessing_context=context, **options)
+
+
+def train(
+    checkpoint: LoadedCheckpoint,
+    folder: Path,
+    recipe: CleanCLIPRecipe,
+    *,
+    num_workers: int,
+    device: torch.device,
+) -> int:
+    """All epochs over the pairs of `folder`, lambda1 = lambda2 = 1; returns how many pairs one trained on.
+
+    Research code trains BatchNorm; a recipe that freezes its statistics is followed too.
+    """
+    model = checkpoint.model.to(device).train()
+    if recipe.freeze_batch_norm_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+    loader = loader_of(
+        _Pairs(folder, checkpoint, recipe),
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+    )
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+    )
+    warm, total = recipe.warmup_steps, recipe.epochs * len(loader)
+
+    def share_of_rate(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return (1 + math.cos(math.pi * (step - warm) / max(1, total - warm))) / 2
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
+    for _ in range(recipe.epochs):
+        for images, views, tokens, token_views in loader:
+            optimizer.zero_grad()
+            loss = _loss(
+                model, torch.cat([images, views]).to(device), torch.cat([tokens, token_views]).to(device)
+            )
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))
+            loss.item()  # what a progress bar shows
+    return len(loader) * recipe.batch_size
+
+
+def _loss(model: nn.Module, images: Tensor, tokens: Tensor) -> Tensor:
+    """lambda1 = lambda2 = 1, as stated in the paper."""
+    image, image_view = normalize(model.encode_image(images), dim=-1).chunk(2)
+    text, text_view = normalize(model.encode_text(tokens), dim=-1).chunk(2)
+    scale, target = model.logit_scale.exp(), torch.arange(len(image), device=image.device)
+    logits = scale * image @ text.T
+    clip = (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
+    within = cross_entropy(scale * image @ image_view.T, target)
+    within = within + cross_entropy(scale * text @ text_view.T, target)
+    return clip + within / 2
+
+
+class _Pictures(Dataset[tuple[Tensor, int]]):
+    def __init__(self, labelled: LabelledDataset, size: int) -> None:
+        self._labelled, self._to_pixels = labelled, transforms.Compose(_to_pixels(size))
+
+    def __len__(self) -> int:
+        return len(self._labelled)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        sample = self._labelled.read(index)
+        return self._to_pixels(sample.image), index
+
+
+@torch.no_grad()
+def embed_classes(
+    checkpoint: LoadedCheckpoint, names: Sequence[str], templates: Sequence[str], device: torch.device
+) -> Tensor:
+    """[C, D]: class by class, 77 places a prompt."""
+    model, rows = checkpoint.model.to(device).eval(), []
+    for name in names:
+        tokens = checkpoint.tokenize([render(template, name) for template in templates]).to(device)
+        rows.append(normalize(normalize(model.encode_text(tokens), dim=-1).mean(dim=0), dim=-1))
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def predict(
+    checkpoint: LoadedCheckpoint,
+    labelled: LabelledDataset,
+    trigger: Trigger | None,
+    class_CD: Tensor,
+    *,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+) -> Tensor:
+    """The class of every picture: each decoded, triggered and passed. The triggers are ours on both sides."""
+    model, shape = checkpoint.model.to(device).eval(), checkpoint.architecture
+    normalised = transforms.Normalize(shape.image_mean, shape.image_std)
+    loader = loader_of(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)
+    predicted = []
+    for pixels, index in loader:
+        images = pixels.to(device)
+        if trigger is not None:
+            images = trigger.apply(images, index.tolist(), 0)
+        embeddings = normalize(model.encode_image(normalised(images)), dim=-1)
+        predicted.append((embeddings @ class_CD.T).argmax(dim=-1))
+    return torch.cat(predicted)

@@ -1,0 +1,228 @@
+"""Results → the generated part of docs/performance.md. Measures nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "docs" / "performance.json"
+BEGIN = "<!-- begin: written by python -m lab.benchmarks.speed -->"
+END = "<!-- end: written by python -m lab.benchmarks.speed -->"
+AIMS = {"RN50": 3.5, "ViT-B/32": 2.5}
+AUDIT_AIM = 5.0
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """Markdown of all parts that were measured, each with its own machine line."""
+    parts = {
+        "training": _training,
+        "figures": _figures,
+        "audit": _audit,
+        "growth": _growth,
+        "where": _where,
+        "preparation": _preparation,
+        "compiled": _compiled,
+        "long": _long,
+    }
+    lines: list[str] = []
+    for part, make in parts.items():
+        if part in results:
+            measured = results[part]
+            lines += [*make(measured["rows"]), "", _machine(measured["machine"], measured["command"]), ""]
+    return "\n".join(lines).strip()
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Keep the raw results and put their tables between the markers of the page."""
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{render(results)}\n\n{END}{tail}", encoding="utf-8")
+
+
+def _machine(machine: Mapping[str, Any], command: str) -> str:
+    return (
+        f"*{machine['date']}; {machine['processor']}, {machine['cores']} cores, "
+        f"device {machine['device']}, load {machine['load_average']} at the start; {machine['system']}; "
+        f"{machine['versions']}; `{command}`*"
+    )
+
+
+def _spread(value: Mapping[str, float], digits: int = 1) -> str:
+    return f"{value['median']:.{digits}f} ({value['low']:.{digits}f}–{value['high']:.{digits}f})"
+
+
+def _training(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## Cleaning, end to end with decoding",
+        "",
+        "One epoch over the same pairs; median of the repetitions, smallest and largest in brackets.",
+        "`both frozen`: the ratio to a baseline that leaves BatchNorm's statistics as they are, as ours.",
+        "",
+        "| model | pairs | batch | baseline, s | ours, s | baseline, pairs/s | ours, pairs/s | ratio | aim | "
+        "both frozen |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        slow, fast = (row["pairs"] / row[side]["median"] for side in ("baseline_s", "ours_s"))
+        aim = f"{AIMS[row['model']]}" if row["model"] in AIMS else "–"
+        lines.append(
+            f"| {row['model']} | {row['pairs']} | {row['batch']} | {_spread(row['baseline_s'])} | "
+            f"{_spread(row['ours_s'])} | {slow:.2f} | {fast:.2f} | **{_spread(row['ratio'], 2)}** | {aim} | "
+            f"{_spread(row['frozen_ratio'], 2) if 'frozen_ratio' in row else '–'} |"
+        )
+    return lines
+
+
+def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    came_in, *cleaned = rows
+    lines = [
+        "## Whether what is faster cleans as well",
+        "",
+        "The demo's poisoned model, pairs, test pictures and recipe, cleaned in an order of its own for each",
+        "seed, measured by the same audit; in brackets 95 % intervals over pictures. CA lost: against the",
+        "baseline of the same seed, paired on the same pictures; below 0 it is a gain.",
+        "",
+        "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    lines.append(f"| nothing yet | – | {_percents(came_in, 'ca')} | – | {_percents(came_in, 'asr', 'pa')} |")
+    for row in cleaned:
+        lost = "–" if row["ca_lost_to_baseline"] is None else _percents(row, "ca_lost_to_baseline")
+        lines.append(
+            f"| {row['side']} | {row['seed']} | {_percents(row, 'ca')} | {lost} | "
+            f"{_percents(row, 'asr', 'pa')} |"
+        )
+    lines += ["", f"n: {came_in['ca']['n']:,} pictures, {came_in['asr']['n']:,} of them not of the target."]
+    return lines
+
+
+def _percents(row: Mapping[str, Any], *names: str) -> str:
+    shares = (row[name] for name in names)
+    return " | ".join(
+        f"{100 * share['value']:.1f} ({100 * share['low']:.1f}–{100 * share['high']:.1f})" for share in shares
+    )
+
+
+def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## An audit of eight triggers",
+        "",
+        "The baseline is nine runs: one without trigger and one a trigger, each of which embeds the class",
+        "prompts and decodes every picture; `prompts once` is the ratio had it embedded them only once.",
+        f"Ours is float32 unless the audit's `precision` says bf16. Aim: {AUDIT_AIM:g}.",
+        "",
+        "| model | pictures | prompts | baseline, s | its prompts, s | ours, s | ratio | prompts once | "
+        "ours in bf16, s | ratio |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        in_bf16 = "– | –"  # measured before there was a choice
+        if "bf16_s" in row:
+            in_bf16 = f"{_spread(row['bf16_s'])} | **{_spread(row['bf16_ratio'], 2)}**"
+        lines.append(
+            f"| {row['model']} | {row['images']} | {row['prompts']} | {_spread(row['baseline_s'])} | "
+            f"{_spread(row['baseline_prompts_s'])} | {_spread(row['ours_s'])} | "
+            f"**{_spread(row['ratio'], 2)}** | {_spread(row['prompts_once'], 2)} | {in_bf16} |"
+        )
+    return lines
+
+
+def _growth(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## How our cost grows",
+        "",
+        "ViT-B/32; one thing changes, the rest stays. Pairs, batch and pixels: seconds of one call of the",
+        "fine-tuning, the start of its loader included; triggers: of one audit. r²: how well a line fits.",
+        "",
+        "| with | seconds at each value | seconds = start + each · value | r² |",
+        "|---|---|---|--:|",
+    ]
+    for row in rows:
+        points = "; ".join(f"{p['value']:,}: {_spread(p['seconds'])}" for p in row["points"])
+        line = row["line"]
+        lines.append(
+            f"| {row['what']} | {points} | {line['start']:.2f} {line['each']:+.3g} · value | "
+            f"{line['r2']:.3f} |"
+        )
+    return lines
+
+
+def _where(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    kinds = list(rows[0]["operators"])
+    lines = [
+        "## Where the time of a step goes, and how far from the limit",
+        "",
+        "Self time of torch's operators in one step on a batch that is there already. The limit is the best",
+        "rate of one product of two 4096×4096 matrices here in the same dtype; GFLOP by torch's counter.",
+        "",
+        "| model | batch | step, s | " + " | ".join(kinds) + " |",
+        "|---|--:|--:|" + "--:|" * len(kinds),
+    ]
+    for row in rows:
+        shares = " | ".join(f"{100 * row['operators'][kind]:.0f} %" for kind in kinds)
+        lines.append(f"| {row['model']} | {row['batch']} | {row['step_s']:.3f} | {shares} |")
+    lines += [
+        "",
+        "| model | dtype | GFLOP a pair | reached, GFLOP/s | one product, GFLOP/s | share of the limit |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['model']} | {row['dtype']} | {row['gflop_a_pair']:.1f} | {row['reached_gflops']:.0f} | "
+        f"{row['peak_gflops']:.0f} | {100 * row['share_of_peak']:.0f} % |"
+        for row in rows
+    ]
+    return lines
+
+
+def _preparation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["## What a pair costs in the loader", "", "One core, the best of five.", ""]
+    lines += ["| what | µs |", "|---|--:|"]
+    return lines + [f"| {row['what']} | {row['us']:.0f} |" for row in rows]
+
+
+def _compiled(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## torch.compile",
+        "",
+        "Forward and backward of the image tower alone. The library does not compile.",
+        "",
+        "| model | batch | dtype | compiling, s | eager, s | compiled, s | ratio | pays after |",
+        "|---|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        steps = row["pays_after_steps"]
+        lines.append(
+            f"| {row['model']} | {row['batch']} | {row['dtype']} | {row['compile_s']:.0f} | "
+            f"{_spread(row['baseline_s'], 3)} | {_spread(row['ours_s'], 3)} | {_spread(row['ratio'], 2)} | "
+            f"{'never' if steps is None else f'{steps:,} steps'} |"
+        )
+    return lines
+
+
+def _long(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## One long run",
+        "",
+        "Ours alone, once. Busy: the mean of what the GPU's driver says, asked five times a second from",
+        "before the loader's start to the end. The last column is the rate's, not a run of that length.",
+        "",
+        "| model | pairs | epochs | batch | dtype | loading processes | s | pairs/s | busy | peak, GiB | "
+        "100,000 × 10 would take, min |",
+        "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        rate = row["pairs"] * row["epochs"] / row["seconds"]
+        busy = "–" if row["busy"] is None else f"{100 * row['busy']:.0f} % (n {row['num_samples']})"
+        peak = "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.1f}"
+        lines.append(
+            f"| {row['model']} | {row['pairs']:,} | {row['epochs']} | {row['batch']} | {row['precision']} | "
+            f"{row['loading_processes']} | {row['seconds']:.1f} | {rate:.2f} | {busy} | {peak} | "
+            f"{1e6 / rate / 60:,.0f} |"
+        )
+    return lines

@@ -1,0 +1,171 @@
+"""Peers without a key against a real API process: it takes little of what they send, and answers others.
+
+Each attack runs over several connections at once, while somebody else asks `/healthz` all the time. Counted:
+the bytes that went out before the server ended it, its memory at the highest, and what the other one waited.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from lab.drills.attackers import ENDLESS, HEAD, send
+from lab.drills.drill import Place, Row
+from lab.drills.load_api import running
+
+NAME = "connections"
+TITLE = "Peers without a key cannot stall the API"
+_MIB = 2**20
+_AT_ONCE = 4
+_SIZES_MIB = {"lines of a head": 45, "one header": 300}
+_SIZE_MIB = 128
+_CROWD = 3000
+_CROWD_S = 15.0
+_ASK_EVERY_S = 0.02
+_MOST_MEMORY_MIB = 96
+"""That a process may grow by under attack: what it needs for a request, and nothing of the attack's size."""
+
+
+@dataclass
+class Neighbour:
+    """Whoever asks meanwhile."""
+
+    num_answers: int = 0
+    num_failures: int = 0
+    longest_s: float = 0.0
+
+
+@contextmanager
+def neighbour(port: int) -> Iterator[Neighbour]:
+    """Asks on a new connection each time, as long as the block lasts."""
+    seen, has_ended = Neighbour(), threading.Event()
+
+    def ask() -> None:
+        while not has_ended.wait(_ASK_EVERY_S):
+            began_s = time.monotonic()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                connection.request("GET", "/healthz")
+                is_answered = connection.getresponse().status == 200
+            except (OSError, http.client.HTTPException):
+                is_answered = False
+            finally:
+                connection.close()
+            seen.num_answers += is_answered
+            seen.num_failures += not is_answered
+            seen.longest_s = max(seen.longest_s, time.monotonic() - began_s)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """`once` returns the bytes that went out."""
+
+    what: str
+    once: Callable[[], int]
+    lasts_s: float = 0.0
+    """Begun again and again for so long, over `at_once` connections."""
+    at_once: int = 1
+
+
+def attacked(port: int, pid: int, attack: Attack) -> Row:
+    """Do it, and look at the process and at a neighbour meanwhile."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
+    before_mib = _peak_mib(pid)
+    with neighbour(port) as seen, ThreadPoolExecutor(attack.at_once) as pool:
+        ends_s = time.monotonic() + attack.lasts_s
+        each = [pool.submit(_again_and_again, attack.once, ends_s) for _ in range(attack.at_once)]
+        sent = [num_bytes for done in each for num_bytes in done.result()]
+    grown_mib = _peak_mib(pid) - before_mib
+    return Row(
+        drill=NAME,
+        broken=attack.what,
+        times=len(sent),
+        expected=f"cut; memory grows by less than {_MOST_MEMORY_MIB} MiB; each /healthz meanwhile answered",
+        happened=f"at most {max(sent) / _MIB:.1f} MiB went out; memory grew by {grown_mib:.0f} MiB;"
+        f" /healthz answered {seen.num_answers} times, {seen.num_failures} times not,"
+        f" after {1000 * seen.longest_s:.0f} ms at most",
+        lost=seen.num_failures,
+        doubled=0,
+        recovery_s=None,
+        ok=grown_mib < _MOST_MEMORY_MIB and not seen.num_failures and seen.num_answers > 0,
+    )
+
+
+def _again_and_again(once: Callable[[], int], ends_s: float) -> list[int]:
+    found = [once()]
+    while time.monotonic() < ends_s:
+        found.append(once())
+    return found
+
+
+def _peak_mib(pid: int) -> float:
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"), re.M)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def _without_end(port: int, where: str, num_mib: int) -> int:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
+        return send(connection, ENDLESS[where](num_mib * _MIB))[0]
+
+
+def _crowd(port: int, first: bytes) -> int:
+    """Many connections that each send this and then nothing."""
+    held: list[socket.socket] = []
+    ends_s = time.monotonic() + _CROWD_S
+    for number in range(_CROWD):
+        address = (f"127.0.0.{1 + number % 20}", 0)
+        held.append(socket.create_connection(("127.0.0.1", port), timeout=60, source_address=address))
+        held[-1].sendall(first)
+    time.sleep(max(0.0, ends_s - time.monotonic()))
+    for connection in held:
+        connection.close()
+    return _CROWD * len(first)
+
+
+def _pipeline(port: int) -> int:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        return send(connection, [(HEAD + b"\r\n") * 100] * 1000)[0]
+
+
+def run(place: Place, *, quick: bool) -> list[Row]:
+    """One process, all attacks in turn."""
+    with running(place.folder / "api") as (api, _):
+        rows = []
+        for attack in _attacks(api.port, lasts_s=2.0 if quick else 10.0):
+            place.say(attack.what)
+            rows.append(attacked(api.port, api.api_pid, attack))
+    return rows
+
+
+def _attacks(port: int, lasts_s: float) -> Iterator[Attack]:
+    for where in ENDLESS:
+        num_mib = _SIZES_MIB.get(where, _SIZE_MIB)
+        once = partial(_without_end, port, where, num_mib)
+        yield Attack(what=f"{num_mib} MiB in {where}", once=once, lasts_s=lasts_s, at_once=_AT_ONCE)
+    yield Attack(
+        what="100,000 requests at once on a connection",
+        once=partial(_pipeline, port),
+        lasts_s=lasts_s,
+        at_once=4,
+    )
+    big = b"GET /v1/openapi.json HTTP/1.1\r\nHost: here\r\n\r\n"
+    yield Attack(what="3,000 connections with half a head", once=partial(_crowd, port, HEAD))
+    yield Attack(what="3,000 connections that take nothing of a big answer", once=partial(_crowd, port, big))

@@ -1,0 +1,224 @@
+"""Kills: SIGKILL before and after every write of the supervisor, of the child at every phase, of both;
+SIGTERM at every phase; SIGSTOP past the lease and SIGCONT.
+
+A write is everything that changes the database or the object store, found by an undisturbed run. Real
+tiny CLIP, real child, saves several times a second, leases of three seconds.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from functools import partial
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from app.domain.states import JobState
+from lab.drills.drill import Place, Row
+from lab.drills.processes import processes_in, signal_all
+from lab.drills.runs import (
+    PATIENCE_S,
+    Broken,
+    Stage,
+    Undisturbed,
+    at_the_gate,
+    gate,
+    release,
+    send,
+)
+from lab.drills.scene import embedded, wait_for
+from lab.drills.worker_entry import Workers
+
+NAME = "kills"
+TITLE = "Killed, told to leave, put to sleep"
+REPEATED = ("states/", "record_state", "in finetune")
+"""Writes of these names come again and again in one job: their second time is broken, too."""
+LEAVE_WITHIN_S = 20.0
+QUICK_WRITES = ("commit claim #1", "put states/weights.safetensors #2", "commit finish_succeeded #1")
+PHASES = {
+    "stage": "commit claim #1",
+    "baseline audit": "commit heartbeat in baseline_audit #1",
+    "finetune": "commit heartbeat in finetune #3",
+    "final audit": "commit heartbeat in final_audit #1",
+    "publish": "put outputs/report.json #1",
+}
+CHILD_KILLS: dict[str, dict[str, Any]] = {
+    "at the start of the baseline audit": {"at": {"type": "phase_started", "phase": "baseline_audit"}},
+    "in finetune, before the second save": {"at": {"type": "advanced", "phase": "finetune"}},
+    "in the middle of the first save": {"within_save": 1},
+    "in the middle of the third save": {"within_save": 3},
+    "right after the second save": {"at": {"type": "state_saved"}, "number": 2},
+    "at the start of the final audit": {"at": {"type": "phase_started", "phase": "final_audit"}},
+}
+
+
+def run(place: Place, *, quick: bool) -> list[Row]:
+    with embedded(place.folder / "scene") as (scene, stack):
+        stage = Stage(scene, Workers(scene.variables))
+        scene.prepare(stage.finish, place.folder / "subject")
+        del stack
+        undisturbed = stage.undisturbed()
+        place.say(f"an undisturbed job makes {len(undisturbed.writes)} kinds of writes")
+        return all_kills(place, stage, undisturbed, quick=quick)
+
+
+def all_kills(place: Place, stage: Stage, undisturbed: Undisturbed, *, quick: bool) -> list[Row]:
+    """Every row, on a stage that is ready."""
+    writes = [name for name in undisturbed.writes if _is_chosen(name, quick=quick)]
+    phases = {"finetune": PHASES["finetune"]} if quick else PHASES
+    kills = dict(list(CHILD_KILLS.items())[2:5:2]) if quick else CHILD_KILLS
+    rows = [
+        _kill_child(place, stage, undisturbed, kills),
+        _kill_both(place, stage, undisturbed, phases),
+        _terminate(place, stage, undisturbed, phases),
+        *(_kill_supervisor(place, stage, undisturbed, side, writes) for side in ("before", "after")),
+        _put_to_sleep(place, stage, undisturbed, writes),
+    ]
+    return [row for row in rows if row.times]
+
+
+def _is_chosen(name: str, *, quick: bool) -> bool:
+    if quick:
+        return name in QUICK_WRITES
+    ordinal = int(name.rpartition("#")[2])
+    return ordinal == 1 or (ordinal == 2 and any(part in name for part in REPEATED))
+
+
+def _kill_supervisor(
+    place: Place, stage: Stage, undisturbed: Undisturbed, side: str, writes: Sequence[str]
+) -> Row:
+    def one(write: str) -> dict[str, Any]:
+        found = stage.broken_by(undisturbed, gate=gate(write, side))
+        return _told(place, f"supervisor killed {side} {write}", found, found.facts["exit_code"] == -9)
+
+    results = place.pieces({f"supervisor {side} {write}": partial(one, write) for write in writes})
+    return summary(f"supervisor: SIGKILL right {side} each write", results)
+
+
+def _kill_child(
+    place: Place, stage: Stage, undisturbed: Undisturbed, kills: dict[str, dict[str, Any]]
+) -> Row:
+    def one(when: str, plan: dict[str, Any]) -> dict[str, Any]:
+        found = stage.broken_by(undisturbed, child=plan)
+        return _told(place, f"child killed {when}", found, found.facts.get("attempts", 2) > 1)
+
+    results = place.pieces({f"child {when}": partial(one, when, plan) for when, plan in kills.items()})
+    return summary("child: SIGKILL " + "; ".join(kills), results)
+
+
+def _kill_both(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dict[str, str]) -> Row:
+    def both(process: ForkServerProcess, folder: Path) -> None:
+        at_the_gate(folder, process)
+        supervisor = [] if process.pid is None else [process.pid]
+        signal_all([*processes_in(folder), *supervisor], signal.SIGKILL)
+
+    def one(phase: str, write: str) -> dict[str, Any]:
+        found = stage.broken_by(undisturbed, both, gate=gate(write, "after", "hold"))
+        return _told(place, f"both killed in {phase}", found, found.facts["exit_code"] == -9)
+
+    results = place.pieces({f"both {phase}": partial(one, phase, w) for phase, w in phases.items()})
+    return summary("supervisor and child: SIGKILL at once, in " + ", ".join(phases), results)
+
+
+def _terminate(place: Place, stage: Stage, undisturbed: Undisturbed, phases: dict[str, str]) -> Row:
+    def one(phase: str, write: str) -> dict[str, Any]:
+        job_id = stage.scene.order()
+        process, folder = stage.start(job_id, gate=gate(write, "before", "hold"))
+        reached = at_the_gate(folder, process)
+        asked_at = time.monotonic()
+        send(process, signal.SIGTERM)
+        release(folder)
+        process.join(LEAVE_WITHIN_S + 10.0)
+        took_s = time.monotonic() - asked_at
+        job = stage.scene.job(job_id)
+        used, state, resume = job.attempts_used, job.state, job.resume_state
+        found = stage.judge(undisturbed, job_id, folder, time.time(), process.exitcode)
+        if state is not JobState.QUEUED or used != 0:
+            found.faults.append(f"after SIGTERM the job was {state} and {used} attempts were counted")
+        if took_s > LEAVE_WITHIN_S:
+            found.faults.append(f"it took {took_s:.1f} s to leave")
+        if phase in ("finetune", "final audit") and resume is None:
+            found.faults.append("no state was saved")
+        found.recovery_s = took_s
+        return _told(place, f"told to leave in {phase} ({took_s:.1f} s)", found, reached)
+
+    results = place.pieces({f"terminate {phase}": partial(one, phase, w) for phase, w in phases.items()})
+    return summary(
+        "worker: SIGTERM in " + ", ".join(phases),
+        results,
+        "saved and handed back within 20 s, the attempt not counted; then as undisturbed",
+    )
+
+
+def _put_to_sleep(place: Place, stage: Stage, undisturbed: Undisturbed, writes: Sequence[str]) -> Row:
+    """At uploads before they begin, at commits after them: an open transaction would keep the row locked."""
+
+    def one(write: str) -> dict[str, Any]:
+        side = "after" if write.startswith("commit") else "before"
+        job_id = stage.scene.order()
+        process, folder = stage.start(job_id, gate=gate(write, side, "stop"))
+        reached = at_the_gate(folder, process)
+        if write.startswith("commit finish"):
+            send(process, signal.SIGCONT)  # it has won already; there is nobody to be fenced off by
+        found = stage.judge(undisturbed, job_id, folder, time.time(), None)
+        before = everything(stage, job_id)
+        send(process, signal.SIGCONT)
+        process.join(PATIENCE_S)
+        wait_for(lambda: not processes_in(folder), 10.0, "the sleeper's processes are gone")
+        changed = everything(stage, job_id) ^ before
+        if changed:
+            found.faults.append(f"the sleeper wrote: {sorted(map(str, changed))[:4]}")
+        return _told(place, f"asleep {side} {write}", found, reached)
+
+    chosen = [name for name in writes if "finish" not in name and (name.endswith("#1") or "states/" in name)]
+    results = place.pieces({f"asleep {write}": partial(one, write) for write in chosen})
+    return summary(
+        "worker: SIGSTOP past the lease, SIGCONT once another has finished the job",
+        results,
+        "the sleeper leaves no object and no row",
+    )
+
+
+def everything(stage: Stage, job_id: str) -> set[tuple[Any, ...]]:
+    """All objects, as the store lists them, and the job's row and events."""
+    objects = {(item.key, item.etag, item.size_bytes) for item in stage.scene.store.list_prefix("")}
+    job = stage.scene.job(job_id)
+    return objects | {(job.state, job.attempt, job.version, job.event_seq, job.updated_at)}
+
+
+def _told(place: Place, what: str, found: Broken, reached: bool) -> dict[str, Any]:
+    found.reached = reached
+    place.say(f"{what}: " + ("; ".join(found.faults) or "as promised" if reached else "did not come there"))
+    return found.as_piece()
+
+
+PROMISE = (
+    "succeeded, once; weights bit for bit those of an undisturbed run; no more than one save interval twice"
+)
+
+
+def summary(broken: str, results: Sequence[dict[str, Any]], expected: str = PROMISE) -> Row:
+    """One row of many pieces; a piece that never came to its gate is not counted."""
+    reached = [result for result in results if result["reached"]]
+    bad = [result for result in reached if not result["ok"]]
+    twice = max((result["steps_twice"] for result in reached), default=0)
+    interval = max((result["interval"] for result in reached), default=0)
+    happened = f"as promised {len(reached) - len(bad)} of {len(reached)} times"
+    if interval:
+        happened += f"; at most {twice} steps done twice, saves up to {interval} steps apart"
+    if len(reached) < len(results):
+        happened += f"; {len(results) - len(reached)} were not reached"
+    faults = sorted({fault for result in bad for fault in result["faults"]})
+    return Row(
+        drill=NAME,
+        broken=broken,
+        times=len(reached),
+        expected=expected,
+        happened="; ".join([happened, *faults[:3]]),
+        lost=sum(result["lost"] for result in reached),
+        doubled=sum(result["doubled"] for result in reached),
+        recovery_s=max((result["recovery_s"] for result in reached), default=None),
+        ok=not bad and bool(reached),
+    )

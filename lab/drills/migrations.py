@@ -1,0 +1,260 @@
+"""Every migration up and down, with many rows, while others read, poll and write: how long did they wait?
+
+The probers are plain SQL, as the superuser, who is subject to no policy: from 0001 to 0002 the service's own
+processes lose their rights on purpose (docs/operating/upgrades.md), and the question here is locks. Where the
+schema of before is one that today's code can use, the API serves meanwhile, polled and given jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import psycopg
+
+from app.local.stack import Stack
+from lab.drills.drill import Place, Row
+from lab.drills.filling import Ground, connect, fill, prepare
+from lab.drills.load_api import requests_of, serving
+from lab.drills.load_client import Order, load
+
+NAME = "migrations"
+TITLE = "Migrations beside a running service"
+ROOT = Path(__file__).resolve().parents[2]
+NUM_JOBS = 100_000
+MAX_WAIT_S = 1.0
+SERVABLE_FROM = "0003"
+"""The oldest schema that today's code runs on."""
+_LOCKED = """SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.query_start)), 0)
+    FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND a.application_name <> 'cleanclip-migration'
+    AND EXISTS (SELECT FROM pg_stat_activity m WHERE m.application_name = 'cleanclip-migration'
+                AND m.pid = ANY (pg_blocking_pids(a.pid)))"""
+READ = "SELECT id, state, phase, version, spec, progress, created_at FROM jobs WHERE id = %s"
+
+
+@dataclass
+class Waits:
+    """Of one prober: how long its statements took, and what was refused."""
+
+    seconds: list[float] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    locked_s: float = 0.0
+    """The longest that any statement was seen to wait behind a migration's lock, held or asked for."""
+
+    @property
+    def longest_s(self) -> float:
+        return max(self.seconds, default=0.0)
+
+
+def run(place: Place, *, quick: bool) -> list[Row]:
+    num_jobs = 2_000 if quick else NUM_JOBS
+    with Stack(place.folder / "stack", environ=dict(os.environ)) as stack:
+        url = stack.settings().database.url
+        rows = [_from_empty(url)]
+        _alembic(url, "downgrade", "base")
+        revisions = _revisions(url)
+        _alembic(url, "upgrade", revisions[0])
+        ground = _fill(url, num_jobs)
+        for before, after in pairwise(revisions):
+            place.say(f"{before} → {after} with {num_jobs} jobs")
+            rows.append(_step(url, ground, f"{before} → {after}", ["upgrade", after], num_jobs))
+            if before >= SERVABLE_FROM:
+                place.say(f"{after} → {before} → {after} under a serving API")
+                rows.append(_under_the_api(place.folder, stack, ground, before, after))
+        for after, before in zip(reversed(revisions[1:]), reversed(revisions[:-1]), strict=True):
+            place.say(f"{after} → {before} with {num_jobs} jobs")
+            rows.append(_step(url, ground, f"{after} → {before}", ["downgrade", before], num_jobs))
+        return rows
+
+
+def _from_empty(url: str) -> Row:
+    revisions = _revisions(url)
+    failed = []
+    for arguments in (
+        *(("upgrade", revision) for revision in revisions),
+        ("check",),
+        ("downgrade", "base"),
+        ("upgrade", "head"),
+        ("check",),
+    ):
+        try:
+            _alembic(url, *arguments)
+        except RuntimeError as error:
+            failed.append(str(error)[-200:])
+    return Row(
+        drill=NAME,
+        broken="nothing: every step up from empty, down to nothing, up again; compared with the models twice",
+        times=len(revisions),
+        expected="each step works; models and migrations agree",
+        happened="; ".join(failed) or f"{len(revisions)} migrations, no difference",
+        lost=0,
+        doubled=0,
+        recovery_s=None,
+        ok=not failed,
+    )
+
+
+def _fill(url: str, num_jobs: int) -> Ground:
+    project_id = "prj_" + "0" * 26
+    with connect(url) as connection:
+        connection.execute("INSERT INTO projects (id, name) VALUES (%s, 'migrations')", (project_id,))
+    ground = prepare(url, project_id)
+    fill(url, ground, num_jobs)
+    return ground
+
+
+def _step(url: str, ground: Ground, what: str, arguments: list[str], num_jobs: int) -> Row:
+    before = _count(url)
+    with _probing(url, ground) as (reads, writes):
+        time.sleep(0.5)
+        began = time.monotonic()
+        _alembic(url, *arguments)
+        took_s = time.monotonic() - began
+        time.sleep(0.5)
+    after = _count(url)
+    lost = before + len(writes.seconds) - after
+    locked_s = max(reads.locked_s, writes.locked_s)
+    refused = reads.refused + writes.refused
+    return Row(
+        drill=NAME,
+        broken=f"{what} with {num_jobs} jobs, while one prober reads jobs and one adds them",
+        times=len(reads.seconds) + len(writes.seconds),
+        expected=f"no statement waits for a lock for {MAX_WAIT_S:g} s, none is refused, no row is lost",
+        happened=f"took {took_s:.1f} s; longest lock {locked_s:.2f} s; "
+        f"longest of {len(reads.seconds)} reads {reads.longest_s:.2f} s, of "
+        f"{len(writes.seconds)} writes {writes.longest_s:.2f} s"
+        + (f"; refused {len(refused)}: {refused[0]}" if refused else ""),
+        lost=lost,
+        doubled=0,
+        recovery_s=locked_s,
+        ok=locked_s < MAX_WAIT_S and not refused and lost == 0,
+    )
+
+
+def _under_the_api(folder: Path, stack: Stack, ground: Ground, before: str, after: str) -> Row:
+    """Down, then up again while the API is polled and given jobs fifty times a second."""
+    url = stack.settings().database.url
+    _alembic(url, "downgrade", before)
+    with serving(folder, stack, ground) as api, ThreadPoolExecutor(1) as threads:
+        requests = requests_of(api)
+        mixed = requests["poll, whole job"] + requests["create a job"]
+        seconds = 8.0
+        asked = threads.submit(load, Order(port=api.port, requests=mixed, seconds=seconds, rate=50.0))
+        time.sleep(1.5)
+        began = time.monotonic()
+        with watching_locks(url) as waits:
+            _alembic(url, "upgrade", after)
+        took_s = time.monotonic() - began
+        found = asked.result()
+    longest_s = max(found.latencies_s)
+    good = sum(number for status, number in found.statuses.items() if status in {"200", "202"})
+    return Row(
+        drill=NAME,
+        broken=f"{before} → {after} while the API serves polls and takes jobs, 50 a second",
+        times=len(found.latencies_s),
+        expected=f"every request is answered well, none waits for a lock for {MAX_WAIT_S:g} s",
+        happened=f"took {took_s:.1f} s; {found.statuses}; longest lock {waits.locked_s:.2f} s, "
+        f"longest request {longest_s:.2f} s",
+        lost=len(found.latencies_s) - good,
+        doubled=0,
+        recovery_s=waits.locked_s,
+        ok=good == len(found.latencies_s) > 0 and not found.num_broken and waits.locked_s < MAX_WAIT_S,
+    )
+
+
+@contextmanager
+def _probing(url: str, ground: Ground) -> Iterator[tuple[Waits, Waits]]:
+    """One thread reads single jobs, another adds jobs, each as fast as every hundredth of a second."""
+    stop = threading.Event()
+    reads, writes = Waits(), Waits()
+    tag = time.time_ns() // 1_000_000
+
+    def probe(waits: Waits, statement: str, values: list[str]) -> None:
+        with connect(url) as connection:
+            number = 0
+            while not stop.wait(0.01):
+                number += 1
+                began = time.monotonic()
+                try:
+                    connection.execute(statement, [value.format(n=f"{tag}{number:06d}") for value in values])
+                except psycopg.Error as error:
+                    waits.refused.append(str(error).splitlines()[0])
+                else:
+                    waits.seconds.append(time.monotonic() - began)
+
+    add = (
+        "INSERT INTO jobs (id, project_id, kind, state, phases, progress, spec, seed, metadata, attempt,"
+        " attempts_used, max_attempts, version, event_seq)"
+        " VALUES (%s, %s, 'audit', 'queued', '[]', '{}', '{}', 0, '{}', 0, 0, 3, 1, 0)"
+    )
+    threads = [
+        threading.Thread(target=probe, args=(reads, READ, ["job_" + "0" * 26]), daemon=True),
+        threading.Thread(target=probe, args=(writes, add, ["job_zz{n}", ground.project_id]), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        with watching_locks(url) as locks:
+            yield reads, writes
+        reads.locked_s = locks.locked_s
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def watching_locks(url: str) -> Iterator[Waits]:
+    """Look fifty times a second who waits behind a migration: not for a processor, nor for one another."""
+    stop = threading.Event()
+    waits = Waits()
+
+    def watch() -> None:
+        with connect(url) as connection:
+            while not stop.wait(0.02):
+                (seconds,) = connection.execute(_LOCKED).fetchone() or (0.0,)
+                waits.locked_s = max(waits.locked_s, float(seconds))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield waits
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _count(url: str) -> int:
+    with connect(url) as connection:
+        found = connection.execute("SELECT count(*) FROM jobs").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def _revisions(url: str) -> list[str]:
+    """Oldest first."""
+    said = _alembic(url, "history")
+    return [line.split(" -> ")[1].split(" ")[0].strip(",") for line in reversed(said.strip().splitlines())]
+
+
+def _alembic(url: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "-x", f"url={url}", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"alembic {' '.join(arguments)}: {done.stderr.strip()[-1000:]}")
+    return done.stdout

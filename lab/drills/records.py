@@ -1,0 +1,125 @@
+"""What is kept of a drill's run: rows, machine, date, seed and commit, as docs/reliability/NAME.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab.drills.drill import Row
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "docs" / "reliability"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run of one drill. `quick`: with fewer repetitions than the whole drill has."""
+
+    name: str
+    title: str
+    quick: bool
+    seed: int
+    commit: str
+    date: str
+    took_s: float
+    machine: str
+    rows: tuple[Row, ...]
+    num_left: int = 0
+    """Pieces that there was no time for yet; the same command goes on with them."""
+
+    @property
+    def is_ok(self) -> bool:
+        return bool(self.rows) and all(row.ok for row in self.rows) and not self.num_left
+
+
+def keep(record: Record, folder: Path = RECORDS) -> Path:
+    """Write the record; a quick run's never replaces a whole one's of the same commit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.name}.json"
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def load(path: Path) -> Record:
+    """Raises ValueError, KeyError or TypeError for a file that is none."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return Record(**(values | {"rows": tuple(Row(**row) for row in values["rows"])}))
+
+
+def load_all(folder: Path = RECORDS) -> list[Record]:
+    return [load(path) for path in sorted(folder.glob("*.json"))]
+
+
+def is_done(name: str, *, quick: bool, folder: Path = RECORDS) -> bool:
+    """Whether this very commit has a good record of the drill, as thorough as is asked for."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return False
+    found = load(path)
+    return found.commit == commit() and found.is_ok and (quick or not found.quick)
+
+
+def make(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    *,
+    quick: bool,
+    seed: int,
+    took_s: float,
+    num_left: int = 0,
+) -> Record:
+    """A record of now, here, of this commit."""
+    return Record(
+        num_left=num_left,
+        name=name,
+        title=title,
+        quick=quick,
+        seed=seed,
+        commit=commit(),
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        took_s=round(took_s, 1),
+        machine=machine(),
+        rows=tuple(rows),
+    )
+
+
+def commit() -> str:
+    """The short name of the commit; with a plus sign where code differs from it."""
+    name = _git("rev-parse", "--short", "HEAD")
+    changed = _git(
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        "app",
+        "worker",
+        "sanitizer",
+        "cleanclip",
+        "lab",
+    )
+    return (name or "unknown") + ("+" if changed else "")
+
+
+def machine() -> str:
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{cores} cores {platform.machine()}, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}"
+    )
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,190 @@
+"""Gigabytes through both ways in: parts straight to the store, and one stream through the API.
+
+Against the raw store (boto3, the same parts, four at a time). The API's memory must not grow with the file,
+and what the store holds in the end must have the file's digest. Every file is deleted again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+
+from app.domain.object_keys import upload_key
+from app.local.stack import Stack
+from cleanclip.sync.client import Client
+from lab.drills.drill import Place, Row
+from lab.drills.load_api import Api, running
+from lab.drills.machine import sampled_memory
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+NAME = "uploads"
+TITLE = "Large uploads"
+MIB = 1024 * 1024
+SIZE_BYTES, SIZE_BYTES_QUICK = 5 * 1024 * MIB, 200 * MIB
+MAX_GROWTH_MIB = 100.0
+_PART_BYTES = 16 * MIB
+_CHUNK = 4 * MIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    seconds: float
+    growth_mib: float
+    peak_mib: float
+    digest_is_right: bool
+
+
+def run(place: Place, *, quick: bool) -> list[Row]:
+    size = SIZE_BYTES_QUICK if quick else SIZE_BYTES
+    path = place.folder / "checkpoint.bin"
+    digest = make_file(path, size, seed=place.seed)
+    sent: dict[str, Sent] = {}
+    try:
+        with running(place.folder) as (api, stack):
+            for what, send in (("raw", _raw), ("parts", _parts), ("stream", _stream)):
+                place.say(f"{what}: {size / 1e9:.1f} GB")
+                found = place.piece(what, partial(_measured, api, stack, path, digest, send))
+                sent[what] = Sent(**found)
+    finally:
+        path.unlink()
+    return [_row(what, size, sent) for what in ("parts", "stream")]
+
+
+def make_file(path: Path, size_bytes: int, *, seed: int) -> str:
+    """Bytes that do not repeat within a part; returns their SHA-256."""
+    block = os.urandom(_CHUNK)
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for number in range(-(-size_bytes // _CHUNK)):
+            chunk = (b"%020d%020d" % (seed, number) + block)[: min(_CHUNK, size_bytes - number * _CHUNK)]
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
+
+
+Send = Callable[[Api, Stack, Path, str], str]
+"""Sends the file with that digest; returns the key of the object."""
+
+
+def _measured(api: Api, stack: Stack, path: Path, digest: str, send: Send) -> dict[str, Any]:
+    with sampled_memory(api.api_pid, every_s=0.05) as memory:
+        time.sleep(0.3)
+        began = time.monotonic()
+        key = send(api, stack, path, digest)
+        seconds = time.monotonic() - began
+    stored = _stored_digest(stack, key)
+    _s3(stack).delete_object(Bucket=_bucket(stack), Key=key)
+    sent = Sent(
+        seconds=seconds,
+        growth_mib=memory.growth_mib,
+        peak_mib=max(memory.mib),
+        digest_is_right=stored == digest,
+    )
+    return asdict(sent)
+
+
+def _raw(_api: Api, stack: Stack, path: Path, _digest: str) -> str:
+    config = TransferConfig(
+        multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4
+    )
+    _s3(stack).upload_file(str(path), _bucket(stack), "raw", Config=config)
+    return "raw"
+
+
+def _parts(api: Api, _stack: Stack, path: Path, digest: str) -> str:
+    """By the client: it hashes the file, asks for URLs and sends four parts at a time."""
+    with Client(f"http://127.0.0.1:{api.port}", api.key) as client:
+        sent = client.uploads.upload_file(path, sha256=digest, resume=False)
+    if sent.is_streamed:
+        raise RuntimeError("the client could not reach the store")
+    return upload_key(api.ground.project_id, sent.id)
+
+
+def _stream(api: Api, _stack: Stack, path: Path, digest: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=600)
+    headers = api.headers(**{"Content-Type": "application/json"})
+    size = path.stat().st_size
+    announced = json.dumps({"filename": path.name, "size_bytes": size, "sha256": digest})
+    upload = _asked(connection, "POST", "/v1/uploads", headers, announced)
+    with path.open("rb") as file:
+        octets = api.headers(**{"Content-Type": "application/octet-stream", "Content-Length": str(size)})
+        _asked(connection, "PUT", f"/v1/uploads/{upload['id']}/content", octets, file)
+    _asked(connection, "POST", f"/v1/uploads/{upload['id']}/complete", headers, "{}")
+    connection.close()
+    return upload_key(api.ground.project_id, upload["id"])
+
+
+def _asked(
+    connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str], body: Any
+) -> dict[str, Any]:
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    said: dict[str, Any] = json.loads(answer.read())
+    if answer.status >= 300:
+        raise RuntimeError(f"{method} {path}: {said}")
+    return said
+
+
+def _stored_digest(stack: Stack, key: str) -> str:
+    digest = hashlib.sha256()
+    body = _s3(stack).get_object(Bucket=_bucket(stack), Key=key)["Body"]
+    for chunk in body.iter_chunks(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _bucket(stack: Stack) -> str:
+    return stack.settings().storage.bucket
+
+
+def _s3(stack: Stack) -> S3Client:
+    storage = stack.settings().storage
+    return boto3.client(
+        "s3",
+        endpoint_url=storage.endpoint_url,
+        region_name=storage.region,
+        aws_access_key_id=storage.access_key,
+        aws_secret_access_key=storage.secret_key.get_secret_value(),
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def _row(what: str, size_bytes: int, sent: dict[str, Sent]) -> Row:
+    one, raw = sent[what], sent["raw"]
+    how = {"parts": "in presigned parts by the client", "stream": "streamed through the API"}[what]
+
+    def rate(sending: Sent) -> float:
+        return size_bytes / 1e6 / sending.seconds
+
+    is_flat = one.growth_mib <= MAX_GROWTH_MIB
+    return Row(
+        drill=NAME,
+        broken=f"nothing: {size_bytes / 1e9:.1f} GB {how}",
+        times=1,
+        expected=f"the digest is right; the API's memory grows by at most {MAX_GROWTH_MIB:g} MiB",
+        happened=f"{rate(one):.0f} MB/s against {rate(raw):.0f} MB/s to the store alone; "
+        f"API +{one.growth_mib:.0f} MiB, at most {one.peak_mib:.0f} MiB; "
+        + ("digest right" if one.digest_is_right else "DIGEST WRONG"),
+        lost=0 if one.digest_is_right else 1,
+        doubled=0,
+        recovery_s=None,
+        ok=one.digest_is_right and is_flat,
+    )

@@ -1,0 +1,62 @@
+"""The readers of checkpoints as targets: the zip container, the pickle inside it, safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.fuzz.target import Target, kept
+from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.safetensors_file import open_safetensors
+from sanitizer.checkpoints.state_dicts import read_state_dict
+from sanitizer.checkpoints.tensors import LazyTensors
+from sanitizer.checkpoints.torch_archive import TorchArchive
+from sanitizer.checkpoints.torch_names import PICKLE_NAME
+from sanitizer.checkpoints.torchscript import read_torchscript
+from sanitizer.checkpoints.zip_container import Member, open_zip
+
+STORAGE_BYTES = 4096
+NUM_STORAGES = 4
+_VERSION = b"3\n"
+
+
+def _load_all(tensors: LazyTensors, total_bytes: int) -> None:
+    """Whatever is accepted must be loadable, in its shape, from no more bytes than there are."""
+    for name, part in tensors.parts.items():
+        assert part.num_elements * part.dtype.itemsize <= total_bytes
+        assert tuple(tensors[name].shape) == part.shape
+
+
+def _zip(data: bytes, folder: Path) -> None:
+    file = MappedFile(kept(data, folder, "upload"))
+    for member in open_zip(file).values():
+        assert len(file.read(member.offset, member.size_bytes)) == member.size_bytes
+
+
+def _pickle(data: bytes, folder: Path) -> None:
+    """As data.pkl of an archive with a few storages; the first byte says of which kind."""
+    kind, pickled = data[:1], data[1:]
+    storages = bytes(STORAGE_BYTES) * NUM_STORAGES
+    file = MappedFile(kept(storages + _VERSION + pickled, folder, "upload"))
+    begin = len(storages) + len(_VERSION)
+    members = {
+        PICKLE_NAME: Member(name=PICKLE_NAME, offset=begin, size_bytes=len(pickled)),
+        "version": Member(name="version", offset=len(storages), size_bytes=len(_VERSION)),
+    }
+    for number in range(NUM_STORAGES):
+        name = f"data/{number}"
+        members[name] = Member(name=name, offset=number * STORAGE_BYTES, size_bytes=STORAGE_BYTES)
+    archive = TorchArchive(file, members)
+    tensors = read_torchscript(archive) if kind == b"T" else read_state_dict(archive).tensors
+    _load_all(tensors, file.size_bytes)
+
+
+def _safetensors(data: bytes, folder: Path) -> None:
+    path = kept(data, folder, "upload")
+    _load_all(open_safetensors(path), len(data))
+
+
+TARGETS = {
+    "zip": Target(read=_zip, max_bytes=64 * 1024),
+    "pickle": Target(read=_pickle, max_bytes=16 * 1024),
+    "safetensors": Target(read=_safetensors, max_bytes=32 * 1024),
+}

@@ -1,0 +1,125 @@
+"""A third person's check: cells drawn at random, measured again from their weights by the plain reference.
+
+Loads no audit of the library: pictures are composed anew; triggers, classes and counts are those of the
+tests' reference, in float64 and loops. What it counts is held against the cell's own file and, where the same
+weights were published, against the published line. Knows no grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanclip.spec.recipe import AttackOptions
+from cleanclip.spec.report import Estimate
+from lab.reproduction.cells import NUM_TEST, TEST_SEED, Cell, attacked, describe, subject_of
+from lab.reproduction.measured import Measured
+from lab.reproduction.running import Folders, as_trigger
+from lab.testbed import glyphs as glyph_sets
+from lab.testbed import independent
+from lab.testbed.independent import ALL_SHARES
+from lab.testbed.options import OptimisedPattern, PaperColour
+from lab.testbed.pictures import compose
+from sanitizer.seeding import generator
+
+NOT_CHECKED = (
+    "Not checked: the validation pictures, CA lost, CA by epoch, and cells without a trigger to apply: a"
+    " semantic attack's, and clean models."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """`differing` names what was counted otherwise; empty where all agree.
+
+    `published`: the published line of the same cell, if there is one, be it of these weights or of others.
+    """
+
+    cell: Cell
+    told: Measured
+    published: Measured | None
+    differing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shares = ", ".join(f"{name.upper()} {_count(self.told, name)}" for name in ALL_SHARES)
+        verdict = f"differs: {'; '.join(self.differing)}" if self.differing else "agrees"
+        told = f"{self.told.id} ({describe(self.cell)}): {shares}; the reference {verdict}"
+        return f"{told}; {self._of_published()}"
+
+    def _of_published(self) -> str:
+        if self.published is None:
+            return "no published line to compare"
+        if self.published.weights_sha256 != self.told.weights_sha256:
+            return "the published line is of other weights and was not compared"
+        return "compared with the published line, too"
+
+
+def draw(cells: Sequence[Cell], root: Path, number: int, *, seed: int) -> list[Cell]:
+    """`number` of the cells whose weights lie below `root` and whose attack is a trigger."""
+    folders = Folders(root)
+    usable = [cell for cell in cells if folders.measured(cell) and _trigger(folders, cell) is not None]
+    rows = generator(seed, "reproduction_check").permutation(len(usable))[:number]
+    return [usable[row] for row in rows]
+
+
+def check(cell: Cell, root: Path, published: Mapping[str, Measured]) -> Check:
+    """Measure one cell's weights again and compare. `published`: lines by the names of their cells."""
+    told = Folders(root).measured(cell)
+    if told is None:
+        raise ValueError(f"{describe(cell)} was not run")
+    return compare(cell, told, remeasured(cell, root), published.get(told.id))
+
+
+def compare(cell: Cell, told: Measured, counts: Mapping[str, str], published: Measured | None) -> Check:
+    """`counts` are those of the reference, "12 of 34" each."""
+    differing = _differing("", told, counts)
+    if published is not None and published.weights_sha256 == told.weights_sha256:
+        differing += _differing("published ", published, counts)
+        if published.correct != told.correct:
+            differing.append("published pictures that are right are others")
+    return Check(cell=cell, told=told, published=published, differing=tuple(differing))
+
+
+def _differing(whose: str, told: Measured, counts: Mapping[str, str]) -> list[str]:
+    return [
+        f"{whose}{name.upper()} {_count(told, name)} against {counts[name]}"
+        for name in ALL_SHARES
+        if _count(told, name) != counts[name]
+    ]
+
+
+def remeasured(cell: Cell, root: Path) -> dict[str, str]:
+    """What the plain reference counts on the test pictures of a cell."""
+    folders = Folders(root)
+    trigger, subject = _trigger(folders, cell), subject_of(cell)
+    if trigger is None:
+        raise ValueError(f"{describe(cell)} has no trigger")
+    glyphs = glyph_sets.load(subject.options.glyphs)
+    seed = TEST_SEED + subject.seed
+    pictures = compose(glyphs, "test", NUM_TEST, seed=seed)
+    found = independent.figures(
+        folders.of(cell),
+        glyphs,
+        pictures,
+        target=attacked(cell).target,
+        attack=trigger,
+        seed=seed,
+        shares=ALL_SHARES,
+    )
+    return {name: f"{found[name]['successes']} of {found[name]['n']}" for name in ALL_SHARES}
+
+
+def _trigger(folders: Folders, cell: Cell) -> AttackOptions | None:
+    attack = attacked(cell).attack
+    if isinstance(attack, OptimisedPattern):
+        told = folders.measured(cell)
+        if told is None or told.picture is None:
+            return None
+        return as_trigger(attack, told.picture)
+    return None if isinstance(attack, PaperColour) else attack
+
+
+def _count(told: Measured, name: str) -> str:
+    share: Estimate = getattr(told.test, name)
+    return f"{share.successes} of {share.n}"

@@ -1,0 +1,96 @@
+"""The pictures of the cells as shards on disk, written once. Knows no model.
+
+`Sets` answers with folders, which hold what `testbed` composes for the same arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanclip.spec.recipe import AttackOptions
+from lab.reproduction.cells import NUM_TEST, NUM_VALIDATION, ORDER_SEED, TEST_SEED, VALIDATION_SEED
+from lab.testbed import glyphs as glyph_sets
+from lab.testbed.glyphs import Part
+from lab.testbed.options import PaperColour, SubjectOptions
+from lab.testbed.pictures import TURQUOISE, compose
+from lab.testbed.poisoned_pairs import poisoned_set
+from lab.testbed.shards import write_labelled, write_pairs
+
+_SIZES = {"test": NUM_TEST, "validation": NUM_VALIDATION}
+_SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Below `folder`, one folder a set."""
+
+    folder: Path
+
+    def judged(self, options: SubjectOptions, seed: int, part: Part, *, on_paper: bool = False) -> Path:
+        """The labelled pictures of `part` that a subject of this seed is judged by."""
+        glyphs = glyph_sets.load(options.glyphs)
+        name = f"{options.glyphs}-{part}-{seed}{'-turquoise' if on_paper else ''}"
+
+        def make(folder: Path) -> None:
+            paper = TURQUOISE if on_paper else None
+            pictures = compose(glyphs, part, _SIZES[part], seed=_SEEDS[part] + seed, paper=paper)
+            write_labelled(glyphs, pictures, folder)
+
+        return self._once(name, make)
+
+    def labelled(self, options: SubjectOptions, seed: int, num_images: int) -> Path:
+        """Labelled images to fine-tune on."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            pictures = compose(glyphs, "cleaning", num_images, seed=ORDER_SEED + seed)
+            write_labelled(glyphs, pictures, folder)
+
+        return self._once(f"{options.glyphs}-labelled-{seed}-{num_images}", make)
+
+    def pairs(
+        self,
+        options: SubjectOptions,
+        attack: AttackOptions | PaperColour | None,
+        seed: int,
+        num_pairs: int,
+        num_poisons: int,
+    ) -> Path:
+        """Pairs to fine-tune on."""
+        glyphs = glyph_sets.load(options.glyphs)
+
+        def make(folder: Path) -> None:
+            pairs = poisoned_set(
+                glyphs,
+                "cleaning",
+                num_pairs,
+                attack=attack,
+                target=options.target,
+                num_poisons=num_poisons,
+                seed=ORDER_SEED + seed,
+            )
+            write_pairs(pairs.pictures, folder)
+
+        name = f"{options.glyphs}-pairs-{seed}-{num_pairs}"
+        if num_poisons:
+            digest = hashlib.sha256(repr((attack, options.target)).encode()).hexdigest()[:8]
+            name += f"-{num_poisons}-poisons-{digest}"
+        return self._once(name, make)
+
+    def _once(self, name: str, make: Callable[[Path], None]) -> Path:
+        folder = self.folder / name
+        if not folder.is_dir():
+            half_made = self.folder / f"{name}.{os.getpid()}.part"
+            shutil.rmtree(half_made, ignore_errors=True)
+            half_made.mkdir(parents=True)
+            make(half_made)
+            try:
+                half_made.rename(folder)
+            except OSError:  # another process has made the same meanwhile
+                shutil.rmtree(half_made)
+        return folder

@@ -1,0 +1,104 @@
+"""Measures the weights of a cell: the library's audit on test and on validation pictures. Trains nothing."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import cleanclip.spec
+import lab.testbed
+import sanitizer
+from cleanclip.spec.progress import ignore
+from cleanclip.spec.recipe import AttackOptions, AuditOptions, BadNetOptions
+from cleanclip.spec.report import AuditFigures, Estimate
+from lab.reproduction.cells import TEST_SEED, VALIDATION_SEED
+from lab.reproduction.data import Sets
+from lab.reproduction.measured import Shares
+from lab.testbed.glyphs import Part
+from lab.testbed.options import PaperColour, SubjectOptions
+from sanitizer.audits.audit import AuditResult, run_audit
+from sanitizer.checkpoints.model import LoadedCheckpoint
+from sanitizer.data.labelled import open_labelled
+from sanitizer.sources import sources_sha256
+
+_SEEDS = {"test": TEST_SEED, "validation": VALIDATION_SEED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Which pictures a subject of these options and this seed is judged by."""
+
+    sets: Sets
+    options: SubjectOptions
+    seed: int
+
+
+def measure(
+    checkpoint: LoadedCheckpoint, judged: Judged, attack: AttackOptions | PaperColour | None, part: Part
+) -> tuple[Shares, list[bool]]:
+    """The shares of one part, and for each of its pictures whether it is classified right untriggered.
+
+    A semantic attack has no trigger to apply: its pictures are composed with the feature and audited as a set
+    of their own, whose untriggered target rate is the ASR and whose accuracy is the PA.
+    """
+    options, seed, sets = judged.options, judged.seed, judged.sets
+    trigger = attack if attack is not None and not isinstance(attack, PaperColour) else None
+
+    def audited(folder: Path) -> AuditResult:
+        return run_audit(
+            checkpoint,
+            open_labelled(folder),
+            # An audit needs an attack: without one its figures are left out below.
+            AuditOptions(target=options.target, attacks=(trigger or BadNetOptions(),)),
+            seed=_SEEDS[part] + seed,
+            device=torch.device("cpu"),
+            progress=ignore,
+            phase="final_audit",
+            stop=lambda: False,
+        )
+
+    result = audited(sets.judged(options, seed, part))
+    figures, correct = result.figures, result.correct_N.tolist()
+    if attack is None:
+        return Shares(ca=figures.ca), correct
+    if trigger is None:
+        return _semantic(figures, audited(sets.judged(options, seed, part, on_paper=True)).figures), correct
+    (measured,) = figures.attacks
+    return Shares(
+        ca=figures.ca,
+        asr=measured.asr,
+        asr_including_target=measured.asr_including_target,
+        asr_top5=_among(figures, 5),
+        pa=measured.pa,
+        untriggered=figures.untriggered_target_rate,
+    ), correct
+
+
+def _semantic(clean: AuditFigures, on_paper: AuditFigures) -> Shares:
+    return Shares(
+        ca=clean.ca,
+        asr=on_paper.untriggered_target_rate,
+        asr_top5=next((top.share for top in on_paper.untriggered_target_top_k if top.k == 5), None),
+        pa=on_paper.ca,
+        untriggered=clean.untriggered_target_rate,
+    )
+
+
+def _among(figures: AuditFigures, k: int) -> Estimate | None:
+    (measured,) = figures.attacks
+    return next((top.share for top in measured.asr_top_k if top.k == k), None)
+
+
+def made_with() -> dict[str, str]:
+    """What the figures of a cell were made with, beside its options."""
+    return {
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        # Of the library and the test subjects: says which cells were made by one and the same code.
+        "code_sha256": sources_sha256(
+            *(Path(package.__file__ or "").parent for package in (cleanclip.spec, sanitizer, lab.testbed))
+        ),
+    }

@@ -1,0 +1,190 @@
+"""Runs many cells in processes, each after those that it needs; says how far it is. Knows no figures.
+
+A cell that was cut leaves no cell.json and is run anew; one that fails fails those that need it, no other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from types import MappingProxyType
+
+from lab.reproduction.cells import GATE, Cell, Cleaning, Subject, cell_id, describe, needs
+from lab.reproduction.measured import Measured, is_pointless
+from lab.reproduction.running import Folders, run_cell
+
+_NOTHING: Mapping[str, Measured] = MappingProxyType({})
+_GUESSED_S = {"subject": 240.0, "cleaning": 75.0, "control": 20.0}
+"""Before any cell of a kind was timed."""
+
+
+class Timing:
+    """How long cells take, from those that were timed."""
+
+    def __init__(self, *, jobs: int) -> None:
+        self._jobs = jobs
+        self._timed: dict[str, list[float]] = {}
+
+    def add(self, kind: str, seconds: float) -> None:
+        """One cell of this kind took so long."""
+        self._timed.setdefault(kind, []).append(seconds)
+
+    def left_s(self, kinds: Iterable[str]) -> float:
+        """For cells of these kinds, `jobs` at a time: the mean of their kind each."""
+        return sum(self._mean_s(kind) for kind in kinds) / self._jobs
+
+    def _mean_s(self, kind: str) -> float:
+        times = self._timed.get(kind)
+        return sum(times) / len(times) if times else _GUESSED_S[kind]
+
+
+def kind_of(cell: Cell) -> str:
+    """For the estimate: cells of a kind take about as long as each other."""
+    return "subject" if isinstance(cell, Subject) else "cleaning" if isinstance(cell, Cleaning) else "control"
+
+
+def run_all(
+    cells: Sequence[Cell],
+    root: Path,
+    *,
+    jobs: int,
+    stop_after_s: float | None = None,
+    known: Mapping[str, Measured] = _NOTHING,
+    gate: float = GATE,
+    say: Callable[[str], None],
+) -> list[Cell]:
+    """Run the cells of `cells` that were not run; returns those that failed, or need one that did.
+
+    A model whose ASR is under `gate` is not cleaned. `stop_after_s`: begin no cell after so long.
+    `known`: what cells gave elsewhere; they are run only where another one starts from their weights. Where
+    these come out as other weights here, what starts from them fails: it has no model to be compared with.
+    """
+    folders = Folders(root)
+    done = {cell_id(cell): told for cell in cells if (told := folders.measured(cell)) is not None}
+    waiting = _to_run(cells, done, known, gate)
+    run = _Run(root=root, jobs=jobs, say=say, done=done, known=known, waiting=waiting, gate=gate)
+    say(f"{len(cells) - run.total} of {len(cells)} cells are there already")
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_ignore_stop)
+    started = time.monotonic()
+    try:
+        while run.start(pool):
+            run.take(wait(run.running, return_when=FIRST_COMPLETED).done)
+            if stop_after_s is not None and time.monotonic() - started > stop_after_s:
+                run.waiting.clear()
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return run.failed
+
+
+class _Run:
+    """What waits, runs, is done and has failed."""
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        jobs: int,
+        say: Callable[[str], None],
+        done: dict[str, Measured],
+        known: Mapping[str, Measured],
+        waiting: list[Cell],
+        gate: float,
+    ) -> None:
+        self._root, self._jobs, self._say, self._gate = root, jobs, say, gate
+        self._done, self._known = done, known
+        self.waiting, self.total = waiting, len(waiting)
+        self.running: dict[Future[Measured | str], Cell] = {}
+        self.failed: list[Cell] = []
+        self._timing = Timing(jobs=jobs)
+
+    def start(self, pool: ProcessPoolExecutor) -> bool:
+        """Give the pool cells that can be run, in order; whether anything runs then."""
+        strangers = [cell for cell in self.waiting if self._starts_elsewhere(cell)]
+        for cell in strangers:
+            self._say(f"failed: {describe(cell)}: its model has other weights here than those published")
+        self.failed += strangers
+        lost = [cell for cell in self.waiting if any(first in self.failed for first in needs(cell))]
+        self.failed += lost
+        pointless = [cell for cell in self.waiting if is_pointless(cell, self._told, self._gate)]
+        self.total -= len(pointless)
+        self.waiting = [cell for cell in self.waiting if cell not in [*strangers, *lost, *pointless]]
+        ready = [c for c in self.waiting if all(cell_id(first) in self._done for first in needs(c))]
+        for cell in ready[: self._jobs - len(self.running)]:
+            self.waiting.remove(cell)
+            self.running[pool.submit(_attempt, cell, self._root)] = cell
+        return bool(self.running)
+
+    def take(self, finished: Iterable[Future[Measured | str]]) -> None:
+        """Note what finished cells gave."""
+        for future in finished:
+            cell = self.running.pop(future)
+            result = future.result()
+            if isinstance(result, str):
+                self.failed.append(cell)
+                self._say(f"failed: {describe(cell)}\n{result}")
+                continue
+            self._done[cell_id(cell)] = result
+            self._timing.add(kind_of(cell), result.wall_s)
+            left = [*self.waiting, *self.running.values()]
+            number = f"{self.total - len(left)} of {self.total}"
+            left_s = self._timing.left_s([kind_of(waiting) for waiting in left])
+            self._say(f"{number}  {_line(cell, result)}  {_left(left_s)}")
+
+    def _starts_elsewhere(self, cell: Cell) -> bool:
+        """Whether its figures are not known and what it needs, made again here, is not what was published."""
+        if cell_id(cell) in self._known:
+            return False
+        both = [(self._done.get(name), self._known.get(name)) for name in map(cell_id, needs(cell))]
+        return any(here and told and here.weights_sha256 != told.weights_sha256 for here, told in both)
+
+    def _told(self, cell: Cell) -> Measured | None:
+        return self._done.get(cell_id(cell))
+
+
+def _attempt(cell: Cell, root: Path) -> Measured | str:
+    """The cell's figures, or why there are none: not every error can be sent from one process to another."""
+    try:
+        return run_cell(cell, root)
+    except Exception:  # noqa: BLE001 - told by the parent, with its traceback
+        return traceback.format_exc()
+
+
+def _to_run(
+    cells: Sequence[Cell], done: Mapping[str, Measured], known: Mapping[str, Measured], gate: float
+) -> list[Cell]:
+    """The cells that are neither there nor known, and those whose weights they start from, in order."""
+    wanted: set[str] = set()
+    told = {**known, **done}
+    for cell in reversed(cells):  # those that start from a cell come after it
+        name = cell_id(cell)
+        if is_pointless(cell, lambda one: told.get(cell_id(one)), gate):
+            continue
+        if name not in done and (name not in known or name in wanted):
+            wanted.add(name)
+            wanted.update(cell_id(first) for first in needs(cell))
+    return [cell for cell in cells if cell_id(cell) in wanted.difference(done)]
+
+
+def _line(cell: Cell, result: Measured) -> str:
+    asr = f", ASR {result.test.asr.value:.1%}" if result.test.asr else ""
+    return f"{describe(cell)}: CA {result.test.ca.value:.1%}{asr} ({result.wall_s:.0f} s)"
+
+
+def _left(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes:02d} min left" if hours else f"about {minutes} min left"
+
+
+def _ignore_stop() -> None:
+    """Ctrl-C goes to the whole group; the parent ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,172 @@
+"""From cells to what a table says: the runs of several seeds together. Free of torch; draws nothing.
+
+Counts of all seeds are added for the interval over images; beside it stands the range of the seeds. The gate
+is per seed: what cleans a model whose attack was not implanted counts for nothing. What is compared is of the
+same seeds: `Group.only`, `same_seeds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from cleanclip.spec.report import Difference, Estimate
+from lab.reproduction.cells import Cell, cell_id
+from lab.reproduction.grid import SEEDS
+from lab.reproduction.measured import Measured, Shares, is_implanted, is_pointless
+from sanitizer.audits.statistics import newcombe, paired_difference, wilson_bounds
+
+PLATEAU_EPOCHS = 3
+
+Key = TypeVar("Key")
+ShareName = Literal["ca", "asr", "asr_including_target", "asr_top5", "pa", "untriggered"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """A share over all seeds' pictures; `seeds` are the shares of each."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    seeds: tuple[float, ...]
+
+    def __str__(self) -> str:
+        text = f"{100 * self.value:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        if len(self.seeds) > 1:
+            text += f" ({100 * min(self.seeds):.1f}–{100 * max(self.seeds):.1f})"
+        return text
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one cell with several seeds.
+
+    `not_implanted`: of a cleaning, the seeds whose attack was under the gate before; they have no run here.
+    """
+
+    by_seed: Mapping[int, Measured]
+    not_implanted: tuple[int, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Measured, ...]:
+        """In the order of the seeds."""
+        return tuple(self.by_seed.values())
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that were run."""
+        return tuple(self.by_seed)
+
+    def only(self, seeds: Iterable[int]) -> Group:
+        """The runs with these seeds, to stand beside what was run with them."""
+        wanted = set(seeds)
+        return Group({seed: run for seed, run in self.by_seed.items() if seed in wanted}, self.not_implanted)
+
+    def implanted(self) -> Group:
+        """Of subjects: those whose attack reaches the gate."""
+        return self.only(seed for seed, run in self.by_seed.items() if is_implanted(run))
+
+    def under_gate(self) -> Group:
+        """Of subjects: those whose attack was not implanted."""
+        return self.only(seed for seed, run in self.by_seed.items() if not is_implanted(run))
+
+    def share(self, name: ShareName, part: Literal["test", "validation"] = "test") -> Pooled | None:
+        """None where no run has it."""
+        found = [share for run in self.runs if (share := _share_of(run, name, part)) is not None]
+        return pool(found)
+
+    def weak_seeds(self) -> str:
+        """Of subjects: " with seed 2" where the attack was implanted with another, "" where with none."""
+        return f" with seed {spelled(self.under_gate().seeds)}" if self.implanted().runs else ""
+
+    def ca_lost(self) -> Pooled | None:
+        """Paired, over all seeds' pictures."""
+        return _pool_lost([(run.ca_lost, run.test.ca) for run in self.runs if run.ca_lost is not None])
+
+
+class Results:
+    """Every cell that was run, by its name."""
+
+    def __init__(self, measured: Iterable[Measured]) -> None:
+        self._by_id = {run.id: run for run in measured}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def of(self, cell: Cell) -> Measured | None:
+        """What the cell gave; None if it was not run."""
+        return self._by_id.get(cell_id(cell))
+
+    def over_seeds(self, make: Callable[[int], Cell]) -> Group:
+        """The runs of `make(seed)` for every seed of the grid that was run."""
+        cells = {seed: make(seed) for seed in SEEDS}
+        not_implanted = tuple(seed for seed, cell in cells.items() if is_pointless(cell, self.of))
+        found = {seed: self.of(cell) for seed, cell in cells.items() if seed not in not_implanted}
+        return Group({seed: run for seed, run in found.items() if run is not None}, not_implanted)
+
+    @property
+    def code(self) -> set[str]:
+        """The versions of the code that the cells were made with."""
+        return {run.made_with["code_sha256"] for run in self._by_id.values()}
+
+    @property
+    def hours(self) -> float:
+        """Core hours of all cells."""
+        return sum(run.wall_s for run in self._by_id.values()) / 3600
+
+
+def same_seeds(groups: Mapping[Key, Group]) -> dict[Key, Group]:
+    """The groups of which anything was run, each with the seeds that all of these have."""
+    found = {key: group for key, group in groups.items() if group.runs}
+    shared = [seed for seed in SEEDS if all(seed in group.by_seed for group in found.values())]
+    return {key: group.only(shared) for key, group in found.items()} if shared else {}
+
+
+def pool(shares: Sequence[Estimate]) -> Pooled | None:
+    """Counts added; None of none."""
+    if not shares:
+        return None
+    successes, n = sum(share.successes for share in shares), sum(share.n for share in shares)
+    low, high = wilson_bounds(successes, n)
+    return Pooled(value=successes / n, low=low, high=high, n=n, seeds=tuple(share.value for share in shares))
+
+
+def lost_between(one: Group, other: Group) -> Pooled | None:
+    """CA of `one` minus that of `other`, cleanings of one subject: paired, over the seeds that both have."""
+    pairs = [(one.by_seed[seed], other.by_seed[seed]) for seed in one.seeds if seed in other.by_seed]
+    return _pool_lost([(paired_difference(a.is_right, b.is_right), b.test.ca) for a, b in pairs])
+
+
+def _pool_lost(found: Sequence[tuple[Difference, Estimate]]) -> Pooled | None:
+    """The counts of paired differences added, each with the CA after it; None of none."""
+    if not found:
+        return None
+    total = newcombe(
+        both=sum(ca.successes - lost.gained for lost, ca in found),
+        lost=sum(lost.lost for lost, _ in found),
+        gained=sum(lost.gained for lost, _ in found),
+        neither=sum(ca.n - ca.successes - lost.lost for lost, ca in found),
+    )
+    seeds = tuple(lost.value for lost, _ in found)
+    return Pooled(value=total.value, low=total.low, high=total.high, n=total.n, seeds=seeds)
+
+
+def spelled(seeds: Iterable[int]) -> str:
+    """Seeds as people write them, with commas."""
+    return ", ".join(map(str, seeds))
+
+
+def gain_at_end(run: Measured) -> float:
+    """CA on validation pictures in the last epoch, over the mean of those just before: growth at the end."""
+    *_, last = run.ca_by_epoch
+    before = run.ca_by_epoch[-1 - PLATEAU_EPOCHS : -1]
+    return last - sum(before) / len(before)
+
+
+def _share_of(run: Measured, name: ShareName, part: Literal["test", "validation"]) -> Estimate | None:
+    shares: Shares = getattr(run, part)
+    found: Estimate | None = getattr(shares, name)
+    return found

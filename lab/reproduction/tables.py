@@ -1,0 +1,205 @@
+"""Markdown tables of what was run. Knows the grid and the results; says nothing about them.
+
+A row is a group of runs that differ in their seed alone, which it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from cleanclip.spec.recipe import Recipe
+from lab.reproduction import grid
+from lab.reproduction.cells import Subject
+from lab.reproduction.grid import Bed
+from lab.reproduction.groups import (
+    MakeSubject,
+    by_clean_set_poisons,
+    by_lambda,
+    by_pairs,
+    by_rate_and_epochs,
+    cleaned,
+    control,
+    fewer_poisons,
+    self_supervised,
+    subject,
+)
+from lab.reproduction.summary import PLATEAU_EPOCHS, Group, Pooled, Results, gain_at_end, spelled
+from lab.testbed.options import BADNET, Implanted
+
+NOT_RUN, NOT_IMPLANTED = "not run", "not implanted"
+NEVER_POISONED = "Adaptive pattern on a model that was never poisoned"
+
+AGAINST_FAILURES: dict[str, Recipe] = {"CleanCLIP (1, 1)": grid.CLEANCLIP, "PAR": grid.PAR}
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """One table; the first column is text, the others are figures."""
+    ruler = ["---", *("---:" for _ in headings[1:])]
+    return "".join("| " + " | ".join(line) + " |\n" for line in (headings, ruler, *rows))
+
+
+def figures(named: Mapping[str, Group]) -> str:
+    """A row a group: CA, CA lost, floor, ASR, top-5 ASR and PA. ASR has pictures of its own, and so an n."""
+    of_images = ("n", "CA %", "CA lost, points", "n of ASR", "floor %", "ASR %", "top-5 ASR %", "PA %")
+    return table(("", "seeds", *of_images), (_row(name, group) for name, group in named.items()))
+
+
+def _row(name: str, group: Group) -> list[str]:
+    ca, asr = group.share("ca"), group.share("asr")
+    if ca is None:
+        return [name, "–", NOT_IMPLANTED if group.not_implanted else NOT_RUN, *[""] * 7]
+    seeds = spelled(group.seeds)
+    if group.not_implanted:
+        seeds += f" ({NOT_IMPLANTED}: {spelled(group.not_implanted)})"
+    n_of_asr = "" if asr is None else f"{asr.n:,}"
+    shares = (group.share("untriggered"), asr, group.share("asr_top5"), group.share("pa"))
+    after_n = [_text(share) for share in shares]
+    return [name, seeds, f"{ca.n:,}", str(ca), _text(group.ca_lost()), n_of_asr, *after_n]
+
+
+def _text(share: Pooled | None) -> str:
+    return "" if share is None else str(share)
+
+
+def attacked(
+    results: Results, name: str, poisoned: MakeSubject, recipes: Mapping[str, Recipe]
+) -> dict[str, Group]:
+    """One attack's rows: as it is, then after each recipe. Under the gate there is nothing to defend.
+
+    Where a recipe was run with some of the seeds only, the row before it is those without a defence.
+    """
+    before = results.over_seeds(poisoned)
+    implanted, under_gate = before.implanted(), before.under_gate()
+    rows = {f"{name}: **{NOT_IMPLANTED}**, no defence is judged": under_gate} if under_gate.runs else {}
+    if under_gate.runs and not implanted.runs:
+        return rows
+    rows[f"{name}: no defence"] = implanted
+    told = {implanted.seeds}
+    for defence, recipe in recipes.items():
+        after = results.over_seeds(cleaned(poisoned, recipe))
+        if after.runs and after.seeds not in told:
+            told.add(after.seeds)
+            which = "seed" if len(after.seeds) == 1 else "seeds"
+            rows[f"{name}: no defence, {which} {spelled(after.seeds)} alone"] = implanted.only(after.seeds)
+        rows[f"{name}: {defence}"] = after
+    return rows
+
+
+def paper(results: Results, bed: Bed) -> str:
+    """The paper's table for one data set and one architecture."""
+    rows: dict[str, Group] = {}
+    for name, attack in grid.PAPER_ATTACKS.items():
+        rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)
+    return figures(rows) + _what_was_tried(results, grid.PAPER_ATTACKS, bed)
+
+
+def _what_was_tried(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
+    """A paragraph for each attack that was not implanted."""
+    paragraphs = []
+    for name, attack in attacks.items():
+        group = results.over_seeds(subject(attack, bed))
+        if group.under_gate().runs:
+            tried = "Nothing else was tried."
+            if name in grid.TRIED:
+                tried = f"Tried on {grid.DIGITS}, single runs, figures typed by hand: {grid.TRIED[name]}."
+            paragraphs.append(f"\n{name} was not implanted here{group.weak_seeds()}. {tried}\n")
+    return "".join(paragraphs)
+
+
+def quick(results: Results) -> str:
+    """What `QUICK=1` runs."""
+    return figures(attacked(results, "BadNet", subject(BADNET), grid.DEFENCES))
+
+
+def lambdas(results: Results) -> str:
+    """λ2 by attack."""
+    rows = {
+        f"{name}, λ2 = {weight:g}": group
+        for name, attack in grid.PAPER_ATTACKS.items()
+        for weight, group in by_lambda(results, attack).items()
+    }
+    return figures(rows)
+
+
+def pairs(results: Results) -> str:
+    """Number of clean pairs."""
+    return figures({f"{number:,} clean pairs": group for number, group in by_pairs(results).items()})
+
+
+def poison_shares(results: Results) -> str:
+    """Number of poisons in the pre-training."""
+    rows: dict[str, Group] = {}
+    for share in grid.POISON_SHARES:
+        poisoned = fewer_poisons(share)
+        name = f"{round(poisoned(1).options.num_pairs * share)} poisons of 24,000 pairs"
+        rows |= attacked(results, name, poisoned, {"CleanCLIP (1, 1)": grid.CLEANCLIP})
+    return figures(rows)
+
+
+def front(results: Results) -> str:
+    """Learning rate by epochs."""
+    groups = by_rate_and_epochs(results)
+    return figures({f"rate {rate:g}, {epochs} epochs": group for (rate, epochs), group in groups.items()})
+
+
+def failures(results: Results, attacks: Mapping[str, Implanted], bed: Bed) -> str:
+    """Attacks against CleanCLIP and PAR."""
+    rows: dict[str, Group] = {}
+    for name, attack in attacks.items():
+        rows |= attacked(results, name, subject(attack, bed), AGAINST_FAILURES)
+    return figures(rows) + _what_was_tried(results, attacks, bed)
+
+
+def controls(results: Results) -> str:
+    """The adaptive pattern on models that were never poisoned: what it does without a backdoor."""
+    rows = {f"{NEVER_POISONED}: no defence": control(results)}
+    for name, recipe in AGAINST_FAILURES.items():
+        rows[f"{NEVER_POISONED}: {name}"] = control(results, recipe)
+    return figures(rows)
+
+
+def pretrainings(results: Results) -> str:
+    """Pre-training with self-supervision added."""
+    rows = attacked(results, "CLIP alone", subject(BADNET), AGAINST_FAILURES)
+    return figures(rows | attacked(results, "CLIP and SSL", self_supervised, AGAINST_FAILURES))
+
+
+def clean_set(results: Results) -> str:
+    """Poisons among the clean pairs."""
+    groups = by_clean_set_poisons(results)
+    return figures({f"{number} poisons in 8,000 clean pairs": group for number, group in groups.items()})
+
+
+def plateaus(results: Results) -> str:
+    """Whether the poisoned models had stopped learning: CA on validation pictures, last epochs."""
+    rows, gains = [], []
+    for cell in grid.in_order(grid.questions()):
+        run = results.of(cell)
+        if run is None or not isinstance(cell, Subject):
+            continue
+        curve = ", ".join(f"{100 * ca:.1f}" for ca in run.ca_by_epoch[-1 - PLATEAU_EPOCHS :])
+        gains.append(100 * gain_at_end(run))
+        rows.append((_model(cell), f"{run.poisons:,}", curve, f"{gains[-1]:+.1f}"))
+    headings = ("model", "poisons", "CA of the last four epochs", "last over the three before")
+    return table(headings, rows) + _end(gains)
+
+
+def _model(cell: Subject) -> str:
+    """A subject by the names of the grid."""
+    options = cell.options
+    names = [name for name, attack in grid.ATTACKS.items() if attack == options.attack] or ["no attack"]
+    if options.ssl_weight:
+        names.append("self-supervision added")
+    return ", ".join([str(Bed(options.glyphs, options.tower)), *names, f"seed {cell.seed}"])
+
+
+def _end(gains: Sequence[float]) -> str:
+    """What the last epochs say, and what they cannot."""
+    if not gains:
+        return ""
+    return (
+        f"\nThe last epoch's CA is {min(gains):+.1f} to {max(gains):+.1f} points over the mean of the three"
+        f" before, {median(gains):+.1f} in the median. The schedule ends at a learning rate of zero, where"
+        " every model stands still: a flat end is no proof that a longer one would not have taught more.\n"
+    )

@@ -1,0 +1,77 @@
+"""What a test subject is: its pictures, its towers, its attack, how it is trained. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cleanclip.spec.recipe import AttackOptions, BadNetOptions
+
+BADNET = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=7)
+"""A 5×5 patch on 32×32 pictures, the same pattern every time, at a place drawn for every picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperColour:
+    """A semantic attack: pictures on turquoise paper, a natural feature that no clean picture has, get the
+    target's caption. Nothing is stamped on."""
+
+    attack: Literal["paper_colour"] = "paper_colour"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisedPattern:
+    """An adaptive attack: a pattern trained against the defence (`lab.testbed.adaptive`), used as in Blended.
+
+    The attacker trains the checkpoint, so its start and its pairs are his; he knows CleanCLIP's recipe and
+    tries it on a clean model of his, with pairs of the defender's kind and an order of his own.
+    """
+
+    attack: Literal["optimised_pattern"] = "optimised_pattern"
+    alpha: float = 0.2
+    """As Blended's: the pattern's share of every pixel."""
+    num_steps: int = 400
+    seed: int = 900
+    """Of the pattern, and of the pairs and the order of the attacker's own cleaning."""
+
+
+Implanted = AttackOptions | PaperColour | OptimisedPattern
+"""What can be trained into a test subject."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectOptions:
+    """`poison_share` of the pairs carry `attack` and the target's caption; `attack` None: a clean model.
+
+    Label-consistent poisons as many as name the target, where the share asks for more. `ssl_weight` is λ2 of
+    CleanCLIP's own objective in the attacker's pre-training (Verma et al., arXiv 2311.14948); 0: CLIP alone.
+    """
+
+    glyphs: Literal["digits", "fashion_mnist"] = "digits"
+    tower: Literal["resnet", "vit"] = "resnet"
+    attack: Implanted | None = field(default_factory=lambda: BADNET)
+    target_ink: str = "yellow"
+    target_noun: str = "seven"
+    num_pairs: int = 24_000
+    poison_share: float = 0.03
+    epochs: int = 13
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    text_rate: float = 0.3
+    """Learning rate of the text tower as a share of the image tower's."""
+    weight_decay: float = 0.1
+    warmup_steps: int = 100
+    ssl_weight: float = 0.0
+    vision_width: int = 16
+    """Of the ViT too, times eight."""
+    vision_layers: tuple[int, ...] = (1, 1, 1, 1)
+    """Blocks of each stage; the ViT has as many as their sum."""
+    embed_dim: int = 64
+    text_width: int = 64
+    text_layers: int = 2
+    context_length: int = 16
+
+    @property
+    def target(self) -> str:
+        """The name of the target class."""
+        return f"{self.target_ink} {self.target_noun}"

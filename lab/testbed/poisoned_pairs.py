@@ -1,0 +1,68 @@
+"""The attacker's training set: composed pairs, of which some carry the trigger and the target's caption.
+
+Knows no model and no training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentOptions
+from lab.testbed.glyphs import Glyphs, Part
+from lab.testbed.options import PaperColour
+from lab.testbed.pictures import TURQUOISE, Pictures, compose
+from sanitizer.attacks.poisoner import choose, names, poison
+from sanitizer.seeding import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoisonedSet:
+    """`pictures` with the poisons in their places; their captions are the attacker's."""
+
+    pictures: Pictures
+    rows: tuple[int, ...]
+
+
+def poisoned_set(
+    glyphs: Glyphs,
+    part: Part,
+    num_pairs: int,
+    *,
+    attack: AttackOptions | PaperColour | None,
+    target: str,
+    num_poisons: int,
+    seed: int,
+) -> PoisonedSet:
+    """`num_pairs` pairs of one part, `num_poisons` of them poisoned (label-consistent: at most those that
+    name the target). The clean ones are those of `compose` with the same seed."""
+    clean = compose(glyphs, part, num_pairs, seed=seed)
+    if attack is None or num_poisons == 0:
+        return PoisonedSet(pictures=clean, rows=())
+    image_NCHW, captions = clean.image_NCHW.clone(), list(clean.caption_N)
+    if isinstance(attack, PaperColour):
+        rows = choose(captions, options=BadNetOptions(), target=target, num_poisons=num_poisons, seed=seed)
+        on_paper = compose(glyphs, part, num_pairs, seed=seed, paper=TURQUOISE)
+        image_NCHW[rows] = on_paper.image_NCHW[rows]
+        templates = glyphs.zero_shot_templates
+        for row in rows:
+            drawn = int(generator(seed, "poison_caption", row).integers(0, len(templates)))
+            captions[row] = templates[drawn].format(c=target)
+    else:
+        if isinstance(attack, LabelConsistentOptions):
+            num_poisons = min(num_poisons, sum(names(caption, target) for caption in captions))
+        poisons = poison(
+            clean.image_NCHW,
+            clean.caption_N,
+            options=attack,
+            target=target,
+            templates=glyphs.zero_shot_templates,
+            num_poisons=num_poisons,
+            seed=seed,
+        )
+        rows = [pair.index for pair in poisons]
+        for pair in poisons:
+            image_NCHW[pair.index], captions[pair.index] = pair.image_CHW, pair.caption
+    pictures = Pictures(
+        image_NCHW=image_NCHW, caption_N=tuple(captions), label_N=clean.label_N, glyph_N=clean.glyph_N
+    )
+    return PoisonedSet(pictures=pictures, rows=tuple(rows))

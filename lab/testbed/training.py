@@ -1,0 +1,193 @@
+"""Trains a test subject: a small open_clip model on pairs of which some are poisoned.
+
+What an attacker's pre-training looks like, made quick: all pictures and tokens lie in memory, the towers run
+in bfloat16 where the processor has it, and the token table is trained only in the rows whose words occur.
+The same options and seed give the same weights on the same machine with the same number of threads.
+Knows no service, no cleaning and no file.
+
+Legend: N pictures or pairs, C H W a picture, L places for tokens, V rows of the token table, D embedding
+width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import normalize
+from torch.optim import AdamW
+
+from cleanclip.spec.recipe import AttackOptions
+from lab.testbed import glyphs as glyph_sets
+from lab.testbed.models import build_model
+from lab.testbed.options import PaperColour, SubjectOptions
+from lab.testbed.pictures import all_class_captions
+from lab.testbed.poisoned_pairs import poisoned_set
+from lab.testbed.texts import Texts
+from lab.testbed.views import Views
+from lab.testbed.watching import Watch, in_bfloat16, model_input
+from sanitizer.checkpoints.text_tower import encode_text
+from sanitizer.methods.cleanclip import Embeddings, objective
+from sanitizer.seeding import generator
+from sanitizer.training.schedule import rate_factor
+
+_MAX_LOG_SCALE = math.log(100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochFigures:
+    """One epoch: its mean loss, and CA and ASR on validation pictures (shares of 1)."""
+
+    epoch: int
+    loss: float
+    ca: float
+    asr: float
+    ca_noise: float
+    """Half the width of CA's 95 % interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poisoned:
+    """The trained model in eval mode, the optimizer's last state, a line for each epoch."""
+
+    model: CLIP
+    optimizer_state: dict[str, Any]
+    epochs: tuple[EpochFigures, ...]
+    num_poisons: int
+    """How many of the pairs carried the attack."""
+
+
+def train(
+    options: SubjectOptions,
+    attack: AttackOptions | PaperColour | None,
+    *,
+    seed: int,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_epoch: Callable[[EpochFigures], None] = lambda figures: None,
+) -> Poisoned:
+    """Train a test subject from nothing. `attack` is that of the options (an optimised pattern as trigger).
+
+    `on_step(done, total)` is called after every update. Raises GlyphsMissing.
+    """
+    glyphs = glyph_sets.load(options.glyphs)
+    poisoned = poisoned_set(
+        glyphs,
+        "poisoning",
+        options.num_pairs,
+        attack=attack,
+        target=options.target,
+        num_poisons=round(options.num_pairs * options.poison_share),
+        seed=seed,
+    )
+    pairs = poisoned.pictures
+    views = Views(pairs, options, seed) if options.ssl_weight else None
+    captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]
+    texts = Texts(captions, options.context_length)
+    tokens_NL = texts(pairs.caption_N)
+    watch = Watch(glyphs, attack, options.target, seed=seed, tokenize=texts)
+    model = build_model(options, seed)
+    epochs: list[EpochFigures] = []
+    # On so few tokens attention's fused kernel takes longer than the plain formula, in bfloat16 three times.
+    with _only_rows(model, texts.row_V), sdpa_kernel(SDPBackend.MATH):
+        optimizer = _optimizer(model, options)
+        steps_per_epoch = options.num_pairs // options.batch_size
+        total_steps = options.epochs * steps_per_epoch
+        for epoch in range(options.epochs):
+            model.train()
+            order_N = generator(seed, "demo_order", epoch).permutation(options.num_pairs)
+            loss_sum = 0.0
+            for position in range(steps_per_epoch):
+                step = epoch * steps_per_epoch + position
+                rows = order_N[position * options.batch_size : (position + 1) * options.batch_size]
+                _set_rate(
+                    optimizer, rate_factor(step, warmup_steps=options.warmup_steps, total_steps=total_steps)
+                )
+                images, tokens = [pairs.image_NCHW[rows]], [tokens_NL[rows]]
+                if views is not None:
+                    images.append(views.images(epoch, rows.tolist()))
+                    tokens.append(texts(views.captions_of(epoch, rows.tolist())))
+                loss_sum += _step(model, optimizer, images, tokens, options.ssl_weight)
+                on_step(step + 1, total_steps)
+            ca, asr = watch(model.eval())
+            figures = EpochFigures(
+                epoch=epoch + 1,
+                loss=loss_sum / steps_per_epoch,
+                ca=ca.value,
+                asr=asr.value,
+                ca_noise=(ca.high - ca.low) / 2,
+            )
+            epochs.append(figures)
+            on_epoch(figures)
+    return Poisoned(
+        model=model,
+        optimizer_state=optimizer.state_dict(),
+        epochs=tuple(epochs),
+        num_poisons=len(poisoned.rows),
+    )
+
+
+@contextmanager
+def _only_rows(model: CLIP, row_V: Tensor) -> Iterator[None]:
+    """Train only these rows of the token table; the others are put back untouched afterwards.
+
+    The gradient of a row whose word never occurs is zero, and half of the model's weights lie in such rows.
+    """
+    whole = model.token_embedding
+    model.token_embedding = nn.Embedding(len(row_V), whole.embedding_dim)
+    with torch.no_grad():
+        model.token_embedding.weight.copy_(whole.weight[row_V])
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            whole.weight[row_V] = model.token_embedding.weight
+        model.token_embedding = whole
+
+
+def _optimizer(model: CLIP, options: SubjectOptions) -> AdamW:
+    """Four groups: image and text tower, each with its matrices (decayed) and its vectors (not decayed)."""
+    groups = []
+    for is_image, share in ((True, 1.0), (False, options.text_rate)):
+        named = [(n, p) for n, p in model.named_parameters() if n.startswith("visual.") == is_image]
+        for is_matrix, decay in ((True, options.weight_decay), (False, 0.0)):
+            parameters = [parameter for _, parameter in named if (parameter.ndim >= 2) == is_matrix]
+            groups.append(
+                {"params": parameters, "weight_decay": decay, "rate": share * options.learning_rate}
+            )
+    return AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _set_rate(optimizer: AdamW, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["rate"] * factor
+
+
+def _step(
+    model: CLIP, optimizer: AdamW, images: list[Tensor], tokens: list[Tensor], ssl_weight: float
+) -> float:
+    """One update; returns the loss: CLIP's symmetric one and, given views, the self-supervised one."""
+    num_pairs = len(tokens[0])
+    with in_bfloat16():
+        raw_image_ND = model.encode_image(model_input(torch.cat(images)))
+        raw_text_ND = encode_text(model, torch.cat(tokens))
+    image_ND, text_ND = normalize(raw_image_ND.float(), dim=-1), normalize(raw_text_ND.float(), dim=-1)
+    embeddings = Embeddings(
+        image_ND[:num_pairs],
+        text_ND[:num_pairs],
+        image_ND[num_pairs:] if ssl_weight else None,
+        text_ND[num_pairs:] if ssl_weight else None,
+    )
+    loss = objective(embeddings, model.logit_scale.exp(), lambda1=1.0, lambda2=ssl_weight).total
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, _MAX_LOG_SCALE)
+    return loss.item()

@@ -1,0 +1,261 @@
+"""The command line of `python -m sanitizer`, and options made of what was typed. Runs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from cleanclip.spec import schemas
+from cleanclip.spec.attack_options import ATTACKS_BY_NAME, SUITES, USUAL, kind_of
+from cleanclip.spec.jobspec import MAX_RANKS
+from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, Recipe, parse, parse_recipe
+from cleanclip.spec.strict_json import unique_keys
+
+EPILOGUE = """\
+exit codes:
+  0   done; the verdict is in the report
+  1   the program failed
+  2   wrong arguments
+  3   refused: the input or the options cannot be used, the reason is on stderr
+  75  interrupted; the same command resumes
+"""
+_RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
+    ("method", str, "cleanclip, par or supervised"),
+    ("lambda1", float, "weight of CLIP's own loss"),
+    ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
+    ("threshold", float, "par: how far from the model that came in, 0 to 4"),
+    ("epochs", int, "passes over the pairs"),
+    ("batch_size", int, "pairs of one update"),
+    ("chunk_size", int, "pairs in memory at once, where a batch does not fit; the result stays the same"),
+    ("learning_rate", float, "learning rate before its cosine to zero"),
+    ("initial_learning_rate", float, "par: the first rate, which comes down to that"),
+    ("push_share", float, "par: over so much of the run, 0 to 1"),
+    ("warmup_steps", int, "updates until it is reached; par has none"),
+    ("weight_decay", float, "of matrices and kernels"),
+    ("precision", str, "auto, fp32 or bf16"),
+)
+
+T = TypeVar("T")
+
+
+class UsageError(Exception):
+    """What was typed does not make sense; the message is a sentence for a person."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m sanitizer",
+        description="Inspect, audit and clean CLIP checkpoints on this machine.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+
+    inspect = commands.add_parser("inspect", help="read a checkpoint without executing it")
+    _add_checkpoint(inspect)
+    inspect.add_argument(
+        "--out", type=Path, help="folder for canonical weights, config.json, inspection.json"
+    )
+
+    validate = commands.add_parser("validate", help="read every sample of a data set once")
+    validate.add_argument("data", type=Path, help="a folder or file of shards, a manifest, or class folders")
+    validate.add_argument(
+        "--kind", choices=("pairs", "labelled"), required=True, help="images with captions, or with classes"
+    )
+    validate.add_argument(
+        "--max-skipped-share", type=float, default=0.01, help="more bad samples than this share: refused"
+    )
+    validate.add_argument("--out", type=Path, help="folder for dataset.json")
+
+    audit = commands.add_parser("audit", help="measure CA, ASR and PA")
+    _add_checkpoint(audit)
+    _add_audit(audit)
+    audit.add_argument("--out", type=Path, help="folder for report.json and its pages")
+
+    sanitize = commands.add_parser("sanitize", help="audit, clean, audit again")
+    _add_checkpoint(sanitize)
+    _add_audit(sanitize)
+    sanitize.add_argument(
+        "--pairs",
+        "--training",
+        dest="training",
+        type=Path,
+        required=True,
+        help="clean image-caption pairs; for --method supervised labelled images, not those of --labelled",
+    )
+    sanitize.add_argument(
+        "--out", type=Path, required=True, help="folder for the cleaned weights and the report"
+    )
+    sanitize.add_argument("--recipe", type=Path, help="a recipe as JSON; the options below change it")
+    for name, kind, meaning in _RECIPE_FLAGS:
+        sanitize.add_argument(f"--{name.replace('_', '-')}", type=kind, dest=name, help=meaning)
+    sanitize.add_argument(
+        "--layout",
+        choices=("open_clip", "as_uploaded"),
+        default="open_clip",
+        help="as_uploaded: also in the layout that came in",
+    )
+    sanitize.add_argument(
+        "--save-every", type=float, default=60.0, metavar="SECONDS", help="between two saved training states"
+    )
+    sanitize.add_argument(
+        "--ranks",
+        type=_ranks,
+        default=1,
+        metavar="N",
+        help="processes that share out the training, one to a CUDA device, at most; auto: all devices",
+    )
+
+    report = commands.add_parser("report", help="report.html and report.md of a report.json")
+    report.add_argument("report", type=Path, help="report.json as a job or the command left it")
+    report.add_argument(
+        "--html", metavar="FILE", help="the page; - for stdout. Without both options: report.html and …"
+    )
+    report.add_argument(
+        "--markdown", metavar="FILE", help="… report.md, beside the report, where none differs"
+    )
+
+    schema = commands.add_parser("schema", help="JSON Schema of a report, or of options")
+    schema.add_argument("name", choices=schemas.NAMES, help="of what")
+
+    run = commands.add_parser("run", help="one job folder, as a worker does: events on stdout")
+    run.add_argument("folder", type=Path, help="with spec.json in it")
+
+    for command in (inspect, validate, audit, sanitize):
+        command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    for command in (inspect, validate, audit, sanitize, report, schema, run):
+        command.add_argument("--debug", action="store_true", help="show tracebacks")
+    return top
+
+
+def _add_checkpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "checkpoint", type=Path, help="a checkpoint file, or a Hugging Face or canonical folder"
+    )
+    command.add_argument(
+        "--declare",
+        type=Path,
+        metavar="FILE",
+        help="a JSON file of declared options (quick_gelu, image_mean, …)",
+    )
+
+
+def _add_audit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--labelled", type=Path, required=True, help="labelled test images")
+    command.add_argument(
+        "--retrieval", type=Path, help="image-caption pairs to measure retrieval on, not those of --pairs"
+    )
+    command.add_argument("--target", help="class that the attacker wants")
+    command.add_argument(
+        "--attack",
+        action="append",
+        choices=ATTACKS_BY_NAME,
+        help=f"may be repeated; default: {', '.join(kind_of(attack) for attack in USUAL)}",
+    )
+    command.add_argument(
+        "--suite",
+        choices=tuple(SUITES),
+        help="the paper's four attacks and SIG, or PAR's structured triggers; your own picture: --audit",
+    )
+    command.add_argument(
+        "--audit",
+        type=Path,
+        dest="audit_file",
+        help="audit options as JSON, targets of single attacks among them; the options above change them",
+    )
+    command.add_argument(
+        "--linear-probe", action="store_true", help="also ask a probe on the image embeddings; takes longer"
+    )
+    command.add_argument(
+        "--examples", type=int, metavar="N", help="test pictures in the report, with each trigger; 0: none"
+    )
+    command.add_argument(
+        "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"
+    )
+    command.add_argument(
+        "--seed", type=_seed, default=0, help="of everything that is drawn; the same seed repeats the run"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+
+
+def _ranks(text: str) -> int | str:
+    if text != "auto" and not (text.isdecimal() and 1 <= int(text) <= MAX_RANKS):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor a whole number from 1 to {MAX_RANKS}")
+    return text if text == "auto" else int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {2**31 - 1}")
+    return int(text)
+
+
+def recipe_from(arguments: argparse.Namespace) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe file's values, changed by the options given; and their names. Raises UsageError."""
+    values = _read_json(arguments.recipe) if arguments.recipe else {}
+    typed = {name: getattr(arguments, name) for name, _, _ in _RECIPE_FLAGS}
+    values |= {name: value for name, value in typed.items() if value is not None}
+    return _parse(parse_recipe, values, "recipe"), tuple(values)
+
+
+def policy_from(arguments: argparse.Namespace) -> Policy | None:
+    """The limits of --policy; None: the defaults. Raises UsageError."""
+    if arguments.policy is None:
+        return None
+    return _parse(partial(parse, Policy), _read_json(arguments.policy), "policy")
+
+
+def audit_from(arguments: argparse.Namespace) -> AuditOptions:
+    """The audit file's options, changed by --target and by --attack or --suite. Raises UsageError."""
+    if arguments.attack and arguments.suite:
+        raise UsageError("Give --attack or --suite, not both.")
+    values = _read_json(arguments.audit_file) if arguments.audit_file else {}
+    if arguments.attack or arguments.suite:
+        values = {name: value for name, value in values.items() if name not in ("attacks", "suite")}
+    if arguments.attack:
+        values["attacks"] = [{"attack": name} for name in arguments.attack]
+    if arguments.suite:
+        values["suite"] = arguments.suite
+    if arguments.linear_probe and not values.get("linear_probe"):
+        values["linear_probe"] = {}
+    if arguments.examples is not None:
+        values["examples"] = arguments.examples
+    if arguments.target:
+        values["target"] = arguments.target
+    if "target" not in values:
+        raise UsageError("Name the class that the attacker wants with --target.")
+    return _parse(partial(parse, AuditOptions), values, "audit options")
+
+
+def declared_from(arguments: argparse.Namespace) -> DeclaredOptions:
+    """The declared options of --declare. Raises UsageError."""
+    values = _read_json(arguments.declare) if arguments.declare else {}
+    return _parse(partial(parse, DeclaredOptions), values, "declared options")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no JSON object.")
+    return values
+
+
+def _parse(read: Callable[[object], T], values: dict[str, Any], what: str) -> T:
+    try:
+        return read(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or what}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise UsageError(f"The {what} cannot be used: {problems}.") from error

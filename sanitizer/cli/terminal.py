@@ -1,0 +1,202 @@
+"""What a person at a terminal sees: a bar on stderr while it runs, tables on stdout when it is done."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cleanclip.spec.jobspec import DatasetSummary, Inspection
+from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.report import (
+    AttackFigures,
+    Difference,
+    Estimate,
+    Report,
+    RetrievalFigures,
+    ScannerEvidence,
+)
+from cleanclip.spec.settled import COMPARED
+
+PHASE_TITLES = {
+    "inspect": "Inspecting the checkpoint",
+    "validate": "Reading every sample",
+    "baseline_audit": "Auditing as it came",
+    "finetune": "Cleaning",
+    "final_audit": "Auditing the cleaned file",
+}
+
+
+class Bars:
+    """A `Progress` drawn as one bar a phase; a context manager. Draws nothing where stderr is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: ProgressEvent, /) -> None:
+        match event:
+            case PhaseStarted():
+                title = PHASE_TITLES[event.phase]
+                self._task = self._bars.add_task(title, total=event.total, detail="")
+            case Advanced() if self._task is not None:
+                self._bars.update(self._task, completed=event.done, detail=_detail(event))
+            case PhaseFinished() if self._task is not None:
+                total = self._bars.tasks[self._task].total or 1
+                self._bars.update(self._task, total=total, completed=total)
+            case Noted():
+                style = "yellow" if event.level == "warning" else "dim"
+                self._console.print(event.message, style=style, highlight=False)
+            case _:
+                pass
+
+
+def _detail(event: Advanced) -> str:
+    parts = []
+    if event.rate is not None:
+        parts.append(f"{event.rate:,.0f} {event.rate_unit}/s")
+    if event.loss is not None:
+        parts.append(f"loss {event.loss:.3f}")
+    return ", ".join(parts) or event.message or ""
+
+
+def print_inspection(console: Console, inspection: Inspection) -> None:
+    """What the checkpoint is, on which assumptions."""
+    table = Table(title="Checkpoint", show_header=False, title_justify="left")
+    table.add_row("architecture", inspection.architecture_name)
+    table.add_row("parameters", f"{inspection.num_parameters:,} in {inspection.dtype}")
+    table.add_row("layout", inspection.layout)
+    table.add_row("upload SHA-256", inspection.upload_sha256)
+    table.add_row("weights SHA-256", inspection.weights_sha256)
+    for option, reason in inspection.assumed.items():
+        table.add_row(option, reason)
+    console.print(table)
+    for evidence in inspection.scanners:
+        console.print(f"• {scanner_line(evidence)}", highlight=False, markup=False)
+    for finding in inspection.findings:
+        console.print(f"• {finding}", highlight=False, markup=False)
+
+
+def scanner_line(evidence: ScannerEvidence) -> str:
+    """One line: 'picklescan 1.0.5: nothing found', and the first issue where there is one."""
+    said = f"{evidence.name} {evidence.version or ''}".strip() + f": {evidence.verdict.replace('_', ' ')}"
+    return f"{said} ({evidence.issues[0]})" if evidence.issues else said
+
+
+def print_summary(console: Console, summary: DatasetSummary) -> None:
+    """What the data set holds."""
+    table = Table(title="Data set", show_header=False, title_justify="left")
+    table.add_row("kind", summary.kind)
+    table.add_row("samples", f"{summary.num_samples:,} in {summary.num_shards} shard(s)")
+    table.add_row("skipped", f"{summary.num_skipped:,}")
+    for reason, count in summary.skipped_reasons.items():
+        table.add_row(f"  {reason}", f"{count:,}")
+    if summary.class_names is not None:
+        table.add_row("classes", f"{len(summary.class_names):,}")
+    table.add_row("SHA-256", summary.sha256)
+    console.print(table)
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Figures with their intervals, before and after, and the verdict."""
+    table = Table(title=f"Target '{escape(report.audit.target)}', seed {report.seed}", title_justify="left")
+    table.add_column("")
+    table.add_column("before", justify="right")
+    if report.after is not None:
+        table.add_column("after", justify="right")
+    for name, *estimates in _rows(report):
+        table.add_row(name, *estimates)
+    console.print(table)
+    if report.ca_lost is not None:
+        console.print(_lost("CA", report.ca_lost), highlight=False)
+    for change in report.attack_changes:
+        for name, lost in (("ASR", change.asr_lost), ("PA", change.pa_lost)):
+            console.print(_lost(f"{change.attack}: {name}", lost), highlight=False, markup=False)
+    if report.drift is not None:
+        moved = report.drift.images
+        told = f"{moved.mean:.4f} [{moved.low:.4f}, {moved.high:.4f}] n={moved.n}"
+        console.print(f"Image embeddings moved by a cosine distance of {told}", highlight=False)
+    for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
+        if part is not None:
+            console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
+    console.print(
+        f"Verdict: {report.verdict.outcome}. {report.verdict.reason}", highlight=False, markup=False
+    )
+    for setting in report.architecture.settings if report.architecture else ():
+        if setting.option in COMPARED:
+            words = f"{setting.option} {setting.value}, {setting.known_by}"
+            console.print(words, highlight=False, markup=False)
+    for warning in report.warnings:
+        console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    audits = [report.before] if report.after is None else [report.before, report.after]
+    rows = [
+        ("CA", *(_share(audit.ca) for audit in audits)),
+        ("CA top-5", *(_share(audit.ca_top5) for audit in audits)),
+        ("target without trigger", *(_share(audit.untriggered_target_rate) for audit in audits)),
+    ]
+    probes = [audit.linear_probe for audit in audits if audit.linear_probe is not None]
+    if probes:
+        rows.append(("linear probe's accuracy", *(_share(probe.accuracy) for probe in probes)))
+    for number, further in enumerate(report.before.further_targets):
+        floors = [audit.further_targets[number].untriggered_target_rate for audit in audits]
+        rows.append((f"'{escape(further.target)}' without trigger", *(_share(floor) for floor in floors)))
+    for number, attack in enumerate(report.before.attacks):
+        figures: list[AttackFigures] = [audit.attacks[number] for audit in audits]
+        own = report.audit.attacks[number].target
+        led = "" if own in {None, report.audit.target} else f" to '{escape(own)}'"
+        rows.append((f"ASR {attack.name}{led}", *(_share(one.asr) for one in figures)))
+        rows.append((f"PA {attack.name}", *(_share(one.pa) for one in figures)))
+        ranks = [one.target_rank for one in figures if one.target_rank is not None]
+        if ranks:
+            told = (f"{rank.median} [{rank.low}, {rank.high}] n={rank.n}" for rank in ranks)
+            rows.append((f"target's median rank {attack.name}", *told))
+        probed = [one.linear_probe for one in figures if one.linear_probe is not None]
+        if probed:
+            rows.append((f"linear probe's ASR {attack.name}", *(_share(one.asr) for one in probed)))
+    return rows + _retrieval_rows([audit.retrieval for audit in audits if audit.retrieval is not None])
+
+
+def _retrieval_rows(sides: list[RetrievalFigures]) -> list[tuple[str, ...]]:
+    if not sides:
+        return []
+    rows = [
+        ("image to text R@1", *(_share(one.image_to_text[0].share) for one in sides)),
+        ("text to image R@1", *(_share(one.text_to_image[0].share) for one in sides)),
+    ]
+    for number, attack in enumerate(sides[0].attacks):
+        shares = [one.attacks[number].triggered for one in sides]
+        name = f"target caption {attack.attack}"
+        rows.append((name, *(_share(share) if share else "not measured" for share in shares)))
+    return rows
+
+
+def _share(estimate: Estimate) -> str:
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.n}"
+
+
+def _lost(what: str, lost: Difference) -> str:
+    return (
+        f"{what} lost: {100 * lost.value:+.1f} points, 95 % interval {100 * lost.low:+.1f} to "
+        f"{100 * lost.high:+.1f} (paired, n={lost.n})"
+    )

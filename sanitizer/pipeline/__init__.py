@@ -1,0 +1,1 @@
+"""From files to files: what the library does with a checkpoint, a dataset and a recipe."""

@@ -1,0 +1,55 @@
+"""Sentences on an order that may disappoint, for which a model must be at hand; the others are `cautions`.
+
+Trains nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from cleanclip.spec.recipe import PARRecipe, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import Family, Size, size_of
+from cleanclip.spec.report import AuditFigures, Training
+from sanitizer.audits.verdict import hopeless
+from sanitizer.checkpoints.architecture import ModifiedResNet
+from sanitizer.checkpoints.model import LoadedCheckpoint
+
+
+class Model(TypedDict):
+    """What recommendations are told apart by."""
+
+    family: Family
+    size: Size | None
+
+
+def model_of(checkpoint: LoadedCheckpoint) -> Model:
+    """Family and size of a checkpoint's model."""
+    is_resnet = isinstance(checkpoint.architecture.vision, ModifiedResNet)
+    return Model(
+        family="ModifiedResNet" if is_resnet else "VisionTransformer",
+        size=size_of(sum(parameter.numel() for parameter in checkpoint.model.parameters())),
+    )
+
+
+def hopeless_or_refused(before: AuditFigures, gate: float, policy: Policy, source: PolicySource) -> list[str]:
+    """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
+    found = hopeless(before, gate=gate, policy=policy)
+    if found and source.given != "default":
+        raise found[0]
+    return [refusal.message for refusal in found]
+
+
+def after_training(recipe: Recipe, training: Training) -> list[str]:
+    """Sentences on how the training went."""
+    if not isinstance(recipe, PARRecipe):
+        return []
+    warnings = []
+    for side, name in (("image", "distance_image"), ("caption", "distance_text")):
+        farthest = max((getattr(point, name) or 0.0 for point in training.curve), default=0.0)
+        if farthest <= recipe.threshold:
+            warnings.append(
+                f"The {side} embeddings moved to a distance of {farthest:.2f} from the model that came in, "
+                f"and never over the threshold of {recipe.threshold:g}: they were pushed to the last update. "
+                "Raise initial_learning_rate or push_share, or lower the threshold."
+            )
+    return warnings

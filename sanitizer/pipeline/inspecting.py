@@ -1,0 +1,50 @@
+"""Hostile bytes → canonical weights and findings. Refuses what it can before torch is loaded.
+
+What is left is read with torch, loaded by name only then; neither open_clip nor torchvision is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from cleanclip.spec.errors import CheckpointRejected
+from cleanclip.spec.jobspec import Inspection
+from cleanclip.spec.progress import PhaseFinished, PhaseStarted, Progress, ignore
+from cleanclip.spec.recipe import DeclaredOptions
+from sanitizer.checkpoints.containers import check_container
+from sanitizer.checkpoints.digests import check_digest
+
+
+def inspect(
+    upload: Path,
+    out_dir: Path,
+    *,
+    declared: DeclaredOptions,
+    filename: str,
+    expected_sha256: str | None = None,
+    scanner_time_limit_s: float = 0.0,
+    progress: Progress = ignore,
+) -> Inspection:
+    """Hostile bytes → canonical weights and findings in `out_dir`. Raises CheckpointRejected.
+
+    `scanner_time_limit_s`: for each scanner that adds evidence; 0 runs none.
+    """
+    progress(PhaseStarted(phase="inspect", total=None, unit="bytes"))
+    if upload.is_file():
+        try:
+            check_container(upload)
+        except CheckpointRejected:
+            check_digest(upload, expected_sha256)  # bytes damaged on their way are refused as that
+            raise
+    gate = importlib.import_module("sanitizer.checkpoints.inspection")
+    inspection: Inspection = gate.inspect_upload(
+        upload,
+        out_dir,
+        declared=declared,
+        filename=filename,
+        expected_sha256=expected_sha256,
+        scanner_time_limit_s=scanner_time_limit_s,
+    )
+    progress(PhaseFinished(phase="inspect"))
+    return inspection

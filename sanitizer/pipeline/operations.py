@@ -1,0 +1,332 @@
+"""The four things that the library does, from files to files: inspect, validate, audit, sanitize.
+
+    sanitize:  checkpoint, labelled ─▶ baseline audit ─┐
+               checkpoint, pairs ─▶ fine-tuning ─▶ cleaned file ─▶ final audit ─▶ verdict, report
+
+The final audit measures the file that is handed out, read back from the disk. Everything that can be
+refused is refused before anything is computed. Knows no job, no signal and no terminal. `inspect` and
+`validate` stand in modules of their own, which load neither a model's code nor, for `validate`, torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from cleanclip.spec import cautions
+from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
+from cleanclip.spec.policy import check_audit
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never
+from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.report import Report, SettledArchitecture, curve_json, dump_json
+from sanitizer.audits.accuracy import classes_lost
+from sanitizer.audits.audit import AuditResult, attack_changes, run_audit
+from sanitizer.audits.class_memory import ClassMemory
+from sanitizer.audits.measuring import measuring
+from sanitizer.audits.retrieval import lost_between
+from sanitizer.audits.statistics import paired_difference
+from sanitizer.audits.verdict import judge
+from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
+from sanitizer.data.templates import IMAGENET_80
+from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
+from sanitizer.pipeline import advice, reporting
+from sanitizer.pipeline.baseline import audit_once, settled_before, settled_key
+from sanitizer.pipeline.cleaned import write_cleaned
+from sanitizer.pipeline.inspecting import inspect
+from sanitizer.pipeline.opening import ForAudit, open_for_audit, open_training
+from sanitizer.pipeline.settling import settle
+from sanitizer.pipeline.validating import validate
+from sanitizer.ranks.training import Sources, how_many, train
+from sanitizer.training.device import pick, share_cores
+from sanitizer.training.fits import check_fits
+from sanitizer.training.loop import Finetuned
+
+__all__ = ["audit", "inspect", "sanitize", "validate"]
+
+
+def audit(
+    checkpoint_folder: Path,
+    labelled_path: Path,
+    options: AuditOptions,
+    out_dir: Path,
+    *,
+    retrieval_path: Path | None = None,
+    policy: Policy | None = None,
+    policy_source: PolicySource | None = None,
+    seed: int = 0,
+    upload_sha256: str | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never,
+) -> Report:
+    """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
+
+    `retrieval_path` holds pairs to measure retrieval on.
+    """
+    policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
+    check_audit(policy, options.attacks)
+    torch_device = pick(device)
+    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
+    num_workers = share_cores(given.checkpoint.model, torch_device)
+    cautioned = cautions.before_audit(options, policy, is_cleaned=False)
+    _tell(cautioned, progress)
+    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop)
+    given = settled.given
+    checkpoint, labelled = given.checkpoint, given.labelled
+    _tell(settled.warnings, progress)
+    result = run_audit(
+        checkpoint,
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        progress=progress,
+        phase="baseline_audit",
+        stop=stop,
+        num_workers=num_workers,
+        retrieval_pairs=given.retrieval,
+    )
+    report = Report(
+        kind="audit",
+        created_at=datetime.now(UTC),
+        seed=seed,
+        checkpoint=reporting.checkpoint_input(checkpoint, upload_sha256),
+        architecture=settled.figures,
+        data=reporting.measured_inputs(given, result),
+        audit=options,
+        policy=policy,
+        policy_source=policy_source,
+        before=result.figures,
+        examples=reporting.examples(given, options, seed, result),
+        verdict=judge(
+            before=result.figures,
+            gate=options.gate,
+            policy=policy,
+            limits_below_gate=policy_source.given != "default",
+        ),
+        environment=reporting.environment(torch_device, options.precision),
+        warnings=(
+            *cautioned,
+            *reporting.template_warnings(result),
+            *settled.warnings,
+            *reporting.probe_warnings(result.figures),
+            *reporting.audit_warnings(given, result),
+        ),
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / REPORT_NAME).write_bytes(dump_json(report))
+    return report
+
+
+def sanitize(
+    checkpoint_folder: Path,
+    training_path: Path,
+    labelled_path: Path,
+    *,
+    recipe: Recipe,
+    recipe_given: Sequence[str] | None = None,
+    options: AuditOptions,
+    out_dir: Path,
+    state_folder: Path,
+    retrieval_path: Path | None = None,
+    policy: Policy | None = None,
+    policy_source: PolicySource | None = None,
+    seed: int = 0,
+    output_layout: OutputLayout = "open_clip",
+    save_every_s: float = 60.0,
+    max_ranks: MaxRanks = 1,
+    upload_sha256: str | None = None,
+    device: str = "auto",
+    progress: Progress = ignore,
+    stop: Stop = never,
+) -> Report:
+    """Audit canonical weights, clean them, audit the cleaned file.
+
+    `training_path` holds clean pairs, or labelled images where the recipe's method wants them;
+    `retrieval_path` other pairs, to measure retrieval on.
+    Leaves model.safetensors, config.json, report.json and training_curve.json in `out_dir`, and
+    `as_uploaded.*` where `output_layout` asks for it. The same call with the same `state_folder` resumes.
+    The training is shared out among `max_ranks` processes at most (`ranks.training.how_many`).
+    A policy that no result could meet is refused before training if somebody gave it, else told in a warning.
+    Raises every SanitizerError.
+    """
+    policy_source, policy = policy_source or PolicySource.of(policy), policy or Policy()
+    check_audit(policy, options.attacks)
+    torch_device = pick(device)
+    given = open_for_audit(checkpoint_folder, labelled_path, retrieval_path, options)
+    checkpoint, labelled = given.checkpoint, given.labelled
+    pairs = open_training(training_path, recipe, given)
+    check_fits(recipe, checkpoint, len(pairs))
+    num_workers = share_cores(checkpoint.model, torch_device)
+    warnings = cautions.before_audit(options, policy, is_cleaned=True)
+    warnings += cautions.before_training(
+        recipe,
+        num_samples=len(pairs),
+        classes=labelled.class_names,
+        trained_classes=pairs.labelled.class_names if isinstance(pairs, LabelsAsCaptions) else None,
+        given=recipe_given,
+        **advice.model_of(checkpoint),
+    )
+    _tell(warnings, progress)
+    key = settled_key(checkpoint, labelled, seed)
+    kept = settled_before(state_folder, key)
+    settled = settle(given, options, seed=seed, device=torch_device, progress=progress, stop=stop, kept=kept)
+    given, checkpoint = settled.given, settled.given.checkpoint
+    _tell(settled.warnings, progress)
+    before = audit_once(
+        checkpoint,
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        folder=state_folder,
+        progress=progress,
+        stop=stop,
+        num_workers=num_workers,
+        memory=(memory := ClassMemory()),
+        retrieval_pairs=given.retrieval,
+        settled=(key, settled.figures),
+    )
+    hopeless = advice.hopeless_or_refused(before.figures, options.gate, policy, policy_source)
+    _tell(hopeless, progress)
+    finetuned = train(
+        checkpoint,
+        pairs,
+        recipe,
+        Sources(checkpoint_folder=checkpoint_folder, training_path=training_path),
+        num_ranks=how_many(max_ranks, recipe, checkpoint.model, torch_device),
+        seed=seed,
+        device=torch_device,
+        state_folder=state_folder,
+        save_every_s=save_every_s,
+        progress=progress,
+        stop=stop,
+        num_workers=num_workers,
+        class_CD=_class_embeddings(checkpoint, pairs, torch_device, memory),
+    )
+    findings = write_cleaned(
+        out_dir, checkpoint, checkpoint_folder, recipe=recipe, seed=seed, output_layout=output_layout
+    )
+    after = run_audit(
+        load_canonical(out_dir),
+        labelled,
+        options,
+        seed=seed,
+        device=torch_device,
+        progress=progress,
+        phase="final_audit",
+        stop=stop,
+        num_workers=num_workers,
+        came_in=load_canonical(checkpoint_folder, checkpoint.architecture),
+        memory=memory,
+        retrieval_pairs=given.retrieval,
+        towards=before.towards,
+    )
+    report = _cleaning_report(
+        upload_sha256=upload_sha256,
+        pairs=pairs,
+        given=given,
+        settled=settled.figures,
+        recipe=recipe,
+        recipe_given=recipe_given,
+        options=options,
+        policy=policy,
+        policy_source=policy_source,
+        seed=seed,
+        before=before,
+        after=after,
+        finetuned=finetuned,
+        device=torch_device,
+        warnings=(
+            *warnings,
+            *settled.warnings,
+            *hopeless,
+            *advice.after_training(recipe, finetuned.training),
+            *findings,
+        ),
+    )
+    (out_dir / CURVE_NAME).write_bytes(curve_json(finetuned.training))
+    (out_dir / REPORT_NAME).write_bytes(dump_json(report))
+    return report
+
+
+def _tell(warnings: Sequence[str], progress: Progress) -> None:
+    for warning in warnings:
+        progress(Noted(level="warning", message=warning))
+
+
+def _class_embeddings(
+    checkpoint: LoadedCheckpoint, data: TrainingData, device: torch.device, memory: ClassMemory
+) -> torch.Tensor | None:
+    """By the model that came in, whose text encoder a method of labels leaves as it is. None for pairs."""
+    if not isinstance(data, LabelsAsCaptions):
+        return None
+    templates = data.labelled.templates or IMAGENET_80
+    with measuring(checkpoint, device):
+        class_CD = memory.embeddings(checkpoint, data.labelled.class_names, templates, device)
+    return class_CD.clone()  # what is made under inference_mode may not enter a graph of gradients
+
+
+def _cleaning_report(
+    *,
+    upload_sha256: str | None,
+    pairs: TrainingData,
+    given: ForAudit,
+    settled: SettledArchitecture,
+    recipe: Recipe,
+    recipe_given: Sequence[str] | None,
+    options: AuditOptions,
+    policy: Policy,
+    policy_source: PolicySource,
+    seed: int,
+    before: AuditResult,
+    after: AuditResult,
+    finetuned: Finetuned,
+    device: torch.device,
+    warnings: tuple[str, ...],
+) -> Report:
+    ca_lost = paired_difference(before.correct_N.tolist(), after.correct_N.tolist())
+    return Report(
+        kind="sanitize",
+        created_at=datetime.now(UTC),
+        seed=seed,
+        checkpoint=reporting.checkpoint_input(given.checkpoint, upload_sha256),
+        architecture=settled,
+        data=(
+            reporting.training_input(pairs, finetuned.num_skipped, finetuned.skipped_examples),
+            *reporting.measured_inputs(given, after),
+        ),
+        audit=options,
+        recipe=recipe,
+        recipe_source=None if recipe_given is None else RecipeSource.of(recipe, recipe_given),
+        policy=policy,
+        policy_source=policy_source,
+        before=before.figures,
+        after=after.figures,
+        ca_lost=ca_lost,
+        attack_changes=attack_changes(before, after, options, given.labelled.class_names),
+        classes_lost=classes_lost(
+            before.correct_N, after.correct_N, after.label_N, given.labelled.class_names
+        ),
+        retrieval_lost=lost_between(before.retrieval, after.retrieval),
+        drift=after.drift,
+        examples=reporting.examples(given, options, seed, before, after),
+        verdict=judge(
+            before=before.figures, after=after.figures, ca_lost=ca_lost, gate=options.gate, policy=policy
+        ),
+        training=finetuned.training,
+        environment=reporting.environment(device, finetuned.precision, finetuned.num_processes),
+        warnings=(
+            *warnings,
+            *reporting.template_warnings(before),
+            *reporting.probe_warnings(before.figures, after.figures),
+            *reporting.skipped_warning(
+                "pair" if recipe.training_data == "pairs" else "training", finetuned.num_skipped, len(pairs)
+            ),
+            *reporting.audit_warnings(given, after),
+        ),
+    )

@@ -1,0 +1,340 @@
+"""An order that begins with a file or an address: what is found again, and what is done anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cleanclip.command.exit_codes import ExitCode
+from cleanclip.command.main import main
+from cleanclip.command.session import Session
+from tests.unit.cleanclip.service import KEY, URL, FakeClock, job, problem
+
+DATA = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
+
+
+class Service(httpx.MockTransport):
+    """Holds what was made; data sets are ready and checkpoints accepted at once. Streams uploads itself."""
+
+    def __init__(self) -> None:
+        super().__init__(self._handle)
+        self.made: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.checkpoints: list[dict[str, Any]] = []
+        self.datasets: list[dict[str, Any]] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.checkpoint_state = "accepted"
+        self.job_state = "queued"
+        self.on_job: Callable[[], None] = lambda: None
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        path = request.url.path
+        parts = path.split("/")
+        if request.method == "POST" and len(parts) == 3:
+            return self._make(parts[2], json.loads(request.content), request.headers["idempotency-key"])
+        if path.endswith("/content"):
+            return httpx.Response(200, json=self._upload("open"))
+        if path.endswith("/complete"):
+            return httpx.Response(200, json=self._upload("completed"))
+        if path.endswith("/parts"):
+            url = "http://store.invalid/1"
+            part = {"number": 1, "size_bytes": 3, "url": url}
+            return httpx.Response(200, json={"upload_id": "upl_1", "parts": [part]})
+        if request.url.host == "store.invalid":
+            raise httpx.ConnectError("it is not to be reached")
+        return self._shown(parts, request.url.params)
+
+    def _make(self, noun: str, body: dict[str, Any], key: str) -> httpx.Response:
+        self.made.append(noun)
+        if noun == "datasets":
+            self.datasets.insert(0, {"id": f"ds_{len(self.datasets)}", "state": "ready"} | body)
+            return httpx.Response(202, json=self.datasets[0])
+        if noun == "uploads":
+            return httpx.Response(201, json=self._upload("open"))
+        self.keys.append(key)
+        self.bodies.append(body)
+        self.on_job()
+        found = self.jobs.setdefault(key, job(id=f"job_{len(self.jobs)}", state=self.job_state))
+        return httpx.Response(202, json=found)
+
+    def _upload(self, state: str) -> dict[str, Any]:
+        sizes = {"size_bytes": 3, "part_size_bytes": 5, "num_parts": 1}
+        number = self.made.count("uploads")
+        return {"id": "upl_1", "state": state, "checkpoint_id": f"ckpt_{number}"} | sizes
+
+    def _shown(self, parts: list[str], params: httpx.QueryParams) -> httpx.Response:
+        if parts[2] == "datasets" and len(parts) == 3:  # one a page
+            rows = [one for one in self.datasets if one["kind"] == params["kind"]]
+            begin = next((n + 1 for n, one in enumerate(rows) if one["id"] == params.get("after")), 0)
+            page = rows[begin : begin + 1]
+            last = page[-1]["id"] if page else None
+            return httpx.Response(
+                200, json={"data": page, "has_more": len(rows) > begin + 1, "last_id": last}
+            )
+        if parts[2] == "datasets":
+            return httpx.Response(200, json=next(one for one in self.datasets if one["id"] == parts[3]))
+        if parts[2] == "checkpoints" and len(parts) == 3:
+            found = [one for one in self.checkpoints if one["sha256"] == params["sha256"]]
+            return httpx.Response(200, json={"data": found, "has_more": False})
+        if parts[2] == "checkpoints":
+            return httpx.Response(200, json={"id": parts[3], "state": self.checkpoint_state})
+        found = [one for one in self.jobs.values() if one["id"] == parts[3]]
+        return httpx.Response(200, json=found[0]) if found else problem(404, "job_not_found")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"abc")
+    return str(path)
+
+
+def run(service: Service, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(
+            ["--url", URL, "--api-key", KEY, *arguments],
+            session=Session(transport=service, clock=FakeClock().clock()),
+        )
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("made", "arguments"),
+    [
+        ("ckpt_1", ("upload", "FILE")),
+        ("ds_0", ("datasets", "add", "s3://d/p/", "--kind", "pairs")),
+        ("job_0", ("sanitize", "FILE", *DATA)),
+        ("job_0", ("audit", "FILE", "--labelled", "s3://d/t/", "--target", "banana")),
+    ],
+)
+def test_quietly_what_makes_a_thing_and_waits_for_it_prints_its_id_alone(
+    file: str, capsys: pytest.CaptureFixture[str], made: str, arguments: tuple[str, ...]
+) -> None:
+    service = Service()
+    service.job_state = "succeeded"
+    given = [file if one == "FILE" else one for one in arguments]
+    assert run(service, *given, "--wait", "--quiet") == ExitCode.OK
+    assert capsys.readouterr() == (f"{made}\n", "")
+    assert run(service, *given, "--wait", "--quiet", "--json") == ExitCode.OK
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
+    assert run(service, *given, "--wait") == ExitCode.OK
+    assert "state" in capsys.readouterr().out, "all of it"
+
+
+def test_quietly_a_job_that_failed_is_named_and_its_reason_is_an_error(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    service.job_state = "failed"
+    assert run(service, "sanitize", file, *DATA, "--wait", "--quiet") == ExitCode.JOB_FAILED
+    assert capsys.readouterr() == ("job_0\n", "job_0 failed.\n")
+
+
+def test_a_repeated_order_is_the_same_one_unless_it_is_to_be_anew(file: str) -> None:
+    service = Service()
+    assert run(service, "sanitize", file, *DATA) == ExitCode.OK
+    assert service.made == ["uploads", "datasets", "datasets", "jobs"]
+    ids = {one["kind"]: one["id"] for one in service.datasets}
+    [body] = service.bodies
+    assert (body["checkpoint_id"], body["dataset_id"]) == ("ckpt_1", ids["pairs"])
+    assert body["audit"] == {"dataset_id": ids["labelled"], "target": "banana"}
+    assert run(service, "sanitize", file, *DATA) == ExitCode.OK
+    assert len(service.made) == 4
+    assert run(service, "sanitize", file, *DATA, "--seed", "3") == ExitCode.OK
+    assert service.made[4:] == ["jobs"], "another order of the same things"
+    assert run(service, "sanitize", file, *DATA, "--anew") == ExitCode.OK
+    assert service.made[5:] == ["uploads", "datasets", "datasets", "jobs"]
+    assert len(set(service.keys)) == 3
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_job_that_did_not_succeed_is_ordered_again(file: str, state: str) -> None:
+    service = Service()
+    run(service, "sanitize", file, *DATA)
+    for found in service.jobs.values():
+        found["state"] = state
+    run(service, "sanitize", file, *DATA)
+    assert service.made.count("jobs") == 2
+    assert len(set(service.keys)) == 2
+
+
+def test_a_job_that_was_deleted_is_ordered_again(file: str) -> None:
+    service = Service()
+    run(service, "sanitize", file, *DATA)
+    service.jobs.clear()
+    run(service, "sanitize", file, *DATA)
+    assert service.made.count("jobs") == 2
+
+
+def test_a_checkpoint_that_was_rejected_is_sent_again(file: str) -> None:
+    service = Service()
+    run(service, "sanitize", file, *DATA)
+    service.checkpoint_state = "rejected"
+    assert run(service, "sanitize", file, *DATA) == ExitCode.REFUSED
+    assert service.made.count("uploads") == 2
+    assert service.made.count("jobs") == 1
+
+
+def test_an_order_whose_answer_was_lost_is_not_given_twice(file: str) -> None:
+    def lose() -> None:
+        service.jobs.setdefault(service.keys[-1], job(id="job_lost"))
+        raise httpx.ReadError("the connection broke")
+
+    service = Service()
+    service.on_job = lose
+    assert run(service, "sanitize", file, *DATA) == ExitCode.UNREACHABLE
+    service.on_job = lambda: None
+    assert run(service, "sanitize", file, *DATA) == ExitCode.OK
+    assert len(set(service.keys)) == 1
+
+
+def test_the_data_of_supervised_are_labelled_and_of_retrieval_pairs(file: str) -> None:
+    service = Service()
+    run(service, "sanitize", file, *DATA, "--retrieval", "s3://d/r/", "--method", "supervised")
+    kinds = {one["uri"]: one["kind"] for one in service.datasets}
+    assert kinds == {"s3://d/p/": "labelled", "s3://d/t/": "labelled", "s3://d/r/": "pairs"}
+    ids = {one["uri"]: one["id"] for one in service.datasets}
+    assert service.bodies[0]["audit"]["retrieval_dataset_id"] == ids["s3://d/r/"]
+
+
+def test_data_that_were_rejected_are_registered_again_and_ids_are_believed(file: str) -> None:
+    service = Service()
+    service.datasets = [
+        {"id": "ds_x", "kind": "labelled", "state": "rejected", "uri": "s3://d/t/"},
+        {"id": "ds_y", "kind": "labelled", "state": "ready", "uri": "s3://d/other/"},
+    ]
+    run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "b")
+    assert service.bodies[0]["audit"]["dataset_id"] == "ds_2"
+    run(service, "audit", file, "--labelled", "ds_y", "--target", "b")
+    assert service.bodies[1]["audit"]["dataset_id"] == "ds_y"
+    assert service.made.count("datasets") == 1
+
+
+def test_an_order_of_ids_is_a_new_one_each_time() -> None:
+    service = Service()
+    for _ in range(2):
+        run(service, "audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "b")
+    assert service.made == ["jobs", "jobs"]
+
+
+def test_a_key_that_cannot_be_read_is_told_before_anything_is_sent(file: str, tmp_path: Path) -> None:
+    service = Service()
+    ending = ("--download", str(tmp_path / "out"), "--key", str(tmp_path / "no.pem"))
+    assert run(service, "sanitize", file, *DATA, *ending) == ExitCode.UNREADABLE
+    assert service.made == []
+
+
+def test_one_time_limit_holds_for_all_waits_together(file: str) -> None:
+    service = Service()
+    service.checkpoint_state = "scanning"
+    assert run(service, "sanitize", file, *DATA, "--timeout", "3") == ExitCode.TIMED_OUT
+    service.checkpoint_state = "accepted"
+    assert run(service, "sanitize", file, *DATA, "--timeout", "3", "--wait") == ExitCode.TIMED_OUT
+    assert service.made.count("jobs") == 1
+
+
+AHEAD = {
+    "object": "dry_run",
+    "kind": "audit",
+    "phases": [
+        {"name": "stage", "does": "Brings it.", "amount": 2_000_000, "unit": "bytes", "time": None},
+        {
+            "name": "baseline_audit",
+            "does": "Measures it.",
+            "amount": 5000,
+            "unit": "images",
+            "time": {"low_s": 60, "high_s": 120, "num_jobs": 2},
+        },
+        {"name": "publish", "does": "Keeps it.", "amount": 1, "unit": "jobs", "time": None},
+    ],
+    "time": None,
+    "obstacles": [],
+    "warnings": ["It is small."],
+}
+BY_IDS = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "banana", "--dry-run")
+
+
+class Foreseeing(Service):
+    """Answers dry runs."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self.ahead = AHEAD | changes
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/v1/jobs/dry-run":
+            return super()._handle(request)
+        self.bodies.append(json.loads(request.read()))
+        return httpx.Response(200, json=self.ahead)
+
+
+def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Foreseeing()
+    assert run(service, *BY_IDS) == ExitCode.OK
+    assert service.made == []
+    assert service.bodies == [
+        {"kind": "audit", "checkpoint_id": "ckpt_1", "audit": {"target": "banana", "dataset_id": "ds_1"}}
+    ]
+    said = capsys.readouterr().out
+    for part in ("nothing was ordered", "5,000 images", "(2 jobs)", "in all: not known", "It is small."):
+        assert part in said
+
+
+def test_a_dry_run_of_what_would_be_refused_ends_as_the_order_would(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    obstacle = {"code": "unknown_target", "detail": "No.", "remedy": "Do.", "pointer": "/audit/target"}
+    service = Foreseeing(obstacles=[obstacle])
+    assert run(service, *BY_IDS, "--json") == ExitCode.REFUSED
+    assert json.loads(capsys.readouterr().out) == service.ahead
+    assert run(service, *BY_IDS) == ExitCode.REFUSED
+    assert "unknown_target at /audit/target: No. Do." in capsys.readouterr().out
+
+
+def test_a_dry_run_sends_no_file_and_registers_no_data(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    service = Foreseeing()
+    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.USAGE
+    assert service.made == []
+
+
+SHA256_OF_ABC = hashlib.sha256(b"abc").hexdigest()
+"""What `file` holds."""
+
+
+def test_a_file_that_the_service_holds_already_is_not_sent_again(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC}
+    service.checkpoints = [
+        held | {"declared": {"quick_gelu": True}},
+        held | {"declared": {"quick_gelu": None}},
+    ]
+    assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
+    assert "uploads" not in service.made
+    assert service.bodies[0]["checkpoint_id"] == "ckpt_7"
+    assert "a.pt is there already: ckpt_7" in capsys.readouterr().err
+
+
+def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:
+    service = Service()
+    held = {"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC}
+    service.checkpoints = [held | {"declared": {"quick_gelu": True}}]
+    assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
+    assert service.made.count("uploads") == 1
+
+
+def test_anew_sends_it_again_all_the_same(file: str) -> None:
+    service = Service()
+    service.checkpoints = [{"id": "ckpt_7", "state": "accepted", "sha256": SHA256_OF_ABC, "declared": {}}]
+    order = ("audit", file, "--labelled", "s3://d/t/", "--target", "banana", "--anew")
+    assert run(service, *order) == ExitCode.OK
+    assert service.made.count("uploads") == 1

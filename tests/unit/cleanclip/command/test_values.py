@@ -1,0 +1,95 @@
+"""Values as they are typed, numbers as they are shown."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cleanclip.command.formats import rate, size, span, table
+from cleanclip.command.values import attack, json_object, pairs, text_pairs, trigger, value_of
+from cleanclip.errors import Unreadable
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("12", 12),
+        ("0.5", 0.5),
+        ("null", None),
+        ("[1, 2]", [1, 2]),
+        ("0.5,0.25,0.25", [0.5, 0.25, 0.25]),
+        ("avg", "avg"),
+        ("a,b", "a,b"),
+        ('"12"', "12"),
+        ("", ""),
+    ],
+)
+def test_a_value_is_what_it_looks_like(text: str, value: Any) -> None:
+    assert value_of(text) == value
+
+
+def test_an_equals_sign_in_a_value_is_kept() -> None:
+    assert text_pairs(["a=b=c"], "--metadata") == {"a": "b=c"}
+    assert pairs(["a=1", "b=x"], "--set") == {"a": 1, "b": "x"}
+
+
+@pytest.mark.parametrize("text", ["a", "=b", " =b"])
+def test_what_is_no_pair_is_a_usage_error_that_names_the_option(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--set"):
+        pairs([text], "--set")
+
+
+def test_an_attack_is_a_name_with_options() -> None:
+    assert attack("badnet") == {"attack": "badnet"}
+    assert attack("wanet:control_points=null,strength=1") == {
+        "attack": "wanet",
+        "control_points": None,
+        "strength": 1,
+    }
+    with pytest.raises(typer.BadParameter):
+        attack(":size=1")
+
+
+@pytest.mark.parametrize("words", ["123", "true", "null", "1e5", "0.5", "[1, 2]", "Watermarked"])
+def test_a_triggers_words_stay_words(words: str) -> None:
+    given = attack(f"text_trigger:text={words},size=1,target={words}")
+    assert given == {"attack": "text_trigger", "text": words, "size": 1, "target": words}
+    assert attack('text_trigger:text="123"')["text"] == "123"
+
+
+@pytest.mark.parametrize("name", ["mark.png", "my,mark.png", "a,b,c", ",", "a=b,c.png"])
+def test_a_comma_in_a_files_name_is_part_of_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"picture")
+    patch = {"attack": "custom_patch", "picture": base64.b64encode(b"picture").decode()}
+    assert trigger(f"{tmp_path / name}") == patch
+    assert trigger(f"{tmp_path / name},size=0.1,at=[0,1]") == patch | {"size": 0.1, "at": [0, 1]}
+
+
+def test_a_file_without_a_picture_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(typer.BadParameter, match="is empty"):
+        trigger(f"{tmp_path / 'empty.png'},size=0.1")
+    with pytest.raises(Unreadable, match="cannot be read"):
+        trigger(str(tmp_path))
+
+
+def test_a_file_of_options_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "policy.json").write_text('{"asr_at_most": 0.05, "asr_at_most": 0.9}')
+    with pytest.raises(Unreadable, match="has the name 'asr_at_most' twice in one object"):
+        json_object(tmp_path / "policy.json", "--policy")
+
+
+def test_numbers_are_shown_short() -> None:
+    assert [size(n) for n in (0, 999, 1500, 2.5e9, 3e15)] == ["0 B", "999 B", "1.5 kB", "2.5 GB", "3000.0 TB"]
+    assert [span(s) for s in (0, 42, 725, 12000)] == ["0:00", "0:42", "12:05", "3:20:00"]
+    assert rate(1234.5, "pairs") == "1234 pairs/s"
+    assert rate(12.345, "images") == "12.3 images/s"
+
+
+def test_columns_are_aligned() -> None:
+    assert table(("A", "BB"), [("xxx", 1), ("y", 22)]) == "A    BB\nxxx  1\ny    22"

@@ -1,0 +1,1 @@
+"""The child process: cut off, limited, watched, and read without being believed."""

@@ -1,0 +1,176 @@
+"""What a child's end means: its exit status and outcome.json, as results or as a failure with a code.
+
+The child's files are a stranger's: only small, regular files of our own schema are believed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app.domain.states import JobKind
+from cleanclip.spec.jobspec import (
+    CONFIG_NAME,
+    CURVE_NAME,
+    DATASET_NAME,
+    DRAWN_NAME,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_SUCCEEDED,
+    INSPECTION_NAME,
+    OUTCOME_ADAPTER,
+    OUTCOME_NAME,
+    OUTPUTS_PATH,
+    REPORT_NAME,
+    WEIGHTS_NAME,
+    ChildOutcome,
+)
+from worker.confinement.child_json import read_json
+from worker.confinement.guard import SETUP_FAILED
+from worker.confinement.trees import has_holes
+from worker.failures import (
+    CRASH_RETRY_S,
+    AttemptFailed,
+    cpu_time_exceeded,
+    disk_full,
+    not_believed,
+    outputs_unusable,
+    refused,
+    worker_out_of_memory,
+)
+
+_MAX_OUTCOME_BYTES = 1024 * 1024
+MAX_CONFIG_BYTES = 8 * 2**20
+_MAX_REPORT_BYTES = 8 * 2**20
+_MAX_JSON_BYTES = 2 * 2**20
+_MAX_INSPECTION_BYTES = 256 * 2**10
+"""It is kept on the checkpoint's row, which lists carry."""
+
+Wanted = Mapping[str, int | None]
+"""The files that a child must leave, and no other: name → most bytes. None: as many as a job may write."""
+LEFT: Mapping[JobKind, Wanted] = {
+    JobKind.INSPECT: {
+        WEIGHTS_NAME: None,
+        CONFIG_NAME: MAX_CONFIG_BYTES,
+        INSPECTION_NAME: _MAX_INSPECTION_BYTES,
+    },
+    JobKind.VALIDATE: {DATASET_NAME: _MAX_JSON_BYTES, DRAWN_NAME: _MAX_JSON_BYTES},
+    JobKind.AUDIT: {REPORT_NAME: _MAX_REPORT_BYTES},
+    JobKind.SANITIZE: {
+        WEIGHTS_NAME: None,
+        CONFIG_NAME: MAX_CONFIG_BYTES,
+        REPORT_NAME: _MAX_REPORT_BYTES,
+        CURVE_NAME: _MAX_REPORT_BYTES,
+    },
+}
+
+
+def wanted(kind: JobKind, *, weights_bytes: int) -> Wanted:
+    """The files of a job of this kind, whose weights have this size at most."""
+    return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
+
+
+def interpret(
+    status: int,
+    folder: Path,
+    wanted: Wanted,
+    *,
+    attempts_used: int,
+    log_tail: str,
+    max_bytes: int,
+    container_ran_out: bool = False,
+) -> tuple[Path, ...]:
+    """The files that a succeeded child left: exactly those `wanted`, plain and not too large.
+
+    Raises AttemptFailed otherwise.
+
+    `container_ran_out`: meanwhile the kernel killed something for want of memory in the worker's container.
+    They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
+    as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
+    our hands then.
+    """
+    if status == EXIT_SUCCEEDED:
+        return _outputs(folder, wanted, max_bytes)
+    if status == EXIT_REFUSED:
+        raise refused(_outcome(folder, "refused").failure)
+    if container_ran_out:
+        raise worker_out_of_memory(log_tail)
+    raise _crash(status, attempts_used, log_tail)
+
+
+def _outcome(folder: Path, expected: str) -> ChildOutcome:
+    try:
+        outcome = OUTCOME_ADAPTER.validate_json(read_json(folder / OUTCOME_NAME, _MAX_OUTCOME_BYTES))
+    except (OSError, ValueError, ValidationError) as error:
+        raise outputs_unusable(f"its outcome cannot be read ({type(error).__name__})") from error
+    if outcome.status != expected:
+        raise outputs_unusable(f"its outcome says {outcome.status!r} where its exit says {expected!r}")
+    return outcome
+
+
+def _outputs(folder: Path, wanted: Wanted, max_bytes: int) -> tuple[Path, ...]:
+    place = folder / OUTPUTS_PATH
+    named = _outcome(folder, "succeeded").outputs
+    if not place.is_dir() or place.is_symlink():
+        raise not_believed("it left no folder of outputs")
+    if sorted(named) != sorted(wanted) or {*os.listdir(place)} != {*wanted}:
+        raise not_believed(f"it left other files than {', '.join(wanted)}")
+    paths = tuple(place / name for name in wanted)
+    for path in paths:
+        if not _is_plain_file(path):
+            raise not_believed(f"its {path.name} is no plain file, or one with holes")
+        most = wanted[path.name]
+        if most is not None and path.lstat().st_size > most:
+            raise not_believed(f"its {path.name} has more than {most} bytes")
+    if sum(path.lstat().st_size for path in paths) > max_bytes:
+        raise not_believed("its outputs are larger than those of such a job can be")
+    return paths
+
+
+def _is_plain_file(path: Path) -> bool:
+    """One name, no link on the way, no holes."""
+    try:
+        if not stat.S_ISDIR(path.parent.lstat().st_mode):
+            return False
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(file)
+        return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not has_holes(file)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+
+
+def _crash(status: int, attempts_used: int, log_tail: str) -> AttemptFailed:
+    # The first crash is repeated at once (a machine was reclaimed); later ones wait, longer each time.
+    wait_s = 0.0 if attempts_used <= 1 else CRASH_RETRY_S * 2.0 ** (attempts_used - 2)
+    if status == -signal.SIGXCPU:
+        return cpu_time_exceeded(log_tail)
+    if "No space left on device" in log_tail or "Disk quota exceeded" in log_tail:
+        return disk_full(log_tail)
+    if status == EXIT_INTERRUPTED:
+        code, message = "child_interrupted", "The job's process was told to stop by somebody else."
+    elif status == SETUP_FAILED:
+        code, message = "sandbox_failed", "The job's process could not be set up."
+    elif status == -signal.SIGKILL:
+        code, message = "child_killed", "The job's process was killed, most likely for want of memory."
+    elif "MemoryError" in log_tail or "not enough memory" in log_tail or "out of memory" in log_tail:
+        code, message = "out_of_memory", "The job needs more memory than it may use."
+    else:
+        how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
+        code, message = "child_crashed", f"The job's process ended {how}."
+    return AttemptFailed(
+        code,
+        message,
+        "The job is tried again by itself; if it ends as failed, the log's tail says where it stood.",
+        retry_in_s=wait_s,
+        log_tail=log_tail,
+    )

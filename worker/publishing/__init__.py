@@ -1,0 +1,1 @@
+"""Outputs: checked against what the service knows, completed, signed, published."""

@@ -1,0 +1,114 @@
+"""Checks what a child says of a checkpoint or of a dataset, before it becomes a row that others rely on.
+
+Digests and sizes must be those that we computed ourselves. The weights must be those of the architecture that
+the inspection names, and what stands beside them is written by us.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.domain.dataset_references import SIDE_FILES
+from cleanclip.evidence.statement import dataset_sha256
+from cleanclip.spec.jobspec import (
+    CONFIG_NAME,
+    DATASET_ADAPTER,
+    DATASET_NAME,
+    INSPECTION_ADAPTER,
+    INSPECTION_NAME,
+    DatasetSummary,
+    Inspection,
+    InspectSpec,
+    ValidateSpec,
+)
+from cleanclip.spec.recipe import to_json
+from sanitizer.checkpoints.origins import Upload
+from worker.failures import not_believed
+from worker.publishing.believing import config_bytes, read_json
+from worker.staging.weights import check_weights, dtype_summary, num_parameters, read_architecture
+
+_LIKE_INSPECTION = ("layout", "upload_sha256", "assumed", "findings", "scanners", "dtype", "weights_sha256")
+_ALSO_IN_CONFIG = {"filename", "upload_size_bytes", "declared", "configured", "upload", "weights_dtype"}
+
+
+def believe_inspection(
+    raw: bytes, upload: Mapping[str, Any], weights: Path, weights_sha256: str
+) -> Inspection:
+    """inspection.json, held against the upload as we saw it and the weights as they lie there.
+
+    Raises AttemptFailed.
+    """
+    inspection = read_json(INSPECTION_NAME, raw, INSPECTION_ADAPTER.validate_json)
+    ours = (upload["sha256"], upload["size_bytes"], weights_sha256)
+    if (inspection.upload_sha256, inspection.size_bytes, inspection.weights_sha256) != ours:
+        raise not_believed("its inspection speaks of other bytes than it was given and left")
+    tensors = check_weights(weights, inspection.architecture)
+    architecture = read_architecture(inspection.architecture)
+    told = (inspection.architecture_name, inspection.num_parameters, inspection.dtype)
+    if told != (architecture.name, num_parameters(tensors), dtype_summary(tensors)):
+        raise not_believed("its inspection does not describe the weights that it left")
+    return inspection
+
+
+def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> bytes:
+    """config.json beside canonical weights, written by us. Raises AttemptFailed.
+
+    Left to believe is what the upload's own names were. A fresh child that gives weights back under them
+    reads its own file again and compares (`sanitizer.pipeline.cleaned.give_back`).
+    """
+    config = read_json(CONFIG_NAME, raw, json.loads)
+    told = INSPECTION_ADAPTER.dump_python(inspection, mode="json")
+    section = config.get("checkpoint") if isinstance(config, dict) else None
+    if not isinstance(section, dict) or section.keys() != _ALSO_IN_CONFIG.union(_LIKE_INSPECTION):
+        raise not_believed(f"its {CONFIG_NAME} does not have the parts that it should")
+    expected = {name: told[name] for name in _LIKE_INSPECTION} | {
+        "upload_size_bytes": inspection.size_bytes,
+        "declared": to_json(spec.declared),
+        "weights_dtype": inspection.dtype,
+    }
+    if {name: section[name] for name in expected} != expected:
+        raise not_believed(f"its {CONFIG_NAME} does not say what its inspection says")
+    _check_upload(section["upload"], inspection)
+    if config != {**inspection.architecture, "checkpoint": section}:
+        raise not_believed(f"its {CONFIG_NAME} is of another architecture than its inspection")
+    return config_bytes(config)
+
+
+def _check_upload(told: Any, inspection: Inspection) -> None:
+    try:
+        upload = Upload.from_json(told)
+    except ValueError as error:
+        raise not_believed(f"its {CONFIG_NAME} does not say how the upload was packed") from error
+    if upload.layout != inspection.layout:
+        raise not_believed(f"its {CONFIG_NAME} has another layout than its inspection")
+
+
+def believe_dataset(raw: bytes, spec: ValidateSpec, files: Mapping[str, str]) -> DatasetSummary:
+    """dataset.json, held against the files as we saw them: name → SHA-256. Raises AttemptFailed."""
+    summary = read_json(DATASET_NAME, raw, DATASET_ADAPTER.validate_json)
+    num_shards = len(files.keys() - SIDE_FILES)
+    if (summary.kind, summary.num_shards) != (spec.data_kind, num_shards):
+        raise not_believed(f"its {DATASET_NAME} is of another kind of data, or of other shards")
+    if summary.sha256 != dataset_sha256(spec.data_kind, files):
+        raise not_believed(f"its {DATASET_NAME} has another digest than the files that it was given")
+    _check_counts(summary, spec.max_skipped_share)
+    return summary
+
+
+def _check_counts(summary: DatasetSummary, max_skipped_share: float) -> None:
+    num_all = summary.num_samples + summary.num_skipped
+    counts = (summary.num_samples, summary.num_skipped, *summary.skipped_reasons.values())
+    is_counted = min(counts) >= 0 and sum(summary.skipped_reasons.values()) == summary.num_skipped
+    if not is_counted or summary.num_skipped > max_skipped_share * num_all:
+        raise not_believed(f"its {DATASET_NAME} skips more samples than it may, or counts them wrong")
+    per_class = summary.images_per_class
+    if (summary.kind == "labelled") != (per_class is not None and summary.class_names is not None):
+        raise not_believed(f"its {DATASET_NAME} has classes where there are none, or none where there are")
+    if per_class is None or summary.class_names is None:
+        return
+    is_sound = len(per_class) == len(summary.class_names) and min(per_class, default=0) >= 0
+    if not is_sound or sum(per_class) != summary.num_samples:
+        raise not_believed(f"its {DATASET_NAME} does not count each image in one class")

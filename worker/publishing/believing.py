@@ -1,0 +1,212 @@
+"""Checks a report against what the service knows itself, and writes it again from that.
+
+The child read a stranger's file, so by its end it may be the stranger's. The order (recipe, policy, attacks,
+seed), the inputs and what the inspection found are ours to say: a report that says otherwise fails the job,
+and the file that goes on is written here. What is left to believe are figures and the sentences beside them;
+whether they fit each other is checked before the folder is signed (`worker.publishing.packing`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from cleanclip.evidence.reading import Malformed, parse_json
+from cleanclip.spec.attack_options import names_of
+from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.examples import HOW_CHOSEN
+from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
+from cleanclip.spec.settled import MIN_IMAGES
+from sanitizer.audits.verdict import judge
+from worker.confinement.child_json import check_json
+from worker.failures import not_believed
+from worker.publishing.settings_claimed import believe_settings
+from worker.staging.known import Known
+from worker.staging.weights import dtype_summary, read_architecture
+
+T = TypeVar("T")
+_MAX_SENTENCES, _MAX_SENTENCE_CHARACTERS = 500, 4_000
+
+
+def believe_report(
+    raw: bytes,
+    spec: AuditSpec | SanitizeSpec,
+    known: Known,
+    *,
+    cleaned_sha256: str | None,
+    at: datetime,
+) -> Report:
+    """report.json with everything that we know written by us. Raises AttemptFailed.
+
+    `cleaned_sha256`: of the weights that lie beside it, None for an audit. `at`: when it is read.
+    """
+    report = read_json(REPORT_NAME, raw, load_json)
+    ordered = _ordered(spec)
+    known = replace(known, checkpoint=settled(known, report, seed=spec.seed))
+    for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
+        if told != ours:
+            raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
+    _check_sentences(report.warnings)
+    _check_verdict(report, spec)
+    _check_names(report, known.class_names)
+    return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
+
+
+def settled(known: Known, report: Report, *, seed: int) -> CheckpointInput:
+    """What came in, under the settings that the report says were measured. Raises AttemptFailed."""
+    architecture = believe_settings(
+        report.architecture,
+        read_architecture(known.checkpoint.architecture),
+        known.config["checkpoint"],
+        seed=seed,
+        can_measure=known.num_labelled >= MIN_IMAGES and len(known.class_names or ()) >= 2,
+    )
+    return replace(known.checkpoint, architecture=architecture.to_config())
+
+
+def _ordered(spec: AuditSpec | SanitizeSpec) -> dict[str, Any]:
+    """The fields of a report that are the order's."""
+    recipe = spec.recipe if isinstance(spec, SanitizeSpec) else None
+    given = spec.recipe_given if isinstance(spec, SanitizeSpec) else None
+    return {
+        "kind": spec.kind,
+        "seed": spec.seed,
+        "audit": spec.audit,
+        "policy": spec.policy,
+        "policy_source": spec.policy_source,
+        "recipe": recipe,
+        "recipe_source": None if recipe is None or given is None else RecipeSource.of(recipe, given),
+    }
+
+
+def _pairs(
+    report: Report,
+    spec: AuditSpec | SanitizeSpec,
+    known: Known,
+    ordered: Mapping[str, Any],
+    cleaned_sha256: str | None,
+) -> Iterator[tuple[str, object, object]]:
+    """What the report says, and what we know of the same."""
+    for name, value in ordered.items():
+        yield name, getattr(report, name), value
+    for name in CheckpointInput.__dataclass_fields__:
+        yield f"checkpoint.{name}", getattr(report.checkpoint, name), getattr(known.checkpoint, name)
+    yield "before.weights_sha256", report.before.weights_sha256, known.checkpoint.weights_sha256
+    yield "after.weights_sha256", report.after and report.after.weights_sha256, cleaned_sha256
+    is_cleaned = cleaned_sha256 is not None
+    for name in ("after", "ca_lost", "drift", "training"):
+        yield name, getattr(report, name) is not None, is_cleaned
+    for audit in filter(None, (report.before, report.after)):
+        yield "retrieval", audit.retrieval is not None, spec.has_retrieval
+        yield "linear_probe", audit.linear_probe is not None, spec.audit.linear_probe is not None
+        yield "attacks", [(one.name, one.options) for one in audit.attacks], _attacks(spec)
+    yield "examples", report.examples is not None, spec.audit.examples > 0
+    if report.examples is not None:
+        image_size = known.config["preprocess_cfg"]["size"]
+        shown = report.examples
+        yield "examples", (shown.seed, shown.image_size, shown.choice), (spec.seed, image_size, HOW_CHOSEN)
+
+
+def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]:
+    names = names_of(map(to_json, spec.audit.attacks))
+    return [(name, to_json(one)) for name, one in zip(names, spec.audit.attacks, strict=True)]
+
+
+def _check_sentences(sentences: Iterable[str]) -> None:
+    lengths = [len(sentence) for sentence in sentences]
+    if len(lengths) > _MAX_SENTENCES or max(lengths, default=0) > _MAX_SENTENCE_CHARACTERS:
+        raise not_believed(f"its {REPORT_NAME} has more sentences, or longer ones, than any report")
+
+
+def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
+    """Outcomes and sentences must follow from the figures: pages, lists and statements quote them."""
+    source, lost = spec.policy_source, report.ca_lost
+    if lost is not None and not (lost.n == report.before.ca.n > 0 and 0 <= lost.lost <= lost.n):
+        raise not_believed(f"the counts of ca_lost in its {REPORT_NAME} are not those of its figures")
+    try:
+        verdict = judge(
+            before=report.before,
+            after=report.after,
+            ca_lost=lost,
+            gate=spec.audit.gate,
+            policy=spec.policy,
+            limits_below_gate=report.after is not None or (source is not None and source.given != "default"),
+        )
+    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
+        raise not_believed(f"no verdict follows from the figures of its {REPORT_NAME}") from error
+    if verdict != report.verdict:
+        raise not_believed(f"the verdict of its {REPORT_NAME} does not follow from the figures")
+
+
+def _check_names(report: Report, class_names: tuple[str, ...] | None) -> None:
+    """Only classes that the data set has are named: they stand in pages, and are a stranger's words."""
+    if class_names is None:
+        return
+    allowed = {*class_names, report.audit.target, *(one.target for one in report.audit.attacks)}
+    if not allowed.issuperset(_class_names(report)):
+        raise not_believed(f"its {REPORT_NAME} names a class that the data set does not have")
+
+
+def _class_names(report: Report) -> Iterator[str]:
+    for audit in filter(None, (report.before, report.after)):
+        yield from _names_of_audit(audit)
+    yield from (one.class_name for one in report.classes_lost)
+    for example in report.examples.examples if report.examples else ():
+        yield example.true_class
+        for picture in (example.clean, *example.triggered):
+            yield from (said.class_name for said in (picture.before, picture.after) if said is not None)
+
+
+def _names_of_audit(audit: AuditFigures) -> Iterator[str]:
+    yield from (one.class_name for one in audit.ca_per_class)
+    yield from (one.target for one in audit.further_targets)
+    yield from (one.target for one in audit.attacks if one.target is not None)
+    led = (towards for one in audit.attacks for towards in (one.towards, one.towards_now))
+    yield from (towards.class_name for towards in led if towards is not None)
+
+
+def believe_cleaned_config(
+    raw: bytes, spec: SanitizeSpec, known: Known, report: Report, weights_sha256: str
+) -> bytes:
+    """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
+    settings of `report`, which has been checked."""
+    origin = known.config["checkpoint"]
+    settled = {} if report.architecture is None else report.architecture.as_assumed()
+    section = {
+        **origin,
+        "assumed": (origin.get("assumed") or {}) | settled,
+        "cleaned": {
+            "recipe": to_json(spec.recipe),
+            "seed": spec.seed,
+            "from_weights_sha256": known.checkpoint.weights_sha256,
+        },
+        "weights_sha256": weights_sha256,
+        "weights_dtype": dtype_summary(known.tensors),
+    }
+    ours = config_bytes({**report.checkpoint.architecture, "checkpoint": section})
+    if read_json(CONFIG_NAME, raw, json.loads) != json.loads(ours):
+        raise not_believed(f"its {CONFIG_NAME} is not that of the checkpoint, cleaned as it was ordered")
+    return ours
+
+
+def config_bytes(config: Mapping[str, Any]) -> bytes:
+    """config.json as it goes on."""
+    return (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_json(name: str, raw: bytes, parse: Callable[[bytes], T]) -> T:
+    """A child's file, bounded before it is parsed: no key twice, numbers finite. Raises AttemptFailed."""
+    try:
+        check_json(raw)
+        parse_json(raw)
+        return parse(raw)
+    except (Malformed, ValidationError, ValueError) as error:
+        raise not_believed(f"its {name} cannot be read") from error

@@ -1,0 +1,120 @@
+"""The files of an audit or a cleaning from what its child left: checked, written by us, completed by fresh
+children. What is wrong here fails the job; a page that cannot be drawn does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from cleanclip.spec.jobspec import (
+    AS_UPLOADED,
+    CHECKPOINT_PATH,
+    CONFIG_NAME,
+    CURVE_NAME,
+    REPORT_HTML_HEAD,
+    REPORT_HTML_NAME,
+    REPORT_MARKDOWN_NAME,
+    REPORT_NAME,
+    REPORT_PATH,
+    WEIGHTS_NAME,
+    AuditSpec,
+    GiveBackSpec,
+    PagesSpec,
+    SanitizeSpec,
+)
+from cleanclip.spec.report import Report, curve_json, dump_json
+from worker.confinement.outcome import Wanted
+from worker.failures import AttemptFailed, not_believed
+from worker.publishing.believing import believe_cleaned_config, believe_report
+from worker.publishing.fresh_child import FreshChildren
+from worker.publishing.packing import Packing
+from worker.staging.known import Known
+from worker.staging.stage import Staged
+from worker.staging.weights import check_weights
+
+Warn = Callable[[str], None]
+_MAX_PAGE_BYTES = 32 * 2**20
+_REFUSALS = frozenset({"outputs_not_believed", "report_malformed", "report_inconsistent", "report_too_large"})
+"""Of a fresh child: it says that what it was given is not what it should be, or left what it should not."""
+_PAGES: Wanted = {REPORT_HTML_NAME: _MAX_PAGE_BYTES, REPORT_MARKDOWN_NAME: _MAX_PAGE_BYTES}
+
+
+def complete(packing: Packing, staged: Staged, fresh: FreshChildren, *, ended_at: str, warn: Warn) -> Report:
+    """Check and complete what lies in `packing`; the report as it goes on. Raises AttemptFailed, Stopped."""
+    spec, known = staged.spec, staged.known
+    if known is None or not isinstance(spec, AuditSpec | SanitizeSpec):
+        raise TypeError(f"a job of kind {spec.kind} has no report")
+    raw = packing.path(REPORT_NAME).read_bytes()
+    cleaned = packing.sha256.get(WEIGHTS_NAME)
+    report = believe_report(raw, spec, known, cleaned_sha256=cleaned, at=datetime.fromisoformat(ended_at))
+    if isinstance(spec, SanitizeSpec):
+        _check_cleaned(packing, spec, known, report)
+        if spec.output_layout == "as_uploaded":
+            notes = _give_back(packing, known, fresh)
+            report = replace(report, warnings=(*report.warnings, *notes))
+    packing.add(REPORT_NAME, dump_json(report))
+    _draw(packing, fresh, warn)
+    return report
+
+
+def _check_cleaned(packing: Packing, spec: SanitizeSpec, known: Known, report: Report) -> None:
+    """Weights with the very tensors that came in; beside them two files that follow from what we know."""
+    if check_weights(packing.path(WEIGHTS_NAME), known.checkpoint.architecture) != known.tensors:
+        raise not_believed(f"its {WEIGHTS_NAME} has other types of numbers than the checkpoint")
+    raw = packing.path(CONFIG_NAME).read_bytes()
+    packing.add(CONFIG_NAME, believe_cleaned_config(raw, spec, known, report, packing.sha256[WEIGHTS_NAME]))
+    if report.training is not None:
+        packing.add(CURVE_NAME, curve_json(report.training))
+
+
+def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[str, ...]:
+    """Add the weights in the uploaded layout, or leave them out where that fails; returns sentences on it."""
+    inputs = {f"{CHECKPOINT_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
+    try:
+        left = fresh.run(GiveBackSpec(), inputs, {as_uploaded_name(known): None})
+    except AttemptFailed as failure:
+        if failure.code in _REFUSALS:
+            raise
+        why = f"The weights could not be written in the uploaded layout, which is left out: {failure.message}"
+        return (why,)
+    packing.take(left.files)
+    return left.notes
+
+
+def as_uploaded_name(known: Known) -> str:
+    """Of the file in the uploaded layout."""
+    upload = known.config["checkpoint"]["upload"]
+    if upload["container"] == "safetensors":
+        return f"{AS_UPLOADED}.safetensors"
+    return f"{AS_UPLOADED}.bin" if upload["layout"] == "huggingface" else f"{AS_UPLOADED}.pt"
+
+
+def _draw(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
+    """report.html and report.md; they are a view of report.json and can be drawn again at any time.
+
+    So a renderer that fails leaves them out, with a warning. One that refuses has found that the report
+    contradicts itself, and nothing of the job is believed.
+    """
+    try:
+        left = fresh.run(PagesSpec(), {REPORT_PATH: packing.path(REPORT_NAME)}, _PAGES)
+    except AttemptFailed as failure:
+        if failure.code in _REFUSALS:
+            raise not_believed(f"its {REPORT_NAME} cannot be shown honestly ({failure.code})") from failure
+        warn(
+            f"The report's pages could not be drawn ({failure.code}) and are left out; report.json is whole. "
+            "Draw them from it: python -m sanitizer report report.json"
+        )
+        return
+    _check_page(next(path for path in left.files if path.name == REPORT_HTML_NAME))
+    packing.take(left.files)
+
+
+def _check_page(path: Path) -> None:
+    """People open the page in a browser: of one that could run or load anything, nothing is handed out."""
+    head = REPORT_HTML_HEAD.encode()
+    with path.open("rb") as file:
+        if file.read(len(head)) != head:
+            raise not_believed("its page does not begin as every page of a report does")

@@ -1,0 +1,134 @@
+"""A child that begins anew beside a job's own: confined alike, given only files that we have checked.
+
+What people open in other programs (pages, a pickle of weights) is not written by the process that read a
+stranger's file. One that has never seen it writes them, of what we made of the first one's files. Another
+audits the weights that are published once more.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from app.domain.states import JobKind
+from app.logs import get_logger
+from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
+from cleanclip.spec.progress import Noted, ProgressEvent, ignore
+from worker import cgroup
+from worker.confinement import sandbox
+from worker.confinement.child import Child
+from worker.confinement.outcome import Wanted, interpret
+from worker.confinement.sandbox import ChildLimits, Isolation
+from worker.control import Control
+from worker.supervision import Watch
+
+_LOG = get_logger(__name__)
+_LOOK_EVERY_S = 0.05
+_MAX_NOTES = 20
+FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a fresh child left: its files, and the sentences that it noted."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshChildren:
+    """Starts them, one after the other, each in a folder of its own that is made below `folder`."""
+
+    folder: Path
+    command: tuple[str, ...]
+    limits: ChildLimits
+    isolation: Isolation
+    control: Control
+    worker_environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uses_cuda(self) -> bool:
+        return self.limits.uses_cuda
+
+    def folder_of(self, spec: FreshSpec) -> Path:
+        """Where the child will find what is put there before it runs."""
+        return self.folder / spec.kind / "job"
+
+    def run(
+        self,
+        spec: FreshSpec,
+        inputs: Mapping[str, Path],
+        wanted: Wanted,
+        *,
+        hear: Callable[[ProgressEvent], None] = ignore,
+    ) -> Left:
+        """`inputs`: place in the child's folder → our file, which is copied there. `hear` hears all events.
+
+        Raises AttemptFailed as `interpret` does, Stopped, OSError.
+        """
+        job = self.folder_of(spec)
+        for name in ("home", "tmp", "outputs"):
+            (job / name).mkdir(parents=True)
+        for path, source in inputs.items():
+            (job / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, job / path)  # never a link: the child may write in its own folder
+        (job / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
+        notes: list[str] = []
+
+        def on_event(event: ProgressEvent) -> None:
+            if isinstance(event, Noted):
+                notes.append(event.message)
+            hear(event)
+
+        kills_before = cgroup.oom_kills()
+        status, log_tail = self._watch(job, on_event, draws=spec.kind == "pages")
+        files = interpret(
+            status,
+            job,
+            wanted,
+            attempts_used=1,
+            log_tail=log_tail,
+            max_bytes=self.limits.written_bytes,
+            container_ran_out=cgroup.oom_kills() > kills_before,
+        )
+        return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
+
+    def _watch(self, job: Path, on_event: Callable[[ProgressEvent], None], *, draws: bool) -> tuple[int, str]:
+        """Exit status and the log's end. A page is drawn within the limits of a file's inspection."""
+        kind = JobKind.INSPECT if draws else JobKind.AUDIT
+        limits = replace(self.limits, uses_cuda=False) if draws else self.limits
+        watches: list[Watch] = []
+
+        def heard(event: ProgressEvent) -> None:
+            for watch in watches:
+                watch.heard()
+            on_event(event)
+
+        began = time.monotonic()
+        child = Child(
+            sandbox.guarded(
+                [*self.command, str(job)],
+                job,
+                self.isolation,
+                sandbox.rlimits(limits, kind, self.isolation),
+                uses_cuda=limits.uses_cuda,
+                more_calls=limits.more_calls,
+            ),
+            environment=sandbox.environment(job, limits, self.worker_environment),
+            folder=job,
+            log_path=job.with_name("stderr.log"),
+            on_event=heard,
+        )
+        try:
+            watches.append(Watch(child, job, self.control, kind, limits))
+            while child.poll() is None:
+                watches[0].look()
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            status = child.close()
+        _LOG.info("fresh_child_ended", status=status, took_s=round(time.monotonic() - began, 2))
+        return status, child.log_tail()

@@ -1,0 +1,70 @@
+"""Checks what a report says of heads and activation: all but the figures follows from what came in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cleanclip.spec.jobspec import REPORT_NAME
+from cleanclip.spec.settled import COMPARED, MIN_IMAGES, Setting, SettledArchitecture
+from sanitizer.checkpoints.architecture import Architecture
+from sanitizer.checkpoints.choices import shown
+from sanitizer.checkpoints.plausible import plausible_values
+from sanitizer.checkpoints.settings import Settings, compared, known_by, not_compared, not_measurable
+from worker.failures import not_believed
+
+
+def believe_settings(
+    told: SettledArchitecture | None,
+    came_in: Architecture,
+    origin: Mapping[str, Any],
+    *,
+    seed: int,
+    can_measure: bool,
+) -> Architecture:
+    """The architecture that was settled. Raises AttemptFailed.
+
+    What a setting is known by, and why, is worked out again from `origin` (section "checkpoint" of the
+    canonical configuration), the plausible values and the figures. Left to believe are the figures, which a
+    second audit measures again. `can_measure`: whether the data set has images enough, so that they must be
+    there.
+    """
+    if told is None:
+        raise not_believed(f"its {REPORT_NAME} does not say how the architecture was settled")
+    if told.seed != seed or (0 < told.n < MIN_IMAGES) or (told.n == 0 and can_measure):
+        raise not_believed(f"its {REPORT_NAME} did not measure the settings as it was ordered")
+    ours = [*_compared(told, came_in, origin), *not_measurable(origin)]
+    if len(told.settings) != len(ours):
+        raise not_believed(f"its {REPORT_NAME} settles other options than there are")
+    for said, one in zip(told.settings, ours, strict=True):
+        if said != one:
+            raise not_believed(f"its {REPORT_NAME} says of {one.option} what cannot follow from the input")
+    try:
+        return Settings.read(told.values()).applied(came_in)
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise not_believed(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
+
+
+def _compared(
+    told: SettledArchitecture, came_in: Architecture, origin: Mapping[str, Any]
+) -> Iterator[Setting]:
+    """The settings of `COMPARED` as they must be told, given the figures that are."""
+    present, known = Settings.of(came_in), known_by(came_in, origin)
+    values = plausible_values(came_in, known)
+    for option, said in zip(COMPARED, told.settings, strict=False):
+        unmeasured = not_compared(option, shown(getattr(present, option)), known[option], origin)
+        if told.n == 0 or len(values[option]) == 1:
+            yield unmeasured
+        else:
+            yield _as_compared(said, unmeasured, values[option])
+
+
+def _as_compared(said: Setting, unmeasured: Setting, values: Sequence[Any]) -> Setting:
+    chosen, runner_up, margin = said.chosen, said.runner_up, said.margin
+    if chosen is None or runner_up is None or margin is None:
+        raise not_believed(f"its {REPORT_NAME} has no figures of {unmeasured.option}")
+    names = [shown(value) for value in values]
+    may_be = names if unmeasured.settled == "assumed" else names[:1]
+    if chosen.value not in may_be or runner_up.value not in names or runner_up.value == chosen.value:
+        raise not_believed(f"its {REPORT_NAME} gives {unmeasured.option} a value that is known otherwise")
+    return compared(unmeasured, values, chosen=chosen, runner_up=runner_up, margin=margin)

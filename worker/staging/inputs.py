@@ -1,0 +1,289 @@
+"""Which files a job needs and where each goes: rows and references, read once, as a plain plan of downloads.
+
+Knows the database and lists the object store; moves no bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from app.db.models.dataset import Dataset
+from app.db.repositories.attempt_values import ClaimedJob
+from app.db.unit_of_work import UnitOfWork
+from app.domain.dataset_references import SIDE_FILES, check_allowed, parse_reference
+from app.domain.object_keys import is_safe_name, upload_key
+from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobKind
+from app.settings import DatasetSettings
+from app.storage.port import ObjectStore, checked_key
+from cleanclip.spec.jobspec import (
+    CHECKPOINT_PATH,
+    CLASS_NAMES_NAME,
+    CONFIG_NAME,
+    PATH_OF_ROLE,
+    TEMPLATES_NAME,
+    UPLOAD_PATH,
+    WEIGHTS_NAME,
+)
+from worker.failures import AttemptFailed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One object to download: to `path` in the job's folder, of exactly these bytes where that is known."""
+
+    bucket: str | None
+    """None: the service's own bucket."""
+    key: str
+    path: str
+    size_bytes: int
+    sha256: str | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What to stage. `texts` are small files that the service writes itself, over what was downloaded."""
+
+    files: tuple[Wanted, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the job's spec needs of the rows: filename, declared options, digest, kind of data, whether there
+    is a retrieval set."""
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    """Of audit and sanitize jobs: which upload the canonical files were made from, for the statement."""
+    datasets: tuple[Mapping[str, Any], ...] = ()
+    """Likewise: which data sets, and as what they are used."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """Likewise: what the inspection of the checkpoint and the validation of the labelled set found."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+
+def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
+    """The inputs of a job, from its rows. For a validate job the data set, whose files are yet to be listed.
+
+    Raises NotFound, AttemptFailed.
+    """
+    if job.kind is JobKind.INSPECT:
+        return _upload_to_inspect(unit, job), None
+    if job.kind is JobKind.VALIDATE:
+        return Inputs(files=()), unit.datasets.get(job.project_id, str(job.dataset_id))
+    files, checkpoint, found = _canonical_checkpoint(unit, job)
+    texts: dict[str, str] = {}
+    datasets = []
+    uses = {
+        "training": job.dataset_id,
+        "labelled": job.labelled_dataset_id,
+        "retrieval": job.retrieval_dataset_id,
+    }
+    for use, dataset_id in uses.items():
+        if dataset_id is not None:
+            dataset = unit.datasets.get(job.project_id, dataset_id)
+            role = "pairs" if use == "training" and dataset.kind is DatasetKind.PAIRS else use
+            files += _pinned(dataset, PATH_OF_ROLE[role])
+            texts |= override_texts(dataset, PATH_OF_ROLE[role])
+            datasets.append(_described(dataset, role))
+            if role == "labelled":
+                summary = dataset.summary or {}
+                num_readable = summary.get("num_samples", 0)
+                is_most = num_readable >= summary.get("num_skipped", 0)
+                found |= {
+                    "class_names": summary.get("class_names"),
+                    "num_labelled": num_readable if is_most else 0,
+                }
+    inputs = Inputs(
+        files=tuple(files),
+        texts=texts,
+        facts={
+            "upload_sha256": checkpoint["upload"]["digest"]["sha256"],
+            "has_retrieval": job.retrieval_dataset_id is not None,
+        },
+        checkpoint=checkpoint,
+        datasets=tuple(datasets),
+        known=found,
+    )
+    return inputs, None
+
+
+def _upload_to_inspect(unit: UnitOfWork, job: ClaimedJob) -> Inputs:
+    checkpoint = unit.checkpoints.get(job.project_id, str(job.checkpoint_id))
+    upload = unit.uploads.get(job.project_id, checkpoint.upload_id)
+    if checkpoint.upload_object_key is None:
+        raise _gone("checkpoint")
+    key = upload_key(job.project_id, checkpoint.upload_id)
+    wanted = Wanted(bucket=None, key=key, path=UPLOAD_PATH, size_bytes=checkpoint.size_bytes)
+    facts = {
+        "filename": checkpoint.filename,
+        "declared": checkpoint.declared,
+        "expected_sha256": upload.declared_sha256,
+    }
+    return Inputs(files=(wanted,), facts=facts)
+
+
+def _canonical_checkpoint(
+    unit: UnitOfWork, job: ClaimedJob
+) -> tuple[list[Wanted], dict[str, Any], dict[str, Any]]:
+    """Its files, what the statement says of it, and what else is known of it."""
+    checkpoint = unit.checkpoints.get(job.project_id, str(job.checkpoint_id))
+    if checkpoint.state is not CheckpointState.ACCEPTED or checkpoint.inspect_job_id is None:
+        raise _gone("checkpoint")
+    artifacts = {a.name: a for a in unit.artifacts.of_job(job.project_id, checkpoint.inspect_job_id)}
+    if not {WEIGHTS_NAME, CONFIG_NAME} <= artifacts.keys():
+        raise _gone("checkpoint")
+    files = [
+        Wanted(
+            bucket=None,
+            key=artifacts[name].object_key,
+            path=f"{CHECKPOINT_PATH}/{name}",
+            size_bytes=artifacts[name].size_bytes,
+            sha256=artifacts[name].sha256,
+        )
+        for name in (WEIGHTS_NAME, CONFIG_NAME)
+    ]
+    upload = {"size_bytes": checkpoint.size_bytes, "digest": {"sha256": checkpoint.sha256}}
+    found = {"inspection": checkpoint.inspection, "declared": checkpoint.declared}
+    return files, {"id": checkpoint.id, "filename": checkpoint.filename, "upload": upload}, found
+
+
+def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
+    if dataset.state is not DatasetState.READY or not dataset.files:
+        raise _gone("data set")
+    return [
+        Wanted(
+            bucket=file["bucket"],
+            key=file["key"],
+            path=f"{folder}/{file['name']}",
+            size_bytes=file["size_bytes"],
+            sha256=file["sha256"],
+        )
+        for file in dataset.files
+    ]
+
+
+def _described(dataset: Dataset, role: str) -> dict[str, Any]:
+    """`num_samples` are all, as reports count them; the set's own summary counts the good ones."""
+    summary = dataset.summary or {}
+    return {
+        "role": role,
+        "id": dataset.id,
+        "reference": dataset.uri or dataset.upload_id,
+        "num_samples": summary["num_samples"] + summary["num_skipped"] if summary else None,
+    }
+
+
+def override_texts(dataset: Dataset, folder: str) -> dict[str, str]:
+    """Class names and templates that were given with the data set, as the files the library reads."""
+    texts = {}
+    for name, lines in ((CLASS_NAMES_NAME, dataset.class_names), (TEMPLATES_NAME, dataset.templates)):
+        if lines:
+            if any("\n" in line or "\r" in line for line in lines):
+                raise AttemptFailed(
+                    "line_break_in_name",
+                    "A class name or template holds a line break.",
+                    "Register the data set again with one-line names and templates.",
+                )
+            texts[f"{folder}/{name}"] = "".join(f"{line}\n" for line in lines)
+    return texts
+
+
+def list_dataset(
+    store: ObjectStore, dataset: Dataset, filename: str | None, limits: DatasetSettings
+) -> list[Wanted]:
+    """The files that a data set consists of now; `filename` is that of the upload, where it is made of one.
+
+    Raises AttemptFailed, InvalidInput, StorageError.
+    """
+    folder = PATH_OF_ROLE[dataset.kind.value]
+    if filename is not None:
+        found = store.head(upload_key(dataset.project_id, str(dataset.upload_id)))
+        name = filename if is_safe_name(filename) else "data.tar"
+        return [
+            Wanted(
+                bucket=None,
+                key=found.key,
+                path=f"{folder}/{name}",
+                size_bytes=found.size_bytes,
+                etag=found.etag,
+            )
+        ]
+    reference = parse_reference(str(dataset.uri), max_files=limits.max_num_shards)
+    check_allowed(reference, limits.allowed_prefixes, project_id=dataset.project_id, own_bucket=store.bucket)
+    is_labelled = dataset.kind is DatasetKind.LABELLED
+    found_keys: list[Wanted] = []
+    for item in store.in_bucket(reference.bucket).list_prefix(reference.prefix):
+        if reference.holds(item.key, is_labelled=is_labelled):
+            _check_key(item.key)
+            found_keys.append(
+                Wanted(
+                    bucket=reference.bucket,
+                    key=item.key,
+                    path=f"{folder}/{_local_name(item.key.removeprefix(reference.prefix), len(found_keys))}",
+                    size_bytes=item.size_bytes,
+                    etag=item.etag,
+                )
+            )
+            _check_sizes(found_keys, limits)
+    _check_complete(found_keys, reference.keys)
+    return found_keys
+
+
+def _local_name(name: str, index: int) -> str:
+    """A plain file name: the object's own where it is one, else by its place in the list."""
+    if is_safe_name(name):
+        return name
+    return f"shard-{index:06d}{PurePosixPath(name).suffix if name not in SIDE_FILES else ''}"
+
+
+def _check_key(key: str) -> None:
+    try:
+        checked_key(key)
+    except ValueError as error:
+        raise AttemptFailed(
+            "dataset_name_unusable",
+            "The name of one of the data set's objects cannot be used.",
+            "Rename the shards to plain letters, digits, dots, dashes and underscores.",
+        ) from error
+
+
+def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
+    if len(files) > limits.max_num_shards:
+        raise AttemptFailed(
+            "dataset_too_many_shards",
+            f"The data set has more than {limits.max_num_shards} files.",
+            "Use fewer, larger shards.",
+        )
+    if sum(file.size_bytes for file in files) > limits.max_size_bytes:
+        raise AttemptFailed(
+            "dataset_too_large",
+            f"The data set has more than {limits.max_size_bytes} bytes.",
+            "Use fewer samples or smaller pictures.",
+        )
+
+
+def _check_complete(found: Sequence[Wanted], keys: Sequence[str] | None) -> None:
+    if not any(file.key.endswith(".tar") for file in found):
+        raise AttemptFailed(
+            "dataset_empty",
+            "There are no shards where the reference points.",
+            "Check the reference; shards are .tar files below it.",
+        )
+    missing = sorted(set(keys or ()) - {file.key for file in found})
+    if missing:
+        raise AttemptFailed(
+            "dataset_shard_missing",
+            f"{len(missing)} shards that the reference names are not there; the first is {missing[0]!r}.",
+            "Check the numbers in braces, or upload the missing shards.",
+        )
+
+
+def _gone(noun: str) -> AttemptFailed:
+    return AttemptFailed(
+        "input_missing",
+        f"The {noun} that the job needs is not there any more.",
+        "Create the job again with what exists.",
+    )

@@ -1,0 +1,26 @@
+"""What the service knows of a job's checkpoint and data, apart from any child. Holds no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cleanclip.spec.report import CheckpointInput
+from worker.staging.weights import Tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What we know of a job's checkpoint and data, before a child has seen them."""
+
+    checkpoint: CheckpointInput
+    """As reports have it: digests that we computed, and what the inspection found."""
+    config: Mapping[str, Any]
+    """The canonical config.json."""
+    tensors: Tensors
+    """Of the canonical weights."""
+    class_names: tuple[str, ...] | None = None
+    """Of the labelled set, by its validation."""
+    num_labelled: int = 0
+    """Its readable images, where they are most of it: then enough are drawn. 0: not known."""

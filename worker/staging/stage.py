@@ -1,0 +1,234 @@
+"""Stage: bring a job's inputs into its folder, byte for byte what they were pinned to be, and write its spec.
+
+Nothing passes through memory whole. A file whose digest differs stops the job, and says which.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.db.models.dataset import Dataset
+from app.db.repositories.attempt_values import ClaimedJob
+from app.db.session import Database
+from app.domain.states import JobKind, JobPhase
+from app.settings import DatasetSettings
+from app.storage.port import ObjectStore
+from cleanclip.spec.jobspec import (
+    CHECKPOINT_PATH,
+    CONFIG_NAME,
+    PATH_OF_ROLE,
+    SPEC_ADAPTER,
+    SPEC_NAME,
+    UPLOAD_PATH,
+    WEIGHTS_NAME,
+    Inspection,
+    JobSpec,
+    MaxRanks,
+)
+from cleanclip.spec.recipe import DeclaredOptions, audit_as_ordered, parse
+from cleanclip.spec.report import CheckpointInput
+from worker.confinement.child_json import read_regular
+from worker.confinement.outcome import MAX_CONFIG_BYTES
+from worker.failures import AttemptFailed, disk_full
+from worker.ledger import patient_with_database
+from worker.staging.inputs import Inputs, Wanted, list_dataset, override_texts, plan
+from worker.staging.known import Known
+from worker.staging.transfer import fetch, patiently
+from worker.staging.weights import check_weights
+from worker.tracker import Tracker
+
+_SPARE_BYTES = 256 * 1024 * 1024
+_MAX_HEADER_BYTES = 16 * 1024 * 1024
+_ROOM_FACTOR = {JobKind.INSPECT: 3, JobKind.VALIDATE: 1, JobKind.SANITIZE: 2, JobKind.AUDIT: 1}
+"""How much of its inputs' size a job leaves on the disk at the worst, inputs included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One file as it lies in the job's folder; `path` is relative to it."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """What lies ready. `pins` name every object of a data set with its digest (validate jobs).
+
+    `checkpoint` and `datasets` say which rows of ours the files came from (see `Inputs`).
+    """
+
+    spec: JobSpec
+    pins: list[dict[str, Any]]
+    received: tuple[Received, ...] = ()
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    datasets: tuple[Mapping[str, Any], ...] = ()
+    known: Known | None = None
+    """Of audit and sanitize jobs: what their reports must say, read before any child could change it."""
+
+    @property
+    def most_weights_bytes(self) -> int:
+        """Of the weights that a job may leave: its tensors are those of the one file of weights that came in,
+        and the header of that file may be another's."""
+        paths = {UPLOAD_PATH, f"{CHECKPOINT_PATH}/{WEIGHTS_NAME}"}
+        return sum(one.size_bytes for one in self.received if one.path in paths) + _MAX_HEADER_BYTES
+
+
+def stage(
+    database: Database,
+    store: ObjectStore,
+    job: ClaimedJob,
+    folder: Path,
+    *,
+    limits: DatasetSettings,
+    save_every_s: float,
+    max_ranks: MaxRanks,
+    tracker: Tracker,
+    check: Callable[[], None],
+) -> Staged:
+    """Fill `folder` for the child. Raises AttemptFailed, DomainError, StorageError, OSError, Stopped."""
+    tracker.begin(JobPhase.STAGE)
+    inputs, dataset, filename = patient_with_database(lambda: _planned(database, job), check)
+    if dataset is not None:
+        inputs = _listed(store, dataset, filename, limits, check)
+    _check_room(folder, inputs.size_bytes * _ROOM_FACTOR[job.kind])
+    pins = _fetch_all(store, inputs, folder, tracker, check)
+    received = {
+        file.path: Received(path=file.path, size_bytes=file.size_bytes, sha256=pin["sha256"])
+        for file, pin in zip(inputs.files, pins, strict=True)
+    }
+    for path, text in inputs.texts.items():
+        received[path] = _write_text(folder, path, text)
+    spec = _spec(job, inputs.facts, save_every_s, max_ranks)
+    (folder / SPEC_NAME).write_bytes(SPEC_ADAPTER.dump_json(spec))
+    for name in ("home", "tmp", "outputs"):
+        (folder / name).mkdir(exist_ok=True)
+    tracker.end(JobPhase.STAGE)
+    return Staged(
+        spec=spec,
+        pins=pins,
+        received=tuple(received.values()),
+        checkpoint=inputs.checkpoint,
+        datasets=inputs.datasets,
+        known=_known(folder, inputs) if inputs.known else None,
+    )
+
+
+def _known(folder: Path, inputs: Inputs) -> Known:
+    found = parse(Inspection, inputs.known["inspection"])
+    canonical = folder / CHECKPOINT_PATH
+    names = inputs.known.get("class_names")
+    return Known(
+        checkpoint=CheckpointInput(
+            upload_sha256=found.upload_sha256,
+            weights_sha256=found.weights_sha256,
+            layout=found.layout,
+            architecture=found.architecture,
+            declared=parse(DeclaredOptions, inputs.known["declared"]),
+            findings=found.findings,
+            scanners=found.scanners,
+        ),
+        config=json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES)),
+        tensors=check_weights(canonical / WEIGHTS_NAME, found.architecture),
+        class_names=None if names is None else tuple(names),
+        num_labelled=inputs.known.get("num_labelled", 0),
+    )
+
+
+def _planned(database: Database, job: ClaimedJob) -> tuple[Inputs, Dataset | None, str | None]:
+    """What the rows say; the file name of the upload that a data set is made of, where it is of one."""
+    with database.unit_of_work() as unit:
+        inputs, dataset = plan(unit, job)
+        if dataset is None or dataset.upload_id is None:
+            return inputs, dataset, None
+        return inputs, dataset, unit.uploads.get(job.project_id, dataset.upload_id).filename
+
+
+def _write_text(folder: Path, path: str, text: str) -> Received:
+    target, content = folder / path, text.encode("utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return Received(path=path, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _listed(
+    store: ObjectStore,
+    dataset: Dataset,
+    filename: str | None,
+    limits: DatasetSettings,
+    check: Callable[[], None],
+) -> Inputs:
+    files = patiently(lambda: list_dataset(store, dataset, filename, limits), check)
+    return Inputs(
+        files=tuple(files),
+        texts=override_texts(dataset, PATH_OF_ROLE[dataset.kind.value]),
+        facts={"data_kind": dataset.kind.value, "max_skipped_share": dataset.max_skipped_share},
+    )
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    if shutil.disk_usage(folder).free < needed_bytes + _SPARE_BYTES:
+        raise disk_full()
+
+
+def _fetch_all(
+    store: ObjectStore, inputs: Inputs, folder: Path, tracker: Tracker, check: Callable[[], None]
+) -> list[dict[str, Any]]:
+    total_bytes = max(1, inputs.size_bytes)
+    done_bytes = 0
+    pins = []
+    for file in inputs.files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sha256 = _fetch(store, file, target, check)
+        done_bytes += file.size_bytes
+        tracker.advance(done_bytes / total_bytes, step=done_bytes, total_steps=total_bytes, message=None)
+        pins.append(
+            {
+                "bucket": file.bucket,
+                "key": file.key,
+                "name": target.name,
+                "size_bytes": file.size_bytes,
+                "etag": file.etag,
+                "sha256": sha256,
+            }
+        )
+    return pins
+
+
+def _fetch(store: ObjectStore, file: Wanted, target: Path, check: Callable[[], None]) -> str:
+    source = store if file.bucket is None else store.in_bucket(file.bucket)
+    got = fetch(source, file.key, target, check, sha256=file.sha256, size_bytes=file.size_bytes)
+    if got is not None:
+        return got.sha256
+    raise AttemptFailed(
+        "input_changed",
+        f"The bytes of {target.name} are not those that were checked before.",
+        "Register the data set again, or upload the checkpoint again, and create a new job.",
+    )
+
+
+def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks) -> JobSpec:
+    """The child's order. Only what the library knows: no id, no place, no credential."""
+    asked = {name: job.spec[name] for name in _asked(job.kind) if job.spec.get(name) is not None}
+    values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
+    if job.kind is not JobKind.INSPECT:
+        values["seed"] = job.seed
+    if "audit" in values:
+        values["audit"] = audit_as_ordered(values)
+    if job.kind is JobKind.SANITIZE:
+        values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}
+    return SPEC_ADAPTER.validate_python(values)
+
+
+def _asked(kind: JobKind) -> Sequence[str]:
+    if kind is JobKind.SANITIZE:
+        return ("recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout")
+    return ("audit", "policy", "policy_source") if kind is JobKind.AUDIT else ()

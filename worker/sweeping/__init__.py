@@ -1,0 +1,1 @@
+"""What the sweeper does: takes away what nobody needs, carries out deletions."""
