@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
 from app.settings_connections import ConnectionSettings
-from app.settings_group import Group
+from app.settings_group import Group, Server
 from app.settings_web import WebSettings
 from app.settings_webhooks import WebhookSettings
 
@@ -37,7 +37,7 @@ DEFAULT_SECRET = "development-only"  # noqa: S105 - the point of the name is tha
 Device = Literal["auto", "cpu", "cuda"]
 
 
-class DatabaseSettings(Group):
+class DatabaseSettings(Server):
     url: str = Field(
         default=f"postgresql+psycopg://cleanclip:{DEFAULT_SECRET}@127.0.0.1:5432/cleanclip", repr=False
     )
@@ -48,7 +48,7 @@ class DatabaseSettings(Group):
     """A request's statement that takes longer is ended, and the request answered with 503."""
 
 
-class BrokerSettings(Group):
+class BrokerSettings(Server):
     url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     """Redis protocol. May hold a password: never log it."""
     key_prefix: str = ""
@@ -252,6 +252,14 @@ class RetentionSettings(Group):
     """Deliveries of webhooks, whatever became of them."""
 
 
+class MetricsSettings(Group):
+    """Of every process: `GET /metrics` on a port of its own, which customers must not reach."""
+
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """None: the API answers /metrics where it answers all else, and the other processes nowhere."""
+    host: str = "0.0.0.0"  # noqa: S104 - it is for another machine's Prometheus
+
+
 class LogSettings(Group):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     json_lines: bool = True
@@ -285,6 +293,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     webhooks: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
