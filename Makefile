@@ -26,7 +26,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test drills reproduce check docs format install install-dev clean
+.PHONY: help demo serve test drills reproduce check docs format images compose-test install install-dev clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,13 @@ format: install-dev  ## Put the code into its one form; make the synchronous cli
 	$(BIN)/ruff format .
 	$(BIN)/python -m tools.make_sync
 	$(BIN)/python -m tools.reference
+
+images:  ## Build the container images; TORCH=cuda or cpu, TAG=…; without a hub on stand-ins of the bases
+	@docker/images.sh
+
+compose-test: install-dev  ## Start docker-compose.yml on a real engine and run a checkpoint through it
+	@docker/engine.sh
+	@$(BIN)/python -m tests.containers.compose
 
 clean:  ## Remove the virtual environment and everything under var/
 	rm -rf $(VENV) var

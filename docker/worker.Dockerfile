@@ -7,7 +7,7 @@ FROM ${BASE} AS packages
 ARG TORCH=cuda
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /opt/venv 
-COPY docker/requirements/torch-${TORCH}.txt docker/wheels*/ /wheels/
+COPY docker/requirements/torch-${TORCH}.txt docker/wheels/*.whl /wheels/
 # --target: a layer of its own, which stays as it is while the packages beside it change. Without a CPU build in
 # docker/wheels/, `--no-index` fails here: the index would give the CUDA build without its libraries.
 RUN python -m pip --python /opt/venv/bin/python install --no-deps --only-binary :all: --target /opt/torch \

@@ -21,10 +21,10 @@ from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.progress import ProgressEvent, StateSaved
-from worker import cgroup, failures
+from worker import cgroup, failures, metrics
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import interpret, wanted
+from worker.confinement.outcome import exit_reason, interpret, wanted
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
@@ -225,6 +225,8 @@ class Attempt:
             supervise(child, watches[0], shipper, self._control, grace)
         finally:
             status = child.close()
+            ran_out = cgroup.oom_kills() > kills_before
+            metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
             peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
             _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=peak_bytes)
         return interpret(
@@ -234,7 +236,7 @@ class Attempt:
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
-            container_ran_out=cgroup.oom_kills() > kills_before,
+            container_ran_out=ran_out,
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:

@@ -25,6 +25,7 @@ from app.queue.celery_config import celery_settings
 from app.queue.publisher import BrokerPublisher
 from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
+from worker import metrics
 from worker.attempt import AttemptOptions
 from worker.confinement.file_access import kernel_restricts_files
 from worker.confinement.sandbox import LEVELS, ChildLimits, Isolation, finds_cuda, strongest_isolation
@@ -133,6 +134,8 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
             signing_key_sha256=options.signer.key_sha256 if options.signer else None,
         )
         keep_touching(leaving)
+        metrics.ISOLATION.labels(strongest_isolation()).set(1)
+        metrics.start(settings.metrics, worker=True)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _before(number, leaving.set)
 

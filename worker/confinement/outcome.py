@@ -51,6 +51,13 @@ _MAX_JSON_BYTES = 2 * 2**20
 _MAX_INSPECTION_BYTES = 256 * 2**10
 """It is kept on the checkpoint's row, which lists carry."""
 
+_REASONS = {
+    EXIT_SUCCEEDED: "succeeded",
+    EXIT_REFUSED: "refused",
+    EXIT_INTERRUPTED: "interrupted",
+    SETUP_FAILED: "setup",
+}
+
 Wanted = Mapping[str, int | None]
 """The files that a child must leave, and no other: name → most bytes. None: as many as a job may write."""
 LEFT: Mapping[JobKind, Wanted] = {
@@ -101,6 +108,17 @@ def interpret(
     if container_ran_out:
         raise worker_out_of_memory(log_tail)
     raise _crash(status, attempts_used, log_tail)
+
+
+def exit_reason(status: int, *, container_ran_out: bool) -> str:
+    """One of `worker.metrics.EXIT_REASONS`."""
+    if status in _REASONS:
+        return _REASONS[status]
+    if container_ran_out:
+        return "container_out_of_memory"
+    if status == -signal.SIGKILL:
+        return "killed"
+    return "signal" if status < 0 else "crashed"
 
 
 def _outcome(folder: Path, expected: str) -> ChildOutcome:
