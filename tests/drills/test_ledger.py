@@ -174,6 +174,13 @@ def test_the_leftovers_of_a_losing_attempt_are_found_unless_the_job_still_runs(c
     assert keys[0] in found[0]
 
 
+def test_what_customers_keep_beside_the_services_folders_is_not_ours_to_judge(clean: Clean) -> None:
+    clean.store.put_bytes("data/prj_x/pairs/shard-00000.tar", b"theirs")
+    found = clean.violations()
+    clean.store.delete("data/prj_x/pairs/shard-00000.tar")
+    assert found == ()
+
+
 def test_an_unfinished_upload_without_a_row_is_found(clean: Clean) -> None:
     upload_id = clean.store.create_multipart(f"uploads/prj_x/{new_id('upl')}")
     found = clean.violations()
