@@ -196,7 +196,7 @@ def trial(compose: Compose, folder: Path) -> None:
         said = compose("run", "--rm", "-T", "operator", "create-key", "--project", "lab")
         key = next(word for word in said.split() if word.startswith("cclip_"))
         listed = compose("run", "--rm", "-T", "operator", "projects", "--json")
-        project_id = next(json.loads(line)["project_id"] for line in listed.splitlines() if line.startswith("{"))
+        [project_id] = [json.loads(one)["project_id"] for one in listed.splitlines() if one[:1] == "{"]
     levels = [
         line for line in compose("logs", "worker", "worker-light").splitlines() if "worker_ready" in line
     ]
