@@ -19,11 +19,11 @@ from starlette.responses import RedirectResponse, Response
 
 from app.api import (
     artifacts,
-    audit,
     bodies,
     checkpoints,
     datasets,
     deletions,
+    docs,
     dry_runs,
     event_streams,
     health,
@@ -33,11 +33,13 @@ from app.api import (
     openapi,
     policies,
     problems,
+    trail,
     uploads,
     usage,
     webhooks,
 )
 from app.api.auth import KeyFirstMiddleware
+from app.api.heads import HeadMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.stopping import told_when_stopped
 from app.db.models.job import Job
@@ -90,7 +92,7 @@ def create_app(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
         openapi_url=None,  # see app.api.openapi
-        docs_url=None,  # the stock pages load scripts from other hosts
+        docs_url=None,  # see app.api.docs: the stock pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(bodies.refuse_repeated_keys)],
@@ -108,7 +110,7 @@ def create_app(
         methods,
         policies,
         keys,
-        audit,
+        trail,
         usage,
         webhooks,
         deletions,
@@ -117,6 +119,7 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    docs.install(app)
     if settings.web.is_enabled:
         _add_pages(app, ports)
     _wrap(app, settings.api, ports)
@@ -141,6 +144,7 @@ def _wrap(app: FastAPI, api: ApiSettings, ports: Ports) -> None:
         timeout_s=api.body_timeout_s,
         pages=PREFIX,
     )
+    app.add_middleware(HeadMiddleware, used_up_by_get={f"{PREFIX}/sign-in/once"})
     app.add_middleware(  # added last: outermost
         RequestMiddleware, metrics=ports.metrics, send_timeout_s=api.send_timeout_s
     )

@@ -105,7 +105,8 @@ def check_isolation(required: Isolation) -> None:
     if LEVELS.index(found) > LEVELS.index(required):
         raise IsolationTooWeak(
             f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, and here children can be cut off to the "
-            f"level '{found}' only. docs/operating/isolation.md says what each container runtime must allow."
+            f"level '{found}' only. docs/how-to/operating/isolation.md says what each "
+            "container runtime must allow."
         )
 
 

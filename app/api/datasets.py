@@ -22,6 +22,7 @@ from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
 from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep
+from app.schemas.common import RenameOrClearIn
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetSamplesOut
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas
@@ -119,6 +120,22 @@ def get_samples(dataset_id: DatasetPath, request: Request, caller: Reader, ports
         media_type="application/json",
         headers={"Content-Length": str(row.size_bytes), **cached(row.sha256)},
     )
+
+
+@router.patch(
+    "/{dataset_id}",
+    operation_id="rename_dataset",
+    summary="Give a dataset another name",
+    response_model=DatasetOut,
+    responses=refusals(404, 413, 422),
+)
+def rename_dataset(
+    dataset_id: DatasetPath, body: RenameOrClearIn, caller: Uploader, ports: PortsDep
+) -> Response:
+    """Names are for people: nothing is found by them, and two datasets may have the same."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        found = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
+    return json_answer(found)
 
 
 @router.delete(

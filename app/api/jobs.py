@@ -26,6 +26,7 @@ from app.db.models.job import Job
 from app.domain.states import JobKind, JobState
 from app.edge.orders import order_of
 from app.live.ports import Ports, PortsDep
+from app.schemas.common import RenameOrClearIn
 from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import (
     EventOut,
@@ -130,6 +131,22 @@ def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit
         jobs.get(unit, caller.project_id, job_id)
         own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)
     return json_answer(VerdictList.of(own.weights_sha256 if own else None, found))
+
+
+@router.patch(
+    "/{job_id}",
+    operation_id="rename_job",
+    summary="Give a job another name",
+    response_model=JobOut,
+    responses=refusals(404, 413, 422),
+)
+def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: PortsDep) -> Response:
+    """In whatever state. Names are for people: nothing is found by them, and two jobs may have the same. A
+    report names its job as the job was named when the report was written."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        job = jobs.rename(unit, caller, job_id, body.name)
+        found, etag = JobOut.of(job), job_etag(job.id, job.version)
+    return json_answer(found, headers=cached(etag))
 
 
 def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: str) -> Response:

@@ -74,6 +74,6 @@ def _refuse(role: Role, reason: str) -> NoReturn:
     raise Unavailable(
         "database_unavailable",
         f"The service refuses its login to the database: {reason}.",
-        "Give each process a login that is a member of its one role: docs/operating/deployment.md.",
+        "Give each process a login that is a member of its one role: docs/how-to/operating/deployment.md.",
         retry_after_s=_RETRY_AFTER_S,
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
+from cleanclip.spec import untested
 from cleanclip.spec.report import RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
+from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, retrieval, sentences
-from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"
@@ -53,7 +54,7 @@ def render_markdown(report: Report) -> str:
         )
     if report.examples is not None and report.examples.examples:
         parts.append("Examples of triggered pictures, chosen at random: see report.html.")
-    parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
+    parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in untested.not_tested(report)))
     if report.warnings:
         listed = [*report.warnings[:MAX_WARNINGS]]
         if len(report.warnings) > MAX_WARNINGS:
@@ -98,7 +99,7 @@ def _digests(report: Report) -> str:
         *([f"- uploaded file: {code(came_in)}"] if came_in else []),
         f"- weights before: {code(report.before.weights_sha256)}",
         *([f"- weights after: {code(report.after.weights_sha256)}"] if report.after else []),
-        *(f"- {sentences.KINDS[one.kind]}: {code(one.sha256)}" for one in report.data),
+        *(f"- {untested.KINDS[one.kind]}: {code(one.sha256)}" for one in report.data),
     ]
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ from matplotlib.text import Text
 
 from cleanclip.spec.attack_options import kind_told
 from cleanclip.spec.report import CurvePoint, Estimate, Report
-from sanitizer.rendering.strangers import shown
+from cleanclip.spec.strangers import shown
 
 _WIDTH_IN = 5.2
 _ROW_IN = 0.42

@@ -1,4 +1,4 @@
-"""docs/operating/alerts: every rule is tried, and asks for nothing that no process shows."""
+"""docs/how-to/operating/alerts: every rule is tried, and asks for nothing that no process shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from app.live.metrics import Metrics
 from worker import metrics as of_workers
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "operating" / "alerts"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "operating" / "alerts"
 RULES = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"][0]["rules"]
 
 

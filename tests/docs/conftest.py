@@ -64,8 +64,9 @@ def write_place(folder: Path) -> None:
     ):
         torch.save(tiny_clip(config).state_dict(), path)
     Image.new("RGB", (24, 16), (255, 0, 180)).save(folder / "mark.png")
+    torch.save(torch.full((3, 8, 8), 0.2), folder / "delta.pt")
     for number, picture in enumerate(audited.pictures(6)):
-        path = folder / "pictures" / CLASSES[number % 2] / f"{number}.png"
+        path = folder / "pictures" / CLASSES[-(number % 2)] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
 

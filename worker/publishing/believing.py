@@ -57,7 +57,14 @@ def believe_report(
     _check_sentences(report.warnings)
     _check_verdict(report, spec)
     _check_names(report, known.class_names)
-    return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
+    return replace(
+        report,
+        created_at=at,
+        origin=known.origin,
+        checkpoint=known.checkpoint,
+        vouched_for=WHO_VOUCHES,
+        **ordered,
+    )
 
 
 def settled(known: Known, report: Report, *, seed: int) -> CheckpointInput:

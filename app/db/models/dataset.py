@@ -24,6 +24,8 @@ class Dataset(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str | None]
+    """For people; whoever registered it may have given none."""
     kind: Mapped[DatasetKind] = mapped_column(word(DatasetKind, "kind"))
     uri: Mapped[str | None]
     upload_id: Mapped[str | None] = mapped_column(ForeignKey("uploads.id"))

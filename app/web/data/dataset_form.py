@@ -20,7 +20,7 @@ from app.services.datasets import Registration
 from app.web.kit.once import FIELD, new_form
 from app.web.kit.visitor import Form
 
-FIELDS = ("kind", "uri", "upload_id", "class_names", "templates", "max_skipped_share")
+FIELDS = ("kind", "name", "uri", "upload_id", "class_names", "templates", "max_skipped_share")
 _LISTS = ("class_names", "templates")
 _SCHEMA: Mapping[str, Any] = DatasetIn.model_json_schema()["properties"]
 _SENTENCES = {

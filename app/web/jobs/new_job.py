@@ -85,7 +85,7 @@ def _dataset_text(found: ListedDataset) -> str:
     row, summary = found.row, found.row.summary or {}
     classes = f" of {found.num_classes} classes" if found.num_classes else ""
     count = f"{summary.get('num_samples', 0):,} {row.kind.value}{classes}"
-    return f"{row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
+    return f"{row.name or row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
 
 
 @router.get("/jobs/new")

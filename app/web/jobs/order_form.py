@@ -140,6 +140,8 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
         if layout := form.get("output_layout"):
             body["output_layout"] = layout
+    if name := form.get("name"):
+        body["name"] = name
     for name in ("seed", "max_attempts"):
         if text := form.get(name):
             body[name] = options.number(text)

@@ -55,6 +55,11 @@ def incomplete(name: str, message: str, remedy: str) -> InvalidInput:
     return InvalidInput("form_incomplete", message, remedy, pointer=f"/{name}")
 
 
+def read_name_or_none(form: Form) -> str | None:
+    """None where the field is empty. Raises InvalidInput."""
+    return read_name(form) if form.get("name") else None
+
+
 def read_name(form: Form) -> str:
     """Raises InvalidInput."""
     name = form.get("name")
@@ -62,7 +67,7 @@ def read_name(form: Form) -> str:
         raise incomplete(
             "name",
             f"A name is 1 to {MAX_NAME_CHARACTERS} printable characters on one line.",
-            "Say what the key is for.",
+            "Say what it is for.",
         )
     return name
 

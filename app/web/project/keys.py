@@ -39,10 +39,10 @@ from app.web.kit.visitor import Admin, AnyVisitor, FormDep
 PER_PAGE = 50
 HERE = "/ui/keys"
 _WHAT_SCOPES_DO = {
-    "read": "look at everything but keys, webhooks and the audit log",
+    "read": "look at everything but keys, webhooks and the trail",
     "upload": "upload checkpoints, register and delete data sets",
     "run": "order, pause, cancel and delete jobs",
-    "admin": "everything, keys, webhooks and the audit log included",
+    "admin": "everything, keys, webhooks and the trail included",
 }
 
 router = APIRouter()
@@ -79,6 +79,22 @@ def make_key(request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsD
 def show_key(key_id: KeyPath, request: Request, visitor: Admin, ports: PortsDep) -> Response:
     """One key, and how it ends."""
     return _one(request, ports, visitor.caller, key_id)
+
+
+@router.post("/keys/{key_id}/rename")
+def rename_key(
+    *, key_id: KeyPath, request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsDep
+) -> Response:
+    """Back to its page."""
+    caller = visitor.caller
+    _check_may(ports, caller, "key.rename", key_id)
+    try:
+        name = read_name(form)
+    except InvalidInput as error:
+        return _one(request, ports, caller, key_id, wrong_name=error.message, status=status_of(error))
+    with _managing(ports, caller, "key.rename", key_id) as unit:
+        key_management.rename(unit, caller, key_id, name)
+    return see_other(f"{HERE}/{key_id}")
 
 
 @router.post("/keys/{key_id}/rotate")
@@ -171,6 +187,7 @@ def _one(
     *,
     rotating: Filled | None = None,
     revoking: Filled | None = None,
+    wrong_name: str | None = None,
     status: int = 200,
 ) -> Response:
     with ports.database.unit_of_work(caller.project_id) as unit:
@@ -184,6 +201,7 @@ def _one(
         others=[KeyOut.of(one) for one in line if one.id != row.id],
         rotating=rotating or Filled(values={"overlap_s": "86400"}),
         revoking=revoking or Filled(),
+        wrong_name=wrong_name,
         overlaps=OVERLAPS,
         once=new_once(),
         **_days(),

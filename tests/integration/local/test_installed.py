@@ -78,9 +78,9 @@ def test_every_process_finds_what_it_needs(installed: Path) -> None:
 
 
 def test_what_operating_pages_ask_for_is_there(installed: Path) -> None:
-    """`python -m …` in docs/operating is what an operator types into a container."""
+    """`python -m …` in docs/how-to/operating is what an operator types into a container."""
     words = set()
-    for page in (ROOT / "docs/operating").glob("*.md"):
+    for page in (ROOT / "docs/how-to/operating").glob("*.md"):
         words |= {after.split("`")[0].split()[0] for after in page.read_text().split("python -m ")[1:]}
     missing = [
         name
