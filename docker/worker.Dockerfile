@@ -10,6 +10,7 @@ RUN python -m venv --without-pip /opt/venv
 COPY docker/requirements/torch-${TORCH}.txt docker/wheels/*.whl /wheels/
 # --target: a layer of its own, which stays as it is while the packages beside it change. Without a CPU build in
 # docker/wheels/, `--no-index` fails here: the index would give the CUDA build without its libraries.
+# hadolint ignore=SC2046
 RUN python -m pip --python /opt/venv/bin/python install --no-deps --only-binary :all: --target /opt/torch \
         $(test "${TORCH}" = cuda || echo "--no-index --find-links /wheels") \
         --requirement "/wheels/torch-${TORCH}.txt"
