@@ -238,6 +238,7 @@ def trial(compose: Compose, folder: Path) -> None:
 
 def download_and_verify(client: Client, job: Job, uploaded: Path, folder: Path) -> str:
     """The digest of the cleaned weights."""
+    folder.mkdir()
     for artifact in client.jobs.artifacts(job.id):
         client.artifacts.download(artifact.id, folder)
     found = verify(folder, input_file=uploaded)
