@@ -16,12 +16,14 @@ from app.db.session import Database, build_engine
 from app.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+"""Where the packages lie, `migrations` among them: the sources, or wherever they are installed."""
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
     """Bring the schema to `revision`. Safe while the service runs and when run twice."""
-    config = AlembicConfig(str(ROOT / "alembic.ini"))
-    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = database_url
     alembic.upgrade(config, revision)
 
