@@ -54,15 +54,15 @@ from app.live.followers import Followers
 from app.live.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.live.pacing import Pace
 from app.live.ports import Ports
-from app.live.rates import RequestRates
 from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
+from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files
-from app.server.options import Lifespan, server_options
+from app.server.serving_options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings

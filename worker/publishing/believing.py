@@ -60,7 +60,7 @@ def believe_report(
     """
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
-    known = replace(known, checkpoint=settled(known, report.architecture, seed=spec.seed))
+    known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
@@ -84,7 +84,7 @@ def believe_first_audit(
 
     Held against all that a report's is held against: order, input, the classes' names, and itself.
     """
-    checkpoint = settled(known, told, seed=spec.seed)
+    checkpoint = believe_input(known, told, seed=spec.seed)
     for where, said, ours in (
         ("weights_sha256", figures.weights_sha256, checkpoint.weights_sha256),
         ("seed", figures.seed, spec.seed),
@@ -111,7 +111,7 @@ def believe_first_audit(
     return verdict
 
 
-def settled(known: Known, told: SettledArchitecture | None, *, seed: int) -> CheckpointInput:
+def believe_input(known: Known, told: SettledArchitecture | None, *, seed: int) -> CheckpointInput:
     """What came in, under the settings that a child says were measured. Raises AttemptFailed."""
     architecture = believe_settings(
         told,
@@ -235,10 +235,10 @@ def believe_cleaned_config(
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
     settings of `report`, which has been checked."""
     origin = known.config["checkpoint"]
-    settled = {} if report.architecture is None else report.architecture.as_assumed()
+    assumed = {} if report.architecture is None else report.architecture.as_assumed()
     section = {
         **origin,
-        "assumed": (origin.get("assumed") or {}) | settled,
+        "assumed": (origin.get("assumed") or {}) | assumed,
         "cleaned": {
             "recipe": to_json(spec.recipe),
             "seed": spec.seed,

@@ -122,11 +122,11 @@ def _filled(
     again: str | None,
 ) -> Form:
     if again:
-        return prefill.again(jobs.get(unit, project_id, again))
+        return prefill.form_of_job(jobs.get(unit, project_id, again))
     is_labelled = False
     if dataset:
         is_labelled = unit.datasets.get(project_id, dataset).kind is DatasetKind.LABELLED
-    return prefill.empty(kind=kind, checkpoint=checkpoint, dataset=dataset, is_labelled=is_labelled)
+    return prefill.empty_form(kind=kind, checkpoint=checkpoint, dataset=dataset, is_labelled=is_labelled)
 
 
 @router.get("/jobs/new/check")

@@ -315,7 +315,7 @@ def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, t
     command = [sys.executable, str(HOSTILE), "leave_orphans_everywhere", str(folder)]
     heard: list[Any] = []
     child = Child(
-        sandbox.guarded(command, folder, isolation, {}),  # type: ignore[arg-type]
+        sandbox.guarded_command(command, folder, isolation, {}),  # type: ignore[arg-type]
         environment=sandbox.environment(folder, LIMITS, os.environ),
         folder=folder,
         log_path=tmp_path / "log",

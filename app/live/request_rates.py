@@ -19,8 +19,8 @@ from starlette.concurrency import run_in_threadpool
 from app.db.session import Database
 from app.domain.errors import DomainError, QuotaExceeded, Unauthorized
 from app.domain.quotas import QuotaName, QuotaUse
+from app.queue.local_rates import WINDOW_S, Allowance
 from app.queue.rates import Rates
-from app.queue.rates_here import WINDOW_S, Allowance
 from app.services.quotas import limits_of
 from app.settings import QuotaSettings
 
