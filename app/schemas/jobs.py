@@ -29,6 +29,7 @@ from cleanclip.spec.recipe import (
     Recipe,
     Seed,
 )
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
@@ -170,6 +171,11 @@ class ResultOut(WireOut):
     warnings: list[str] = Field(
         default_factory=list, description="What the report warns of; the first of them, where they are many."
     )
+    remarks: list[str] = Field(
+        default_factory=list,
+        description="On figures that the verdict does not judge: ASR over the rate without a trigger, PA far"
+        " under CA. Made from the figures above.",
+    )
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors cannot tell (heads, activation) was settled."
     )
@@ -179,7 +185,13 @@ class ResultOut(WireOut):
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> ResultOut | None:
         """From a job's result; what cannot be shown is left out."""
-        return None if result is None else cls.of_stored(result)
+        if result is None:
+            return None
+        found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
+        if found.verdict is None or found.before is None:
+            return found
+        told = remarks(found.before, found.after, found.verdict)
+        return found.model_copy(update={"remarks": told})
 
 
 class JobLinks(WireOut):

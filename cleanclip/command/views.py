@@ -262,7 +262,8 @@ def figures(report: Mapping[str, Any]) -> str:
     verdict = report.get("verdict") or {}
     if verdict:
         text = f"{verdict_words(verdict)}\n\n{text}"
-    warnings = [f"! {warning}" for warning in report.get("warnings") or ()]
+    told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
+    warnings = [f"! {warning}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text
 
 

@@ -21,6 +21,7 @@ from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, C
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
 from app.web.project.receipts import deletion_told
+from cleanclip.spec.report import WHAT_DANGEROUS_MEANS
 
 PER_PAGE = 25
 MAX_JOBS = 20
@@ -138,6 +139,7 @@ def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str,
         "labels": {field.name: field.label for field in declared.FIELDS},
         "jobs": jobs,
         "has_more_jobs": has_more_jobs,
+        "what_dangerous_means": WHAT_DANGEROUS_MEANS,
         "is_undecided": row.state in UNDECIDED,
         "version": _version(row),
     }
