@@ -110,10 +110,6 @@ class SettledArchitecture:
     chance: float | None
     settings: tuple[Setting, ...]
 
-    def setting(self, option: str) -> Setting | None:
-        """The one of this name, where there is one."""
-        return next((one for one in self.settings if one.option == option), None)
-
     def values(self) -> dict[str, str]:
         """Of each measurable option. Raises ValueError where one is missing or comes twice."""
         found = {one.option: one.value for one in self.settings if one.option in COMPARED}
