@@ -168,13 +168,13 @@ def _training(load: Load) -> str:
     )
 
 
-def _datasets(unit: UnitOfWork, caller: Caller, order: Order, found: _Found) -> dict[str, ListedDataset]:
+def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:
     """Those that can be used as what the order names them as, by their pointers."""
     named = datasets_named(order)
     rows = unit.datasets.listed(caller.project_id, {dataset_id for dataset_id, _ in named.values()})
     usable: dict[str, ListedDataset] = {}
     for pointer, (dataset_id, kind) in named.items():
-        with found.noting():
+        with answer.noting():
             listed = rows.get(dataset_id)
             if listed is None or listed.row.deleted_at is not None:
                 with naming(pointer):
@@ -206,16 +206,16 @@ def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None
 
 
 def _judge_policy(
-    unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, found: _Found
+    unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, answer: _Found
 ) -> None:
     summary = labelled.summary if labelled is not None and order.kind is JobKind.SANITIZE else None
-    with found.noting():
+    with answer.noting():
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         policies.check_order(policy, source, order.audit, summary=summary)
-        found.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
+        answer.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
         if source.given == "default":
-            found.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
+            answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
 
 
 def _judge_fit(
@@ -223,34 +223,34 @@ def _judge_fit(
     load: Load,
     checkpoint: Checkpoint | None,
     classes: tuple[_Classes | None, _Classes | None],
-    found: _Found,
+    answer: _Found,
 ) -> None:
     """The refusals and the warnings of the job itself, as far as numbers and names tell them. `classes` are
     those that are measured, and those of labelled images to train on."""
     labelled, trained = classes
     names = [] if labelled is None else labelled.names
     if order.audit.linear_probe is not None and labelled and len(labelled.counts) == len(names) > 0:
-        with found.noting():
+        with answer.noting():
             check_folds(labelled.counts, names, order.audit.linear_probe.folds)
     recipe, num_training = order.recipe, load.num_training
     if recipe is None or num_training is None:
         return
-    with found.noting():
+    with answer.noting():
         check_batch(recipe, num_training)
     model = None if checkpoint is None else model_of(checkpoint.inspection or {})
     if model is None:
         return
     family, size = model
-    with found.noting():
+    with answer.noting():
         check_split(recipe, has_batch_norm=family == "ModifiedResNet")
     if names and num_training >= recipe.batch_size:
         trained_names = trained.names if trained and trained.names else None
         if trained_names and sum(map(len, chain(names, trained_names))) > MOST_COMPARED_CHARACTERS:
             names, trained_names = trained_names, None
-            found.warnings.append(
+            answer.warnings.append(
                 "The class names of the two sets are too long to be compared here; the job compares them."
             )
-        found.warnings += before_training(
+        answer.warnings += before_training(
             recipe,
             num_samples=num_training,
             classes=names,

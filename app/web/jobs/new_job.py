@@ -81,9 +81,9 @@ class Choices:
         return [(found.row.id, _dataset_text(found)) for found in self.labelled]
 
 
-def _dataset_text(found: ListedDataset) -> str:
-    row, summary = found.row, found.row.summary or {}
-    classes = f" of {found.num_classes} classes" if found.num_classes else ""
+def _dataset_text(dataset: ListedDataset) -> str:
+    row, summary = dataset.row, dataset.row.summary or {}
+    classes = f" of {dataset.num_classes} classes" if dataset.num_classes else ""
     count = f"{summary.get('num_samples', 0):,} {row.kind.value}{classes}"
     return f"{row.name or row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
 

@@ -33,8 +33,6 @@ _SAID = {
     "literal_error": "Choose one of the list.",
 }
 _CHOOSE = ("checkpoint_id", "dataset_id", "audit/dataset_id")
-WHOLE = ""
-"""The form's own place, for refusals that no field is to blame for."""
 
 SUITE_USUAL, SUITE_LIST, SUITE_JSON = "usual", "list", "json"
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
@@ -86,7 +84,7 @@ def mistake_sentence(mistake: str, place: str, detail: str) -> str:
 
 
 def field_of(pointer: str, draft: Draft) -> str:
-    """The field that a pointer into the order is about; WHOLE where there is none."""
+    """The field that a pointer into the order is about; empty where no field is to blame."""
     path = pointer.strip("/")
     first, _, rest = path.partition("/")
     match first:
