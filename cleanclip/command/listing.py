@@ -113,7 +113,7 @@ def add_dataset(
     """
     if kind not in {"pairs", "labelled"}:
         raise typer.BadParameter("--kind is pairs or labelled.")
-    is_upload = source.startswith("upl_")
+    is_upload = values.dataset(source, "URI", kind).startswith("upl_")
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = client.datasets.create(

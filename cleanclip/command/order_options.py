@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,8 @@ DryRunFlag = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Order nothing: say what the job would do, how long that took before, what stands in the way.",
+        help="Send and order nothing: say what the job would do, how long that took before, what stands in "
+        "the way.",
     ),
 ]
 RetrievalOption = Annotated[
@@ -125,6 +127,16 @@ AsrOption = Annotated[
 CaOption = Annotated[
     float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
 ]
+RECOMMENDED, DEFAULTS = "recommended", "defaults"
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="recommended|defaults|FILE",
+        help="recommended: published or measured for a model of this family and size, else defaults; "
+        "defaults: the method's; FILE: options as JSON. The options below override each of them.",
+    ),
+]
 SeedOption = Annotated[
     int | None,
     typer.Option(
@@ -168,6 +180,19 @@ def audit_of(
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options
+
+
+def recipe_of(
+    recipe: str, named: Mapping[str, Any], others: list[str] | None
+) -> tuple[dict[str, Any] | None, bool]:
+    """The field `recipe` of a job, and whether recommended values are to be written into it.
+
+    `named` are the values of options of their own, None where one was not given; `others` those of --set.
+    """
+    options = {} if recipe in (RECOMMENDED, DEFAULTS) else values.json_object(Path(recipe), "--recipe")
+    options |= {name: value for name, value in named.items() if value is not None}
+    options |= values.pairs(others or [], "--set")
+    return options or None, recipe == RECOMMENDED
 
 
 def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:

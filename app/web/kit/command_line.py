@@ -143,6 +143,7 @@ def _given(recipe: Recipe, names: Any) -> dict[str, Any]:
 
 
 def _recipe(recipe: Recipe, names: Any) -> Iterator[str]:
+    yield from ("--recipe", "defaults")  # this order, not what is recommended when it is repeated
     if recipe.method != "cleanclip":
         yield from ("--method", recipe.method)
     for name, value in _given(recipe, names).items():
