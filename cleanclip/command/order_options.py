@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cleanclip.command import values
+from cleanclip.command import completion, values
 
 FileArgument = Annotated[
     Path | None,
@@ -20,7 +20,12 @@ FileArgument = Annotated[
 ]
 CheckpointOption = Annotated[
     str | None,
-    typer.Option("--checkpoint", metavar="CHECKPOINT", help="One that was accepted, instead of FILE."),
+    typer.Option(
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="One that was accepted, instead of FILE.",
+        autocompletion=completion.checkpoints,
+    ),
 ]
 LabelledOption = Annotated[
     str,
@@ -28,6 +33,7 @@ LabelledOption = Annotated[
         "--labelled",
         metavar="DATASET|URI",
         help="The labelled set to audit on: its id, or s3://…, which is registered unless it was.",
+        autocompletion=completion.labelled,
     ),
 ]
 DeclaredOption = Annotated[
@@ -59,6 +65,7 @@ RetrievalOption = Annotated[
         "--retrieval",
         metavar="DATASET|URI",
         help="Pairs to measure retrieval on, other than those of --pairs: an id, or s3://….",
+        autocompletion=completion.pairs,
     ),
 ]
 TargetOption = Annotated[
@@ -74,6 +81,7 @@ AttackOption = Annotated[
         metavar="NAME[:OPTION=VALUE,…]",
         help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
         "repeated. Default: badnet, blended, wanet, sig.",
+        autocompletion=completion.attacks,
     ),
 ]
 SuiteOption = Annotated[
@@ -82,6 +90,7 @@ SuiteOption = Annotated[
         "--suite",
         metavar="NAME",
         help="Triggers by name: paper (its four attacks and SIG) or structured (PAR's); not with --attack.",
+        autocompletion=completion.suites,
     ),
 ]
 TriggerOption = Annotated[
@@ -103,6 +112,7 @@ PolicyOption = Annotated[
         "--policy",
         metavar="NAME|FILE",
         help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
+        autocompletion=completion.policies,
     ),
 ]
 ProbeFlag = Annotated[

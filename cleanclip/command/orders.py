@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cleanclip.command import journey, values
+from cleanclip.command import completion, journey, values
 from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
 from cleanclip.command.order_options import (
     RECOMMENDED,
@@ -55,6 +55,7 @@ def sanitize(
             "--data",
             metavar="DATASET|URI",
             help="Clean image-caption pairs, for the method supervised clean labelled images: an id, or s3://…",
+            autocompletion=completion.pairs,
         ),
     ],
     labelled: LabelledOption,
@@ -69,7 +70,9 @@ def sanitize(
     examples: ExamplesOption = None,
     recheck: RecheckOption = None,
     recipe: RecipeOption = RECOMMENDED,
-    method: Annotated[str | None, typer.Option(help="cleanclip, par or supervised.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None,
     lr: Annotated[
         float | None,

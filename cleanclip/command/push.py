@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cleanclip import packing
-from cleanclip.command import values, views
+from cleanclip.command import completion, values, views
 from cleanclip.command.formats import size, when
 from cleanclip.command.memory import Memory
 from cleanclip.command.output import Output, ProgressLine
@@ -37,7 +37,10 @@ def push(
     *,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder, or one CSV or TSV file.")],
     kind: Annotated[
-        str | None, typer.Option(help="pairs or labelled, where the folder could be either.")
+        str | None,
+        typer.Option(
+            help="pairs or labelled, where the folder could be either.", autocompletion=completion.kinds
+        ),
     ] = None,
     class_names: Annotated[
         Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
