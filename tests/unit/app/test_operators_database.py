@@ -1,4 +1,4 @@
-"""Operators' commands without a database: which one was looked for, whose variable says so, and what to do."""
+"""Operators' commands without a database: which one was looked for, whose variable says so, what to do."""
 
 from __future__ import annotations
 
