@@ -5,7 +5,9 @@
 #   KEEP=1              make demo: leave the service up afterwards
 #   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
 #   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again (by SEED)
-#   TESTS=tests/unit    make test: only these; ARGS="-k upload" for more of pytest; PROCESSES=0 in one process
+#   FAST=1              make test: only tests without servers and slow children; three minutes
+#   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest; PROCESSES=0 in one process
+#   QUARTER=2           make test-all: only this quarter of the tests that `make test` leaves out
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -17,6 +19,8 @@ MINUTES ?=
 RAW ?=
 CHECK ?=
 SEED ?=
+FAST ?=
+QUARTER ?=
 TESTS ?=
 PROCESSES ?= 2
 ARGS ?=
@@ -24,9 +28,11 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test drills reproduce check docs format install install-dev clean
+.PHONY: help demo serve test test-all drills reproduce check docs format install install-dev clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +43,11 @@ demo: install  ## Clean a really poisoned CLIP through the running service; KEEP
 serve: install  ## Run the whole service on this machine until Ctrl-C
 	@$(BIN)/python -m app.cli serve --port $(PORT)
 
-test: install-dev  ## Run every test
-	@$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
+test: install-dev  ## Prove every promise once; FAST=1 for the inner loop
+	@$(PYTEST) $(if $(FAST),$(FAST_TESTS),$(or $(TESTS),-m 'not full')) $(ARGS)
+
+test-all: install-dev  ## Run every test, also the long ones; writes docs/test-all.json (before a release)
+	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER),--record-all) $(ARGS)
 
 reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \

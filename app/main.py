@@ -19,11 +19,11 @@ from starlette.responses import RedirectResponse, Response
 
 from app.api import (
     artifacts,
-    audit,
     bodies,
     checkpoints,
     datasets,
     deletions,
+    docs,
     dry_runs,
     event_streams,
     health,
@@ -33,11 +33,13 @@ from app.api import (
     openapi,
     policies,
     problems,
+    trail,
     uploads,
     usage,
     webhooks,
 )
 from app.api.auth import KeyFirstMiddleware
+from app.api.heads import HeadMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.stopping import told_when_stopped
 from app.db.models.job import Job
@@ -50,15 +52,15 @@ from app.live.computing import ComputingPlaces
 from app.live.followers import Followers
 from app.live.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.live.ports import Ports
-from app.live.rates import RequestRates
 from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
+from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files
-from app.server.options import Lifespan, server_options
+from app.server.serving_options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
@@ -89,7 +91,7 @@ def create_app(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
         openapi_url=None,  # see app.api.openapi
-        docs_url=None,  # the stock pages load scripts from other hosts
+        docs_url=None,  # see app.api.docs: the stock pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(bodies.refuse_repeated_keys)],
@@ -107,7 +109,7 @@ def create_app(
         methods,
         policies,
         keys,
-        audit,
+        trail,
         usage,
         webhooks,
         deletions,
@@ -116,6 +118,7 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    docs.install(app)
     if settings.web.is_enabled:
         _add_pages(app, ports)
     _wrap(app, settings.api, ports)
@@ -140,6 +143,7 @@ def _wrap(app: FastAPI, api: ApiSettings, ports: Ports) -> None:
         timeout_s=api.body_timeout_s,
         pages=PREFIX,
     )
+    app.add_middleware(HeadMiddleware, used_up_by_get={f"{PREFIX}/sign-in/once"})
     app.add_middleware(  # added last: outermost
         RequestMiddleware, metrics=ports.metrics, send_timeout_s=api.send_timeout_s
     )

@@ -156,6 +156,7 @@ class Dataset(Answer):
     id: str
     kind: str
     state: str
+    name: str | None = None
     uri: str | None = None
     upload_id: str | None = None
     max_skipped_share: float | None = None
@@ -238,6 +239,7 @@ class Result(Answer):
     ca_lost: dict[str, Any] | None = None
     attack_changes: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     architecture: dict[str, Any] | None = None
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
@@ -249,6 +251,7 @@ class Job(Answer):
     id: str
     kind: str
     state: str
+    name: str | None = None
     phase: str | None = None
     phases: tuple[Phase, ...] = ()
     progress: Progress = Progress()

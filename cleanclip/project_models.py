@@ -52,7 +52,7 @@ class Deletion(Answer):
     finished_at: datetime | None = None
 
 
-class AuditEntry(Answer):
+class TrailEntry(Answer):
     """Who did what: `key_id` of the request, or `actor`, an operator's account."""
 
     id: str
@@ -61,6 +61,7 @@ class AuditEntry(Answer):
     target_id: str | None = None
     reason: str | None = None
     key_id: str | None = None
+    key_name: str | None = None
     actor: str | None = None
     request_id: str | None = None
     remote_addr: str | None = None

@@ -27,6 +27,8 @@ from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 
+pytest_plugins = ("tests.suites",)
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """Before anything loads torch: its idle threads would burn the cores that the other process tests on."""
 

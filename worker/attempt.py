@@ -24,7 +24,7 @@ from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import failures
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import interpret, wanted
+from worker.confinement.outcome import interpret, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
@@ -120,7 +120,7 @@ class Attempt:
             return self._fail(failures.from_os(error))
         except Exception:  # noqa: BLE001 - a defect of ours must not leave the job hanging until its lease ends
             _LOG.exception("internal_error")
-            return self._fail(failures.internal())
+            return self._fail(failures.internal_failure())
 
     def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
         job, check = self._job, self._control.check
@@ -203,7 +203,7 @@ class Attempt:
                 self._tracker.apply(event)
 
         child = Child(
-            sandbox.guarded(
+            sandbox.guarded_command(
                 [*self._options.child_command, str(place.job)],
                 place.job,
                 isolation,
@@ -229,7 +229,7 @@ class Attempt:
         return interpret(
             status,
             place.job,
-            wanted(job.kind, weights_bytes=staged.most_weights_bytes),
+            wanted_outputs(job.kind, weights_bytes=staged.most_weights_bytes),
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),

@@ -174,7 +174,7 @@ def not_believed(why: str) -> AttemptFailed:
     )
 
 
-def refused(failure: Failure | None) -> AttemptFailed:
+def refused_failure(failure: Failure | None) -> AttemptFailed:
     """The library said no, with its reason: the same input will get the same answer."""
     if failure is None:
         return AttemptFailed(
@@ -196,7 +196,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
-def internal() -> AttemptFailed:
+def internal_failure() -> AttemptFailed:
     """A defect of ours; the worker's log has the traceback, the customer does not."""
     return AttemptFailed(
         "internal_error",

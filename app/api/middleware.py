@@ -20,16 +20,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.problems import Refused, problem
 from app.domain.errors import TooLarge
 from app.domain.ids import is_any_id, new_id
-from app.edge.asked import what_was_asked
+from app.edge.request_labels import request_labels
 from app.live.metrics import Metrics
-from app.live.rates import rate_headers
+from app.live.request_rates import rate_headers
 from app.logs import bind, get_logger
 
 log = get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"(?!req_|cclip_)[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
 """What a caller may call its request. `req_` stands before our own only: another id is the caller's word.
-And no key: this id is logged and kept in the audit trail."""
+And no key: this id is logged and kept in the trail."""
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
@@ -89,9 +89,9 @@ class RequestMiddleware:
             try:
                 await self._app(scope, receive, send_marked)
             except _SlowReader:
-                log.info("slow_reader_dropped", **what_was_asked(scope))  # the server closes what has no end
+                log.info("slow_reader_dropped", **request_labels(scope))  # the server closes what has no end
             except Exception:
-                log.exception("request_failed", **what_was_asked(scope))
+                log.exception("request_failed", **request_labels(scope))
                 if seen.status:
                     raise  # half an answer is out: only closing the connection is honest
                 await self._server_error(request_id)(scope, receive, send_marked)
@@ -116,7 +116,7 @@ class RequestMiddleware:
         )
 
     def _note(self, scope: Scope, seen: _Seen, seconds: float) -> None:
-        what = what_was_asked(scope)
+        what = request_labels(scope)
         self._metrics.observe(method=what["method"], route=what["route"], status=seen.status, seconds=seconds)
         if scope["path"] in _QUIET and seen.status < 400:
             return

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api.answers import json_answer, refusals
 from app.api.auth import Reader, Uploader
-from app.api.deletions import accepted
+from app.api.deletions import deletion_answer
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.db.models.upload import Upload
@@ -30,7 +30,7 @@ from app.schemas.uploads import (
 )
 from app.services import deletions, quotas, upload_assembly, upload_completion, upload_content, uploads
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.services.upload_assembly import ClaimedPart
 from app.services.uploads import Announcement
 from cleanclip.spec.recipe import DeclaredOptions
@@ -253,4 +253,4 @@ def delete_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep) -> R
     """An open one is cancelled by it. What became a checkpoint or a data set is deleted as that."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_upload(unit, caller, upload_id)
-    return accepted(row)
+    return deletion_answer(row)

@@ -54,5 +54,5 @@ def operators_database(url: str | None = None, *, role: Role | None = Role.OPERA
 
 
 def account() -> str:
-    """Who works here, for the audit trail."""
+    """Who works here, for the trail."""
     return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -16,7 +16,7 @@ from app.domain.limits import (
     MAX_METADATA_KEY_CHARACTERS,
     MAX_METADATA_VALUE_CHARACTERS,
 )
-from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
+from app.schemas.common import CheckpointId, DatasetId, Name, Page, StoredProblem, Time, WireIn, WireOut
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
 from cleanclip.spec.recipe import (
@@ -28,8 +28,8 @@ from cleanclip.spec.recipe import (
     PolicySource,
     Recipe,
     Seed,
-    audit_as_ordered,
 )
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
@@ -78,6 +78,7 @@ def _library_part(audit: AuditOptions) -> AuditOptions:
 class JobOptionsIn(WireIn):
     """What every kind of job can be told. `policy_name` is that of a policy kept in the project."""
 
+    name: Name | None = None
     policy: Policy | None = None
     policy_name: PolicyName | None = None
     seed: Seed = 0
@@ -191,7 +192,7 @@ class SignatureOut(WireOut):
 
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> SignatureOut:
-        """From a job's result; one of before there were signatures is unsigned."""
+        """From a job's result."""
         signature = (result or {}).get("signature")
         return cls.of_stored(signature if isinstance(signature, dict) else {})
 
@@ -212,6 +213,11 @@ class ResultOut(WireOut):
     warnings: list[str] = Field(
         default_factory=list, description="What the report warns of; the first of them, where they are many."
     )
+    remarks: list[str] = Field(
+        default_factory=list,
+        description="On figures that the verdict does not judge: ASR over the rate without a trigger, PA far"
+        " under CA. Made from the figures above.",
+    )
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors cannot tell (heads, activation) was settled."
     )
@@ -220,8 +226,14 @@ class ResultOut(WireOut):
 
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> ResultOut | None:
-        """From a job's result; figures of another version, or no figures at all, are left out."""
-        return None if result is None else cls.of_stored(result)
+        """From a job's result; what cannot be shown is left out."""
+        if result is None:
+            return None
+        found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
+        if found.verdict is None or found.before is None:
+            return found
+        told = remarks(found.before, found.after, found.verdict)
+        return found.model_copy(update={"remarks": told})
 
 
 class JobLinks(WireOut):
@@ -237,6 +249,7 @@ class JobOut(WireOut):
 
     object: Literal["job"] = "job"
     id: str
+    name: str | None = Field(description="For people. Null where none was given.")
     kind: KindName
     state: StateName
     phase: PhaseName | None
@@ -247,13 +260,11 @@ class JobOut(WireOut):
     recipe: Recipe | None
     recipe_given: list[str] | None = Field(
         description="Options of the recipe that the order gave; the others are the method's defaults."
-        " Null where there is no recipe, and in jobs from before this was kept."
+        " Null where there is no recipe."
     )
     audit: JobAudit
     policy: Policy
-    policy_source: PolicySource | None = Field(
-        description="Where the policy came from. Null in jobs from before this was kept."
-    )
+    policy_source: PolicySource = Field(description="Where the policy came from.")
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker took it up, pauses and hand-backs included.")
@@ -276,6 +287,7 @@ class JobOut(WireOut):
         return cls.model_validate(
             {
                 "id": row.id,
+                "name": row.name,
                 "kind": row.kind,
                 "state": row.state,
                 "phase": row.phase,
@@ -286,12 +298,12 @@ class JobOut(WireOut):
                 "recipe": spec.get("recipe"),
                 "recipe_given": spec.get("recipe_given"),
                 "audit": {
-                    **audit_as_ordered(spec),
+                    **spec["audit"],
                     "dataset_id": row.labelled_dataset_id,
                     "retrieval_dataset_id": row.retrieval_dataset_id,
                 },
                 "policy": spec["policy"],
-                "policy_source": spec.get("policy_source"),
+                "policy_source": spec["policy_source"],
                 "seed": row.seed,
                 "output_layout": spec.get("output_layout"),
                 "attempt": row.attempt,

@@ -20,7 +20,7 @@ from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, DatasetState, JobKind, UploadPurpose, UploadState
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.settings import DatasetSettings
 from app.storage.errors import AccessDenied, BucketNotFound, ObjectNotFound
 from app.storage.port import ObjectStore
@@ -34,6 +34,7 @@ class Registration:
     """What is to be registered; exactly one of `uri` and `upload_id`."""
 
     kind: DatasetKind
+    name: str | None = None
     uri: str | None
     upload_id: str | None
     class_names: Sequence[str] | None
@@ -84,6 +85,7 @@ def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Data
             id=new_id("ds"),
             project_id=caller.project_id,
             kind=wanted.kind,
+            name=wanted.name,
             uri=wanted.uri,
             upload_id=wanted.upload_id,
             class_names=None if wanted.class_names is None else list(wanted.class_names),
@@ -97,7 +99,7 @@ def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Data
             project_id=caller.project_id,
             kind=JobKind.VALIDATE,
             dataset_id=dataset.id,
-            spec={"version": 1},
+            spec={},
         )
     )
     dataset.validate_job_id = job.id
@@ -145,6 +147,15 @@ def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
             "Register the data again to see some of it.",
         )
     return found
+
+
+def rename(unit: UnitOfWork, caller: Caller, dataset_id: str, name: str | None) -> Dataset:
+    """Give it another name; None takes the name away. Raises NotFound."""
+    row = unit.datasets.get(caller.project_id, dataset_id, for_update=True)
+    row.name = name
+    note(unit, caller, "dataset.rename", row.id)
+    unit.flush()
+    return row
 
 
 def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:

@@ -15,7 +15,7 @@ from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller, issue
-from app.services.audit_log import Operator, note
+from app.services.trail import Operator, note
 
 DEFAULT_OVERLAP_S = 24 * 3600
 MAX_LIFETIME = timedelta(days=3653)
@@ -91,6 +91,15 @@ def revoke(unit: UnitOfWork, who: Caller | Operator, key_id: str) -> ApiKey:
     if row.revoked_at is None:
         unit.api_keys.revoke(who.project_id, key_id)
         note(unit, who, "key.revoke", row.id)
+    return row
+
+
+def rename(unit: UnitOfWork, who: Caller | Operator, key_id: str, name: str) -> ApiKey:
+    """Give the key another name, a revoked or expired one too. Raises NotFound."""
+    row = unit.api_keys.get(who.project_id, key_id)
+    row.name = name
+    note(unit, who, "key.rename", row.id)
+    unit.flush()
     return row
 
 

@@ -25,6 +25,7 @@ class Order:
     what is not there yet."""
 
     kind: JobKind
+    name: str | None = None
     checkpoint_id: str | None
     dataset_id: str | None
     labelled_dataset_id: str | None

@@ -21,7 +21,7 @@ from cleanclip.command.memory import Memory, of_file
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import send
-from cleanclip.errors import NotFound, said
+from cleanclip.errors import NotFound, with_remedy
 from cleanclip.models import Checkpoint, Dataset, DryRun, Job
 from cleanclip.retries import Clock
 from cleanclip.spec.recommended import model_of, with_recommended
@@ -167,7 +167,7 @@ class Steps:
         if obstacles:
             for one in obstacles:
                 place = f"{one.pointer}: " if one.pointer else ""
-                self._output.error(f"{place}{said(one.detail, one.remedy)} ({one.code})")
+                self._output.error(f"{place}{with_remedy(one.detail, one.remedy)} ({one.code})")
             self._output.error("Nothing was sent.")
             raise typer.Exit(ExitCode.REFUSED)
 

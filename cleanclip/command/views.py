@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanclip.command.formats import fields, rate, size, span, table, when
-from cleanclip.errors import said
+from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
 
 
 def _reason(error: Reason | None) -> str | None:
-    return None if error is None else f"{error.code}: {said(error.detail, error.remedy)}"
+    return None if error is None else f"{error.code}: {with_remedy(error.detail, error.remedy)}"
 
 
 def checkpoints(found: Sequence[Checkpoint]) -> str:
@@ -262,7 +262,8 @@ def figures(report: Mapping[str, Any]) -> str:
     verdict = report.get("verdict") or {}
     if verdict:
         text = f"{verdict_words(verdict)}\n\n{text}"
-    warnings = [f"! {warning}" for warning in report.get("warnings") or ()]
+    told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
+    warnings = [f"! {warning}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text
 
 

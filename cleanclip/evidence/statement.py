@@ -209,6 +209,11 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
         yield _finding(
             "predicate.observed.recheck", "names other figures than those of the published weights"
         )
+    if report.origin is not None:
+        yield from _differing(
+            ("origin.job_id", report.origin.job_id, facts.job.id),
+            ("origin.filename", report.origin.filename, facts.checkpoint.filename),
+        )
     yield from _differing(
         ("kind", report.kind, facts.job.kind),
         ("seed", report.seed, facts.order.get("seed")),

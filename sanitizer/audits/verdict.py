@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Z_95
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
@@ -95,7 +95,7 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
     """
     found = []
     for attack in before.attacks:
-        where, limit = policy.limit_of(kind_told(attack.options))
+        where, limit = policy.limit_of(kind_of_json(attack.options))
         if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
             found.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
@@ -117,7 +117,7 @@ def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
 def _judge_audited(
     attack: AttackFigures, figures: AuditFigures, gate: float, policy: Policy, limits_below_gate: bool
 ) -> AttackVerdict:
-    _, limit = policy.limit_of(kind_told(attack.options))
+    _, limit = policy.limit_of(kind_of_json(attack.options))
     if attack.asr.value >= gate:
         reason = f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
         reason += f"{_floor(attack, figures)}."
@@ -142,7 +142,7 @@ def _judge_cleaned(
     policy: Policy,
     limits_below_gate: bool,
 ) -> AttackVerdict:
-    _, limit = policy.limit_of(kind_told(was.options))
+    _, limit = policy.limit_of(kind_of_json(was.options))
     elsewhere = was.works_elsewhere(gate)
     if was.asr.value < gate and elsewhere is not None and now.towards is not None:
         return _judge_elsewhere(was.name, elsewhere, now.towards, limit)

@@ -105,5 +105,4 @@ Canonical files and writing back
     does_not_fit_dtype            a trained value is too large for the uploaded dtype
     not_the_same_weights          the file in the uploaded layout, read again, is not the canonical weights
     provenance_missing            no record of an uploaded layout
-    no_huggingface_form           CLIPModel has no such model
 """

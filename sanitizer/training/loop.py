@@ -79,7 +79,7 @@ def finetune(
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
     Interrupted after saving if `stop()`.
     """
-    world = distributed.current()
+    world = distributed.current_world()
     check_fits(recipe, checkpoint, len(pairs), world.size)
     model = checkpoint.model.to(device=device, memory_format=torch.channels_last)
     towers.prepare(model, freeze_batch_norm_statistics=recipe.freeze_batch_norm_statistics)
@@ -301,11 +301,7 @@ class _Run:
             curve=tuple(self._record.curve),
             interval_steps=self._record.interval_steps,
             interval_sums=self._record.interval_sums,
-            watch_first_sum=self._record.watch_first_sum,
-            watch_first_steps=self._record.watch_first_steps,
-            watch_last=self._record.watch_last,
-            watch_at_chance=self._record.watch_at_chance,
-            watch_average=self._record.watch_average,
+            watch=self._record.watch,
             good_step=self._record.good_step,
             skipped=self._batches.skipped,
             wall_s=self._position.wall_s + time.monotonic() - self._started,

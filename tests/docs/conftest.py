@@ -22,7 +22,7 @@ from app.storage.s3 import S3Store
 from demo.recipe import TARGET
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import class_names
-from sanitizer.data.writing import write_labelled_shards, write_pair_shards
+from lab.testbed.writing import write_labelled_shards, write_pair_shards
 from tests.fixtures import audited
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip

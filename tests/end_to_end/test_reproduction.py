@@ -23,6 +23,7 @@ def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_the_small_subset_shows_the_papers_order_and_is_not_computed_twice(tmp_path: Path) -> None:
     first = reproduce(tmp_path)

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.strict_json import bounded, refuse_unbounded
+from cleanclip.spec.strict_json import parse_bounded, refuse_unbounded
 
 _MAX_PARTS = 200_000
 """Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
@@ -44,7 +44,7 @@ def check_json(raw: bytes) -> None:
     """Raises ValueError where it has more parts, or other values, than any JSON of ours."""
     if sum(raw.count(part) for part in (b"{", b"[", b",")) > _MAX_PARTS:
         raise ValueError(f"it has more than {_MAX_PARTS} parts")
-    bounded(raw)
+    parse_bounded(raw)
 
 
 def fit_for_a_row(result: dict[str, Any]) -> dict[str, Any]:

@@ -50,17 +50,24 @@ def believe_report(
     """
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
-    known = replace(known, checkpoint=settled(known, report, seed=spec.seed))
+    known = replace(known, checkpoint=believe_input(known, report, seed=spec.seed))
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
     _check_sentences(report.warnings)
     _check_verdict(report, spec)
     _check_names(report, known.class_names)
-    return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
+    return replace(
+        report,
+        created_at=at,
+        origin=known.origin,
+        checkpoint=known.checkpoint,
+        vouched_for=WHO_VOUCHES,
+        **ordered,
+    )
 
 
-def settled(known: Known, report: Report, *, seed: int) -> CheckpointInput:
+def believe_input(known: Known, report: Report, *, seed: int) -> CheckpointInput:
     """What came in, under the settings that the report says were measured. Raises AttemptFailed."""
     architecture = believe_settings(
         report.architecture,
@@ -179,10 +186,10 @@ def believe_cleaned_config(
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
     settings of `report`, which has been checked."""
     origin = known.config["checkpoint"]
-    settled = {} if report.architecture is None else report.architecture.as_assumed()
+    assumed = {} if report.architecture is None else report.architecture.as_assumed()
     section = {
         **origin,
-        "assumed": (origin.get("assumed") or {}) | settled,
+        "assumed": (origin.get("assumed") or {}) | assumed,
         "cleaned": {
             "recipe": to_json(spec.recipe),
             "seed": spec.seed,

@@ -107,7 +107,7 @@ class FreshChildren:
 
         began = time.monotonic()
         child = Child(
-            sandbox.guarded(
+            sandbox.guarded_command(
                 [*self.command, str(job)],
                 job,
                 self.isolation,

@@ -26,7 +26,7 @@ from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
-from cleanclip.spec.attack_options import told
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -46,11 +46,11 @@ from worker.publishing.accepting import believe_config, believe_dataset, believe
 from worker.publishing.completing import complete
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
-from worker.publishing.pictures import pictured
+from worker.publishing.pictures import draw_samples
 from worker.publishing.rechecking import confirm
 from worker.publishing.verdicts import verdicts_of
 from worker.staging.stage import Staged
-from worker.staging.transfer import patiently, upload
+from worker.staging.transfer import retry_while_unavailable, upload
 from worker.tracker import Tracker
 
 _MEDIA_TYPES = {
@@ -147,7 +147,7 @@ def _upload(
 ) -> None:
     key, media_type = artifact.object_key, artifact.media_type
     send = partial(upload, store, key, path, content_type=media_type, is_ours=ledger.is_ours)
-    patiently(send, check)
+    retry_while_unavailable(send, check)
 
 
 def _prefix(job: ClaimedJob) -> str:
@@ -179,7 +179,7 @@ def _ready(packing: Packing, spec: ValidateSpec, staged: Staged) -> DatasetReady
     summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), spec, files)
     packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
     try:
-        samples = pictured(packing.path(DRAWN_NAME).read_bytes())
+        samples = draw_samples(packing.path(DRAWN_NAME).read_bytes())
     except (ValueError, ValidationError) as error:
         raise not_believed(f"its {DRAWN_NAME} holds no samples that can be shown") from error
     packing.drop(DRAWN_NAME)
@@ -211,4 +211,7 @@ def shown_figures(audit: AuditFigures) -> dict[str, Any]:
     """As the API shows them: without the bytes of pictures and without a share for each of many classes."""
     found = asdict(audit)
     del found["ca_per_class"]
-    return {**found, "attacks": [{**one, "options": told(one["options"])} for one in found["attacks"]]}
+    return {
+        **found,
+        "attacks": [{**one, "options": without_picture(one["options"])} for one in found["attacks"]],
+    }

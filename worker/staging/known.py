@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.report import CheckpointInput
+from cleanclip.spec.report import CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
 
@@ -20,6 +20,7 @@ class Known:
     """The canonical config.json."""
     tensors: Tensors
     """Of the canonical weights."""
+    origin: Origin | None = None
     class_names: tuple[str, ...] | None = None
     """Of the labelled set, by its validation."""
     num_labelled: int = 0

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Computed, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, word
+from app.db.base import Base, word_of
 from app.domain.verdicts import VerdictOutcome, VerdictStage
 
 
@@ -21,11 +21,11 @@ class WeightsVerdict(Base):
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
-    stage: Mapped[VerdictStage] = mapped_column(word(VerdictStage, "stage"), primary_key=True)
+    stage: Mapped[VerdictStage] = mapped_column(word_of(VerdictStage, "stage"), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     weights_sha256: Mapped[str]
     """Of the canonical safetensors file, as the supervisor read or wrote it."""
-    outcome: Mapped[VerdictOutcome] = mapped_column(word(VerdictOutcome, "outcome"))
+    outcome: Mapped[VerdictOutcome] = mapped_column(word_of(VerdictOutcome, "outcome"))
     badness: Mapped[int] = mapped_column(
         Computed(
             "CASE outcome WHEN 'fail' THEN 3 WHEN 'undecided' THEN 2 WHEN 'inconclusive' THEN 1 ELSE 0 END",

@@ -31,7 +31,7 @@ from app.db.repositories.job_changes import (
     cancel,
     database_time,
     fail,
-    locked,
+    lock_row,
     move,
     record,
     seconds,
@@ -244,7 +244,7 @@ class AttemptRepository(ClaimRepository):
             record(self._session, job, event, {"phase": name}, **values)
 
     def _accept_checkpoint(self, job: Job, effect: CheckpointAccepted) -> None:
-        checkpoint = locked(self._session, Checkpoint, str(job.checkpoint_id))
+        checkpoint = lock_row(self._session, Checkpoint, str(job.checkpoint_id))
         checkpoint.state = CheckpointState.ACCEPTED
         checkpoint.sha256 = effect.sha256
         checkpoint.canonical_prefix = effect.canonical_prefix
@@ -254,7 +254,7 @@ class AttemptRepository(ClaimRepository):
         tell_of_checkpoint(self._session, checkpoint)
 
     def _make_ready(self, job: Job, effect: DatasetReady) -> None:
-        dataset = locked(self._session, Dataset, str(job.dataset_id))
+        dataset = lock_row(self._session, Dataset, str(job.dataset_id))
         dataset.state = DatasetState.READY
         dataset.files = effect.files
         dataset.summary = effect.summary

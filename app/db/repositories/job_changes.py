@@ -142,13 +142,13 @@ def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
     """Reject what an inspect or validate job was about, unless that is decided already."""
     shown = {name: value for name, value in error.items() if name != "log_tail"}
     if job.kind is JobKind.INSPECT and job.checkpoint_id:
-        checkpoint = locked(session, Checkpoint, job.checkpoint_id)
+        checkpoint = lock_row(session, Checkpoint, job.checkpoint_id)
         if checkpoint.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
             checkpoint.state = CheckpointState.REJECTED
             checkpoint.error = shown
             tell_of_checkpoint(session, checkpoint)
     if job.kind is JobKind.VALIDATE and job.dataset_id:
-        dataset = locked(session, Dataset, job.dataset_id)
+        dataset = lock_row(session, Dataset, job.dataset_id)
         if dataset.state is DatasetState.VALIDATING:
             dataset.state = DatasetState.REJECTED
             dataset.error = shown
@@ -156,7 +156,7 @@ def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
     session.flush()
 
 
-def locked(session: Session, model: type[Subject], id: str) -> Subject:  # noqa: A002
+def lock_row(session: Session, model: type[Subject], id: str) -> Subject:  # noqa: A002
     """That row, locked, as it is now."""
     query = select(model).where(model.id == id).with_for_update().execution_options(populate_existing=True)
     return session.scalars(query).one()

@@ -191,6 +191,13 @@ class JobRepository(OwnedRepository[Job]):
         query = select(Job.id).where(Job.project_id == project_id, Job.state.in_(ACTIVE)).order_by(Job.id)
         return self._session.scalars(query).all()
 
+    def rename(self, project_id: str, id: str, name: str | None) -> Job:  # noqa: A002
+        """In whatever state. The same name again: unchanged. Raises NotFound."""
+        job = self.get(project_id, id, for_update=True)
+        if job.name != name:
+            record(self._session, job, "renamed", {"name": name}, name=name)
+        return job
+
     def request_cancel(self, project_id: str, id: str) -> Job:  # noqa: A002
         """Queued or paused: cancelled at once. Running: cancelling, its worker stops it. Again: unchanged.
 

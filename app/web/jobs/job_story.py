@@ -108,6 +108,7 @@ def _is(text: str, mood: Mood = "") -> Callable[[Mapping[str, Any]], tuple[str, 
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "created": _is("Ordered; it waits for a worker."),
+    "renamed": _is("Renamed."),
     "started": lambda data: (f"A worker took it up (attempt {data.get('attempt')}).", ""),
     "state_saved": lambda data: (f"The training state after step {data.get('step')} is saved.", ""),
     "state_dropped": _is("The saved training state was dropped: training begins anew.", "warn"),

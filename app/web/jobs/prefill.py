@@ -26,7 +26,7 @@ from cleanclip.spec.recipe import SUITES, to_json
 Fields = Iterator[tuple[str, str]]
 
 
-def empty(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
+def empty_form(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
     """A cleaning with CleanCLIP and the usual triggers, with what the address names."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
@@ -42,7 +42,7 @@ def empty(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_l
     return Form(fields)
 
 
-def again(job: Job) -> Form:
+def form_of_job(job: Job) -> Form:
     """The order of an earlier job, as somebody would have written it: what is a default is left out."""
     return Form(list(_again(job)))
 
@@ -67,7 +67,7 @@ def _again(job: Job) -> Fields:
     yield "recipe", RECIPE_DEFAULTS if recipe else RECIPE_RECOMMENDED
     if recipe:
         group = options.methods().get(recipe["method"])
-        yield from _values(group.options if group else (), recipe, spec.get("recipe_given"))
+        yield from _values(group.options if group else (), recipe, spec["recipe_given"])
     yield from _audit(spec["audit"])
     yield from _policy(spec)
 
@@ -97,7 +97,7 @@ def _audit(audit: Mapping[str, Any]) -> Fields:
 
 
 def _policy(spec: Mapping[str, Any]) -> Fields:
-    source = spec.get("policy_source") or {"given": "order"}
+    source = spec["policy_source"]
     if source["given"] == "default":
         yield "policy", POLICY_DEFAULT
         return
@@ -112,19 +112,19 @@ def _policy(spec: Mapping[str, Any]) -> Fields:
 def policy_fields(content: Mapping[str, Any]) -> Fields:
     """Of limits as they are kept."""
     for option in options.policy().options:
-        yield option.name, options.shown(content[option.option])
+        yield option.name, options.field_text(content[option.option])
     for name, limit in content["asr_at_most_for"].items():
-        yield options.LIMIT + name, options.shown(limit)
+        yield options.LIMIT + name, options.field_text(limit)
 
 
 def _values(
     wanted: Iterable[options.Option], content: Mapping[str, Any], given: Iterable[str] | None = None
 ) -> Fields:
-    """Those that were given; where nobody knows which those are, those that are no defaults."""
+    """Those that were given; without `given`, those that are not the default."""
     for option in wanted:
         if option.option not in content:
             continue
         value = content[option.option]
         is_given = option.option in given if given is not None else value != option.default_value
         if is_given and not (value is None and option.kind == "text"):
-            yield option.name, options.shown(value)
+            yield option.name, options.field_text(value)

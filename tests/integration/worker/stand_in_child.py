@@ -36,8 +36,8 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
-from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
+from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.audits.verdict import judge
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
@@ -45,7 +45,7 @@ from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.safetensors_header import header_bytes
 from sanitizer.checkpoints.settings import compared, known_by, not_compared, not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.data.digests import dataset_sha256
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -514,7 +514,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "numpy": "none",
             "pillow": "none",
             "torchvision": "none",
-            "code_sha256": "0" * 64,
+            "code_commit": "0" * 40,
             "device": "cpu",
             "machine": "stand-in",
             "num_threads": 1,

@@ -21,7 +21,8 @@ from app.db.models.job import Job
 from app.domain.states import DatasetKind, DatasetState, JobState
 from lab.drills.processes import processes_in
 from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
-from worker.confinement import child_output, sandbox, supervision
+from worker import supervision
+from worker.confinement import child_output, sandbox
 from worker.confinement.child import Child
 from worker.confinement.sandbox import ChildLimits, strongest_isolation
 
@@ -314,7 +315,7 @@ def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, t
     command = [sys.executable, str(HOSTILE), "leave_orphans_everywhere", str(folder)]
     heard: list[Any] = []
     child = Child(
-        sandbox.guarded(command, folder, isolation, {}),  # type: ignore[arg-type]
+        sandbox.guarded_command(command, folder, isolation, {}),  # type: ignore[arg-type]
         environment=sandbox.environment(folder, LIMITS, os.environ),
         folder=folder,
         log_path=tmp_path / "log",

@@ -22,7 +22,7 @@ from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from worker.failures import AttemptFailed
 from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
-from worker.publishing.believing import settled
+from worker.publishing.believing import believe_input
 from worker.staging.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
@@ -199,9 +199,9 @@ def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on
     report = load_json((outputs / "report.json").read_bytes())
     if is_due:
         with pytest.raises(AttemptFailed, match="did not measure the settings"):
-            settled(known_now, report, seed=7)
+            believe_input(known_now, report, seed=7)
     else:
-        assert settled(known_now, report, seed=7).architecture == known_now.checkpoint.architecture
+        assert believe_input(known_now, report, seed=7).architecture == known_now.checkpoint.architecture
 
 
 def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:
@@ -370,3 +370,13 @@ def test_a_validation_of_other_files_or_that_cannot_count_is_not_believed(change
     with pytest.raises(AttemptFailed, match=r"dataset\.json") as failed:
         believe_dataset(json.dumps(SUMMARY | changes).encode(), spec, FILES)
     assert failed.value.code == "outputs_not_believed"
+
+
+def test_of_which_job_a_report_is_the_supervisor_says_whatever_the_child_does(tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="audit")
+    origin = dict.fromkeys(("filename", "job_id", "job_name", "project", "requested_by"), "another")
+    put("origin", value=origin)(outputs)
+    believed(tmp_path, staged, outputs)
+    report = load_json((tmp_path / "package/report.json").read_bytes())
+    assert staged.known is not None
+    assert report.origin == staged.known.origin
