@@ -86,13 +86,17 @@ class Scanner(Answer):
 
 
 class Verdict(Answer):
-    """What one finished job found out about weights. `stage`: audit, before_cleaning or after_cleaning."""
+    """What one job found out about weights. `stage`: audit, before_cleaning or after_cleaning.
+
+    `preliminary`: measured before cleaning, by a job that has not succeeded; not signed.
+    """
 
     job_id: str
     stage: str = ""
     outcome: str = ""
     headline: str = ""
     num_triggers: int = 0
+    preliminary: bool = False
     created_at: datetime | None = None
 
 
@@ -231,10 +235,16 @@ class Signature(Answer):
 
 
 class Result(Answer):
-    """Figures of a finished job, as in report.json: every share with its n and 95 % interval."""
+    """Figures of a job, as in report.json: every share with its n and 95 % interval.
 
+    `preliminary`: `before`, `before_verdict` and `architecture` are all there is; they were measured before
+    cleaning, and are not signed.
+    """
+
+    preliminary: bool = False
     verdict: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
+    before_verdict: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     ca_lost: dict[str, Any] | None = None
     attack_changes: tuple[dict[str, Any], ...] = ()

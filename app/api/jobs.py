@@ -126,7 +126,8 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
 )
 def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE) -> Response:
     """An audit judges the weights of its checkpoint, a cleaning those that it made. The project's other jobs
-    may have judged the same weights, and worse. Empty until the job has succeeded."""
+    may have judged the same weights, and worse. Until a cleaning has succeeded they are on the weights that
+    came in; empty until its first audit is made."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         jobs.get(unit, caller.project_id, job_id)
         own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)

@@ -33,6 +33,8 @@ And no key: this id is logged and kept in the trail."""
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
+NUM_VALUES = "num_body_values"
+"""In a request's scope: of what has come of its body, for whoever counts what it costs to parse."""
 _MOST_READ_AWAY = 16 * 1024 * 1024
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 SAFE_HEADERS = {
@@ -145,6 +147,11 @@ async def _read_away(receive: Receive, ends_s: float) -> None:
                     return
 
 
+def is_streamed(scope: Scope) -> bool:
+    """Whether it is the streaming upload, whose body is handed on and never parsed."""
+    return scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+
+
 def _num_separators(body: bytes) -> int:
     """As many at least as there are values of JSON, but for one."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
@@ -164,7 +171,7 @@ class BodyLimitMiddleware:
         self._pages = f"{pages}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_streamed(scope):
+        if scope["type"] != "http" or is_streamed(scope):
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
@@ -194,6 +201,7 @@ class BodyLimitMiddleware:
                 num_values += _num_separators(message.get("body", b""))
                 if num_values > self._max_values:
                     raise self._too_complex()
+                scope[NUM_VALUES] = num_values
             return message
 
         await self._app(scope, receive_limited, send)
@@ -205,10 +213,6 @@ class BodyLimitMiddleware:
             "Split what you send into several requests.",
         )
         return Refused(reason, headers={"Connection": "close"})
-
-    @staticmethod
-    def _is_streamed(scope: Scope) -> bool:
-        return scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
 
     def _is_form(self, scope: Scope) -> bool:
         return scope["method"] not in _WITHOUT_BODY and scope["path"].startswith(self._pages)

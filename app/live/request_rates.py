@@ -8,6 +8,7 @@ and a key of 190 random bits is not guessed. `block_failing_addresses` refuses t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
@@ -62,6 +63,7 @@ class RequestRates:
         allowance = await self._rates.spend(f"project/{project_id}", per_minute)
         scope[ALLOWANCE] = allowance
         if not allowance.is_allowed:
+            await asyncio.sleep(self._settings.refused_after_s)
             raise QuotaExceeded(
                 "rate_limited",
                 f"The project may make {per_minute} requests a minute.",

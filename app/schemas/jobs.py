@@ -200,13 +200,22 @@ class SignatureOut(WireOut):
 class ResultOut(WireOut):
     """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json.
 
-    A job that failed after the audit before cleaning has `before` alone: no verdict, and no file of it.
+    A cleaning has `before`, `before_verdict` and `architecture` as soon as its first audit is made, while it
+    goes on and where it fails or is cancelled: `preliminary` is then true, there is no `verdict` and no file.
     """
 
     model_config = ConfigDict(str_max_length=MAX_TEXT_CHARACTERS)
 
+    preliminary: bool = Field(
+        False,
+        description="The job has not succeeded: what is here was measured before cleaning; it is not signed,"
+        " and no second audit has confirmed it.",
+    )
     verdict: Verdict | None = None
     before: AuditFigures | None = None
+    before_verdict: Verdict | None = Field(
+        None, description="Of a cleaning: what its first audit alone says of the weights that came in."
+    )
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)

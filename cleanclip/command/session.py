@@ -101,15 +101,18 @@ def wait_for_dataset(client: Client, output: Output, dataset_id: str, *, timeout
 
 
 def wait_for_job(client: Client, output: Output, job_id: str, *, timeout_s: float | None) -> Job:
-    """Follow the job to its end, whatever it is. Raises WaitTimeout."""
-    again = f"cleanclip jobs wait {job_id}"
+    """Follow the job to its end, whatever it is; tells what its first audit found. Raises WaitTimeout."""
+    again, untold = f"cleanclip jobs wait {job_id}", {"before_verdict"}
+
+    def show(found: Job) -> None:
+        if untold and found.result is not None and found.result.preliminary:
+            untold.clear()
+            line.close()
+            output.note(views.first_verdict(found.result.to_json()))
+        line.show(*views.progress(found))
+
     with _still_going(output, "the job", again), ProgressLine() as line:
-        return client.jobs.wait(
-            job_id,
-            timeout_s=timeout_s,
-            on_progress=lambda found: line.show(*views.progress(found)),
-            check=False,
-        )
+        return client.jobs.wait(job_id, timeout_s=timeout_s, on_progress=show, check=False)
 
 
 def conclude(output: Output, job: Job, *, made: str | None = None) -> None:

@@ -87,6 +87,8 @@ class CheckpointFacts(_Part):
     id: str
     filename: str
     upload: Upload
+    converted_again: bool = False
+    """Whether a second process, with the service's own reader alone, made the same of the upload."""
 
 
 class DataFacts(_Part):

@@ -38,6 +38,7 @@ The pickle
     torchscript_code              code that changes the tensors while they are loaded
     not_a_tensor                  something else where a weight should be
     ambiguous_weights             more than one state dict
+    room_for_another_model        too much beside the weights, in whatever form
 
 Tensors
     tensor_call_malformed         described as torch never does

@@ -399,17 +399,23 @@ def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
 
 
 def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, service: Service) -> None:
-    kept = left.judgement(load_json(json.dumps(document("cleaned"))))["before"]
     job_id = left.ordered(service)
     attempt = left.taken_up(service, job_id)
     left.trains(service, job_id, attempt)
-    left.fails(service, job_id, attempt, result={"before": kept})
     opened(page, job_id)
+    left.measures_first(service, job_id, attempt, load_json(json.dumps(document("cleaned"))))
+    page.wait_for_selector("#job-preliminary")
+    assert "The job goes on." in page.inner_text("#job-preliminary")
+    left.fails(service, job_id, attempt)
+    page.wait_for_selector("#job-error")
     error = page.inner_text("#job-error")
     for part in ("over its bound of 8.3", "lower learning rate", "loss_diverged", "phase finetune"):
         assert part in error
     figures = page.inner_text("#job-kept")
-    assert "There is no verdict" in figures
+    preliminary = page.inner_text("#job-preliminary")
+    assert "Before cleaning: A trigger works on this model" in preliminary
+    assert "not signed" in preliminary
+    assert "The job did not get further." in preliminary
     assert "93.13 % (92.17 to 93.98 %)" in figures
     assert page.locator("#job-loss polyline").count() == 1, "how the loss ran away"
     assert page.locator("#job-verdict").count() == 0

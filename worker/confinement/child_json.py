@@ -18,8 +18,13 @@ MAX_RESULT_BYTES = 512 * 1024
 """Of a job's result, which every list carries: figures of 32 attacks, before and after, have 200 kB."""
 
 
+class TooLarge(ValueError):
+    """A regular file, and more than anybody reads."""
+
+
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """A small file that the child wrote; neither it nor its folder is a link. Raises OSError, ValueError."""
+    """A small file that the child wrote; neither it nor its folder is a link. Raises OSError, ValueError
+    (TooLarge)."""
     plain = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     folder = os.open(path.parent, plain | os.O_DIRECTORY)
     try:
@@ -28,8 +33,10 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         os.close(folder)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            raise ValueError(f"{path.name} is no small regular file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path.name} is no regular file")
+        if status.st_size > max_bytes:
+            raise TooLarge(f"{path.name} has more than {max_bytes} bytes")
         return file.read(max_bytes)
 
 

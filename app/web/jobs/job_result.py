@@ -267,5 +267,13 @@ def _top_k(was: Sequence[TopK], now: Sequence[TopK]) -> list[Figure]:
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:
-    """What a job that failed had found out before; None where there is nothing."""
+    """What a job found out that has not succeeded; None where there is nothing."""
     return ResultOut.of(result or None)
+
+
+def first_headline(kept: ResultOut | None) -> str | None:
+    """Of a preliminary verdict; None where there is none."""
+    if kept is None or kept.before is None or kept.before_verdict is None or not kept.preliminary:
+        return None
+    triggers = kept.before.num_triggers
+    return headline(kept.before_verdict.outcome, is_cleaned=False, num_triggers=triggers)
