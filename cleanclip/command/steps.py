@@ -118,8 +118,8 @@ class Steps:
             self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
             if order.is_recommended:
                 self._output.note(
-                    "Recommended values depend on the model and are looked up then; below, what you leave out "
-                    "has the method's defaults."
+                    "Recommended values depend on the model and are looked up then; below, what you leave "
+                    "out has the method's defaults."
                 )
         for named in order.data.values():
             if named.is_address and self._registered(named) is None:
