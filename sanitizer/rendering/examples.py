@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cleanclip.spec.report import Examples, Report, Said, ShownPicture
+from cleanclip.spec.report import Examples, Prediction, Report, ShownPicture
 from cleanclip.spec.strangers import name
 from sanitizer.rendering.figures import target_of
 
@@ -19,7 +19,7 @@ class Answer:
 
     side: str
     path: str
-    said: Said
+    said: Prediction
     is_target: bool
 
 
