@@ -265,9 +265,10 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
         page.locator("#job-rates svg desc").text_content()
     )
     figures = page.inner_text("#attack-1")
-    for part in ("ASR, target class included", "PA", "Target without trigger"):
+    for part in ("ASR, target class included", "PA"):
         assert part in figures
     lost = page.inner_text("#job-accuracy")
+    assert "Target without trigger" in lost
     assert "1.80 points (0.88 to 2.74), on the same 3,000 pictures" in lost
     assert "This report holds no pictures." in page.inner_text("#job-examples")
     assert page.locator("#job-training polyline").count() == 3
@@ -363,7 +364,7 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
     assert "numpy 2.9.1, pillow 99.1, Python" in page.inner_text("#made-digests")
     assert "c0de" * 10 in page.inner_text("#made-digests")
     unfolded(page, left.finished(service, "retrieval"))
-    assert "Image to caption, k = 5" in page.inner_text("#job-further")
+    assert "Image to caption, R@5" in page.inner_text("#job-further")
 
 
 def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_and_after(

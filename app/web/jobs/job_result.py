@@ -6,6 +6,7 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
 from cleanclip.spec.attack_options import without_picture
-from cleanclip.spec.figures import Line, at, of_attack, of_model
+from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
@@ -37,6 +38,7 @@ MAX_REPORT_BYTES = 8 * 2**20
 
 log = get_logger(__name__)
 
+TitledLine = tuple[str, Line]
 _MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 
 
@@ -74,6 +76,8 @@ class Result:
     label: str
     reason: str
     attacks: tuple[Attack, ...]
+    without_trigger: tuple[Line, ...]
+    retrieval: tuple[Line, ...]
     worst: tuple[Attack, ...]
     """Those at the top of the page; `others` are the rest."""
     others: tuple[Attack, ...]
@@ -139,6 +143,8 @@ def result_of(report: Report) -> Result:
         label=_label(report),
         reason=_reason(report),
         attacks=attacks,
+        without_trigger=_shares(of_model(report)),
+        retrieval=_shares(of_retrieval(report)),
         worst=tuple(attacks[number] for number in front),
         others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
         remarks=remarks(report.before, report.after, report.verdict),
@@ -173,7 +179,7 @@ def _attack(report: Report, number: int) -> Attack:
         asr_after=None if now is None else now.asr,
         pa_before=was.pa,
         pa_after=None if now is None else now.pa,
-        figures=tuple(_figures(report, number)),
+        figures=_shares(of_attack(report, number)),
         options=json.dumps(without_picture(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
@@ -181,22 +187,24 @@ def _attack(report: Report, number: int) -> Attack:
     )
 
 
-def _figures(report: Report, number: int) -> list[Line]:
-    """The attack's shares, then the floor under its ASR."""
-    target = report.before.attacks[number].target
-    floors = [
-        line
-        for line in of_model(report)
-        if line.steps[-1] == "untriggered_target_rate"
-        and at(report.before, (*line.steps[:-1], "target")) in {None, target}
-    ]
-    shares = [line for line in of_attack(report, number) if isinstance(line.before, Estimate)]
-    return [*shares, *floors[-1:]]
+def _shares(lines: Iterable[Line]) -> tuple[Line, ...]:
+    return tuple(line for line in lines if isinstance(line.before, Estimate))
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:
     """What a job found out that has not succeeded; None where there is nothing."""
     return ResultOut.of(result or None)
+
+
+def kept_rows(kept: ResultOut | None) -> list[TitledLine]:
+    """CA, ASR and PA of a job that did not get further, each with its title."""
+    if kept is None or kept.before is None:
+        return []
+    rows = [(line.title, line) for line in of_model(kept) if line.figure.path == "ca"]
+    for number in range(len(kept.before.attacks)):
+        lines = [line for line in of_attack(kept, number) if line.figure.path in {"asr", "pa"}]
+        rows += [(line.title_of(with_target(kept, number)), line) for line in lines]
+    return rows
 
 
 def first_headline(kept: ResultOut | None) -> str | None:
