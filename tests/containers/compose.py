@@ -227,6 +227,9 @@ def trial(compose: Compose, folder: Path) -> None:
             assert download_and_verify(client, job, path, folder / "third") == weights
     with step("who reaches what"):
         look_at_the_walls(compose)
+    with step("the database was dumped, dropped and restored"):
+        restore(compose)
+        wait_until(lambda: is_ready(compose), "ready again", 120)
     with step("the ledger holds"):
         assert "0 violations" in compose("run", "--rm", "-T", "operator", "ledger", "--grace-s", "0")
     states = [
@@ -234,6 +237,19 @@ def trial(compose: Compose, folder: Path) -> None:
     ]
     unwell = [state["Service"] for state in states if state["Health"] not in ("healthy", "")]
     assert not unwell, unwell
+
+
+def restore(compose: Compose) -> None:
+    """As docs/how-to/operating/backups.md has it, with the bucket left as it is."""
+    local = ("--host", "/var/run/postgresql", "--username", "postgres")
+    dump, place = ("exec", "-T", "postgres"), "/var/lib/postgresql/cleanclip.dump"
+    compose(*dump, "pg_dump", *local, "--format", "custom", "--file", place, "cleanclip")
+    compose("stop", "api", "sweeper", "webhooks", "worker", "worker-light")
+    compose(*dump, "dropdb", *local, "cleanclip")
+    compose(*dump, "createdb", *local, "--owner", "owner_login", "cleanclip")
+    restored = ("--dbname", "cleanclip", "--exit-on-error", "--single-transaction", place)
+    compose(*dump, "pg_restore", *local, *restored)
+    compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "600", timeout_s=700)
 
 
 def download_and_verify(client: Client, job: Job, uploaded: Path, folder: Path) -> str:
