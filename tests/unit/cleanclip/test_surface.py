@@ -22,8 +22,8 @@ SURFACE = {
     "checkpoints": "delete get list wait",
     "datasets": "create delete get list rename samples wait",
     "deletions": "get list",
-    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report resume "
-    "retry verdicts wait",
+    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "
+    "resume retry verdicts wait",
     "keys": "create get list rename revoke rotate",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",
