@@ -17,8 +17,8 @@ for name in api worker; do
     case $what in
     sign)
         syft scan --quiet --output "cyclonedx-json=$list" "docker:cleanclip/$name:$tag"
-        num=$(grep -c '"purl"' "$list") || true
-        [ "$num" -gt 50 ] || { echo "cleanclip/$name: a list of $num packages is none" >&2; exit 1; }
+        num=$(grep -o '"purl"' "$list" | wc -l)
+        [ "$num" -gt 50 ] || { echo "cleanclip/$name: no list: $num packages" >&2; exit 1; }
         printf '%s  cleanclip/%s:%s\n%s  %s\n' "$(id_of "$name")" "$name" "$tag" \
             "$(sha256sum < "$list" | cut -d' ' -f1)" "$name.cdx.json" > "$record"
         cosign sign-blob --yes --tlog-upload=false --key "$key" --output-signature "$record.sig" "$record" > /dev/null 2>&1

@@ -85,9 +85,11 @@ def carry_out(
     gate.end(output, ending.gate.why_shut(_stated_outcome(found), worse))
 
 
-def _stated_outcome(found: Verification) -> str | None:
+def _stated_outcome(verification: Verification) -> str | None:
     """Of the files that were verified, not of what the service says of them."""
-    return None if found.statement is None else found.statement.predicate.claimed.verdict.outcome
+    return (
+        None if verification.statement is None else verification.statement.predicate.claimed.verdict.outcome
+    )
 
 
 def _try(session: Session, output: Output, order: Order) -> None:

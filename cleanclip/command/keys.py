@@ -98,6 +98,6 @@ def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) ->
     Output(is_json=as_json).result(found.to_json(), f"{found.id} {found.state}")
 
 
-def _show_issued(output: Output, found: IssuedKey) -> None:
-    output.note(f"{found.id} ({', '.join(found.scopes)}). The key is shown this once:")
-    output.result(found.to_json(), found.key or "")
+def _show_issued(output: Output, issued: IssuedKey) -> None:
+    output.note(f"{issued.id} ({', '.join(issued.scopes)}). The key is shown this once:")
+    output.result(issued.to_json(), issued.key or "")

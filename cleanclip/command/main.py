@@ -113,13 +113,13 @@ def main(arguments: Sequence[str] | None = None, *, session: Session | None = No
 
 
 def _end(output: Output, error: BaseException, code: ExitCode) -> None:
-    output.error(_told(error))
+    output.error(_error_text(error))
     if output.is_json:
         output.result({"error": _document(error, code)}, "")
     sys.exit(code)
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, TyperException):
         return error.format_message()
     if not isinstance(error, ApiError):
@@ -144,7 +144,7 @@ def _told_value(item: ErrorItem, detail: str) -> str:
 def _document(error: BaseException, code: ExitCode) -> dict[str, Any]:
     document: dict[str, Any] = {
         "kind": type(error).__name__,
-        "message": str(error) if isinstance(error, ApiError) else _told(error),
+        "message": str(error) if isinstance(error, ApiError) else _error_text(error),
         "exit_code": int(code),
     }
     if isinstance(error, ApiError):

@@ -23,7 +23,8 @@ root_of() { # name packages: a Debian in a tar, made once
 
 build() { # tag, Dockerfile on stdin
     cat > "$work/Dockerfile"
-    DOCKER_BUILDKIT=0 docker build --quiet --label cleanclip.stand-in=true --tag "$1" "$work" > /dev/null
+    DOCKER_BUILDKIT=0 docker build --quiet --label cleanclip.stand-in=true --tag "$1" "$work" > /dev/null 2> "$work/errors" ||
+        { cat "$work/errors" >&2; exit 1; }
     echo "stand-in: $1"
 }
 

@@ -52,7 +52,7 @@ class Compose:
             "PUBLIC_STORAGE_URL": f"http://127.0.0.1:{self.store_port}",
             "REQUIRE_ISOLATION": os.environ.get("REQUIRE_ISOLATION", "network"),
         }
-        self._environment = {**os.environ, **variables}
+        self.variables = {**os.environ, **variables}
         self._base = [
             "docker",
             "compose",
@@ -66,7 +66,7 @@ class Compose:
         done = subprocess.run(
             [*self._base, *words],
             cwd=ROOT,
-            env=self._environment,
+            env=self.variables,
             capture_output=True,
             text=True,
             check=False,
@@ -169,7 +169,7 @@ def look_at_the_walls(compose: Compose) -> None:
         "url = make_url(load_settings().database.url).set(drivername='postgresql')\n"
         "c = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)\n"
     )
-    tried = "try: c.execute('''{}'''); print('done')\nexcept psycopg.Error as e: print(type(e).__name__)\n"
+    tried = 'try: c.execute("""{}"""); print("done")\nexcept psycopg.Error as e: print(type(e).__name__)\n'
     for statement in (
         "SET ROLE NONE; COPY (SELECT 1) TO PROGRAM 'true'",
         "SET ROLE cleanclip_operator",
@@ -225,8 +225,13 @@ def trial(compose: Compose, folder: Path) -> None:
         with step("another job after all that"):
             job = client.jobs.wait(client.jobs.create(**order).id, timeout_s=PATIENCE_S)
             assert download_and_verify(client, job, path, folder / "third") == weights
+        with step("a container too small for its job: the job waits, and nobody is blamed"):
+            give_too_little_memory(compose, client, order)
     with step("who reaches what"):
         look_at_the_walls(compose)
+    with step("the database was dumped, dropped and restored"):
+        restore(compose)
+        wait_until(lambda: is_ready(compose), "ready again", 120)
     with step("the ledger holds"):
         assert "0 violations" in compose("run", "--rm", "-T", "operator", "ledger", "--grace-s", "0")
     states = [
@@ -234,6 +239,36 @@ def trial(compose: Compose, folder: Path) -> None:
     ]
     unwell = [state["Service"] for state in states if state["Health"] not in ("healthy", "")]
     assert not unwell, unwell
+
+
+def give_too_little_memory(compose: Compose, client: Client, order: dict[str, Any]) -> None:
+    compose.variables["WORKER_MEMORY"] = "450m"
+    compose("up", "--detach", "--no-build", "--no-deps", "worker")
+    job = client.jobs.create(**order, max_attempts=1)
+
+    def failures() -> list[str]:
+        events = client.jobs.all_events(job.id)
+        return [event.data["error"]["code"] for event in events if event.type == "attempt_failed"]
+
+    wait_until(failures, "the kernel kills the child")
+    assert failures() == ["worker_out_of_memory"]
+    assert client.jobs.get(job.id).state == "queued", "its only attempt did not count"
+    client.jobs.cancel(job.id)
+    del compose.variables["WORKER_MEMORY"]
+    compose("up", "--detach", "--no-build", "--no-deps", "--wait", "worker")
+
+
+def restore(compose: Compose) -> None:
+    """As docs/how-to/operating/backups.md has it, with the bucket left as it is."""
+    local = ("--host", "/var/run/postgresql", "--username", "postgres")
+    dump, place = ("exec", "-T", "postgres"), "/var/lib/postgresql/cleanclip.dump"
+    compose(*dump, "pg_dump", *local, "--format", "custom", "--file", place, "cleanclip")
+    compose("stop", "api", "sweeper", "webhooks", "worker", "worker-light")
+    compose(*dump, "dropdb", *local, "cleanclip")
+    compose(*dump, "createdb", *local, "--owner", "owner_login", "cleanclip")
+    restored = ("--dbname", "cleanclip", "--exit-on-error", "--single-transaction", place)
+    compose(*dump, "pg_restore", *local, *restored)
+    compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "600", timeout_s=700)
 
 
 def download_and_verify(client: Client, job: Job, uploaded: Path, folder: Path) -> str:

@@ -20,11 +20,11 @@ SURFACE = {
     "artifacts": "download get",
     "trail": "list",
     "checkpoints": "delete get list wait",
-    "datasets": "create delete get list samples wait",
+    "datasets": "create delete get list rename samples wait",
     "deletions": "get list",
-    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause report resume "
-    "retry verdicts wait",
-    "keys": "create get list revoke rotate",
+    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "
+    "resume retry verdicts wait",
+    "keys": "create get list rename revoke rotate",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",
     "webhooks": "create delete deliveries delivery get list replay rotate_secret test update",

@@ -82,7 +82,7 @@ def test_recommended_values_are_written_beside_what_was_given_and_their_source_i
     assert filled.options == {
         "method": "cleanclip", "learning_rate": 1e-4, "epochs": 2, "batch_size": 64, "warmup_steps": 50
     }  # fmt: skip
-    assert "learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/demo.md" in filled.sentence
+    assert "learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/" in filled.sentence
     for model in (None, ("VisionTransformer", "small"), ("ModifiedResNet", None)):
         filled = with_recommended({"method": "cleanclip"}, model)
         assert (filled.options, filled.source) == ({"method": "cleanclip"}, None)

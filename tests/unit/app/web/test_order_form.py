@@ -77,7 +77,7 @@ def test_the_recommended_recipe_is_written_into_the_order_but_for_what_was_fille
         "method": "cleanclip", "learning_rate": 1e-4, "epochs": 6, "batch_size": 64, "warmup_steps": 50
     }  # fmt: skip
     assert draft.order.recipe_given == ("batch_size", "epochs", "learning_rate", "warmup_steps")
-    assert "docs/demo.md" in draft.recipe_note
+    assert "(measured; docs/" in draft.recipe_note
     again = read(LEAST | {"recipe": "defaults"})
     assert again.body["recipe"] == {"method": "cleanclip"}
 

@@ -279,7 +279,7 @@ def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]
     service = Foreseeing()
     assert run(service, *BY_IDS) == ExitCode.OK
     assert service.made == []
-    assert service.bodies == [
+    assert service.tried == [
         {"kind": "audit", "checkpoint_id": "ckpt_1", "audit": {"target": "banana", "dataset_id": "ds_1"}}
     ]
     said = capsys.readouterr().out
@@ -332,7 +332,7 @@ def test_an_order_that_would_be_refused_is_so_before_its_file_is_sent(
     depends = obstacle | {"code": "batch_larger_than_data", "pointer": "/recipe/batch_size"}
     assert run(Foreseeing(obstacles=[passing, depends]), "sanitize", file, *DATA) == ExitCode.OK
     strict = Foreseeing(obstacles=[depends])
-    assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults") == ExitCode.REFUSED
+    assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--anew") == ExitCode.REFUSED
 
 
 SHA256_OF_ABC = hashlib.sha256(b"abc").hexdigest()
