@@ -26,7 +26,6 @@ SURFACE = {
     "resume retry verdicts wait",
     "keys": "create get list rename revoke rotate",
     "policies": "delete get list put",
-    "trail": "list",
     "uploads": "cancel complete create get parts put_content upload_file",
     "webhooks": "create delete deliveries delivery get list replay rotate_secret test update",
 }
