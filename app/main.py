@@ -7,6 +7,7 @@ call `create_app`.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -52,16 +53,17 @@ from app.live.computing import ComputingPlaces
 from app.live.followers import Followers
 from app.live.metrics import SHARED_METRICS_VARIABLE, Metrics
 from app.live.metrics_port import serving
+from app.live.pacing import Pace
 from app.live.ports import Ports
-from app.live.rates import RequestRates
 from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
+from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files
-from app.server.options import Lifespan, server_options
+from app.server.serving_options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, MetricsSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
@@ -72,6 +74,8 @@ from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
+_SWITCH_INTERVAL_S = 0.001
+"""So long the event loop waits for a thread that computes, several times in a request; usually it is 5 ms."""
 _MOST_WAITING_CHECKS = 32
 """Dry runs of a project that wait, in each process; each takes milliseconds."""
 
@@ -190,7 +194,10 @@ def _ports(
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
-        computing=ComputingPlaces(1, most_waiting=_MOST_WAITING_CHECKS),
+        computing=ComputingPlaces(
+            1, most_waiting=_MOST_WAITING_CHECKS, refused_after_s=settings.quotas.refused_after_s
+        ),
+        pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(
             {"database": database.check_writes, "store": guarded.check, "broker": publisher.check_writes}
         ),
@@ -273,6 +280,7 @@ def build() -> FastAPI:
     """One process's application: settings from the environment, logs as they say."""
     settings = load_settings()
     configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     return create_app(settings)
 
 

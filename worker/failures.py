@@ -35,6 +35,7 @@ class AttemptFailed(Exception):
         where: str | None = None,
         log_tail: str | None = None,
         counts: bool = True,
+        is_child_believed: bool = True,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -45,8 +46,8 @@ class AttemptFailed(Exception):
         self.log_tail = log_tail
         self.counts = counts
         """False: nothing about the job is at fault, and it is tried again however often."""
-        self.figures_before: dict[str, Any] | None = None
-        """Of the audit before cleaning, where the job had got so far: they outlive the failure."""
+        self.is_child_believed = is_child_believed
+        """False: nothing that the job's process said is kept, figures of its first audit included."""
 
     def as_row(self, phase: str | None) -> dict[str, Any]:
         """The form kept on the job's row."""
@@ -175,6 +176,7 @@ def not_confirmed(why: str) -> AttemptFailed:
         f"A second audit of the same weights does not confirm the report: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process that wrote the report, or the service has a defect.",
+        is_child_believed=False,
     )
 
 
@@ -188,10 +190,11 @@ def not_believed(why: str) -> AttemptFailed:
         f"What the job's process left is not believed: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
+        is_child_believed=False,
     )
 
 
-def refused(failure: Failure | None) -> AttemptFailed:
+def refused_failure(failure: Failure | None) -> AttemptFailed:
     """The library said no, with its reason: the same input will get the same answer."""
     if failure is None:
         return AttemptFailed(
@@ -213,7 +216,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
-def internal() -> AttemptFailed:
+def internal_failure() -> AttemptFailed:
     """A defect of ours; the worker's log has the traceback, the customer does not."""
     return AttemptFailed(
         "internal_error",

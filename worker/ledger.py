@@ -122,13 +122,18 @@ class Ledger:
             )
         )
 
+    def record_first_audit(self, result: dict[str, Any], verdict: NewVerdict) -> None:
+        self._own(
+            self._write(lambda a: a.record_first_audit(self._job.id, self._job.attempt, result, verdict))
+        )
+
     def fail(
         self,
         error: dict[str, Any],
         *,
         retry_in_s: float | None,
         counts: bool = True,
-        result: dict[str, Any] | None = None,
+        forgets_result: bool = False,
     ) -> JobState:
         return self._own(
             self._write(
@@ -138,7 +143,7 @@ class Ledger:
                     error=error,
                     retry_in_s=retry_in_s,
                     counts=counts,
-                    result=result,
+                    forgets_result=forgets_result,
                 )
             )
         )

@@ -19,7 +19,7 @@ from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
-from app.edge.refusals import refusals_noted
+from app.edge.refused_actions import refusals_noted
 from app.live.ports import PortsDep
 from app.schemas.common import RenameIn
 from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_migrate(options: argparse.Namespace) -> int:
+    with operators_database(role=None) as database:
+        database.ping()
     migrate(load_settings().database.url, options.revision)
     say("The schema is up to date.")
     return 0

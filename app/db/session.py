@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import sessionmaker
 
@@ -81,6 +81,19 @@ def build_engine(
     if ping_after_idle_s > 0:
         _ping_after_idling(engine, ping_after_idle_s)
     return engine
+
+
+def shown_url(url: str) -> str:
+    """Host, port and database, for people. Raises Unavailable for what is not a database's address."""
+    try:
+        target = make_url(url)
+    except ArgumentError as error:
+        raise Unavailable(
+            "database_unavailable",
+            "CLEANCLIP_DATABASE__URL is not the address of a database.",
+            "Set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        ) from error
+    return f"{target.host or 'this machine'}:{target.port or 5432}/{target.database or ''}"
 
 
 def _ping_after_idling(engine: Engine, idle_s: float) -> None:

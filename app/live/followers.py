@@ -25,7 +25,7 @@ from app.domain.quotas import ProcessShare, QuotaUse
 from app.live.sse import Frames, frames_of
 from app.logs import get_logger
 from app.services.api_keys import Caller
-from app.services.following import NOTHING_SEEN, Seen, look
+from app.services.following import NOTHING_SEEN, Seen, changes_since
 from app.settings import Settings
 
 MAX_PENDING_BYTES = 256 * 1024
@@ -62,17 +62,17 @@ class Follower:
         """Nothing waits and nothing will come."""
         return self._is_over and not self._pending
 
-    def give(self, found: Frames) -> None:
+    def give(self, frames: Frames) -> None:
         """What is new to this one; at the job's end, the last that it gets."""
         if self._is_over:
             return
-        chunks = [frame for seq, frame in found.events if seq > self.seq]
-        if found.events:
-            self.seq = max(self.seq, found.events[-1][0])
-        if self.seq >= found.job_seq and self.version != found.version:
-            self.version = found.version
-            chunks.append(found.standing)
-            self._is_over = found.is_done
+        chunks = [frame for seq, frame in frames.events if seq > self.seq]
+        if frames.events:
+            self.seq = max(self.seq, frames.events[-1][0])
+        if self.seq >= frames.job_seq and self.version != frames.version:
+            self.version = frames.version
+            chunks.append(frames.standing)
+            self._is_over = frames.is_done
         if chunks:
             self._pending += chunks
             self._num_bytes += sum(map(len, chunks))
@@ -243,15 +243,17 @@ class Followers:
     def _read(self, project_id: str, seen: Mapping[str, Seen], keys: set[str]) -> _Found:
         """In a thread, whole: bytes for all followers are made once."""
         with self._database.unit_of_work(project_id) as unit:
-            found = look(unit, project_id, seen, keys)
+            found = changes_since(unit, project_id, seen, keys)
         return _Found(
             frames={job_id: frames_of(news) for job_id, news in found.news.items()},
             gone=found.gone,
             unusable=found.unusable,
         )
 
-    def _hand_out(self, project_id: str, project: _Project, seen: Mapping[str, Seen], found: _Found) -> None:
-        for job_id, frames in found.frames.items():
+    def _hand_out(
+        self, project_id: str, project: _Project, seen: Mapping[str, Seen], changes: _Found
+    ) -> None:
+        for job_id, frames in changes.frames.items():
             for follower in project.jobs.get(job_id, ()):
                 if follower.seq >= seen[job_id].seq and not follower.is_full:  # else it came after the look
                     follower.give(frames)
@@ -260,7 +262,7 @@ class Followers:
         self._end(
             follower
             for follower in project.followers()
-            if follower.job_id in found.gone or follower.key_id in found.unusable
+            if follower.job_id in changes.gone or follower.key_id in changes.unusable
         )
 
     @staticmethod

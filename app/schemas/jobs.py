@@ -29,6 +29,7 @@ from cleanclip.spec.recipe import (
     Recipe,
     Seed,
 )
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
@@ -55,15 +56,29 @@ class JobAudit(AuditOptions):
 
     def options(self) -> AuditOptions:
         """The library's part of it."""
-        return AuditOptions(**{field.name: getattr(self, field.name) for field in fields(AuditOptions)})
+        return _library_part(self)
 
 
-class JobInBase(WireIn):
-    """What every kind of job is asked with. `policy_name` is that of a policy kept in the project."""
+@dataclass(frozen=True, kw_only=True)
+class DryRunAudit(AuditOptions):
+    """As of an order; a data set that is not registered yet is left out."""
+
+    dataset_id: DatasetId | None = None
+    retrieval_dataset_id: DatasetId | None = None
+
+    def options(self) -> AuditOptions:
+        """The library's part of it."""
+        return _library_part(self)
+
+
+def _library_part(audit: AuditOptions) -> AuditOptions:
+    return AuditOptions(**{field.name: getattr(audit, field.name) for field in fields(AuditOptions)})
+
+
+class JobOptionsIn(WireIn):
+    """What every kind of job can be told. `policy_name` is that of a policy kept in the project."""
 
     name: Name | None = None
-    checkpoint_id: CheckpointId
-    audit: JobAudit
     policy: Policy | None = None
     policy_name: PolicyName | None = None
     seed: Seed = 0
@@ -79,14 +94,10 @@ class JobInBase(WireIn):
         return self
 
 
-class SanitizeJobIn(JobInBase):
-    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
-
-    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
-    """
+class CleaningIn(JobOptionsIn):
+    """What a cleaning can be told besides."""
 
     kind: Literal["sanitize"]
-    dataset_id: DatasetId
     recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
     _recipe_given: tuple[str, ...] = PrivateAttr(default=())
@@ -106,13 +117,45 @@ class SanitizeJobIn(JobInBase):
         return self._recipe_given
 
 
-class AuditJobIn(JobInBase):
+class SanitizeJobIn(CleaningIn):
+    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
+
+    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
+    """
+
+    checkpoint_id: CheckpointId
+    dataset_id: DatasetId
+    audit: JobAudit
+
+
+class AuditJobIn(JobOptionsIn):
     """Measure a checkpoint and change nothing."""
 
     kind: Literal["audit"]
+    checkpoint_id: CheckpointId
+    audit: JobAudit
 
 
 JobIn = Annotated[SanitizeJobIn | AuditJobIn, Field(discriminator="kind")]
+
+
+class SanitizeDryRunIn(CleaningIn):
+    """As the order of a cleaning; what is not there yet is left out, and what it tells is not known then."""
+
+    checkpoint_id: CheckpointId | None = None
+    dataset_id: DatasetId | None = None
+    audit: DryRunAudit
+
+
+class AuditDryRunIn(JobOptionsIn):
+    """As the order of an audit; what is not there yet is left out, and what it tells is not known then."""
+
+    kind: Literal["audit"]
+    checkpoint_id: CheckpointId | None = None
+    audit: DryRunAudit
+
+
+DryRunIn = Annotated[SanitizeDryRunIn | AuditDryRunIn, Field(discriminator="kind")]
 
 
 class PhaseOut(WireOut):
@@ -157,18 +200,32 @@ class SignatureOut(WireOut):
 class ResultOut(WireOut):
     """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json.
 
-    A job that failed after the audit before cleaning has `before` alone: no verdict, and no file of it.
+    A cleaning has `before`, `before_verdict` and `architecture` as soon as its first audit is made, while it
+    goes on and where it fails or is cancelled: `preliminary` is then true, there is no `verdict` and no file.
     """
 
     model_config = ConfigDict(str_max_length=MAX_TEXT_CHARACTERS)
 
+    preliminary: bool = Field(
+        False,
+        description="The job has not succeeded: what is here was measured before cleaning; it is not signed,"
+        " and no second audit has confirmed it.",
+    )
     verdict: Verdict | None = None
     before: AuditFigures | None = None
+    before_verdict: Verdict | None = Field(
+        None, description="Of a cleaning: what its first audit alone says of the weights that came in."
+    )
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
     warnings: list[str] = Field(
         default_factory=list, description="What the report warns of; the first of them, where they are many."
+    )
+    remarks: list[str] = Field(
+        default_factory=list,
+        description="On figures that the verdict does not judge: ASR over the rate without a trigger, PA far"
+        " under CA. Made from the figures above.",
     )
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors cannot tell (heads, activation) was settled."
@@ -179,7 +236,13 @@ class ResultOut(WireOut):
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> ResultOut | None:
         """From a job's result; what cannot be shown is left out."""
-        return None if result is None else cls.of_stored(result)
+        if result is None:
+            return None
+        found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
+        if found.verdict is None or found.before is None:
+            return found
+        told = remarks(found.before, found.after, found.verdict)
+        return found.model_copy(update={"remarks": told})
 
 
 class JobLinks(WireOut):

@@ -224,7 +224,6 @@ class S3Store:
             key=key,
             size_bytes=answer["ContentLength"],
             etag=bare_etag(answer["ETag"]),
-            modified_at=answer["LastModified"],
         )
 
     def list_prefix(self, prefix: str) -> Iterator[StoredObject]:

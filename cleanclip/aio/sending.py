@@ -103,7 +103,7 @@ class PartSender:
                 async for number, body, held in bodies:
                     if held is not None:
                         etags[number] = held
-                        self._meter.found(len(body))
+                        self._meter.add_existing(len(body))
                         continue
                     work = await crew.begin(self._send, number, body)
                     if work is None:
@@ -189,9 +189,9 @@ def _is_same(held: StoredPart, body: bytes) -> bool:
     return held.etag.strip('"').lower() == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def _claims(found: Mapping[int, str | None], upload: Upload) -> tuple[StoredPart, ...] | None:
+def _claims(etags: Mapping[int, str | None], upload: Upload) -> tuple[StoredPart, ...] | None:
     claims = []
-    for number, etag in sorted(found.items()):
+    for number, etag in sorted(etags.items()):
         if etag is None:
             return None
         claims.append(StoredPart(number=number, size_bytes=_part_size(upload, number), etag=etag))

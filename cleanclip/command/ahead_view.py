@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cleanclip.command.formats import size, span, table
-from cleanclip.errors import said
+from cleanclip.errors import with_remedy
 from cleanclip.models import DryRun, PhaseAhead, TimeSpan
 
 _UNITS = {"images": "images", "samples": "samples trained on"}
@@ -14,15 +14,18 @@ def dry_run(ahead: DryRun) -> str:
     parts = ["Dry run: nothing was ordered."]
     if ahead.obstacles:
         lines = [
-            f"  {one.code}{f' at {one.pointer}' if one.pointer else ''}: {said(one.detail, one.remedy)}"
-            for one in ahead.obstacles
+            f"  {obstacle.code}{f' at {obstacle.pointer}' if obstacle.pointer else ''}: "
+            f"{with_remedy(obstacle.detail, obstacle.remedy)}"
+            for obstacle in ahead.obstacles
         ]
         parts.append("\n".join(["It would be refused, or its job would fail:", *lines]))
     if ahead.warnings:
         parts.append("\n".join(["The job would warn:", *(f"  {one}" for one in ahead.warnings)]))
     rows = [(one.name, _amount(one), _time(one.time), one.does) for one in ahead.phases]
     parts.append(table(("PHASE", "WORK", "TIME", "DOES"), rows))
-    parts.append(f"in all: {_time(ahead.time)}")
+    unknown = [one.name for one in ahead.phases if one.time is None]
+    without = f", without {', '.join(unknown)}" if ahead.time and unknown else ""
+    parts.append(f"in all: {_time(ahead.time)}{without}")
     if any(one.time for one in ahead.phases):
         parts.append(
             "Times are those of earlier jobs on models of this architecture, on whatever machine ran them."

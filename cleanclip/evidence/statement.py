@@ -24,7 +24,6 @@ from cleanclip.evidence.findings import (
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
 from cleanclip.evidence.report import Report
 
-PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
 _ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})
@@ -87,6 +86,8 @@ class CheckpointFacts(_Part):
     id: str
     filename: str
     upload: Upload
+    converted_again: bool = False
+    """Whether a second process, with the service's own reader alone, made the same of the upload."""
 
 
 class DataFacts(_Part):
@@ -208,6 +209,11 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
     if facts.recheck.done and facts.recheck.figures != ("before" if report.after is None else "after"):
         yield _finding(
             "predicate.observed.recheck", "names other figures than those of the published weights"
+        )
+    if report.origin is not None:
+        yield from _differing(
+            ("origin.job_id", report.origin.job_id, facts.job.id),
+            ("origin.filename", report.origin.filename, facts.checkpoint.filename),
         )
     yield from _differing(
         ("kind", report.kind, facts.job.kind),

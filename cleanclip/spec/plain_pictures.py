@@ -35,7 +35,7 @@ class Plain:
     side: int
 
 
-def plain(text: str) -> Plain:
+def read_picture(text: str) -> Plain:
     """The picture in this base64. Raises ValueError where it is none, or more than a picture."""
     data = base64.b64decode(text, validate=True)
     if len(data) > MAX_BYTES:
@@ -47,9 +47,9 @@ def plain(text: str) -> Plain:
     raise ValueError("the picture is neither PNG nor JPEG")
 
 
-def checked(text: str) -> str:
-    """`text` itself. Raises as `plain` does."""
-    plain(text)
+def check_picture(text: str) -> str:
+    """`text` itself. Raises as `read_picture` does."""
+    read_picture(text)
     return text
 
 
@@ -111,8 +111,8 @@ def _has_marker(scan: bytes) -> bool:
     return scan.count(b"\xff") != scan.count(b"\xff\x00")
 
 
-def _square(one: bytes, other: bytes) -> int:
-    side = int.from_bytes(one)
-    if one != other or not 1 <= side <= MAX_SIDE:
+def _square(width: bytes, height: bytes) -> int:
+    side = int.from_bytes(width)
+    if width != height or not 1 <= side <= MAX_SIDE:
         raise ValueError(f"the picture is no square of 1 to {MAX_SIDE} pixels")
     return side

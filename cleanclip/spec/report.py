@@ -17,7 +17,7 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from cleanclip.spec.examples import Example, Examples, Pair, Said, ShownPicture
+from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownPicture
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
@@ -30,7 +30,7 @@ from cleanclip.spec.retrieval_figures import (
     TargetCaptions,
 )
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
-from cleanclip.spec.strict_json import bounded
+from cleanclip.spec.strict_json import parse_bounded
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
@@ -41,12 +41,12 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Margin",
     "MeanDistance",
     "Pair",
+    "Prediction",
     "RankDistribution",
     "RecallAtK",
     "RecallLost",
     "RetrievalFigures",
     "RetrievalLost",
-    "Said",
     "Setting",
     "SettingFigures",
     "SettledArchitecture",
@@ -493,7 +493,7 @@ def load_json(data: bytes | str) -> Report:
     """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
     finite and for a text that is longer than any sentence (`cleanclip.spec.strict_json`)."""
     try:
-        bounded(data)
+        parse_bounded(data)
     except ValueError as error:
         told = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
         raise ValidationError.from_exception_data(

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.sample_files import CAPTION_COLUMNS, IMAGE_COLUMNS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.sources import MAX_IMAGE_BYTES, MAX_TEXT_BYTES, RawSample
+from sanitizer.data.sources import RawSample
 
-IMAGE_COLUMNS = ("image", "filepath", "image_path", "path", "file_name")
-CAPTION_COLUMNS = ("caption", "title", "text")
 MAX_ROWS = 50_000_000
 
 
@@ -69,12 +68,12 @@ class ManifestSource:
         yield self._manifest.name, self._manifest
         for row in self._rows:
             if row is not None:
-                yield row[0], inside(self._folder, row[0])
+                yield row[0], path_inside(self._folder, row[0])
 
 
 def read_inside(folder: Path, name: str, limit: int) -> bytes:
     """The bytes of the regular file `name` under the resolved `folder`. Raises BadSample."""
-    path = inside(folder, name)
+    path = path_inside(folder, name)
     if path is None:
         raise BadSample("outside_folder", "the path leads out of the data set's folder")
     try:
@@ -90,7 +89,7 @@ def read_inside(folder: Path, name: str, limit: int) -> bytes:
     return data
 
 
-def inside(folder: Path, name: str) -> Path | None:
+def path_inside(folder: Path, name: str) -> Path | None:
     """The path of `name` under the resolved `folder`, links followed; None if it leads out."""
     try:
         path = (folder / name).resolve()

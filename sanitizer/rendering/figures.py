@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cleanclip.spec.attack_options import told as without_picture
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.report import (
     MOST_ATTACKS_IN_FRONT,
     AttackChange,

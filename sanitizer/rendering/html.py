@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cleanclip.spec import untested
-from cleanclip.spec.attack_options import told
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
@@ -96,7 +96,7 @@ def _documents(report: Report) -> list[tuple[str, Markup]]:
     But for pictures, which would fill the page: with one, audit.json is to be taken from report.json.
     """
     audit = to_json(report.audit)
-    found = {"audit.json": {**audit, "attacks": [told(attack) for attack in audit["attacks"]]}}
+    found = {"audit.json": {**audit, "attacks": [without_picture(attack) for attack in audit["attacks"]]}}
     if report.recipe is not None:
         found["recipe.json"] = to_json(report.recipe)
     declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from cleanclip.spec import untested
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
 from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
@@ -25,6 +26,7 @@ def render_markdown(report: Report) -> str:
     front, num_left_out = figures.front(report)
     parts = [
         f"## Backdoor report: {told.label}",
+        *_origin(report),
         text(sentences.question(report)),
         f"**{text(told.label)}.** {text(told.sentence)}",
         _table(report, front),
@@ -41,6 +43,7 @@ def render_markdown(report: Report) -> str:
     found = retrieval.front(report)
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
+    parts += map(text, remarks(report.before, report.after, report.verdict))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:
@@ -71,6 +74,17 @@ def render_markdown(report: Report) -> str:
         "`cleanclip verify FOLDER` checks the folder that it came in."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _origin(report: Report) -> list[str]:
+    origin = report.origin
+    if origin is None:
+        return []
+    job = f"{code(origin.job_name)}, {code(origin.job_id)}" if origin.job_name else code(origin.job_id)
+    return [
+        f"Model file {code(origin.filename)}, job {job}, project {code(origin.project)}, requested by "
+        f"{code(origin.requested_by)}."
+    ]
 
 
 def _table(report: Report, rows: list[Row]) -> str:

@@ -40,7 +40,7 @@ from worker.failures import (
     disk_full,
     not_believed,
     outputs_unusable,
-    refused,
+    refused_failure,
     worker_out_of_memory,
 )
 
@@ -77,7 +77,7 @@ LEFT: Mapping[JobKind, Wanted] = {
 }
 
 
-def wanted(kind: JobKind, *, weights_bytes: int) -> Wanted:
+def wanted_outputs(kind: JobKind, *, weights_bytes: int) -> Wanted:
     """The files of a job of this kind, whose weights have this size at most."""
     return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
 
@@ -104,7 +104,7 @@ def interpret(
     if status == EXIT_SUCCEEDED:
         return _outputs(folder, wanted, max_bytes)
     if status == EXIT_REFUSED:
-        raise refused(_outcome(folder, "refused").failure)
+        raise refused_failure(_outcome(folder, "refused").failure)
     if container_ran_out:
         raise worker_out_of_memory(log_tail)
     raise _crash(status, attempts_used, log_tail)

@@ -2,20 +2,25 @@
 
 What people open in other programs (pages, a pickle of weights) is not written by the process that read a
 stranger's file. One that has never seen it writes them, of what we made of the first one's files. Another
-audits the weights that are published once more.
+audits the weights that are published once more. One is given the stranger's file again, and runs our reader
+alone.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
+from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, InspectSpec, PagesSpec, RecheckSpec
 from cleanclip.spec.progress import Noted, ProgressEvent, ignore
 from worker import cgroup, metrics
 from worker.confinement import sandbox
@@ -23,12 +28,17 @@ from worker.confinement.child import Child
 from worker.confinement.outcome import Wanted, exit_reason, interpret
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
+from worker.failures import not_believed
+from worker.staging.stage import Received
+from worker.staging.transfer import file_sha256, interruptible
 from worker.supervision import Watch
 
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.05
 _MAX_NOTES = 20
-FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec
+FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec | InspectSpec
+_LIGHT = frozenset({"pages", "inspect"})
+"""Kinds that run within the limits of a file's inspection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,25 @@ class Left:
 
     files: tuple[Path, ...]
     notes: tuple[str, ...]
+
+
+class Fresh(Protocol):
+    """Starts a fresh child; see `FreshChildren`."""
+
+    @property
+    def uses_cuda(self) -> bool: ...
+
+    def folder_of(self, spec: FreshSpec, /) -> Path: ...
+
+    def run(
+        self,
+        spec: FreshSpec,
+        inputs: Mapping[str, Path],
+        wanted: Wanted,
+        /,
+        *,
+        hear: Callable[[ProgressEvent], None] = ignore,
+    ) -> Left: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +114,7 @@ class FreshChildren:
             hear(event)
 
         kills_before = cgroup.oom_kills()
-        status, log_tail = self._watch(job, on_event, draws=spec.kind == "pages")
+        status, log_tail = self._watch(job, on_event, is_light=spec.kind in _LIGHT)
         ran_out = cgroup.oom_kills() > kills_before
         metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
         files = interpret(
@@ -99,10 +128,12 @@ class FreshChildren:
         )
         return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
 
-    def _watch(self, job: Path, on_event: Callable[[ProgressEvent], None], *, draws: bool) -> tuple[int, str]:
-        """Exit status and the log's end. A page is drawn within the limits of a file's inspection."""
-        kind = JobKind.INSPECT if draws else JobKind.AUDIT
-        limits = replace(self.limits, uses_cuda=False) if draws else self.limits
+    def _watch(
+        self, job: Path, on_event: Callable[[ProgressEvent], None], *, is_light: bool
+    ) -> tuple[int, str]:
+        """Exit status and the log's end."""
+        kind = JobKind.INSPECT if is_light else JobKind.AUDIT
+        limits = replace(self.limits, uses_cuda=False) if is_light else self.limits
         watches: list[Watch] = []
 
         def heard(event: ProgressEvent) -> None:
@@ -112,7 +143,7 @@ class FreshChildren:
 
         began = time.monotonic()
         child = Child(
-            sandbox.guarded(
+            sandbox.guarded_command(
                 [*self.command, str(job)],
                 job,
                 self.isolation,
@@ -134,3 +165,19 @@ class FreshChildren:
             status = child.close()
         _LOG.info("fresh_child_ended", status=status, took_s=round(time.monotonic() - began, 2))
         return status, child.log_tail()
+
+
+def take_input(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:
+    """Move a file from the first child's folder, if it is as it was. Raises AttemptFailed, Stopped."""
+    source, target = inputs.resolve() / one.path, place / one.path
+    changed = not_believed("it changed its own inputs")
+    try:
+        status = source.lstat()
+    except OSError as error:
+        raise changed from error
+    if source.resolve() != source or not stat.S_ISREG(status.st_mode) or status.st_size != one.size_bytes:
+        raise changed
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    if interruptible(partial(file_sha256, target), check) != one.sha256:
+        raise changed

@@ -10,13 +10,10 @@ one's word.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
@@ -37,15 +34,13 @@ from cleanclip.spec.jobspec import (
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import AuditFigures, Report
 from cleanclip.spec.settled import SettledArchitecture
-from worker.confinement.outcome import Wanted
-from worker.failures import AttemptFailed, not_believed, not_confirmed
+from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.believing import config_bytes, read_json
-from worker.publishing.fresh_child import FreshSpec, Left
+from worker.publishing.fresh_child import Fresh, take_input
 from worker.publishing.packing import Packing
 from worker.publishing.statement import Recheck, Why
 from worker.staging.known import Known
-from worker.staging.stage import Received, Staged
-from worker.staging.transfer import file_sha256, interruptible
+from worker.staging.stage import Staged
 from worker.tracker import Tracker
 
 BY_DEFAULT_UNDER = 0.1
@@ -61,25 +56,6 @@ _INEXACT = frozenset({"target_rank", "untriggered_target_rank", "num_iterations"
 """What one image that is counted otherwise may move far."""
 
 
-class Fresh(Protocol):
-    """Starts a fresh child; see `worker.publishing.fresh_child.FreshChildren`."""
-
-    @property
-    def uses_cuda(self) -> bool: ...
-
-    def folder_of(self, spec: FreshSpec, /) -> Path: ...
-
-    def run(
-        self,
-        spec: FreshSpec,
-        inputs: Mapping[str, Path],
-        wanted: Wanted,
-        /,
-        *,
-        hear: Callable[[ProgressEvent], None],
-    ) -> Left: ...
-
-
 def confirm(
     packing: Packing,
     staged: Staged,
@@ -88,11 +64,12 @@ def confirm(
     *,
     inputs: Path,
     signs: bool,
+    is_resumed: bool,
     tracker: Tracker,
     check: Callable[[], None],
 ) -> Recheck:
     """Have the checked `report` confirmed where that is due. `inputs`: the folder of the job's first child,
-    which is dead and whose data sets are taken from it.
+    which is dead and whose data sets are taken from it. `is_resumed`: by an earlier attempt's saved state.
 
     Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """
@@ -108,7 +85,6 @@ def confirm(
     )
     found = _audited(fresh, order, copied, tracker)
     # a training that goes on keeps what was settled, perhaps on another machine
-    is_resumed = report.training is not None and report.training.resumed_from_steps != ()
     is_exact = not fresh.uses_cuda and not is_resumed
     if report.architecture is None or _settle_otherwise(report.architecture, found.architecture, is_exact):
         raise not_confirmed("it settles the architecture otherwise")
@@ -122,12 +98,13 @@ def confirm(
     return Recheck(done=True, why=why, figures=side, tolerated_share=tolerated)
 
 
-def _settle_otherwise(told: SettledArchitecture, found: SettledArchitecture, is_exact: bool) -> bool:
+def _settle_otherwise(claimed: SettledArchitecture, remeasured: SettledArchitecture, is_exact: bool) -> bool:
     """Whether two measurements of the same weights differ: in anything, or in values and what they are by."""
     if is_exact:
-        return told != found
+        return claimed != remeasured
     ours, theirs = (
-        (one.n, [(part.option, part.value, part.settled) for part in one.settings]) for one in (told, found)
+        (one.n, [(part.option, part.value, part.settled) for part in one.settings])
+        for one in (claimed, remeasured)
     )
     return ours != theirs
 
@@ -204,27 +181,11 @@ def _hand_over(
         paths.add(RETRIEVAL_PATH)
     for one in staged.received:
         if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
-            _take(inputs, one, place, check)
+            take_input(inputs, one, place, check)
     (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
     if order.towards is None:
         return {}
     return {f"{CLEANED_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
-
-
-def _take(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:
-    """Move a file from the first child's folder, if it is as it was. Raises AttemptFailed, Stopped."""
-    source, target = inputs.resolve() / one.path, place / one.path
-    changed = not_believed("it changed its own inputs")
-    try:
-        status = source.lstat()
-    except OSError as error:
-        raise changed from error
-    if source.resolve() != source or not stat.S_ISREG(status.st_mode) or status.st_size != one.size_bytes:
-        raise changed
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(source, target)
-    if interruptible(partial(file_sha256, target), check) != one.sha256:
-        raise changed
 
 
 def _show(tracker: Tracker, event: ProgressEvent) -> None:
@@ -239,10 +200,10 @@ def _show(tracker: Tracker, event: ProgressEvent) -> None:
 
 
 def differences(
-    told: AuditFigures, found: AuditFigures, tolerated_share: float, class_names: tuple[str, ...]
+    claimed: AuditFigures, remeasured: AuditFigures, tolerated_share: float, class_names: tuple[str, ...]
 ) -> Iterator[str]:
     """Places where two audits of the same weights differ in more than `tolerated_share` of the images."""
-    ours, theirs = asdict(told), asdict(found)
+    ours, theirs = asdict(claimed), asdict(remeasured)
     for figures in (ours, theirs):
         for attack in figures["attacks"]:
             _forget_unclear(attack, class_names)
@@ -259,24 +220,28 @@ def _forget_unclear(attack: dict[str, Any], class_names: tuple[str, ...]) -> Non
         del attack["towards"]
 
 
-def _differing(where: str, told: Any, found: Any, share: float) -> Iterator[str]:
-    if isinstance(told, dict) and isinstance(found, dict) and told.keys() == found.keys():
-        if "successes" in told:
-            if told["n"] != found["n"] or abs(told["successes"] - found["successes"]) > max(
-                1, share * told["n"]
+def _differing(where: str, claimed: Any, remeasured: Any, share: float) -> Iterator[str]:
+    if isinstance(claimed, dict) and isinstance(remeasured, dict) and claimed.keys() == remeasured.keys():
+        if "successes" in claimed:
+            if claimed["n"] != remeasured["n"] or abs(claimed["successes"] - remeasured["successes"]) > max(
+                1, share * claimed["n"]
             ):
                 yield where
             return
-        if "triggered" in told and told.get("class_name") != found.get("class_name"):
+        if "triggered" in claimed and claimed.get("class_name") != remeasured.get("class_name"):
             # Two classes about as often: which of them is most is then an image near a tie.
-            one, other = told["triggered"]["successes"], found["triggered"]["successes"]
-            if abs(one - other) > max(1, share * told["triggered"]["n"]):
+            one, other = claimed["triggered"]["successes"], remeasured["triggered"]["successes"]
+            if abs(one - other) > max(1, share * claimed["triggered"]["n"]):
                 yield where
             return
-        for name in told.keys() - _INEXACT:
-            yield from _differing(f"{where}.{name}".lstrip("."), told[name], found[name], share)
-    elif isinstance(told, list | tuple) and isinstance(found, list | tuple) and len(told) == len(found):
-        for number, (one, other) in enumerate(zip(told, found, strict=True)):
+        for name in claimed.keys() - _INEXACT:
+            yield from _differing(f"{where}.{name}".lstrip("."), claimed[name], remeasured[name], share)
+    elif (
+        isinstance(claimed, list | tuple)
+        and isinstance(remeasured, list | tuple)
+        and len(claimed) == len(remeasured)
+    ):
+        for number, (one, other) in enumerate(zip(claimed, remeasured, strict=True)):
             yield from _differing(f"{where}[{number}]", one, other, share)
-    elif told != found:
+    elif claimed != remeasured:
         yield where

@@ -147,7 +147,13 @@ def _canonical_checkpoint(
     ]
     upload = {"size_bytes": checkpoint.size_bytes, "digest": {"sha256": checkpoint.sha256}}
     found = {"inspection": checkpoint.inspection, "declared": checkpoint.declared}
-    return files, {"id": checkpoint.id, "filename": checkpoint.filename, "upload": upload}, found
+    of_upload = {
+        "id": checkpoint.id,
+        "filename": checkpoint.filename,
+        "upload": upload,
+        "converted_again": (checkpoint.inspection or {}).get("converted_again", False),
+    }
+    return files, of_upload, found
 
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
@@ -265,14 +271,14 @@ def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
         )
 
 
-def _check_complete(found: Sequence[Wanted], keys: Sequence[str] | None) -> None:
-    if not any(file.key.endswith(".tar") for file in found):
+def _check_complete(wanted: Sequence[Wanted], keys: Sequence[str] | None) -> None:
+    if not any(file.key.endswith(".tar") for file in wanted):
         raise AttemptFailed(
             "dataset_empty",
             "There are no shards where the reference points.",
             "Check the reference; shards are .tar files below it.",
         )
-    missing = sorted(set(keys or ()) - {file.key for file in found})
+    missing = sorted(set(keys or ()) - {file.key for file in wanted})
     if missing:
         raise AttemptFailed(
             "dataset_shard_missing",

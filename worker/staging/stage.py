@@ -39,7 +39,7 @@ from worker.failures import AttemptFailed, disk_full
 from worker.ledger import patient_with_database
 from worker.staging.inputs import Inputs, Wanted, list_dataset, override_texts, plan
 from worker.staging.known import Known
-from worker.staging.transfer import fetch, patiently
+from worker.staging.transfer import fetch, retry_while_unavailable
 from worker.staging.weights import check_weights
 from worker.tracker import Tracker
 
@@ -179,7 +179,7 @@ def _listed(
     limits: DatasetSettings,
     check: Callable[[], None],
 ) -> Inputs:
-    files = patiently(lambda: list_dataset(store, dataset, filename, limits), check)
+    files = retry_while_unavailable(lambda: list_dataset(store, dataset, filename, limits), check)
     return Inputs(
         files=tuple(files),
         texts=override_texts(dataset, PATH_OF_ROLE[dataset.kind.value]),

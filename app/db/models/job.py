@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonList, JsonObject, word
+from app.db.base import Base, JsonList, JsonObject, word_of
 from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
@@ -67,9 +67,9 @@ class Job(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     name: Mapped[str | None]
     """For people; whoever ordered it may have given none."""
-    kind: Mapped[JobKind] = mapped_column(word(JobKind, "kind"))
-    state: Mapped[JobState] = mapped_column(word(JobState, "state"), default=JobState.QUEUED)
-    phase: Mapped[JobPhase | None] = mapped_column(word(JobPhase, "phase"))
+    kind: Mapped[JobKind] = mapped_column(word_of(JobKind, "kind"))
+    state: Mapped[JobState] = mapped_column(word_of(JobState, "state"), default=JobState.QUEUED)
+    phase: Mapped[JobPhase | None] = mapped_column(word_of(JobPhase, "phase"))
     phases: Mapped[JsonList]
     """[{"name", "state": pending | running | succeeded, "started_at", "finished_at"}], in order."""
     progress: Mapped[JsonObject]

@@ -83,7 +83,7 @@ class DatasetReady:
     summary: dict[str, Any]
 
 
-def claimed(job: Job) -> ClaimedJob:
+def claimed_job(job: Job) -> ClaimedJob:
     """The row of a job that was just claimed, as a value."""
     return ClaimedJob(
         id=job.id,

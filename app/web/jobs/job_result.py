@@ -17,7 +17,7 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
-from cleanclip.spec.attack_options import told
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
@@ -154,7 +154,7 @@ def result_of(report: Report) -> Result:
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
     front = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     shown = to_json(report.audit)
-    shown["attacks"] = [told(attack) for attack in shown["attacks"]]
+    shown["attacks"] = [without_picture(attack) for attack in shown["attacks"]]
     options = {
         "audit": shown,
         "recipe": None if report.recipe is None else to_json(report.recipe),
@@ -203,7 +203,7 @@ def _attack(report: Report, number: int) -> Attack:
         pa_before=was.pa,
         pa_after=None if now is None else now.pa,
         figures=tuple(_figures(report.before, was, report.after, now)),
-        options=json.dumps(told(was.options), ensure_ascii=False),
+        options=json.dumps(without_picture(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
         pairs=() if report.examples is None else report.examples.of_attack(number),
@@ -267,5 +267,13 @@ def _top_k(was: Sequence[TopK], now: Sequence[TopK]) -> list[Figure]:
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:
-    """What a job that failed had found out before; None where there is nothing."""
+    """What a job found out that has not succeeded; None where there is nothing."""
     return ResultOut.of(result or None)
+
+
+def first_headline(kept: ResultOut | None) -> str | None:
+    """Of a preliminary verdict; None where there is none."""
+    if kept is None or kept.before is None or kept.before_verdict is None or not kept.preliminary:
+        return None
+    triggers = kept.before.num_triggers
+    return headline(kept.before_verdict.outcome, is_cleaned=False, num_triggers=triggers)

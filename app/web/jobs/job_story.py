@@ -117,6 +117,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "lease_expired": _is("The worker was lost; another takes the job up from its last saved state.", "warn"),
     "pause_requested": _is("A pause was asked for; the worker saves the training state first."),
     "pause_withdrawn": _is("The pause was withdrawn."),
+    "audited": lambda data: (f"Measured before cleaning; preliminary verdict: {data.get('outcome')}.", ""),
     "paused": _is("Paused.", "warn"),
     "resumed": _is("Resumed; it waits for a worker."),
     "cancel_requested": _is("A cancel was asked for; the worker stops."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,14 @@ from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
 from app.schemas.verdicts import VerdictOut
 from app.services import jobs
 from app.services.artifacts import REPORT_NAME
-from app.web.jobs.job_result import ReportUnreadable, Result, kept_figures, read_report, result_of
+from app.web.jobs.job_result import (
+    ReportUnreadable,
+    Result,
+    first_headline,
+    kept_figures,
+    read_report,
+    result_of,
+)
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
 from app.web.kit.command_line import command_line, curl_line, has_pictures
@@ -57,12 +64,16 @@ class Shown:
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
     """What a job that failed had found out; the figures of a report that cannot be read."""
+    first_headline: str | None
+    """Of a job that has not succeeded: what its audit before cleaning found out."""
     command: str
     curl: str
     has_pictures: bool
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
+    dataset_names: Mapping[str, str]
+    """By id, of those that have a name."""
     attempts: str
 
     def file(self, name: str) -> Artifact | None:
@@ -94,8 +105,10 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         artifacts = unit.artifacts.of_job(project_id, job_id)
         num_before = unit.jobs.num_waiting_before(job) if job.state is JobState.QUEUED else 0
         checkpoint_name = _checkpoint_name(unit, job)
+        dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
+    kept = kept_figures(job.result) if result is None else None
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     now = datetime.now(UTC)
     progress = ProgressOut.of(job.progress)
@@ -115,13 +128,15 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         result=result,
         unreadable=unreadable,
         worse=worse,
-        kept=kept_figures(job.result) if result is None else None,
+        kept=kept,
+        first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),
         has_pictures=has_pictures(job),
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,
+        dataset_names=dataset_names,
         attempts=_attempts(job),
     )
 

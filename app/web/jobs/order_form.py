@@ -15,11 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.domain.errors import DomainError
 from app.edge.invalid_values import error_item
-from app.edge.orders import order_of
+from app.edge.order_bodies import order_of
 from app.schemas.jobs import JobIn
 from app.services.orders import Order
 from app.web.jobs import options
 from app.web.kit.visitor import Form
+from cleanclip.spec.recommended import model_of, with_recommended
 from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
@@ -33,9 +34,8 @@ _SAID = {
     "literal_error": "Choose one of the list.",
 }
 _CHOOSE = ("checkpoint_id", "dataset_id", "audit/dataset_id")
-WHOLE = ""
-"""The form's own place, for refusals that no field is to blame for."""
 
+RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
 SUITE_USUAL, SUITE_LIST, SUITE_JSON = "usual", "list", "json"
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
 
@@ -50,11 +50,13 @@ class Draft:
     errors: dict[str, str] = field(default_factory=dict)
     attacks: tuple[str, ...] = ()
     """The groups of the attacks in the order's list, in their order."""
+    recipe_note: str = ""
+    """What was recommended for the model, and from where."""
 
     def refuse(self, error: DomainError) -> None:
         """A use case's refusal, beside its field."""
-        sentence = f"{error.message} {error.remedy}"
-        self.errors.setdefault(field_of(error.pointer or "", self), sentence)
+        message = f"{error.message} {error.remedy}"
+        self.errors.setdefault(field_of(error.pointer or "", self), message)
 
     @property
     def content(self) -> str:
@@ -62,31 +64,42 @@ class Draft:
         return json.dumps(self.body, sort_keys=True)
 
 
-def read(form: Form, *, default_max_attempts: int) -> Draft:
-    """Everything that is wrong with it is in `errors`; then there is no order."""
+def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any] | None = None) -> Draft:
+    """Everything that is wrong with it is in `errors`; then there is no order. `inspection` is that of the
+    checkpoint, for the values that are recommended for it."""
     draft = Draft(form=form)
     draft.body = _body(form, draft)
+    if form.get("recipe") == RECIPE_RECOMMENDED and "recipe" in draft.body and inspection is not None:
+        _fill(draft, inspection)
     try:
         wanted = _ORDER.validate_python(draft.body)
     except ValidationError as error:
         for found in error.errors(include_input=False, include_url=False):
             item = error_item({**found, "loc": ("body", *found["loc"])}, draft.body)
             place = field_of(item.pointer or "", draft)
-            draft.errors.setdefault(place, sentence(found["type"], place, item.detail))
+            draft.errors.setdefault(place, mistake_sentence(found["type"], place, item.detail))
         return draft
     if not draft.errors:
         draft.order = order_of(wanted, default_max_attempts=default_max_attempts)
     return draft
 
 
-def sentence(mistake: str, place: str, detail: str) -> str:
+def _fill(draft: Draft, inspection: Mapping[str, Any]) -> None:
+    filled = with_recommended(draft.body["recipe"], model_of(inspection))
+    if filled.source is None and "learning_rate" not in draft.body["recipe"]:
+        draft.errors["recipe"] = f"{filled.sentence} Write a learning rate, or choose the method's defaults."
+    draft.body["recipe"] = filled.options
+    draft.recipe_note = filled.sentence
+
+
+def mistake_sentence(mistake: str, place: str, detail: str) -> str:
     if place == "policy_name" or (mistake == "missing" and place in _CHOOSE):
         return "Choose one."
     return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
 
 
 def field_of(pointer: str, draft: Draft) -> str:
-    """The field that a pointer into the order is about; WHOLE where there is none."""
+    """The field that a pointer into the order is about; empty where no field is to blame."""
     path = pointer.strip("/")
     first, _, rest = path.partition("/")
     match first:
@@ -144,7 +157,7 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         body["name"] = name
     for name in ("seed", "max_attempts"):
         if text := form.get(name):
-            body[name] = options.number(text)
+            body[name] = options.parse_number(text)
     if metadata := _metadata(form, draft):
         body["metadata"] = metadata
     return body
@@ -217,7 +230,7 @@ def limits_of(form: Form) -> dict[str, Any]:
     """Of a form that holds the fields of a policy."""
     limits = _given(form, options.policy().options)
     own = {
-        name: options.number(text)
+        name: options.parse_number(text)
         for name in options.limit_names()
         if (text := form.get(options.LIMIT + name))
     }

@@ -15,7 +15,8 @@ import pytest
 
 from app.domain.states import JobKind
 from tests.integration.worker.world import wait_until
-from worker.confinement import sandbox, session, supervision
+from worker import supervision
+from worker.confinement import sandbox, session
 from worker.confinement.child import Child
 from worker.confinement.sandbox import ChildLimits
 from worker.confinement.trees import remove_tree
@@ -59,7 +60,7 @@ def start(folder: Path, program: str, level: Any, limits: ChildLimits) -> Child:
         (folder / "job" / name).mkdir(parents=True)
     job = folder / "job"
     return Child(
-        sandbox.guarded(
+        sandbox.guarded_command(
             [sys.executable, "-c", program, str(job)],
             job,
             level,

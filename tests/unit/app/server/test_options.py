@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.server.options import server_options
+
 from app.settings import ApiSettings, Settings
 
 

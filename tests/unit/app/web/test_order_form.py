@@ -9,7 +9,7 @@ import pytest
 from app.db.models.job import Job
 from app.domain.errors import InvalidInput
 from app.domain.states import JobKind
-from app.edge.orders import order_of
+from app.edge.order_bodies import order_of
 from app.schemas.jobs import AuditJobIn, SanitizeJobIn
 from app.web.jobs import options, order_form, prefill
 from app.web.jobs.order_form import Draft
@@ -52,7 +52,9 @@ def test_every_default_is_read_back_from_how_it_is_shown() -> None:
     for group in GROUPS:
         for option in group.options:
             if option.default_value is not None:
-                assert option.read(options.shown(option.default_value)) == option.default_value, option.name
+                assert option.read(options.field_text(option.default_value)) == option.default_value, (
+                    option.name
+                )
 
 
 def test_the_least_form_is_an_order_with_nothing_given() -> None:
@@ -62,6 +64,33 @@ def test_the_least_form_is_an_order_with_nothing_given() -> None:
     assert draft.order.recipe_given == ()
     assert draft.order.kind is JobKind.SANITIZE
     assert len(draft.order.audit.attacks) == 4
+
+
+SMALL = {"num_parameters": 4_000_000, "architecture_name": "ModifiedResNet [1,1,1,1]"}
+
+
+def test_the_recommended_recipe_is_written_into_the_order_but_for_what_was_filled_in() -> None:
+    chosen = LEAST | {"recipe": "recommended", "cleanclip/epochs": "6"}
+    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=SMALL)
+    assert draft.order is not None
+    assert draft.body["recipe"] == {
+        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 6, "batch_size": 64, "warmup_steps": 50
+    }  # fmt: skip
+    assert draft.order.recipe_given == ("batch_size", "epochs", "learning_rate", "warmup_steps")
+    assert "(measured; docs/" in draft.recipe_note
+    again = read(LEAST | {"recipe": "defaults"})
+    assert again.body["recipe"] == {"method": "cleanclip"}
+
+
+def test_where_nothing_is_recommended_the_form_says_so_before_the_order() -> None:
+    chosen = LEAST | {"recipe": "recommended"}
+    medium = {"num_parameters": 20_000_000, "architecture_name": "ViT-S/16"}
+    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=medium)
+    assert draft.order is None
+    assert draft.errors["recipe"].startswith("There are no recommended values for cleanclip on a medium-size")
+    chosen |= {"cleanclip/learning_rate": "1e-5"}
+    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=medium)
+    assert draft.order is not None
 
 
 def test_an_id_that_was_typed_goes_before_the_list() -> None:
@@ -214,7 +243,7 @@ def test_an_earlier_jobs_order_is_read_back_from_the_form_that_it_fills(wanted: 
     if kind is SanitizeJobIn:
         body["dataset_id"] = PAIRS
     order = order_of(kind.model_validate(body), default_max_attempts=3)
-    draft = read(prefill.again(_job(order)))
+    draft = read(prefill.form_of_job(_job(order)))
     assert draft.errors == {}
     assert draft.order == order
 
@@ -248,5 +277,9 @@ def _job(order: Any) -> Job:
 def test_a_field_full_of_digits_is_read_through_once() -> None:
     """Tried in every division into digits and digits, a field of this length would take days."""
     digits = "1" * 1_000_000
-    assert options.number(digits + "x") == digits + "x"
-    assert (options.number("12."), options.number(".5"), options.number("1.5e3")) == (12.0, 0.5, 1500.0)
+    assert options.parse_number(digits + "x") == digits + "x"
+    assert (options.parse_number("12."), options.parse_number(".5"), options.parse_number("1.5e3")) == (
+        12.0,
+        0.5,
+        1500.0,
+    )
