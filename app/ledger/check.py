@@ -80,7 +80,7 @@ def _check(settings: Settings, graces: Graces, grace_s: float) -> Ledger:
 @contextmanager
 def _snapshot(url: str) -> Iterator[psycopg.Connection[DictRow]]:
     """One read-only view of all rows at one moment."""
-    parts = make_url(url)  # not as text: SQLAlchemy leaves spaces of a password as they are, and libpq takes none
+    parts = make_url(url)  # not as text: SQLAlchemy leaves a password's spaces as they are, libpq takes none
     options = {**parts.query, **parts.translate_connect_args(database="dbname", username="user")}
     conninfo = psycopg.conninfo.make_conninfo(**options)
     with psycopg.connect(conninfo, row_factory=dict_row) as connection:
