@@ -250,7 +250,7 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
         "from worker.confinement import sandbox\n"
         "from worker.confinement.child import Child\n"
         "folder = Path(sys.argv[1])\n"
-        "command = sandbox.guarded([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
+        "command = sandbox.guarded_command([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
         " folder, sandbox.strongest_isolation(), {})\n"
         "Child(command, environment={'PATH': '/usr/bin:/bin'}, folder=folder, log_path=folder / 'log',"
         " on_event=print)\n"
