@@ -11,6 +11,7 @@ import json
 import platform
 import subprocess
 from collections import Counter, defaultdict
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ RESULT = ROOT / "docs" / "test-all.json"
 NUM_QUARTERS = 4
 UNKNOWN_S = 20.0
 """For a file that the last result does not name."""
+
+
+def mostly_full(values: Iterable[Any], *, daily: Container[Any]) -> list[Any]:
+    """The values as parameters of a test: those in `daily` every day, the others only in the full suite."""
+    return [value if value in daily else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

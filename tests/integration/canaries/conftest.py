@@ -28,7 +28,7 @@ from tests.integration.canaries.collecting import Recorder
 from tests.integration.canaries.journey import Journey
 from tests.integration.canaries.search import Canaries
 from tests.integration.worker.world import wait_until
-from worker.publishing import signing_keys
+from worker import signing_keys
 
 
 class ServiceProcesses(Processes):

@@ -21,7 +21,8 @@ from app.db.models.job import Job
 from app.domain.states import DatasetKind, DatasetState, JobState
 from lab.drills.processes import processes_in
 from tests.integration.worker.world import AUDIT, RECIPE, World, wait_until
-from worker.confinement import child_output, sandbox, supervision
+from worker import supervision
+from worker.confinement import child_output, sandbox
 from worker.confinement.child import Child
 from worker.confinement.sandbox import ChildLimits, strongest_isolation
 

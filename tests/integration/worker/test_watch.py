@@ -15,7 +15,8 @@ import pytest
 
 from app.domain.states import JobKind
 from tests.integration.worker.world import wait_until
-from worker.confinement import sandbox, session, supervision
+from worker import supervision
+from worker.confinement import sandbox, session
 from worker.confinement.child import Child
 from worker.confinement.sandbox import ChildLimits
 from worker.confinement.trees import remove_tree
