@@ -19,7 +19,6 @@ from starlette.responses import RedirectResponse, Response
 
 from app.api import (
     artifacts,
-    audit,
     bodies,
     checkpoints,
     datasets,
@@ -33,6 +32,7 @@ from app.api import (
     openapi,
     policies,
     problems,
+    trail,
     uploads,
     usage,
     webhooks,
@@ -107,7 +107,7 @@ def create_app(
         methods,
         policies,
         keys,
-        audit,
+        trail,
         usage,
         webhooks,
         deletions,

@@ -139,7 +139,7 @@ class WorkerSettings(Group):
     """Per child; None: as many as there are cores."""
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
     """Numbers of system calls that children may make beside those of the list. Each one opens a hole: see
-    docs/operating/deployment.md, "Calls of the kernel"."""
+    docs/how-to/operating/deployment.md, "Calls of the kernel"."""
     device: Device = "auto"
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """Processes that share out the training of one job, one to a GPU, at most; `auto`: as many as GPUs."""
@@ -151,7 +151,7 @@ class SigningSettings(Group):
     """Read by workers only. No key: what jobs leave is published unsigned, and says so."""
 
     key_file: Path | None = None
-    """An elliptic curve key (P-256) in PEM that only its owner can read. See docs/operating/signing.md."""
+    """An elliptic curve key (P-256) in PEM that only its owner can read: docs/how-to/operating/signing.md."""
     key_password: SecretStr | None = None
 
 

@@ -52,7 +52,7 @@ class Deletion(Answer):
     finished_at: datetime | None = None
 
 
-class AuditEntry(Answer):
+class TrailEntry(Answer):
     """Who did what: `key_id` of the request, or `actor`, an operator's account."""
 
     id: str

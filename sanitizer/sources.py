@@ -1,12 +1,13 @@
-"""Which code made a figure: the digest of source files, and the versions of what they call."""
+"""Which software made a figure: the versions that decide it, and our own commit where it is known."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import TypedDict
+
+PACKAGE = "cleanclip-service"
 
 
 class Software(TypedDict):
@@ -14,7 +15,7 @@ class Software(TypedDict):
     than its package does (which CUDA it was built for)."""
 
     code_version: str
-    code_sha256: str
+    code_commit: str | None
     python: str
     open_clip: str
     numpy: str
@@ -23,10 +24,10 @@ class Software(TypedDict):
 
 
 def software() -> Software:
-    """This library's sources, and the versions that decide figures."""
+    """Our own version and commit, and the versions of what decides figures."""
     return Software(
-        code_version=_version("cleanclip-service"),
-        code_sha256=sources_sha256(Path(__file__).parent),
+        code_version=_version(PACKAGE),
+        code_commit=commit_of(PACKAGE),
         python=platform.python_version(),
         open_clip=_version("open_clip_torch"),
         numpy=_version("numpy"),
@@ -35,17 +36,18 @@ def software() -> Software:
     )
 
 
-def sources_sha256(*folders: Path) -> str:
-    """Over the names and bytes of all Python files below each of the folders, in order; some milliseconds."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _version(distribution: str) -> str:
+def commit_of(package: str) -> str | None:
+    """The commit that a package was installed from, as its installer noted it (PEP 610); None: not known."""
     try:
-        return version(distribution)
+        origin = json.loads(distribution(package).read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return None
+    commit: str | None = origin.get("vcs_info", {}).get("commit_id")
+    return commit
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
     except PackageNotFoundError:
         return "unknown"

@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"(?!req_|cclip_)[A-Za-z0-9][A-Za-z0-9._-]{7,99}")
 """What a caller may call its request. `req_` stands before our own only: another id is the caller's word.
-And no key: this id is logged and kept in the audit trail."""
+And no key: this id is logged and kept in the trail."""
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""

@@ -30,7 +30,7 @@ from app.schemas.uploads import (
 )
 from app.services import deletions, quotas, upload_assembly, upload_completion, upload_content, uploads
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.services.upload_assembly import ClaimedPart
 from app.services.uploads import Announcement
 from cleanclip.spec.recipe import DeclaredOptions

@@ -39,5 +39,5 @@ def operators_database(url: str | None = None) -> Iterator[Database]:
 
 
 def account() -> str:
-    """Who works here, for the audit trail."""
+    """Who works here, for the trail."""
     return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""Quotas, deletions with their receipts, and the audit trail of any project."""
+"""Quotas, deletions with their receipts, and the trail of any project."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _run_deletions(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run_audit(options: argparse.Namespace) -> int:
+def _run_trail(options: argparse.Namespace) -> int:
     with operators_database() as database:
         rows = operators.trail(
             database, options.project, after=options.after, limit=options.limit, action=options.action
@@ -97,7 +97,7 @@ def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     for command, run, text in (
         ("deletions", _run_deletions, "receipts of a project and what is under way, newest first"),
-        ("audit", _run_audit, "the audit trail of a project, newest first"),
+        ("trail", _run_trail, "the trail of a project, newest first"),
     ):
         one = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
         one.add_argument("--project", required=True, metavar="NAME|ID", help="whose")

@@ -1,6 +1,6 @@
 """Changes to tables that are in use, for migrations: what may lock, for how long, and indexes without a lock.
 
-Rules, which a test holds every migration from 0003 on to: an index on a table that exists is built with
+Rules, which a test holds every migration after the first to: an index on a table that exists is built with
 `build_index`, alone in its migration; a constraint on a table that exists is added NOT VALID and validated by
 a later migration with `validate_constraint`, alone as well; a column of it changes neither type nor
 nullability; no migration sets its own timeouts.

@@ -15,7 +15,7 @@ class Role(StrEnum):
     WORKER = "cleanclip_worker"
     """Workers and the sweeper: the jobs of all projects, and what they are about; no key."""
     OPERATOR = "cleanclip_operator"
-    """The operators' command: everything but the schema, and but changing the audit trail."""
+    """The operators' command: everything but the schema, and but changing the trail."""
 
 
 PROJECT_SETTING = "cleanclip.project_id"

@@ -60,14 +60,3 @@ def of_this_project(reference: str, table: str) -> str:
     `reference` is written as table.column. Foreign keys look past row-level security; this does not.
     """
     return f"({reference} IS NULL OR EXISTS (SELECT FROM {table} t WHERE t.id = {reference}))"
-
-
-def unprotected(table: str) -> list[str]:
-    """As before `protected`."""
-    policies = [f"DROP POLICY IF EXISTS {name} ON {table}" for name in ("tenant", "worker", "operator")]
-    return [
-        *policies,
-        f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",
-        f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
-        f"REVOKE ALL ON {table} FROM {', '.join(Role)}",
-    ]

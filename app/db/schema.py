@@ -5,7 +5,6 @@ from __future__ import annotations
 from app.db.base import Base
 from app.db.models.api_key import ApiKey
 from app.db.models.artifact import Artifact
-from app.db.models.audit_entry import AuditEntry
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.deletion import Deletion
@@ -17,6 +16,7 @@ from app.db.models.policy import Policy
 from app.db.models.project import Project
 from app.db.models.project_quota import ProjectQuota
 from app.db.models.queue_turn import QueueTurn
+from app.db.models.trail_entry import TrailEntry
 from app.db.models.upload import Upload
 from app.db.models.verdict import WeightsVerdict
 from app.db.models.web_session import WebSession
@@ -34,7 +34,7 @@ TABLES: tuple[type[Base], ...] = (
     OutboxMessage,
     Artifact,
     IdempotencyKey,
-    AuditEntry,
+    TrailEntry,
     ProjectQuota,
     QueueTurn,
     Deletion,

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from app.db.repositories.api_keys import ApiKeyRepository
 from app.db.repositories.artifacts import ArtifactRepository
 from app.db.repositories.attempts import AttemptRepository
-from app.db.repositories.audit import AuditRepository
 from app.db.repositories.checkpoints import CheckpointRepository
 from app.db.repositories.datasets import DatasetRepository
 from app.db.repositories.deletions import DeletionRepository
@@ -24,6 +23,7 @@ from app.db.repositories.projects import ProjectRepository
 from app.db.repositories.quotas import QuotaRepository
 from app.db.repositories.retention import RetentionRepository
 from app.db.repositories.sweeping import SweepRepository
+from app.db.repositories.trail import TrailRepository
 from app.db.repositories.uploads import UploadRepository
 from app.db.repositories.verdicts import VerdictRepository
 from app.db.repositories.web_sessions import WebSessionRepository
@@ -51,7 +51,7 @@ class UnitOfWork:
         self.idempotency = IdempotencyRepository(session)
         self.deletions = DeletionRepository(session)
         self.quotas = QuotaRepository(session)
-        self.audit = AuditRepository(session)
+        self.trail = TrailRepository(session)
         self.webhooks = WebhookRepository(session)
         self.web_sessions = WebSessionRepository(session)
         self.verdicts = VerdictRepository(session)

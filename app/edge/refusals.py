@@ -1,4 +1,4 @@
-"""Refusals that leave a line of the audit trail: who tried to manage keys and may not, or could not."""
+"""Refusals that leave a line of the trail: who tried to manage keys and may not, or could not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from app.domain.errors import DomainError, Unavailable
 from app.live.ports import Ports
 from app.services.api_keys import Caller
-from app.services.audit_log import note_refusal
+from app.services.trail import note_refusal
 
 
 @contextmanager

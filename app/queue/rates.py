@@ -1,9 +1,9 @@
 """`Rates`: how often something may happen in a minute, counted for all processes together at the broker.
 
-A window that slides (two counters, weighted), by the library `limits`. A busy key is counted in batches: what
-waits at this moment, or at most a hundredth of its limit ahead, so that polling does not ask the broker for
-every request. One of a process asks for a key at a time. Where the broker is away, each process counts for
-itself, from what it has seen itself.
+A window that slides (two counters, weighted), by the library `limits`. Of a busy key a process takes a
+hundredth of the limit at once: to ask the broker for every request costs 0.2 to 0.3 ms of processor time, a
+third of what a poll costs in all. One request of a process asks for a key at a time. Where the broker
+is away, each process counts for itself.
 """
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ class BrokerRates:
         here = self._known(key)
         found = here.take(per_minute, self._now_s())
         if found is None:
-            with here.waiting():
-                async with here.lock:
-                    found = here.take(per_minute, self._now_s()) or await self._take(key, per_minute, here)
+            async with here.lock:
+                found = here.take(per_minute, self._now_s()) or await self._take(key, per_minute, here)
         if found is None:
             return here.spend_alone(per_minute, self._now_s())
         if found.is_allowed:
@@ -119,18 +118,12 @@ class BrokerRates:
         return here
 
     async def _take(self, key: str, per_minute: int, here: Here) -> Allowance | None:
-        """As many as the moment wants, or as are left; the first of them is taken."""
-        size = here.num_wanted(per_minute, self._now_s())
+        """As many as the moment wants, or one where so many are not left; the first of them is taken."""
 
         async def ask() -> tuple[int, Allowance]:
-            for num in (size, 1) if size > 1 else (1,):
+            for num in {here.num_wanted(per_minute, self._now_s()): None, 1: None}:
                 if await self._limiter.hit(RateLimitItemPerMinute(per_minute), key, cost=num):
                     return num, await self._stats(key, per_minute)
-                left = await self._stats(key, per_minute)
-                if 1 < left.remaining < num and await self._limiter.hit(
-                    RateLimitItemPerMinute(per_minute), key, cost=left.remaining
-                ):
-                    return left.remaining, await self._stats(key, per_minute)
             return 0, await self._stats(key, per_minute)
 
         found = await self._asked(ask)

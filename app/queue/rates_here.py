@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 WINDOW_S = 60
-_BATCH_SHARE = 0.01
+_BUSY_WITHIN_S = 0.1
 _BATCH_FOR_S = 1.0
 _REFUSED_FOR_S = 0.1
 
@@ -29,9 +27,7 @@ class Here:
     """Of one key. `lock` is held by the one who asks the broker."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _num_waiting: int = 0
     _permits: int = 0
-    _batch_size: int = 0
     _asked_at_s: float = -math.inf
     _allowance: Allowance | None = None
     _window: int = 0
@@ -48,28 +44,18 @@ class Here:
         if self._permits and age_s < _BATCH_FOR_S:
             self._permits -= 1
             return replace(known, is_allowed=True, remaining=known.remaining + self._permits)
-        return known if not self._batch_size and age_s < _REFUSED_FOR_S else None
+        return known if not known.is_allowed and age_s < _REFUSED_FOR_S else None
 
     def num_wanted(self, per_minute: int, now: float) -> int:
-        """All that wait, or twice as many as last time while they are soon used up."""
-        is_busy = now - self._asked_at_s < _REFUSED_FOR_S
-        ahead = min(max(1, int(per_minute * _BATCH_SHARE)), 2 * self._batch_size) if is_busy else 1
-        return max(1, ahead, min(self._num_waiting, per_minute))
+        """How many to take at the broker: a hundredth of the limit of a busy key, else one."""
+        is_busy = now - self._asked_at_s < _BUSY_WITHIN_S
+        return max(1, per_minute // 100) if is_busy else 1
 
     def keep(self, num: int, left: Allowance, *, now: float) -> None:
         """So many were taken at the broker, which left that; 0: refused."""
-        self._permits = self._batch_size = num
-        self._allowance = left if num else replace(left, is_allowed=False)
+        self._permits = num
+        self._allowance = replace(left, is_allowed=num > 0)
         self._asked_at_s = now
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Around the wait for `lock`."""
-        self._num_waiting += 1
-        try:
-            yield
-        finally:
-            self._num_waiting -= 1
 
     # -- alone
 

@@ -28,7 +28,6 @@ from cleanclip.spec.recipe import (
     PolicySource,
     Recipe,
     Seed,
-    audit_as_ordered,
 )
 from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
@@ -149,7 +148,7 @@ class SignatureOut(WireOut):
 
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> SignatureOut:
-        """From a job's result; one of before there were signatures is unsigned."""
+        """From a job's result."""
         signature = (result or {}).get("signature")
         return cls.of_stored(signature if isinstance(signature, dict) else {})
 
@@ -178,7 +177,7 @@ class ResultOut(WireOut):
 
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> ResultOut | None:
-        """From a job's result; figures of another version, or no figures at all, are left out."""
+        """From a job's result; what cannot be shown is left out."""
         return None if result is None else cls.of_stored(result)
 
 
@@ -205,13 +204,11 @@ class JobOut(WireOut):
     recipe: Recipe | None
     recipe_given: list[str] | None = Field(
         description="Options of the recipe that the order gave; the others are the method's defaults."
-        " Null where there is no recipe, and in jobs from before this was kept."
+        " Null where there is no recipe."
     )
     audit: JobAudit
     policy: Policy
-    policy_source: PolicySource | None = Field(
-        description="Where the policy came from. Null in jobs from before this was kept."
-    )
+    policy_source: PolicySource = Field(description="Where the policy came from.")
     seed: int
     output_layout: OutputLayout | None
     attempt: int = Field(description="How often a worker took it up, pauses and hand-backs included.")
@@ -244,12 +241,12 @@ class JobOut(WireOut):
                 "recipe": spec.get("recipe"),
                 "recipe_given": spec.get("recipe_given"),
                 "audit": {
-                    **audit_as_ordered(spec),
+                    **spec["audit"],
                     "dataset_id": row.labelled_dataset_id,
                     "retrieval_dataset_id": row.retrieval_dataset_id,
                 },
                 "policy": spec["policy"],
-                "policy_source": spec.get("policy_source"),
+                "policy_source": spec["policy_source"],
                 "seed": row.seed,
                 "output_layout": spec.get("output_layout"),
                 "attempt": row.attempt,

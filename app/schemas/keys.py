@@ -80,7 +80,7 @@ class KeyIn(_Expiring):
         Len(1, 4),
         Field(
             description="read: look. upload: uploads, checkpoints and data sets. run: jobs. admin:"
-            " everything, keys and the audit trail included.",
+            " everything, keys and the trail included.",
             examples=[["read", "run"]],
         ),
     ]

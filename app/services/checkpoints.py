@@ -11,7 +11,7 @@ from app.domain.errors import Conflict
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_IN_LISTS
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 
 
 def delete(unit: UnitOfWork, caller: Caller, checkpoint_id: str) -> Checkpoint:

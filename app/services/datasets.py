@@ -20,7 +20,7 @@ from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, DatasetState, JobKind, UploadPurpose, UploadState
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.settings import DatasetSettings
 from app.storage.errors import AccessDenied, BucketNotFound, ObjectNotFound
 from app.storage.port import ObjectStore
@@ -97,7 +97,7 @@ def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Data
             project_id=caller.project_id,
             kind=JobKind.VALIDATE,
             dataset_id=dataset.id,
-            spec={"version": 1},
+            spec={},
         )
     )
     dataset.validate_job_id = job.id

@@ -16,7 +16,7 @@ from app.domain.errors import Conflict
 from app.domain.states import TERMINAL, UploadPurpose, UploadState
 from app.services import checkpoints, datasets, jobs
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 
 
 def delete_job(unit: UnitOfWork, caller: Caller, job_id: str) -> Deletion:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.datasets import ListedDataset
@@ -80,11 +78,8 @@ def _phases(job: Job, checkpoint_bytes: int, datasets: Mapping[str, ListedDatase
         "/audit/dataset_id": job.labelled_dataset_id,
         "/audit/retrieval_dataset_id": job.retrieval_dataset_id,
     }
-    try:
-        recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
-        audit = parse(AuditOptions, job.spec["audit"])
-    except (KeyError, ValidationError):  # of a version that knew other options
-        return
+    recipe = None if job.spec.get("recipe") is None else parse_recipe(job.spec["recipe"])
+    audit = parse(AuditOptions, job.spec["audit"])
     its_data = {
         pointer: datasets[one] for pointer, one in named.items() if one is not None and one in datasets
     }

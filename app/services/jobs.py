@@ -11,7 +11,6 @@ from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, JobKind
 from app.services import policies, quotas
 from app.services.api_keys import Caller
-from app.services.audit_log import note
 from app.services.orders import (
     Order,
     check_apart,
@@ -21,6 +20,7 @@ from app.services.orders import (
     usable_checkpoint,
     usable_data,
 )
+from app.services.trail import note
 from app.settings import QuotaSettings
 from cleanclip.spec.recipe import Policy, PolicySource, to_json
 
@@ -65,7 +65,6 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
 
 def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, object]:
     return {
-        "version": 1,
         "recipe": None if order.recipe is None else to_json(order.recipe),
         "recipe_given": None if order.recipe_given is None else list(order.recipe_given),
         "audit": to_json(order.audit),

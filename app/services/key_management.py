@@ -15,7 +15,7 @@ from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller, issue
-from app.services.audit_log import Operator, note
+from app.services.trail import Operator, note
 
 DEFAULT_OVERLAP_S = 24 * 3600
 MAX_LIFETIME = timedelta(days=3653)

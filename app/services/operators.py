@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from app.db.models.api_key import ApiKey
-from app.db.models.audit_entry import AuditEntry
 from app.db.models.deletion import Deletion
 from app.db.models.project import Project
 from app.db.models.project_quota import ProjectQuota
+from app.db.models.trail_entry import TrailEntry
 from app.db.sealing import Sealer, Unsealable
 from app.db.session import Database
 from app.db.unit_of_work import UnitOfWork
@@ -24,8 +24,8 @@ from app.domain.shown_texts import is_fit_to_show
 from app.domain.states import JobState
 from app.services import key_management, sessions
 from app.services.api_keys import read_key, recognise
-from app.services.audit_log import Operator, note
 from app.services.quotas import limits_of
+from app.services.trail import Operator, note
 from app.settings import QuotaSettings
 
 MAX_NAME_LENGTH = 100
@@ -157,11 +157,11 @@ def deletions(database: Database, project: str, *, after: str | None, limit: int
 
 def trail(
     database: Database, project: str, *, after: str | None, limit: int, action: str | None
-) -> Sequence[AuditEntry]:
+) -> Sequence[TrailEntry]:
     """Audit rows, newest first, of a project by name or id, deleted ones too. Raises NotFound."""
     with database.unit_of_work() as unit:
         found = _project(unit, project, is_reading=True)
-        return unit.audit.page(found.id, after, limit, action=action)[0]
+        return unit.trail.page(found.id, after, limit, action=action)[0]
 
 
 def _project(unit: UnitOfWork, name: str, *, is_reading: bool = False) -> Project:

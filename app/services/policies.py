@@ -16,7 +16,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.ids import new_id
 from app.domain.limits import MAX_POLICIES
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import check_audit, check_images, check_itself, too_few

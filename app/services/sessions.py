@@ -16,7 +16,7 @@ from app.db.models.web_session import WebSession
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unauthorized
 from app.services.api_keys import Caller, PresentedKey
-from app.services.audit_log import note
+from app.services.trail import note
 
 _TOKEN_BYTES = 32
 _MAX_TOKEN_LENGTH = 64

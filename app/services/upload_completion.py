@@ -2,7 +2,7 @@
 
     check → upload_assembly.assemble → finish, inside `discarded_if_given_up`
 
-Units of work are the caller's, because what else belongs into them is (idempotency, the audit trail).
+Units of work are the caller's, because what else belongs into them is (idempotency, the trail).
 """
 
 from __future__ import annotations

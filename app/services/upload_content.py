@@ -16,7 +16,7 @@ from app.db.models.upload import Upload
 from app.db.session import Database
 from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.services.uploads import check_open, lost
 from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound

@@ -21,7 +21,7 @@ from app.domain.limits import MAX_PARTS_PER_BATCH, MIB
 from app.domain.object_keys import upload_key
 from app.domain.states import JobKind, UploadPurpose, UploadState
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore, Part
@@ -237,7 +237,7 @@ def _begin_inspection(unit: UnitOfWork, upload: Upload) -> Job:
             project_id=upload.project_id,
             kind=JobKind.INSPECT,
             checkpoint_id=checkpoint.id,
-            spec={"version": 1},
+            spec={},
         )
     )
     checkpoint.inspect_job_id = job.id

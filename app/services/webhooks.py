@@ -20,7 +20,7 @@ from app.domain.webhook_signing import new_secret
 from app.domain.webhook_urls import ReachRules
 from app.domain.webhooks import SUBSCRIBABLE, DisabledReason, WebhookEvent, WebhookState, told
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 
 DEFAULT_OVERLAP_S = 24 * 3600
 

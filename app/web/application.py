@@ -18,13 +18,13 @@ from app.settings import StorageSettings
 from app.web.data import artifacts, checkpoints, dataset, datasets, uploads
 from app.web.jobs import compare, failures, job, job_actions, jobs, new_job
 from app.web.kit import static_files
-from app.web.project import audit, keys, policies, sign_in, usage, webhook_deliveries, webhooks
+from app.web.project import keys, policies, sign_in, trail, usage, webhook_deliveries, webhooks
 
 PREFIX = "/ui"
 MODULES = (
     *(sign_in, new_job, jobs, job, job_actions, artifacts, compare, policies),
     *(checkpoints, uploads, datasets, dataset),
-    *(keys, usage, audit, webhooks, webhook_deliveries, static_files),
+    *(keys, usage, trail, webhooks, webhook_deliveries, static_files),
 )
 """A page each, or a few of one noun."""
 

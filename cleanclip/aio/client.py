@@ -36,7 +36,7 @@ from cleanclip.aio.datasets import Datasets
 from cleanclip.aio.jobs import Jobs
 from cleanclip.aio.keys import Keys
 from cleanclip.aio.policies import Policies
-from cleanclip.aio.shares import Audit, Deletions
+from cleanclip.aio.shares import Deletions, Trail
 from cleanclip.aio.store import Store
 from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.webhooks import Webhooks
@@ -93,7 +93,7 @@ class AsyncClient:
         self.datasets = Datasets(wire)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
-        self.audit = Audit(wire)
+        self.trail = Trail(wire)
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
         self.policies = Policies(wire)

@@ -1,14 +1,14 @@
-"""The audit trail, deletions and their receipts. Calls raise ApiError, TransportError."""
+"""The trail, deletions and their receipts. Calls raise ApiError, TransportError."""
 
 from __future__ import annotations
 
 from cleanclip.aio.wire import Wire
 from cleanclip.models import Page
-from cleanclip.project_models import AuditEntry, Deletion
+from cleanclip.project_models import Deletion, TrailEntry
 
 
-class Audit:
-    """`client.audit`: the trail of changes, and of refused attempts on keys. Needs scope admin."""
+class Trail:
+    """`client.trail`: the trail of changes, and of refused attempts on keys. Needs scope admin."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -21,15 +21,15 @@ class Audit:
         key_id: str | None = None,
         after: str | None = None,
         limit: int | None = None,
-    ) -> Page[AuditEntry]:
+    ) -> Page[TrailEntry]:
         """One page, newest first.
 
         Example:
-            for entry in (await client.audit.list(action="key.create")).data:
+            for entry in (await client.trail.list(action="key.create")).data:
                 print(entry.created_at, entry.key_id, entry.target_id)
         """
         query = {"action": action, "target_id": target_id, "key_id": key_id, "after": after, "limit": limit}
-        return await self._wire.get(Page[AuditEntry], "/v1/audit", query)
+        return await self._wire.get(Page[TrailEntry], "/v1/trail", query)
 
 
 class Deletions:

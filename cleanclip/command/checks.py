@@ -291,5 +291,5 @@ def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
         name="browser",
         state="warn",
         told=f"{host} takes no parts from pages of {origin}: its CORS rule does not allow that",
-        remedy="Use `cleanclip upload`; the operators find the rule in docs/operating/deployment.md.",
+        remedy="Use `cleanclip upload`; the operators find the rule in docs/how-to/operating/deployment.md.",
     )

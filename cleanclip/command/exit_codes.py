@@ -43,7 +43,7 @@ MEANINGS = {
     ExitCode.OK: "done",
     ExitCode.UNEXPECTED: "something unexpected (CLEANCLIP_DEBUG=1 shows where), or `doctor` found a fault",
     ExitCode.USAGE: "the command was not used as it says, or there is no address or no such profile",
-    ExitCode.REFUSED: "the service refused the input, or rejected the checkpoint or data set",
+    ExitCode.REFUSED: "the service refused the input, or rejected the checkpoint or dataset",
     ExitCode.NOT_AUTHORISED: "no key, not a valid one, or one that may not do this",
     ExitCode.NOT_FOUND: "no such thing in this project",
     ExitCode.JOB_FAILED: "the job failed",

@@ -55,12 +55,12 @@ def trail(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List who changed what, when and from where, newest first: the audit trail. Needs scope admin.
+    """List who changed what, when and from where, newest first: the trail. Needs scope admin.
 
     Example: cleanclip trail --action key.create
     """
     with session_of(context).client() as client:
-        page = client.audit.list(action=action, target_id=target, key_id=key, limit=limit, after=after)
+        page = client.trail.list(action=action, target_id=target, key_id=key, limit=limit, after=after)
     rows = [
         (
             when(row.created_at),

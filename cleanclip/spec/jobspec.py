@@ -137,7 +137,7 @@ class SanitizeSpec:
     """The recipe's options that the order gave, the others having the method's defaults; None: not known."""
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
-    policy_source: PolicySource | None = None
+    policy_source: PolicySource = field(default_factory=lambda: PolicySource.of(None))
     seed: Seed = 0
     output_layout: OutputLayout = "open_clip"
     save_every_s: float = 60.0
@@ -145,9 +145,6 @@ class SanitizeSpec:
     upload_sha256: str | None = None
     has_retrieval: bool = False
     """Whether the audits measure retrieval, on `inputs/retrieval`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +154,10 @@ class AuditSpec:
     kind: Literal["audit"] = "audit"
     audit: AuditOptions
     policy: Policy = field(default_factory=Policy)
-    policy_source: PolicySource | None = None
+    policy_source: PolicySource = field(default_factory=lambda: PolicySource.of(None))
     seed: Seed = 0
     upload_sha256: str | None = None
     has_retrieval: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "policy_source", self.policy_source or _source(self.policy))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,11 +192,6 @@ class RecheckSpec:
     towards: tuple[str, ...] | None = None
     """Where `inputs/cleaned` is audited: for each attack the class that the audit before cleaning found it to
     lead to. None: `inputs/checkpoint` is."""
-
-
-def _source(policy: Policy) -> PolicySource:
-    """Of an order from before it was kept: limits that are the defaults were hardly given."""
-    return PolicySource.of(None if policy == Policy() else policy)
 
 
 JobSpec = Annotated[

@@ -8,7 +8,6 @@ constructing one in Python does not check bounds, `parse` (or `validate`) does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -282,12 +281,6 @@ def parse_recipe(value: object) -> Recipe:
     union: Any = Recipe
     read: Recipe = _adapter(union).validate_python(value)
     return read
-
-
-def audit_as_ordered(order: Mapping[str, Any]) -> dict[str, Any]:
-    """The audit of a job's order as JSON: an order from before there were examples asked for none, and one
-    from before there was a choice of precision for float32."""
-    return {"examples": 0, "precision": "fp32", **order["audit"]}
 
 
 def to_json(value: object) -> dict[str, Any]:

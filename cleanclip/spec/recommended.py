@@ -107,7 +107,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         values={"learning_rate": 1e-4, "epochs": 4, "batch_size": 64, "warmup_steps": 50},
         num_samples=8_000,
         kind="measured",
-        source="docs/demo.md: three test subjects of 32 pixels, BadNet",
+        source="docs/start/demo.md: three test subjects of 32 pixels, BadNet",
     ),
     Recommendation(
         method="par",

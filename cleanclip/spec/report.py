@@ -126,7 +126,7 @@ class Towards:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackFigures:
-    """One trigger on the whole test set. `trigger_sha256` identifies the trigger's code, options and seed."""
+    """One trigger on the whole test set. `trigger_sha256` names its version, options and seed."""
 
     name: str
     options: dict[str, Any]
@@ -390,8 +390,9 @@ class Environment:
     """Decodes and resizes pictures."""
     torchvision: str | None = None
     """Transforms pictures beside it."""
-    code_sha256: str | None = None
-    """Of this library's sources (`sources_sha256`): `code_version` is the same for many commits."""
+    code_commit: str | None = None
+    """The commit that this library was installed from, where its installer noted it: `code_version` is the
+    same for many commits."""
     device: str
     machine: str
     num_threads: int

@@ -1,6 +1,6 @@
 """JSON Schemas of what can be asked and of what comes out, made of the dataclasses that read and write them.
 
-Free of torch. docs/schemas/ holds them as files; a test keeps those equal.
+Free of torch. docs/reference/schemas/ holds them as files; a test keeps those equal.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from cleanclip.sync.datasets import Datasets
 from cleanclip.sync.jobs import Jobs
 from cleanclip.sync.keys import Keys
 from cleanclip.sync.policies import Policies
-from cleanclip.sync.shares import Audit, Deletions
+from cleanclip.sync.shares import Deletions, Trail
 from cleanclip.sync.store import Store
 from cleanclip.sync.uploads import Uploads
 from cleanclip.sync.webhooks import Webhooks
@@ -94,7 +94,7 @@ class Client:
         self.datasets = Datasets(wire)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
-        self.audit = Audit(wire)
+        self.trail = Trail(wire)
         self.deletions = Deletions(wire)
         self.keys = Keys(wire)
         self.policies = Policies(wire)

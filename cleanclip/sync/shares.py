@@ -1,15 +1,15 @@
 # Made from cleanclip/aio/shares.py by `make format`: change that one.
-"""The audit trail, deletions and their receipts. Calls raise ApiError, TransportError."""
+"""The trail, deletions and their receipts. Calls raise ApiError, TransportError."""
 
 from __future__ import annotations
 
 from cleanclip.models import Page
-from cleanclip.project_models import AuditEntry, Deletion
+from cleanclip.project_models import Deletion, TrailEntry
 from cleanclip.sync.wire import Wire
 
 
-class Audit:
-    """`client.audit`: the trail of changes, and of refused attempts on keys. Needs scope admin."""
+class Trail:
+    """`client.trail`: the trail of changes, and of refused attempts on keys. Needs scope admin."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -22,15 +22,15 @@ class Audit:
         key_id: str | None = None,
         after: str | None = None,
         limit: int | None = None,
-    ) -> Page[AuditEntry]:
+    ) -> Page[TrailEntry]:
         """One page, newest first.
 
         Example:
-            for entry in (client.audit.list(action="key.create")).data:
+            for entry in (client.trail.list(action="key.create")).data:
                 print(entry.created_at, entry.key_id, entry.target_id)
         """
         query = {"action": action, "target_id": target_id, "key_id": key_id, "after": after, "limit": limit}
-        return self._wire.get(Page[AuditEntry], "/v1/audit", query)
+        return self._wire.get(Page[TrailEntry], "/v1/trail", query)
 
 
 class Deletions:

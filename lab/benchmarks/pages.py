@@ -1,4 +1,4 @@
-"""docs/pages.md, "How fast they load": first loads in a real Chromium, and what Lighthouse says.
+"""docs/how-to/pages.md, "How fast they load": first loads in a real Chromium, and what Lighthouse says.
 
     make demo KEEP=1                                 leaves a service with a finished job; prints a link
     python -m lab.benchmarks.pages 'LINK' --lighthouse node_modules/.bin/lighthouse

@@ -29,7 +29,7 @@ def find_drills() -> dict[str, Drill]:
     found: dict[str, Drill] = {}
     for info in pkgutil.iter_modules(lab.drills.__path__):
         if info.name != "__main__":
-            module = importlib.import_module(f"drills.{info.name}")
+            module = importlib.import_module(f"lab.drills.{info.name}")
             if all(hasattr(module, name) for name in ("NAME", "TITLE", "run")):
                 found[module.NAME] = cast(Drill, module)
     return found

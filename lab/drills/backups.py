@@ -1,4 +1,4 @@
-"""docs/operating/backups.md done for real: a backup while the service works, a restore elsewhere.
+"""docs/how-to/operating/backups.md done for real: a backup while the service works, a restore elsewhere.
 
 One job is finished, one is being trained, others wait; afterwards each must end as if nothing
 had happened, with every file of the finished one downloadable and whole.

@@ -16,7 +16,8 @@ from sqlalchemy.engine import make_url
 
 from app.domain.ids import new_id
 from app.domain.object_keys import upload_key
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, Policy, to_json
+from cleanclip.spec.policy import Policy, PolicySource
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, to_json
 
 TARGET = "banana"
 NUM_EVENTS = 4
@@ -81,10 +82,10 @@ def prepare(database_url: str, project_id: str) -> Ground:
 def fill(database_url: str, ground: Ground, num_jobs: int) -> None:
     """Finished jobs with their events; ids 0 to num_jobs - 1, so only once for a database."""
     spec = {
-        "version": 1,
         "recipe": to_json(CleanCLIPRecipe()),
         "audit": to_json(AuditOptions(target=TARGET)),
         "policy": to_json(Policy()),
+        "policy_source": to_json(PolicySource.of(None)),
         "output_layout": "open_clip",
     }
     names = ("stage", "baseline_audit", "finetune", "final_audit", "publish")

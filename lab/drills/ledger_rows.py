@@ -169,11 +169,11 @@ PROMISES: Sequence[Promise] = (
         sentence="Outbox message {id} is about job {job_id}, which does not exist.",
     ),
     Promise(
-        name="whoever ordered a job is in the audit trail",
+        name="whoever ordered a job is in the trail",
         query="""
             SELECT jobs.id FROM jobs WHERE kind IN ('sanitize', 'audit') AND NOT EXISTS (
-              SELECT FROM audit_entries WHERE action = 'job.create' AND target_id = jobs.id
-              AND audit_entries.project_id = jobs.project_id)""",
+              SELECT FROM trail_entries WHERE action = 'job.create' AND target_id = jobs.id
+              AND trail_entries.project_id = jobs.project_id)""",
         sentence="Nobody is on record for having created job {id}.",
     ),
     Promise(

@@ -1,8 +1,8 @@
-"""Every migration up and down, with many rows, while others read, poll and write: how long did they wait?
+"""The next change of the schema, with many rows, while others read, poll and write: how long did they wait?
 
-The probers are plain SQL, as the superuser, who is subject to no policy: from 0001 to 0002 the service's own
-processes lose their rights on purpose (docs/operating/upgrades.md), and the question here is locks. Where the
-schema of before is one that today's code can use, the API serves meanwhile, polled and given jobs.
+The drill brings two migrations that a next release could have (`online_change`).
+The probers are plain SQL, as the superuser, who is subject to no policy: the question here is locks. The API
+serves meanwhile, too, polled and given jobs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lab.drills.drill import Place, Row
 from lab.drills.filling import Ground, connect, fill, prepare
 from lab.drills.load_api import requests_of, serving
 from lab.drills.load_client import Order, load
+from lab.drills.online_change import configuration_with_next_migrations, head
 
 NAME = "migrations"
 TITLE = "Migrations beside a running service"
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = ROOT / "alembic.ini"
 NUM_JOBS = 100_000
 MAX_WAIT_S = 1.0
-SERVABLE_FROM = "0003"
-"""The oldest schema that today's code runs on."""
 _LOCKED = """SELECT coalesce(max(extract(epoch FROM clock_timestamp() - a.query_start)), 0)
     FROM pg_stat_activity a WHERE a.wait_event_type = 'Lock' AND a.application_name <> 'cleanclip-migration'
     AND EXISTS (SELECT FROM pg_stat_activity m WHERE m.application_name = 'cleanclip-migration'
@@ -61,24 +61,23 @@ def run(place: Place, *, quick: bool) -> list[Row]:
     with Stack(place.folder / "stack", environ=dict(os.environ)) as stack:
         url = stack.settings().database.url
         rows = [_from_empty(url)]
-        _alembic(url, "downgrade", "base")
-        revisions = _revisions(url)
-        _alembic(url, "upgrade", revisions[0])
         ground = _fill(url, num_jobs)
+        ini = configuration_with_next_migrations(place.folder)
+        revisions = _revisions(url, ini)
+        revisions = revisions[revisions.index(head()) :]
         for before, after in pairwise(revisions):
             place.say(f"{before} → {after} with {num_jobs} jobs")
-            rows.append(_step(url, ground, f"{before} → {after}", ["upgrade", after], num_jobs))
-            if before >= SERVABLE_FROM:
-                place.say(f"{after} → {before} → {after} under a serving API")
-                rows.append(_under_the_api(place.folder, stack, ground, before, after))
-        for after, before in zip(reversed(revisions[1:]), reversed(revisions[:-1]), strict=True):
+            rows.append(_step(url, ground, ini, ("upgrade", before, after), num_jobs))
+            place.say(f"{after} → {before} → {after} under a serving API")
+            rows.append(_under_the_api(stack, ground, ini, before, after))
+        for after, before in pairwise(reversed(revisions)):
             place.say(f"{after} → {before} with {num_jobs} jobs")
-            rows.append(_step(url, ground, f"{after} → {before}", ["downgrade", before], num_jobs))
+            rows.append(_step(url, ground, ini, ("downgrade", after, before), num_jobs))
         return rows
 
 
 def _from_empty(url: str) -> Row:
-    revisions = _revisions(url)
+    revisions = _revisions(url, DEFAULT)
     failed = []
     for arguments in (
         *(("upgrade", revision) for revision in revisions),
@@ -88,7 +87,7 @@ def _from_empty(url: str) -> Row:
         ("check",),
     ):
         try:
-            _alembic(url, *arguments)
+            _alembic(url, DEFAULT, *arguments)
         except RuntimeError as error:
             failed.append(str(error)[-200:])
     return Row(
@@ -96,7 +95,7 @@ def _from_empty(url: str) -> Row:
         broken="nothing: every step up from empty, down to nothing, up again; compared with the models twice",
         times=len(revisions),
         expected="each step works; models and migrations agree",
-        happened="; ".join(failed) or f"{len(revisions)} migrations, no difference",
+        happened="; ".join(failed) or f"migrations: {len(revisions)}, no difference",
         lost=0,
         doubled=0,
         recovery_s=None,
@@ -113,12 +112,14 @@ def _fill(url: str, num_jobs: int) -> Ground:
     return ground
 
 
-def _step(url: str, ground: Ground, what: str, arguments: list[str], num_jobs: int) -> Row:
+def _step(url: str, ground: Ground, ini: Path, step: tuple[str, str, str], num_jobs: int) -> Row:
+    """One step: the verb, the revision before, the revision after."""
+    verb, start, end = step
     before = _count(url)
     with _probing(url, ground) as (reads, writes):
         time.sleep(0.5)
         began = time.monotonic()
-        _alembic(url, *arguments)
+        _alembic(url, ini, verb, end)
         took_s = time.monotonic() - began
         time.sleep(0.5)
     after = _count(url)
@@ -127,7 +128,7 @@ def _step(url: str, ground: Ground, what: str, arguments: list[str], num_jobs: i
     refused = reads.refused + writes.refused
     return Row(
         drill=NAME,
-        broken=f"{what} with {num_jobs} jobs, while one prober reads jobs and one adds them",
+        broken=f"{start} → {end} with {num_jobs} jobs, while one prober reads jobs and one adds them",
         times=len(reads.seconds) + len(writes.seconds),
         expected=f"no statement waits for a lock for {MAX_WAIT_S:g} s, none is refused, no row is lost",
         happened=f"took {took_s:.1f} s; longest lock {locked_s:.2f} s; "
@@ -141,11 +142,11 @@ def _step(url: str, ground: Ground, what: str, arguments: list[str], num_jobs: i
     )
 
 
-def _under_the_api(folder: Path, stack: Stack, ground: Ground, before: str, after: str) -> Row:
+def _under_the_api(stack: Stack, ground: Ground, ini: Path, before: str, after: str) -> Row:
     """Down, then up again while the API is polled and given jobs fifty times a second."""
     url = stack.settings().database.url
-    _alembic(url, "downgrade", before)
-    with serving(folder, stack, ground) as api, ThreadPoolExecutor(1) as threads:
+    _alembic(url, ini, "downgrade", before)
+    with serving(ini.parent, stack, ground) as api, ThreadPoolExecutor(1) as threads:
         requests = requests_of(api)
         mixed = requests["poll, whole job"] + requests["create a job"]
         seconds = 8.0
@@ -153,7 +154,7 @@ def _under_the_api(folder: Path, stack: Stack, ground: Ground, before: str, afte
         time.sleep(1.5)
         began = time.monotonic()
         with watching_locks(url) as waits:
-            _alembic(url, "upgrade", after)
+            _alembic(url, ini, "upgrade", after)
         took_s = time.monotonic() - began
         found = asked.result()
     longest_s = max(found.latencies_s)
@@ -241,15 +242,15 @@ def _count(url: str) -> int:
     return int(found[0])
 
 
-def _revisions(url: str) -> list[str]:
+def _revisions(url: str, ini: Path) -> list[str]:
     """Oldest first."""
-    said = _alembic(url, "history")
+    said = _alembic(url, ini, "history")
     return [line.split(" -> ")[1].split(" ")[0].strip(",") for line in reversed(said.strip().splitlines())]
 
 
-def _alembic(url: str, *arguments: str) -> str:
+def _alembic(url: str, ini: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "alembic", "-x", f"url={url}", *arguments],
+        [sys.executable, "-m", "alembic", "-c", str(ini), "-x", f"url={url}", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -182,7 +182,7 @@ class Scene:
             id=new_id("job"),
             project_id=self.project_id,
             kind=kind,
-            spec={"version": 1},
+            spec={},
             seed=0,
             max_attempts=10,
             **values,

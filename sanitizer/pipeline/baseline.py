@@ -197,7 +197,7 @@ def _key(
     retrieval_pairs: PairDataset | None,
 ) -> str:
     parts = {
-        # a job may go on after an upgrade: both audits are of one code's making
+        # a job may go on after an upgrade: one release makes both of its audits
         "software": software() | {"torch": torch.__version__},
         "weights_sha256": checkpoint.weights_sha256,
         "architecture": checkpoint.architecture.to_config(),

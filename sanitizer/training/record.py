@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from cleanclip.spec.errors import TrainingDiverged
 from cleanclip.spec.report import CurvePoint
-from sanitizer.training.state import Position
+from sanitizer.training.state import Position, Watch
 from sanitizer.training.step import StepResult
 
 MAX_CURVE_POINTS = 500
@@ -54,11 +55,7 @@ class Record:
         self.curve: list[CurvePoint] = []
         self.interval_steps = 0
         self.interval_sums = self._nothing
-        self.watch_first_sum = 0.0
-        self.watch_first_steps = 0
-        self.watch_average: float | None = None
-        self.watch_last: float | None = None
-        self.watch_at_chance = 0
+        self.watch = Watch()
         self.good_step: int | None = None
         """The step of the last state that was saved while the loss was good (`saving`)."""
 
@@ -67,11 +64,7 @@ class Record:
         self.curve = list(position.curve)
         self.interval_steps = position.interval_steps
         self.interval_sums = position.interval_sums or self._nothing
-        self.watch_first_sum = position.watch_first_sum
-        self.watch_first_steps = position.watch_first_steps
-        self.watch_average = position.watch_average
-        self.watch_last = position.watch_last
-        self.watch_at_chance = position.watch_at_chance
+        self.watch = position.watch
         self.good_step = position.good_step
 
     def saving(self, step: int) -> bool:
@@ -81,10 +74,10 @@ class Record:
         are nearer to the mean of the first ones than to chance, or no more than that mean where it is over
         chance. Until there is a running mean, none but the first is.
         """
-        is_good = step == 0
-        if self.watch_average is not None and self.watch_last is not None:
-            highest = max(self._first_mean, (self._first_mean + self._chance_loss) / 2)
-            is_good |= max(self.watch_average, self.watch_last) <= highest
+        is_good, watch = step == 0, self.watch
+        if watch.average is not None and watch.last is not None:
+            highest = max(watch.first_mean, (watch.first_mean + self._chance_loss) / 2)
+            is_good |= max(watch.average, watch.last) <= highest
         if is_good:
             self.good_step = step
         return is_good
@@ -127,28 +120,27 @@ class Record:
 
     def _watch(self, step: int, loss: float) -> None:
         """A loss that runs away, and one that has come to chance and stays there."""
-        self.watch_last = loss
         is_at_chance = abs(loss - self._chance_loss) <= COLLAPSED_WITHIN * self._chance_loss
-        self.watch_at_chance = self.watch_at_chance + 1 if is_at_chance else 0
-        if self.watch_first_steps < WATCH_STEPS:
-            self.watch_first_sum += loss
-            self.watch_first_steps += 1
+        watch = replace(self.watch, last=loss, at_chance=self.watch.at_chance + 1 if is_at_chance else 0)
+        if watch.first_steps < WATCH_STEPS:
+            self.watch = replace(watch, first_sum=watch.first_sum + loss, first_steps=watch.first_steps + 1)
             return
-        average = self._first_mean if self.watch_average is None else self.watch_average
-        self.watch_average = WATCH_DECAY * average + (1 - WATCH_DECAY) * loss
-        bound = WATCH_BOUND * max(self._first_mean, self._chance_loss)
-        if self.watch_average > bound:
+        before = watch.first_mean if watch.average is None else watch.average
+        average = WATCH_DECAY * before + (1 - WATCH_DECAY) * loss
+        self.watch = replace(watch, average=average)
+        bound = WATCH_BOUND * max(watch.first_mean, self._chance_loss)
+        if average > bound:
             self._end(
                 step,
-                f"the running mean of the loss is {self.watch_average:.3g}, over its bound of {bound:.3g}: "
-                f"{WATCH_BOUND:g} times the mean of the first {self.watch_first_steps} updates, or of chance "
+                f"the running mean of the loss is {average:.3g}, over its bound of {bound:.3g}: "
+                f"{WATCH_BOUND:g} times the mean of the first {watch.first_steps} updates, or of chance "
                 "where that is more",
             )
-        if self.watch_at_chance >= COLLAPSED_STEPS and self._first_mean < KNOWS_AT_MOST * self._chance_loss:
+        if watch.at_chance >= COLLAPSED_STEPS and watch.first_mean < KNOWS_AT_MOST * self._chance_loss:
             self._end(
                 step,
-                f"the loss is {loss:.3g}, where it began at {self._first_mean:.3g}, and has been that of "
-                f"chance, {self._chance_loss:.3g}, for {self.watch_at_chance} updates: the model has "
+                f"the loss is {loss:.3g}, where it began at {watch.first_mean:.3g}, and has been that of "
+                f"chance, {self._chance_loss:.3g}, for {watch.at_chance} updates: the model has "
                 "forgotten all",
             )
 
@@ -158,10 +150,6 @@ class Record:
             f"At update {step + 1} of {self._total_steps} {found}. The last good state is {self._last_good}.",
             _REMEDY,
         )
-
-    @property
-    def _first_mean(self) -> float:
-        return self.watch_first_sum / self.watch_first_steps
 
     @property
     def _last_good(self) -> str:

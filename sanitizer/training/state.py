@@ -45,13 +45,28 @@ _RNG_PREFIX = "rng:"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What the divergence watch remembers: the sum of the first `first_steps` losses, the running mean after
+    them, the last loss, and how many in a row were at chance."""
+
+    first_sum: float = 0.0
+    first_steps: int = 0
+    average: float | None = None
+    last: float | None = None
+    at_chance: int = 0
+
+    @property
+    def first_mean(self) -> float:
+        return self.first_sum / self.first_steps
+
+
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """Where a run stands. `run_sha256` identifies recipe, seed and inputs: a state fits one run only.
 
     `step` updates are done; the next batch is number `step_in_epoch` of `epoch`. The `interval_*` sums,
-    of the loss and of its parts, are of the steps since the last point of the curve, `watch_*` those of the
-    divergence watch. `good_step` is that of the last state that was saved while the loss was good, which may
-    be this one; None where no state says so (it is from before states did).
+    of the loss and of its parts, are of the steps since the last point of the curve. `good_step` is that of
+    the last state that was saved while the loss was good, which may be this one; None where none was saved.
     """
 
     run_sha256: str
@@ -61,12 +76,7 @@ class Position:
     curve: tuple[CurvePoint, ...] = ()
     interval_steps: int = 0
     interval_sums: tuple[float, ...] = ()
-    watch_first_sum: float = 0.0
-    watch_first_steps: int = 50
-    """So many in a state from before it was told."""
-    watch_average: float | None = None
-    watch_last: float | None = None
-    watch_at_chance: int = 0
+    watch: Watch = Watch()
     skipped: tuple[Skipped, ...] = ()
     wall_s: float = 0.0
     resumed_from_steps: tuple[int, ...] = ()

@@ -59,7 +59,7 @@ def python() -> Path:
                     "--editable",
                     ".[api,local]",
                 ),
-                *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff", "standardwebhooks"),
+                *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff"),
             ],
             timeout_s=540,
         )

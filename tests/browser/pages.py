@@ -64,7 +64,7 @@ PAGES: Mapping[str, PageOfWorld] = {
     "keys": PageOfWorld(route="/keys"),
     "key": PageOfWorld(route="/keys/{key_id}"),
     "usage": PageOfWorld(route="/usage"),
-    "audit-log": PageOfWorld(route="/audit"),
+    "trail": PageOfWorld(route="/trail"),
     "webhooks": PageOfWorld(route="/webhooks"),
     "webhook": PageOfWorld(route="/webhooks/{webhook_id}"),
 }
@@ -265,7 +265,7 @@ def _of_admins(service: Service, text: Text) -> dict[str, str]:
             ("upload.complete", new_id("upl"), None),
             ("dataset.create", new_id("ds"), None),
         ):
-            unit.audit.add(
+            unit.trail.add(
                 project_id=service.ours.project_id,
                 key_id=None if action == "quota.set" else key.id,
                 actor=text("op@host") if action == "quota.set" else None,

@@ -1,6 +1,7 @@
 """What holds for every page: axe finds nothing, no sideways scrolling on a phone, a small first load.
 
-`PICTURES=1` writes what each page looks like to docs/screenshots: light, dark and on a phone.
+`PICTURES=1` writes what each page looks like: light, which docs/how-to/pages.md shows, to docs/screenshots;
+dark and on a phone to var/screenshots, which is not committed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.browser.conftest import sign_in_path
 from tests.browser.pages import NOT_A_PAGE, PAGES, World
 from tests.integration.api.service import Service
 
-PICTURES = Path(__file__).parents[2] / "docs" / "screenshots"
+ROOT = Path(__file__).parents[2]
 DESKTOP: dict[str, Any] = {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {
     "color_scheme": "light",
@@ -46,7 +47,7 @@ def world(service: Service) -> World:
 
 @pytest.fixture(scope="module")
 def session(service: Service) -> Session:
-    """One for all pages: each sign-in is a line of the audit log, which is one of them."""
+    """One for all pages: each sign-in is a line of the trail, which is one of them."""
     answer = httpx.get(service.url + sign_in_path(service))
     ((name, value),) = answer.cookies.items()
     cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}
@@ -142,9 +143,10 @@ def assert_accessible(page: Page) -> None:
 def picture(page: Page, name: str) -> None:
     """As a reader finds the page, nothing unfolded; only where pictures are asked for."""
     if os.environ.get("PICTURES"):
-        PICTURES.mkdir(parents=True, exist_ok=True)
+        folder = ROOT / ("docs" if name.endswith("-light") else "var") / "screenshots"
+        folder.mkdir(parents=True, exist_ok=True)
         footer = [page.locator("footer")]  # the request's id differs every time
-        path = PICTURES / f"{name}.png"
+        path = folder / f"{name}.png"
         page.screenshot(path=path, full_page=True, mask=footer, mask_color="#888888")
         Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 

@@ -76,7 +76,7 @@ def test_a_lists_filter_that_nobody_changed_shows_the_list(page: Page, service: 
     service.ours.http.post("/v1/jobs", json=service.sanitize_order())
     hook = service.ours.http.post("/v1/webhooks", json={"url": "https://example.org/hook"}).json()["id"]
     service.ours.http.post(f"/v1/webhooks/{hook}/test")
-    for path in ("/ui/jobs", "/ui/checkpoints", "/ui/datasets", "/ui/audit", f"/ui/webhooks/{hook}"):
+    for path in ("/ui/jobs", "/ui/checkpoints", "/ui/datasets", "/ui/trail", f"/ui/webhooks/{hook}"):
         page.goto(path)
         heading = page.locator("h1").inner_text()
         with page.expect_navigation() as navigated:

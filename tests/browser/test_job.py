@@ -350,7 +350,7 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
             {"class_name": f"kind {number}", "accuracy": audit["attacks"][0]["pa"] | {"value": number / 20}}
             for number in reversed(range(12))
         ]
-    several["environment"] |= {"numpy": "2.9.1", "pillow": "99.1", "code_sha256": "c0de" * 16}
+    several["environment"] |= {"numpy": "2.9.1", "pillow": "99.1", "code_commit": "c0de" * 10}
     opened(page, left.finished(service, several))
     lowest = page.get_by_role("group", name="Classes with the lowest accuracy").locator("tbody th")
     assert lowest.all_inner_texts() == [f"kind {number}" for number in range(10)]

@@ -1,4 +1,4 @@
-"""Keys, quotas and the audit log for an administrator; what a key without that scope sees of them."""
+"""Keys, quotas and the trail for an administrator; what a key without that scope sees of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from app.services import api_keys
-from app.web.project.audit import ACTIONS
+from app.web.project.trail import ACTIONS
 from tests.browser.conftest import Watched, sign_in_path
 from tests.browser.left_jobs import ordered
 from tests.integration.api.service import Service
@@ -207,9 +207,9 @@ def test_a_reader_sees_no_admin_page_and_is_refused_and_noted(
     page.goto(sign_in_path(service, text))
     menu = page.get_by_role("navigation", name="Main").inner_text()
     assert "Use" in menu
-    for noun in ("Keys", "Webhooks", "Audit log"):
+    for noun in ("Keys", "Webhooks", "Trail"):
         assert noun not in menu
-    for path in ("/ui/keys", f"/ui/keys/{key_id}", "/ui/audit", "/ui/webhooks"):
+    for path in ("/ui/keys", f"/ui/keys/{key_id}", "/ui/trail", "/ui/webhooks"):
         page.goto(path)
         assert "does not have the scope 'admin'" in page.get_by_role("alert").inner_text(), path
     token = page.locator("input[name=form_token]").first.input_value()
@@ -219,7 +219,7 @@ def test_a_reader_sees_no_admin_page_and_is_refused_and_noted(
         answer = httpx.post(service.url + path, data={"form_token": token}, cookies=cookies)
         assert answer.status_code == 403, path
     assert num_keys(service) == before
-    noted = service.ours.http.get("/v1/audit", params={"key_id": key_id}).json()["data"]
+    noted = service.ours.http.get("/v1/trail", params={"key_id": key_id}).json()["data"]
     refused = {entry["action"] for entry in noted if entry["reason"] == "scope_missing"}
     assert refused == {"key.create", "key.rotate", "key.revoke"}
     watched.expect("403")
@@ -288,7 +288,7 @@ def test_a_quota_that_is_used_up_says_so_in_words(page: Page, service: Service) 
     service.execute("DELETE FROM project_quotas")
 
 
-# ---------------------------------------------------------------- the audit log
+# ---------------------------------------------------------------- the trail
 
 
 def test_the_log_is_filtered_by_action_outcome_and_target(page: Page, service: Service) -> None:
@@ -296,42 +296,42 @@ def test_the_log_is_filtered_by_action_outcome_and_target(page: Page, service: S
     service.ours.http.post(f"/v1/jobs/{job_id}/cancel")
     own = api_keys.read_key(service.ours.key).key_id
     service.ours.http.post(f"/v1/keys/{own}/revoke")
-    page.goto("/ui/audit")
+    page.goto("/ui/trail")
     page.get_by_label("Target").fill(job_id)
     page.get_by_label("Target").press("Enter")
     page.wait_for_url("**target_id=job_**")
-    assert page.locator("table.audit tbody tr td:nth-child(2)").all_inner_texts() == [
+    assert page.locator("table.trail tbody tr td:nth-child(2)").all_inner_texts() == [
         "job.cancel",
         "job.create",
     ]
     page.get_by_label("Action").select_option("job.create")
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**action=job.create**")
-    assert page.locator("table.audit tbody tr").count() == 1
-    page.goto("/ui/audit?outcome=refused")
-    outcomes = page.locator("table.audit tbody tr td:nth-child(3)").all_inner_texts()
+    assert page.locator("table.trail tbody tr").count() == 1
+    page.goto("/ui/trail?outcome=refused")
+    outcomes = page.locator("table.trail tbody tr td:nth-child(3)").all_inner_texts()
     assert all(text.startswith("refused") for text in outcomes)
     assert any("last_admin_key" in text for text in outcomes)
-    page.goto("/ui/audit?target_id=nothing")
+    page.goto("/ui/trail?target_id=nothing")
     assert "Nothing matches" in page.inner_text("main")
 
 
 def test_the_log_goes_on_to_older_pages(page: Page, service: Service) -> None:
     with service.database.unit_of_work() as unit:
         for number in range(60):
-            unit.audit.add(
+            unit.trail.add(
                 project_id=service.ours.project_id,
                 actor="op@host",
                 action="quota.set",
                 target_id=f"n{number}",
             )
-    page.goto("/ui/audit?action=quota.set")
-    assert page.locator("table.audit tbody tr").count() == 50
+    page.goto("/ui/trail?action=quota.set")
+    assert page.locator("table.trail tbody tr").count() == 50
     page.get_by_role("link", name="Older").click()
     page.wait_for_url("**after=**")
-    assert "n9" in page.locator("table.audit tbody tr").first.inner_text()
+    assert "n9" in page.locator("table.trail tbody tr").first.inner_text()
     page.get_by_role("link", name="Newest").click()
-    page.wait_for_url("**/ui/audit?action=quota.set")
+    page.wait_for_url("**/ui/trail?action=quota.set")
 
 
 def test_a_phone_shows_an_entry_whole_and_in_few_lines(
@@ -340,8 +340,8 @@ def test_a_phone_shows_an_entry_whole_and_in_few_lines(
     ordered(service)
     page = new_context(viewport={"width": 390, "height": 844}, is_mobile=True).new_page()
     page.goto(sign_in_path(service))
-    page.goto("/ui/audit")
-    row = page.locator("table.audit tbody tr").first
+    page.goto("/ui/trail")
+    row = page.locator("table.trail tbody tr").first
     rights = row.locator("td").evaluate_all("cells => cells.map(one => one.getBoundingClientRect().right)")
     assert max(rights) <= 390
     assert row.evaluate("row => row.getBoundingClientRect().height") < 200
@@ -349,9 +349,9 @@ def test_a_phone_shows_an_entry_whole_and_in_few_lines(
 
 def test_markup_in_an_entry_is_text(page: Page, service: Service) -> None:
     with service.database.unit_of_work() as unit:
-        unit.audit.add(project_id=service.ours.project_id, actor=MARKUP, action="quota.set", target_id=MARKUP)
-    page.goto("/ui/audit")
-    assert page.locator("table.audit tbody tr").first.inner_text().count(MARKUP) == 2
+        unit.trail.add(project_id=service.ours.project_id, actor=MARKUP, action="quota.set", target_id=MARKUP)
+    page.goto("/ui/trail")
+    assert page.locator("table.trail tbody tr").first.inner_text().count(MARKUP) == 2
     assert page.locator("main img").count() == 0
 
 

@@ -23,7 +23,7 @@ from tools.reference import routes
 pytestmark = [pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(600)]
 
 WITHOUT_EXAMPLE = {
-    "GET /metrics": "its lines are in docs/operating/monitoring.md",
+    "GET /metrics": "its lines are in docs/how-to/operating/monitoring.md",
 }
 
 
@@ -165,7 +165,7 @@ def keys(call: Recorder) -> None:
     call("GET /v1/keys", status=200, params={"limit": 1})
     rotated = call("POST /v1/keys/{key_id}/rotate", status=201, ids=ids, json={"overlap_s": 3600})
     call("POST /v1/keys/{key_id}/revoke", status=200, ids={"key_id": rotated["id"]})
-    call("GET /v1/audit", status=200, params={"limit": 1, "action": "key.create"})
+    call("GET /v1/trail", status=200, params={"limit": 1, "action": "key.create"})
 
 
 def deletions(call: Recorder, client: Client, job_id: str, checkpoint_id: str, labelled: str) -> None:

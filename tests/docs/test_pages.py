@@ -104,13 +104,13 @@ class TestTheSite:
 
     def test_a_link_to_nothing_is_found(self) -> None:
         with pytest.raises(make_site.DeadLink, match=r"client\.md links to gone\.md"):
-            make_site.for_the_site("See [this](gone.md).", make_site.DOCS / "client.md")
+            make_site.for_the_site("See [this](gone.md).", make_site.DOCS / "how-to" / "client.md")
 
     def test_code_and_other_hosts_are_left_alone_and_sources_are_words(self) -> None:
         block = "```text\n[d](gone.md)\n```\n"
-        text = f"[a](https://a.org) [b](../tools/make_site.py) [c](../SECURITY.md#x)\n{block}"
-        made = make_site.for_the_site(text, make_site.DOCS / "client.md")
-        assert made == f"[a](https://a.org) b [c](security.md#x)\n{block}"
+        text = f"[a](https://a.org) [b](../../tools/make_site.py) [c](../../SECURITY.md#x)\n{block}"
+        made = make_site.for_the_site(text, make_site.DOCS / "how-to" / "client.md")
+        assert made == f"[a](https://a.org) b [c](../security.md#x)\n{block}"
 
     def test_a_page_that_the_menu_lacks_is_found(self) -> None:
         make_site.copy()

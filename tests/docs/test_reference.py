@@ -30,8 +30,8 @@ DYNAMIC = {
     "sanitizer/data/skipping.py": 1,  # of the table _CODE_OF_REASON
     "sanitizer/rendering/reading.py": 1,  # `_rejected` itself
     "worker/failures.py": 2,  # what the service's domain, or the child, said
-    "worker.confinement.outcome.py": 1,  # how a child ended
-    "worker.supervision.py": 2,  # `_failed` itself
+    "worker/confinement/outcome.py": 1,  # how a child ended
+    "worker/supervision.py": 2,  # `_failed` itself
 }
 """Where a code is no literal: each was looked at, and its codes are known to tools/reference/codes.py."""
 

@@ -11,7 +11,7 @@ from cleanclip.spec.recipe import BadNetOptions, CleanCLIPRecipe
 from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
 from tests.docs.blocks import ROOT, blocks
 
-PAGE = ROOT / "docs" / "start.md"
+PAGE = ROOT / "docs" / "start" / "quick-start.md"
 COMMANDS = [
     words
     for block in blocks(PAGE)

@@ -171,7 +171,7 @@ ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
         "job_ghost, which does not exist",
     ),
     "a job that nobody ordered": (
-        lambda c: c.execute("UPDATE audit_entries SET target_id = 'x' WHERE target_id = %s", c.waiting),
+        lambda c: c.execute("UPDATE trail_entries SET target_id = 'x' WHERE target_id = %s", c.waiting),
         "Nobody is on record for having created job",
     ),
     "a checkpoint accepted without an inspection": (

@@ -71,7 +71,7 @@ def ended(
     ]
     with hands.unit_of_work() as unit:
         for job in jobs:
-            unit.audit.add(
+            unit.trail.add(
                 project_id=world.project_id,
                 key_id=None,
                 action="job.create",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDE = ROOT / "docs" / "operating"
+GUIDE = ROOT / "docs" / "how-to" / "operating"
 _ROW = re.compile(r"^\| `(CLEANCLIP_[A-Z0-9_]+)` \| ([^|]*) \| [^|]+ \|$", re.M)
 _UNITS = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
@@ -42,7 +42,7 @@ def shown(variable: str, value: Any) -> str:
 
 
 def test_the_table_has_every_setting_with_its_default_and_no_other() -> None:
-    table = dict(_ROW.findall((GUIDE / "settings.md").read_text(encoding="utf-8")))
+    table = dict(_ROW.findall((ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")))
     assert table == {variable: shown(variable, value) for variable, value in settings()}
 
 

@@ -8,7 +8,7 @@ and what was published, file by file, the order, when, by which attempt at which
 confirmed the figures, the key that signs. Times are the database's. `claimed` is what the process that read
 the upload or the data said (SLSA: the build environment), out of report.json, so that no figure there stands
 alone; the verdict follows from its figures. Of which upload the canonical weights are its inspection said,
-and how many samples a data set has its validation. docs/operating/signing.md has SLSA's term for each part.
+and how many samples a dataset has its validation. SLSA's terms: docs/how-to/operating/signing.md.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from cleanclip.spec.jobspec import (
     JobSpec,
     MaxRanks,
 )
-from cleanclip.spec.recipe import DeclaredOptions, audit_as_ordered, parse
+from cleanclip.spec.recipe import DeclaredOptions, parse
 from cleanclip.spec.report import CheckpointInput
 from worker.confinement.child_json import read_regular
 from worker.confinement.outcome import MAX_CONFIG_BYTES
@@ -221,8 +221,6 @@ def _spec(job: ClaimedJob, facts: Any, save_every_s: float, max_ranks: MaxRanks)
     values: dict[str, Any] = {"kind": job.kind.value} | dict(facts) | asked
     if job.kind is not JobKind.INSPECT:
         values["seed"] = job.seed
-    if "audit" in values:
-        values["audit"] = audit_as_ordered(values)
     if job.kind is JobKind.SANITIZE:
         values |= {"save_every_s": save_every_s, "max_ranks": max_ranks}
     return SPEC_ADAPTER.validate_python(values)

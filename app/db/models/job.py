@@ -80,7 +80,8 @@ class Job(Base):
     retrieval_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """Pairs that the audits measure retrieval on, where there are any."""
     spec: Mapped[JsonObject]
-    """{"version": 1, "recipe", "audit", "policy", "policy_source", "output_layout"}; or the version only."""
+    """{"recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout"}; empty for the
+    jobs of the service itself."""
     seed: Mapped[int] = mapped_column(default=0)
     job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
     """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""

@@ -18,7 +18,7 @@ class Policy(Base):
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """For lists and the audit trail; requests use the name."""
+    """For lists and the trail; requests use the name."""
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     name: Mapped[str]
     content: Mapped[JsonObject]

@@ -1,7 +1,7 @@
 """The erasure of the rows of a thing whose objects are gone.
 
 A row that others refer to (a checkpoint that a job of another day was about) stays as an empty shell until
-the last of those goes. Deletions and the audit trail stay.
+the last of those goes. Deletions and the trail stay.
 """
 
 from __future__ import annotations

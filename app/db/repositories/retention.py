@@ -13,10 +13,10 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.deletion import Deletion
 from app.db.models.job import Job
-from app.db.repositories.audit import AuditRepository
 from app.db.repositories.deletions import DeletionRepository
 from app.db.repositories.job_changes import seconds
 from app.db.repositories.owned import lock_those
+from app.db.repositories.trail import TrailRepository
 from app.domain.deletions import DeletionReason, DeletionSubject
 from app.domain.states import PUBLIC_KINDS, TERMINAL, CheckpointState, DatasetState
 
@@ -31,7 +31,7 @@ class RetentionRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._deletions = DeletionRepository(session)
-        self._audit = AuditRepository(session)
+        self._trail = TrailRepository(session)
 
     def end_outputs(self, older_than_days: float, limit: int = 100) -> int:
         """Files of jobs that ended before then."""
@@ -98,7 +98,7 @@ class RetentionRepository:
 
     def _ask(self, project_id: str, subject: DeletionSubject, subject_id: str) -> None:
         self._deletions.ask(project_id, subject, subject_id, reason=DeletionReason.RETENTION)
-        self._audit.add(
+        self._trail.add(
             project_id=project_id,
             key_id=None,
             action=f"{subject}.delete",

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
-from app.db.repositories.audit import AuditRepository
+from app.db.repositories.trail import TrailRepository
 from app.domain.ids import lowest_id
 from app.domain.webhooks import (
     MAX_TRIES,
@@ -132,7 +132,7 @@ class WebhookClaimRepository:
 
     def _disable(self, webhook: Webhook, reason: DisabledReason, now: datetime) -> None:
         webhook.state, webhook.disabled_reason, webhook.updated_at = WebhookState.DISABLED, reason, now
-        AuditRepository(self._session).add(
+        TrailRepository(self._session).add(
             project_id=webhook.project_id, actor=ACTOR, action="webhook.disable", target_id=webhook.id
         )
 

@@ -19,7 +19,7 @@ from app.live.ports import Ports, PortsDep
 from app.schemas.uploads import CompleteIn, PartsIn, UploadIn
 from app.services import quotas, upload_assembly, upload_completion, uploads
 from app.services.api_keys import Caller
-from app.services.audit_log import note
+from app.services.trail import note
 from app.services.uploads import Announcement
 from app.web.data import declared
 from app.web.jobs.failures import wants_json

@@ -17,7 +17,6 @@ from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs import figures
 from app.web.jobs.figures import AttackLine, Said
-from cleanclip.spec.recipe import audit_as_ordered
 from cleanclip.spec.report import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
@@ -213,10 +212,8 @@ def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     yield ("order", "kind"), str(column.job.kind)
     for group in ("recipe", "audit", "policy"):
         its = spec.get(group) or {}
-        if group == "audit" and its:
-            its = audit_as_ordered(spec)
         yield from (((group, name), text) for name, text in _flat(its))
-    yield ("policy", "from"), _policy_source(spec.get("policy_source"))
+    yield ("policy", "from"), _policy_source(spec["policy_source"])
     yield ("seeds", "seed"), str(column.job.seed)
     before = column.result.before if column.result else None
     yield ("seeds", "seed of the audits"), UNKNOWN if before is None else str(before.seed)
@@ -229,9 +226,7 @@ def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     yield ("code", "version"), column.inputs.code_version or UNKNOWN
 
 
-def _policy_source(source: Mapping[str, Any] | None) -> Value:
-    if source is None:
-        return UNKNOWN
+def _policy_source(source: Mapping[str, Any]) -> Value:
     return f"kept as {source['name']}" if source.get("name") else str(source["given"])
 
 

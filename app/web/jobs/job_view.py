@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from app.db.models.artifact import Artifact
@@ -58,8 +57,8 @@ class Shown:
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
     """What a job that failed had found out; the figures of a report that cannot be read."""
-    command: str | None
-    curl: str | None
+    command: str
+    curl: str
     has_pictures: bool
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
@@ -93,7 +92,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         checkpoint_name = _checkpoint_name(unit, job)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
-    command, curl = _ordering(job, f"{request.url.scheme}://{request.url.netloc}")
+    base_url = f"{request.url.scheme}://{request.url.netloc}"
     now = datetime.now(UTC)
     progress = ProgressOut.of(job.progress)
     return Shown(
@@ -113,8 +112,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         unreadable=unreadable,
         worse=worse,
         kept=kept_figures(job.result) if result is None else None,
-        command=command,
-        curl=curl,
+        command=command_line(job),
+        curl=curl_line(job, base_url),
         has_pictures=has_pictures(job),
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
@@ -169,13 +168,6 @@ def _result(ports: Ports, job: Job, artifacts: Sequence[Artifact]) -> tuple[Resu
         return result_of(read_report(ports.store, row.object_key)), None
     except ReportUnreadable as error:
         return None, str(error)
-
-
-def _ordering(job: Job, base_url: str) -> tuple[str | None, str | None]:
-    try:
-        return command_line(job), curl_line(job, base_url)
-    except ValidationError:  # an order of an older version
-        return None, None
 
 
 def offers(job: Job, visitor: Visitor) -> frozenset[str]:

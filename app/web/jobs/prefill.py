@@ -63,7 +63,7 @@ def _again(job: Job) -> Fields:
     yield "method", recipe["method"] if recipe else "cleanclip"
     if recipe:
         group = options.methods().get(recipe["method"])
-        yield from _values(group.options if group else (), recipe, spec.get("recipe_given"))
+        yield from _values(group.options if group else (), recipe, spec["recipe_given"])
     yield from _audit(spec["audit"])
     yield from _policy(spec)
 
@@ -93,7 +93,7 @@ def _audit(audit: Mapping[str, Any]) -> Fields:
 
 
 def _policy(spec: Mapping[str, Any]) -> Fields:
-    source = spec.get("policy_source") or {"given": "order"}
+    source = spec["policy_source"]
     if source["given"] == "default":
         yield "policy", POLICY_DEFAULT
         return
@@ -116,7 +116,7 @@ def policy_fields(content: Mapping[str, Any]) -> Fields:
 def _values(
     wanted: Iterable[options.Option], content: Mapping[str, Any], given: Iterable[str] | None = None
 ) -> Fields:
-    """Those that were given; where nobody knows which those are, those that are no defaults."""
+    """Those that were given; without `given`, those that are not the default."""
     for option in wanted:
         if option.option not in content:
             continue

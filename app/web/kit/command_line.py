@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -19,7 +19,6 @@ from cleanclip.spec.recipe import (
     AuditOptions,
     Policy,
     Recipe,
-    audit_as_ordered,
     parse,
     parse_recipe,
     to_json,
@@ -38,7 +37,7 @@ _END = "END"
 
 
 def command_line(job: Job) -> str:
-    """Lines for a POSIX shell. Raises pydantic.ValidationError for an order of an older version."""
+    """Lines for a POSIX shell."""
     files: dict[str, Any] = {}
     words = ["cleanclip", job.kind.value, *_pair("--checkpoint", job.checkpoint_id)]
     recipe = parse_recipe(job.spec["recipe"]) if job.spec.get("recipe") else None
@@ -46,9 +45,9 @@ def command_line(job: Job) -> str:
         words += _pair("--pairs" if recipe.training_data == "pairs" else "--training", job.dataset_id)
     words += _pair("--labelled", job.labelled_dataset_id)
     words += _pair("--retrieval", job.retrieval_dataset_id)
-    words += _audit(parse(AuditOptions, audit_as_ordered(job.spec)), files)
+    words += _audit(parse(AuditOptions, job.spec["audit"]), files)
     if recipe is not None:
-        words += _recipe(recipe, job.spec.get("recipe_given"))
+        words += _recipe(recipe, job.spec["recipe_given"])
     words += _policy(job, files)
     words += _pair("--seed", str(job.seed))
     if job.kind is JobKind.SANITIZE and job.spec.get("output_layout") not in (None, "open_clip"):
@@ -78,18 +77,18 @@ def has_pictures(job: Job) -> bool:
 
 def _body(job: Job) -> dict[str, Any]:
     spec = job.spec
-    audit = audit_as_ordered(job.spec) | {"dataset_id": job.labelled_dataset_id}
+    audit = job.spec["audit"] | {"dataset_id": job.labelled_dataset_id}
     if job.retrieval_dataset_id:
         audit["retrieval_dataset_id"] = job.retrieval_dataset_id
     body: dict[str, Any] = {"kind": job.kind.value, "checkpoint_id": job.checkpoint_id, "audit": audit}
     if job.kind is JobKind.SANITIZE:
         body |= {"dataset_id": job.dataset_id, "output_layout": spec.get("output_layout") or "open_clip"}
         recipe = parse_recipe(spec["recipe"])
-        body["recipe"] = {"method": recipe.method} | _given(recipe, spec.get("recipe_given"))
-    source = spec.get("policy_source") or {}
-    if source.get("given") == "kept":
+        body["recipe"] = {"method": recipe.method} | _given(recipe, spec["recipe_given"])
+    source = spec["policy_source"]
+    if source["given"] == "kept":
         body["policy_name"] = source["name"]
-    elif source.get("given") != "default":
+    elif source["given"] == "order":
         body["policy"] = spec["policy"]
     return body | {"seed": job.seed, "max_attempts": job.max_attempts, "metadata": job.job_metadata}
 
@@ -133,16 +132,13 @@ def _attack(attack: Any) -> str:
     return str(told["attack"]) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
 
 
-def _given(recipe: Recipe, names: Any) -> dict[str, Any]:
-    """The options that the order gave; where nobody kept that, those that are no default."""
+def _given(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
+    """The options that the order gave."""
     values = to_json(recipe)
-    defaults = to_json(type(recipe)())
-    if names is None:
-        names = [name for name in values if values[name] != defaults[name]]
-    return {name: values[name] for name in names if name in values and name not in ("method", "version")}
+    return {name: values[name] for name in names}
 
 
-def _recipe(recipe: Recipe, names: Any) -> Iterator[str]:
+def _recipe(recipe: Recipe, names: Sequence[str]) -> Iterator[str]:
     if recipe.method != "cleanclip":
         yield from ("--method", recipe.method)
     for name, value in _given(recipe, names).items():
@@ -153,11 +149,11 @@ def _recipe(recipe: Recipe, names: Any) -> Iterator[str]:
 
 
 def _policy(job: Job, files: dict[str, Any]) -> list[str]:
-    source: Mapping[str, Any] = job.spec.get("policy_source") or {}
+    source: Mapping[str, Any] = job.spec["policy_source"]
     policy = parse(Policy, job.spec["policy"])
-    if source.get("given") == "kept":
+    if source["given"] == "kept":
         return ["--policy", str(source["name"])]
-    if source.get("given") == "default" or (not source and policy == Policy()):
+    if source["given"] == "default":
         return []
     if policy.asr_at_most_for:
         files["policy.json"] = to_json(policy)

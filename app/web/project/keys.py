@@ -39,10 +39,10 @@ from app.web.kit.visitor import Admin, AnyVisitor, FormDep
 PER_PAGE = 50
 HERE = "/ui/keys"
 _WHAT_SCOPES_DO = {
-    "read": "look at everything but keys, webhooks and the audit log",
+    "read": "look at everything but keys, webhooks and the trail",
     "upload": "upload checkpoints, register and delete data sets",
     "run": "order, pause, cancel and delete jobs",
-    "admin": "everything, keys, webhooks and the audit log included",
+    "admin": "everything, keys, webhooks and the trail included",
 }
 
 router = APIRouter()

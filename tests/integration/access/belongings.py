@@ -105,7 +105,7 @@ def furnish(service: Service, tenant: Tenant, mark: str) -> Belongings:
         tenant=tenant,
         mark=mark,
         names={"policy_name": (policy.json()["name"],)},
-        ids=ids | {"aud": (_newest_entry(service, tenant),)},
+        ids=ids | {"trl": (_newest_entry(service, tenant),)},
         data_uri=f"s3://{service.store.bucket}/allowed/{mark}/",
         idempotency_key=headers["Idempotency-Key"],
         order=order,
@@ -188,6 +188,6 @@ def _written_by_operators_and_workers(service: Service, tenant: Tenant) -> None:
 
 
 def _newest_entry(service: Service, tenant: Tenant) -> str:
-    query = text("SELECT max(id) FROM audit_entries WHERE project_id = :project")
+    query = text("SELECT max(id) FROM trail_entries WHERE project_id = :project")
     with service.engine.connect() as connection:
         return str(connection.scalar(query, {"project": tenant.project_id}))

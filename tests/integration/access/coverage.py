@@ -65,7 +65,7 @@ SCOPES: Mapping[str, str] = {
     "get_key": "admin",
     "rotate_key": "admin",
     "revoke_key": "admin",
-    "list_audit_entries": "admin",
+    "list_trail_entries": "admin",
     "get_usage": "read",
     "delete_upload": "upload",
     "delete_job": "run",

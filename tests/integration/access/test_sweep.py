@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.db.schema import metadata
-from app.services import audit_log
+from app.services import trail
 from tests.integration.access import sweep
 from tests.integration.access.belongings import Belongings
 from tests.integration.access.calls import Caller, header_faults
@@ -93,7 +93,7 @@ def test_no_operation_takes_a_key_of_another_scope(
     street: Street, known: list[Operation], caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else a first attempt does more than a second, whatever they ask for: one row a minute is noted.
-    monkeypatch.setattr(audit_log, "REFUSALS_NOTED_EVERY", timedelta(seconds=-1))
+    monkeypatch.setattr(trail, "REFUSALS_NOTED_EVERY", timedelta(seconds=-1))
     rows, bucket = rows_of(street.service, street.victim.tenant.project_id), bucket_of(street.service)
     found = []
     for operation in known:
@@ -108,7 +108,7 @@ def test_no_operation_takes_a_key_of_another_scope(
 def is_the_use_of_a_key_or_a_noted_refusal(table: str, old: str, new: str) -> bool:
     if table == "api_keys":
         return without_last_use(old) == without_last_use(new)
-    return table == "audit_entries" and not old and '"outcome": "refused"' in new
+    return table == "trail_entries" and not old and '"outcome": "refused"' in new
 
 
 def without_last_use(row: str) -> str:

@@ -204,7 +204,7 @@ def test_a_client_that_takes_nothing_of_its_answer_is_dropped(service_log: io.St
 def test_a_request_id_is_kept_or_made(api: httpx.Client) -> None:
     kept = api.get("/v1/jobs", headers={"X-Request-ID": "mine-12345678"})
     assert kept.headers["x-request-id"] == "mine-12345678"
-    as_ours = new_id("req")  # an id of this form is the service's own word, in the audit trail too
+    as_ours = new_id("req")  # an id of this form is the service's own word, in the trail too
     for unusable in ("short", "with spaces in it", "x" * 200, as_ours):
         made = api.get("/v1/jobs", headers={"X-Request-ID": unusable}).headers["x-request-id"]
         assert made.startswith("req_")

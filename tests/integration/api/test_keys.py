@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from app.services import audit_log
 from app.services.api_keys import read_key
 from tests.integration.api.service import Service, Tenant, refused, tenant
 
@@ -41,7 +40,7 @@ def first_key(lab: Tenant) -> str:
 
 
 def trail(lab: Tenant, **query: Any) -> list[tuple[str, str | None, str, str | None]]:
-    rows = lab.http.get("/v1/audit", params={"limit": 100, **query}).json()["data"]
+    rows = lab.http.get("/v1/trail", params={"limit": 100, **query}).json()["data"]
     return [(row["action"], row["target_id"], row["outcome"], row["reason"]) for row in rows]
 
 
@@ -61,7 +60,7 @@ def test_a_new_key_works_within_its_scopes_and_is_shown_this_once(service: Servi
     assert read.json()["last_used_at"] is not None
     listed = lab.http.get("/v1/keys").json()["data"]
     assert [row["id"] for row in listed] == [key["id"], first_key(lab)]
-    for text in (read.text, lab.http.get("/v1/keys").text, lab.http.get("/v1/audit").text):
+    for text in (read.text, lab.http.get("/v1/keys").text, lab.http.get("/v1/trail").text):
         assert key["key"][-38:] not in text
 
 
@@ -87,7 +86,7 @@ def headers_of(number: int) -> dict[str, str]:
 def test_the_text_of_a_key_is_nowhere_in_the_database(service: Service, lab: Tenant) -> None:
     key = made_with_idempotency_key(lab)["key"]
     with service.engine.connect() as connection:
-        for table in ("api_keys", "idempotency_keys", "audit_entries"):
+        for table in ("api_keys", "idempotency_keys", "trail_entries"):
             query = f"SELECT count(*) FROM {table} t WHERE t::text LIKE '%{key[-38:]}%'"
             assert connection.exec_driver_sql(query.replace("%", "%%")).scalar() == 0, table
         digest = read_key(key).secret_sha256
@@ -144,7 +143,7 @@ def test_a_key_without_scope_admin_manages_no_key_and_its_attempts_are_noted(
         ("POST", f"{mine}/revoke"),
         ("GET", "/v1/keys"),
         ("GET", mine),
-        ("GET", "/v1/audit"),
+        ("GET", "/v1/trail"),
     ):
         refused(httpx.request(method, service.url + path, headers=headers), 403, "scope_missing")
     assert trail(lab, key_id=key["id"]) == [
@@ -167,7 +166,7 @@ def test_attempts_in_a_loop_leave_one_line_each_minute(
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(attempt, range(24)))
     assert sorted(row[0] for row in trail(lab, key_id=key["id"])) == ["key.create", "key.revoke"]
-    monkeypatch.setattr(audit_log, "REFUSALS_NOTED_EVERY", timedelta(seconds=-1))  # the minute is over
+    monkeypatch.setattr("app.services.trail.REFUSALS_NOTED_EVERY", timedelta(seconds=-1))
     attempt(0)
     assert sorted(row[0] for row in trail(lab, key_id=key["id"])) == [
         "key.create",

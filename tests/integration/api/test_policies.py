@@ -46,7 +46,7 @@ def test_every_change_of_a_policy_stands_in_the_trail(service: Service, api: htt
     made = api.put("/v1/policies/traced", json={}).json()
     api.put("/v1/policies/traced", json={"asr_at_most": 0.3})
     api.delete("/v1/policies/traced")
-    found = api.get("/v1/audit", params={"target_id": made["id"]}).json()["data"]
+    found = api.get("/v1/trail", params={"target_id": made["id"]}).json()["data"]
     assert [entry["action"] for entry in found] == ["policy.delete", "policy.put", "policy.put"]
 
 

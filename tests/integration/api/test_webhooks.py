@@ -49,7 +49,7 @@ def sealed(service: Service, webhook_id: str) -> tuple[str, str | None]:
 
 
 def entries(api: httpx.Client, action: str) -> list[str | None]:
-    return [entry["target_id"] for entry in api.get("/v1/audit", params={"action": action}).json()["data"]]
+    return [entry["target_id"] for entry in api.get("/v1/trail", params={"action": action}).json()["data"]]
 
 
 def test_a_secret_is_shown_once_and_kept_sealed(service: Service, api: httpx.Client) -> None:

@@ -23,7 +23,7 @@ PLACES_THAT_MUST_HAVE_SOMETHING = {
     "object/outputs",
     "object/checkpoints",
     "rows/jobs",
-    "rows/audit_entries",
+    "rows/trail_entries",
     "broker/all",
     "child/environ",
     "child/cmdline",

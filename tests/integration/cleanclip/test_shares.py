@@ -45,7 +45,7 @@ def test_a_finished_job_is_deleted_and_its_receipt_can_be_read(served: Served, c
 def test_the_trail_says_who_did_what(served: Served, client: Client) -> None:
     key = client.keys.create(name="short", scopes=["read"])
     client.keys.revoke(key.id)
-    [row] = client.audit.list(action="key.revoke", target_id=key.id).data
+    [row] = client.trail.list(action="key.revoke", target_id=key.id).data
     assert (row.outcome, row.key_id is not None, row.remote_addr) == ("done", True, "127.0.0.1")
     shown = cleanclip(served, "trail", "--target", key.id)
     assert [line.split()[2] for line in shown.splitlines()[1:]] == ["key.revoke", "key.create"]

@@ -11,13 +11,16 @@ from pathlib import Path
 from sqlalchemy import Connection, create_engine, inspect
 
 from app.db.schema import TABLES, metadata
+from lab.drills.online_change import configuration_with_next_migrations, head
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def alembic(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def alembic(
+    database_url: str, *arguments: str, ini: Path = ROOT / "alembic.ini"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "alembic", "-x", f"url={database_url}", *arguments],
+        [sys.executable, "-m", "alembic", "-c", ini, "-x", f"url={database_url}", *arguments],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
@@ -101,16 +104,16 @@ def test_two_migrators_at_once_both_succeed(database_url: str) -> None:
 
 
 def test_a_migration_that_cannot_have_its_lock_lets_requests_through_and_tries_again(
-    database_url: str,
+    database_url: str, tmp_path: Path
 ) -> None:
     assert alembic(database_url, "upgrade", "head").returncode == 0
-    assert alembic(database_url, "downgrade", "0002").returncode == 0
+    ini = configuration_with_next_migrations(tmp_path)
     engine = create_engine(database_url)
     waits_s: list[float] = []
     with engine.connect() as long_reader:
         long_reader.exec_driver_sql("SELECT count(*) FROM jobs")  # a report that reads for a while
         migration = subprocess.Popen(
-            [sys.executable, "-m", "alembic", "-x", f"url={database_url}", "upgrade", "head"],
+            [sys.executable, "-m", "alembic", "-c", ini, "-x", f"url={database_url}", "upgrade", "head"],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"]},
             stderr=subprocess.PIPE,
@@ -129,4 +132,6 @@ def test_a_migration_that_cannot_have_its_lock_lets_requests_through_and_tries_a
     assert migration.returncode == 0, said.decode()
     assert len(waits_s) == 3
     assert min(waits_s) < 1.0, "requests queued up behind the migration, for less than a second"
+    down = alembic(database_url, "downgrade", head(), ini=ini)
+    assert down.returncode == 0, down.stderr
     assert alembic(database_url, "check").returncode == 0

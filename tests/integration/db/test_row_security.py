@@ -356,7 +356,7 @@ AUTHOR: dict[Role, dict[str, Any]] = {
 def test_a_line_of_the_trail_has_the_databases_time_and_its_true_author(
     engines: dict[Role, Engine], role: Role
 ) -> None:
-    [table] = [known for known in OWNED if known.name == "audit_entries"]
+    [table] = [known for known in OWNED if known.name == "trail_entries"]
     row = fresh_row(table, ALICE) | AUTHOR[role]
     forged: list[dict[str, Any]] = [{"created_at": datetime(2001, 1, 1, tzinfo=UTC)}]
     if role is not Role.OPERATOR:  # whose commands say themselves who does it
@@ -370,7 +370,7 @@ def test_a_line_of_the_trail_has_the_databases_time_and_its_true_author(
 
 
 def test_who_disables_a_webhook_may_say_so(engines: dict[Role, Engine]) -> None:
-    [table] = [known for known in OWNED if known.name == "audit_entries"]
+    [table] = [known for known in OWNED if known.name == "trail_entries"]
     with tried(engines[Role.WORKER], ALICE) as connection:
         assert not is_refused(connection, insert(table), fresh_row(table, ALICE) | {"actor": "webhooks"})
 
@@ -386,7 +386,7 @@ def test_a_key_that_is_gone_with_its_project_still_signs_what_it_does_while_it_i
     database_url: str, engines: dict[Role, Engine]
 ) -> None:
     engine = build_engine(database_url)
-    [table] = [known for known in OWNED if known.name == "audit_entries"]
+    [table] = [known for known in OWNED if known.name == "trail_entries"]
     with tried(engine, ALICE) as connection:
         connection.execute(text(f"SET LOCAL ROLE {Role.OPERATOR}"))
         connection.execute(text("DELETE FROM api_keys WHERE project_id = :mine"), {"mine": ALICE})
@@ -440,16 +440,16 @@ def test_a_request_changes_no_key_nor_what_a_row_is_about(engines: dict[Role, En
 
 
 @pytest.mark.parametrize("role", Role)
-def test_nobody_who_serves_changes_the_audit_trail(engines: dict[Role, Engine], role: Role) -> None:
-    [table] = [known for known in OWNED if known.name == "audit_entries"]
+def test_nobody_who_serves_changes_the_trail(engines: dict[Role, Engine], role: Role) -> None:
+    [table] = [known for known in OWNED if known.name == "trail_entries"]
     with tried(engines[role], ALICE) as connection:
         assert ALICE in whose(connection, table)
         assert not is_refused(connection, insert(table), fresh_row(table, ALICE) | AUTHOR[role])
         for statement in (
-            "UPDATE audit_entries SET action = 'nothing'",
-            "DELETE FROM audit_entries",
-            "TRUNCATE audit_entries",
-            "SELECT * FROM audit_entries FOR UPDATE",
+            "UPDATE trail_entries SET action = 'nothing'",
+            "DELETE FROM trail_entries",
+            "TRUNCATE trail_entries",
+            "SELECT * FROM trail_entries FOR UPDATE",
         ):
             assert is_refused(connection, statement), statement
 

@@ -131,7 +131,7 @@ def test_a_job_of_any_project_can_be_queued_again(database: Database, before: st
     assert operators.requeue(database, job.id, account=ACCOUNT) == after
     with database.unit_of_work() as unit:
         assert unit.jobs.get(project_id, job.id).state is JobState.QUEUED
-        lines, _ = unit.audit.page(project_id, None, 10, action="job.requeue")
+        lines, _ = unit.trail.page(project_id, None, 10, action="job.requeue")
     assert [(line.target_id, line.actor, line.key_id) for line in lines] == [(job.id, ACCOUNT, None)]
 
 
@@ -155,7 +155,7 @@ def test_a_key_is_listed_rotated_and_revoked_and_every_step_leaves_its_line(
     assert first["key"] not in str(shown)
     assert "line" in inside("projects").out
     with database.unit_of_work() as unit:
-        lines, _ = unit.audit.page(first["project_id"], None, 10)
+        lines, _ = unit.trail.page(first["project_id"], None, 10)
     assert [(line.action, line.target_id) for line in reversed(lines)] == [
         ("project.create", first["project_id"]),
         ("key.create", first["key_id"]),
@@ -184,15 +184,15 @@ def test_a_name_that_no_project_can_have_is_refused(inside: Command, name: str) 
 
 def test_trail_and_receipts_are_shown_also_of_a_project_that_was_deleted(inside: Command) -> None:
     made = json.loads(inside("create-key", "--project", "past", "--json").out)
-    actions = [line.split("\t")[3] for line in inside("audit", "--project", "past").out.splitlines()]
+    actions = [line.split("\t")[3] for line in inside("trail", "--project", "past").out.splitlines()]
     assert actions == ["key.create", "project.create"]
     receipt = inside("delete-project", "past", "--yes").out.strip()
-    assert inside("audit", "--project", "past").code == 1, "the name is free again"
-    first, *rest = inside("audit", "--project", made["project_id"], "--json").out.splitlines()
+    assert inside("trail", "--project", "past").code == 1, "the name is free again"
+    first, *rest = inside("trail", "--project", made["project_id"], "--json").out.splitlines()
     assert json.loads(first)["action"] == "project.delete"
     assert "@" in json.loads(first)["actor"]
     assert len(rest) == 2
-    only = inside("audit", "--project", made["project_id"], "--action", "key.create", "--limit", "1").out
+    only = inside("trail", "--project", made["project_id"], "--action", "key.create", "--limit", "1").out
     assert made["key_id"] in only
     assert receipt in inside("deletions", "--project", made["project_id"]).out
 

@@ -54,7 +54,7 @@ def test_an_operator_sets_limits_and_takes_them_back(
     told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert (told["waiting_jobs"], told["stored_bytes"]) == (str(defaults.waiting_jobs), "0")
     with engine.connect() as connection:
-        query = text("SELECT action FROM audit_entries WHERE project_id = :id ORDER BY id DESC LIMIT 1")
+        query = text("SELECT action FROM trail_entries WHERE project_id = :id ORDER BY id DESC LIMIT 1")
         assert connection.scalar(query, {"id": project}) == "quota.set"
     assert main(["set-quota", "--project", "nobody", "--waiting-jobs", "1"]) == 1
 

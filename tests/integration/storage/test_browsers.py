@@ -15,7 +15,7 @@ from app.storage.s3 import S3Store
 from app.storage.s3_client import make_client
 
 pytestmark = pytest.mark.stack
-GUIDE = Path(__file__).parents[3] / "docs" / "operating" / "deployment.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "operating" / "deployment.md"
 PAGES = "https://cleanclip.example"
 
 

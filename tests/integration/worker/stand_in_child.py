@@ -514,7 +514,7 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
             "numpy": "none",
             "pillow": "none",
             "torchvision": "none",
-            "code_sha256": "0" * 64,
+            "code_commit": "0" * 40,
             "device": "cpu",
             "machine": "stand-in",
             "num_threads": 1,

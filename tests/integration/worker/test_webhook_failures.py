@@ -85,7 +85,7 @@ def test_a_server_that_is_gone_is_left_alone_and_the_trail_says_so(world: World,
     happen(world)
     assert len(deliveries(world, webhook_id)) == 2, "nothing new is queued for it"
     with world.hands.unit_of_work() as unit:
-        (entry,), _ = unit.audit.page(world.project_id, None, 10, action="webhook.disable")
+        (entry,), _ = unit.trail.page(world.project_id, None, 10, action="webhook.disable")
     assert (entry.target_id, entry.actor, entry.key_id) == (webhook_id, "webhooks", None)
 
 

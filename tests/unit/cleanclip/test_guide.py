@@ -1,4 +1,4 @@
-"""docs/client.md says what the client does: the calls that it shows exist, its tables are the code's."""
+"""docs/how-to/client.md is true: the calls that it shows exist, its tables are the code's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cleanclip.sync.client import Client
 from tests.unit.cleanclip.examples import public_calls
 
 ROOT = Path(__file__).resolve().parents[3]
-GUIDE = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "how-to" / "client.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", GUIDE, re.S)
 
 

@@ -44,7 +44,7 @@ def test_names_of_headers_are_of_any_case_and_the_secret_may_lack_its_prefix() -
 
 def test_any_of_several_signatures_is_enough_and_others_are_passed_over() -> None:
     ours, theirs = signed()["Webhook-Signature"], signed(OTHER)["Webhook-Signature"]
-    for text in (f"{theirs} {ours}", f"v1a,{theirs} v1,! {ours} v2,x"):
+    for text in (f"{theirs} {ours}", f"v1a,AAAA v1,! {ours} v2,x"):
         assert verify(signed() | {"Webhook-Signature": text}, BODY, SECRET)
 
 
@@ -72,24 +72,21 @@ def test_headers_that_were_changed_are_not_believed(changed: dict[str, str]) -> 
 
 
 def test_a_body_that_was_changed_is_not_believed() -> None:
-    for body in (BODY + b" ", BODY.replace(b"failed", b"passed"), b""):
+    for body in (BODY + b" ", BODY.replace(b"failed", b"passed"), b"", b"\xff"):
         with pytest.raises(WebhookRejected):
             verify(signed(), body, SECRET)
 
 
-@pytest.mark.parametrize("away_s", [-301, 301])
-def test_a_message_of_another_time_is_not_believed(away_s: int) -> None:
-    now_s = 1_800_000_000.0
-    headers = signed(at_s=now_s + away_s)
-    with pytest.raises(WebhookRejected, match="300 s"):
-        verify(headers, BODY, SECRET, now_s=now_s)
-    assert verify(headers, BODY, SECRET, now_s=now_s, tolerance_s=302)
-    assert verify(signed(at_s=now_s + away_s / 1.01), BODY, SECRET, now_s=now_s)
+@pytest.mark.parametrize(("away_s", "why"), [(-302, "too old"), (302, "too new")])
+def test_a_message_of_another_time_is_not_believed(away_s: int, why: str) -> None:
+    with pytest.raises(WebhookRejected, match=why):
+        verify(signed(at_s=time.time() + away_s), BODY, SECRET)
+    assert verify(signed(at_s=time.time() + away_s / 1.02), BODY, SECRET)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"7", b"null", b"{}", b"no json", b'{"type": "x", "timestamp": 7}'])
 def test_a_signed_body_that_is_no_message_is_refused_as_such(body: bytes) -> None:
-    with pytest.raises(WebhookRejected, match="no message"):
+    with pytest.raises(WebhookRejected, match="not a message"):
         verify(signed(body=body), body, SECRET)
 
 

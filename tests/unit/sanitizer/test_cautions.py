@@ -98,7 +98,7 @@ def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
     found = told(CleanCLIPRecipe(), size="small", classes=classes(80), num_samples=8000)
     assert [one for one in found if one.startswith(LEFT_OUT)]
     assert "learning_rate 0.0001 instead of 1e-05, epochs 4 instead of 10" in found[-1]
-    assert "docs/demo.md" in found[-1]
+    assert "docs/start/demo.md" in found[-1]
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,13 @@ def test_the_file_in_the_docs_is_what_the_command_prints(
 ) -> None:
     assert main(["schema", name]) == 0
     printed = capsys.readouterr().out
-    assert printed == (ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"), (
-        f"Write it anew: python -m sanitizer schema {name} > docs/schemas/{name}.schema.json"
-    )
+    assert printed == (ROOT / "docs" / "reference" / "schemas" / f"{name}.schema.json").read_text(
+        encoding="utf-8"
+    ), f"Write it anew: python -m sanitizer schema {name} > docs/reference/schemas/{name}.schema.json"
 
 
 def test_no_other_file_lies_there() -> None:
-    names = {path.name for path in (ROOT / "docs" / "schemas").iterdir()}
+    names = {path.name for path in (ROOT / "docs" / "reference" / "schemas").iterdir()}
     assert names == {f"{name}.schema.json" for name in schemas.NAMES}
 
 

@@ -1,42 +1,35 @@
-"""The digest of source files changes with what the code is, and with nothing else."""
+"""The commit that a package was installed from is the one that its installer noted."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 
 import pytest
 
-from sanitizer.sources import sources_sha256
+from sanitizer import sources
 
 
-@pytest.fixture
-def package(tmp_path):
-    folder = tmp_path / "one"
-    (folder / "inner").mkdir(parents=True)
-    (folder / "b.py").write_bytes(b"x = 1\n")
-    (folder / "inner/a.py").write_bytes(b"y = 2\n")
-    return folder
+class Installed:
+    def __init__(self, origin: object) -> None:
+        self._origin = origin
+
+    def read_text(self, name: str) -> str | None:
+        assert name == "direct_url.json"
+        return None if self._origin is None else json.dumps(self._origin)
 
 
-def test_it_is_over_names_and_bytes_in_the_order_of_the_names(package):
-    assert sources_sha256(package) == hashlib.sha256(b"b.pyx = 1\ninner/a.pyy = 2\n").hexdigest()
+@pytest.mark.parametrize(
+    ("origin", "commit"),
+    [
+        ({"vcs_info": {"vcs": "git", "commit_id": "c0de" * 10}}, "c0de" * 10),
+        ({"dir_info": {"editable": True}}, None),
+        (None, None),
+    ],
+)
+def test_the_commit_is_told_where_it_was_noted(origin, commit, monkeypatch):
+    monkeypatch.setattr(sources, "distribution", lambda name: Installed(origin))
+    assert sources.software()["code_commit"] == commit
 
 
-def test_what_is_no_source_does_not_count_and_where_the_folder_lies_neither(package):
-    before = sources_sha256(package)
-    (package / "__pycache__").mkdir()
-    (package / "__pycache__/b.cpython-311.pyc").write_bytes(b"bytes")
-    (package / "words.txt").write_text("words")
-    assert sources_sha256(package.rename(package.with_name("elsewhere"))) == before
-
-
-def test_a_changed_byte_another_name_and_another_order_of_folders_are_told(package, tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "c.py").write_bytes(b"z = 3\n")
-    told = {sources_sha256(package), sources_sha256(package, other), sources_sha256(other, package)}
-    (package / "b.py").write_bytes(b"x = 2\n")
-    told.add(sources_sha256(package))
-    (package / "b.py").rename(package / "d.py")
-    told.add(sources_sha256(package))
-    assert len(told) == 5
+def test_a_package_that_is_not_installed_has_no_commit():
+    assert sources.commit_of("no-such-package-here") is None

@@ -45,7 +45,12 @@ def job(result: dict[str, Any] | None = None, **progress: Any) -> Job:
         labelled_dataset_id="ds_" + "0" * 26,
         phases=[],
         progress=json.loads(storable_json(progress)),
-        spec={"recipe": {"method": "cleanclip"}, "audit": {"target": "banana"}, "policy": {}},
+        spec={
+            "recipe": {"method": "cleanclip"},
+            "audit": {"target": "banana"},
+            "policy": {},
+            "policy_source": {"given": "default", "sha256": "0" * 64},
+        },
         seed=0,
         attempt=1,
         attempts_used=1,

@@ -344,7 +344,7 @@ def test_the_page_names_the_libraries_and_the_sources_where_the_report_does() ->
     before = drawn("audit")[0]
     assert "Pillow" not in before, "a report from before it was told says nothing of it"
     assert "Its sources" not in before
-    changed["environment"] |= {**versions, "code_sha256": "c0de" * 16}
+    changed["environment"] |= {**versions, "code_commit": "c0de" * 10}
     page = Page(drawn_from(changed)[0])
     rows = {row.children[0].text: row.children[1].text for row in page.all("tr")}
     assert rows["NumPy, Pillow, torchvision"] == "2.9.1, 99.1, 0.99"

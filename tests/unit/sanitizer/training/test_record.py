@@ -150,16 +150,6 @@ def test_a_loss_that_starts_high_and_stays_is_not_called_diverged():
     feed(record, [30.0] * 400)
 
 
-def test_a_state_from_before_the_watch_told_how_many_first_losses_it_took_has_fifty():
-    position = Position(
-        run_sha256="", step=60, epoch=6, step_in_epoch=0, watch_first_sum=150.0, watch_average=3.0
-    )
-    record = record_of(4.0)
-    record.restore(position)
-    with pytest.raises(TrainingDiverged, match="over its bound of 8: 2 times the mean of the first 50 upd"):
-        feed(record, [12.0] * 200, start=60)
-
-
 def test_a_restored_record_goes_on_as_if_never_cut():
     losses = [2.0 + math.sin(step) for step in range(1300)]
     whole = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
@@ -174,16 +164,12 @@ def test_a_restored_record_goes_on_as_if_never_cut():
             curve=tuple(first.curve),
             interval_steps=first.interval_steps,
             interval_sums=first.interval_sums,
-            watch_first_sum=first.watch_first_sum,
-            watch_first_steps=first.watch_first_steps,
-            watch_last=first.watch_last,
-            watch_at_chance=first.watch_at_chance,
-            watch_average=first.watch_average,
+            watch=first.watch,
             good_step=first.good_step,
         )
         second = Record(total_steps=1300, steps_per_epoch=100, parts=PARTS, chance_loss=4.0)
         second.restore(position)
         feed(second, losses[cut:], start=cut)
         assert second.curve == whole.curve
-        assert second.watch_average == whole.watch_average
+        assert second.watch == whole.watch
         assert second.good_step == 0

@@ -15,7 +15,7 @@ from sanitizer.data.skipping import Skipped
 from sanitizer.methods.catalogue import build_method
 from sanitizer.training import optimizer, state, towers
 from sanitizer.training.distributed import World
-from sanitizer.training.state import Position
+from sanitizer.training.state import Position, Watch
 from sanitizer.training.step import StepOptions, take_step
 from tests.fixtures.tiny_clips import tiny_batch, tiny_clip
 
@@ -54,7 +54,7 @@ def position(step: int, run: str = "run") -> Position:
         step_in_epoch=2,
         curve=(point,),
         interval_sums=(0.1, 0.2, 0.30000000000000004),
-        watch_average=1 / 7,
+        watch=Watch(average=1 / 7),
         skipped=(Skipped(index=3, key="é", reason="no_caption", detail="none"),),
     )
 

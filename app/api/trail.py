@@ -1,0 +1,44 @@
+"""The route of the trail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from app.api.answers import json_answer, page_fields, refusals
+from app.api.auth import Admin
+from app.api.paths import DEFAULT_PAGE, After, Limit
+from app.live.ports import PortsDep
+from app.schemas.trail import TrailEntryOut, TrailPage
+
+router = APIRouter(prefix="/v1/trail", tags=["trail"])
+
+ActionFilter = Annotated[str | None, Query(max_length=64, pattern=r"^[a-z_]+\.[a-z_]+$")]
+IdFilter = Annotated[str | None, Query(max_length=64, pattern="^[a-z]{2,4}_[0-9a-z]{26}$")]
+
+
+@router.get(
+    "",
+    operation_id="list_trail_entries",
+    summary="Who changed what, newest first",
+    response_model=TrailPage,
+    responses=refusals(422),
+)
+def list_entries(
+    *,
+    caller: Admin,
+    ports: PortsDep,
+    after: After = None,
+    limit: Limit = DEFAULT_PAGE,
+    action: ActionFilter = None,
+    target_id: IdFilter = None,
+    key_id: IdFilter = None,
+) -> Response:
+    """Every change by a request or an operator, and every refused attempt on keys. Scope admin."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        rows, has_more = unit.trail.page(
+            caller.project_id, after, limit, action=action, target_id=target_id, key_id=key_id
+        )
+    return json_answer(TrailPage(**page_fields([TrailEntryOut.of(row) for row in rows], has_more)))

@@ -1,0 +1,45 @@
+"""The trail on the wire: who did what, when and from where."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.db.models.trail_entry import TrailEntry
+from app.schemas.common import Page, Time, WireOut
+
+
+class TrailEntryOut(WireOut):
+    """One change, or one attempt on keys that was refused. Entries are never changed and never deleted."""
+
+    object: Literal["trail_entry"] = "trail_entry"
+    id: str
+    created_at: Time
+    action: str = Field(description="noun.verb", examples=["job.create"])
+    target_id: str | None
+    outcome: Literal["done", "refused"]
+    reason: str | None = Field(description="The code of the refusal.")
+    key_id: str | None = Field(description="The key of the request.")
+    actor: str | None = Field(description="Who, where it was no request: an operator's account, user@host.")
+    request_id: str | None
+    remote_addr: str | None
+
+    @classmethod
+    def of(cls, row: TrailEntry) -> TrailEntryOut:
+        return cls(
+            id=row.id,
+            created_at=row.created_at,
+            action=row.action,
+            target_id=row.target_id,
+            outcome=row.outcome.value,
+            reason=row.reason,
+            key_id=row.key_id,
+            actor=row.actor,
+            request_id=row.request_id,
+            remote_addr=row.remote_addr,
+        )
+
+
+class TrailPage(Page[TrailEntryOut]):
+    pass
