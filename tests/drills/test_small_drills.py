@@ -1,7 +1,7 @@
 """The drills, small: some kills, some faults, a storm over ten jobs; each ends with the ledger check.
 
-The whole of them is `make drills`. Real tiny CLIP, real child, real servers. Daily, a worker is killed, told to
-leave and put to sleep in tests/end_to_end/test_worker.py.
+The whole of them is `make drills`. Real tiny CLIP, real child, real servers. Daily, a worker is killed, told
+to leave and put to sleep in tests/end_to_end/test_worker.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What cannot be used and only a worker finds out: checkpoints and data sets, all sent at once.
 
-A worker needs some seconds for each: they are sent before other tests begin, and looked at when those are over.
+A worker needs some seconds for each: they are sent before other tests begin, and looked at after those.
 """
 
 from __future__ import annotations

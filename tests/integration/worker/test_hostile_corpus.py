@@ -1,7 +1,7 @@
 """The corpus in real children, as a worker starts them: refused, soon, small, nothing run or written.
 
 Two children run at a time, each for one file; every file has a test of its own, which waits for its child.
-Daily, it is one file of each family: tests/unit/sanitizer/checkpoints/test_hostile.py reads all in one process.
+Daily, it is one of each family; tests/unit/sanitizer/checkpoints/test_hostile.py reads all in one process.
 """
 
 from __future__ import annotations
