@@ -1,9 +1,9 @@
 """The service in an environment that has no torch: it starts, takes orders, and tests of its worker pass.
 
 import-linter reads every import, those inside functions too, but not what `importlib` does at run time; an
-environment without the package cannot be fooled. The tests run here are of the rooms where something is
-loaded by name (worker/wiring.py) and of the API as a whole; all tests once more would double their time. The
-environment is made by pip from `.[api,local]` and kept under var/ for the next run.
+environment without the package cannot be fooled. Daily, the tests run in it are those where something is
+loaded by name (worker/wiring.py), in the full suite also those of the API and of the worker. The environment
+is made by pip from `.[api,local]` and kept under var/ for the next run.
 """
 
 from __future__ import annotations
@@ -85,9 +85,3 @@ class TestAnEnvironmentWithoutTorch:
         answer = _run([python, "-m", "pytest", *tests, "-m", "not slow"], timeout_s=840)
         assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
         assert " passed" in answer.stdout
-
-
-def test_a_fresh_interpreter_that_imports_the_service_has_loaded_nothing_heavy() -> None:
-    code = f"import app.main, sys; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
-    answer = _run([sys.executable, "-c", code], timeout_s=60)
-    assert answer.stdout.strip() == "[]", answer.stderr

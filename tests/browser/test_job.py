@@ -489,6 +489,7 @@ def test_what_customers_and_reports_say_is_text(page: Page, service: Service) ->
     assert page.locator("main img, main b").count() == 0
 
 
+@pytest.mark.full
 def test_nothing_is_wider_than_a_phone(new_context: Callable[..., BrowserContext], service: Service) -> None:
     page = new_context(viewport={"width": 390, "height": 844}).new_page()
     page.goto(sign_in_path(service))
