@@ -7,6 +7,7 @@ call `create_app`.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,6 +24,7 @@ from app.api import (
     checkpoints,
     datasets,
     deletions,
+    docs,
     dry_runs,
     event_streams,
     health,
@@ -38,6 +40,7 @@ from app.api import (
     webhooks,
 )
 from app.api.auth import KeyFirstMiddleware
+from app.api.heads import HeadMiddleware
 from app.api.middleware import BodyLimitMiddleware, RequestMiddleware
 from app.api.stopping import told_when_stopped
 from app.db.models.job import Job
@@ -49,16 +52,17 @@ from app.live.coalescing import Coalesced
 from app.live.computing import ComputingPlaces
 from app.live.followers import Followers
 from app.live.metrics import SHARED_METRICS_VARIABLE, Metrics
+from app.live.pacing import Pace
 from app.live.ports import Ports
-from app.live.rates import RequestRates
 from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
+from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
 from app.logs import configure_logging
 from app.queue.publisher import BrokerPublisher, JobPublisher
 from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files
-from app.server.options import Lifespan, server_options
+from app.server.serving_options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
 from app.settings import ApiSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
@@ -69,6 +73,8 @@ from app.storage.s3 import S3Store
 from app.web.application import PREFIX, build_pages
 
 _PING_AFTER_IDLE_S = 1.0
+_SWITCH_INTERVAL_S = 0.001
+"""So long the event loop waits for a thread that computes, several times in a request; usually it is 5 ms."""
 _MOST_WAITING_CHECKS = 32
 """Dry runs of a project that wait, in each process; each takes milliseconds."""
 
@@ -89,7 +95,7 @@ def create_app(
         title="CleanCLIP as a service",
         version=version("cleanclip-service"),
         openapi_url=None,  # see app.api.openapi
-        docs_url=None,  # the stock pages load scripts from other hosts
+        docs_url=None,  # see app.api.docs: the stock pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(bodies.refuse_repeated_keys)],
@@ -116,6 +122,7 @@ def create_app(
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    docs.install(app)
     if settings.web.is_enabled:
         _add_pages(app, ports)
     _wrap(app, settings.api, ports)
@@ -140,6 +147,7 @@ def _wrap(app: FastAPI, api: ApiSettings, ports: Ports) -> None:
         timeout_s=api.body_timeout_s,
         pages=PREFIX,
     )
+    app.add_middleware(HeadMiddleware, used_up_by_get={f"{PREFIX}/sign-in/once"})
     app.add_middleware(  # added last: outermost
         RequestMiddleware, metrics=ports.metrics, send_timeout_s=api.send_timeout_s
     )
@@ -185,7 +193,10 @@ def _ports(
         jobs=Coalesced(several_jobs),
         followers=Followers(database, settings, metrics.open_streams),
         upload_slots=UploadSlots(settings.uploads.max_streams),
-        computing=ComputingPlaces(1, most_waiting=_MOST_WAITING_CHECKS),
+        computing=ComputingPlaces(
+            1, most_waiting=_MOST_WAITING_CHECKS, refused_after_s=settings.quotas.refused_after_s
+        ),
+        pace=Pace(refused_after_s=settings.quotas.refused_after_s),
         readiness=Readiness(
             {"database": database.check_writes, "store": guarded.check, "broker": publisher.check_writes}
         ),
@@ -256,6 +267,7 @@ def build() -> FastAPI:
     """One process's application: settings from the environment, logs as they say."""
     settings = load_settings()
     configure_logging(level=settings.log.level, json_lines=settings.log.json_lines)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     return create_app(settings)
 
 

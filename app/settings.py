@@ -223,6 +223,9 @@ class QuotaSettings(Group):
     """What jobs, datasets, checkpoints and uploads take in the database: 16 KiB for each job, 4 KiB for each
     other row, and what is larger by its size."""
     requests_per_minute: PositiveInt = 6000
+    refused_after_s: float = Field(default=1.0, ge=0, le=10)
+    """A request over the rate, or one of too many that compute, is refused after so long: a client that comes
+    again at once cannot make the refusals the load."""
     open_streams: PositiveInt = 100
     """Live event streams that a project holds open at once, in each API process."""
     failed_logins_per_minute: PositiveInt = 600

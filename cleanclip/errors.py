@@ -34,7 +34,7 @@ from typing import Any
 from cleanclip.models import Checkpoint, Dataset, Job
 
 
-def said(detail: str, remedy: str | None) -> str:
+def with_remedy(detail: str, remedy: str | None) -> str:
     """What happened and what to do, as sentences."""
     if not (detail and remedy):
         return detail or remedy or ""
@@ -69,7 +69,7 @@ class ApiError(CleanClipError):
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(said(detail, remedy))
+        super().__init__(with_remedy(detail, remedy))
         self.status = status
         self.code = code
         self.detail = detail
@@ -151,7 +151,7 @@ class Rejected(CleanClipError):
 
     def __init__(self, resource: Checkpoint | Dataset) -> None:
         error = resource.error
-        why = said(error.detail, error.remedy) if error is not None else "no reason was given"
+        why = with_remedy(error.detail, error.remedy) if error is not None else "no reason was given"
         super().__init__(f"{resource.id} was rejected: {why}")
         self.resource = resource
         self.code = error.code if error is not None else "unknown"
@@ -162,7 +162,7 @@ class JobFailed(CleanClipError):
 
     def __init__(self, job: Job) -> None:
         error = job.error
-        why = said(error.detail, error.remedy) if error is not None else "no reason was given"
+        why = with_remedy(error.detail, error.remedy) if error is not None else "no reason was given"
         super().__init__(f"{job.id} failed: {why}")
         self.job = job
         self.code = error.code if error is not None else "unknown"

@@ -86,13 +86,17 @@ class Scanner(Answer):
 
 
 class Verdict(Answer):
-    """What one finished job found out about weights. `stage`: audit, before_cleaning or after_cleaning."""
+    """What one job found out about weights. `stage`: audit, before_cleaning or after_cleaning.
+
+    `preliminary`: measured before cleaning, by a job that has not succeeded; not signed.
+    """
 
     job_id: str
     stage: str = ""
     outcome: str = ""
     headline: str = ""
     num_triggers: int = 0
+    preliminary: bool = False
     created_at: datetime | None = None
 
 
@@ -156,6 +160,7 @@ class Dataset(Answer):
     id: str
     kind: str
     state: str
+    name: str | None = None
     uri: str | None = None
     upload_id: str | None = None
     max_skipped_share: float | None = None
@@ -230,14 +235,21 @@ class Signature(Answer):
 
 
 class Result(Answer):
-    """Figures of a finished job, as in report.json: every share with its n and 95 % interval."""
+    """Figures of a job, as in report.json: every share with its n and 95 % interval.
 
+    `preliminary`: `before`, `before_verdict` and `architecture` are all there is; they were measured before
+    cleaning, and are not signed.
+    """
+
+    preliminary: bool = False
     verdict: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
+    before_verdict: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     ca_lost: dict[str, Any] | None = None
     attack_changes: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     architecture: dict[str, Any] | None = None
     signature: Signature = Signature()
     artifact_ids: tuple[str, ...] = ()
@@ -249,6 +261,7 @@ class Job(Answer):
     id: str
     kind: str
     state: str
+    name: str | None = None
     phase: str | None = None
     phases: tuple[Phase, ...] = ()
     progress: Progress = Progress()

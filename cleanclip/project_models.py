@@ -61,6 +61,7 @@ class TrailEntry(Answer):
     target_id: str | None = None
     reason: str | None = None
     key_id: str | None = None
+    key_name: str | None = None
     actor: str | None = None
     request_id: str | None = None
     remote_addr: str | None = None

@@ -64,7 +64,7 @@ class Meter:
         self._moved_bytes = 0
         self._reported_at = float("-inf")
 
-    def found(self, num_bytes: int) -> None:
+    def add_existing(self, num_bytes: int) -> None:
         """Bytes that were there already."""
         with self._lock:
             self._done_bytes += num_bytes

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.db.repositories.attempt_values import ClaimedJob
 from app.db.session import Database
 from app.domain.errors import DomainError, Unavailable
-from app.domain.states import JobKind, JobState
+from app.domain.states import JobKind, JobPhase, JobState
 from app.logs import get_logger
 from app.settings import DatasetSettings
 from app.storage.errors import StorageError
@@ -24,12 +24,12 @@ from cleanclip.spec.progress import ProgressEvent, StateSaved
 from worker import failures
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import interpret, wanted
+from worker.confinement.outcome import interpret, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
+from worker.first_audit import FirstAudit
 from worker.heartbeat import Pulse
-from worker.kept_audit import figures_before
 from worker.ledger import Ledger
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.output_bounds import output_bytes, state_bytes
@@ -120,7 +120,7 @@ class Attempt:
             return self._fail(failures.from_os(error))
         except Exception:  # noqa: BLE001 - a defect of ours must not leave the job hanging until its lease ends
             _LOG.exception("internal_error")
-            return self._fail(failures.internal())
+            return self._fail(failures.internal_failure())
 
     def _work(self, place: Workspace, worker_environment: Mapping[str, str], pulse: Pulse) -> JobState:
         job, check = self._job, self._control.check
@@ -136,12 +136,15 @@ class Attempt:
             check=check,
         )
         self._bring_back_state(place)
+        first = FirstAudit(self._ledger, staged, place.job)
         try:
-            outputs = self._run_child(place, staged, worker_environment)
-        except AttemptFailed as failure:
-            if job.kind is JobKind.SANITIZE:
-                failure.figures_before = figures_before(place.job)
+            outputs = self._run_child(place, staged, first, worker_environment)
+        except (AttemptFailed, Stopped) as ended:
+            if not _is_lost(ended):
+                first.look()
             raise
+        if staged.known is not None:
+            staged = replace(staged, known=replace(staged.known, before=first.figures))
         pulse.flush()
         return publish(
             self._store,
@@ -180,7 +183,7 @@ class Attempt:
             self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
 
     def _run_child(
-        self, place: Workspace, staged: Staged, worker_environment: Mapping[str, str]
+        self, place: Workspace, staged: Staged, first: FirstAudit, worker_environment: Mapping[str, str]
     ) -> tuple[Path, ...]:
         job, limits = self._job, self._options.limits
         shipper = StateShipper(
@@ -202,8 +205,12 @@ class Attempt:
             else:
                 self._tracker.apply(event)
 
+        def look() -> None:
+            if self._tracker.phase is JobPhase.FINETUNE:  # until then it may be an earlier attempt's
+                first.look()
+
         child = Child(
-            sandbox.guarded(
+            sandbox.guarded_command(
                 [*self._options.child_command, str(place.job)],
                 place.job,
                 isolation,
@@ -221,7 +228,7 @@ class Attempt:
         try:
             watches.append(Watch(child, place.job, self._control, job.kind, limits))
             grace = Grace(pause_s=self._options.pause_grace_s)
-            supervise(child, watches[0], shipper, self._control, grace)
+            supervise(child, watches[0], shipper, self._control, grace, look=look)
         finally:
             status = child.close()
             peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
@@ -229,7 +236,7 @@ class Attempt:
         return interpret(
             status,
             place.job,
-            wanted(job.kind, weights_bytes=staged.most_weights_bytes),
+            wanted_outputs(job.kind, weights_bytes=staged.most_weights_bytes),
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
@@ -241,8 +248,9 @@ class Attempt:
         num_said = len(failure.log_tail or "")
         _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_characters=num_said)
         error = failure.as_row(phase.value if phase else None)
-        result = None if failure.figures_before is None else {"before": failure.figures_before}
-        state = self._ledger.fail(error, retry_in_s=failure.retry_in_s, result=result)
+        state = self._ledger.fail(
+            error, retry_in_s=failure.retry_in_s, forgets_result=not failure.is_child_believed
+        )
         self._delete_rejected_upload(state)
         return state
 
@@ -262,3 +270,10 @@ class Attempt:
                 delete_needless_checkpoints(self._database, self._store)
             except (StorageError, Unavailable) as error:
                 _LOG.info("rejected_upload_left_to_the_sweeper", reason=type(error).__name__)
+
+
+def _is_lost(ended: AttemptFailed | Stopped) -> bool:
+    """Whether nothing that the child left may be recorded any more."""
+    if isinstance(ended, Stopped):
+        return ended.reason is StopReason.FENCED
+    return not ended.is_child_believed

@@ -32,6 +32,7 @@ class AttemptFailed(Exception):
         retry_in_s: float | None = None,
         where: str | None = None,
         log_tail: str | None = None,
+        is_child_believed: bool = True,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -40,8 +41,8 @@ class AttemptFailed(Exception):
         self.retry_in_s = retry_in_s
         self.where = where
         self.log_tail = log_tail
-        self.figures_before: dict[str, Any] | None = None
-        """Of the audit before cleaning, where the job had got so far: they outlive the failure."""
+        self.is_child_believed = is_child_believed
+        """False: nothing that the job's process said is kept, figures of its first audit included."""
 
     def as_row(self, phase: str | None) -> dict[str, Any]:
         """The form kept on the job's row."""
@@ -158,6 +159,7 @@ def not_confirmed(why: str) -> AttemptFailed:
         f"A second audit of the same weights does not confirm the report: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process that wrote the report, or the service has a defect.",
+        is_child_believed=False,
     )
 
 
@@ -171,10 +173,11 @@ def not_believed(why: str) -> AttemptFailed:
         f"What the job's process left is not believed: {why}.",
         "Nothing was published. Ask the operator: the checkpoint or the data may have taken over the "
         "process, or the service has a defect.",
+        is_child_believed=False,
     )
 
 
-def refused(failure: Failure | None) -> AttemptFailed:
+def refused_failure(failure: Failure | None) -> AttemptFailed:
     """The library said no, with its reason: the same input will get the same answer."""
     if failure is None:
         return AttemptFailed(
@@ -196,7 +199,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
-def internal() -> AttemptFailed:
+def internal_failure() -> AttemptFailed:
     """A defect of ours; the worker's log has the traceback, the customer does not."""
     return AttemptFailed(
         "internal_error",

@@ -122,13 +122,22 @@ class Ledger:
             )
         )
 
+    def record_first_audit(self, result: dict[str, Any], verdict: NewVerdict) -> None:
+        self._own(
+            self._write(lambda a: a.record_first_audit(self._job.id, self._job.attempt, result, verdict))
+        )
+
     def fail(
-        self, error: dict[str, Any], *, retry_in_s: float | None, result: dict[str, Any] | None = None
+        self, error: dict[str, Any], *, retry_in_s: float | None, forgets_result: bool = False
     ) -> JobState:
         return self._own(
             self._write(
                 lambda a: a.finish_failed(
-                    self._job.id, self._job.attempt, error=error, retry_in_s=retry_in_s, result=result
+                    self._job.id,
+                    self._job.attempt,
+                    error=error,
+                    retry_in_s=retry_in_s,
+                    forgets_result=forgets_result,
                 )
             )
         )

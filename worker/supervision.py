@@ -8,6 +8,7 @@ the job pauses it is asked to save first and killed after a grace. Knows no rows
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,7 @@ class Watch:
                 "The job is tried again by itself; ask the operator if it keeps failing.",
                 retry_in_s=CRASH_RETRY_S,
                 log_tail=self._child.log_tail(),
+                is_child_believed=False,
             )
 
     def _look_at_usage(self, used: Usage) -> None:
@@ -131,12 +133,22 @@ class Watch:
         )
 
 
-def supervise(child: Child, watch: Watch, shipper: StateShipper, control: Control, grace: Grace) -> None:
-    """Return when the child has ended by itself. Raises Stopped or AttemptFailed after it was stopped."""
+def supervise(
+    child: Child,
+    watch: Watch,
+    shipper: StateShipper,
+    control: Control,
+    grace: Grace,
+    *,
+    look: Callable[[], None],
+) -> None:
+    """Return when the child has ended by itself; `look` is called meanwhile, again and again. Raises Stopped
+    or AttemptFailed after it was stopped."""
     try:
         while child.poll() is None:
             watch.look()
             watch.refuse(shipper.excess)
+            look()
             if shipper.has_waiting:
                 _ship(child, shipper, watch)
             time.sleep(_LOOK_EVERY_S)

@@ -30,7 +30,7 @@ from cleanclip.spec.progress import StateSaved
 from worker.confinement.child_output import Excess
 from worker.confinement.trees import has_holes, remove_tree
 from worker.ledger import Ledger
-from worker.staging.transfer import fetch, file_sha256, patiently, upload
+from worker.staging.transfer import fetch, file_sha256, retry_while_unavailable, upload
 
 _LOG = get_logger(__name__)
 _STATE_PATTERN = re.compile(rf"{STATE_PATH}/(step-\d{{8,12}})")
@@ -138,7 +138,7 @@ class StateShipper:
             self._ledger.check()
             files.append({"name": path.name, "sha256": file_sha256(path), "size_bytes": path.stat().st_size})
             send = partial(upload, self._store, key, path, is_ours=self._ledger.is_ours)
-            patiently(send, check, patience_s=patience_s)
+            retry_while_unavailable(send, check, patience_s=patience_s)
         previous, dropped = kept_beside(self._newest, is_good=waiting.is_good)
         newest = {
             "prefix": prefix,

@@ -23,7 +23,7 @@ def json_answer(body: BaseModel, *, status: int = 200, headers: Mapping[str, str
     return Response(body.model_dump_json(), status_code=status, headers=dict(headers or {}), media_type=JSON)
 
 
-def cached(etag: str) -> dict[str, str]:
+def cache_headers(etag: str) -> dict[str, str]:
     """Headers of an answer that may be asked for again with If-None-Match."""
     return {"ETag": f'"{etag}"', "Cache-Control": "private, no-cache"}
 
@@ -41,7 +41,7 @@ def asks_conditionally(request: Request) -> bool:
 
 
 def not_modified(etag: str) -> Response:
-    return Response(status_code=304, headers=cached(etag))
+    return Response(status_code=304, headers=cache_headers(etag))
 
 
 def etag_of(parts: Iterable[object]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from app.api.answers import cached, is_unchanged, json_answer, not_modified, page_fields, refusals
+from app.api.answers import cache_headers, is_unchanged, json_answer, not_modified, page_fields, refusals
 from app.api.auth import Reader
 from app.api.paths import ArtifactPath, JobPath
 from app.live.ports import PortsDep
@@ -95,6 +95,6 @@ def get_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDe
         headers={
             "Content-Length": str(row.size_bytes),
             "CleanCLIP-Signature": f"{signature.state} {signature.key_sha256 or ''}".rstrip(),
-            **cached(row.sha256),
+            **cache_headers(row.sha256),
         },
     )

@@ -13,6 +13,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.paced_bodies import PacedBody
 from app.api.problems import Refused
 from app.domain.errors import DomainError, Unauthorized
 from app.live.callers import known_caller, remote_addr_of
@@ -29,7 +30,8 @@ bearer = HTTPBearer(
 
 
 class KeyFirstMiddleware:
-    """Everything below /v1/ that has a body is for those who have a key."""
+    """Everything below /v1/ that has a body is for those who have a key and are within their request rate;
+    a large body is read when the project has a turn."""
 
     def __init__(self, app: ASGIApp, ports: Ports) -> None:
         self._app = app
@@ -41,13 +43,13 @@ class KeyFirstMiddleware:
             return
 
         async def receive_known() -> Message:
-            if _CALLER not in scope:
-                try:
-                    await _identified(Request(scope), self._ports)
-                except DomainError as refusal:
-                    raise Refused(refusal) from refusal
-            return await receive()
+            try:
+                caller = scope.get(_CALLER) or await _counted(Request(scope), self._ports)
+            except DomainError as refusal:
+                raise Refused(refusal) from refusal
+            return await body.receive(caller.project_id)
 
+        body = PacedBody(scope, receive, self._ports)
         await self._app(scope, receive_known, send)
 
 
@@ -57,9 +59,7 @@ def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
         ports: PortsDep,
         _shown_in_the_document: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Caller:
-        found = request.scope.get(_CALLER) or await _identified(request, ports)
-        request.scope["key_id"] = found.key_id
-        await ports.rates.count(request.scope, found.project_id)
+        found = request.scope.get(_CALLER) or await _counted(request, ports)
         if scope is not None:
             found.require(scope)
         return found
@@ -68,8 +68,9 @@ def _caller_with(scope: str | None) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-async def _identified(request: Request, ports: Ports) -> Caller:
-    """The holder of the request's key; looked up once in a request. Raises Unauthorized, QuotaExceeded."""
+async def _counted(request: Request, ports: Ports) -> Caller:
+    """The holder of the request's key, looked up and counted once in a request. Raises Unauthorized,
+    QuotaExceeded."""
     async with ports.rates.failures_counted(remote_addr_of(request)):
         credentials = await bearer(request)
         if credentials is None:
@@ -77,6 +78,8 @@ async def _identified(request: Request, ports: Ports) -> Caller:
                 "key_missing", "No API key was given.", "Send the header Authorization: Bearer <your key>."
             )
         found = await known_caller(request, ports, read_key(credentials.credentials))
+    request.scope["key_id"] = found.key_id
+    await ports.rates.count(request.scope, found.project_id)
     request.scope[_CALLER] = found
     return found
 

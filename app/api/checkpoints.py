@@ -7,9 +7,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.api.answers import cached, etag_of, is_unchanged, json_answer, not_modified, page_fields, refusals
+from app.api.answers import (
+    cache_headers,
+    etag_of,
+    is_unchanged,
+    json_answer,
+    not_modified,
+    page_fields,
+    refusals,
+)
 from app.api.auth import Reader, Uploader
-from app.api.deletions import accepted
+from app.api.deletions import deletion_answer
 from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
@@ -50,14 +58,14 @@ def list_checkpoints(
     checkpoint alone (`GET /v1/checkpoints/{id}`)."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
-        judged = checkpoints.judged(unit, caller.project_id, rows)
+        judged = checkpoints.worst_verdicts(unit, caller.project_id, rows)
     etag = etag_of(
         [has_more, *((row.id, row.updated_at, found.mark) for row, found in zip(rows, judged, strict=True))]
     )
     if is_unchanged(request, etag):
         return not_modified(etag)
     data = [CheckpointOut.of(row, found) for row, found in zip(rows, judged, strict=True)]
-    return json_answer(CheckpointPage(**page_fields(data, has_more)), headers=cached(etag))
+    return json_answer(CheckpointPage(**page_fields(data, has_more)), headers=cache_headers(etag))
 
 
 @router.get(
@@ -77,7 +85,7 @@ def get_checkpoint(
     etag = etag_of([row.id, row.updated_at, row.state, verdicts.mark])
     if is_unchanged(request, etag):
         return not_modified(etag)
-    return json_answer(CheckpointOut.of(row, verdicts), headers=cached(etag))
+    return json_answer(CheckpointOut.of(row, verdicts), headers=cache_headers(etag))
 
 
 @router.delete(
@@ -94,4 +102,4 @@ def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: Po
     Refused while unfinished jobs read it. Finished ones that did stay as they are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_checkpoint(unit, caller, checkpoint_id)
-    return accepted(row)
+    return deletion_answer(row)

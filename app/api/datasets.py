@@ -7,7 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api.answers import (
     POLL_AFTER_S,
-    cached,
+    cache_headers,
     etag_of,
     is_unchanged,
     json_answer,
@@ -16,12 +16,13 @@ from app.api.answers import (
     refusals,
 )
 from app.api.auth import Reader, Uploader
-from app.api.deletions import accepted
+from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
 from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep
+from app.schemas.common import RenameOrClearIn
 from app.schemas.datasets import DatasetIn, DatasetOut, DatasetPage, DatasetSamplesOut
 from app.schemas.deletions import DeletionOut
 from app.services import datasets, deletions, quotas
@@ -81,7 +82,7 @@ def list_datasets(
     if is_unchanged(request, etag):
         return not_modified(etag)
     data = [DatasetOut.of_listed(one) for one in found]
-    return json_answer(DatasetPage(**page_fields(data, has_more)), headers=cached(etag))
+    return json_answer(DatasetPage(**page_fields(data, has_more)), headers=cache_headers(etag))
 
 
 @router.get(
@@ -98,7 +99,7 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
     etag = etag_of([row.id, row.updated_at, row.state])
     if is_unchanged(request, etag):
         return not_modified(etag)
-    return json_answer(DatasetOut.of(row), headers=cached(etag))
+    return json_answer(DatasetOut.of(row), headers=cache_headers(etag))
 
 
 @router.get(
@@ -117,8 +118,24 @@ def get_samples(dataset_id: DatasetPath, request: Request, caller: Reader, ports
     return StreamingResponse(
         ports.store.stream(row.object_key),
         media_type="application/json",
-        headers={"Content-Length": str(row.size_bytes), **cached(row.sha256)},
+        headers={"Content-Length": str(row.size_bytes), **cache_headers(row.sha256)},
     )
+
+
+@router.patch(
+    "/{dataset_id}",
+    operation_id="rename_dataset",
+    summary="Give a dataset another name",
+    response_model=DatasetOut,
+    responses=refusals(404, 413, 422),
+)
+def rename_dataset(
+    dataset_id: DatasetPath, body: RenameOrClearIn, caller: Uploader, ports: PortsDep
+) -> Response:
+    """Names are for people: nothing is found by them, and two datasets may have the same."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        found = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
+    return json_answer(found)
 
 
 @router.delete(
@@ -135,4 +152,4 @@ def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -
     Refused while unfinished jobs read it."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_dataset(unit, caller, dataset_id)
-    return accepted(row)
+    return deletion_answer(row)

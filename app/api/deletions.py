@@ -15,7 +15,7 @@ from app.schemas.deletions import DeletionOut, DeletionPage
 router = APIRouter(prefix="/v1/deletions", tags=["deletions"])
 
 
-def accepted(row: Deletion) -> Response:
+def deletion_answer(row: Deletion) -> Response:
     """202: it is found no more, and goes; where the receipt will be."""
     headers = {"Location": f"/v1/deletions/{row.id}", "Retry-After": str(POLL_AFTER_S)}
     return json_answer(DeletionOut.of(row), status=202, headers=headers)

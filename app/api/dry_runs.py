@@ -8,7 +8,7 @@ from app.api.answers import refusals
 from app.api.auth import Runner
 from app.api.computing import TAKES_A_PLACE
 from app.domain.errors import DomainError, NotFound
-from app.edge.orders import order_of
+from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
 from app.schemas.jobs import JobIn

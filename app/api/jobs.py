@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.api.answers import (
     POLL_AFTER_S,
     asks_conditionally,
-    cached,
+    cache_headers,
     etag_of,
     is_unchanged,
     json_answer,
@@ -19,13 +19,14 @@ from app.api.answers import (
     refusals,
 )
 from app.api.auth import Reader, Runner
-from app.api.deletions import accepted
+from app.api.deletions import deletion_answer
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
 from app.db.models.job import Job
 from app.domain.states import JobKind, JobState
-from app.edge.orders import order_of
+from app.edge.order_bodies import order_of
 from app.live.ports import Ports, PortsDep
+from app.schemas.common import RenameOrClearIn
 from app.schemas.deletions import DeletionOut
 from app.schemas.jobs import (
     EventOut,
@@ -94,7 +95,7 @@ def list_jobs(
     if is_unchanged(request, etag):
         return not_modified(etag)
     data = [JobOut.of(row) for row in rows]
-    return json_answer(JobPage(**page_fields(data, has_more)), headers=cached(etag))
+    return json_answer(JobPage(**page_fields(data, has_more)), headers=cache_headers(etag))
 
 
 @router.get(
@@ -113,7 +114,7 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
     row = await ports.jobs.get(caller.project_id, job_id)
     if row is None:
         raise jobs.not_found(job_id)
-    return json_answer(JobOut.of(row), headers=cached(job_etag(row.id, row.version)))
+    return json_answer(JobOut.of(row), headers=cache_headers(job_etag(row.id, row.version)))
 
 
 @router.get(
@@ -125,11 +126,28 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
 )
 def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE) -> Response:
     """An audit judges the weights of its checkpoint, a cleaning those that it made. The project's other jobs
-    may have judged the same weights, and worse. Empty until the job has succeeded."""
+    may have judged the same weights, and worse. Until a cleaning has succeeded they are on the weights that
+    came in; empty until its first audit is made."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         jobs.get(unit, caller.project_id, job_id)
         own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)
     return json_answer(VerdictList.of(own.weights_sha256 if own else None, found))
+
+
+@router.patch(
+    "/{job_id}",
+    operation_id="rename_job",
+    summary="Give a job another name",
+    response_model=JobOut,
+    responses=refusals(404, 413, 422),
+)
+def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: PortsDep) -> Response:
+    """In whatever state. Names are for people: nothing is found by them, and two jobs may have the same. A
+    report names its job as the job was named when the report was written."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        job = jobs.rename(unit, caller, job_id, body.name)
+        found, etag = JobOut.of(job), job_etag(job.id, job.version)
+    return json_answer(found, headers=cache_headers(etag))
 
 
 def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: str) -> Response:
@@ -207,7 +225,7 @@ def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
     """Its outputs, report, events and saved states go with one of the next sweeps. It names the receipt."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_job(unit, caller, job_id)
-    return accepted(row)
+    return deletion_answer(row)
 
 
 @router.get(

@@ -19,8 +19,9 @@ from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
-from app.edge.refusals import refusals_noted
+from app.edge.refused_actions import refusals_noted
 from app.live.ports import PortsDep
+from app.schemas.common import RenameIn
 from app.schemas.keys import IssuedKeyOut, KeyIn, KeyOut, KeyPage, RotateIn
 from app.services import key_management
 from app.services.api_keys import Caller
@@ -41,6 +42,7 @@ def _manager(action: str) -> Callable[..., Caller]:
 
 
 Creator = Annotated[Caller, Depends(_manager("key.create"))]
+Renamer = Annotated[Caller, Depends(_manager("key.rename"))]
 Rotator = Annotated[Caller, Depends(_manager("key.rotate"))]
 Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
 
@@ -102,6 +104,20 @@ def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.api_keys.get(caller.project_id, key_id)
     return json_answer(KeyOut.of(row))
+
+
+@router.patch(
+    "/{key_id}",
+    operation_id="rename_key",
+    summary="Give a key another name",
+    response_model=KeyOut,
+    responses=refusals(404, 413, 422),
+)
+def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep) -> Response:
+    """The audit trail shows the name that a key has now beside its id. Scope admin."""
+    with ports.database.unit_of_work(caller.project_id) as unit:
+        found = KeyOut.of(key_management.rename(unit, caller, key_id, body.name))
+    return json_answer(found)
 
 
 @router.post(

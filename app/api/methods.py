@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.api.answers import cached, etag_of, is_unchanged, json_answer, not_modified, refusals
+from app.api.answers import cache_headers, etag_of, is_unchanged, json_answer, not_modified, refusals
 from app.api.auth import Reader
 from app.schemas.methods import MethodsOut
 
@@ -23,4 +23,6 @@ def list_methods(request: Request, caller: Reader) -> Response:
     """The same for every caller; changes only with the version of the service."""
     known = MethodsOut.known()
     etag = etag_of([known.model_dump_json()])
-    return not_modified(etag) if is_unchanged(request, etag) else json_answer(known, headers=cached(etag))
+    return (
+        not_modified(etag) if is_unchanged(request, etag) else json_answer(known, headers=cache_headers(etag))
+    )

@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.problems import Refused, problem
 from app.domain.errors import TooLarge
 from app.domain.ids import is_any_id, new_id
-from app.edge.asked import what_was_asked
+from app.edge.request_labels import request_labels
 from app.live.metrics import Metrics
-from app.live.rates import rate_headers
+from app.live.request_rates import rate_headers
 from app.logs import bind, get_logger
 
 log = get_logger(__name__)
@@ -33,6 +33,8 @@ And no key: this id is logged and kept in the trail."""
 _STREAMED = re.compile(r"/v1/uploads/[^/]+/content")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Nobody reads theirs: who listens there waits for the goodbye."""
+NUM_VALUES = "num_body_values"
+"""In a request's scope: of what has come of its body, for whoever counts what it costs to parse."""
 _MOST_READ_AWAY = 16 * 1024 * 1024
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 SAFE_HEADERS = {
@@ -89,9 +91,9 @@ class RequestMiddleware:
             try:
                 await self._app(scope, receive, send_marked)
             except _SlowReader:
-                log.info("slow_reader_dropped", **what_was_asked(scope))  # the server closes what has no end
+                log.info("slow_reader_dropped", **request_labels(scope))  # the server closes what has no end
             except Exception:
-                log.exception("request_failed", **what_was_asked(scope))
+                log.exception("request_failed", **request_labels(scope))
                 if seen.status:
                     raise  # half an answer is out: only closing the connection is honest
                 await self._server_error(request_id)(scope, receive, send_marked)
@@ -116,7 +118,7 @@ class RequestMiddleware:
         )
 
     def _note(self, scope: Scope, seen: _Seen, seconds: float) -> None:
-        what = what_was_asked(scope)
+        what = request_labels(scope)
         self._metrics.observe(method=what["method"], route=what["route"], status=seen.status, seconds=seconds)
         if scope["path"] in _QUIET and seen.status < 400:
             return
@@ -145,6 +147,11 @@ async def _read_away(receive: Receive, ends_s: float) -> None:
                     return
 
 
+def is_streamed(scope: Scope) -> bool:
+    """Whether it is the streaming upload, whose body is handed on and never parsed."""
+    return scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+
+
 def _num_separators(body: bytes) -> int:
     """As many at least as there are values of JSON, but for one."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
@@ -164,7 +171,7 @@ class BodyLimitMiddleware:
         self._pages = f"{pages}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_streamed(scope):
+        if scope["type"] != "http" or is_streamed(scope):
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
@@ -194,6 +201,7 @@ class BodyLimitMiddleware:
                 num_values += _num_separators(message.get("body", b""))
                 if num_values > self._max_values:
                     raise self._too_complex()
+                scope[NUM_VALUES] = num_values
             return message
 
         await self._app(scope, receive_limited, send)
@@ -205,10 +213,6 @@ class BodyLimitMiddleware:
             "Split what you send into several requests.",
         )
         return Refused(reason, headers={"Connection": "close"})
-
-    @staticmethod
-    def _is_streamed(scope: Scope) -> bool:
-        return scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
 
     def _is_form(self, scope: Scope) -> bool:
         return scope["method"] not in _WITHOUT_BODY and scope["path"].startswith(self._pages)

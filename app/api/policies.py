@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from app.api.answers import (
-    cached,
+    cache_headers,
     etag_of,
     is_unchanged,
     json_answer,
@@ -43,7 +43,7 @@ def list_policies(
     if is_unchanged(request, etag):
         return not_modified(etag)
     data = [PolicyOut.of(row) for row in rows]
-    return json_answer(PolicyPage(**page_fields(data, has_more)), headers=cached(etag))
+    return json_answer(PolicyPage(**page_fields(data, has_more)), headers=cache_headers(etag))
 
 
 @router.get(
@@ -60,7 +60,7 @@ def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports:
     etag = etag_of([row.id, row.updated_at])
     if is_unchanged(request, etag):
         return not_modified(etag)
-    return json_answer(PolicyOut.of(row), headers=cached(etag))
+    return json_answer(PolicyOut.of(row), headers=cache_headers(etag))
 
 
 @router.put(

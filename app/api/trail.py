@@ -41,4 +41,5 @@ def list_entries(
         rows, has_more = unit.trail.page(
             caller.project_id, after, limit, action=action, target_id=target_id, key_id=key_id
         )
-    return json_answer(TrailPage(**page_fields([TrailEntryOut.of(row) for row in rows], has_more)))
+        names = unit.api_keys.names(caller.project_id, {row.key_id for row in rows if row.key_id})
+    return json_answer(TrailPage(**page_fields([TrailEntryOut.of(row, names) for row in rows], has_more)))

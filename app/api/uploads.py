@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api.answers import json_answer, refusals
 from app.api.auth import Reader, Uploader
-from app.api.deletions import accepted
+from app.api.deletions import deletion_answer
 from app.api.idempotency import REPLAYED, Once, OnceDep
 from app.api.paths import UploadPath
 from app.db.models.upload import Upload
@@ -253,4 +253,4 @@ def delete_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep) -> R
     """An open one is cancelled by it. What became a checkpoint or a data set is deleted as that."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_upload(unit, caller, upload_id)
-    return accepted(row)
+    return deletion_answer(row)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from app.api.answers import json_answer, refusals
 from app.api.auth import Reader
 from app.live.ports import PortsDep
-from app.live.rates import num_counted
+from app.live.request_rates import num_counted
 from app.schemas.usage import UsageOut
 from app.services import quotas
 

@@ -37,7 +37,7 @@ class Base(DeclarativeBase):
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012
 
 
-def word(kind: type[StrEnum], name: str) -> Enum:
+def word_of(kind: type[StrEnum], name: str) -> Enum:
     """A StrEnum column stored as short text with a check constraint, so that adding a word locks nothing."""
     return Enum(
         kind,

@@ -106,7 +106,7 @@ class Answer:
         return self.status == 410
 
 
-def told(noun: str, id: str, path: str, **facts: str) -> dict[str, Any]:  # noqa: A002
+def message_data(noun: str, id: str, path: str, **facts: str) -> dict[str, Any]:  # noqa: A002
     """The `data` of a message: which thing, and where to read it. Ids and words of ours, nothing of a
     customer's."""
     return {"object": noun, "id": id, **facts, "links": {"self": f"{path}/{id}"}}
@@ -115,5 +115,5 @@ def told(noun: str, id: str, path: str, **facts: str) -> dict[str, Any]:  # noqa
 def body_of(event: WebhookEvent, occurred_at: datetime, data: Mapping[str, Any]) -> bytes:
     """The body of every try of a message, byte for byte the same."""
     at = occurred_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    whole = {"type": event.value, "timestamp": at, "data": dict(sorted(data.items()))}
-    return json.dumps(whole, separators=(",", ":")).encode()
+    message = {"type": event.value, "timestamp": at, "data": dict(sorted(data.items()))}
+    return json.dumps(message, separators=(",", ":")).encode()

@@ -11,6 +11,7 @@ def registration_of(body: DatasetIn) -> Registration:
     """What is asked of the use case."""
     return Registration(
         kind=DatasetKind(body.kind),
+        name=body.name,
         uri=body.uri,
         upload_id=body.upload_id,
         class_names=body.class_names,

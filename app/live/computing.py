@@ -1,49 +1,75 @@
-"""Places for requests that only compute (dry runs). They take the interpreter from others, so few run
-at once.
+"""Places for requests that only compute (dry runs). They take the interpreter from others, so few run at
+once, a place rests after each, and projects take turns.
 
-What one of them computes is bounded (some 50 ms); polls are answered between two of them.
+What one of them computes is bounded (some 50 ms). A share of the interpreter is the limit, not a number of
+requests: whoever sends dearer ones gets fewer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from app.domain.errors import Unavailable
 
 _TRY_AGAIN_AFTER_S = 2
 
 
-class ComputingPlaces:
-    """`num` requests at once; of a project `most_waiting` may wait, each for `patience_s`. Used by one event
-    loop."""
+@dataclass(eq=False)
+class _Turn:
+    """Of one project: the first of its requests waits for a place, the others for the turn."""
 
-    def __init__(self, num: int, *, most_waiting: int, patience_s: float = 10.0) -> None:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    num_waiting: int = 0
+
+
+class ComputingPlaces:
+    """`num` requests at once; of a project `most_waiting` may wait, each for `patience_s`; others are
+    refused after `refused_after_s`. A place rests `rests` times as long as it was taken: requests get the
+    share 1 / (1 + rests) of its time. Used by one event loop."""
+
+    def __init__(
+        self,
+        num: int,
+        *,
+        most_waiting: int,
+        patience_s: float = 10.0,
+        rests: float = 3.0,
+        refused_after_s: float = 0.0,
+    ) -> None:
         self._free = asyncio.Semaphore(num)
         self._most_waiting = most_waiting
         self._patience_s = patience_s
-        self._waiting: Counter[str] = Counter()
+        self._rests = rests
+        self._refused_after_s = refused_after_s
+        self._turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
 
     @asynccontextmanager
     async def one_for(self, project_id: str) -> AsyncIterator[None]:
-        """A place while the block lasts, in the order of asking. Raises Unavailable (`checks_busy`)."""
-        if self._waiting[project_id] >= self._most_waiting:
-            raise _busy(f"{self._waiting[project_id]} dry runs of the project wait already.")
-        self._waiting[project_id] += 1
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await self._free.acquire()
-        except TimeoutError:
-            raise _busy(f"The dry run did not begin within {self._patience_s:g} s.") from None
-        finally:
-            self._waiting[project_id] -= 1
-            self._waiting += Counter()  # forgets who waits for nothing
-        try:
+        """A place while the block lasts. Raises Unavailable (`checks_busy`)."""
+        turn = self._turns.setdefault(project_id, _Turn())
+        if turn.num_waiting >= self._most_waiting:
+            await asyncio.sleep(self._refused_after_s)
+            raise _busy(f"{self._most_waiting} dry runs of the project wait already.")
+        async with AsyncExitStack() as held:
+            turn.num_waiting += 1
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await held.enter_async_context(turn.lock)
+                    await self._free.acquire()
+            except TimeoutError:
+                raise _busy(f"The dry run did not begin within {self._patience_s:g} s.") from None
+            finally:
+                turn.num_waiting -= 1
+            held.callback(self._rest, asyncio.get_running_loop().time())
             yield
-        finally:
-            self._free.release()
+
+    def _rest(self, taken_at_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._rests * (loop.time() - taken_at_s), self._free.release)
 
 
 def _busy(message: str) -> Unavailable:

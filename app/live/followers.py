@@ -25,7 +25,7 @@ from app.domain.quotas import ProcessShare, QuotaUse
 from app.live.sse import Frames, frames_of
 from app.logs import get_logger
 from app.services.api_keys import Caller
-from app.services.following import NOTHING_SEEN, Seen, look
+from app.services.following import NOTHING_SEEN, Seen, changes_since
 from app.settings import Settings
 
 MAX_PENDING_BYTES = 256 * 1024
@@ -243,7 +243,7 @@ class Followers:
     def _read(self, project_id: str, seen: Mapping[str, Seen], keys: set[str]) -> _Found:
         """In a thread, whole: bytes for all followers are made once."""
         with self._database.unit_of_work(project_id) as unit:
-            found = look(unit, project_id, seen, keys)
+            found = changes_since(unit, project_id, seen, keys)
         return _Found(
             frames={job_id: frames_of(news) for job_id, news in found.news.items()},
             gone=found.gone,

@@ -13,9 +13,10 @@ from app.live.coalescing import Coalesced
 from app.live.computing import ComputingPlaces
 from app.live.followers import Followers
 from app.live.metrics import Metrics
-from app.live.rates import RequestRates
+from app.live.pacing import Pace
 from app.live.readiness import Readiness
 from app.live.recognised import RecognisedKeys
+from app.live.request_rates import RequestRates
 from app.live.upload_slots import UploadSlots
 from app.queue.publisher import JobPublisher
 from app.services.webhooks import WebhookRules
@@ -39,6 +40,7 @@ class Ports:
     followers: Followers
     upload_slots: UploadSlots
     computing: ComputingPlaces
+    pace: Pace
     readiness: Readiness
     webhook_rules: WebhookRules
 

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.logs import get_logger
-from app.queue.rates_here import WINDOW_S, Allowance, Here
+from app.queue.local_rates import WINDOW_S, Allowance, LocalRate
 
 ASK_AGAIN_AFTER_S = 5.0
 MAX_KEPT = 10_000
@@ -87,18 +87,18 @@ class BrokerRates:
         self._outage = _Outage(on_outage, now_s)
         self._timeout_s = timeout_s
         self._now_s = now_s
-        self._here: dict[str, OrderedDict[str, Here]] = {}
+        self._local: dict[str, OrderedDict[str, LocalRate]] = {}
 
     async def spend(self, key: str, per_minute: int) -> Allowance:
-        here = self._known(key)
-        found = here.take(per_minute, self._now_s())
+        local = self._known(key)
+        found = local.take(per_minute, self._now_s())
         if found is None:
-            async with here.lock:
-                found = here.take(per_minute, self._now_s()) or await self._take(key, per_minute, here)
+            async with local.lock:
+                found = local.take(per_minute, self._now_s()) or await self._take(key, per_minute, local)
         if found is None:
-            return here.spend_alone(per_minute, self._now_s())
+            return local.spend_alone(per_minute, self._now_s())
         if found.is_allowed:
-            here.count(self._now_s())
+            local.count(self._now_s())
         return found
 
     async def look(self, key: str, per_minute: int) -> Allowance:
@@ -108,20 +108,20 @@ class BrokerRates:
     async def close(self) -> None:
         await self._pool.disconnect()
 
-    def _known(self, key: str) -> Here:
+    def _known(self, key: str) -> LocalRate:
         """Each kind by itself, so that strangers' addresses push no project out; what was used last stays."""
-        kept = self._here.setdefault(key.partition("/")[0], OrderedDict())
-        here = kept.setdefault(key, Here())
+        kept = self._local.setdefault(key.partition("/")[0], OrderedDict())
+        local = kept.setdefault(key, LocalRate())
         kept.move_to_end(key)
         if len(kept) > MAX_KEPT:
             kept.popitem(last=False)
-        return here
+        return local
 
-    async def _take(self, key: str, per_minute: int, here: Here) -> Allowance | None:
+    async def _take(self, key: str, per_minute: int, local: LocalRate) -> Allowance | None:
         """As many as the moment wants, or one where so many are not left; the first of them is taken."""
 
         async def ask() -> tuple[int, Allowance]:
-            for num in {here.num_wanted(per_minute, self._now_s()): None, 1: None}:
+            for num in {local.num_wanted(per_minute, self._now_s()): None, 1: None}:
                 if await self._limiter.hit(RateLimitItemPerMinute(per_minute), key, cost=num):
                     return num, await self._stats(key, per_minute)
             return 0, await self._stats(key, per_minute)
@@ -129,8 +129,8 @@ class BrokerRates:
         found = await self._asked(ask)
         if found is None:
             return None
-        here.keep(*found, now=self._now_s())
-        return here.take(per_minute, self._now_s())
+        local.keep(*found, now=self._now_s())
+        return local.take(per_minute, self._now_s())
 
     async def _stats(self, key: str, per_minute: int) -> Allowance:
         stats = await self._limiter.get_window_stats(RateLimitItemPerMinute(per_minute), key)

@@ -39,6 +39,14 @@ FIT_TO_SHOW = AfterValidator(_fit_to_show)
 """For text that people will see; stands behind the Field, whose pattern would not be published otherwise."""
 
 
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=100, description="For people. Visible characters on one line."),
+    FIT_TO_SHOW,
+]
+"""Of a dataset, a job or a key."""
+
+
 def unstorable_text(value: object, pointer: str = "") -> Iterator[str]:
     """JSON pointers of every string (or key) in a JSON value that PostgreSQL cannot hold."""
     if isinstance(value, str):
@@ -91,6 +99,18 @@ class WireOut(BaseModel):
                 field = cls.model_fields[name]
                 values[name] = None if field.is_required() else field.get_default(call_default_factory=True)
             return cls.model_validate(values)
+
+
+class RenameIn(WireIn):
+    """A new name."""
+
+    name: Name
+
+
+class RenameOrClearIn(WireIn):
+    """A new name; null takes the name away."""
+
+    name: Name | None
 
 
 T = TypeVar("T", bound=WireOut)
@@ -187,9 +207,12 @@ __all__ = [
     "CheckpointId",
     "DatasetId",
     "ErrorItem",
+    "Name",
     "Page",
     "Problem",
     "QuotaOut",
+    "RenameIn",
+    "RenameOrClearIn",
     "Sha256",
     "StoredProblem",
     "Time",

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from app.db.models.dataset import Dataset
 from app.db.repositories.datasets import ListedDataset
-from app.schemas.common import FIT_TO_SHOW, Page, StoredProblem, Time, UploadId, WireIn, WireOut
+from app.schemas.common import FIT_TO_SHOW, Name, Page, StoredProblem, Time, UploadId, WireIn, WireOut
 from cleanclip.spec.recipe import Share
 
 DatasetKindName = Literal["pairs", "labelled"]
@@ -29,6 +29,7 @@ class DatasetIn(WireIn):
     """
 
     kind: DatasetKindName
+    name: Name | None = None
     uri: Annotated[str, Field(min_length=6, max_length=1024, examples=["s3://data/clean-pairs/"])] | None = (
         None
     )
@@ -88,6 +89,7 @@ class DatasetOut(WireOut):
 
     object: Literal["dataset"] = "dataset"
     id: str
+    name: str | None = Field(description="For people. Null where none was given.")
     kind: DatasetKindName
     state: Literal["validating", "ready", "rejected"]
     uri: str | None
@@ -136,6 +138,7 @@ class DatasetOut(WireOut):
         return cls.of_stored(
             {"class_names": class_names, "templates": templates},
             id=row.id,
+            name=row.name,
             kind=row.kind,
             state=row.state,
             uri=row.uri,

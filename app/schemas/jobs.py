@@ -16,7 +16,7 @@ from app.domain.limits import (
     MAX_METADATA_KEY_CHARACTERS,
     MAX_METADATA_VALUE_CHARACTERS,
 )
-from app.schemas.common import CheckpointId, DatasetId, Page, StoredProblem, Time, WireIn, WireOut
+from app.schemas.common import CheckpointId, DatasetId, Name, Page, StoredProblem, Time, WireIn, WireOut
 from cleanclip.spec.policy import PolicyName
 from cleanclip.spec.progress import Count, Loss, Rate, Seconds
 from cleanclip.spec.recipe import (
@@ -29,6 +29,7 @@ from cleanclip.spec.recipe import (
     Recipe,
     Seed,
 )
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
@@ -61,6 +62,7 @@ class JobAudit(AuditOptions):
 class JobInBase(WireIn):
     """What every kind of job is asked with. `policy_name` is that of a policy kept in the project."""
 
+    name: Name | None = None
     checkpoint_id: CheckpointId
     audit: JobAudit
     policy: Policy | None = None
@@ -156,18 +158,32 @@ class SignatureOut(WireOut):
 class ResultOut(WireOut):
     """Figures of the audits; every share with its n and 95 % interval. The whole is in report.json.
 
-    A job that failed after the audit before cleaning has `before` alone: no verdict, and no file of it.
+    A cleaning has `before`, `before_verdict` and `architecture` as soon as its first audit is made, while it
+    goes on and where it fails or is cancelled: `preliminary` is then true, there is no `verdict` and no file.
     """
 
     model_config = ConfigDict(str_max_length=MAX_TEXT_CHARACTERS)
 
+    preliminary: bool = Field(
+        False,
+        description="The job has not succeeded: what is here was measured before cleaning; it is not signed,"
+        " and no second audit has confirmed it.",
+    )
     verdict: Verdict | None = None
     before: AuditFigures | None = None
+    before_verdict: Verdict | None = Field(
+        None, description="Of a cleaning: what its first audit alone says of the weights that came in."
+    )
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
     warnings: list[str] = Field(
         default_factory=list, description="What the report warns of; the first of them, where they are many."
+    )
+    remarks: list[str] = Field(
+        default_factory=list,
+        description="On figures that the verdict does not judge: ASR over the rate without a trigger, PA far"
+        " under CA. Made from the figures above.",
     )
     architecture: SettledArchitecture | None = Field(
         None, description="How each setting that tensors cannot tell (heads, activation) was settled."
@@ -178,7 +194,13 @@ class ResultOut(WireOut):
     @classmethod
     def of(cls, result: dict[str, Any] | None) -> ResultOut | None:
         """From a job's result; what cannot be shown is left out."""
-        return None if result is None else cls.of_stored(result)
+        if result is None:
+            return None
+        found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
+        if found.verdict is None or found.before is None:
+            return found
+        told = remarks(found.before, found.after, found.verdict)
+        return found.model_copy(update={"remarks": told})
 
 
 class JobLinks(WireOut):
@@ -194,6 +216,7 @@ class JobOut(WireOut):
 
     object: Literal["job"] = "job"
     id: str
+    name: str | None = Field(description="For people. Null where none was given.")
     kind: KindName
     state: StateName
     phase: PhaseName | None
@@ -231,6 +254,7 @@ class JobOut(WireOut):
         return cls.model_validate(
             {
                 "id": row.id,
+                "name": row.name,
                 "kind": row.kind,
                 "state": row.state,
                 "phase": row.phase,

@@ -11,8 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.db.models.api_key import ApiKey
-from app.domain.shown_texts import is_fit_to_show
-from app.schemas.common import Page, Time, WireIn, WireOut
+from app.schemas.common import Name, Page, Time, WireIn, WireOut
 
 
 def _is_a_number(value: Any) -> Any:
@@ -66,15 +65,7 @@ class _Expiring(WireIn):
 class KeyIn(_Expiring):
     """A new key. Without an expiry it is valid until it is revoked."""
 
-    name: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=100,
-            description="For people, to tell keys apart. Printable text on one line.",
-            examples=["nightly audits"],
-        ),
-    ]
+    name: Name
     scopes: Annotated[
         list[ScopeName],
         Len(1, 4),
@@ -84,14 +75,6 @@ class KeyIn(_Expiring):
             examples=[["read", "run"]],
         ),
     ]
-
-    @model_validator(mode="after")
-    def _name_is_printable(self) -> Self:
-        if not is_fit_to_show(self.name):
-            raise PydanticCustomError(
-                "not_printable", "Use printable characters on one line.", {"pointer": "/name"}
-            )
-        return self
 
 
 class RotateIn(_Expiring):

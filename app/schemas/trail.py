@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -21,12 +22,14 @@ class TrailEntryOut(WireOut):
     outcome: Literal["done", "refused"]
     reason: str | None = Field(description="The code of the refusal.")
     key_id: str | None = Field(description="The key of the request.")
+    key_name: str | None = Field(description="The name that the key has now.")
     actor: str | None = Field(description="Who, where it was no request: an operator's account, user@host.")
     request_id: str | None
     remote_addr: str | None
 
     @classmethod
-    def of(cls, row: TrailEntry) -> TrailEntryOut:
+    def of(cls, row: TrailEntry, key_names: Mapping[str, str]) -> TrailEntryOut:
+        """`key_names`: by the keys' ids."""
         return cls(
             id=row.id,
             created_at=row.created_at,
@@ -35,6 +38,7 @@ class TrailEntryOut(WireOut):
             outcome=row.outcome.value,
             reason=row.reason,
             key_id=row.key_id,
+            key_name=key_names.get(row.key_id or ""),
             actor=row.actor,
             request_id=row.request_id,
             remote_addr=row.remote_addr,

@@ -1,4 +1,4 @@
-"""Verdicts on weights on the wire: what finished jobs of the project found out about them, worst first."""
+"""Verdicts on weights on the wire: what jobs of the project found out about them, worst first."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class VerdictOut(WireOut):
     outcome: Literal["fail", "undecided", "inconclusive", "pass"]
     headline: str = Field(examples=["Nothing found with the 4 triggers tested: inconclusive"])
     num_triggers: int = Field(description="How many different triggers were tested.")
+    preliminary: bool = Field(
+        description="Measured before cleaning, by a job that has not succeeded: not signed, and confirmed by"
+        " no second audit."
+    )
     created_at: Time
     links: VerdictLinks
 
@@ -40,6 +44,7 @@ class VerdictOut(WireOut):
             outcome=row.outcome.value,
             headline=headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers),
             num_triggers=row.num_triggers,
+            preliminary=row.is_preliminary,
             created_at=row.created_at,
             links=VerdictLinks(job=f"/v1/jobs/{row.job_id}"),
         )
@@ -50,7 +55,8 @@ class VerdictList(WireOut):
 
     object: Literal["list"] = "list"
     weights_sha256: str | None = Field(
-        description="Of the weights that they are about. Null before the job has succeeded."
+        description="Of the weights that they are about: those that a cleaning made, or, until it has"
+        " succeeded, those that came in. Null before the first audit is made."
     )
     data: list[VerdictOut]
     num_verdicts: int = Field(description="How many there are, counted up to 1,000.")

@@ -46,7 +46,7 @@ def check_accepted(checkpoint: Checkpoint) -> None:
     raise Conflict("checkpoint_not_accepted", message, remedy, pointer="/checkpoint_id")
 
 
-def judged(unit: UnitOfWork, project_id: str, rows: Sequence[Checkpoint]) -> list[FoundVerdicts]:
+def worst_verdicts(unit: UnitOfWork, project_id: str, rows: Sequence[Checkpoint]) -> list[FoundVerdicts]:
     """Of each, in their order, the worst few verdicts of the project on its weights."""
     found = unit.verdicts.on_each(project_id, [row.weights_sha256 for row in rows], MOST_IN_LISTS)
     return [found.get(row.weights_sha256, NO_VERDICTS) for row in rows]

@@ -34,6 +34,7 @@ class Registration:
     """What is to be registered; exactly one of `uri` and `upload_id`."""
 
     kind: DatasetKind
+    name: str | None = None
     uri: str | None
     upload_id: str | None
     class_names: Sequence[str] | None
@@ -84,6 +85,7 @@ def create(unit: UnitOfWork, caller: Caller, wanted: Registration) -> tuple[Data
             id=new_id("ds"),
             project_id=caller.project_id,
             kind=wanted.kind,
+            name=wanted.name,
             uri=wanted.uri,
             upload_id=wanted.upload_id,
             class_names=None if wanted.class_names is None else list(wanted.class_names),
@@ -145,6 +147,15 @@ def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
             "Register the data again to see some of it.",
         )
     return found
+
+
+def rename(unit: UnitOfWork, caller: Caller, dataset_id: str, name: str | None) -> Dataset:
+    """Give it another name; None takes the name away. Raises NotFound."""
+    row = unit.datasets.get(caller.project_id, dataset_id, for_update=True)
+    row.name = name
+    note(unit, caller, "dataset.rename", row.id)
+    unit.flush()
+    return row
 
 
 def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:

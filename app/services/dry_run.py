@@ -120,10 +120,10 @@ def _ahead(phase: JobPhase, order: Order, load: Load, measured: Sequence[Measure
     amount, unit = load.amount(phase), UNIT_OF[phase]
     method = None if order.recipe is None else order.recipe.method
     span = span_of(amount, unit, method, measured, precision=load.audit.precision)
-    return PhaseAhead(phase=phase, does=does(phase, load), amount=amount, unit=unit, span=span)
+    return PhaseAhead(phase=phase, does=describe_phase(phase, load), amount=amount, unit=unit, span=span)
 
 
-def does(phase: JobPhase, load: Load) -> str:
+def describe_phase(phase: JobPhase, load: Load) -> str:
     """In a sentence, with the numbers that are known."""
     num_triggers = len(of_same_pixels(load.audit.attacks))
     match phase:
@@ -215,7 +215,7 @@ def _judge_policy(
         policies.check_order(policy, source, order.audit, summary=summary)
         found.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
         if source.given == "default":
-            found.warnings += policies.doubts(policy, order.audit, summary=summary)
+            found.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
 
 
 def _judge_fit(

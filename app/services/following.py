@@ -45,7 +45,9 @@ class Look:
     unusable: frozenset[str]
 
 
-def look(unit: UnitOfWork, project_id: str, seen: Mapping[str, Seen], key_ids: Collection[str] = ()) -> Look:
+def changes_since(
+    unit: UnitOfWork, project_id: str, seen: Mapping[str, Seen], key_ids: Collection[str] = ()
+) -> Look:
     """What there is for the followers of these jobs, who hold these keys. One query where nothing changed."""
     usable = unit.api_keys.active_among(project_id, key_ids) if key_ids else set()
     versions = unit.jobs.versions(project_id, list(seen))

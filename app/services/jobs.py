@@ -49,11 +49,12 @@ def create(unit: UnitOfWork, caller: Caller, order: Order) -> Job:
             id=new_id("job"),
             project_id=caller.project_id,
             kind=order.kind,
+            name=order.name,
             checkpoint_id=order.checkpoint_id,
             dataset_id=order.dataset_id,
             labelled_dataset_id=order.labelled_dataset_id,
             retrieval_dataset_id=order.retrieval_dataset_id,
-            spec=_spec(order, policy, source),
+            spec=_spec(order, policy, source) | {"requested_by": _requester(unit, caller)},
             seed=order.seed,
             job_metadata=order.metadata,
             max_attempts=order.max_attempts,
@@ -74,6 +75,16 @@ def _spec(order: Order, policy: Policy, source: PolicySource) -> dict[str, objec
     }
 
 
+def _requester(unit: UnitOfWork, caller: Caller) -> dict[str, str]:
+    """Who ordered, in the names of that moment: the job's report says so to people."""
+    names = unit.api_keys.names(caller.project_id, {caller.key_id})
+    return {
+        "project": unit.projects.get(caller.project_id).name,
+        "key_id": caller.key_id,
+        "key_name": names.get(caller.key_id, ""),
+    }
+
+
 def get(unit: UnitOfWork, project_id: str, job_id: str) -> Job:
     """A customer's job; the service's own jobs are not found. Raises NotFound."""
     job = unit.jobs.get(project_id, job_id)
@@ -89,6 +100,14 @@ def not_found(job_id: str) -> NotFound:
         f"There is no job {job_id[:64]!r} in this project.",
         "Check the id, and that the key belongs to the project that created it.",
     )
+
+
+def rename(unit: UnitOfWork, caller: Caller, job_id: str, name: str | None) -> Job:
+    """Give it another name, in whatever state; None takes the name away. Raises NotFound."""
+    get(unit, caller.project_id, job_id)
+    job = unit.jobs.rename(caller.project_id, job_id, name)
+    note(unit, caller, "job.rename", job_id)
+    return job
 
 
 def cancel(unit: UnitOfWork, caller: Caller, job_id: str) -> Job:

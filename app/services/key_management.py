@@ -94,6 +94,15 @@ def revoke(unit: UnitOfWork, who: Caller | Operator, key_id: str) -> ApiKey:
     return row
 
 
+def rename(unit: UnitOfWork, who: Caller | Operator, key_id: str, name: str) -> ApiKey:
+    """Give the key another name, a revoked or expired one too. Raises NotFound."""
+    row = unit.api_keys.get(who.project_id, key_id)
+    row.name = name
+    note(unit, who, "key.rename", row.id)
+    unit.flush()
+    return row
+
+
 def _check_admin_stays(unit: UnitOfWork, who: Caller | Operator, going: ApiKey) -> None:
     """Without `going` the project has a key with scope admin for as long as with it. Raises Conflict."""
     admins = [row for row in unit.api_keys.active(who.project_id) if "admin" in row.scopes]

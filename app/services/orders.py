@@ -24,6 +24,7 @@ class Order:
     """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only."""
 
     kind: JobKind
+    name: str | None = None
     checkpoint_id: str
     dataset_id: str | None
     labelled_dataset_id: str

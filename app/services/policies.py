@@ -85,7 +85,7 @@ def check_order(
                 check_images(policy, attack, num_images)
 
 
-def doubts(policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None) -> list[str]:
+def limits_too_strict(policy: Policy, audit: AuditOptions, *, summary: dict[str, Any] | None) -> list[str]:
     """Where so few images could show no limit to be kept; of limits that nobody gave and nobody refuses."""
     found = []
     for attack in audit.attacks:

@@ -3,7 +3,7 @@
 Whatever puts a job into the queue needs a place there: a new job, one that is resumed or retried, a data set
 for its validation, an upload for its inspection. Running jobs are not refused but wait: their quota is held
 where a worker claims (app.db.repositories.claims). The request rate is counted before any of this
-(app.live.rates).
+(app.live.request_rates).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def limits_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> Quo
     """The project's own limits where an operator set them, else the defaults."""
     own = unit.quotas.of(project_id)
 
-    def one(name: QuotaName) -> int:
+    def limit_of(name: QuotaName) -> int:
         given: int | None = None if own is None else getattr(own, name.value)
         return int(getattr(defaults, name.value)) if given is None else given
 
-    return QuotaLimits(**{name.value: one(name) for name in QuotaName})
+    return QuotaLimits(**{name.value: limit_of(name) for name in QuotaName})
 
 
 def usage_of(unit: UnitOfWork, project_id: str, defaults: QuotaSettings) -> Usage:

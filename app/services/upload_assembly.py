@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.db.models.upload import Upload
 from app.domain.errors import Conflict, InvalidInput
-from app.services.uploads import check_open, lost, part_size
+from app.services.uploads import check_open, part_size, upload_lost
 from app.storage.errors import ObjectNotFound, PartsRefused, PreconditionFailed, SizeMismatch, UploadNotFound
 from app.storage.port import ObjectStore, Part
 
@@ -56,7 +56,7 @@ def _check_assembled(store: ObjectStore, upload: Upload, cause: Exception) -> No
     try:
         stored_bytes = store.head(upload.object_key).size_bytes
     except ObjectNotFound:
-        raise lost() from cause
+        raise upload_lost() from cause
     if stored_bytes != upload.size_bytes:
         raise _wrong_size(upload, stored_bytes) from cause
 

@@ -17,7 +17,7 @@ from app.db.session import Database
 from app.domain.errors import Conflict, InvalidInput
 from app.services.api_keys import Caller
 from app.services.trail import note
-from app.services.uploads import check_open, lost
+from app.services.uploads import check_open, upload_lost
 from app.settings import UploadSettings
 from app.storage.errors import UploadNotFound
 from app.storage.port import ObjectStore
@@ -157,7 +157,7 @@ def _lost(database: Database, caller: Caller, upload: Upload) -> Conflict:
     """Raises NotFound or Conflict where the row says what became of the upload."""
     with database.unit_of_work(caller.project_id) as unit:
         check_open(unit.uploads.get(upload.project_id, upload.id))
-    return lost()
+    return upload_lost()
 
 
 async def _abandon(store: ObjectStore, upload: Upload, begun: str, sender: _PartSender) -> None:

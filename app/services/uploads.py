@@ -125,7 +125,7 @@ def check_open(upload: Upload) -> None:
         )
 
 
-def lost() -> Conflict:
+def upload_lost() -> Conflict:
     """The store has neither the parts of an open upload nor what they were to become."""
     return Conflict(
         "upload_lost",

@@ -18,7 +18,7 @@ from app.domain.errors import Conflict
 from app.domain.ids import new_id
 from app.domain.webhook_signing import new_secret
 from app.domain.webhook_urls import ReachRules
-from app.domain.webhooks import SUBSCRIBABLE, DisabledReason, WebhookEvent, WebhookState, told
+from app.domain.webhooks import SUBSCRIBABLE, DisabledReason, WebhookEvent, WebhookState, message_data
 from app.services.api_keys import Caller
 from app.services.trail import note
 
@@ -157,7 +157,7 @@ def test(unit: UnitOfWork, caller: Caller, webhook_id: str) -> WebhookDelivery:
         message_id=new_id("msg"),
         event=WebhookEvent.TEST,
         subject_id=webhook.id,
-        data=told("webhook", webhook.id, "/v1/webhooks"),
+        data=message_data("webhook", webhook.id, "/v1/webhooks"),
     )
     note(unit, caller, "webhook.test", webhook.id)
     return unit.webhooks.add_delivery(row)

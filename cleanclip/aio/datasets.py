@@ -1,4 +1,4 @@
-"""Data sets: register, read, list, forget, wait for their validation."""
+"""Data sets: register, read, list, rename, forget, wait for their validation."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Datasets:
         self,
         *,
         kind: str,
+        name: str | None = None,
         uri: str | None = None,
         upload_id: str | None = None,
         class_names: Sequence[str] | None = None,
@@ -40,6 +41,7 @@ class Datasets:
         """
         body: dict[str, Any] = {
             "kind": kind,
+            "name": name,
             "uri": uri,
             "upload_id": upload_id,
             "class_names": None if class_names is None else [*class_names],
@@ -82,6 +84,14 @@ class Datasets:
         """
         query = {"after": after, "limit": limit, "state": state, "kind": kind}
         return await self._wire.get(Page[Dataset], "/v1/datasets", query)
+
+    async def rename(self, dataset_id: str, name: str | None) -> Dataset:
+        """Give it another name; None takes the name away.
+
+        Example:
+            pairs = await client.datasets.rename(pairs.id, "clean pairs, 2026-11")
+        """
+        return await self._wire.patch(Dataset, f"/v1/datasets/{dataset_id}", {"name": name})
 
     async def delete(self, dataset_id: str) -> Deletion | None:
         """Forget it; what the reference points at stays. Refused (Conflict) while unfinished jobs read it.

@@ -62,7 +62,7 @@ class Download:
         self._whole = self._recall() if resume else set()
         with self._part.open("r+b" if self._whole else "wb") as file:
             file.truncate(self._size_bytes)
-        self._meter.found(sum(self._length(piece) for piece in self._whole))
+        self._meter.add_existing(sum(self._length(piece) for piece in self._whole))
         await self._fetch([piece for piece in range(self._num_pieces) if piece not in self._whole])
         self._meter.finish()
         await self._adopt()

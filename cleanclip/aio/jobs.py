@@ -34,6 +34,7 @@ class Jobs:
         seed: int | None = None,
         output_layout: str | None = None,
         max_attempts: int | None = None,
+        name: str | None = None,
         metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -66,6 +67,7 @@ class Jobs:
             seed=seed,
             output_layout=output_layout,
             max_attempts=max_attempts,
+            name=name,
             metadata=metadata,
         )
         return await self._wire.post(Job, "/v1/jobs", body, idempotency_key=idempotency_key)
@@ -140,6 +142,14 @@ class Jobs:
         """
         query = {"after": after, "limit": limit, "state": state, "kind": kind}
         return await self._wire.get(Page[Job], "/v1/jobs", query)
+
+    async def rename(self, job_id: str, name: str | None) -> Job:
+        """Give it another name, in whatever state; None takes the name away.
+
+        Example:
+            job = await client.jobs.rename(job.id, "release 7, nightly")
+        """
+        return await self._wire.patch(Job, f"/v1/jobs/{job_id}", {"name": name})
 
     async def cancel(self, job_id: str) -> Job:
         """Stop it for good, within seconds. Again: unchanged. Raises Conflict when it has ended.

@@ -1,4 +1,4 @@
-"""API keys of the project: make, read, list, rotate, revoke. Needs a key with scope admin."""
+"""API keys of the project: make, read, list, rename, rotate, revoke. Needs a key with scope admin."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ class Keys:
             print((await client.keys.get(key.id)).last_used_at)
         """
         return await self._wire.get(Key, f"/v1/keys/{key_id}")
+
+    async def rename(self, key_id: str, name: str) -> Key:
+        """Give it another name; the trail shows the new one beside its id.
+
+        Example:
+            key = await client.keys.rename(key.id, "nightly audits of release 7")
+        """
+        return await self._wire.patch(Key, f"/v1/keys/{key_id}", {"name": name})
 
     async def list(self, *, after: str | None = None, limit: int | None = None) -> Page[Key]:
         """One page, newest first; revoked and expired ones too.

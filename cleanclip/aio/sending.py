@@ -103,7 +103,7 @@ class PartSender:
                 async for number, body, held in bodies:
                     if held is not None:
                         etags[number] = held
-                        self._meter.found(len(body))
+                        self._meter.add_existing(len(body))
                         continue
                     work = await crew.begin(self._send, number, body)
                     if work is None:

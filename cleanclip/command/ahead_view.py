@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cleanclip.command.formats import size, span, table
-from cleanclip.errors import said
+from cleanclip.errors import with_remedy
 from cleanclip.models import DryRun, PhaseAhead, TimeSpan
 
 _UNITS = {"images": "images", "samples": "samples trained on"}
@@ -14,8 +14,9 @@ def dry_run(ahead: DryRun) -> str:
     parts = ["Dry run: nothing was ordered."]
     if ahead.obstacles:
         lines = [
-            f"  {one.code}{f' at {one.pointer}' if one.pointer else ''}: {said(one.detail, one.remedy)}"
-            for one in ahead.obstacles
+            f"  {obstacle.code}{f' at {obstacle.pointer}' if obstacle.pointer else ''}: "
+            f"{with_remedy(obstacle.detail, obstacle.remedy)}"
+            for obstacle in ahead.obstacles
         ]
         parts.append("\n".join(["It would be refused, or its job would fail:", *lines]))
     if ahead.warnings:

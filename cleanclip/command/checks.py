@@ -41,7 +41,7 @@ class Line:
 
     name: str
     state: State
-    told: str
+    message: str
     remedy: str = ""
 
 
@@ -49,40 +49,40 @@ def configuration() -> Iterator[Line]:
     """Who may read the file with the keys."""
     path = places.config_path()
     if not path.exists():
-        yield Line(name="config", state="ok", told=f"{path} is not there; nothing is kept")
+        yield Line(name="config", state="ok", message=f"{path} is not there; nothing is kept")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if sys.platform != "win32" and mode & 0o077:
         yield Line(
             name="config",
             state="warn",
-            told=f"{path} holds keys and has mode {mode:04o}: others on this machine can read it",
+            message=f"{path} holds keys and has mode {mode:04o}: others on this machine can read it",
             remedy=f"chmod 600 {path}",
         )
         return
-    yield Line(name="config", state="ok", told=f"{path}, for this user only")
+    yield Line(name="config", state="ok", message=f"{path}, for this user only")
 
 
 def space(folder: Path) -> Iterator[Line]:
     """Whether the folder that remembers unfinished transfers can be written, and what is free beside it."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    told = f"{folder}: {size(free := shutil.disk_usage(there).free)} free"
+    message = f"{folder}: {size(free := shutil.disk_usage(there).free)} free"
     if not there.is_dir() or not os.access(there, os.W_OK):
         yield Line(
             name="cache",
             state="fail",
-            told=f"{folder} cannot be written: interrupted uploads would begin anew",
+            message=f"{folder} cannot be written: interrupted uploads would begin anew",
             remedy="Set CLEANCLIP_CACHE_DIR to a folder of yours.",
         )
     elif free < SPACE_WARN_BYTES:
         yield Line(
             name="cache",
             state="fail" if free < SPACE_FAIL_BYTES else "warn",
-            told=told,
+            message=message,
             remedy="Make room, or set CLEANCLIP_CACHE_DIR; downloads need room for the model as well.",
         )
     else:
-        yield Line(name="cache", state="ok", told=told)
+        yield Line(name="cache", state="ok", message=message)
 
 
 def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
@@ -99,24 +99,24 @@ def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
             if is_tls
             else "Is the address right (`cleanclip login --url …`), the service up, a proxy or VPN needed?"
         )
-        told = f"{where} does not answer: {str(cause) or type(cause).__name__}"
-        return [Line(name="tls" if is_tls else "address", state="fail", told=told, remedy=remedy)], None
+        message = f"{where} does not answer: {str(cause) or type(cause).__name__}"
+        return [Line(name="tls" if is_tls else "address", state="fail", message=message, remedy=remedy)], None
     if answer.status_code != 200:
-        told = f"{where} answers {answer.status_code} to GET /healthz"
+        message = f"{where} answers {answer.status_code} to GET /healthz"
         remedy = "Something else may live at this address, or a proxy lies between."
-        return [Line(name="address", state="fail", told=told, remedy=remedy), *lines], None
-    return [Line(name="address", state="ok", told=f"{where} answers"), *lines], answer
+        return [Line(name="address", state="fail", message=message, remedy=remedy), *lines], None
+    return [Line(name="address", state="ok", message=f"{where} answers"), *lines], answer
 
 
 def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
     if url.scheme == "http":
         yield (
-            Line(name="tls", state="ok", told="none, on this machine")
+            Line(name="tls", state="ok", message="none, on this machine")
             if _is_local(url.host)
             else Line(
                 name="tls",
                 state="warn",
-                told="none: the key travels readably",
+                message="none: the key travels readably",
                 remedy="Use the https:// address of the service.",
             )
         )
@@ -125,11 +125,11 @@ def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
     connection = stream.get_extra_info("ssl_object") if stream is not None else None
     days = None if connection is None else _days_left(connection.getpeercert())
     if days is not None and days < CERTIFICATE_DAYS:
-        told = f"the certificate ends in {days:.0f} days"
-        yield Line(name="tls", state="warn", told=told, remedy="Tell the service's operators.")
+        message = f"the certificate ends in {days:.0f} days"
+        yield Line(name="tls", state="warn", message=message, remedy="Tell the service's operators.")
     else:
-        told = "verified" if days is None else f"verified; the certificate is valid for {days:.0f} days"
-        yield Line(name="tls", state="ok", told=told)
+        message = "verified" if days is None else f"verified; the certificate is valid for {days:.0f} days"
+        yield Line(name="tls", state="ok", message=message)
 
 
 def _is_local(host: str) -> bool:
@@ -153,14 +153,14 @@ def clock(answer: httpx.Response, now: datetime) -> Iterator[Line]:
     except (KeyError, ValueError):
         return
     skew_s = (now - there.replace(tzinfo=there.tzinfo or UTC)).total_seconds()
-    told = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the service's"
+    message = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the service's"
     if abs(skew_s) <= SKEW_WARN_S:
-        yield Line(name="clock", state="ok", told=told)
+        yield Line(name="clock", state="ok", message=message)
         return
     yield Line(
         name="clock",
         state="fail" if abs(skew_s) > SKEW_FAIL_S else "warn",
-        told=told,
+        message=message,
         remedy="Set this machine's clock (NTP): certificates and waits depend on it.",
     )
 
@@ -171,36 +171,38 @@ def version(http: httpx.Client, own: str) -> Iterator[Line]:
         document = http.get("/v1/openapi.json").raise_for_status().json()
         there, paths = str(document["info"]["version"]), document["paths"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        told = "there is no OpenAPI document of this service at /v1/openapi.json"
+        message = "there is no OpenAPI document of this service at /v1/openapi.json"
         remedy = "Check the address; a path may be missing from it."
-        yield Line(name="version", state="fail", told=told, remedy=remedy)
+        yield Line(name="version", state="fail", message=message, remedy=remedy)
         return
-    told = f"service {there}, this command {own}"
+    message = f"service {there}, this command {own}"
     if "/v1/jobs" not in paths:
-        yield Line(name="version", state="fail", told="this is another service", remedy="Check the address.")
+        yield Line(
+            name="version", state="fail", message="this is another service", remedy="Check the address."
+        )
     elif there.split(".")[:2] == own.split(".")[:2]:
-        yield Line(name="version", state="ok", told=told)
+        yield Line(name="version", state="ok", message=message)
     else:
         remedy = "Most will work. To be sure, install the client of the service's version."
-        yield Line(name="version", state="warn", told=told, remedy=remedy)
+        yield Line(name="version", state="warn", message=message, remedy=remedy)
 
 
 def parts(http: httpx.Client) -> Iterator[Line]:
     """What the service says of its own parts."""
     try:
         answer = http.get("/readyz")
-        told = {str(name): str(value) for name, value in answer.json().items()}
+        health = {str(name): str(value) for name, value in answer.json().items()}
     except (httpx.HTTPError, ValueError, AttributeError) as cause:
-        yield Line(name="service", state="fail", told=str(cause), remedy="Tell the service's operators.")
+        yield Line(name="service", state="fail", message=str(cause), remedy="Tell the service's operators.")
         return
-    failing = [name for name, value in told.items() if value == "failing"]
+    failing = [name for name, value in health.items() if value == "failing"]
     if answer.status_code == 200 and not failing:
-        yield Line(name="service", state="ok", told="database, object store and queue answer")
+        yield Line(name="service", state="ok", message="database, object store and queue answer")
     else:
         yield Line(
             name="service",
             state="warn" if answer.status_code == 200 else "fail",
-            told=f"not working: {', '.join(failing) or answer.status_code}",
+            message=f"not working: {', '.join(failing) or answer.status_code}",
             remedy="Tell the service's operators.",
         )
 
@@ -213,27 +215,27 @@ def key(http: httpx.Client) -> tuple[list[Line], set[str]]:
             answer = http.request(method, path, json={} if method == "POST" else None)
             if answer.status_code == 401:
                 remedy = "Ask for a new one, then: cleanclip login"
-                return [Line(name="key", state="fail", told="it is not valid", remedy=remedy)], found
+                return [Line(name="key", state="fail", message="it is not valid", remedy=remedy)], found
             if answer.status_code >= 500 or answer.status_code == 429:
-                told = f"not known: the service answers {answer.status_code}"
-                return [Line(name="key", state="warn", told=told, remedy="Try again later.")], found
+                message = f"not known: the service answers {answer.status_code}"
+                return [Line(name="key", state="warn", message=message, remedy="Try again later.")], found
             if answer.status_code != 403:
                 found.add(scope)
     except httpx.HTTPError as cause:
-        return [Line(name="key", state="fail", told=str(cause), remedy="Run doctor again.")], found
+        return [Line(name="key", state="fail", message=str(cause), remedy="Run doctor again.")], found
     named = ", ".join(sorted(found)) or "none"
     missing = {"read", "upload", "run"} - found
     if not missing:
-        return [Line(name="key", state="ok", told=f"valid; scopes: {named}")], found
+        return [Line(name="key", state="ok", message=f"valid; scopes: {named}")], found
     remedy = f"To upload, order and read, make a key with {', '.join(sorted(missing))} as well."
-    return [Line(name="key", state="warn", told=f"valid; scopes: {named}", remedy=remedy)], found
+    return [Line(name="key", state="warn", message=f"valid; scopes: {named}", remedy=remedy)], found
 
 
 def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterator[Line]:
     """Sends one byte to the store by a presigned address, and takes the upload back."""
     if "upload" not in scopes:
-        told = "not tried: that needs a key with scope upload"
-        yield Line(name="store", state="warn", told=told, remedy="Try with another key.")
+        message = "not tried: that needs a key with scope upload"
+        yield Line(name="store", state="warn", message=message, remedy="Try with another key.")
         return
     try:
         upload = client.uploads.create(filename="cleanclip-doctor", size_bytes=1, purpose="dataset")
@@ -249,7 +251,7 @@ def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterat
         yield Line(
             name="store",
             state="warn" if is_ours else "fail",
-            told=f"not tried: {cause}",
+            message=f"not tried: {cause}",
             remedy="See `cleanclip usage`." if is_ours else "Tell the service's operators.",
         )
 
@@ -259,14 +261,14 @@ def _stored(http: httpx.Client, url: str) -> Line:
     try:
         answer = http.put(url, content=b"\0")
     except httpx.HTTPError as cause:
-        told = f"{host} does not answer: {str(cause) or type(cause).__name__}"
+        message = f"{host} does not answer: {str(cause) or type(cause).__name__}"
         remedy = "Let this machine reach it: downloads need it; uploads go through the service meanwhile."
-        return Line(name="store", state="fail", told=told, remedy=remedy)
+        return Line(name="store", state="fail", message=message, remedy=remedy)
     if answer.status_code == 200:
-        return Line(name="store", state="ok", told=f"{host} takes bytes by a presigned address")
-    told = f"{host} answers {answer.status_code} to a presigned address"
+        return Line(name="store", state="ok", message=f"{host} takes bytes by a presigned address")
+    message = f"{host} answers {answer.status_code} to a presigned address"
     remedy = "A proxy that changes requests, or clocks that differ: tell the service's operators."
-    return Line(name="store", state="fail", told=told, remedy=remedy)
+    return Line(name="store", state="fail", message=message, remedy=remedy)
 
 
 def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
@@ -279,17 +281,17 @@ def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
         asked = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
         answer = http.request("OPTIONS", url, headers=asked)
     except httpx.HTTPError as cause:
-        told = f"not known whether pages may send: {str(cause) or type(cause).__name__}"
-        yield Line(name="browser", state="warn", told=told, remedy="Run doctor again.")
+        message = f"not known whether pages may send: {str(cause) or type(cause).__name__}"
+        yield Line(name="browser", state="warn", message=message, remedy="Run doctor again.")
         return
     allowed = {name: answer.headers.get(f"access-control-allow-{name}", "") for name in ("origin", "methods")}
     methods = {method.strip() for method in allowed["methods"].split(",")}
     if answer.is_success and allowed["origin"] in {"*", origin} and methods & {"*", "PUT"}:
-        yield Line(name="browser", state="ok", told=f"{host} takes parts from pages of {origin}")
+        yield Line(name="browser", state="ok", message=f"{host} takes parts from pages of {origin}")
         return
     yield Line(
         name="browser",
         state="warn",
-        told=f"{host} takes no parts from pages of {origin}: its CORS rule does not allow that",
+        message=f"{host} takes no parts from pages of {origin}: its CORS rule does not allow that",
         remedy="Use `cleanclip upload`; the operators find the rule in docs/how-to/operating/deployment.md.",
     )

@@ -35,7 +35,7 @@ def doctor(context: typer.Context, as_json: JsonFlag = False) -> None:
     document = {
         "is_well": all(line.state != "fail" for line in lines),
         "checks": [
-            {"name": line.name, "state": line.state, "told": line.told, "remedy": line.remedy or None}
+            {"name": line.name, "state": line.state, "message": line.message, "remedy": line.remedy or None}
             for line in lines
         ],
     }
@@ -54,15 +54,15 @@ def looked_at(session: Session) -> Iterator[Line]:
         yield Line(
             name=cause.part,
             state="fail",
-            told="there is none of that name" if cause.part == "profile" else "none is configured",
+            message="there is none of that name" if cause.part == "profile" else "none is configured",
             remedy=str(cause),
         )
         return
     except Unreadable as cause:
         remedy = "Make it readable for you, or set CLEANCLIP_CONFIG to another file."
-        yield Line(name="config", state="fail", told=str(cause), remedy=remedy)
+        yield Line(name="config", state="fail", message=str(cause), remedy=remedy)
         return
-    yield Line(name="settings", state="ok", told=f"{target.url}, with the key from: {target.key_from}")
+    yield Line(name="settings", state="ok", message=f"{target.url}, with the key from: {target.key_from}")
     with ExitStack() as opened:
         client = opened.enter_context(session.client_of(target.url, target.api_key))
         plainly = opened.enter_context(
@@ -88,5 +88,5 @@ def looked_at(session: Session) -> Iterator[Line]:
 
 
 def _text(line: Line) -> str:
-    text = f"{line.state:4}  {line.name:8}  {line.told}"
+    text = f"{line.state:4}  {line.name:8}  {line.message}"
     return plain(text) + (f"\n{' ' * 16}{plain(line.remedy)}" if line.state != "ok" else "")

@@ -9,11 +9,11 @@ import typer
 
 from cleanclip.command import gate, views
 from cleanclip.command.commands import Commands
+from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.gate import AllowFlag, FailOnOption
 from cleanclip.command.listing import AfterOption, LimitOption, StateOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
-from cleanclip.command.telling import tell_deleted
 from cleanclip.models import Job
 from cleanclip.sync.client import Client
 
@@ -86,7 +86,7 @@ def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) ->
     """
     with session_of(context).client() as client:
         found = client.jobs.delete(job)
-    tell_deleted(Output(is_json=as_json), job, found)
+    show_deletion(Output(is_json=as_json), job, found)
 
 
 def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:

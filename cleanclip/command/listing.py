@@ -9,6 +9,7 @@ import typer
 
 from cleanclip.command import values, views
 from cleanclip.command.commands import Commands
+from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.output import Output
 from cleanclip.command.session import (
     JsonFlag,
@@ -18,7 +19,6 @@ from cleanclip.command.session import (
     wait_for_checkpoint,
     wait_for_dataset,
 )
-from cleanclip.command.telling import tell_deleted
 
 LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
 AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
@@ -85,7 +85,7 @@ def remove_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json:
     """
     with session_of(context).client() as client:
         found = client.checkpoints.delete(checkpoint)
-    tell_deleted(Output(is_json=as_json), checkpoint, found)
+    show_deletion(Output(is_json=as_json), checkpoint, found)
 
 
 @datasets.command("add")
@@ -182,4 +182,4 @@ def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag
     """
     with session_of(context).client() as client:
         found = client.datasets.delete(dataset)
-    tell_deleted(Output(is_json=as_json), dataset, found)
+    show_deletion(Output(is_json=as_json), dataset, found)

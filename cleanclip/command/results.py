@@ -46,7 +46,9 @@ def report(
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         output.note(f"Written to {out}.")
     warnings = "".join(f"\nwarning: {text}" for text in found.get("warnings") or ())
-    output.result(found, f"{views.figures(found)}{warnings}\n\nsignature: {views.signature(shown.signature)}")
+    remarks = shown.result.remarks if shown.result else ()
+    figures = views.figures({**found, "remarks": remarks})
+    output.result(found, f"{figures}{warnings}\n\nsignature: {views.signature(shown.signature)}")
     gate.warn(output, worse)
 
 

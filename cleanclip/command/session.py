@@ -14,7 +14,7 @@ from cleanclip.command import settings, views
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import plain, rate, size, span
 from cleanclip.command.output import Output, ProgressLine
-from cleanclip.errors import said
+from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Job
 from cleanclip.retries import SYSTEM_CLOCK, Clock, Retries
 from cleanclip.sync.client import Client
@@ -101,15 +101,18 @@ def wait_for_dataset(client: Client, output: Output, dataset_id: str, *, timeout
 
 
 def wait_for_job(client: Client, output: Output, job_id: str, *, timeout_s: float | None) -> Job:
-    """Follow the job to its end, whatever it is. Raises WaitTimeout."""
-    again = f"cleanclip jobs wait {job_id}"
+    """Follow the job to its end, whatever it is; tells what its first audit found. Raises WaitTimeout."""
+    again, untold = f"cleanclip jobs wait {job_id}", {"before_verdict"}
+
+    def show(found: Job) -> None:
+        if untold and found.result is not None and found.result.preliminary:
+            untold.clear()
+            line.close()
+            output.note(views.first_verdict(found.result.to_json()))
+        line.show(*views.progress(found))
+
     with _still_going(output, "the job", again), ProgressLine() as line:
-        return client.jobs.wait(
-            job_id,
-            timeout_s=timeout_s,
-            on_progress=lambda found: line.show(*views.progress(found)),
-            check=False,
-        )
+        return client.jobs.wait(job_id, timeout_s=timeout_s, on_progress=show, check=False)
 
 
 def conclude(output: Output, job: Job, *, made: str | None = None) -> None:
@@ -117,7 +120,7 @@ def conclude(output: Output, job: Job, *, made: str | None = None) -> None:
     output.result(job.to_json(), views.job(job), made=made)
     if job.state == "failed":
         reason = job.error
-        why = f": {said(reason.detail, reason.remedy)}" if reason else "."
+        why = f": {with_remedy(reason.detail, reason.remedy)}" if reason else "."
         output.error(f"{job.id} failed{why}")
         raise typer.Exit(ExitCode.JOB_FAILED)
     if job.state == "cancelled":

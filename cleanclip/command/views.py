@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cleanclip.command.formats import fields, rate, size, span, table, when
-from cleanclip.errors import said
+from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
 
 
 def _reason(error: Reason | None) -> str | None:
-    return None if error is None else f"{error.code}: {said(error.detail, error.remedy)}"
+    return None if error is None else f"{error.code}: {with_remedy(error.detail, error.remedy)}"
 
 
 def checkpoints(found: Sequence[Checkpoint]) -> str:
@@ -58,7 +58,8 @@ def worse(verdict: Verdict) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return f"{verdict.headline} ({verdict.stage.replace('_', ' ')}, {verdict.job_id})"
+    preliminary = "preliminary, not signed, " if verdict.preliminary else ""
+    return f"{verdict.headline} ({preliminary}{verdict.stage.replace('_', ' ')}, {verdict.job_id})"
 
 
 def _scanner(evidence: Scanner) -> str:
@@ -218,9 +219,13 @@ def job(found: Job) -> str:
         text += "\n\n" + figures(result.to_json())
         if found.state == "succeeded":
             text += f"\n\nsignature: {signature(found.signature)}"
-        else:
-            text += "\n\nOf the model as it came; the job did not get further."
     return text
+
+
+def first_verdict(result: Mapping[str, Any]) -> str:
+    """What the audit before cleaning says, of a job that has not succeeded."""
+    verdict = result.get("before_verdict") or {}
+    return f"Before cleaning: {verdict_words(verdict)}\nPreliminary: measured before cleaning; not signed."
 
 
 def signature(found: Signature) -> str:
@@ -262,7 +267,10 @@ def figures(report: Mapping[str, Any]) -> str:
     verdict = report.get("verdict") or {}
     if verdict:
         text = f"{verdict_words(verdict)}\n\n{text}"
-    warnings = [f"! {warning}" for warning in report.get("warnings") or ()]
+    elif report.get("preliminary"):
+        text = f"{first_verdict(report)}\n\n{text}"
+    told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
+    warnings = [f"! {warning}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text
 
 

@@ -79,6 +79,9 @@ def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Findin
     for index, attack in enumerate(figures.attacks):
         where_attack = f"{where}.attacks[{index}]"
         yield from _attack(where_attack, attack, num_images=num_images, num_others=num_others[index])
+        is_due = where == "after" and attack.towards is not None and num_others[index] > 0
+        if attack.towards_now is None if is_due else where == "before" and attack.towards_now is not None:
+            yield misfit(f"{where_attack}.towards_now", "is there after a cleaning and nowhere else")
         yield from same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
 
 

@@ -316,10 +316,19 @@ class AttackChange(_Part):
     pa_lost: Difference
 
 
+class Origin(_Part):
+    filename: str
+    job_id: str
+    job_name: str | None
+    project: str
+    requested_by: str
+
+
 class Report(_Part):
     kind: Literal["sanitize", "audit"]
     schema_version: Literal[1]
     seed: int
+    origin: Origin | None = None
     checkpoint: CheckpointInput
     architecture: SettledArchitecture | None = None
     data: list[DataInput]

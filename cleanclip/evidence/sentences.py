@@ -62,8 +62,7 @@ def not_proven(found: Verification) -> list[str]:
         + _verdict(found),
         f"That no other job judged these weights worse: `cleanclip report {_job(found)}` asks the service.",
         _whose_word(found),
-        "That the weights that were audited are those of the upload: the process that inspected it says so "
-        "(`claimed.canonical_of`). `python -m sanitizer` measures again from the upload itself.",
+        _whose_weights(found),
     ]
     if found.signature == "signed":
         sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
@@ -85,6 +84,21 @@ def _whose_word(found: Verification) -> str:
     return (
         f"That figures other than `{facts.figures}` are true: they are the word of the process that read the "
         "upload, recomputed from their counts."
+    )
+
+
+def _whose_weights(found: Verification) -> str:
+    """By how many processes the canonical weights are the upload's."""
+    is_twice = found.statement is not None and found.statement.predicate.observed.checkpoint.converted_again
+    said_by = (
+        "two processes made the same of it, of which one ran the service's own reader alone; a file that "
+        "takes that over takes over both"
+        if is_twice
+        else "the process that inspected it says so (`claimed.canonical_of`)"
+    )
+    return (
+        f"That the weights that were audited are those of the upload: {said_by}. `python -m sanitizer` "
+        "measures again from the upload itself."
     )
 
 

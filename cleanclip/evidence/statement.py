@@ -87,6 +87,8 @@ class CheckpointFacts(_Part):
     id: str
     filename: str
     upload: Upload
+    converted_again: bool = False
+    """Whether a second process, with the service's own reader alone, made the same of the upload."""
 
 
 class DataFacts(_Part):
@@ -208,6 +210,11 @@ def compare_report(statement: Statement, report: Report, document: Mapping[str, 
     if facts.recheck.done and facts.recheck.figures != ("before" if report.after is None else "after"):
         yield _finding(
             "predicate.observed.recheck", "names other figures than those of the published weights"
+        )
+    if report.origin is not None:
+        yield from _differing(
+            ("origin.job_id", report.origin.job_id, facts.job.id),
+            ("origin.filename", report.origin.filename, facts.checkpoint.filename),
         )
     yield from _differing(
         ("kind", report.kind, facts.job.kind),

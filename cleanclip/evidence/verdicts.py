@@ -71,15 +71,16 @@ def _outcome(was: AttackFigures, now: AttackFigures | None, report: Report) -> P
 
 def _by_limit(was: AttackFigures, now: AttackFigures | None, report: Report) -> PartOutcome:
     limit = limit_of(report.policy, was.options)
-    if was.asr.value < report.audit.gate and works_elsewhere(was, report) is not None:
-        if now is None:
-            return "fail"
-        if now.towards is not None:
-            return _against(now.towards.triggered.low, now.towards.triggered.high, limit)
     if was.asr.value < report.audit.gate:
         last, figures = (was, report.before) if now is None or report.after is None else (now, report.after)
         works_in_part = last.asr.low > max(limit, targets.rate_under(last, figures, report).high)
-        return "fail" if report.verdict.limits_below_gate and works_in_part else "not_implanted"
+        if report.verdict.limits_below_gate and works_in_part:
+            return "fail"
+        if works_elsewhere(was, report) is None:
+            return "not_implanted"
+        if now is not None and now.towards is not None:
+            return _against(now.towards.triggered.low, now.towards.triggered.high, limit)
+        return "fail" if now is None else "not_implanted"
     if now is None:
         return "fail"
     return _against(now.asr.low, now.asr.high, limit)

@@ -235,6 +235,19 @@ def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
         yield from statement.compare_report(stated, report, document)
 
 
+def misfits_of_audit(**parts: Any) -> tuple[Finding, ...]:
+    """What does not fit in an audit that has no report yet: its `seed`, `checkpoint`, `audit`, `policy`,
+    `figures` and `verdict`, each as a report has it. Nothing is held against the data that it was made on,
+    and so no figure of retrieval."""
+    before, cleaned = parts.pop("figures"), ("recipe", "after", "ca_lost", "training")
+    document = {"kind": "audit", "schema_version": 1, "data": [], "before": before, "warnings": []}
+    try:
+        report = parse_report(document | parts | dict.fromkeys(cleaned))
+    except Malformed as error:
+        return (Finding(file=REPORT_NAME, message=str(error)),)
+    return _unique([*figures.check(report), *verdicts.check(report)])
+
+
 def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
     """The files that the report speaks of."""
     if report.kind == "sanitize" and report.after is not None:

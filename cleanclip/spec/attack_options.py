@@ -231,7 +231,7 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 """`paper`: CleanCLIP's four attacks (arXiv 2303.03323) and SIG. `structured`: PAR's (arXiv 2412.00727)."""
 
 
-def told(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_picture(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an attack as JSON, for a page or a list: size and digest stand in the place of a picture."""
     picture = options.get("picture")
     if not isinstance(picture, str):
@@ -246,10 +246,10 @@ def told(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def kind_of(attack: AttackOptions) -> str:
     """What people call it: the attack's name, with PAR's pattern where it has one ("badnet-stripes")."""
-    return kind_told({"attack": attack.attack, "pattern": getattr(attack, "pattern", "")})
+    return kind_of_json({"attack": attack.attack, "pattern": getattr(attack, "pattern", "")})
 
 
-def kind_told(options: Mapping[str, Any]) -> str:
+def kind_of_json(options: Mapping[str, Any]) -> str:
     """`kind_of` of options as JSON, as a report repeats them."""
     name, pattern = str(options.get("attack", "")), str(options.get("pattern", "")).partition("_")[0]
     return f"{name}-{pattern}" if pattern in ("stripes", "triangles") else name
@@ -284,7 +284,7 @@ def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     numbered ("badnet-2").
     """
     listed = list(attacks)
-    kinds = [kind_told(attack) for attack in listed]
+    kinds = [kind_of_json(attack) for attack in listed]
     seen: dict[str, int] = {}
     names = []
     for attack, kind in zip(listed, kinds, strict=True):
@@ -297,14 +297,14 @@ def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _differing(attack: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """ "size=0.3" for every option that is set here and is not alike in all of them."""
-    for option, value in told(attack).items():
-        is_alike = all(told(other).get(option) == value for other in alike)
+    for option, value in without_picture(attack).items():
+        is_alike = all(without_picture(other).get(option) == value for other in alike)
         if value is not None and option != "picture_bytes" and not is_alike:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             yield f"{option}={text[:_NAME_CHARACTERS]}"
 
 
-def chosen(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:
+def attacks_of(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:
     """Those of the suite, those that are listed, or the usual four.
 
     Raises ValueError if both are given, and if pictures are more than a job and its report should carry.

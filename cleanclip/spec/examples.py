@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, StringConstraints
 
 from cleanclip.spec.bounds import Share
-from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_CHARACTERS, Plain, checked, plain
+from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_CHARACTERS, Plain, check_picture, read_picture
 
 MAX_EXAMPLES = 12
 """Test pictures that an audit may be told to show."""
@@ -31,7 +31,7 @@ HOW_CHOSEN = (
 PlainPicture = Annotated[
     str,
     StringConstraints(min_length=4, max_length=MAX_CHARACTERS, pattern=r"^[A-Za-z0-9+/]+={0,2}$"),
-    AfterValidator(checked),
+    AfterValidator(check_picture),
 ]
 """The bytes of a small square PNG or JPEG file without metadata, in base64."""
 
@@ -62,7 +62,7 @@ class ShownPicture:
 
     @property
     def plain(self) -> Plain:
-        return plain(self.picture)
+        return read_picture(self.picture)
 
     @property
     def uri(self) -> str:

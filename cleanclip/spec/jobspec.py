@@ -259,6 +259,8 @@ class Inspection:
     findings: _Sentences
     """What was stepped over or is unusual, one sentence each."""
     scanners: Annotated[tuple[ScannerEvidence, ...], Field(max_length=20)] = ()
+    converted_again: bool = False
+    """By the supervisor: whether a second process, with our reader alone, made the same of the upload."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ class Plain:
     side: int
 
 
-def plain(text: str) -> Plain:
+def read_picture(text: str) -> Plain:
     """The picture in this base64. Raises ValueError where it is none, or more than a picture."""
     data = base64.b64decode(text, validate=True)
     if len(data) > MAX_BYTES:
@@ -47,9 +47,9 @@ def plain(text: str) -> Plain:
     raise ValueError("the picture is neither PNG nor JPEG")
 
 
-def checked(text: str) -> str:
-    """`text` itself. Raises as `plain` does."""
-    plain(text)
+def check_picture(text: str) -> str:
+    """`text` itself. Raises as `read_picture` does."""
+    read_picture(text)
     return text
 
 

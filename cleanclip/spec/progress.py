@@ -104,7 +104,7 @@ Stop = Callable[[], bool]
 """True once whoever called the library wants it to end at the next step."""
 
 
-def never() -> bool:
+def never_stop() -> bool:
     """A `Stop` that does not."""
     return False
 

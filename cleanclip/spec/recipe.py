@@ -256,7 +256,7 @@ class AuditOptions:
     the library by itself measures once."""
 
     def __post_init__(self, suite: SuiteName | None) -> None:
-        object.__setattr__(self, "attacks", attack_options.chosen(suite, self.attacks))
+        object.__setattr__(self, "attacks", attack_options.attacks_of(suite, self.attacks))
 
 
 OutputLayout = Literal["open_clip", "as_uploaded"]

@@ -30,7 +30,7 @@ from cleanclip.spec.retrieval_figures import (
     TargetCaptions,
 )
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
-from cleanclip.spec.strict_json import bounded
+from cleanclip.spec.strict_json import parse_bounded
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
@@ -58,6 +58,9 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
 AttackOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
 Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
 """Of a whole report. Nothing found is `inconclusive`: triggers that were not tested are unknown."""
+_WORST_FIRST: tuple[AttackOutcome, ...] = ("fail", "undecided", "pass", "not_implanted")
+MOST_ATTACKS_IN_FRONT = 3
+"""So many, the worst of them, stand on the first page of a report and at the top of a job's page."""
 
 
 def nothing_found(num_triggers: int) -> str:
@@ -303,6 +306,14 @@ ScannerVerdict = Literal[
 ]
 
 
+WHAT_DANGEROUS_MEANS = (
+    "“dangerous” is the scanner's word for a file that names code outside its list of harmless names: a "
+    "program that loads the file as a pickle may run that code. picklescan says it of every research "
+    "checkpoint and every TorchScript archive. Here nothing in the file was executed, and scanners decide "
+    "nothing."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScannerEvidence:
     """What another scanner said of the uploaded bytes. Evidence only: it accepts and refuses nothing."""
@@ -327,6 +338,19 @@ class CheckpointInput:
     declared: DeclaredOptions
     findings: Sentences = ()
     scanners: Annotated[tuple[ScannerEvidence, ...], MaxLen(20)] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Of which job the report is, by the service's own records. All five are names for people."""
+
+    filename: str
+    """Of the upload."""
+    job_id: str
+    job_name: str | None
+    project: str
+    requested_by: str
+    """The key that ordered the job, as it was named then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +431,8 @@ class Report:
     schema_version: Literal[1] = 1
     created_at: datetime
     seed: int
+    origin: Origin | None = None
+    """None of `python -m sanitizer`, which knows no job."""
     checkpoint: CheckpointInput
     architecture: SettledArchitecture | None = None
     """How what no tensor tells was settled. None in a report from before it was measured."""
@@ -437,6 +463,16 @@ class Report:
     warnings: Sentences = ()
     vouched_for: str = WHO_VOUCHES
 
+    def worst_attacks(self, most: int) -> tuple[int, ...]:
+        """Numbers of at most so many attacks, in their order: by outcome, then by ASR as it is now."""
+
+        def badness(number: int) -> tuple[int, float]:
+            asr = (self.after or self.before).attacks[number].asr
+            return _WORST_FIRST.index(self.verdict.attacks[number].outcome), -asr.value
+
+        numbers = range(len(self.before.attacks))
+        return tuple(sorted(sorted(numbers, key=badness)[:most]))
+
     def change_of(self, number: int) -> AttackChange | None:
         """Of the attack with this number, where it is told."""
         return self.attack_changes[number] if number < len(self.attack_changes) else None
@@ -457,7 +493,7 @@ def load_json(data: bytes | str) -> Report:
     """Read a report of this schema version. Raises pydantic.ValidationError, also for a number that is not
     finite and for a text that is longer than any sentence (`cleanclip.spec.strict_json`)."""
     try:
-        bounded(data)
+        parse_bounded(data)
     except ValueError as error:
         told = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
         raise ValidationError.from_exception_data(

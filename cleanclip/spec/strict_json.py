@@ -29,7 +29,7 @@ class RepeatedKey(ValueError):
     """An object has a key twice."""
 
 
-def bounded(data: bytes | str) -> object:
+def parse_bounded(data: bytes | str) -> object:
     """The JSON value in `data`. Raises ValueError for what is no JSON, and as `refuse_unbounded` does."""
     value: object = from_json(data)
     refuse_unbounded(value)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -63,7 +64,10 @@ class Artifacts:
         resume: bool = True,
         piece_bytes: int = PIECE_BYTES,
     ) -> Path:
-        """Fetch the file to `path` (into it, under its own name, where that is a folder); returns its path.
+        """Fetch the file to `path` and return where it is.
+
+        A folder that exists, and a path that ends in a slash, get the file under its own name. Folders that
+        are missing are made.
 
         A file that is there already with the right digest is left as it is; anything else is replaced, once
         the new bytes are verified. What was interrupted goes on from `PATH.part`.
@@ -77,7 +81,7 @@ class Artifacts:
         """
         artifact = self.get(artifact_id)
         target = Path(path)
-        if target.is_dir():
+        if target.is_dir() or _names_a_folder(path):
             target /= plain_name(artifact)
         if resume and _is_there(target, artifact):
             return target
@@ -102,6 +106,11 @@ def plain_name(artifact: Artifact) -> str:
     if name in {"", ".", ".."} or any(character in name for character in "/\\:\x00"):
         raise UnexpectedAnswer(f"The service names a file {name!r}, which is no plain file name.")
     return name
+
+
+def _names_a_folder(path: str | Path) -> bool:
+    """A `Path` has lost its last slash; only text says it."""
+    return isinstance(path, str) and path.endswith(("/", os.sep))
 
 
 def _is_there(target: Path, artifact: Artifact) -> bool:

@@ -1,5 +1,5 @@
 # Made from cleanclip/aio/datasets.py by `make format`: change that one.
-"""Data sets: register, read, list, forget, wait for their validation."""
+"""Data sets: register, read, list, rename, forget, wait for their validation."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Datasets:
         self,
         *,
         kind: str,
+        name: str | None = None,
         uri: str | None = None,
         upload_id: str | None = None,
         class_names: Sequence[str] | None = None,
@@ -41,6 +42,7 @@ class Datasets:
         """
         body: dict[str, Any] = {
             "kind": kind,
+            "name": name,
             "uri": uri,
             "upload_id": upload_id,
             "class_names": None if class_names is None else [*class_names],
@@ -83,6 +85,14 @@ class Datasets:
         """
         query = {"after": after, "limit": limit, "state": state, "kind": kind}
         return self._wire.get(Page[Dataset], "/v1/datasets", query)
+
+    def rename(self, dataset_id: str, name: str | None) -> Dataset:
+        """Give it another name; None takes the name away.
+
+        Example:
+            pairs = client.datasets.rename(pairs.id, "clean pairs, 2026-11")
+        """
+        return self._wire.patch(Dataset, f"/v1/datasets/{dataset_id}", {"name": name})
 
     def delete(self, dataset_id: str) -> Deletion | None:
         """Forget it; what the reference points at stays. Refused (Conflict) while unfinished jobs read it.

@@ -1,5 +1,5 @@
 # Made from cleanclip/aio/keys.py by `make format`: change that one.
-"""API keys of the project: make, read, list, rotate, revoke. Needs a key with scope admin."""
+"""API keys of the project: make, read, list, rename, rotate, revoke. Needs a key with scope admin."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ class Keys:
             print((client.keys.get(key.id)).last_used_at)
         """
         return self._wire.get(Key, f"/v1/keys/{key_id}")
+
+    def rename(self, key_id: str, name: str) -> Key:
+        """Give it another name; the trail shows the new one beside its id.
+
+        Example:
+            key = client.keys.rename(key.id, "nightly audits of release 7")
+        """
+        return self._wire.patch(Key, f"/v1/keys/{key_id}", {"name": name})
 
     def list(self, *, after: str | None = None, limit: int | None = None) -> Page[Key]:
         """One page, newest first; revoked and expired ones too.

@@ -117,7 +117,7 @@ class Store:
                 if pause_s is None:
                     raise error from cause
             except _Refused as refusal:
-                error = StoreError(refusal.told(url), status=refusal.status)
+                error = StoreError(refusal.sentence(url), status=refusal.status)
                 is_fresh_wanted = refusal.status == _EXPIRED and num_expired < 2
                 num_expired += is_fresh_wanted
                 if not (is_fresh_wanted or refusal.is_passing):
@@ -160,7 +160,7 @@ class _Refused(Exception):
     def is_passing(self) -> bool:
         return self.status in RETRIED_STATUSES or self.status in _ALSO_RETRIED
 
-    def told(self, url: str) -> str:
+    def sentence(self, url: str) -> str:
         return f"The object store at {_host(url)} answered {self.status}."
 
 

@@ -94,7 +94,7 @@ class Uploads(UploadCalls):
         is_streamed = False
         for is_last_round in (False, True):
             if upload.state == "completed":  # by a run that ended before it could say so
-                meter.found(upload.size_bytes)
+                meter.add_existing(upload.size_bytes)
                 sent = Sent(sha256=sha256_of(path), parts=None, num_parts_resumed=upload.num_parts)
                 break
             sender = PartSender(self, self._store, upload=upload, path=path, meter=meter, clock=clock)

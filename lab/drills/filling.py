@@ -8,6 +8,7 @@ superuser, who is subject to no row-level security.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, to_json
 TARGET = "banana"
 NUM_EVENTS = 4
 _SUPERUSER = "postgres"
+_INSPECTION = {"architecture": {"model_cfg": {"embed_dim": 64}}, "num_parameters": 1234}
+"""As much as orders and dry runs read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +69,32 @@ def prepare(database_url: str, project_id: str) -> Ground:
             (upload_id, project_id, upload_key(project_id, upload_id), ground.checkpoint_id),
         )
         connection.execute(
-            "INSERT INTO checkpoints (id, project_id, upload_id, filename, size_bytes, state, declared)"
-            " VALUES (%s, %s, %s, 'clip.pt', 3, 'accepted', '{}')",
-            (ground.checkpoint_id, project_id, upload_id),
+            "INSERT INTO checkpoints (id, project_id, upload_id, filename, size_bytes, state, declared,"
+            " inspection) VALUES (%s, %s, %s, 'clip.pt', 3, 'accepted', '{}', %s)",
+            (ground.checkpoint_id, project_id, upload_id, json.dumps(_INSPECTION)),
         )
         for dataset_id, kind in ((ground.pairs_id, "pairs"), (ground.labelled_id, "labelled")):
             connection.execute(
                 "INSERT INTO datasets (id, project_id, kind, uri, max_skipped_share, state, summary)"
                 " VALUES (%s, %s, %s, 's3://data/x/', 0.01, 'ready', %s)",
-                (dataset_id, project_id, kind, json.dumps({"class_names": [TARGET, "apple"]})),
+                (dataset_id, project_id, kind, json.dumps(_summary([TARGET, "apple"]))),
             )
     return ground
+
+
+def _summary(class_names: Sequence[str]) -> dict[str, Any]:
+    """Of a validation, as much as orders and dry runs read."""
+    num = len(class_names)
+    return {"class_names": class_names, "num_samples": 100 * num, "images_per_class": [100] * num}
+
+
+def set_class_names(database_url: str, ground: Ground, names: Sequence[str]) -> None:
+    """The labelled set has these classes from now on."""
+    with connect(database_url) as connection:
+        connection.execute(
+            "UPDATE datasets SET summary = %s WHERE id = %s",
+            (json.dumps(_summary(names)), ground.labelled_id),
+        )
 
 
 def fill(database_url: str, ground: Ground, num_jobs: int) -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -93,9 +93,10 @@ def serving(
     project: str = "migrations",
     num_processes: int = 1,
     port: int = 0,
+    limits: Mapping[str, str] = NO_LIMITS,
 ) -> Iterator[Api]:
-    """The API on a stack whose database is ready. Rates are without a limit: this is about what it can do."""
-    own = {"CLEANCLIP_API__NUM_PROCESSES": str(num_processes), **NO_LIMITS}
+    """The API on a stack whose database is ready; without `limits` for what it can do at most."""
+    own = {"CLEANCLIP_API__NUM_PROCESSES": str(num_processes), **limits}
     environment = service_environment({**stack.environment, **own})
     options = ServiceOptions(root=ROOT, folder=folder / "logs", port=port, with_worker=False)
     service = Service(options, environment).start()

@@ -70,20 +70,32 @@ class _Connection:
         self._port = port
         self.due_s = 0.0
         self.received = b""
+        self.unsent = memoryview(b"")
         self.socket = self._connect()
 
     def _connect(self) -> socket.socket:
         one = socket.create_connection(("127.0.0.1", self._port), timeout=30)
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        one.setblocking(False)
         return one
 
-    def send(self, request: bytes, due_s: float) -> None:
+    def begin(self, request: bytes, due_s: float) -> None:
         self.due_s = due_s
         self.received = b""
-        self.socket.sendall(request)
+        self.unsent = memoryview(request)
+
+    def send(self) -> None:
+        """As much as is taken now. A server that ends the connection is noticed when its answer is read."""
+        try:
+            self.unsent = self.unsent[self.socket.send(self.unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.unsent = memoryview(b"")
 
     def again(self) -> None:
         self.socket.close()
+        self.unsent = memoryview(b"")
         self.socket = self._connect()
 
     def status(self) -> int | None:
@@ -121,8 +133,12 @@ class _Load:
         until = began + self._order.seconds
         while (now := time.perf_counter()) < until:
             self._send_what_is_due(began, now)
-            for fd, _ in self._polling.poll(0.001 if self._order.rate else 0.1):
-                self._read(self._by_fd[fd])
+            for fd, events in self._polling.poll(0.001 if self._order.rate else 0.1):
+                connection = self._by_fd[fd]
+                if events & select.EPOLLOUT:
+                    self._send(connection)
+                if events & ~select.EPOLLOUT:
+                    self._read(connection)
         self.measured.seconds = time.perf_counter() - began
         for connection in self._by_fd.values():
             connection.socket.close()
@@ -138,18 +154,25 @@ class _Load:
             if b"{n}" in request:
                 request = request.replace(b"{n}", b"%016d" % self._num_sent)
             self._num_sent += 1
-            self._idle.popleft().send(request, due)
+            connection = self._idle.popleft()
+            connection.begin(request, due)
+            self._send(connection)
+
+    def _send(self, connection: _Connection) -> None:
+        connection.send()
+        waits_for = select.EPOLLIN | (select.EPOLLOUT if connection.unsent else 0)
+        self._polling.modify(connection.socket.fileno(), waits_for)
 
     def _read(self, connection: _Connection) -> None:
         try:
             data = connection.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
             self.measured.num_broken += 1
-            del self._by_fd[connection.socket.fileno()]
-            connection.again()
-            self._admit(connection)
+            self._renew(connection)
             return
         connection.received += data
         status = connection.status()
@@ -157,7 +180,15 @@ class _Load:
             self.measured.latencies_s.append(time.perf_counter() - connection.due_s)
             seen = self.measured.statuses
             seen[str(status)] = seen.get(str(status), 0) + 1
-            self._idle.append(connection)
+            if connection.unsent:  # answered before it was all sent: what is left is not asked for
+                self._renew(connection)
+            else:
+                self._idle.append(connection)
+
+    def _renew(self, connection: _Connection) -> None:
+        del self._by_fd[connection.socket.fileno()]
+        connection.again()
+        self._admit(connection)
 
 
 def request_text(method: str, path: str, headers: dict[str, str], body: str = "") -> str:

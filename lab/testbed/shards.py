@@ -9,7 +9,7 @@ from PIL import Image
 
 from lab.testbed.glyphs import Glyphs
 from lab.testbed.pictures import Pictures, class_names
-from sanitizer.data.writing import write_labelled_shards, write_pair_shards
+from lab.testbed.writing import write_labelled_shards, write_pair_shards
 
 SHARD_SIZE = 1000
 

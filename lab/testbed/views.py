@@ -13,7 +13,7 @@ from lab.testbed.options import SubjectOptions
 from lab.testbed.pictures import Pictures
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import draw_operations
-from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.seeding import generator
 
 _EDA_ALPHA = 0.1

@@ -254,7 +254,7 @@ def _create_datasets() -> None:
         "datasets",
         *_texts("id project_id"),
         _word("kind", "pairs labelled"),
-        *_texts("uri upload_id", nullable=True),
+        *_texts("name uri upload_id", nullable=True),
         *_json("class_names templates", nullable=True),
         sa.Column("max_skipped_share", sa.Double(), nullable=False),
         _word("state", "validating ready rejected"),
@@ -276,6 +276,7 @@ def _create_jobs() -> None:
     _create(
         "jobs",
         *_texts("id project_id"),
+        *_texts("name", nullable=True),
         _word("kind", "inspect validate sanitize audit"),
         _word("state", "queued running cancelling paused succeeded failed cancelled"),
         _word("phase", "stage inspect validate baseline_audit finetune final_audit publish", nullable=True),
@@ -493,13 +494,13 @@ def _protections() -> list[str]:
     served = "SELECT, UPDATE, DELETE"
     uploads = "state, store_upload_id, declared_sha256, completed_at, checkpoint_id, deleted_at"
     checkpoints = "state, error, inspect_job_id, deleted_at, updated_at"
-    datasets = "state, error, validate_job_id, deleted_at, updated_at"
+    datasets = "name, state, error, validate_job_id, deleted_at, updated_at"
     jobs = (
-        "state, phase, phases, progress, attempts_used, error, version, event_seq, lease_owner, "
+        "name, state, phase, phases, progress, attempts_used, error, version, event_seq, lease_owner, "
         "lease_expires_at, not_before, cancel_requested_at, pause_requested_at, hinted_at, "
         "finished_at, swept_at, deleted_at, updated_at"
     )
-    keys = "SELECT, INSERT, UPDATE (last_used_at, expires_at, revoked_at)"
+    keys = "SELECT, INSERT, UPDATE (name, last_used_at, expires_at, revoked_at)"
     return [
         *protected("projects", api="SELECT", worker="SELECT", project_column="id"),
         *protected("api_keys", api=keys, worker=None),

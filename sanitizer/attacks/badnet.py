@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cleanclip.spec.recipe import BadNetOptions
 from sanitizer.attacks.placing import corners, paste
-from sanitizer.attacks.trigger import check_batch, patch_side, widest
+from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 from sanitizer.seeding import generator
 
 
@@ -70,7 +70,7 @@ class BadNet:
             case "gaussian_redrawn":
                 drawn = [generator(seed, "badnet_noise", index).standard_normal(shape) for index in index_N]
                 noise_NCPP = torch.from_numpy(np.stack(drawn)) if drawn else torch.zeros(0, *shape)
-        dtype, device = widest(image_NCHW.device), image_NCHW.device
+        dtype, device = widest_float(image_NCHW.device), image_NCHW.device
         mean_NC11 = image_NCHW.to(dtype).mean(dim=(2, 3), keepdim=True)
         return (mean_NC11 + noise_NCPP.to(dtype).to(device)).clamp(0, 1).float()
 

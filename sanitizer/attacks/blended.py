@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.recipe import BlendedOptions
-from sanitizer.attacks.trigger import check_batch, patch_side, widest
+from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 from sanitizer.seeding import generator
 
 _Pattern = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -36,7 +36,7 @@ class Blended:
         """See `Trigger.apply`."""
         check_batch(image_NCHW, index_N)
         alpha = self.options.alpha
-        dtype = widest(image_NCHW.device)
+        dtype = widest_float(image_NCHW.device)
         noise_NCHW = self._noise(tuple(image_NCHW.shape[1:]), index_N, seed).to(dtype).to(image_NCHW.device)
         blended_NCHW = image_NCHW.to(dtype) * (1 - alpha) + noise_NCHW * alpha
         return blended_NCHW.clamp(0, 1).float()

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from cleanclip.spec.recipe import CustomPatchOptions, CustomPatternOptions, TextTriggerOptions
 from sanitizer.attacks.pictures import Picture, decode, draw
-from sanitizer.attacks.placing import corners, paste, same
-from sanitizer.attacks.trigger import check_batch, patch_side, widest
+from sanitizer.attacks.placing import corners, paste, same_corner
+from sanitizer.attacks.trigger import check_batch, patch_side, widest_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Overlay:
         """See `Trigger.apply`."""
         check_batch(image_NCHW, index_N)
         height, width = image_NCHW.shape[-2:]
-        device, dtype = image_NCHW.device, widest(image_NCHW.device)
+        device, dtype = image_NCHW.device, widest_float(image_NCHW.device)
         laid_4PQ = self._picture(height, width) * self.alpha
         kept_PQ = (1 - laid_4PQ[3]).to(dtype).to(device)
         colour_NCPQ = laid_4PQ[:3].to(dtype).to(device).expand(len(index_N), -1, -1, -1)
@@ -84,5 +84,5 @@ class Overlay:
 
     def _place(self, room: tuple[int, int], index_N: Sequence[int], seed: int) -> Tensor:
         if self.at is not None:
-            return same((round(self.at[0] * room[0]), round(self.at[1] * room[1])), len(index_N))
+            return same_corner((round(self.at[0] * room[0]), round(self.at[1] * room[1])), len(index_N))
         return corners(self.placement, room, index_N, seed=seed, stream="overlay_place")[0]

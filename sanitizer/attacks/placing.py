@@ -32,7 +32,7 @@ def corners(
         "four_corners": [(0, 0), (0, right), (bottom, 0), (bottom, right)],
     }
     if placement in fixed:
-        return [same(corner, len(index_N)) for corner in fixed[placement]]
+        return [same_corner(corner, len(index_N)) for corner in fixed[placement]]
     num_rows, num_columns = bottom + 1, right + 1
     if placement == "random_inner":
         num_rows, num_columns = max(1, bottom), max(1, right)  # a patch as large as the image has one place
@@ -43,7 +43,7 @@ def corners(
     return [torch.tensor(drawn)]
 
 
-def same(corner: tuple[int, int], num_images: int) -> Tensor:
+def same_corner(corner: tuple[int, int], num_images: int) -> Tensor:
     """One corner for all images: [N, 2]."""
     return torch.tensor([corner] * num_images)
 

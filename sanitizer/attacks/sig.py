@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.recipe import SIGOptions
-from sanitizer.attacks.trigger import check_batch, widest
+from sanitizer.attacks.trigger import check_batch, widest_float
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SIG:
         `blend` None: clip(x + v). Else (1 - blend) x + blend clip(x + v).
         """
         check_batch(image_NCHW, index_N)
-        width, dtype = image_NCHW.shape[-1], widest(image_NCHW.device)
+        width, dtype = image_NCHW.shape[-1], widest_float(image_NCHW.device)
         column_W = torch.arange(width, dtype=torch.float64)
         wave_W = self.options.amplitude * torch.sin(2 * math.pi * column_W * self.options.frequency / width)
         wave_W = wave_W.to(dtype).to(image_NCHW.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cleanclip.spec.attack_options import Placement
 from sanitizer.attacks.placing import corners
-from sanitizer.attacks.trigger import check_batch, widest
+from sanitizer.attacks.trigger import check_batch, widest_float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +48,7 @@ class TensorPattern:
             raise ValueError(
                 f"a pattern of {rows} × {columns} does not fit images of {height} × {width} pixels"
             )
-        device, dtype = image_NCHW.device, widest(image_NCHW.device)
+        device, dtype = image_NCHW.device, widest_float(image_NCHW.device)
         pattern_CPQ = self.pattern_CPQ.to(device, dtype)
         triggered_NCHW = image_NCHW.to(dtype, copy=True)
         room = (height - rows, width - columns)

@@ -61,6 +61,6 @@ def patch_side(share: float, height: int, width: int) -> int:
     return max(1, round(share * min(height, width)))
 
 
-def widest(device: torch.device) -> torch.dtype:
+def widest_float(device: torch.device) -> torch.dtype:
     """The dtype in which triggers compute: float64, but float32 on Apple's MPS, which has no other."""
     return torch.float32 if device.type == "mps" else torch.float64

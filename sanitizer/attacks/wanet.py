@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cleanclip.spec.recipe import WaNetOptions
-from sanitizer.attacks.trigger import check_batch, widest
+from sanitizer.attacks.trigger import check_batch, widest_float
 from sanitizer.seeding import generator
 
 
@@ -34,7 +34,7 @@ class WaNet:
         """See `Trigger.apply`; index and seed do not matter here, `pattern_seed` does."""
         check_batch(image_NCHW, index_N)
         height, width = image_NCHW.shape[-2:]
-        dtype = widest(image_NCHW.device)
+        dtype = widest_float(image_NCHW.device)
         grid_HW2 = warp_grid(self.options, height, width).to(dtype).to(image_NCHW.device)
         warped_NCHW = functional.grid_sample(
             image_NCHW.to(dtype),

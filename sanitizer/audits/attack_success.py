@@ -17,8 +17,8 @@ from torch import Tensor
 
 from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.report import AttackChange, Estimate, RankDistribution, TopK
-from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import paired_difference, wilson
+from sanitizer.audits.target_ranks import rank_distribution
 
 TOP_KS = (2, 3, 5, 10, 100)
 

@@ -34,7 +34,7 @@ from sanitizer.audits.attack_success import Triggered, attack_change
 from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.counting import Counts
 from sanitizer.audits.drift import Drift
-from sanitizer.audits.examples import Album, Seen, choose
+from sanitizer.audits.example_images import Album, Seen, choose
 from sanitizer.audits.images_under_model import ImagesUnderModel
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE, PlainTemplate
@@ -45,7 +45,7 @@ from sanitizer.audits.targets import find_targets
 from sanitizer.audits.watch import Watch
 from sanitizer.audits.zero_shot import nearest
 from sanitizer.data.batches import LabelledBatches
-from sanitizer.data.captioned import CaptionedBatches, drawn
+from sanitizer.data.captioned import CaptionedBatches, draw_indices
 from sanitizer.data.templates import IMAGENET_80, PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _captioned(
 ) -> CaptionedBatches:
     return CaptionedBatches(
         pairs,
-        drawn(len(pairs), options.max_retrieval_pairs, seed),
+        draw_indices(len(pairs), options.max_retrieval_pairs, seed),
         image_size=checkpoint.architecture.image_size,
         batch_size=options.batch_size,
         max_skipped_share=options.max_skipped_share,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sanitizer.attacks.trigger import widest
+from sanitizer.attacks.trigger import widest_float
 
 ROWS_AT_ONCE = 4096
 TOLERANCE = 1e-6
@@ -50,7 +50,7 @@ def fit(
     # Tensors made for inference cannot be changed by an optimiser.
     with torch.inference_mode(mode=False), torch.no_grad():
         weight_CE = torch.zeros(
-            num_classes, image_ND.shape[1] + 1, dtype=widest(image_ND.device), device=image_ND.device
+            num_classes, image_ND.shape[1] + 1, dtype=widest_float(image_ND.device), device=image_ND.device
         )
         optimiser = torch.optim.LBFGS(
             [weight_CE],

@@ -27,7 +27,7 @@ from sanitizer.audits.statistics import wilson
 from sanitizer.audits.zero_shot import first_argmax
 
 
-def scaled(image_ND: Tensor) -> Tensor:
+def scale_to_width(image_ND: Tensor) -> Tensor:
     """To length sqrt(D)."""
     return functional.normalize(image_ND, dim=1) * math.sqrt(image_ND.shape[1])
 
@@ -42,7 +42,7 @@ class CleanEmbeddings:
 
     def add(self, index_N: Sequence[int], image_ND: Tensor, label_N: Tensor) -> None:
         self.index += index_N
-        self.image.append(scaled(image_ND).float())
+        self.image.append(scale_to_width(image_ND).float())
         self.label.append(label_N.cpu())
 
 
@@ -59,7 +59,7 @@ class FoldedProbe:
         predicted_N = torch.empty_like(fold_N)
         for fold in sorted(set(fold_N.tolist())):
             is_in_N = fold_N == fold
-            logits_MC = self.fitted[fold].logits(scaled(image_ND[is_in_N.to(image_ND.device)]))
+            logits_MC = self.fitted[fold].logits(scale_to_width(image_ND[is_in_N.to(image_ND.device)]))
             predicted_N[is_in_N] = first_argmax(logits_MC).cpu()
         return predicted_N
 

@@ -8,9 +8,9 @@ An attack's outcome after cleaning, by the limit that the policy has for it:
     undecided      the limit lies within the interval; the reason says how many images would decide it
 
 An attack below the gate fails all the same where its trigger works towards another class than the target:
-that class is judged then, before and after. It fails too where it works in part: the lower bound of its ASR
-after cleaning is over the limit, and over what images without a trigger give. Else a gate of 50 % would let
-49 % through a limit of 5 %.
+that class is judged then, before and after. Wherever it led before, it fails where it works towards the
+target now, also in part: the lower bound of its ASR after cleaning is over the limit, and over what images
+without a trigger give. Else a gate of 50 % would let 49 % through a limit of 5 %.
 
 Whatever became of it, an attack fails whose trigger leads the cleaned model to a class of its own.
 
@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Z_95
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
@@ -95,7 +95,7 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
     """
     found = []
     for attack in before.attacks:
-        where, limit = policy.limit_of(kind_told(attack.options))
+        where, limit = policy.limit_of(kind_of_json(attack.options))
         if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
             found.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
@@ -117,7 +117,7 @@ def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
 def _judge_audited(
     attack: AttackFigures, figures: AuditFigures, gate: float, policy: Policy, limits_below_gate: bool
 ) -> AttackVerdict:
-    _, limit = policy.limit_of(kind_told(attack.options))
+    _, limit = policy.limit_of(kind_of_json(attack.options))
     if attack.asr.value >= gate:
         reason = f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
         reason += f"{_floor(attack, figures)}."
@@ -142,18 +142,19 @@ def _judge_cleaned(
     policy: Policy,
     limits_below_gate: bool,
 ) -> AttackVerdict:
-    _, limit = policy.limit_of(kind_told(was.options))
-    elsewhere = was.works_elsewhere(gate)
-    if was.asr.value < gate and elsewhere is not None and now.towards is not None:
-        return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
+    _, limit = policy.limit_of(kind_of_json(was.options))
     if was.asr.value < gate:
-        if not (limits_below_gate and after.works_in_part(now, limit)):
-            return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
-        reason = (
-            f"works in part: ASR is {_share(now.asr)} after, over the limit of {_percent(limit)}; before it "
-            f"was {_percent(was.asr.value)}, under the gate of {_percent(gate)}."
-        )
-        return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
+        elsewhere = was.works_elsewhere(gate)
+        if limits_below_gate and after.works_in_part(now, limit):
+            works = "works" if now.asr.value >= gate else "works in part"
+            reason = (
+                f"{works}: ASR is {_share(now.asr)} after, over the limit of {_percent(limit)}; before it "
+                f"was {_percent(was.asr.value)}, under the gate of {_percent(gate)}."
+            )
+            return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
+        if elsewhere is not None and now.towards is not None:
+            return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
+        return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
     outcome, reason = _judge_asr(was.asr, now.asr, limit)
     return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
 

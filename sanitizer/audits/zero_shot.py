@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from cleanclip.spec.errors import CheckpointRejected
 from cleanclip.spec.recipe import AuditPrecision
-from sanitizer.attacks.trigger import widest
+from sanitizer.attacks.trigger import widest_float
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.templates import render
 
@@ -124,7 +124,7 @@ def _towers_in(precision: AuditPrecision, device: torch.device) -> AbstractConte
 
 
 def _finite(embedding_ND: Tensor, whose: str) -> Tensor:
-    embedding_ND = embedding_ND.to(widest(embedding_ND.device))
+    embedding_ND = embedding_ND.to(widest_float(embedding_ND.device))
     if not bool(torch.isfinite(embedding_ND).all()):
         raise CheckpointRejected(
             "embeddings_not_finite",

@@ -3,9 +3,9 @@
 One of four operations is drawn: synonym replacement, random insertion, random swap, random deletion. The
 first three act n = max(1, int(alpha * number of words)) times, deletion drops each word with probability
 alpha. Words are what white space separates. Synonyms are WordNet's, from the packed table beside this
-module (see build_synonyms.py and WORDNET_LICENSE.txt), and are found for words without the punctuation around
-them. Differs from the authors' code in that case, punctuation and characters outside a–z are kept, so that
-every string is safe: where there is nothing to do, the caption comes back as it was.
+module (see tools/build_synonyms.py and WORDNET_LICENSE.txt), and are found for words without the punctuation
+around them. Differs from the authors' code in that case, punctuation and characters outside a–z are kept, so
+that every string is safe: where there is nothing to do, the caption comes back as it was.
 """
 
 from __future__ import annotations

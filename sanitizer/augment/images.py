@@ -1,6 +1,6 @@
 """AutoAugment's ImageNet policy on one image, drawn from a given generator. Knows no batch and no model.
 
-`sanitizer.augment.tensors` does the same to a whole batch.
+`sanitizer.augment.tensor_images` does the same to a whole batch.
 
 Shapes: C256 is one row of 256 levels for each of the three channels.
 

@@ -38,6 +38,7 @@ The pickle
     torchscript_code              code that changes the tensors while they are loaded
     not_a_tensor                  something else where a weight should be
     ambiguous_weights             more than one state dict
+    room_for_another_model        too much beside the weights, in whatever form
 
 Tensors
     tensor_call_malformed         described as torch never does
@@ -105,5 +106,4 @@ Canonical files and writing back
     does_not_fit_dtype            a trained value is too large for the uploaded dtype
     not_the_same_weights          the file in the uploaded layout, read again, is not the canonical weights
     provenance_missing            no record of an uploaded layout
-    no_huggingface_form           CLIPModel has no such model
 """

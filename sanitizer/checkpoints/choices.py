@@ -33,7 +33,7 @@ class Choices:
         chosen: T = value
         return chosen
 
-    def told(self, option: str, value: T, by: str) -> T:
+    def from_tensors(self, option: str, value: T, by: str) -> T:
         """A value that the tensors do tell. Raises CheckpointRejected where something else was declared."""
         declared = getattr(self.declared, option)
         if declared is not None and declared != value:

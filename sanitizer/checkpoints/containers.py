@@ -20,6 +20,7 @@ from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
 from sanitizer.checkpoints.safetensors_header import read_header
 from sanitizer.checkpoints.storage_places import check_places
 from sanitizer.checkpoints.storages import check_all, member_of
+from sanitizer.checkpoints.tensor_calls import Storage
 from sanitizer.checkpoints.torch_names import (
     CONSTANTS_NAME,
     PICKLE_NAME,
@@ -176,9 +177,10 @@ def check_members(members: Mapping[str, Member]) -> None:
         raise _unknown_member(unknown, "which torch.save and torch.jit.save never write")
 
 
-def check_rest(file: MappedFile, members: Mapping[str, Member], read: Read) -> None:
+def check_rest(file: MappedFile, members: Mapping[str, Member], read: Read) -> dict[str, Storage]:
     """What is not among the weights: tensors beside them, storages that data.pkl never mentions.
 
+    Returns all storages by key.
     Raises CheckpointRejected 'tensor_*', 'storage_*', 'not_a_tensor', 'member_unknown'.
     """
     storages = check_all(read, PICKLE_NAME)
@@ -189,6 +191,7 @@ def check_rest(file: MappedFile, members: Mapping[str, Member], read: Read) -> N
         member_of(members, f"unnamed, in {PICKLE_NAME}", found)
     check_places(file, members, storages)
     _check_version(file, members)
+    return storages
 
 
 def _check_version(file: MappedFile, members: Mapping[str, Member]) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face's `CLIPModel` and open_clip's `CLIP`: two sets of names for the same tensors. Names only.
+"""Hugging Face's `CLIPModel` and open_clip's `CLIP`: two sets of names for the same tensors.
 
 Query, key and value are three tensors there and one (stacked by rows) here; the two projections are
 `Linear` weights there and are multiplied from the right here, hence transposed.
@@ -7,8 +7,10 @@ Query, key and value are three tensors there and one (stacked by rows) here; the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from sanitizer.checkpoints.origins import Origin
+from sanitizer.checkpoints.rejection import refusal
 
 WORD_TABLE = "text_model.embeddings.token_embedding.weight"
 POSITION_IDS = re.compile(r"(text|vision)_model\.embeddings\.position_ids")
@@ -69,23 +71,18 @@ def place_of(name: str) -> Place | None:
     return None
 
 
-def names_for(canonical: Mapping[str, object]) -> dict[str, Place]:
-    """Hugging Face name → place, for all tensors of a plain ViT CLIP given its canonical names."""
-    places: dict[str, Place] = {name: Place(source) for name, source in _FIXED.items() if source in canonical}
-    places |= {n: Place(s, transpose=True) for n, s in _TRANSPOSED.items() if s in canonical}
-    inner = {theirs: ours for ours, theirs in _IN_BLOCK.items()}
-    for source in canonical:
-        for tower, stack in _STACKS.items():
-            if not source.startswith(stack + "."):
-                continue
-            index, rest = source.removeprefix(stack + ".").split(".", 1)
-            layer = f"{tower}_model.encoder.layers.{index}"
-            if rest.startswith("attn.in_proj_"):
-                kind = rest.removeprefix("attn.in_proj_")
-                for third, projection in enumerate(_THIRDS):
-                    places[f"{layer}.self_attn.{projection}.{kind}"] = Place(source, third=third)
-            else:
-                module, kind = rest.rsplit(".", 1)
-                if module in inner:
-                    places[f"{layer}.{inner[module]}.{kind}"] = Place(source)
-    return places
+def huggingface_origin(name: str, dtype: str, shape: tuple[int, ...]) -> Origin:
+    """The origin of one `CLIPModel` tensor. Raises CheckpointRejected 'not_a_clip' for a foreign name."""
+    place = place_of(name)
+    if place is None:
+        raise refusal(
+            "not_a_clip",
+            f"'{name}' is no tensor of Hugging Face's CLIPModel.",
+            "Upload a CLIPModel without additional heads or adapters.",
+            where=name,
+        )
+    if place.transpose and len(shape) != 2:
+        raise refusal(
+            "tensor_shape_invalid", f"'{name}' is no matrix.", "Upload the model unmodified.", where=name
+        )
+    return Origin(name=name, dtype=dtype, shape=shape, **vars(place))

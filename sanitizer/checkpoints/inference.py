@@ -147,10 +147,10 @@ def _heads(shapes: Shapes, stack: str, width: int, option: str, choices: Choices
     is_vision = option == "num_heads_vision"
     known = _KNOWN_HEADS.get((width, _count(shapes, stack))) if is_vision else None
     if scale in shapes:
-        heads = choices.told(option, _shape(shapes, scale, 3)[0], "the scale of each head")
+        heads = choices.from_tensors(option, _shape(shapes, scale, 3)[0], "the scale of each head")
     elif norm in shapes:
         head_width = max(1, _shape(shapes, norm, 1)[0])
-        heads = choices.told(option, width // head_width, "the norm of queries")
+        heads = choices.from_tensors(option, width // head_width, "the norm of queries")
     elif known is not None:
         heads = choices.pick(option, known, "as in the published tower of this width and depth")
     else:

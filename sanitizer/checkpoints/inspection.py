@@ -11,8 +11,8 @@ from cleanclip.spec.recipe import DeclaredOptions, to_json
 from cleanclip.spec.report import ScannerEvidence
 from sanitizer.checkpoints.comparison import compare
 from sanitizer.checkpoints.digests import check_digest, files_of, upload_sha256
-from sanitizer.checkpoints.folders import find_weights
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.model_folders import find_weights
 from sanitizer.checkpoints.one_format import check_is_one_format
 from sanitizer.checkpoints.reading import ReadCheckpoint, read_upload
 from sanitizer.checkpoints.rejection import excerpt

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sanitizer.checkpoints.conversion import OPENAI_BUFFERS, huggingface_origin
-from sanitizer.checkpoints.huggingface import POSITION_IDS, WORD_TABLE
+from sanitizer.checkpoints.huggingface import POSITION_IDS, WORD_TABLE, huggingface_origin
 from sanitizer.checkpoints.origins import Origin
 from sanitizer.checkpoints.rejection import excerpt, refusal
 from sanitizer.checkpoints.second_models import PREFIXES
@@ -20,6 +19,8 @@ from sanitizer.checkpoints.tensors import DTYPE_NAMES, LazyTensor, LazyTensors, 
 
 _PLAIN_CLIP = "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel."
 
+OPENAI_BUFFERS = ("input_resolution", "context_length", "vocab_size")
+"""Integers that OpenAI's archives carry as buffers beside open_clip's names."""
 _MASK = re.compile(r"(transformer\.(resblocks\.(?P<block>0|[1-9]\d{0,3})\.)?)?attn_mask")
 
 # (start of a tensor's name, code, what it is): the first that matches any name is the reason given.

@@ -21,9 +21,9 @@ from torch import Tensor
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.containers import check_members, container_of
-from sanitizer.checkpoints.folders import find_weights, options_beside
 from sanitizer.checkpoints.inference import family_of, infer, with_position_table
 from sanitizer.checkpoints.mapped_file import MappedFile
+from sanitizer.checkpoints.model_folders import find_weights, options_beside
 from sanitizer.checkpoints.naming import recognise
 from sanitizer.checkpoints.origins import Layout, Upload
 from sanitizer.checkpoints.provenance import canonical_tensors, dtype_summary, not_given_back

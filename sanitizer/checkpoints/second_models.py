@@ -1,35 +1,45 @@
 """Is there another model in the file than the one that is read? Loaders differ in which they take.
 
 open_clip takes the entry 'state_dict' where there is one, else the whole table; others look for 'model',
-'ema', or whatever their authors wrote. Free of torch. Source: open_clip 3.3, factory.py, `load_state_dict`.
+'ema', or whatever their authors wrote, and a model can be written down in any shape. So beside the weights
+there is no room for one. Free of torch. Source: open_clip 3.3, factory.py, `load_state_dict`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cleanclip.spec.errors import CheckpointRejected
+from sanitizer.checkpoints.limits import element_count
 from sanitizer.checkpoints.pickle_values import Call, OtherKey, PersistentId
 from sanitizer.checkpoints.rejection import excerpt, refusal
-from sanitizer.checkpoints.tensor_calls import view
+from sanitizer.checkpoints.tensor_calls import Storage, view
 from sanitizer.checkpoints.torch_names import is_tensor_call
 
 OPEN_CLIPS_KEY = "state_dict"
 _OPTIMIZERS_KEY = "state"
 """torch.optim writes `state`: parameter → {name: tensor}; torch 2.13, optimizer.py, `state_dict`."""
-_MAX_IN_SLOT = 16
-"""Tensors and numbers that an optimizer keeps for one parameter; Adam has 4."""
-_MAX_SHARE = 0.9
+_OF_OPTIMIZERS = frozenset(
+    {
+        "acc_delta", "col_var", "eta", "exp_avg", "exp_avg_diff", "exp_avg_sq", "exp_avg_sq_col",
+        "exp_avg_sq_row", "exp_inf", "grad_avg", "max_exp_avg_sq", "momentum_buffer", "mu", "mu_product",
+        "prev", "row_var", "square_avg", "step", "step_size", "sum", "variance",
+    }
+)  # fmt: skip
+"""What optimizers keep for a parameter. Not ASGD's `ax` and others' `master_param`: those are weights."""
+_MOST_BESIDE_BYTES = 2**18
+"""Of tensors beside the weights: counters, and a random state of 5,056 bytes for each process."""
+_MOST_PICKLED_BYTES, _PICKLED_BYTES_A_STORAGE = 2**20, 512
+"""Of data.pkl: names and calls of its tensors, and as much beside as a safetensors file may have metadata."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "clip.", "clip_model.")
 
 
 def check_is_the_only_one(root: dict[Any, Any], chosen: str) -> None:
     """`root[chosen]` is the table of weights that is read: no other may hold a tensor of the same name.
 
-    Nor may what lies beside it, whatever its names, hold tensors of the shapes of 90 % of the weights; copies
-    that an optimizer keeps are none. Raises CheckpointRejected 'ambiguous_weights'.
+    Raises CheckpointRejected 'ambiguous_weights'.
     """
     if OPEN_CLIPS_KEY in root and chosen != OPEN_CLIPS_KEY:
         raise _ambiguous(f"open_clip would take the entry '{OPEN_CLIPS_KEY}', not the weights in '{chosen}'")
@@ -41,10 +51,40 @@ def check_is_the_only_one(root: dict[Any, Any], chosen: str) -> None:
         for name, value in table.items():
             if isinstance(name, str) and is_tensor_call(value) and not names.isdisjoint(_readings(name)):
                 raise _ambiguous(f"'{excerpt(name)}' stands in '{chosen}' and once more beside it")
-    shapes = Counter(_shape(value) for value in weights.values() if is_tensor_call(value))
-    beside = Counter(map(_shape, _tensors_beside(root, weights)))
-    if (shapes & beside).total() >= _MAX_SHARE * shapes.total():
-        raise _ambiguous(f"beside '{chosen}' lie tensors of the same shapes, under other names or none")
+
+
+def check_room(
+    root: dict[Any, Any], weights: dict[Any, Any], storages: Mapping[str, Storage], pickled_bytes: int
+) -> None:
+    """What no weight reads and no optimizer keeps must be too little for another model.
+
+    `storages`: all of the file, by key; `pickled_bytes`: of data.pkl. Raises CheckpointRejected
+    'room_for_another_model'.
+    """
+    used: Counter[str] = Counter()
+    views = [view(str(name), value) for name, value in weights.items()]
+    for one in {str(found): found for found in views}.values():  # as text: a stranger chooses tuples' hashes
+        used[one.storage.key] += element_count(one.size) * one.storage.item_bytes
+    room = min(_MOST_BESIDE_BYTES, used.total() // 2)
+    for call in _of_optimizers(root, weights):
+        kept = view("", call).storage
+        used[kept.key] = kept.size_bytes
+    spare = sum(max(0, one.size_bytes - used[one.key]) for one in storages.values())
+    if spare > room:
+        raise _room(f"{spare} bytes of its storages belong to no weight and to no optimizer's state")
+    most = _MOST_PICKLED_BYTES + _PICKLED_BYTES_A_STORAGE * len(storages)
+    if pickled_bytes > most:
+        raise _room(
+            f"its data.pkl has {pickled_bytes} bytes, and {len(storages)} tensors need {most} at most"
+        )
+
+
+def _room(why: str) -> CheckpointRejected:
+    return refusal(
+        "room_for_another_model",
+        f"The file has room for a second model beside the weights: {why}.",
+        "Upload the state dict alone, with tensors that were cloned before torch.save.",
+    )
 
 
 def _ambiguous(why: str) -> CheckpointRejected:
@@ -95,38 +135,16 @@ def _has_call(key: Any) -> bool:
     return False
 
 
-def _shape(tensor: Call) -> str:
-    """As text: a stranger chooses tuples whose hashes are all the same."""
-    try:
-        return str(view("", tensor).size)
-    except CheckpointRejected:
-        return "none"  # refused with its own words, when the tensors are looked at one by one
-
-
-def _tensors_beside(root: Any, weights: Any) -> Iterator[Call]:
-    """Every tensor in the pickle, each once, but those of `weights` and of the optimizers."""
-    waiting, seen = [root], {id(weights)}
-    while waiting:
-        value = waiting.pop()
-        inside = _inside(value)
-        if inside is None or id(value) in seen:
+def _of_optimizers(root: Any, weights: Any) -> Iterator[Call]:
+    """The tensors that optimizers keep for a parameter, by the names under which they do."""
+    for table in _tables(root, except_for=weights):
+        state = table.get(_OPTIMIZERS_KEY)
+        if not isinstance(state, dict) or state is weights:
             continue
-        seen.add(id(value))
-        if is_tensor_call(value):
-            yield value
-            continue
-        state = value.get(_OPTIMIZERS_KEY) if isinstance(value, dict) else None
-        if isinstance(state, dict) and state is not weights:
-            inside = [part for part in inside if part is not state]
-            waiting += [part for slot in state.values() for part in _beyond_slot(slot)]
-        waiting += inside
-
-
-def _beyond_slot(slot: Any) -> list[Any]:
-    """What is no tensor of an optimizer's slot, to be looked at like everything else."""
-    if not isinstance(slot, dict) or len(slot) > _MAX_IN_SLOT:
-        return [slot]
-    return [part for name, part in slot.items() if "." in str(name) or not is_tensor_call(part)]
+        for slot in state.values():
+            for name, value in slot.items() if isinstance(slot, dict) else ():
+                if name in _OF_OPTIMIZERS and is_tensor_call(value):
+                    yield value
 
 
 def _inside(value: Any) -> Iterable[Any] | None:

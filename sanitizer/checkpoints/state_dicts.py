@@ -17,10 +17,15 @@ from sanitizer.checkpoints.limits import MAX_TENSORS, NO_CLIP, checked_name
 from sanitizer.checkpoints.origins import MAX_EXTRAS
 from sanitizer.checkpoints.provenance import note_on_extras
 from sanitizer.checkpoints.rejection import SAVE_AGAIN, excerpt, refusal
-from sanitizer.checkpoints.second_models import check_is_the_only_one
+from sanitizer.checkpoints.second_models import check_is_the_only_one, check_room
 from sanitizer.checkpoints.tensors import LazyTensor, LazyTensors
 from sanitizer.checkpoints.torch_archive import TorchArchive
-from sanitizer.checkpoints.torch_names import STEPPED_OVER, is_allowed_in_state_dict, is_tensor_call
+from sanitizer.checkpoints.torch_names import (
+    PICKLE_NAME,
+    STEPPED_OVER,
+    is_allowed_in_state_dict,
+    is_tensor_call,
+)
 
 _MAX_MENTIONED = 20
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
@@ -40,7 +45,8 @@ class StateDict:
 def read_state_dict(archive: TorchArchive) -> StateDict:
     """The weights, and sentences on what was left.
 
-    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_state_dict', 'ambiguous_weights'.
+    Raises CheckpointRejected: 'pickle_*', 'tensor_*', 'storage_*', 'not_a_state_dict', 'ambiguous_weights',
+    'room_for_another_model'.
     """
     read = archive.read_pickle(is_allowed_in_state_dict)
     weights_key, table, beside = _find_weights(read.root)
@@ -48,7 +54,8 @@ def read_state_dict(archive: TorchArchive) -> StateDict:
         raise refusal("too_many_tensors", f"The file has {len(table)} tensors.", NO_CLIP)
     parts = {checked_name(name): archive.tensor(str(name), value) for name, value in table.items()}
     check_total(parts, archive.file.size_bytes)
-    check_rest(archive.file, archive.members, read)
+    storages = check_rest(archive.file, archive.members, read)
+    check_room(read.root, table, storages, archive.members[PICKLE_NAME].size_bytes)
     scalars = [key for key, value in beside.items() if _is_scalar(value)]
     extras = {key: beside[key] for key in scalars[:MAX_EXTRAS]}
     passed = sorted(found.path for found in read.globals if found.path in STEPPED_OVER)

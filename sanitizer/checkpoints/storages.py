@@ -18,11 +18,6 @@ from sanitizer.checkpoints.tensor_calls import Storage, View, storage, view
 from sanitizer.checkpoints.torch_names import is_tensor_call
 from sanitizer.checkpoints.zip_container import Member
 
-_ITEM_BYTES = {
-    "HalfStorage": 2, "BFloat16Storage": 2, "FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8,
-    "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
-}  # fmt: skip
-
 
 def check_all(read: Read, pickle_name: str) -> dict[str, Storage]:
     """Hold every tensor and storage of a pickle, wherever it lies in it, to the same rules as the weights.
@@ -55,12 +50,11 @@ def member_of(members: Mapping[str, Member], name: str, found: Storage) -> Membe
             UPLOAD_AGAIN,
             where=name,
         )
-    item_bytes = _ITEM_BYTES[found.kind]
-    if member.size_bytes != found.num_elements * item_bytes:
+    if member.size_bytes != found.size_bytes:
         raise refusal(
             "storage_size_mismatch",
             f"The storage of '{excerpt(name)}' has {member.size_bytes} bytes; its pickle claims "
-            f"{found.num_elements} elements of {item_bytes}.",
+            f"{found.num_elements} elements of {found.item_bytes}.",
             UPLOAD_AGAIN,
             where=name,
         )

@@ -24,6 +24,10 @@ from sanitizer.checkpoints.torch_names import (
 _MAX_SIZE = 2**48
 _DEVICE = re.compile(r"(?!meta)[a-z]{2,20}(:\d{1,4})?")
 """As torch writes it: cpu, cuda:0, mps. On "meta" torch.load would leave the bytes out."""
+_ITEM_BYTES = {
+    "HalfStorage": 2, "BFloat16Storage": 2, "FloatStorage": 4, "LongStorage": 8, "DoubleStorage": 8,
+    "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1,
+}  # fmt: skip
 _WITH_GRADIENTS = {"HalfStorage", "BFloat16Storage", "FloatStorage", "DoubleStorage"}
 
 
@@ -35,6 +39,14 @@ class Storage:
     key: str
     device: str
     num_elements: int
+
+    @property
+    def item_bytes(self) -> int:
+        return _ITEM_BYTES[self.kind]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.num_elements * self.item_bytes
 
 
 @dataclass(frozen=True)

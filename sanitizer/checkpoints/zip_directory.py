@@ -27,6 +27,9 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _IS_UTF8 = 0x0800
 _DEFLATE_LEVEL = 0x0006
 _UNIX = (3, 19)  # who made the entry: Unix, macOS; only they put a kind of file into its attributes
+_FOLDER = 0x10
+"""DOS' attribute, whoever made the entry. Of a folder torch's reader (miniz) reads no byte, and hands out
+what memory held before."""
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
@@ -162,7 +165,8 @@ def _entry(name: bytes, fields: tuple[int, ...], extra: bytes) -> Entry:
         )
     if flags & ~(HAS_DESCRIPTOR | _IS_UTF8 | _DEFLATE_LEVEL) or disk:
         raise layout_invalid(f"Member '{excerpt(name)}' has unknown flags.", name)
-    if fields[1] >> 8 in _UNIX and stat.S_IFMT(fields[15] >> 16) not in (0, stat.S_IFREG):
+    is_special = fields[1] >> 8 in _UNIX and stat.S_IFMT(fields[15] >> 16) not in (0, stat.S_IFREG)
+    if is_special or fields[15] & _FOLDER:
         raise layout_invalid(f"Member '{excerpt(name)}' is a link, a folder or a device, not a file.", name)
     if method not in (STORED, DEFLATED):
         raise compressed(name)

@@ -81,7 +81,7 @@ def _audit(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             stop=stop,
         )
         if arguments.out is not None:
-            pages.leave(report, folder, bars)
+            pages.write_pages(report, folder, bars)
     return _show(report, arguments, out)
 
 
@@ -108,7 +108,7 @@ def _sanitize(arguments: argparse.Namespace, out: Console, err: Console) -> int:
             progress=bars,
             stop=stop,
         )
-        pages.leave(report, arguments.out, bars)
+        pages.write_pages(report, arguments.out, bars)
     err.print(f"The cleaned weights and the report are in {arguments.out}.", highlight=False, markup=False)
     return _show(report, arguments, out)
 

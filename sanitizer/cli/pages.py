@@ -18,7 +18,7 @@ from cleanclip.spec.report import Report
 DRAWS = "sanitizer.rendering.documents"
 
 
-def leave(report: Report, folder: Path, progress: Progress) -> None:
+def write_pages(report: Report, folder: Path, progress: Progress) -> None:
     """Write both pages, or draw neither and say so. Raises OSError, as writing report.json does."""
     try:
         documents: dict[str, bytes] = importlib.import_module(DRAWS).pages(report)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     AttackFigures,
     Difference,
@@ -143,6 +144,8 @@ def print_report(console: Console, report: Report) -> None:
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
             console.print(words, highlight=False, markup=False)
+    for remark in remarks(report.before, report.after, report.verdict):
+        console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment, draw_operations
 from sanitizer.augment.perturbation import Perturbation
-from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.data.images import resize_and_crop
 from sanitizer.data.skipping import BadSample, Skipped
 from sanitizer.data.training_data import TrainingData

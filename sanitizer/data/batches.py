@@ -22,7 +22,7 @@ from sanitizer.data.assembly import PairAssembler
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.loader_processes import BuiltAhead, busy_workers
 from sanitizer.data.pixels import to_model_pixels
-from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
+from sanitizer.data.skipping import CountsSkipped, SkipLedger, Skipped, good_ones
 from sanitizer.data.training_data import TrainingData
 
 Position = tuple[int, int]
@@ -45,7 +45,7 @@ class PairBatch:
     """int64"""
 
 
-class PairBatches:
+class PairBatches(CountsSkipped):
     """Full batches of both views, epoch after epoch. The last, short batch of an epoch is left out.
 
     A bad pair is counted and replaced by another one of the set, drawn by (seed, epoch, index), so that every
@@ -99,15 +99,6 @@ class PairBatches:
         self._built = BuiltAhead(assembler.build, self._positions, num_workers)
 
     @property
-    def num_skipped(self) -> int:
-        """How many different pairs were found bad so far."""
-        return self._ledger.num_skipped
-
-    @property
-    def skipped_examples(self) -> tuple[str, ...]:
-        return self._ledger.examples
-
-    @property
     def skipped(self) -> tuple[Skipped, ...]:
         """All of them, to be kept with a training state and given to `recall` when a run is resumed."""
         return self._ledger.skipped
@@ -145,7 +136,7 @@ class LabelledBatch(NamedTuple):
     """int64"""
 
 
-class LabelledBatches:
+class LabelledBatches(CountsSkipped):
     """All good images of a labelled set, in order; bad ones are counted and left out."""
 
     def __init__(
@@ -167,14 +158,6 @@ class LabelledBatches:
     def __len__(self) -> int:
         """How many batches one pass has at most (a batch of bad images only is left out)."""
         return len(self._starts)
-
-    @property
-    def num_skipped(self) -> int:
-        return self._ledger.num_skipped
-
-    @property
-    def skipped_examples(self) -> tuple[str, ...]:
-        return self._ledger.examples
 
     def __iter__(self) -> Iterator[LabelledBatch]:
         """One pass. Raises DatasetRejected when too many images are bad."""

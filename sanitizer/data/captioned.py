@@ -15,7 +15,7 @@ from torch import Tensor
 from sanitizer.data.loader_processes import BuiltAhead, busy_workers
 from sanitizer.data.pairs import PairDataset
 from sanitizer.data.pixels import to_model_pixels
-from sanitizer.data.skipping import SkipLedger, Skipped, good_ones
+from sanitizer.data.skipping import CountsSkipped, SkipLedger, Skipped, good_ones
 from sanitizer.seeding import generator
 
 
@@ -28,7 +28,7 @@ class CaptionedBatch(NamedTuple):
     captions: list[str]
 
 
-class CaptionedBatches:
+class CaptionedBatches(CountsSkipped):
     """The good ones of some pairs, in order; bad ones are counted, once, and left out."""
 
     def __init__(
@@ -48,14 +48,6 @@ class CaptionedBatches:
         self._built = BuiltAhead(
             assembler.build, self._chunks, busy_workers(num_workers, num_batches=len(self._chunks))
         )
-
-    @property
-    def num_skipped(self) -> int:
-        return self._ledger.num_skipped
-
-    @property
-    def skipped_examples(self) -> tuple[str, ...]:
-        return self._ledger.examples
 
     def __iter__(self) -> Iterator[CaptionedBatch]:
         """One pass. Raises DatasetRejected when too many pairs are bad, or all are."""
@@ -113,7 +105,7 @@ class _CaptionedAssembler:
         return CaptionedBatch(good, torch.stack(images), captions), tuple(skipped)
 
 
-def drawn(num_pairs: int, at_most: int, seed: int) -> list[int]:
+def draw_indices(num_pairs: int, at_most: int, seed: int) -> list[int]:
     """All indices of a set or, of a larger one, `at_most` drawn without replacement; in order.
 
     The stream: generator(seed, "retrieval_pairs").choice(num_pairs, at_most, replace=False), then sorted.

@@ -22,10 +22,10 @@ from PIL import Image
 
 from cleanclip.spec.errors import DatasetRejected
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
-from sanitizer.data.digests import dataset_sha256
-from sanitizer.data.folders import FolderSource, class_folders
+from sanitizer.data.class_folders import FolderSource, class_folders
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.images import decode
-from sanitizer.data.pairs import empty, find_shards, not_found
+from sanitizer.data.pairs import empty_dataset, find_shards, not_found
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
 from sanitizer.data.sources import Source
@@ -175,7 +175,7 @@ def open_labelled(path: Path) -> LabelledDataset:
         names, label_of_folder = _labels_of_folders(folders, names)
         source = FolderSource(path, label_of_folder)
     if len(source) == 0:
-        raise empty(path)
+        raise empty_dataset(path)
     if not source.has_text(frozenset({"cls", "json", "txt"})):
         raise DatasetRejected(
             "no_labels",

@@ -69,12 +69,12 @@ class ManifestSource:
         yield self._manifest.name, self._manifest
         for row in self._rows:
             if row is not None:
-                yield row[0], inside(self._folder, row[0])
+                yield row[0], path_inside(self._folder, row[0])
 
 
 def read_inside(folder: Path, name: str, limit: int) -> bytes:
     """The bytes of the regular file `name` under the resolved `folder`. Raises BadSample."""
-    path = inside(folder, name)
+    path = path_inside(folder, name)
     if path is None:
         raise BadSample("outside_folder", "the path leads out of the data set's folder")
     try:
@@ -90,7 +90,7 @@ def read_inside(folder: Path, name: str, limit: int) -> bytes:
     return data
 
 
-def inside(folder: Path, name: str) -> Path | None:
+def path_inside(folder: Path, name: str) -> Path | None:
     """The path of `name` under the resolved `folder`, links followed; None if it leads out."""
     try:
         path = (folder / name).resolve()

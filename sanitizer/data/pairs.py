@@ -37,7 +37,7 @@ from PIL import Image
 
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import DatasetRejected
-from sanitizer.data.digests import dataset_sha256
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.shards import ShardSource
@@ -122,7 +122,7 @@ def open_pairs(path: Path) -> PairDataset:
     """
     source = _source(path)
     if len(source) == 0:
-        raise empty(path)
+        raise empty_dataset(path)
     if not source.has_text(frozenset({"txt", "json"})):
         raise DatasetRejected(
             "no_captions",
@@ -149,7 +149,7 @@ def _source(path: Path) -> Source:
     if manifests:
         return ManifestSource(manifests[0])
     if not shards:
-        raise empty(path)
+        raise empty_dataset(path)
     return ShardSource(shards)
 
 
@@ -175,7 +175,7 @@ def not_found(path: Path) -> DatasetRejected:
     )
 
 
-def empty(path: Path) -> DatasetRejected:
+def empty_dataset(path: Path) -> DatasetRejected:
     return DatasetRejected(
         "empty_dataset",
         f"{path.name} holds no samples.",

@@ -159,3 +159,18 @@ class SkipLedger:
             remedy,
             where=self.examples[0],
         )
+
+
+class CountsSkipped:
+    """Whatever reads a data set in batches and counts its bad samples in `_ledger`."""
+
+    _ledger: SkipLedger
+
+    @property
+    def num_skipped(self) -> int:
+        """How many different samples were found bad so far."""
+        return self._ledger.num_skipped
+
+    @property
+    def skipped_examples(self) -> tuple[str, ...]:
+        return self._ledger.examples

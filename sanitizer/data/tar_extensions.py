@@ -11,7 +11,7 @@ import os
 import re
 
 from cleanclip.spec.errors import DatasetRejected
-from sanitizer.data.tar_headers import LINKS, REGULAR, ambiguous, damaged
+from sanitizer.data.tar_headers import LINKS, REGULAR, ambiguous_shard, not_a_shard
 
 MAX_NAME_BYTES = 4096
 MAX_PAX_BYTES = 65_536
@@ -108,7 +108,7 @@ class Extensions:
     def _checked_value(self, key: bytes, value: bytes, offset: int) -> bytes:
         if key in _NUMBERS:
             if not _NUMBERS[key].fullmatch(value):
-                raise damaged(self._shard, offset)
+                raise not_a_shard(self._shard, offset)
         elif key in _TEXTS:
             if b"\0" in value:
                 raise self._ambiguous(offset, "a text in it goes on behind its end")
@@ -130,6 +130,6 @@ class Extensions:
         return data[:size]
 
     def _ambiguous(self, offset: int, why: str) -> DatasetRejected:
-        return ambiguous(
+        return ambiguous_shard(
             self._shard, offset, f"has an extended header that programs read in different ways: {why}"
         )

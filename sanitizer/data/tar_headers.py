@@ -32,12 +32,12 @@ def size_of(header: bytes, shard: str, position: int) -> int:
     stated, size = _number(header[148:156]), _number(header[124:136])
     # The checksum counts its own eight bytes as spaces.
     if size is None or size < 0 or stated != sum(header) - sum(header[148:156]) + 8 * 0x20:
-        raise damaged(shard, position)
+        raise not_a_shard(shard, position)
     if any(_number(header[field]) is None and header[field].strip(b"\0") for field in _OTHER_NUMBERS):
-        raise damaged(shard, position)
+        raise not_a_shard(shard, position)
     doubt = _doubt(header, header[156:157], size)
     if doubt is not None:
-        raise ambiguous(shard, position, doubt)
+        raise ambiguous_shard(shard, position, doubt)
     return size
 
 
@@ -75,7 +75,7 @@ def _doubt(header: bytes, kind: bytes, size: int) -> str | None:
     return None
 
 
-def damaged(shard: str, position: int) -> DatasetRejected:
+def not_a_shard(shard: str, position: int) -> DatasetRejected:
     """'not_a_shard'."""
     return DatasetRejected(
         "not_a_shard",
@@ -85,7 +85,7 @@ def damaged(shard: str, position: int) -> DatasetRejected:
     )
 
 
-def ambiguous(shard: str, offset: int, what: str) -> DatasetRejected:
+def ambiguous_shard(shard: str, offset: int, what: str) -> DatasetRejected:
     """'ambiguous_shard'; `what` continues the sentence that begins with the shard's name."""
     return DatasetRejected(
         "ambiguous_shard",

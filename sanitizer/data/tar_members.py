@@ -15,7 +15,7 @@ from typing import Literal
 
 from cleanclip.spec.errors import DatasetRejected
 from sanitizer.data.tar_extensions import Extensions
-from sanitizer.data.tar_headers import EXTENSIONS, REGULAR, damaged, short_name, size_of
+from sanitizer.data.tar_headers import EXTENSIONS, REGULAR, not_a_shard, short_name, size_of
 
 BLOCK = 512
 END_BYTES = 2 * BLOCK
@@ -95,7 +95,7 @@ def _refuse_other_formats(head: bytes, shard: str) -> None:
                 where=shard,
             )
     if len(head) < 262:
-        raise damaged(shard, 0)
+        raise not_a_shard(shard, 0)
 
 
 def _check_nothing_follows(descriptor: int, position: int, shard: str) -> None:

@@ -20,12 +20,12 @@ from sanitizer.attacks.catalogue import trigger_sha256
 from sanitizer.audits.attack_success import Triggered
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.class_memory import ClassMemory
-from sanitizer.audits.examples import Seen
+from sanitizer.audits.example_images import Seen
 from sanitizer.audits.retrieval import RetrievalResult
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset
 from sanitizer.data.pairs import PairDataset
-from sanitizer.sources import software
+from sanitizer.software import software
 
 FILE_NAME = "baseline_audit.json"
 

@@ -19,7 +19,7 @@ import torch
 from cleanclip.spec import cautions
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
 from cleanclip.spec.policy import check_audit
-from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never
+from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import Report, SettledArchitecture, curve_json, dump_json
@@ -40,7 +40,7 @@ from sanitizer.pipeline.inspecting import inspect
 from sanitizer.pipeline.opening import ForAudit, open_for_audit, open_training
 from sanitizer.pipeline.settling import settle
 from sanitizer.pipeline.validating import validate
-from sanitizer.ranks.training import Sources, how_many, train
+from sanitizer.ranks.shared_training import Sources, how_many, train
 from sanitizer.training.device import pick, share_cores
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned
@@ -61,7 +61,7 @@ def audit(
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
-    stop: Stop = never,
+    stop: Stop = never_stop,
 ) -> Report:
     """Measure canonical weights; report.json in `out_dir`. Raises SanitizerErrors but TrainingDiverged.
 
@@ -142,7 +142,7 @@ def sanitize(
     upload_sha256: str | None = None,
     device: str = "auto",
     progress: Progress = ignore,
-    stop: Stop = never,
+    stop: Stop = never_stop,
 ) -> Report:
     """Audit canonical weights, clean them, audit the cleaned file.
 

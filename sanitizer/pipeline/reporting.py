@@ -22,12 +22,12 @@ from cleanclip.spec.report import (
     ScannerEvidence,
 )
 from sanitizer.audits.audit import AuditResult
-from sanitizer.audits.examples import told
+from sanitizer.audits.example_images import examples_of
 from sanitizer.audits.plain_template import PLAIN_TEMPLATE
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData
 from sanitizer.pipeline.opening import ForAudit
-from sanitizer.sources import software
+from sanitizer.software import software
 
 
 def environment(device: torch.device, precision: str, num_processes: int = 1) -> Environment:
@@ -132,7 +132,7 @@ def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditRe
     if options.examples == 0:
         return None
     before, *after = (audit.examples for audit in audits)
-    return told(seed, given.checkpoint.architecture.image_size, before, after[0] if after else None)
+    return examples_of(seed, given.checkpoint.architecture.image_size, before, after[0] if after else None)
 
 
 def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:

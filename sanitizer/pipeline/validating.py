@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from cleanclip.spec.jobspec import DATASET_ADAPTER, DATASET_NAME, DRAWN_ADAPTER, DRAWN_NAME, DatasetSummary
-from cleanclip.spec.progress import Progress, Stop, ignore, never
+from cleanclip.spec.progress import Progress, Stop, ignore, never_stop
 from sanitizer.data.draw import SampleDraw
 from sanitizer.data.validation import summarise
 
@@ -19,7 +19,7 @@ def validate(
     max_skipped_share: float,
     draw_seed: int | None = None,
     progress: Progress = ignore,
-    stop: Stop = never,
+    stop: Stop = never_stop,
 ) -> DatasetSummary:
     """Read every sample once; dataset.json in `out_dir` and, with a seed to draw them by, drawn_samples.json.
 

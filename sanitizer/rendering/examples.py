@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from cleanclip.spec.examples import num_examples
 from cleanclip.spec.report import Examples, Report, Said, ShownPicture
+from cleanclip.spec.strangers import name
 from sanitizer.rendering.figures import target_of
 from sanitizer.rendering.fitting import Misfit
-from sanitizer.rendering.strangers import name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,23 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cleanclip.spec.attack_options import told as without_picture
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.report import (
+    MOST_ATTACKS_IN_FRONT,
     AttackChange,
     AttackFigures,
-    AttackOutcome,
     AuditFigures,
     Report,
 )
-from sanitizer.rendering.sentences import OUTCOME_WORDS, quoted, targets_of, trigger
-from sanitizer.rendering.strangers import name, rows
+from cleanclip.spec.strangers import name, rows
+from cleanclip.spec.untested import quoted, targets_of
+from sanitizer.rendering.sentences import OUTCOME_WORDS, trigger
 from sanitizer.rendering.table_rows import Row, Share, rank_row, shares, top_k_rows
 
 PROBE_ACCURACY = "Linear probe, accuracy"
-MAX_ATTACKS_IN_FRONT = 3
-"""So many on the first page, the worst of them, which leaves it one page of paper."""
-
-_WORST_FIRST: tuple[AttackOutcome, ...] = ("fail", "undecided", "pass", "not_implanted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +39,13 @@ class Attack:
     """None where nothing was cleaned, and in reports from before it was told."""
     path: str
     """Of the change."""
+    is_printed: bool
+    """On paper only the worst ones stand; the page on a screen and report.json have all."""
 
 
 def front(report: Report) -> tuple[list[Row], int]:
     """CA, then ASR and PA of the worst attacks, and how many attacks are left out."""
-    chosen = _worst(report)
+    chosen = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     found = [_row(report, "CA", "pictures without a trigger, given their true class", "ca")]
     for number in chosen:
         attack = _led(report, number)
@@ -57,23 +56,12 @@ def front(report: Report) -> tuple[list[Row], int]:
     return found, len(report.before.attacks) - len(chosen)
 
 
-def _worst(report: Report) -> list[int]:
-    """The numbers of the attacks that the first page shows, in their order."""
-    worst = sorted(range(len(report.before.attacks)), key=lambda number: _badness(report, number))
-    return sorted(worst[:MAX_ATTACKS_IN_FRONT])
-
-
 def _led(report: Report, number: int) -> str:
     """The attack's name, and where it leads if not all lead to one class."""
     attack = name(report.before.attacks[number].name)
     if len(targets_of(report.audit)) == 1:
         return attack
     return f"{attack} to {quoted([target_of(report, number)])}"
-
-
-def _badness(report: Report, number: int) -> tuple[int, float]:
-    last = report.after or report.before
-    return _WORST_FIRST.index(report.verdict.attacks[number].outcome), -last.attacks[number].asr.value
 
 
 def target_of(report: Report, number: int) -> str:
@@ -83,7 +71,7 @@ def target_of(report: Report, number: int) -> str:
 
 def front_ranks(report: Report) -> list[Row]:
     """The place of the target, without a trigger and with the worst attacks."""
-    chosen = _worst(report)
+    chosen = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     floors = [row for row in without_trigger(report) if row.ranks]
     return [
         *floors,
@@ -184,6 +172,7 @@ def _audits(report: Report) -> list[tuple[str, AuditFigures]]:
 def attacks(report: Report) -> list[Attack]:
     """Every trigger with every figure."""
     found = []
+    printed = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     for number, (was, told) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
         figures = (
             _of_attack(report, number, "ASR", "not of the target, called the target", "asr"),
@@ -215,6 +204,7 @@ def attacks(report: Report) -> list[Attack]:
                 trigger_sha256=was.trigger_sha256,
                 change=report.change_of(number),
                 path=f"attack_changes.{number}",
+                is_printed=number in printed,
             )
         )
     return found
@@ -249,7 +239,7 @@ def _without_target(options: Mapping[str, Any]) -> dict[str, Any]:
 def front_probe(report: Report) -> list[Row]:
     """The linear probe, without a trigger and with the worst attacks; empty where none was ordered."""
     found = [row for row in without_trigger(report) if row.title == PROBE_ACCURACY]
-    for number in _worst(report):
+    for number in report.worst_attacks(MOST_ATTACKS_IN_FRONT):
         rows_of_attack = _probe_rows(report, number)
         found += [replace(row, title=f"{row.title}, {_led(report, number)}") for row in rows_of_attack]
     return found

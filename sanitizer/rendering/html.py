@@ -14,12 +14,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cleanclip.spec.attack_options import told
+from cleanclip.spec import untested
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import to_json
-from cleanclip.spec.report import Report
+from cleanclip.spec.remarks import remarks
+from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, Report
+from cleanclip.spec.strangers import name, rows, shown
 from sanitizer.rendering import examples, figures, plots, retrieval, sentences
-from sanitizer.rendering.strangers import name, rows, shown
 from sanitizer.rendering.table_rows import percent, points
 
 _MAX_LISTED = 50
@@ -39,8 +41,9 @@ def render_html(report: Report) -> str:
             headline=sentences.headline(report),
             front=front,
             num_left_out=num_left_out,
-            not_tested=sentences.not_tested(report),
-            targets=sentences.quoted(sentences.targets_of(report.audit)),
+            remarks=remarks(report.before, report.after, report.verdict),
+            not_tested=untested.not_tested(report),
+            targets=untested.quoted(untested.targets_of(report.audit)),
             without_trigger=figures.without_trigger(report),
             attacks=figures.attacks(report),
             lowest_classes=figures.lowest_classes(report),
@@ -48,7 +51,9 @@ def render_html(report: Report) -> str:
             recall=retrieval.recall(report),
             recall_lost=retrieval.lost(report),
             captions=retrieval.captions(report),
-            kinds=sentences.KINDS,
+            says_dangerous=any(one.verdict == "dangerous" for one in report.checkpoint.scanners),
+            what_dangerous_means=WHAT_DANGEROUS_MEANS,
+            kinds=untested.KINDS,
             architecture=rows(report.checkpoint.architecture),
             settled=sentences.settled(report),
             declared=[row for row in rows(to_json(report.checkpoint.declared)) if row[1] != "not set"],
@@ -91,7 +96,7 @@ def _documents(report: Report) -> list[tuple[str, Markup]]:
     But for pictures, which would fill the page: with one, audit.json is to be taken from report.json.
     """
     audit = to_json(report.audit)
-    found = {"audit.json": {**audit, "attacks": [told(attack) for attack in audit["attacks"]]}}
+    found = {"audit.json": {**audit, "attacks": [without_picture(attack) for attack in audit["attacks"]]}}
     if report.recipe is not None:
         found["recipe.json"] = to_json(report.recipe)
     declared = {key: value for key, value in to_json(report.checkpoint.declared).items() if value is not None}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 
+from cleanclip.spec import untested
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import RankDistribution, Report
 from cleanclip.spec.settled import COMPARED
+from cleanclip.spec.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering import figures, retrieval, sentences
-from sanitizer.rendering.strangers import MAX_NAME_CHARACTERS, shown
 from sanitizer.rendering.table_rows import Row, Share, distance, points
 
 _BREAK = "<!-- -->"
@@ -24,6 +26,7 @@ def render_markdown(report: Report) -> str:
     front, num_left_out = figures.front(report)
     parts = [
         f"## Backdoor report: {told.label}",
+        *_origin(report),
         text(sentences.question(report)),
         f"**{text(told.label)}.** {text(told.sentence)}",
         _table(report, front),
@@ -40,6 +43,7 @@ def render_markdown(report: Report) -> str:
     found = retrieval.front(report)
     if found:
         parts.append("Retrieval with captions (more in report.html):\n\n" + _table(report, found))
+    parts += map(text, remarks(report.before, report.after, report.verdict))
     if report.ca_lost is not None:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:
@@ -53,7 +57,7 @@ def render_markdown(report: Report) -> str:
         )
     if report.examples is not None and report.examples.examples:
         parts.append("Examples of triggered pictures, chosen at random: see report.html.")
-    parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in sentences.not_tested(report)))
+    parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in untested.not_tested(report)))
     if report.warnings:
         listed = [*report.warnings[:MAX_WARNINGS]]
         if len(report.warnings) > MAX_WARNINGS:
@@ -70,6 +74,17 @@ def render_markdown(report: Report) -> str:
         "`cleanclip verify FOLDER` checks the folder that it came in."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _origin(report: Report) -> list[str]:
+    origin = report.origin
+    if origin is None:
+        return []
+    job = f"{code(origin.job_name)}, {code(origin.job_id)}" if origin.job_name else code(origin.job_id)
+    return [
+        f"Model file {code(origin.filename)}, job {job}, project {code(origin.project)}, requested by "
+        f"{code(origin.requested_by)}."
+    ]
 
 
 def _table(report: Report, rows: list[Row]) -> str:
@@ -98,7 +113,7 @@ def _digests(report: Report) -> str:
         *([f"- uploaded file: {code(came_in)}"] if came_in else []),
         f"- weights before: {code(report.before.weights_sha256)}",
         *([f"- weights after: {code(report.after.weights_sha256)}"] if report.after else []),
-        *(f"- {sentences.KINDS[one.kind]}: {code(one.sha256)}" for one in report.data),
+        *(f"- {untested.KINDS[one.kind]}: {code(one.sha256)}" for one in report.data),
     ]
     return "\n".join(lines)
 

@@ -21,9 +21,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.report import CurvePoint, Estimate, Report
-from sanitizer.rendering.strangers import shown
+from cleanclip.spec.strangers import shown
 
 _WIDTH_IN = 5.2
 _ROW_IN = 0.42
@@ -150,7 +150,7 @@ def _mark_limits(axes: Axes, report: Report) -> None:
     if not report.policy.asr_at_most_for:
         _mark(axes, report.policy.asr_at_most, "limit", ":")
         return
-    limits = [100 * report.policy.limit_of(kind_told(one.options))[1] for one in report.before.attacks]
+    limits = [100 * report.policy.limit_of(kind_of_json(one.options))[1] for one in report.before.attacks]
     rows = range(len(limits))
     axes.vlines(
         limits,

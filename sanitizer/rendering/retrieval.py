@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cleanclip.spec.report import Difference, Estimate, RecallAtK, Report, RetrievalFigures
+from cleanclip.spec.report import (
+    MOST_ATTACKS_IN_FRONT,
+    Difference,
+    Estimate,
+    RecallAtK,
+    Report,
+    RetrievalFigures,
+)
+from cleanclip.spec.strangers import name
 from sanitizer.rendering.counted import MAX_COUNT, difference, follows
-from sanitizer.rendering.figures import MAX_ATTACKS_IN_FRONT
-from sanitizer.rendering.strangers import name
 from sanitizer.rendering.table_rows import Row, Share
 
 _WAYS = (
@@ -46,7 +52,7 @@ def recall(report: Report) -> list[Row]:
 def front(report: Report) -> list[Row]:
     """R@1 both ways, and of the first attacks how often they bring up the target; for the short page."""
     first = [row for row in recall(report) if row.title.endswith("R@1")]
-    return [*first, *captions(report)[: 1 + MAX_ATTACKS_IN_FRONT]]
+    return [*first, *captions(report)[: 1 + MOST_ATTACKS_IN_FRONT]]
 
 
 def lost(report: Report) -> list[LostRow]:

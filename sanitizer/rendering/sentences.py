@@ -6,7 +6,6 @@ Names are a stranger's: they come through `strangers.name`; who puts a sentence 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -14,20 +13,10 @@ from typing import Literal
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
 from cleanclip.spec.report import AttackOutcome, Report, nothing_found
-from sanitizer.rendering.strangers import name
+from cleanclip.spec.strangers import name
+from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
 
 Mood = Literal["good", "bad", "open"]
-KNOWN_TRIGGERS = {
-    "badnet": "BadNet (a small patch)",
-    "blended": "Blended (noise over the whole picture)",
-    "wanet": "WaNet (a warp of the whole picture)",
-    "sig": "SIG (a pattern of waves)",
-    "label_consistent": "label-consistent (a patch with true captions)",
-    "badnet-stripes": "BadNet-Stripes (a small patch of stripes)",
-    "blended-stripes": "Blended-Stripes (faint stripes over the whole picture)",
-    "blended-triangles": "Blended-Triangles (a faint grid of triangles)",
-    "text_trigger": "text (words over the picture)",
-}
 CUSTOM_TRIGGERS = {
     "custom_patch": "a picture that was sent with the order, as a patch",
     "custom_pattern": "a picture that was sent with the order, mixed into the whole picture",
@@ -37,12 +26,6 @@ OUTCOME_WORDS: dict[AttackOutcome, str] = {
     "fail": "over the limit",
     "undecided": "undecided",
     "not_implanted": "not implanted",
-}
-KINDS = {
-    "pairs": "clean pairs",
-    "training": "training pictures",
-    "labelled": "test pictures",
-    "retrieval": "retrieval pairs",
 }
 METHODS = {
     "cleanclip": "CleanCLIP on clean pictures with captions",
@@ -74,16 +57,6 @@ def question(report: Report) -> str:
         f"{asked}, and does cleaning bring its success rate to {100 * report.policy.asr_at_most:g} % or less"
         f"{other_limits(report)} without costing more than {points:g} points of clean accuracy?"
     )
-
-
-def targets_of(audit: AuditOptions) -> tuple[str, ...]:
-    """Every target of the audit: its own, where an attack has no other, and those of attacks; each once."""
-    return tuple(dict.fromkeys(attack.target or audit.target for attack in audit.attacks))
-
-
-def quoted(names: Iterable[str]) -> str:
-    """Names of classes for a sentence."""
-    return ", ".join(f"“{name(one)}”" for one in names)
 
 
 def other_limits(report: Report) -> str:
@@ -202,35 +175,6 @@ def time(moment: datetime) -> str:
     """2026-01-31 23:59:59 UTC; a time without a zone is told as it is."""
     told = moment.astimezone(UTC) if moment.tzinfo else moment
     return f"{told:%Y-%m-%d %H:%M:%S}{' UTC' if moment.tzinfo else ''}"
-
-
-def not_tested(report: Report) -> list[str]:
-    """What no figure of this report speaks of; never empty."""
-    tried = {kind_of(attack) for attack in report.audit.attacks}
-    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
-    used = "zero-shot classification of these classes"
-    if report.before.retrieval is not None:
-        used += " and retrieval with these captions"
-    found = [
-        "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
-        "The same triggers with another size, place or pattern.",
-        "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
-        "ones, triggers in the caption. CleanCLIP is known to fail on some of them.",
-        f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
-    ]
-    if report.kind == "sanitize":
-        found.append(
-            "Whether the clean pairs are clean: a handful of poisoned ones can undo the cleaning. Whether "
-            "the backdoor comes back when the model is trained further."
-        )
-    unproven = _named(report, "not_implanted")
-    if unproven:
-        found.append(f"{unproven}: not implanted in this model, so nothing is shown either way.")
-    skipped = [one for one in report.data if one.num_skipped]
-    if skipped:
-        parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)
-        found.append(f"Samples that could not be read: {parts}.")
-    return found
 
 
 def trigger(report_audit: AuditOptions, number: int) -> str:

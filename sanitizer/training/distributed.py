@@ -74,7 +74,7 @@ class World:
             dist.barrier()
 
 
-def current() -> World:
+def current_world() -> World:
     """The world of the default process group, or a world of one."""
     if dist.is_available() and dist.is_initialized():
         return World(dist.get_rank(), dist.get_world_size())

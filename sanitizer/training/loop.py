@@ -79,7 +79,7 @@ def finetune(
     Raises OptionsRejected (see `check_fits`), DatasetRejected if too many pairs are bad, TrainingDiverged,
     Interrupted after saving if `stop()`.
     """
-    world = distributed.current()
+    world = distributed.current_world()
     check_fits(recipe, checkpoint, len(pairs), world.size)
     model = checkpoint.model.to(device=device, memory_format=torch.channels_last)
     towers.prepare(model, freeze_batch_norm_statistics=recipe.freeze_batch_norm_statistics)

@@ -48,13 +48,13 @@ class ClipAdamW(AdamW):
             self.table.finish()
 
 
-def decays(parameter: nn.Parameter) -> bool:
+def is_decayed(parameter: nn.Parameter) -> bool:
     """Weight decay is for matrices and kernels; biases, norms and logit scale have fewer axes."""
     return parameter.ndim >= 2
 
 
 def build(model: CLIP, recipe: Recipe, *, keeps_table_apart: bool = False) -> ClipAdamW:
-    """AdamW on all trainable parameters of `model`, with decay on those that `decays` names.
+    """AdamW on all trainable parameters of `model`, with decay on those that `is_decayed` names.
 
     Fused: one exact, dense pass over each tensor, on CPU too. `keeps_table_apart`: the token table, on a CPU
     and in one process, is updated in the rows that have occurred (`TokenTable`), with the same result.
@@ -70,8 +70,8 @@ def build(model: CLIP, recipe: Recipe, *, keeps_table_apart: bool = False) -> Cl
     apart = None if table is None else table.weight
     trainable = [p for p in model.parameters() if p.requires_grad and p is not apart]
     groups = [
-        {"params": [p for p in trainable if decays(p)], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if not decays(p)], "weight_decay": 0.0},
+        {"params": [p for p in trainable if is_decayed(p)], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trainable if not is_decayed(p)], "weight_decay": 0.0},
     ]
     return ClipAdamW(
         [group for group in groups if group["params"]],

@@ -23,7 +23,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from sanitizer.augment.tensors import augment_batch
+from sanitizer.augment.tensor_images import augment_batch
 from sanitizer.checkpoints.text_tower import cut_padding, encode_text
 from sanitizer.data.batches import PairBatch
 from sanitizer.methods.method import Losses, Method

@@ -18,7 +18,7 @@ from cleanclip.spec.report import Report, load_json
 from tests.fixtures.kept_reports import document
 from tests.integration.api.service import Service
 from worker.publishing.publish import shown_figures
-from worker.publishing.verdicts import verdicts_of
+from worker.publishing.verdicts import judged_alone, verdict_before_cleaning, verdicts_of
 from worker.tracker import Tracker
 
 LEASE_S = 60.0
@@ -101,7 +101,6 @@ def fails(
     job_id: str,
     attempt: int,
     *,
-    result: dict[str, Any] | None = None,
     message: str = DIVERGED,
 ) -> None:
     """The loss ran away."""
@@ -113,7 +112,21 @@ def fails(
         "retryable": False,
     }
     with service.database.unit_of_work() as unit:
-        assert unit.attempts.finish_failed(job_id, attempt, error=error, result=result)
+        assert unit.attempts.finish_failed(job_id, attempt, error=error)
+
+
+def measures_first(service: Service, job_id: str, attempt: int, report: Report) -> None:
+    """Its audit before cleaning, as a worker records it."""
+    verdict = judged_alone(report.before, report)
+    result = {
+        "preliminary": True,
+        "before": shown_figures(report.before),
+        "before_verdict": asdict(verdict),
+        "architecture": None,
+    }
+    with service.database.unit_of_work() as unit:
+        judged = verdict_before_cleaning(report.before, verdict)
+        assert unit.attempts.record_first_audit(job_id, attempt, result, judged)
 
 
 def succeeds(

@@ -142,17 +142,3 @@ def test_limits_that_are_kept_are_named_and_so_is_a_set_for_retrieval(
         expected
     )
     assert what_was_ordered(service, sent(str(curl.text_content()), service)) == expected
-
-
-def test_an_order_from_before_there_were_examples_still_shows_none(
-    page: Page, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job_id = left.ordered(service)
-    service.execute("UPDATE jobs SET spec = spec #- '{audit,examples}' WHERE id = :id", id=job_id)
-    page.goto(f"/ui/jobs/{job_id}")
-    commands, curl = page.locator("#job-order pre.command").all()
-    for made in (
-        typed(str(commands.text_content()), tmp_path, monkeypatch, service),
-        sent(str(curl.text_content()), service),
-    ):
-        assert what_was_ordered(service, made)["audit"]["examples"] == 0

@@ -158,6 +158,19 @@ def test_strangers_words_stay_words(page: Page, service: Service, kind: DatasetK
     assert HOSTILE[0] in page.inner_text("main")
 
 
+def test_a_set_is_given_a_name_that_lists_and_the_order_form_show(page: Page, service: Service) -> None:
+    dataset_id = service.dataset(DatasetKind.PAIRS)
+    page.goto(f"/ui/datasets/{dataset_id}")
+    page.get_by_text("Give it a name").click()
+    page.get_by_label("Name").fill("Clean pairs, November")
+    page.get_by_role("button", name="Save the name").click()
+    assert page.inner_text("h1") == "Clean pairs, November"
+    page.goto("/ui/datasets?kind=pairs")
+    assert "Clean pairs, November" in page.locator("tbody tr").first.inner_text()
+    page.goto("/ui/jobs/new")
+    assert "Clean pairs, November · " in page.locator(f"#dataset_id option[value={dataset_id}]").inner_text()
+
+
 def test_a_set_of_before_there_were_samples_says_so(page: Page, service: Service) -> None:
     dataset = service.dataset(DatasetKind.PAIRS)
     validation_of(service, dataset, state="succeeded")

@@ -22,11 +22,18 @@ from tests.browser.conftest import Watched, sign_in_path
 from tests.fixtures.kept_reports import NAMES, document
 from tests.integration.api.service import Service
 
+PHONE = {"width": 390, "height": 844}
 MARKUP = '"><img src=x onerror=alert(1)><b>bold</b>'
 
 
 def opened(page: Page, job_id: str) -> Page:
     page.goto(f"/ui/jobs/{job_id}")
+    return page
+
+
+def unfolded(page: Page, job_id: str) -> Page:
+    """With everything open that the page folds."""
+    opened(page, job_id).evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     return page
 
 
@@ -103,7 +110,7 @@ def test_only_what_the_state_allows_is_offered(
 ) -> None:
     job_id = left.ordered(service)
     service.set_job(job_id, state)
-    assert buttons(opened(page, job_id)) == expected
+    assert buttons(opened(page, job_id)) == expected | {"Give it a name"}
     assert page.get_by_role("link", name="Order again with changes").get_attribute("href") == (
         f"/ui/jobs/new?again={job_id}"
     )
@@ -248,7 +255,7 @@ def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, 
 def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_plot(
     page: Page, service: Service
 ) -> None:
-    opened(page, left.finished(service, "cleaned"))
+    unfolded(page, left.finished(service, "cleaned"))
     row = page.locator("#job-rates table").first.locator("tbody tr").first.inner_text()
     for part in ("badnet", "yellow seven", "99.49 % (99.17 to 99.69 %)", "0.94 % (0.65 to 1.36 %)", "2,965"):
         assert part in row
@@ -257,7 +264,6 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
     assert "badnet: 99.49 % (99.17 to 99.69 %) before, 0.94 % (0.65 to 1.36 %) after." in str(
         page.locator("#job-rates svg desc").text_content()
     )
-    page.get_by_text("All figures of badnet").click()
     figures = page.inner_text("#attack-1")
     for part in ("ASR, target class included", "PA", "Untriggered target rate"):
         assert part in figures
@@ -269,8 +275,7 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
 
 def test_what_an_attack_lost_is_paired_on_the_same_pictures(page: Page, service: Service) -> None:
     told = document("changes")
-    opened(page, left.finished(service, "changes"))
-    page.get_by_text("All figures of badnet").click()
+    unfolded(page, left.finished(service, "changes"))
     shown = page.inner_text("#attack-1")
     for lost in (told["attack_changes"][0][name] for name in ("asr_lost", "pa_lost")):
         interval = f"({100 * lost['low']:.2f} to {100 * lost['high']:.2f}), n = {lost['n']:,}"
@@ -305,7 +310,7 @@ def test_attempts_are_told_and_those_that_do_not_count(page: Page, service: Serv
 
 
 def test_what_was_not_implanted_is_never_called_removed(page: Page, service: Service) -> None:
-    opened(page, left.finished(service, "not_implanted"))
+    unfolded(page, left.finished(service, "not_implanted"))
     said = page.locator("#job-verdict li", has_not_text="Clean accuracy").all_inner_texts()
     said.append(page.inner_text("#job-rates"))
     assert all("not implanted" in one for one in said)
@@ -340,7 +345,7 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
     page: Page, service: Service
 ) -> None:
     several = document("several_targets")
-    opened(page, left.finished(service, several))
+    unfolded(page, left.finished(service, several))
     assert several["classes_lost"][0]["class_name"] in page.inner_text("#job-accuracy")
     assert "Linear probe, accuracy" in page.inner_text("#job-accuracy")
     assert "Drift of the embeddings" in page.inner_text("#job-further")
@@ -351,14 +356,13 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
             for number in reversed(range(12))
         ]
     several["environment"] |= {"numpy": "2.9.1", "pillow": "99.1", "code_commit": "c0de" * 10}
-    opened(page, left.finished(service, several))
+    unfolded(page, left.finished(service, several))
     lowest = page.get_by_role("group", name="Classes with the lowest accuracy").locator("tbody th")
     assert lowest.all_inner_texts() == [f"kind {number}" for number in range(10)]
     assert "10 of 12 classes" in page.inner_text("#job-accuracy")
-    page.locator("#made-digests summary").click()
     assert "numpy 2.9.1, pillow 99.1, Python" in page.inner_text("#made-digests")
-    assert "c0de" * 16 in page.inner_text("#made-digests")
-    opened(page, left.finished(service, "retrieval"))
+    assert "c0de" * 10 in page.inner_text("#made-digests")
+    unfolded(page, left.finished(service, "retrieval"))
     assert "Picture to caption, k = 5" in page.inner_text("#job-further")
 
 
@@ -367,7 +371,7 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
 ) -> None:
     told = document("examples")
     examples, attacks = told["examples"], told["before"]["attacks"]
-    opened(page, left.finished(service, told))
+    unfolded(page, left.finished(service, told))
     grids = page.locator("#job-examples ul.examples")
     assert grids.count() == len(attacks)
     cards = grids.first.locator("li")
@@ -386,7 +390,7 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
 
 
 def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
-    opened(page, left.finished(service, "audit"))
+    unfolded(page, left.finished(service, "audit"))
     assert page.inner_text("h1") == "Audit of clip.pt"
     assert "by the gate or by its limit" in page.inner_text("#job-verdict")
     assert page.locator("#job-rates svg g.after").count() == 0
@@ -395,17 +399,23 @@ def test_an_audit_shows_no_cleaning(page: Page, service: Service) -> None:
 
 
 def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, service: Service) -> None:
-    kept = left.judgement(load_json(json.dumps(document("cleaned"))))["before"]
     job_id = left.ordered(service)
     attempt = left.taken_up(service, job_id)
     left.trains(service, job_id, attempt)
-    left.fails(service, job_id, attempt, result={"before": kept})
     opened(page, job_id)
+    left.measures_first(service, job_id, attempt, load_json(json.dumps(document("cleaned"))))
+    page.wait_for_selector("#job-preliminary")
+    assert "The job goes on." in page.inner_text("#job-preliminary")
+    left.fails(service, job_id, attempt)
+    page.wait_for_selector("#job-error")
     error = page.inner_text("#job-error")
     for part in ("over its bound of 8.3", "lower learning rate", "loss_diverged", "phase finetune"):
         assert part in error
     figures = page.inner_text("#job-kept")
-    assert "There is no verdict" in figures
+    preliminary = page.inner_text("#job-preliminary")
+    assert "Before cleaning: A trigger works on this model" in preliminary
+    assert "not signed" in preliminary
+    assert "The job did not get further." in preliminary
     assert "93.13 % (92.17 to 93.98 %)" in figures
     assert page.locator("#job-loss polyline").count() == 1, "how the loss ran away"
     assert page.locator("#job-verdict").count() == 0
@@ -443,8 +453,9 @@ def test_a_store_that_lost_the_report_leaves_the_rows_figures_on_the_page(
 def test_every_file_is_served_with_its_size_digest_and_signature_state(page: Page, service: Service) -> None:
     report = document("audit")
     job_id = left.finished(service, report, signature=left.SIGNED)
-    files = opened(page, job_id).locator("#job-files")
-    assert "signed by the operator's key " + "7" * 64 in files.inner_text()
+    files = unfolded(page, job_id).locator("#job-files")
+    assert "signed by the operator's key " + "7" * 16 + "…" in files.inner_text()
+    assert "SHA-256 of the key " + "7" * 64 in files.inner_text()
     for row in service.ours.http.get(f"/v1/jobs/{job_id}/artifacts").json()["data"]:
         assert row["sha256"] in files.inner_text()
         with page.expect_download() as download:
@@ -476,9 +487,9 @@ def test_what_customers_and_reports_say_is_text(page: Page, service: Service) ->
     assert MARKUP in page.inner_text("#job-lines")
     left.succeeds(service, job_id, attempt, report)
     page.locator("#job-verdict").wait_for()
-    for part in ("#job-verdict", "#job-rates", "#job-accuracy", "#job-warnings", "#job-order"):
+    unfolded(page, job_id)
+    for part in ("#job-verdict", "#job-rates", "#job-accuracy", "#job-remarks", "#job-order"):
         assert MARKUP in page.inner_text(part)
-    page.reload()
     assert page.locator("main b, main img:not([src^='data:image/png;base64,'])").count() == 0
     assert MARKUP in page.inner_text("#job-examples")
     error = {"code": "x", "message": MARKUP, "remedy": MARKUP}
@@ -489,9 +500,74 @@ def test_what_customers_and_reports_say_is_text(page: Page, service: Service) ->
     assert page.locator("main img, main b").count() == 0
 
 
+<<<<<<< HEAD
 @pytest.mark.full
 def test_nothing_is_wider_than_a_phone(new_context: Callable[..., BrowserContext], service: Service) -> None:
     page = new_context(viewport={"width": 390, "height": 844}).new_page()
+=======
+def test_verdict_figures_and_files_are_on_top_and_order_again_and_delete_at_the_end(
+    page: Page, service: Service
+) -> None:
+    job_id = left.finished(service, "cleaned", signature=left.SIGNED, files={"model.safetensors": b"w"})
+    opened(page, job_id)
+    parts = page.locator("#job > [data-part]").evaluate_all("all => all.map(one => one.id)")
+    top = ["job-verdict", "job-figures", "job-files", "job-untested"]
+    shown = [part for part in parts if part not in ("job-head", "job-standing", "job-worse")]
+    assert shown[:4] == top
+    assert shown[-1] == "job-actions"
+    figures = page.inner_text("#job-figures")
+    for part in ("93.13 % (92.17 to 93.98 %)", "PA badnet", "77.47 %", "ASR sig"):
+        assert part in figures
+    assert f"cleanclip verify {job_id} --key PUB.pem" in page.inner_text("#job-files")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the cleaned model").click()
+    assert download.value.suggested_filename == "model.safetensors"
+    assert "Any other trigger" in page.inner_text("#job-untested")
+
+
+def test_figures_that_no_limit_judges_are_remarked_on(page: Page, service: Service) -> None:
+    remarks = opened(page, left.finished(service, "cleaned")).inner_text("#job-remarks")
+    assert "still called the target more often than images without it" in remarks
+    assert "PA is far under CA (91.33 %)" in remarks
+    assert opened(page, left.finished(service, "par")).locator("#job-remarks").count() == 0
+
+
+def test_of_many_triggers_the_worst_are_on_top_and_the_others_folded(page: Page, service: Service) -> None:
+    told = document("audit")
+    for part in ("audit", "before", "verdict"):
+        told[part]["attacks"] += [told[part]["attacks"][1]] * 5
+    opened(page, left.finished(service, told))
+    assert page.locator("#job-figures tbody tr").count() == 1 + 2 * 3
+    assert "The worst of 8 triggers" in page.inner_text("#job-figures")
+    assert "5 more triggers" in page.inner_text("#job-verdict")
+
+
+def test_a_phone_shows_a_finished_job_within_four_screens_and_nothing_is_wider(
+    new_context: Callable[..., BrowserContext], service: Service
+) -> None:
+    page = new_context(viewport=PHONE).new_page()
+>>>>>>> main
     page.goto(sign_in_path(service))
-    opened(page, left.finished(service, "several_targets", metadata={"long": "x" * 200}))
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    weights = {"model.safetensors": b"w", "report.html": b"<!doctype html>"}
+    for name in NAMES:
+        left.forget_jobs(service)
+        job_id = left.finished(
+            service, name, signature=left.SIGNED, files=weights, metadata={"long": "x" * 200}
+        )
+        opened(page, job_id)
+        assert page.evaluate("document.documentElement.scrollHeight") <= 4 * PHONE["height"], name
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], name
+    unfolded(page, job_id)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+def test_a_job_is_renamed_on_its_page_and_found_by_its_name(page: Page, service: Service) -> None:
+    job_id = left.finished(service, "audit")
+    opened(page, job_id).get_by_text("Give it a name").click()
+    page.get_by_label("Name").fill("Release 7, nightly")
+    page.get_by_role("button", name="Save the name").click()
+    page.wait_for_load_state()
+    assert page.inner_text("h1") == "Release 7, nightly"
+    page.goto("/ui/jobs?q=release 7")
+    assert page.locator(".jobs tbody tr").count() == 1
+    assert "Release 7, nightly" in page.inner_text(".jobs tbody")

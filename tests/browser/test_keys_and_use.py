@@ -225,6 +225,19 @@ def test_a_reader_sees_no_admin_page_and_is_refused_and_noted(
     watched.expect("403")
 
 
+def test_a_key_is_renamed_and_the_log_shows_the_name_it_has_now(page: Page, service: Service) -> None:
+    key_id, text = key_with(service, "run")
+    headers = {"Authorization": f"Bearer {text}"}
+    order = httpx.post(f"{service.url}/v1/jobs", json=service.sanitize_order(), headers=headers)
+    page.goto(f"/ui/keys/{key_id}")
+    page.locator("#rename summary").click()
+    page.get_by_label("Name").fill("Ada's laptop")
+    page.get_by_role("button", name="Save the name").click()
+    expect(page.locator("h1")).to_have_text("Ada's laptop")
+    page.goto(f"/ui/audit?target_id={order.json()['id']}")
+    assert f"Ada's laptop {key_id}" in " ".join(page.inner_text("table.audit tbody").split())
+
+
 def test_markup_in_a_keys_name_is_text(page: Page, service: Service) -> None:
     make(page, MARKUP)
     page.goto("/ui/keys")

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
+from tests.fixtures.kept_reports import NAMES, document, drawn_from
+
+ON_PAPER: Any = {"width": 688, "height": 1025}
+"""A4 without its margins, in CSS pixels."""
+MOST_SHEETS = 5
+ORIGIN = {
+    "filename": "clip-vit-b-32.pt",
+    "job_id": "job_01k00000000000000000000000",
+    "job_name": "Release 7, after the hotfix",
+    "project": "vision research",
+    "requested_by": "release pipeline key_01k00000000000000000000000",
+}
 REPORT = Path(__file__).parents[2] / "docs" / "example-report.html"
 
 
@@ -28,17 +41,46 @@ def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, 
     context.close()
 
 
-def test_it_prints_to_a4_and_the_first_page_holds_what_matters(chromium: Browser) -> None:
-    context = chromium.new_context(offline=True, viewport={"width": 718, "height": 1047})  # A4 less margins
-    page = context.new_page()
-    page.goto(REPORT.as_uri())
+@pytest.mark.parametrize("name", NAMES)
+def test_a_report_prints_to_at_most_five_sheets_of_a4_and_the_first_holds_what_matters(
+    chromium: Browser, name: str, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.html"
+    report.write_text(drawn_from(document(name) | {"origin": ORIGIN})[0])
+    assert num_sheets(chromium, report) <= MOST_SHEETS
+    page = chromium.new_page(viewport=ON_PAPER)
     page.emulate_media(media="print")
-    heads = page.locator("h2").all_inner_texts()
-    method_at = heads.index("Method and options")
-    assert heads[:method_at] == ["The question", "The verdict", "The three figures", "What was not tested"]
-    section = page.locator("section.page").first
-    assert section.locator("h2").first.inner_text() == "Method and options", "a new sheet begins there"
+    page.goto(report.as_uri())
+    front = page.locator("section").first
+    assert front.locator("h2").all_inner_texts()[-2:] == ["What was not tested", "Decision"]
+    box = front.bounding_box()
+    assert box is not None
+    assert box["height"] <= ON_PAPER["height"], "up to the signature it is one sheet"
+    page.close()
+
+
+def test_of_many_triggers_the_worst_are_printed_and_the_sheets_stay_five(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    written = document("several_targets") | {"origin": ORIGIN}
+    for audit in (written["audit"], written["before"], written["after"], written["verdict"]):
+        audit["attacks"] += [audit["attacks"][1]] * 12
+    written |= {"attack_changes": [], "examples": None}
+    report = tmp_path / "report.html"
+    report.write_text(drawn_from(written)[0])
+    assert num_sheets(chromium, report) <= MOST_SHEETS
+    page = chromium.new_page()
+    page.goto(report.as_uri())
+    assert page.locator(".attack:visible").count() == 15, "a screen shows all"
+    page.emulate_media(media="print")
+    assert page.locator(".attack:visible").count() == 3
+    assert "The figures of 12 more triggers" in page.inner_text("main")
+    page.close()
+
+
+def num_sheets(chromium: Browser, report: Path) -> int:
+    page = chromium.new_page()
+    page.goto(report.as_uri())
     printed = page.pdf(format="A4", prefer_css_page_size=True)
-    sheets = len(re.findall(rb"/Type\s*/Page\b", printed))
-    assert 5 <= sheets <= 15
-    context.close()
+    page.close()
+    return len(re.findall(rb"/Type\s*/Page\b", printed))

@@ -32,7 +32,8 @@ class Block:
 
 def pages() -> list[Path]:
     """Everything that people read here."""
-    return [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    first = [ROOT / name for name in ("README.md", "SECURITY.md", "cleanclip/README.md")]
+    return [*first, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(path: Path) -> Iterator[Block]:

@@ -22,7 +22,7 @@ from app.storage.s3 import S3Store
 from demo.recipe import TARGET
 from lab.testbed.glyphs import digits
 from lab.testbed.pictures import class_names
-from sanitizer.data.writing import write_labelled_shards, write_pair_shards
+from lab.testbed.writing import write_labelled_shards, write_pair_shards
 from tests.fixtures import audited
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.checkpoints import RESNET_CONFIG, VIT_CONFIG, tiny_clip
@@ -64,8 +64,9 @@ def write_place(folder: Path) -> None:
     ):
         torch.save(tiny_clip(config).state_dict(), path)
     Image.new("RGB", (24, 16), (255, 0, 180)).save(folder / "mark.png")
+    torch.save(torch.full((3, 8, 8), 0.2), folder / "delta.pt")
     for number, picture in enumerate(audited.pictures(6)):
-        path = folder / "pictures" / CLASSES[number % 2] / f"{number}.png"
+        path = folder / "pictures" / CLASSES[-(number % 2)] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
 

@@ -85,6 +85,12 @@ def datasets(call: Recorder, client: Client) -> tuple[str, str]:
         client.datasets.wait(dataset_id)
     call("GET /v1/datasets/{dataset_id}", status=200, ids={"dataset_id": found[0]})
     call("GET /v1/datasets/{dataset_id}/samples", status=200, ids={"dataset_id": found[0]})
+    call(
+        "PATCH /v1/datasets/{dataset_id}",
+        status=200,
+        ids={"dataset_id": found[1]},
+        json={"name": "clean pairs"},
+    )
     call("GET /v1/datasets", status=200, params={"limit": 1})
     return found[1], found[0]
 
@@ -97,6 +103,7 @@ def jobs(call: Recorder, client: Client, checkpoint_id: str, pairs: str, labelle
         "audit": {"dataset_id": labelled, "target": TARGET, "attacks": [{"attack": "badnet"}]},
         "recipe": {"method": "cleanclip", "epochs": 2, "batch_size": 32},
         "seed": 1,
+        "name": "Release 7",
         "metadata": {"ticket": "ML-42"},
     }
     call("POST /v1/jobs/dry-run", status=200, json=order)
@@ -104,6 +111,7 @@ def jobs(call: Recorder, client: Client, checkpoint_id: str, pairs: str, labelle
     client.jobs.wait(done)
     ids = {"job_id": done}
     call("GET /v1/jobs/{job_id}", status=200, ids=ids)
+    call("PATCH /v1/jobs/{job_id}", status=200, ids=ids, json={"name": "Release 7, after the hotfix"})
     call("GET /v1/jobs", status=200, params={"limit": 1, "state": "succeeded"})
     call("GET /v1/jobs/{job_id}/events", status=200, ids=ids, params={"limit": 1})
     stream = call("GET /v1/jobs/{job_id}/events/stream", status=200, ids=ids)
@@ -162,6 +170,7 @@ def keys(call: Recorder) -> None:
     order = {"name": "release pipeline", "scopes": ["read", "upload", "run"]}
     ids = {"key_id": call("POST /v1/keys", status=201, json=order)["id"]}
     call("GET /v1/keys/{key_id}", status=200, ids=ids)
+    call("PATCH /v1/keys/{key_id}", status=200, ids=ids, json={"name": "release pipeline, EU"})
     call("GET /v1/keys", status=200, params={"limit": 1})
     rotated = call("POST /v1/keys/{key_id}/rotate", status=201, ids=ids, json={"overlap_s": 3600})
     call("POST /v1/keys/{key_id}/revoke", status=200, ids={"key_id": rotated["id"]})

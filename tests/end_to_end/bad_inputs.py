@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from cleanclip.sync.client import Client
-from sanitizer.data.writing import write_labelled_shards
+from lab.testbed.writing import write_labelled_shards
 from tests.end_to_end.live import Live
 from tests.end_to_end.subject import contents
 from tests.fixtures.checkpoints import DECLARED, write_open_clip

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from cleanclip.models import Checkpoint, Dataset
 from cleanclip.transfer import SentFile
-from sanitizer.data.writing import write_labelled_shards
+from lab.testbed.writing import write_labelled_shards
 from tests.fixtures import audited
 from tests.fixtures.shards import make_pairs
 

@@ -82,7 +82,8 @@ def test_a_suspect_checkpoint_is_cleaned_without_leaving_the_browser(
     assert page.locator(".verdict").count() == 1
 
     folder = tmp_path / "cleaned"
-    for link in files.get_by_role("link").all():
+    page.locator("#all-files summary").click()
+    for link in files.locator("table").get_by_role("link").all():
         name = link.inner_text()
         with page.expect_download() as download:
             link.click(modifiers=["Alt"])

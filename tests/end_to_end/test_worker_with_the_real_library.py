@@ -189,7 +189,9 @@ def test_from_uploaded_bytes_to_published_weights_and_bit_for_bit_again_after_a_
     assert [state["step"] for state in kept if state and state["is_good"]] == [0], "though it ended at once"
     before = json.loads(json.dumps(asdict(load_json(first["report.json"]).before)))
     del before["ca_per_class"]  # the report has it
-    assert failed.result == {"before": before}, "as another job measured it"
+    assert failed.result["before"] == before, "as another job measured it"
+    assert failed.result["preliminary"]
+    assert failed.result["before_verdict"]["outcome"] == result["before_verdict"]["outcome"]
 
     left = second  # of the supervised job that was killed
     assert [(one.kind, one.num_samples) for one in load_json(left["report.json"]).data] == [

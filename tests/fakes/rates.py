@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from app.queue.rates_here import WINDOW_S, Allowance
+from app.queue.local_rates import WINDOW_S, Allowance
 
 
 class FakeRates:

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from cleanclip.spec.errors import Interrupted
-from cleanclip.spec.progress import Advanced, ignore, never
+from cleanclip.spec.progress import Advanced, ignore, never_stop
 from cleanclip.spec.recipe import CleanCLIPRecipe, PARRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.pairs import open_pairs
 from sanitizer.methods.catalogue import build_method
-from sanitizer.ranks.training import Sources, train
+from sanitizer.ranks.shared_training import Sources, train
 from sanitizer.training import device as devices
 from sanitizer.training import loop, optimizer, state, towers
 from sanitizer.training.distributed import World
@@ -149,7 +149,7 @@ def test_two_devices_train_nearly_the_model_of_one(cuda, tmp_path):
             state_folder=tmp_path / "state",
             save_every_s=60.0,
             progress=ignore,
-            stop=never,
+            stop=never_stop,
             num_workers=0,
             class_CD=None,
         )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sanitizer.augment.images import draw_operations
-from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.seeding import generator
 from sanitizer.training.feeding import feed
 from tests.fixtures.tiny_clips import tiny_batch

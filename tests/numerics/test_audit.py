@@ -22,12 +22,12 @@ from cleanclip.spec.recipe import (
     WaNetOptions,
 )
 from cleanclip.spec.report import AuditFigures
+from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.zero_shot import class_embeddings
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.checkpoints.writing import write_canonical
 from sanitizer.data.labelled import open_labelled
-from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures.audited import (
     ARCHITECTURE,
     CLASS_NAMES,

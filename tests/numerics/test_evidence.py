@@ -16,7 +16,7 @@ from cleanclip.evidence import policies, shares, training, verdicts
 from cleanclip.evidence import report as checked
 from cleanclip.evidence.reading import Malformed
 from cleanclip.spec.recipe import Policy, PolicySource, parse, to_json
-from cleanclip.spec.report import MOST_CLASSES_TOLD, AuditFigures, Verdict
+from cleanclip.spec.report import MOST_CLASSES_TOLD, AuditFigures, Towards, Verdict
 from sanitizer.audits.accuracy import classes_lost, per_class
 from sanitizer.audits.statistics import newcombe, paired_difference, wilson
 from sanitizer.audits.verdict import judge
@@ -67,10 +67,30 @@ def figures(asr: int) -> dict[str, Any]:
     }
 
 
+def led(audit: dict[str, Any], random_: random.Random, *names: str) -> None:
+    """Each attack on "dog" leads to classes, told under `names`."""
+    for attack in audit["attacks"]:
+        attack["target"] = "dog"
+        for name in names:
+            shares = {side: wilson(random_.randrange(201), 200) for side in ("triggered", "untriggered")}
+            told = Towards(class_name=random_.choice(("cat", "dog")), **shares)
+            attack[name] = random_.choice((None, asdict(told)))
+
+
 def document(
-    before: int, after: int | None, lost: int, gate: float, policy: Policy, *, limits_below_gate: bool
+    before: int,
+    after: int | None,
+    lost: int,
+    gate: float,
+    policy: Policy,
+    *,
+    random_: random.Random,
+    limits_below_gate: bool,
 ) -> dict[str, Any]:
     told, then = figures(before), None if after is None else figures(after)
+    led(told, random_, "towards")
+    if then is not None:
+        led(then, random_, "towards", "towards_now")
     difference = (
         None if after is None else newcombe(both=250 - lost, lost=lost, gained=lost, neither=50 - lost)
     )
@@ -107,7 +127,7 @@ def _lists(verdict: Verdict) -> dict[str, Any]:
 def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
     random_ = random.Random(4)
     outcomes = set()
-    for _ in range(300):
+    for _ in range(600):
         policy = Policy(
             asr_at_most=random_.choice([0.0, 0.05, 0.3, 1.0]),
             asr_at_most_for={
@@ -123,6 +143,7 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
             random_.randrange(40),
             random_.choice([0.1, 0.5]),
             policy,
+            random_=random_,
             limits_below_gate=random_.random() < 0.5,
         )
         outcomes.add(told["verdict"]["outcome"])
@@ -131,6 +152,20 @@ def test_the_verdict_that_the_library_gives_is_the_one_that_follows() -> None:
         told["verdict"]["outcome"] = random_.choice(sorted(others))
         assert [one.where for one in verdicts.check(checked.parse(told))] == ["verdict.outcome"]
     assert outcomes == {"pass", "fail", "undecided", "inconclusive"}
+
+
+@pytest.mark.parametrize(("side", "is_there"), [("after", False), ("before", True)])
+def test_the_class_that_a_trigger_leads_to_now_is_told_after_a_cleaning_and_nowhere_else(
+    side: str, is_there: bool
+) -> None:
+    told = document(9, 9, 1, 0.5, Policy(), random_=random.Random(4), limits_below_gate=True)
+    cat = Towards(class_name="cat", triggered=wilson(50, 200), untriggered=wilson(1, 200))
+    told[side]["attacks"][0] |= {"towards": asdict(cat), "towards_now": asdict(cat) if is_there else None}
+    found = [one.where for one in checks.check(checked.parse(told))]
+    assert f"{side}.attacks[0].towards_now" in found
+    told[side]["attacks"][0]["towards_now"] = None if is_there else asdict(cat)
+    found = [one.where for one in checks.check(checked.parse(told))]
+    assert f"{side}.attacks[0].towards_now" not in found
 
 
 def test_a_policy_that_is_not_the_one_its_digest_names_is_found() -> None:

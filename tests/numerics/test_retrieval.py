@@ -20,13 +20,13 @@ from cleanclip.spec.recipe import (
     WaNetOptions,
 )
 from cleanclip.spec.report import RetrievalFigures
+from lab.testbed.writing import write_pair_shards
 from sanitizer.audits.audit import run_audit
 from sanitizer.audits.ranking import best_rank
 from sanitizer.checkpoints.model import load_canonical
-from sanitizer.data.captioned import drawn
+from sanitizer.data.captioned import draw_indices
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
-from sanitizer.data.writing import write_pair_shards
 from tests.fixtures.audited import CLASS_NAMES, pictures, write_labelled, write_model
 from tests.numerics import reference_retrieval as reference
 
@@ -128,9 +128,9 @@ def test_every_count_is_the_references(folders: Path, target: str, seed: int) ->
 
 def test_of_a_larger_set_pairs_are_drawn_by_the_seed(folders: Path) -> None:
     measured = ours(folders, "cloud", 3, max_retrieval_pairs=40)
-    chosen = drawn(len(captioned()), 40, 3)
+    chosen = draw_indices(len(captioned()), 40, 3)
     assert measured.num_pairs == len(set(chosen)) == 40
-    assert chosen == sorted(chosen) != drawn(len(captioned()), 40, 4)
+    assert chosen == sorted(chosen) != draw_indices(len(captioned()), 40, 4)
     assert_same_counts(measured, folders, [(index, *captioned()[index]) for index in chosen], "cloud", 3)
 
 

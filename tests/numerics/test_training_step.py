@@ -10,7 +10,7 @@ import torch
 
 from cleanclip.spec.recipe import CleanCLIPRecipe
 from sanitizer.augment.images import draw_operations
-from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints import text_tower
 from sanitizer.methods.catalogue import build_method
 from sanitizer.seeding import generator
@@ -172,8 +172,8 @@ def test_an_update_equals_adamw_written_out_with_decay_on_matrices_only():
             expected[name] = expected[name] * (1 - 1e-3 * decay) - 1e-3 * mean / (spread.sqrt() + 1e-6)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-9, atol=1e-12)
-    assert optimizer.decays(model.token_embedding.weight)
-    undecayed = [name for name, p in model.named_parameters() if not optimizer.decays(p)]
+    assert optimizer.is_decayed(model.token_embedding.weight)
+    undecayed = [name for name, p in model.named_parameters() if not optimizer.is_decayed(p)]
     assert {"logit_scale", "ln_final.weight", "ln_final.bias", "visual.class_embedding"} <= set(undecayed)
     assert all("weight" not in name or "ln" in name for name in undecayed)
 

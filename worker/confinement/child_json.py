@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from cleanclip.spec.strict_json import bounded, refuse_unbounded
+from cleanclip.spec.strict_json import parse_bounded, refuse_unbounded
 
 _MAX_PARTS = 200_000
 """Commas and opening brackets, those in texts included: each part costs memory, whatever its length."""
@@ -18,8 +18,13 @@ MAX_RESULT_BYTES = 512 * 1024
 """Of a job's result, which every list carries: figures of 32 attacks, before and after, have 200 kB."""
 
 
+class TooLarge(ValueError):
+    """A regular file, and more than anybody reads."""
+
+
 def read_regular(path: Path, max_bytes: int) -> bytes:
-    """A small file that the child wrote; neither it nor its folder is a link. Raises OSError, ValueError."""
+    """A small file that the child wrote; neither it nor its folder is a link. Raises OSError, ValueError
+    (TooLarge)."""
     plain = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     folder = os.open(path.parent, plain | os.O_DIRECTORY)
     try:
@@ -28,8 +33,10 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         os.close(folder)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
-            raise ValueError(f"{path.name} is no small regular file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path.name} is no regular file")
+        if status.st_size > max_bytes:
+            raise TooLarge(f"{path.name} has more than {max_bytes} bytes")
         return file.read(max_bytes)
 
 
@@ -44,7 +51,7 @@ def check_json(raw: bytes) -> None:
     """Raises ValueError where it has more parts, or other values, than any JSON of ours."""
     if sum(raw.count(part) for part in (b"{", b"[", b",")) > _MAX_PARTS:
         raise ValueError(f"it has more than {_MAX_PARTS} parts")
-    bounded(raw)
+    parse_bounded(raw)
 
 
 def fit_for_a_row(result: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from worker.failures import (
     disk_full,
     not_believed,
     outputs_unusable,
-    refused,
+    refused_failure,
 )
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
@@ -69,7 +69,7 @@ LEFT: Mapping[JobKind, Wanted] = {
 }
 
 
-def wanted(kind: JobKind, *, weights_bytes: int) -> Wanted:
+def wanted_outputs(kind: JobKind, *, weights_bytes: int) -> Wanted:
     """The files of a job of this kind, whose weights have this size at most."""
     return {name: weights_bytes if most is None else most for name, most in LEFT[kind].items()}
 
@@ -88,7 +88,7 @@ def interpret(
     if status == EXIT_SUCCEEDED:
         return _outputs(folder, wanted, max_bytes)
     if status == EXIT_REFUSED:
-        raise refused(_outcome(folder, "refused").failure)
+        raise refused_failure(_outcome(folder, "refused").failure)
     raise _crash(status, attempts_used, log_tail)
 
 

@@ -125,7 +125,7 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
     }
 
 
-def guarded(
+def guarded_command(
     command: Sequence[str],
     folder: Path,
     isolation: Isolation,
@@ -194,7 +194,7 @@ def strongest_isolation() -> Isolation:
 
 def _works(level: Isolation) -> bool:
     with tempfile.TemporaryDirectory(prefix="isolation-") as folder:
-        command = guarded([sys.executable, "-I", "-S", "-c", ""], Path(folder), level, {})
+        command = guarded_command([sys.executable, "-I", "-S", "-c", ""], Path(folder), level, {})
         try:
             ended = subprocess.run(
                 command,

@@ -26,6 +26,7 @@ from cleanclip.spec.jobspec import (
 )
 from cleanclip.spec.recipe import to_json
 from sanitizer.checkpoints.origins import Upload
+from sanitizer.checkpoints.rejection import excerpt
 from worker.failures import not_believed
 from worker.publishing.believing import config_bytes, read_json
 from worker.staging.weights import check_weights, dtype_summary, num_parameters, read_architecture
@@ -65,8 +66,10 @@ def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> byt
     if not isinstance(section, dict) or section.keys() != _ALSO_IN_CONFIG.union(_LIKE_INSPECTION):
         raise not_believed(f"its {CONFIG_NAME} does not have the parts that it should")
     expected = {name: told[name] for name in _LIKE_INSPECTION} | {
+        "filename": excerpt(spec.filename, 200),
         "upload_size_bytes": inspection.size_bytes,
         "declared": to_json(spec.declared),
+        "configured": [],  # a file has no configuration beside it
         "weights_dtype": inspection.dtype,
     }
     if {name: section[name] for name in expected} != expected:

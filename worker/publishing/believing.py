@@ -17,18 +17,28 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from cleanclip.evidence.reading import Malformed, parse_json
+from cleanclip.evidence.verification import misfits_of_audit
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
-from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.recommended import RecipeSource
-from cleanclip.spec.report import WHO_VOUCHES, AuditFigures, CheckpointInput, Report, load_json
+from cleanclip.spec.report import (
+    WHO_VOUCHES,
+    AuditFigures,
+    CheckpointInput,
+    Report,
+    SettledArchitecture,
+    Verdict,
+    load_json,
+)
 from cleanclip.spec.settled import MIN_IMAGES
 from sanitizer.audits.verdict import judge
 from worker.confinement.child_json import check_json
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings
+from worker.publishing.verdicts import judged_alone
 from worker.staging.known import Known
 from worker.staging.weights import dtype_summary, read_architecture
 
@@ -50,20 +60,61 @@ def believe_report(
     """
     report = read_json(REPORT_NAME, raw, load_json)
     ordered = _ordered(spec)
-    known = replace(known, checkpoint=settled(known, report, seed=spec.seed))
+    known = replace(known, checkpoint=believe_input(known, report.architecture, seed=spec.seed))
     for where, told, ours in _pairs(report, spec, known, ordered, cleaned_sha256):
         if told != ours:
             raise not_believed(f"its {REPORT_NAME} says something else of {where} than order or input")
     _check_sentences(report.warnings)
     _check_verdict(report, spec)
-    _check_names(report, known.class_names)
-    return replace(report, created_at=at, checkpoint=known.checkpoint, vouched_for=WHO_VOUCHES, **ordered)
+    _check_names(_class_names(report), spec.audit, known.class_names)
+    return replace(
+        report,
+        created_at=at,
+        origin=known.origin,
+        checkpoint=known.checkpoint,
+        vouched_for=WHO_VOUCHES,
+        **ordered,
+    )
 
 
-def settled(known: Known, report: Report, *, seed: int) -> CheckpointInput:
-    """What came in, under the settings that the report says were measured. Raises AttemptFailed."""
+def believe_first_audit(
+    figures: AuditFigures, told: SettledArchitecture | None, spec: SanitizeSpec, known: Known
+) -> Verdict:
+    """Our verdict on an audit that is shown before there is a report. Raises AttemptFailed.
+
+    Held against all that a report's is held against: order, input, the classes' names, and itself.
+    """
+    checkpoint = believe_input(known, told, seed=spec.seed)
+    for where, said, ours in (
+        ("weights_sha256", figures.weights_sha256, checkpoint.weights_sha256),
+        ("seed", figures.seed, spec.seed),
+        *_of_audit(figures, spec),
+    ):
+        if said != ours:
+            raise not_believed(f"its first audit says something else of {where} than order or input")
+    _check_names(_names_of_audit(figures), spec.audit, known.class_names)
+    try:
+        verdict = judged_alone(figures, spec)
+    except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
+        raise not_believed("no verdict follows from the figures of its first audit") from error
+    findings = misfits_of_audit(
+        seed=spec.seed,
+        checkpoint=to_json(checkpoint),
+        audit=to_json(spec.audit),
+        policy=to_json(spec.policy),
+        figures=to_json(figures),
+        verdict=to_json(verdict),
+    )
+    if findings:
+        where = ", ".join(sorted({finding.where or finding.file for finding in findings})[:3])
+        raise not_believed(f"the figures of its first audit do not fit each other (at {where})")
+    return verdict
+
+
+def believe_input(known: Known, told: SettledArchitecture | None, *, seed: int) -> CheckpointInput:
+    """What came in, under the settings that a child says were measured. Raises AttemptFailed."""
     architecture = believe_settings(
-        report.architecture,
+        told,
         read_architecture(known.checkpoint.architecture),
         known.config["checkpoint"],
         seed=seed,
@@ -105,14 +156,19 @@ def _pairs(
     for name in ("after", "ca_lost", "drift", "training"):
         yield name, getattr(report, name) is not None, is_cleaned
     for audit in filter(None, (report.before, report.after)):
-        yield "retrieval", audit.retrieval is not None, spec.has_retrieval
-        yield "linear_probe", audit.linear_probe is not None, spec.audit.linear_probe is not None
-        yield "attacks", [(one.name, one.options) for one in audit.attacks], _attacks(spec)
+        yield from _of_audit(audit, spec)
+    yield "before", report.before, known.before or report.before
     yield "examples", report.examples is not None, spec.audit.examples > 0
     if report.examples is not None:
         image_size = known.config["preprocess_cfg"]["size"]
         shown = report.examples
         yield "examples", (shown.seed, shown.image_size, shown.choice), (spec.seed, image_size, HOW_CHOSEN)
+
+
+def _of_audit(audit: AuditFigures, spec: AuditSpec | SanitizeSpec) -> Iterator[tuple[str, object, object]]:
+    yield "retrieval", audit.retrieval is not None, spec.has_retrieval
+    yield "linear_probe", audit.linear_probe is not None, spec.audit.linear_probe is not None
+    yield "attacks", [(one.name, one.options) for one in audit.attacks], _attacks(spec)
 
 
 def _attacks(spec: AuditSpec | SanitizeSpec) -> list[tuple[str, dict[str, Any]]]:
@@ -146,13 +202,13 @@ def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
         raise not_believed(f"the verdict of its {REPORT_NAME} does not follow from the figures")
 
 
-def _check_names(report: Report, class_names: tuple[str, ...] | None) -> None:
+def _check_names(names: Iterable[str], audit: AuditOptions, class_names: tuple[str, ...] | None) -> None:
     """Only classes that the data set has are named: they stand in pages, and are a stranger's words."""
     if class_names is None:
         return
-    allowed = {*class_names, report.audit.target, *(one.target for one in report.audit.attacks)}
-    if not allowed.issuperset(_class_names(report)):
-        raise not_believed(f"its {REPORT_NAME} names a class that the data set does not have")
+    allowed = {*class_names, audit.target, *(one.target for one in audit.attacks)}
+    if not allowed.issuperset(names):
+        raise not_believed("its figures name a class that the data set does not have")
 
 
 def _class_names(report: Report) -> Iterator[str]:
@@ -179,10 +235,10 @@ def believe_cleaned_config(
     """config.json of cleaned weights, written by us: all of it follows from what came in, the order and the
     settings of `report`, which has been checked."""
     origin = known.config["checkpoint"]
-    settled = {} if report.architecture is None else report.architecture.as_assumed()
+    assumed = {} if report.architecture is None else report.architecture.as_assumed()
     section = {
         **origin,
-        "assumed": (origin.get("assumed") or {}) | settled,
+        "assumed": (origin.get("assumed") or {}) | assumed,
         "cleaned": {
             "recipe": to_json(spec.recipe),
             "seed": spec.seed,

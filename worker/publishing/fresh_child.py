@@ -2,32 +2,42 @@
 
 What people open in other programs (pages, a pickle of weights) is not written by the process that read a
 stranger's file. One that has never seen it writes them, of what we made of the first one's files. Another
-audits the weights that are published once more.
+audits the weights that are published once more. One is given the stranger's file again, and runs our reader
+alone.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from app.domain.states import JobKind
 from app.logs import get_logger
-from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, PagesSpec, RecheckSpec
+from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, InspectSpec, PagesSpec, RecheckSpec
 from cleanclip.spec.progress import Noted, ProgressEvent, ignore
 from worker.confinement import sandbox
 from worker.confinement.child import Child
 from worker.confinement.outcome import Wanted, interpret
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
+from worker.failures import not_believed
+from worker.staging.stage import Received
+from worker.staging.transfer import file_sha256, interruptible
 from worker.supervision import Watch
 
 _LOG = get_logger(__name__)
 _LOOK_EVERY_S = 0.05
 _MAX_NOTES = 20
-FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec
+FreshSpec = PagesSpec | GiveBackSpec | RecheckSpec | InspectSpec
+_LIGHT = frozenset({"pages", "inspect"})
+"""Kinds that run within the limits of a file's inspection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +46,25 @@ class Left:
 
     files: tuple[Path, ...]
     notes: tuple[str, ...]
+
+
+class Fresh(Protocol):
+    """Starts a fresh child; see `FreshChildren`."""
+
+    @property
+    def uses_cuda(self) -> bool: ...
+
+    def folder_of(self, spec: FreshSpec, /) -> Path: ...
+
+    def run(
+        self,
+        spec: FreshSpec,
+        inputs: Mapping[str, Path],
+        wanted: Wanted,
+        /,
+        *,
+        hear: Callable[[ProgressEvent], None] = ignore,
+    ) -> Left: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +112,7 @@ class FreshChildren:
                 notes.append(event.message)
             hear(event)
 
-        status, log_tail = self._watch(job, on_event, draws=spec.kind == "pages")
+        status, log_tail = self._watch(job, on_event, is_light=spec.kind in _LIGHT)
         files = interpret(
             status,
             job,
@@ -94,10 +123,12 @@ class FreshChildren:
         )
         return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
 
-    def _watch(self, job: Path, on_event: Callable[[ProgressEvent], None], *, draws: bool) -> tuple[int, str]:
-        """Exit status and the log's end. A page is drawn within the limits of a file's inspection."""
-        kind = JobKind.INSPECT if draws else JobKind.AUDIT
-        limits = replace(self.limits, uses_cuda=False) if draws else self.limits
+    def _watch(
+        self, job: Path, on_event: Callable[[ProgressEvent], None], *, is_light: bool
+    ) -> tuple[int, str]:
+        """Exit status and the log's end."""
+        kind = JobKind.INSPECT if is_light else JobKind.AUDIT
+        limits = replace(self.limits, uses_cuda=False) if is_light else self.limits
         watches: list[Watch] = []
 
         def heard(event: ProgressEvent) -> None:
@@ -107,7 +138,7 @@ class FreshChildren:
 
         began = time.monotonic()
         child = Child(
-            sandbox.guarded(
+            sandbox.guarded_command(
                 [*self.command, str(job)],
                 job,
                 self.isolation,
@@ -129,3 +160,19 @@ class FreshChildren:
             status = child.close()
         _LOG.info("fresh_child_ended", status=status, took_s=round(time.monotonic() - began, 2))
         return status, child.log_tail()
+
+
+def take_input(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:
+    """Move a file from the first child's folder, if it is as it was. Raises AttemptFailed, Stopped."""
+    source, target = inputs.resolve() / one.path, place / one.path
+    changed = not_believed("it changed its own inputs")
+    try:
+        status = source.lstat()
+    except OSError as error:
+        raise changed from error
+    if source.resolve() != source or not stat.S_ISREG(status.st_mode) or status.st_size != one.size_bytes:
+        raise changed
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    if interruptible(partial(file_sha256, target), check) != one.sha256:
+        raise changed

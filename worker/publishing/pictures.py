@@ -19,7 +19,7 @@ JPEG_QUALITY = 75
 _PUBLISHED = TypeAdapter(DatasetSamples)
 
 
-def pictured(drawn: bytes) -> bytes:
+def draw_samples(drawn: bytes) -> bytes:
     """drawn_samples.json → samples.json. Raises ValueError, ValidationError for what is no such file."""
     found = DRAWN_ADAPTER.validate_json(drawn)
     samples = tuple(_sample(sample) for sample in found.samples)

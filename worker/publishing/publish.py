@@ -8,7 +8,7 @@ prefix of an attempt that did not win is removed by the sweeper.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +26,7 @@ from app.domain.dataset_samples import SAMPLES_NAME
 from app.domain.object_keys import checkpoint_attempt_prefix, in_prefix, output_attempt_prefix
 from app.domain.states import JobKind, JobPhase, JobState
 from app.storage.port import ObjectStore
-from cleanclip.spec.attack_options import told
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.jobspec import (
     CONFIG_NAME,
     DATASET_ADAPTER,
@@ -44,13 +44,14 @@ from worker.failures import not_believed
 from worker.ledger import Ledger
 from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
 from worker.publishing.completing import complete
+from worker.publishing.converting import convert_again
 from worker.publishing.fresh_child import FreshChildren
 from worker.publishing.packing import Package, Packing, Signer
-from worker.publishing.pictures import pictured
+from worker.publishing.pictures import draw_samples
 from worker.publishing.rechecking import confirm
-from worker.publishing.verdicts import verdicts_of
+from worker.publishing.verdicts import judged_alone, verdicts_of
 from worker.staging.stage import Staged
-from worker.staging.transfer import patiently, upload
+from worker.staging.transfer import retry_while_unavailable, upload
 from worker.tracker import Tracker
 
 _MEDIA_TYPES = {
@@ -91,7 +92,8 @@ def publish(
     result: dict[str, Any] = {}
     verdicts: tuple[NewVerdict, ...] = ()
     if isinstance(staged.spec, InspectSpec):
-        effect = _accepted(packing, staged.spec, staged, prefix)
+        again = None if signer is None else partial(convert_again, fresh=fresh, inputs=inputs, check=check)
+        effect = _accepted(packing, staged.spec, staged, prefix, again)
         package = packing.finish()
     elif isinstance(staged.spec, ValidateSpec):
         effect = _ready(packing, staged.spec, staged)
@@ -106,6 +108,7 @@ def publish(
             fresh,
             inputs=inputs,
             signs=signer is not None,
+            is_resumed=bool(job.resume_state),
             tracker=tracker,
             check=check,
         )
@@ -147,7 +150,7 @@ def _upload(
 ) -> None:
     key, media_type = artifact.object_key, artifact.media_type
     send = partial(upload, store, key, path, content_type=media_type, is_ours=ledger.is_ours)
-    patiently(send, check)
+    retry_while_unavailable(send, check)
 
 
 def _prefix(job: ClaimedJob) -> str:
@@ -156,13 +159,25 @@ def _prefix(job: ClaimedJob) -> str:
     return output_attempt_prefix(job.project_id, job.id, job.attempt)
 
 
-def _accepted(packing: Packing, spec: InspectSpec, staged: Staged, prefix: str) -> CheckpointAccepted:
-    """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed."""
+def _accepted(
+    packing: Packing,
+    spec: InspectSpec,
+    staged: Staged,
+    prefix: str,
+    again: Callable[..., None] | None,
+) -> CheckpointAccepted:
+    """What an inspection says about its checkpoint; its files are written by us. Raises AttemptFailed.
+
+    `again` converts the upload once more, where that is due.
+    """
     (upload,) = staged.pins
     weights_sha256 = packing.sha256[WEIGHTS_NAME]
     raw = packing.path(INSPECTION_NAME).read_bytes()
     inspection = believe_inspection(raw, upload, packing.path(WEIGHTS_NAME), weights_sha256)
     config = believe_config(packing.path(CONFIG_NAME).read_bytes(), spec, inspection)
+    if again is not None:
+        again(spec, staged, weights_sha256=weights_sha256, config=config)
+    inspection = replace(inspection, converted_again=again is not None)
     packing.add(CONFIG_NAME, config)
     packing.add(INSPECTION_NAME, INSPECTION_ADAPTER.dump_json(inspection, indent=2))
     return CheckpointAccepted(
@@ -179,7 +194,7 @@ def _ready(packing: Packing, spec: ValidateSpec, staged: Staged) -> DatasetReady
     summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), spec, files)
     packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
     try:
-        samples = pictured(packing.path(DRAWN_NAME).read_bytes())
+        samples = draw_samples(packing.path(DRAWN_NAME).read_bytes())
     except (ValueError, ValidationError) as error:
         raise not_believed(f"its {DRAWN_NAME} holds no samples that can be shown") from error
     packing.drop(DRAWN_NAME)
@@ -195,6 +210,7 @@ def _judgement(report: Report) -> dict[str, Any]:
     result = {
         "verdict": asdict(report.verdict),
         "before": shown_figures(report.before),
+        "before_verdict": None if report.after is None else asdict(judged_alone(report.before, report)),
         "after": None if report.after is None else shown_figures(report.after),
         "ca_lost": None if report.ca_lost is None else asdict(report.ca_lost),
         "attack_changes": [asdict(change) for change in report.attack_changes],
@@ -211,4 +227,7 @@ def shown_figures(audit: AuditFigures) -> dict[str, Any]:
     """As the API shows them: without the bytes of pictures and without a share for each of many classes."""
     found = asdict(audit)
     del found["ca_per_class"]
-    return {**found, "attacks": [{**one, "options": told(one["options"])} for one in found["attacks"]]}
+    return {
+        **found,
+        "attacks": [{**one, "options": without_picture(one["options"])} for one in found["attacks"]],
+    }

@@ -10,13 +10,10 @@ one's word.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from cleanclip.spec.attack_options import of_same_pixels
 from cleanclip.spec.cautions import num_updates
@@ -37,15 +34,13 @@ from cleanclip.spec.jobspec import (
 from cleanclip.spec.progress import Advanced, ProgressEvent
 from cleanclip.spec.report import AuditFigures, Report
 from cleanclip.spec.settled import SettledArchitecture
-from worker.confinement.outcome import Wanted
-from worker.failures import AttemptFailed, not_believed, not_confirmed
+from worker.failures import AttemptFailed, not_confirmed
 from worker.publishing.believing import config_bytes, read_json
-from worker.publishing.fresh_child import FreshSpec, Left
+from worker.publishing.fresh_child import Fresh, take_input
 from worker.publishing.packing import Packing
 from worker.publishing.statement import Recheck, Why
 from worker.staging.known import Known
-from worker.staging.stage import Received, Staged
-from worker.staging.transfer import file_sha256, interruptible
+from worker.staging.stage import Staged
 from worker.tracker import Tracker
 
 BY_DEFAULT_UNDER = 0.1
@@ -61,25 +56,6 @@ _INEXACT = frozenset({"target_rank", "untriggered_target_rank", "num_iterations"
 """What one image that is counted otherwise may move far."""
 
 
-class Fresh(Protocol):
-    """Starts a fresh child; see `worker.publishing.fresh_child.FreshChildren`."""
-
-    @property
-    def uses_cuda(self) -> bool: ...
-
-    def folder_of(self, spec: FreshSpec, /) -> Path: ...
-
-    def run(
-        self,
-        spec: FreshSpec,
-        inputs: Mapping[str, Path],
-        wanted: Wanted,
-        /,
-        *,
-        hear: Callable[[ProgressEvent], None],
-    ) -> Left: ...
-
-
 def confirm(
     packing: Packing,
     staged: Staged,
@@ -88,11 +64,12 @@ def confirm(
     *,
     inputs: Path,
     signs: bool,
+    is_resumed: bool,
     tracker: Tracker,
     check: Callable[[], None],
 ) -> Recheck:
     """Have the checked `report` confirmed where that is due. `inputs`: the folder of the job's first child,
-    which is dead and whose data sets are taken from it.
+    which is dead and whose data sets are taken from it. `is_resumed`: by an earlier attempt's saved state.
 
     Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """
@@ -108,7 +85,6 @@ def confirm(
     )
     found = _audited(fresh, order, copied, tracker)
     # a training that goes on keeps what was settled, perhaps on another machine
-    is_resumed = report.training is not None and report.training.resumed_from_steps != ()
     is_exact = not fresh.uses_cuda and not is_resumed
     if report.architecture is None or _settle_otherwise(report.architecture, found.architecture, is_exact):
         raise not_confirmed("it settles the architecture otherwise")
@@ -204,27 +180,11 @@ def _hand_over(
         paths.add(RETRIEVAL_PATH)
     for one in staged.received:
         if not paths.isdisjoint({one.path, str(PurePosixPath(one.path).parent)}):
-            _take(inputs, one, place, check)
+            take_input(inputs, one, place, check)
     (place / CHECKPOINT_PATH / CONFIG_NAME).write_bytes(config_bytes(known.config))
     if order.towards is None:
         return {}
     return {f"{CLEANED_PATH}/{name}": packing.path(name) for name in (WEIGHTS_NAME, CONFIG_NAME)}
-
-
-def _take(inputs: Path, one: Received, place: Path, check: Callable[[], None]) -> None:
-    """Move a file from the first child's folder, if it is as it was. Raises AttemptFailed, Stopped."""
-    source, target = inputs.resolve() / one.path, place / one.path
-    changed = not_believed("it changed its own inputs")
-    try:
-        status = source.lstat()
-    except OSError as error:
-        raise changed from error
-    if source.resolve() != source or not stat.S_ISREG(status.st_mode) or status.st_size != one.size_bytes:
-        raise changed
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(source, target)
-    if interruptible(partial(file_sha256, target), check) != one.sha256:
-        raise changed
 
 
 def _show(tracker: Tracker, event: ProgressEvent) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
-from cleanclip.spec.report import Report
+from cleanclip.spec.policy import Policy
+from cleanclip.spec.recipe import AuditOptions, PolicySource
+from cleanclip.spec.report import AuditFigures, Report, Verdict
 from sanitizer.audits.verdict import judge
 
 
@@ -19,12 +22,40 @@ def verdicts_of(report: Report) -> Iterator[NewVerdict]:
     if report.after is None:
         yield _new(report, VerdictStage.AUDIT, report.before.weights_sha256, report.verdict.outcome)
         return
-    has_limits = report.policy_source is not None and report.policy_source.given != "default"
-    first = judge(
-        before=report.before, gate=report.audit.gate, policy=report.policy, limits_below_gate=has_limits
-    )
-    yield _new(report, VerdictStage.BEFORE_CLEANING, report.before.weights_sha256, first.outcome)
+    yield verdict_before_cleaning(report.before, judged_alone(report.before, report))
     yield _new(report, VerdictStage.AFTER_CLEANING, report.after.weights_sha256, report.verdict.outcome)
+
+
+class Ordered(Protocol):
+    """What an audit is judged by: of a report, or of an order."""
+
+    @property
+    def audit(self) -> AuditOptions: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def policy_source(self) -> PolicySource | None: ...
+
+
+def judged_alone(figures: AuditFigures, ordered: Ordered) -> Verdict:
+    """What an audit says of the weights that came in, whatever becomes of them. Raises what `judge` does."""
+    source = ordered.policy_source
+    return judge(
+        before=figures,
+        gate=ordered.audit.gate,
+        policy=ordered.policy,
+        limits_below_gate=source is not None and source.given != "default",
+    )
+
+
+def verdict_before_cleaning(figures: AuditFigures, verdict: Verdict) -> NewVerdict:
+    """Of the weights that a cleaning was given."""
+    return NewVerdict(
+        stage=VerdictStage.BEFORE_CLEANING,
+        weights_sha256=figures.weights_sha256,
+        outcome=VerdictOutcome(verdict.outcome),
+        num_triggers=figures.num_triggers,
+    )
 
 
 def _new(report: Report, stage: VerdictStage, weights_sha256: str, outcome: str) -> NewVerdict:

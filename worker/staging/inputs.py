@@ -147,7 +147,13 @@ def _canonical_checkpoint(
     ]
     upload = {"size_bytes": checkpoint.size_bytes, "digest": {"sha256": checkpoint.sha256}}
     found = {"inspection": checkpoint.inspection, "declared": checkpoint.declared}
-    return files, {"id": checkpoint.id, "filename": checkpoint.filename, "upload": upload}, found
+    of_upload = {
+        "id": checkpoint.id,
+        "filename": checkpoint.filename,
+        "upload": upload,
+        "converted_again": (checkpoint.inspection or {}).get("converted_again", False),
+    }
+    return files, of_upload, found
 
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.report import CheckpointInput
+from cleanclip.spec.report import AuditFigures, CheckpointInput, Origin
 from worker.staging.weights import Tensors
 
 
@@ -20,7 +20,10 @@ class Known:
     """The canonical config.json."""
     tensors: Tensors
     """Of the canonical weights."""
+    origin: Origin | None = None
     class_names: tuple[str, ...] | None = None
     """Of the labelled set, by its validation."""
+    before: AuditFigures | None = None
+    """What the child of this attempt said of its first audit while it ran. Its report must say the same."""
     num_labelled: int = 0
     """Its readable images, where they are most of it: then enough are drawn. 0: not known."""

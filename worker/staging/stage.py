@@ -32,14 +32,14 @@ from cleanclip.spec.jobspec import (
     MaxRanks,
 )
 from cleanclip.spec.recipe import DeclaredOptions, parse
-from cleanclip.spec.report import CheckpointInput
+from cleanclip.spec.report import CheckpointInput, Origin
 from worker.confinement.child_json import read_regular
 from worker.confinement.outcome import MAX_CONFIG_BYTES
 from worker.failures import AttemptFailed, disk_full
 from worker.ledger import patient_with_database
 from worker.staging.inputs import Inputs, Wanted, list_dataset, override_texts, plan
 from worker.staging.known import Known
-from worker.staging.transfer import fetch, patiently
+from worker.staging.transfer import fetch, retry_while_unavailable
 from worker.staging.weights import check_weights
 from worker.tracker import Tracker
 
@@ -117,11 +117,24 @@ def stage(
         received=tuple(received.values()),
         checkpoint=inputs.checkpoint,
         datasets=inputs.datasets,
-        known=_known(folder, inputs) if inputs.known else None,
+        known=_known(folder, inputs, job) if inputs.known else None,
     )
 
 
-def _known(folder: Path, inputs: Inputs) -> Known:
+def _origin(job: ClaimedJob, filename: str) -> Origin:
+    """Names that people gave, or whoever is known instead."""
+    requester = job.spec.get("requested_by") or {}
+    by = " ".join(filter(None, (requester.get("key_name"), requester.get("key_id"))))
+    return Origin(
+        filename=filename,
+        job_id=job.id,
+        job_name=job.name,
+        project=requester.get("project") or job.project_id,
+        requested_by=by or "not known",
+    )
+
+
+def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
     found = parse(Inspection, inputs.known["inspection"])
     canonical = folder / CHECKPOINT_PATH
     names = inputs.known.get("class_names")
@@ -136,6 +149,7 @@ def _known(folder: Path, inputs: Inputs) -> Known:
             scanners=found.scanners,
         ),
         config=json.loads(read_regular(canonical / CONFIG_NAME, MAX_CONFIG_BYTES)),
+        origin=_origin(job, inputs.checkpoint["filename"]),
         tensors=check_weights(canonical / WEIGHTS_NAME, found.architecture),
         class_names=None if names is None else tuple(names),
         num_labelled=inputs.known.get("num_labelled", 0),
@@ -165,7 +179,7 @@ def _listed(
     limits: DatasetSettings,
     check: Callable[[], None],
 ) -> Inputs:
-    files = patiently(lambda: list_dataset(store, dataset, filename, limits), check)
+    files = retry_while_unavailable(lambda: list_dataset(store, dataset, filename, limits), check)
     return Inputs(
         files=tuple(files),
         texts=override_texts(dataset, PATH_OF_ROLE[dataset.kind.value]),

@@ -55,7 +55,9 @@ def interruptible(work: Callable[[], T], check: Callable[[], None]) -> T:
     return task.result[0]
 
 
-def patiently(work: Callable[[], T], check: Callable[[], None], *, patience_s: float | None = None) -> T:
+def retry_while_unavailable(
+    work: Callable[[], T], check: Callable[[], None], *, patience_s: float | None = None
+) -> T:
     """`interruptible`, again and again while the store is unavailable, for `patience_s` at most."""
     deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
     pause_s = _FIRST_PAUSE_S
@@ -72,7 +74,8 @@ def patiently(work: Callable[[], T], check: Callable[[], None], *, patience_s: f
 def download(store: ObjectStore, key: str, path: Path, on_bytes: Callable[[int], None]) -> Download:
     """Write the object to `path`, hashing on the way; `on_bytes` hears of every chunk and may raise.
 
-    Memory stays at one chunk. Raises StorageError; with `patiently` the object is then read from its start.
+    Memory stays at one chunk. Raises StorageError; with
+    `retry_while_unavailable` the object is then read from its start.
     """
     digest = hashlib.sha256()
     size_bytes = 0
@@ -99,7 +102,7 @@ def fetch(
     None where they were others each time. Raises StorageError, and what `check` raises.
     """
     for left in reversed(range(_MAX_READS)):
-        got = patiently(lambda: download(store, key, path, lambda _size: check()), check)
+        got = retry_while_unavailable(lambda: download(store, key, path, lambda _size: check()), check)
         if sha256 in (None, got.sha256) and size_bytes in (None, got.size_bytes):
             return got
         _LOG.warning("other_bytes_than_expected", name=path.name, tries_left=left)

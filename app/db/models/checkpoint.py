@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonObject, word
+from app.db.base import Base, JsonObject, word_of
 from app.domain.states import CheckpointState
 
 
@@ -40,7 +40,7 @@ class Checkpoint(Base):
     sha256: Mapped[str | None]
     """Of the bytes that came in, computed by us while they were inspected."""
     state: Mapped[CheckpointState] = mapped_column(
-        word(CheckpointState, "state"), default=CheckpointState.QUARANTINED
+        word_of(CheckpointState, "state"), default=CheckpointState.QUARANTINED
     )
     declared: Mapped[JsonObject]
     upload_object_key: Mapped[str | None]

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonList, JsonObject, word
+from app.db.base import Base, JsonList, JsonObject, word_of
 from app.domain.states import DatasetKind, DatasetState
 
 
@@ -24,13 +24,17 @@ class Dataset(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    kind: Mapped[DatasetKind] = mapped_column(word(DatasetKind, "kind"))
+    name: Mapped[str | None]
+    """For people; whoever registered it may have given none."""
+    kind: Mapped[DatasetKind] = mapped_column(word_of(DatasetKind, "kind"))
     uri: Mapped[str | None]
     upload_id: Mapped[str | None] = mapped_column(ForeignKey("uploads.id"))
     class_names: Mapped[JsonList | None]
     templates: Mapped[JsonList | None]
     max_skipped_share: Mapped[float] = mapped_column(Double())
-    state: Mapped[DatasetState] = mapped_column(word(DatasetState, "state"), default=DatasetState.VALIDATING)
+    state: Mapped[DatasetState] = mapped_column(
+        word_of(DatasetState, "state"), default=DatasetState.VALIDATING
+    )
     files: Mapped[JsonList | None]
     """Pinned by the validate job: [{"uri" | "key", "size_bytes", "etag", "sha256"}]."""
     summary: Mapped[JsonObject | None]

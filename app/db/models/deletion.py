@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonList, word
+from app.db.base import Base, JsonList, word_of
 from app.domain.deletions import DeletionReason, DeletionSubject
 
 
@@ -21,9 +21,9 @@ class Deletion(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    subject: Mapped[DeletionSubject] = mapped_column(word(DeletionSubject, "subject"))
+    subject: Mapped[DeletionSubject] = mapped_column(word_of(DeletionSubject, "subject"))
     subject_id: Mapped[str]
-    reason: Mapped[DeletionReason] = mapped_column(word(DeletionReason, "reason"))
+    reason: Mapped[DeletionReason] = mapped_column(word_of(DeletionReason, "reason"))
     key_id: Mapped[str | None]
     """The key that asked; None for an operator and for the retention setting."""
     request_id: Mapped[str | None]

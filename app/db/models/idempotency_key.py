@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonObject, word
+from app.db.base import Base, JsonObject, word_of
 
 
 class IdempotencyState(StrEnum):
@@ -25,7 +25,7 @@ class IdempotencyKey(Base):
     path: Mapped[str]
     request_sha256: Mapped[str]
     state: Mapped[IdempotencyState] = mapped_column(
-        word(IdempotencyState, "state"), default=IdempotencyState.IN_FLIGHT
+        word_of(IdempotencyState, "state"), default=IdempotencyState.IN_FLIGHT
     )
     response_status: Mapped[int | None]
     response_body: Mapped[JsonObject | None]

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonList, JsonObject, word
+from app.db.base import Base, JsonList, JsonObject, word_of
 from app.domain.states import JobKind, JobPhase, JobState
 
 LOSS_CURVE = "loss_curve"
@@ -65,9 +65,11 @@ class Job(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    kind: Mapped[JobKind] = mapped_column(word(JobKind, "kind"))
-    state: Mapped[JobState] = mapped_column(word(JobState, "state"), default=JobState.QUEUED)
-    phase: Mapped[JobPhase | None] = mapped_column(word(JobPhase, "phase"))
+    name: Mapped[str | None]
+    """For people; whoever ordered it may have given none."""
+    kind: Mapped[JobKind] = mapped_column(word_of(JobKind, "kind"))
+    state: Mapped[JobState] = mapped_column(word_of(JobState, "state"), default=JobState.QUEUED)
+    phase: Mapped[JobPhase | None] = mapped_column(word_of(JobPhase, "phase"))
     phases: Mapped[JsonList]
     """[{"name", "state": pending | running | succeeded, "started_at", "finished_at"}], in order."""
     progress: Mapped[JsonObject]
@@ -80,8 +82,8 @@ class Job(Base):
     retrieval_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """Pairs that the audits measure retrieval on, where there are any."""
     spec: Mapped[JsonObject]
-    """{"recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout"}; empty for the
-    jobs of the service itself."""
+    """{"recipe", "recipe_given", "audit", "policy", "policy_source", "output_layout", "requested_by"}; empty
+    for the jobs of the service itself."""
     seed: Mapped[int] = mapped_column(default=0)
     job_metadata: Mapped[JsonObject] = mapped_column("metadata", default=dict)
     """The column is `metadata`; SQLAlchemy keeps that name of an attribute for itself."""

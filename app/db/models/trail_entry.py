@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, word
+from app.db.base import Base, word_of
 
 
 class TrailOutcome(StrEnum):
@@ -29,7 +29,7 @@ class TrailEntry(Base):
     action: Mapped[str]
     target_id: Mapped[str | None]
     outcome: Mapped[TrailOutcome] = mapped_column(
-        word(TrailOutcome, "outcome"), server_default=TrailOutcome.DONE.value
+        word_of(TrailOutcome, "outcome"), server_default=TrailOutcome.DONE.value
     )
     reason: Mapped[str | None]
     """The code of the refusal."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonObject, word
+from app.db.base import Base, JsonObject, word_of
 from app.domain.states import UploadPurpose, UploadState
 
 
@@ -28,7 +28,7 @@ class Upload(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    purpose: Mapped[UploadPurpose] = mapped_column(word(UploadPurpose, "purpose"))
+    purpose: Mapped[UploadPurpose] = mapped_column(word_of(UploadPurpose, "purpose"))
     filename: Mapped[str]
     size_bytes: Mapped[int]
     declared_sha256: Mapped[str | None]
@@ -38,7 +38,7 @@ class Upload(Base):
     object_key: Mapped[str]
     store_upload_id: Mapped[str | None]
     """The object store's name for the multipart upload."""
-    state: Mapped[UploadState] = mapped_column(word(UploadState, "state"), default=UploadState.OPEN)
+    state: Mapped[UploadState] = mapped_column(word_of(UploadState, "state"), default=UploadState.OPEN)
     checkpoint_id: Mapped[str | None]
     """What became of it. No foreign key: the checkpoint has one that points here."""
     expires_at: Mapped[datetime]

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, word
+from app.db.base import Base, word_of
 from app.domain.webhooks import DisabledReason, WebhookState
 
 
@@ -20,8 +20,8 @@ class Webhook(Base):
     url: Mapped[str]
     """May hold a token of the customer's: shown to keys with scope admin only, and never logged."""
     events: Mapped[list[str]]
-    state: Mapped[WebhookState] = mapped_column(word(WebhookState, "state"), default=WebhookState.ENABLED)
-    disabled_reason: Mapped[DisabledReason | None] = mapped_column(word(DisabledReason, "disabled_reason"))
+    state: Mapped[WebhookState] = mapped_column(word_of(WebhookState, "state"), default=WebhookState.ENABLED)
+    disabled_reason: Mapped[DisabledReason | None] = mapped_column(word_of(DisabledReason, "disabled_reason"))
     sealed_secret: Mapped[str]
     sealed_previous_secret: Mapped[str | None]
     """Signs beside the other until `previous_ends_at`."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, JsonObject, word
+from app.db.base import Base, JsonObject, word_of
 from app.domain.webhooks import DeliveryError, DeliveryState, WebhookEvent
 
 
@@ -32,10 +32,12 @@ class WebhookDelivery(Base):
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
     message_id: Mapped[str]
     """The header `webhook-id`: the same for every try, every replay and every webhook that is told of it."""
-    event: Mapped[WebhookEvent] = mapped_column(word(WebhookEvent, "event"))
+    event: Mapped[WebhookEvent] = mapped_column(word_of(WebhookEvent, "event"))
     subject_id: Mapped[str]
     data: Mapped[JsonObject]
-    state: Mapped[DeliveryState] = mapped_column(word(DeliveryState, "state"), default=DeliveryState.PENDING)
+    state: Mapped[DeliveryState] = mapped_column(
+        word_of(DeliveryState, "state"), default=DeliveryState.PENDING
+    )
     attempt: Mapped[int] = mapped_column(default=0)
     """How often it was claimed, which only grows."""
     num_tries: Mapped[int] = mapped_column(default=0)
@@ -44,7 +46,7 @@ class WebhookDelivery(Base):
     tried_at: Mapped[datetime | None]
     """Of this and what follows: the last try."""
     status: Mapped[int | None]
-    error: Mapped[DeliveryError | None] = mapped_column(word(DeliveryError, "error"))
+    error: Mapped[DeliveryError | None] = mapped_column(word_of(DeliveryError, "error"))
     excerpt: Mapped[str | None]
     took_ms: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -19,6 +19,7 @@ class ClaimedJob:
     id: str
     project_id: str
     kind: JobKind
+    name: str | None = None
     attempt: int
     attempts_used: int
     max_attempts: int
@@ -82,12 +83,13 @@ class DatasetReady:
     summary: dict[str, Any]
 
 
-def claimed(job: Job) -> ClaimedJob:
+def claimed_job(job: Job) -> ClaimedJob:
     """The row of a job that was just claimed, as a value."""
     return ClaimedJob(
         id=job.id,
         project_id=job.project_id,
         kind=job.kind,
+        name=job.name,
         attempt=job.attempt,
         attempts_used=job.attempts_used,
         max_attempts=job.max_attempts,

@@ -8,7 +8,6 @@ database's clock counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
@@ -17,7 +16,6 @@ from app.db.models.artifact import Artifact
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
-from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.attempt_values import (
     CheckpointAccepted,
     DatasetReady,
@@ -31,10 +29,11 @@ from app.db.repositories.job_changes import (
     cancel,
     database_time,
     fail,
-    locked,
+    lock_row,
     move,
     record,
     seconds,
+    set_verdicts,
 )
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset
 from app.domain.ids import new_id
@@ -102,6 +101,19 @@ class AttemptRepository(ClaimRepository):
         record(self._session, job, event, data, resume_state=resume_state)
         return True
 
+    def record_first_audit(
+        self, job_id: str, attempt: int, result: dict[str, Any], verdict: NewVerdict
+    ) -> bool:
+        """What the audit before cleaning found out, while the job goes on: in its result, and as a verdict on
+        the weights that came in. False: fenced off."""
+        job = self._mine(job_id, attempt, LEASED)
+        if job is None:
+            return False
+        if job.result != result:  # of an attempt before, which this one goes on from
+            set_verdicts(self._session, job, [verdict])
+            record(self._session, job, "audited", {"outcome": verdict.outcome.value}, result=result)
+        return True
+
     def finish_succeeded(
         self,
         job_id: str,
@@ -137,10 +149,7 @@ class AttemptRepository(ClaimRepository):
             for new in artifacts
         ]
         self._session.add_all(rows)
-        self._session.add_all(
-            WeightsVerdict(job_id=job.id, project_id=job.project_id, **asdict(one)) for one in verdicts
-        )
-        self._session.flush()
+        set_verdicts(self._session, job, verdicts)
         if isinstance(effect, CheckpointAccepted):
             self._accept_checkpoint(job, effect)
         elif isinstance(effect, DatasetReady):
@@ -164,20 +173,23 @@ class AttemptRepository(ClaimRepository):
         *,
         error: dict[str, Any],
         retry_in_s: float | None = None,
-        result: dict[str, Any] | None = None,
+        forgets_result: bool = False,
     ) -> JobState | None:
-        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed, and `result`
-        is what it found out before.
+        """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
 
+        What its first audit found out stays, unless `forgets_result`: then nothing of it is believed.
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
         """
         job = self._mine(job_id, attempt, LEASED)
         if job is None:
             return None
+        if forgets_result:
+            job.result = None
+            set_verdicts(self._session, job, [])
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
         elif retry_in_s is None or job.attempts_used >= job.max_attempts:
-            fail(self._session, job, error, result=result)
+            fail(self._session, job, error)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}
@@ -244,7 +256,7 @@ class AttemptRepository(ClaimRepository):
             record(self._session, job, event, {"phase": name}, **values)
 
     def _accept_checkpoint(self, job: Job, effect: CheckpointAccepted) -> None:
-        checkpoint = locked(self._session, Checkpoint, str(job.checkpoint_id))
+        checkpoint = lock_row(self._session, Checkpoint, str(job.checkpoint_id))
         checkpoint.state = CheckpointState.ACCEPTED
         checkpoint.sha256 = effect.sha256
         checkpoint.canonical_prefix = effect.canonical_prefix
@@ -254,7 +266,7 @@ class AttemptRepository(ClaimRepository):
         tell_of_checkpoint(self._session, checkpoint)
 
     def _make_ready(self, job: Job, effect: DatasetReady) -> None:
-        dataset = locked(self._session, Dataset, str(job.dataset_id))
+        dataset = lock_row(self._session, Dataset, str(job.dataset_id))
         dataset.state = DatasetState.READY
         dataset.files = effect.files
         dataset.summary = effect.summary

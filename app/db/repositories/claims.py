@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
-from app.db.repositories.attempt_values import ClaimedJob, claimed
-from app.db.repositories.job_changes import locked, pending_phases, progress_anew, record, seconds
+from app.db.repositories.attempt_values import ClaimedJob, claimed_job
+from app.db.repositories.job_changes import lock_row, pending_phases, progress_anew, record, seconds
 from app.domain.states import CheckpointState, JobKind, JobState
 
 CLAIM_LOCK = 7_263_003
@@ -200,8 +200,8 @@ class ClaimRepository:
             progress=progress_anew(job),
         )
         if job.kind is JobKind.INSPECT and job.checkpoint_id:
-            checkpoint = locked(self._session, Checkpoint, job.checkpoint_id)
+            checkpoint = lock_row(self._session, Checkpoint, job.checkpoint_id)
             if checkpoint.state is CheckpointState.QUARANTINED:
                 checkpoint.state = CheckpointState.SCANNING
                 self._session.flush()
-        return claimed(job)
+        return claimed_job(job)

@@ -7,9 +7,11 @@ The caller holds the row's lock. Also: what a job's end means for the checkpoint
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Float, cast, func, select
+from sqlalchemy import ColumnElement, Float, cast, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
@@ -17,6 +19,8 @@ from app.db.models.dataset import Dataset
 from app.db.models.job import LOSS_CURVE, Job
 from app.db.models.job_event import JobEvent
 from app.db.models.outbox_message import JOB_READY, OutboxMessage
+from app.db.models.verdict import WeightsVerdict
+from app.db.repositories.attempt_values import NewVerdict
 from app.db.repositories.webhook_events import tell_of_checkpoint, tell_of_dataset, tell_of_job
 from app.domain.states import (
     CheckpointState,
@@ -117,13 +121,9 @@ def announce(session: Session, job: Job) -> None:
     session.flush()
 
 
-def fail(session: Session, job: Job, error: dict[str, Any], *, result: dict[str, Any] | None = None) -> None:
-    """End as failed; a checkpoint or data set that the job was to accept is rejected with the same error.
-
-    `result`: what it found out before, if anything.
-    """
-    values = {"error": error} | ({} if result is None else {"result": result})
-    move(session, job, JobState.FAILED, "failed", {"error": error}, **values)
+def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
+    """End as failed; a checkpoint or data set that the job was to accept is rejected with the same error."""
+    move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
     reject_subject(session, job, error)
 
 
@@ -138,17 +138,26 @@ def cancel(session: Session, job: Job, data: dict[str, Any] | None = None) -> No
     reject_subject(session, job, error)
 
 
+def set_verdicts(session: Session, job: Job, verdicts: Sequence[NewVerdict]) -> None:
+    """These are the job's verdicts, and no others."""
+    session.execute(delete(WeightsVerdict).where(WeightsVerdict.job_id == job.id))
+    session.add_all(
+        WeightsVerdict(job_id=job.id, project_id=job.project_id, **asdict(one)) for one in verdicts
+    )
+    session.flush()
+
+
 def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
     """Reject what an inspect or validate job was about, unless that is decided already."""
     shown = {name: value for name, value in error.items() if name != "log_tail"}
     if job.kind is JobKind.INSPECT and job.checkpoint_id:
-        checkpoint = locked(session, Checkpoint, job.checkpoint_id)
+        checkpoint = lock_row(session, Checkpoint, job.checkpoint_id)
         if checkpoint.state in {CheckpointState.QUARANTINED, CheckpointState.SCANNING}:
             checkpoint.state = CheckpointState.REJECTED
             checkpoint.error = shown
             tell_of_checkpoint(session, checkpoint)
     if job.kind is JobKind.VALIDATE and job.dataset_id:
-        dataset = locked(session, Dataset, job.dataset_id)
+        dataset = lock_row(session, Dataset, job.dataset_id)
         if dataset.state is DatasetState.VALIDATING:
             dataset.state = DatasetState.REJECTED
             dataset.error = shown
@@ -156,7 +165,7 @@ def reject_subject(session: Session, job: Job, error: dict[str, Any]) -> None:
     session.flush()
 
 
-def locked(session: Session, model: type[Subject], id: str) -> Subject:  # noqa: A002
+def lock_row(session: Session, model: type[Subject], id: str) -> Subject:  # noqa: A002
     """That row, locked, as it is now."""
     query = select(model).where(model.id == id).with_for_update().execution_options(populate_existing=True)
     return session.scalars(query).one()

@@ -24,7 +24,8 @@ WINDOW = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which jobs. `text`: words that the id, the checkpoint's file name, a target or a metadata value has."""
+    """Which jobs. `text`: words that the id, the name, the checkpoint's file name, a target or a metadata
+    value has."""
 
     text: str = ""
     state: JobState | None = None
@@ -117,6 +118,7 @@ def _has(text: str) -> ColumnElement[bool]:
     attack = func.jsonb_array_elements(Job.spec["audit"]["attacks"]).table_valued("value")
     return or_(
         Job.id.icontains(text, autoescape=True),
+        Job.name.icontains(text, autoescape=True),
         Job.spec["audit"]["target"].astext.icontains(text, autoescape=True),
         select(true()).where(attack.c.value.op("->>")("target").icontains(text, autoescape=True)).exists(),
         select(true()).where(value.c.value.icontains(text, autoescape=True)).exists(),

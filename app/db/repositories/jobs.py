@@ -109,15 +109,22 @@ class JobRepository(OwnedRepository[Job]):
         return {job.id: job for job in self._session.scalars(query)}
 
     def first_attempts(
-        self, project_id: str, architecture: dict[str, Any], limit: int
+        self, project_id: str, architecture: dict[str, Any], limit: int, *, among: int = 1_000
     ) -> Sequence[tuple[Job, int]]:
         """The newest customers' jobs that were taken up once, on checkpoints of this very architecture, and
-        the bytes of these. Without results, and without jobs whose orders hold images: they are long."""
+        the bytes of these. Without results, and without jobs whose orders hold images: they are long.
+
+        Only the newest `among` jobs of the project are looked at: of another architecture there may be any
+        number.
+        """
+        newest = (
+            select(Job.id).where(Job.project_id == project_id).order_by(Job.id.desc()).limit(among).subquery()
+        )
         query = (
             select(Job, Checkpoint.size_bytes)
+            .join(newest, newest.c.id == Job.id)
             .join(Checkpoint, Checkpoint.id == Job.checkpoint_id)
             .where(
-                Job.project_id == project_id,
                 Job.kind.in_(PUBLIC_KINDS),
                 Job.attempt == 1,
                 Job.deleted_at.is_(None),
@@ -190,6 +197,13 @@ class JobRepository(OwnedRepository[Job]):
         """Ids of the project's unfinished jobs, the service's own too."""
         query = select(Job.id).where(Job.project_id == project_id, Job.state.in_(ACTIVE)).order_by(Job.id)
         return self._session.scalars(query).all()
+
+    def rename(self, project_id: str, id: str, name: str | None) -> Job:  # noqa: A002
+        """In whatever state. The same name again: unchanged. Raises NotFound."""
+        job = self.get(project_id, id, for_update=True)
+        if job.name != name:
+            record(self._session, job, "renamed", {"name": name}, name=name)
+        return job
 
     def request_cancel(self, project_id: str, id: str) -> Job:  # noqa: A002
         """Queued or paused: cancelled at once. Running: cancelling, its worker stops it. Again: unchanged.

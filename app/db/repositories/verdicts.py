@@ -28,7 +28,7 @@ class FoundVerdicts:
     @property
     def mark(self) -> list[object]:
         """Changes whenever what is found does; for an ETag."""
-        return [self.num, *((row.job_id, row.stage) for row in self.rows)]
+        return [self.num, *((row.job_id, row.stage, row.is_preliminary) for row in self.rows)]
 
 
 NO_VERDICTS = FoundVerdicts()
@@ -43,13 +43,13 @@ class VerdictRepository:
         return self.on_each(project_id, [weights_sha256], limit).get(weights_sha256, NO_VERDICTS)
 
     def of_job(self, project_id: str, job_id: str, limit: int) -> tuple[WeightsVerdict | None, FoundVerdicts]:
-        """The job's own verdict, if it has one, and the worst `limit` on the same weights, with its own."""
+        """The job's own verdict, if it has one, and the worst `limit` on the same weights, with its own. Of a
+        cleaning it is that on the weights that it made; until then, that on those that came in."""
         query = select(WeightsVerdict).where(
-            WeightsVerdict.project_id == project_id,
-            WeightsVerdict.job_id == job_id,
-            WeightsVerdict.stage != VerdictStage.BEFORE_CLEANING,
+            WeightsVerdict.project_id == project_id, WeightsVerdict.job_id == job_id
         )
-        own = self._session.scalars(query).one_or_none()
+        last = WeightsVerdict.stage == VerdictStage.BEFORE_CLEANING  # false sorts before true
+        own = self._session.scalars(query.order_by(last).limit(1)).one_or_none()
         return own, self.on(project_id, None if own is None else own.weights_sha256, limit)
 
     def on_each(

@@ -17,14 +17,16 @@ from app.db.models.webhook import Webhook
 from app.db.models.webhook_delivery import WebhookDelivery
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, TERMINAL, JobKind, JobState
-from app.domain.webhooks import WebhookEvent, WebhookState, told
+from app.domain.webhooks import WebhookEvent, WebhookState, message_data
 from cleanclip.spec.report import headline
 
 
 def tell_of_job(session: Session, job: Job) -> None:
     """That a customer's job has ended; of anything else nothing."""
     if job.state in TERMINAL and job.kind in PUBLIC_KINDS:
-        data = told("job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value, **_verdict(job))
+        data = message_data(
+            "job", job.id, "/v1/jobs", kind=job.kind.value, state=job.state.value, **_verdict(job)
+        )
         _tell(session, job.project_id, WebhookEvent(f"job.{job.state}"), job.id, data)
 
 
@@ -44,13 +46,13 @@ def _verdict(job: Job) -> dict[str, str]:
 
 def tell_of_checkpoint(session: Session, row: Checkpoint) -> None:
     """That it was accepted or rejected."""
-    data = told("checkpoint", row.id, "/v1/checkpoints", state=row.state.value)
+    data = message_data("checkpoint", row.id, "/v1/checkpoints", state=row.state.value)
     _tell(session, row.project_id, WebhookEvent(f"checkpoint.{row.state}"), row.id, data)
 
 
 def tell_of_dataset(session: Session, row: Dataset) -> None:
     """That it is ready or was rejected."""
-    data = told("dataset", row.id, "/v1/datasets", kind=row.kind.value, state=row.state.value)
+    data = message_data("dataset", row.id, "/v1/datasets", kind=row.kind.value, state=row.state.value)
     _tell(session, row.project_id, WebhookEvent(f"dataset.{row.state}"), row.id, data)
 
 

@@ -21,6 +21,7 @@ from app.web.kit.addresses import EMPTY_IS_NONE, CheckpointId, CheckpointPath, C
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
 from app.web.project.receipts import deletion_told
+from cleanclip.spec.report import WHAT_DANGEROUS_MEANS
 
 PER_PAGE = 25
 MAX_JOBS = 20
@@ -45,7 +46,7 @@ def show_checkpoints(
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
         rows, has_more = unit.checkpoints.page(project_id, after, PER_PAGE, state=state)
-        judged = checkpoints.judged(unit, project_id, rows)
+        judged = checkpoints.worst_verdicts(unit, project_id, rows)
         may_upload = visitor.may("upload")
         open_uploads, has_more_open = (
             unit.uploads.open_of(project_id, UploadPurpose.CHECKPOINT, MAX_OPEN_UPLOADS)
@@ -82,7 +83,7 @@ def _like(unit: UnitOfWork, project_id: str, checkpoint_id: str | None) -> Check
 
 
 def _declared_texts(model: Checkpoint | None) -> Mapping[str, str]:
-    return declared.texts(model.declared or {}) if model is not None else {}
+    return declared.declared_texts(model.declared or {}) if model is not None else {}
 
 
 @router.get("/checkpoints/{checkpoint_id}")
@@ -134,10 +135,11 @@ def _values(unit: UnitOfWork, visitor: Visitor, checkpoint_id: str) -> dict[str,
     jobs, has_more_jobs = unit.jobs.about_checkpoint(project_id, row.id, MAX_JOBS)
     return {
         "checkpoint": CheckpointOut.of(row, unit.verdicts.on(project_id, row.weights_sha256, MOST_SHOWN)),
-        "declared": declared.texts(row.declared or {}),
+        "declared": declared.declared_texts(row.declared or {}),
         "labels": {field.name: field.label for field in declared.FIELDS},
         "jobs": jobs,
         "has_more_jobs": has_more_jobs,
+        "what_dangerous_means": WHAT_DANGEROUS_MEANS,
         "is_undecided": row.state in UNDECIDED,
         "version": _version(row),
     }

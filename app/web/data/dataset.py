@@ -12,7 +12,7 @@ from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.unit_of_work import UnitOfWork
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.domain.states import JobPhase, JobState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
@@ -22,6 +22,7 @@ from app.services import datasets, deletions
 from app.storage.errors import StorageError
 from app.web.jobs.skip_reasons import meaning
 from app.web.kit.addresses import DatasetPath
+from app.web.kit.fields import read_name_or_none
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
 
@@ -76,6 +77,20 @@ def show_part(dataset_id: DatasetPath, request: Request, visitor: Reader, ports:
     return _page(request, visitor, ports, dataset_id, template="dataset_part.html", is_part=True)
 
 
+@router.post("/datasets/{dataset_id}/rename")
+def rename_dataset(
+    dataset_id: DatasetPath, request: Request, visitor: Uploader, form: FormDep, ports: PortsDep
+) -> Response:
+    """Back to its page."""
+    try:
+        name = read_name_or_none(form)
+    except InvalidInput as error:
+        return _page(request, visitor, ports, dataset_id, status=422, wrong_name=error.message)
+    with ports.database.unit_of_work(visitor.caller.project_id) as unit:
+        datasets.rename(unit, visitor.caller, dataset_id, name)
+    return see_other(f"/ui/datasets/{dataset_id}")
+
+
 @router.post("/datasets/{dataset_id}/delete")
 def delete_dataset(
     dataset_id: DatasetPath, request: Request, visitor: Uploader, form: FormDep, ports: PortsDep
@@ -100,6 +115,7 @@ def _page(
     status: int = 200,
     is_part: bool = False,
     refused: Conflict | None = None,
+    wrong_name: str | None = None,
 ) -> Response:
     project_id = visitor.caller.project_id
     with ports.database.unit_of_work(project_id) as unit:
@@ -120,6 +136,7 @@ def _page(
         meaning=meaning,
         is_part=is_part,
         refused=refused,
+        wrong_name=wrong_name,
     )
 
 

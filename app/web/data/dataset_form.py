@@ -20,7 +20,7 @@ from app.services.datasets import Registration
 from app.web.kit.once import FIELD, new_form
 from app.web.kit.visitor import Form
 
-FIELDS = ("kind", "uri", "upload_id", "class_names", "templates", "max_skipped_share")
+FIELDS = ("kind", "name", "uri", "upload_id", "class_names", "templates", "max_skipped_share")
 _LISTS = ("class_names", "templates")
 _SCHEMA: Mapping[str, Any] = DatasetIn.model_json_schema()["properties"]
 _SENTENCES = {
@@ -32,7 +32,7 @@ _SENTENCES = {
 """Instead of a schema's, which speaks of patterns and types."""
 
 
-def bounds(name: str) -> Mapping[str, Any]:
+def schema_of_field(name: str) -> Mapping[str, Any]:
     """What the schema says of a given field: minimum, maximum, default, maxLength, minItems, items, …"""
     about = _SCHEMA[name]
     given: Sequence[Mapping[str, Any]] = about.get("anyOf", [about])
@@ -51,7 +51,7 @@ class DatasetForm:
 
     @classmethod
     def empty(cls, *, kind: str = "", upload_id: str = "") -> DatasetForm:
-        share = f"{bounds('max_skipped_share')['default']:g}"
+        share = f"{schema_of_field('max_skipped_share')['default']:g}"
         values = dict.fromkeys(FIELDS, "") | {"kind": kind, "upload_id": upload_id}
         return cls(values=values | {"max_skipped_share": share})
 
@@ -97,7 +97,7 @@ class DatasetForm:
 
 def _sentence(name: str, fault: Mapping[str, Any]) -> str:
     if fault["loc"] and name in _SENTENCES:
-        return _SENTENCES[name].format(**bounds(name))
+        return _SENTENCES[name].format(**schema_of_field(name))
     if fault["type"] == "string_pattern_mismatch":
         return "A template holds {c} where the class name goes."
     return f"{fault['msg'].removesuffix('.')}."

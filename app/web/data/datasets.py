@@ -17,7 +17,7 @@ from app.live.ports import Ports, PortsDep
 from app.schemas.datasets import DatasetOut
 from app.services import datasets, quotas
 from app.services.datasets import Registration
-from app.web.data.dataset_form import DatasetForm, bounds, places_of
+from app.web.data.dataset_form import DatasetForm, places_of, schema_of_field
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, DeletionId, UploadId, link
 from app.web.kit.once import once
 from app.web.kit.rendering import page, see_other
@@ -112,7 +112,7 @@ def _page(
         deletion=deletion,
         form=form,
         is_open=is_open,
-        bounds=bounds,
+        bounds=schema_of_field,
         own_places=own,
         shared_places=shared,
     )

@@ -129,7 +129,7 @@ def read(form: Form) -> dict[str, Any]:
     return {field.name: _value(field, text) for field, text in given.items() if text}
 
 
-def texts(declared: Mapping[str, Any]) -> dict[str, str]:
+def declared_texts(declared: Mapping[str, Any]) -> dict[str, str]:
     """What the form shows for options that were declared."""
     return {name: _text(value) for name, value in declared.items() if value is not None}
 

@@ -14,8 +14,8 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import DomainError, Unauthorized, Unavailable
-from app.edge.asked import what_was_asked
 from app.edge.error_codes import status_of
+from app.edge.request_labels import request_labels
 from app.logs import get_logger
 from app.storage.errors import StorageError
 from app.web.kit.addresses import HOME, own_path
@@ -170,7 +170,7 @@ class UnexpectedMiddleware:
         except Exception:
             if is_begun or scope["type"] != "http":
                 raise
-            log.exception("request_failed", **what_was_asked(scope))
+            log.exception("request_failed", **request_labels(scope))
             answer = failure(Request(scope), 500, *_UNEXPECTED, code="internal_error")
             await answer(scope, receive, send)
 

@@ -1,17 +1,18 @@
-"""What can be done to a job from its page: cancel, pause, resume, retry, delete."""
+"""What can be done to a job from its page: cancel, pause, resume, retry, rename, delete."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.domain.errors import Conflict, QuotaExceeded
+from app.domain.errors import Conflict, InvalidInput, QuotaExceeded
 from app.domain.states import JobState
 from app.live.ports import Ports, PortsDep
 from app.services import deletions, jobs
 from app.services.jobs import Action
 from app.web.jobs.job_view import job_page
 from app.web.kit.addresses import JobPath
+from app.web.kit.fields import read_name_or_none
 from app.web.kit.rendering import see_other
 from app.web.kit.visitor import FormDep, Runner, Visitor
 
@@ -44,6 +45,18 @@ def retry(*, request: Request, job_id: JobPath, visitor: Runner, form: FormDep, 
     """With all its attempts again."""
     del form
     return _act(request, ports, visitor, jobs.with_a_place(jobs.retry, ports.settings.quotas), job_id)
+
+
+@router.post("/jobs/{job_id}/rename")
+def rename(*, request: Request, job_id: JobPath, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
+    """Back to its page, which says why where the name is not taken."""
+    try:
+        name = read_name_or_none(form)
+    except InvalidInput as refusal:
+        return job_page(request, ports, visitor, job_id, refusal=refusal)
+    with ports.database.unit_of_work(visitor.caller.project_id) as unit:
+        jobs.rename(unit, visitor.caller, job_id, name)
+    return see_other(f"/ui/jobs/{job_id}")
 
 
 @router.post("/jobs/{job_id}/delete")

@@ -17,9 +17,11 @@ from app.schemas.jobs import ResultOut
 from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
-from cleanclip.spec.attack_options import told
+from cleanclip.spec.attack_options import without_picture
 from cleanclip.spec.recipe import to_json
+from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
+    MOST_ATTACKS_IN_FRONT,
     AttackChange,
     AttackFigures,
     AuditFigures,
@@ -31,6 +33,7 @@ from cleanclip.spec.report import (
     headline,
     load_json,
 )
+from cleanclip.spec.untested import not_tested
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
@@ -71,6 +74,8 @@ class Attack:
     reason: str
     asr_before: Estimate
     asr_after: Estimate | None
+    pa_before: Estimate
+    pa_after: Estimate | None
     figures: tuple[Figure, ...]
     options: str
     trigger_sha256: str
@@ -89,6 +94,11 @@ class Result:
     label: str
     reason: str
     attacks: tuple[Attack, ...]
+    worst: tuple[Attack, ...]
+    """Those at the top of the page; `others` are the rest."""
+    others: tuple[Attack, ...]
+    remarks: list[str]
+    untested: list[str]
     rates: RatesPlot
     loss: LossPlot | None
     examples: Examples | None
@@ -141,8 +151,10 @@ def result_of(report: Report) -> Result:
     outcome = report.verdict.outcome
     after = None if report.after is None else report.after.attacks
     training = report.training
+    attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
+    front = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
     shown = to_json(report.audit)
-    shown["attacks"] = [told(attack) for attack in shown["attacks"]]
+    shown["attacks"] = [without_picture(attack) for attack in shown["attacks"]]
     options = {
         "audit": shown,
         "recipe": None if report.recipe is None else to_json(report.recipe),
@@ -153,7 +165,11 @@ def result_of(report: Report) -> Result:
         mood=_MOODS.get(outcome, "warn"),
         label=_label(report),
         reason=_reason(report),
-        attacks=tuple(_attack(report, number) for number in range(len(report.before.attacks))),
+        attacks=attacks,
+        worst=tuple(attacks[number] for number in front),
+        others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
+        remarks=remarks(report.before, report.after, report.verdict),
+        untested=not_tested(report),
         rates=rates(report.audit, report.policy, report.before.attacks, after),
         loss=None if training is None else loss(training.curve),
         examples=report.examples,
@@ -184,8 +200,10 @@ def _attack(report: Report, number: int) -> Attack:
         reason=judged.reason,
         asr_before=was.asr,
         asr_after=None if now is None else now.asr,
+        pa_before=was.pa,
+        pa_after=None if now is None else now.pa,
         figures=tuple(_figures(report.before, was, report.after, now)),
-        options=json.dumps(told(was.options), ensure_ascii=False),
+        options=json.dumps(without_picture(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
         pairs=() if report.examples is None else report.examples.of_attack(number),
@@ -249,5 +267,13 @@ def _top_k(was: Sequence[TopK], now: Sequence[TopK]) -> list[Figure]:
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:
-    """What a job that failed had found out before; None where there is nothing."""
+    """What a job found out that has not succeeded; None where there is nothing."""
     return ResultOut.of(result or None)
+
+
+def first_headline(kept: ResultOut | None) -> str | None:
+    """Of a preliminary verdict; None where there is none."""
+    if kept is None or kept.before is None or kept.before_verdict is None or not kept.preliminary:
+        return None
+    triggers = kept.before.num_triggers
+    return headline(kept.before_verdict.outcome, is_cleaned=False, num_triggers=triggers)

@@ -108,6 +108,7 @@ def _is(text: str, mood: Mood = "") -> Callable[[Mapping[str, Any]], tuple[str, 
 
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "created": _is("Ordered; it waits for a worker."),
+    "renamed": _is("Renamed."),
     "started": lambda data: (f"A worker took it up (attempt {data.get('attempt')}).", ""),
     "state_saved": lambda data: (f"The training state after step {data.get('step')} is saved.", ""),
     "state_dropped": _is("The saved training state was dropped: training begins anew.", "warn"),
@@ -116,6 +117,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "lease_expired": _is("The worker was lost; another takes the job up from its last saved state.", "warn"),
     "pause_requested": _is("A pause was asked for; the worker saves the training state first."),
     "pause_withdrawn": _is("The pause was withdrawn."),
+    "audited": lambda data: (f"Measured before cleaning; preliminary verdict: {data.get('outcome')}.", ""),
     "paused": _is("Paused.", "warn"),
     "resumed": _is("Resumed; it waits for a worker."),
     "cancel_requested": _is("A cancel was asked for; the worker stops."),

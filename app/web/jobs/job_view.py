@@ -22,7 +22,14 @@ from app.schemas.jobs import ProgressOut, ResultOut, SignatureOut
 from app.schemas.verdicts import VerdictOut
 from app.services import jobs
 from app.services.artifacts import REPORT_NAME
-from app.web.jobs.job_result import ReportUnreadable, Result, kept_figures, read_report, result_of
+from app.web.jobs.job_result import (
+    ReportUnreadable,
+    Result,
+    first_headline,
+    kept_figures,
+    read_report,
+    result_of,
+)
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
 from app.web.kit.command_line import command_line, curl_line, has_pictures
@@ -57,6 +64,8 @@ class Shown:
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
     """What a job that failed had found out; the figures of a report that cannot be read."""
+    first_headline: str | None
+    """Of a job that has not succeeded: what its audit before cleaning found out."""
     command: str
     curl: str
     has_pictures: bool
@@ -64,6 +73,10 @@ class Shown:
     audit: dict[str, Any]
     checkpoint_name: str | None
     attempts: str
+
+    def file(self, name: str) -> Artifact | None:
+        """The file of that name that the job left."""
+        return next((one for one in self.artifacts if one.name == name), None)
 
 
 def job_page(
@@ -92,6 +105,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         checkpoint_name = _checkpoint_name(unit, job)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
+    kept = kept_figures(job.result) if result is None else None
     base_url = f"{request.url.scheme}://{request.url.netloc}"
     now = datetime.now(UTC)
     progress = ProgressOut.of(job.progress)
@@ -111,7 +125,8 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         result=result,
         unreadable=unreadable,
         worse=worse,
-        kept=kept_figures(job.result) if result is None else None,
+        kept=kept,
+        first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),
         has_pictures=has_pictures(job),
@@ -174,7 +189,7 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
     """What the visitor may do to the job as it stands; the use cases check it again."""
     if not visitor.may("run"):
         return frozenset()
-    found = {"again"}
+    found = {"again", "rename"}
     if job.state in TERMINAL:
         found.add("delete")
     if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:

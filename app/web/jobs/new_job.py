@@ -85,7 +85,7 @@ def _dataset_text(found: ListedDataset) -> str:
     row, summary = found.row, found.row.summary or {}
     classes = f" of {found.num_classes} classes" if found.num_classes else ""
     count = f"{summary.get('num_samples', 0):,} {row.kind.value}{classes}"
-    return f"{row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
+    return f"{row.name or row.uri or row.upload_id} · {count} · {time_text(row.created_at)}"
 
 
 @router.get("/jobs/new")
@@ -122,11 +122,11 @@ def _filled(
     again: str | None,
 ) -> Form:
     if again:
-        return prefill.again(jobs.get(unit, project_id, again))
+        return prefill.form_of_job(jobs.get(unit, project_id, again))
     is_labelled = False
     if dataset:
         is_labelled = unit.datasets.get(project_id, dataset).kind is DatasetKind.LABELLED
-    return prefill.empty(kind=kind, checkpoint=checkpoint, dataset=dataset, is_labelled=is_labelled)
+    return prefill.empty_form(kind=kind, checkpoint=checkpoint, dataset=dataset, is_labelled=is_labelled)
 
 
 @router.get("/jobs/new/check")

@@ -50,9 +50,9 @@ class Option:
             return None
         match self.kind:
             case "number":
-                return number(text)
+                return parse_number(text)
             case "numbers":
-                return [number(part.strip()) for part in text.split(",")]
+                return [parse_number(part.strip()) for part in text.split(",")]
             case "truth":
                 return {_YES: True, _NO: False}.get(text, text)
             case "picture":
@@ -79,19 +79,19 @@ class Group:
         return tuple(one for one in self.options if one.is_advanced)
 
 
-def number(text: str) -> int | float | str:
+def parse_number(text: str) -> int | float | str:
     """As JSON would have it; text that is no number stays text."""
     if _WHOLE.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
-def figure(value: float) -> str:
+def readable_number(value: float) -> str:
     """For people: 1,000,000; 0.0714; 1e-05."""
     return f"{int(value):,}" if value == int(value) else f"{value:.3g}"
 
 
-def shown(value: Any) -> str:
+def field_text(value: Any) -> str:
     """A value as it is written into its field, so that `read` gives it back."""
     match value:
         case None:
@@ -101,7 +101,7 @@ def shown(value: Any) -> str:
         case float():
             return f"{value:.6g}" if float(f"{value:.6g}") == value else repr(value)
         case list() | tuple():
-            return ", ".join(shown(part) for part in value)
+            return ", ".join(field_text(part) for part in value)
         case _:
             return str(value)
 
@@ -219,7 +219,7 @@ def _option(
 
 
 def _default(value: Any) -> str:
-    return figure(value) if isinstance(value, float) else shown(value)
+    return readable_number(value) if isinstance(value, float) else field_text(value)
 
 
 def _bounds(schema: dict[str, Any], kind: Kind) -> str:
@@ -230,17 +230,17 @@ def _bounds(schema: dict[str, Any], kind: Kind) -> str:
         return "each 0 to 1"
     if kind != "number":
         return ""
-    low = figure(schema["minimum"]) if "minimum" in schema else None
-    high = figure(schema["maximum"]) if "maximum" in schema else None
+    low = readable_number(schema["minimum"]) if "minimum" in schema else None
+    high = readable_number(schema["maximum"]) if "maximum" in schema else None
     parts = []
     if low is not None and high is not None:
         return f"{low} to {high}"
     if low is not None:
         parts.append(f"at least {low}")
     if "exclusiveMinimum" in schema:
-        parts.append(f"over {figure(schema['exclusiveMinimum'])}")
+        parts.append(f"over {readable_number(schema['exclusiveMinimum'])}")
     if high is not None:
         parts.append(f"at most {high}")
     if "exclusiveMaximum" in schema:
-        parts.append(f"under {figure(schema['exclusiveMaximum'])}")
+        parts.append(f"under {readable_number(schema['exclusiveMaximum'])}")
     return ", ".join(parts)

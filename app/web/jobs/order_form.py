@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.domain.errors import DomainError
 from app.edge.invalid_values import error_item
-from app.edge.orders import order_of
+from app.edge.order_bodies import order_of
 from app.schemas.jobs import JobIn
 from app.services.orders import Order
 from app.web.jobs import options
@@ -53,8 +53,8 @@ class Draft:
 
     def refuse(self, error: DomainError) -> None:
         """A use case's refusal, beside its field."""
-        sentence = f"{error.message} {error.remedy}"
-        self.errors.setdefault(field_of(error.pointer or "", self), sentence)
+        message = f"{error.message} {error.remedy}"
+        self.errors.setdefault(field_of(error.pointer or "", self), message)
 
     @property
     def content(self) -> str:
@@ -72,14 +72,14 @@ def read(form: Form, *, default_max_attempts: int) -> Draft:
         for found in error.errors(include_input=False, include_url=False):
             item = error_item({**found, "loc": ("body", *found["loc"])}, draft.body)
             place = field_of(item.pointer or "", draft)
-            draft.errors.setdefault(place, sentence(found["type"], place, item.detail))
+            draft.errors.setdefault(place, mistake_sentence(found["type"], place, item.detail))
         return draft
     if not draft.errors:
         draft.order = order_of(wanted, default_max_attempts=default_max_attempts)
     return draft
 
 
-def sentence(mistake: str, place: str, detail: str) -> str:
+def mistake_sentence(mistake: str, place: str, detail: str) -> str:
     if place == "policy_name" or (mistake == "missing" and place in _CHOOSE):
         return "Choose one."
     return _SAID.get(mistake) or detail.replace("Input should be", "This must be", 1)
@@ -140,9 +140,11 @@ def _body(form: Form, draft: Draft) -> dict[str, Any]:
         body["recipe"] = {"method": method} | (_given(form, known.options) if known else {})
         if layout := form.get("output_layout"):
             body["output_layout"] = layout
+    if name := form.get("name"):
+        body["name"] = name
     for name in ("seed", "max_attempts"):
         if text := form.get(name):
-            body[name] = options.number(text)
+            body[name] = options.parse_number(text)
     if metadata := _metadata(form, draft):
         body["metadata"] = metadata
     return body
@@ -215,7 +217,7 @@ def limits_of(form: Form) -> dict[str, Any]:
     """Of a form that holds the fields of a policy."""
     limits = _given(form, options.policy().options)
     own = {
-        name: options.number(text)
+        name: options.parse_number(text)
         for name in options.limit_names()
         if (text := form.get(options.LIMIT + name))
     }

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cleanclip.spec.attack_options import kind_told
+from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.recipe import AuditOptions, Policy
 from cleanclip.spec.report import AttackFigures, CurvePoint, Estimate
 
@@ -68,7 +68,7 @@ def rates(
         y = _TOP + _ROW * number
         sides = [("before", attack.asr)] + ([("after", after[number].asr)] if after else [])
         whiskers = [_whisker(side, asr, y + 26 + 13 * place) for place, (side, asr) in enumerate(sides)]
-        limit = policy.limit_of(kind_told(attack.options))[1] if after else None
+        limit = policy.limit_of(kind_of_json(attack.options))[1] if after else None
         rows.append(
             RateRow(
                 name=_short(attack.name),

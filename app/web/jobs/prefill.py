@@ -24,7 +24,7 @@ from cleanclip.spec.recipe import SUITES, to_json
 Fields = Iterator[tuple[str, str]]
 
 
-def empty(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
+def empty_form(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_labelled: bool) -> Form:
     """A cleaning with CleanCLIP and the usual triggers, with what the address names."""
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
@@ -39,7 +39,7 @@ def empty(*, kind: str | None, checkpoint: str | None, dataset: str | None, is_l
     return Form(fields)
 
 
-def again(job: Job) -> Form:
+def form_of_job(job: Job) -> Form:
     """The order of an earlier job, as somebody would have written it: what is a default is left out."""
     return Form(list(_again(job)))
 
@@ -108,9 +108,9 @@ def _policy(spec: Mapping[str, Any]) -> Fields:
 def policy_fields(content: Mapping[str, Any]) -> Fields:
     """Of limits as they are kept."""
     for option in options.policy().options:
-        yield option.name, options.shown(content[option.option])
+        yield option.name, options.field_text(content[option.option])
     for name, limit in content["asr_at_most_for"].items():
-        yield options.LIMIT + name, options.shown(limit)
+        yield options.LIMIT + name, options.field_text(limit)
 
 
 def _values(
@@ -123,4 +123,4 @@ def _values(
         value = content[option.option]
         is_given = option.option in given if given is not None else value != option.default_value
         if is_given and not (value is None and option.kind == "text"):
-            yield option.name, options.shown(value)
+            yield option.name, options.field_text(value)

@@ -41,7 +41,7 @@ class Filled:
         return next(iter(self.errors), None)
 
 
-def filled(form: Form, error: DomainError, *, boxes: str = "") -> Filled:
+def refill(form: Form, error: DomainError, *, boxes: str = "") -> Filled:
     """The form as it was sent, with the refusal beside the field that it names (the pointer's first part)."""
     name = (error.pointer or "/").split("/")[1]
     return Filled(
@@ -51,18 +51,23 @@ def filled(form: Form, error: DomainError, *, boxes: str = "") -> Filled:
     )
 
 
-def incomplete(name: str, message: str, remedy: str) -> InvalidInput:
+def form_incomplete(name: str, message: str, remedy: str) -> InvalidInput:
     return InvalidInput("form_incomplete", message, remedy, pointer=f"/{name}")
+
+
+def read_name_or_none(form: Form) -> str | None:
+    """None where the field is empty. Raises InvalidInput."""
+    return read_name(form) if form.get("name") else None
 
 
 def read_name(form: Form) -> str:
     """Raises InvalidInput."""
     name = form.get("name")
     if not 0 < len(name) <= MAX_NAME_CHARACTERS or not is_fit_to_show(name):
-        raise incomplete(
+        raise form_incomplete(
             "name",
             f"A name is 1 to {MAX_NAME_CHARACTERS} printable characters on one line.",
-            "Say what the key is for.",
+            "Say what it is for.",
         )
     return name
 
@@ -76,18 +81,18 @@ def read_day_end(form: Form, name: str) -> datetime | None:
         day = date.fromisoformat(text)
         return datetime.combine(day, time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise incomplete(name, "This is no date.", "Write it as 2030-12-31.") from None
+        raise form_incomplete(name, "This is no date.", "Write it as 2030-12-31.") from None
 
 
 def read_choice(form: Form, name: str, choices: Mapping[str, object]) -> str:
     """One of `choices`. Raises InvalidInput."""
     value = form.get(name)
     if value not in choices:
-        raise incomplete(name, "This is none of the choices.", "Choose one of the list.")
+        raise form_incomplete(name, "This is none of the choices.", "Choose one of the list.")
     return value
 
 
 def check_confirmed(form: Form) -> None:
     """The box that says that it is meant. Raises InvalidInput."""
     if form.get("confirm") != "yes":
-        raise incomplete("confirm", "Nothing was changed.", "Tick the box to say that you mean it.")
+        raise form_incomplete("confirm", "Nothing was changed.", "Tick the box to say that you mean it.")

@@ -16,7 +16,7 @@ from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Conflict, InvalidInput
 from app.edge.error_codes import status_of
-from app.edge.refusals import refusals_noted
+from app.edge.refused_actions import refusals_noted
 from app.live.ports import Ports, PortsDep
 from app.schemas.keys import KeyOut
 from app.services import key_management
@@ -26,11 +26,11 @@ from app.web.kit.fields import (
     OVERLAPS,
     Filled,
     check_confirmed,
-    filled,
-    incomplete,
+    form_incomplete,
     read_choice,
     read_day_end,
     read_name,
+    refill,
 )
 from app.web.kit.once import new_once, secret_sending
 from app.web.kit.rendering import page, see_other
@@ -62,7 +62,7 @@ def make_key(request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsD
     try:
         name, expires_at = read_name(form), read_day_end(form, "expires_at")
         if not (scopes := form.all("scopes")):
-            raise incomplete("scopes", "A key needs a scope.", "Say what it may do.")
+            raise form_incomplete("scopes", "A key needs a scope.", "Say what it may do.")
         with _managing(ports, caller, "key.create", None) as unit:
             sending = secret_sending(unit, caller, form, HERE, ttl_s=ports.settings.api.idempotency_ttl_s)
             if sending.made is not None:
@@ -71,7 +71,7 @@ def make_key(request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsD
             sending.done(row.id)
             return _issued(request, row, text)
     except (InvalidInput, Conflict) as error:
-        shown = filled(form, error, boxes="scopes")
+        shown = refill(form, error, boxes="scopes")
         return _list(request, ports, caller, None, shown=shown, status=status_of(error))
 
 
@@ -79,6 +79,22 @@ def make_key(request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsD
 def show_key(key_id: KeyPath, request: Request, visitor: Admin, ports: PortsDep) -> Response:
     """One key, and how it ends."""
     return _one(request, ports, visitor.caller, key_id)
+
+
+@router.post("/keys/{key_id}/rename")
+def rename_key(
+    *, key_id: KeyPath, request: Request, visitor: AnyVisitor, form: FormDep, ports: PortsDep
+) -> Response:
+    """Back to its page."""
+    caller = visitor.caller
+    _check_may(ports, caller, "key.rename", key_id)
+    try:
+        name = read_name(form)
+    except InvalidInput as error:
+        return _one(request, ports, caller, key_id, wrong_name=error.message, status=status_of(error))
+    with _managing(ports, caller, "key.rename", key_id) as unit:
+        key_management.rename(unit, caller, key_id, name)
+    return see_other(f"{HERE}/{key_id}")
 
 
 @router.post("/keys/{key_id}/rotate")
@@ -101,7 +117,7 @@ def rotate_key(
             sending.done(row.id)
             answer = _issued(request, row, text, replaced=unit.api_keys.get(caller.project_id, key_id))
     except (InvalidInput, Conflict) as error:
-        return _one(request, ports, caller, key_id, rotating=filled(form, error), status=status_of(error))
+        return _one(request, ports, caller, key_id, rotating=refill(form, error), status=status_of(error))
     ports.keys.forget(key_id)
     return answer
 
@@ -118,7 +134,7 @@ def revoke_key(
         with _managing(ports, caller, "key.revoke", key_id) as unit:
             key_management.revoke(unit, caller, key_id)
     except (InvalidInput, Conflict) as error:
-        return _one(request, ports, caller, key_id, revoking=filled(form, error), status=status_of(error))
+        return _one(request, ports, caller, key_id, revoking=refill(form, error), status=status_of(error))
     ports.keys.forget(key_id)
     return see_other(f"{HERE}/{key_id}")
 
@@ -171,6 +187,7 @@ def _one(
     *,
     rotating: Filled | None = None,
     revoking: Filled | None = None,
+    wrong_name: str | None = None,
     status: int = 200,
 ) -> Response:
     with ports.database.unit_of_work(caller.project_id) as unit:
@@ -184,6 +201,7 @@ def _one(
         others=[KeyOut.of(one) for one in line if one.id != row.id],
         rotating=rotating or Filled(values={"overlap_s": "86400"}),
         revoking=revoking or Filled(),
+        wrong_name=wrong_name,
         overlaps=OVERLAPS,
         once=new_once(),
         **_days(),

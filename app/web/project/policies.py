@@ -15,7 +15,7 @@ from app.edge.invalid_values import error_item
 from app.live.ports import Ports, PortsDep
 from app.services import policies
 from app.web.jobs import options, prefill
-from app.web.jobs.order_form import Draft, field_of, limits_of, sentence
+from app.web.jobs.order_form import Draft, field_of, limits_of, mistake_sentence
 from app.web.kit.addresses import PolicyPath
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import Admin, Form, FormDep, Reader, Visitor
@@ -87,7 +87,7 @@ def _read(draft: Draft) -> Policy | None:
                 {**found, "loc": ("body", "policy", *found["loc"])}, {"policy": limits_of(form)}
             )
             place = field_of(item.pointer or "", draft)
-            draft.errors.setdefault(place, sentence(found["type"], place, item.detail))
+            draft.errors.setdefault(place, mistake_sentence(found["type"], place, item.detail))
         return None
     return None if draft.errors else policy
 

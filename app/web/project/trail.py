@@ -21,13 +21,16 @@ ACTIONS = (
     "checkpoint.delete",
     "dataset.create",
     "dataset.delete",
+    "dataset.rename",
     "job.cancel",
     "job.create",
     "job.delete",
     "job.pause",
+    "job.rename",
     "job.resume",
     "job.retry",
     "key.create",
+    "key.rename",
     "key.revoke",
     "key.rotate",
     "policy.delete",
@@ -78,11 +81,13 @@ def show_trail(
             outcome=outcome,
             target_id=target_id or None,
         )
+        key_names = unit.api_keys.names(visitor.caller.project_id, {row.key_id for row in rows if row.key_id})
     query = {"action": action or "", "outcome": outcome or "", "target_id": target_id}
     return page(
         request,
         "trail.html",
         entries=rows,
+        key_names=key_names,
         actions=ACTIONS,
         action=action,
         outcome=outcome,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from app.domain.quotas import QuotaName
 from app.live.ports import PortsDep
-from app.live.rates import num_counted
+from app.live.request_rates import num_counted
 from app.services import quotas
 from app.web.kit.rendering import bytes_text, page
 from app.web.kit.visitor import Reader

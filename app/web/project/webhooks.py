@@ -20,7 +20,7 @@ from app.services import webhooks
 from app.services.api_keys import Caller
 from app.services.webhooks import WebhookChange
 from app.web.kit.addresses import Cursor, WebhookPath, link
-from app.web.kit.fields import OVERLAPS, Filled, check_confirmed, filled, incomplete, read_choice
+from app.web.kit.fields import OVERLAPS, Filled, check_confirmed, form_incomplete, read_choice, refill
 from app.web.kit.once import new_once, secret_sending
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import Admin, Form, FormDep
@@ -53,7 +53,7 @@ def make_webhook(request: Request, visitor: Admin, form: FormDep, ports: PortsDe
             sending.done(row.id)
             return _issued(request, row, secret)
     except (InvalidInput, Conflict) as error:
-        shown = filled(form, error, boxes="events")
+        shown = refill(form, error, boxes="events")
         return _list(request, ports, caller, None, shown=shown, status=status_of(error))
 
 
@@ -73,7 +73,7 @@ def change_webhook(
             ports,
             caller,
             webhook_id,
-            changing=filled(form, error, boxes="events"),
+            changing=refill(form, error, boxes="events"),
             status=status_of(error),
         )
     return see_other(f"{HERE}/{webhook_id}")
@@ -118,7 +118,7 @@ def rotate_secret(
             return _issued(request, row, secret)
     except (InvalidInput, Conflict) as error:
         return show_webhook_page(
-            request, ports, caller, webhook_id, rotating=filled(form, error), status=status_of(error)
+            request, ports, caller, webhook_id, rotating=refill(form, error), status=status_of(error)
         )
 
 
@@ -134,7 +134,7 @@ def delete_webhook(
             webhooks.delete(unit, caller, webhook_id)
     except InvalidInput as error:
         return show_webhook_page(
-            request, ports, caller, webhook_id, deleting=filled(form, error), status=status_of(error)
+            request, ports, caller, webhook_id, deleting=refill(form, error), status=status_of(error)
         )
     return see_other(HERE)
 
@@ -143,9 +143,11 @@ def _events(form: Form) -> Sequence[WebhookEvent]:
     """Raises InvalidInput."""
     chosen = set(form.all("events"))
     if not chosen:
-        raise incomplete("events", "No event is chosen.", "Choose what it is told of; or disable it.")
+        raise form_incomplete("events", "No event is chosen.", "Choose what it is told of; or disable it.")
     if unknown := chosen - {event.value for event in SUBSCRIBABLE}:
-        raise incomplete("events", f"There is no event {min(unknown)[:60]!r}.", "Choose one of the list.")
+        raise form_incomplete(
+            "events", f"There is no event {min(unknown)[:60]!r}.", "Choose one of the list."
+        )
     return [event for event in SUBSCRIBABLE if event.value in chosen]
 
 

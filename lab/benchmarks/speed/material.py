@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cleanclip.spec.jobspec import CLASS_NAMES_NAME
+from lab.testbed.writing import write_shards
 from sanitizer.checkpoints.architecture import (
     Architecture,
     Blocks,
@@ -26,7 +27,6 @@ from sanitizer.checkpoints.architecture import (
 )
 from sanitizer.checkpoints.building import build_clip
 from sanitizer.checkpoints.model import LoadedCheckpoint
-from sanitizer.data.writing import write_shards
 from sanitizer.seeding import generator
 
 PICTURE_SIZE = (500, 375)

@@ -22,7 +22,7 @@ from lab.benchmarks.speed.material import captions, checkpoint, pictures, write_
 from lab.benchmarks.speed.training import recipe
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment, draw_operations
-from sanitizer.augment.tensors import augment_batch, encode
+from sanitizer.augment.tensor_images import augment_batch, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.images import decode, resize_and_crop
 from sanitizer.data.pairs import open_pairs

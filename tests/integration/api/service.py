@@ -37,7 +37,7 @@ from app.domain.states import (
     UploadState,
 )
 from app.live.ports import Ports
-from app.server.options import server_options
+from app.server.serving_options import server_options
 from app.services import api_keys
 from app.storage.s3 import S3Store
 from tests.fakes.job_publisher import FakeJobPublisher

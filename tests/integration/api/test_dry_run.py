@@ -10,7 +10,9 @@ import httpx
 
 from app.domain.states import DatasetKind, DatasetState
 from app.services import api_keys
-from tests.integration.api.service import Service, refused
+from tests.integration.api.service import INSPECTION, Service, refused
+
+_ARCHITECTURE: Any = INSPECTION["architecture"]
 
 
 def test_a_dry_run_leaves_nothing_and_says_what_each_phase_would_do(
@@ -117,6 +119,21 @@ def test_a_key_that_may_not_order_may_not_try(service: Service) -> None:
         headers={"Authorization": f"Bearer {key}"},
     )
     refused(answer, 403, "scope_missing")
+
+
+def test_an_estimate_looks_at_the_newest_jobs_and_not_at_all_of_them(
+    service: Service, api: httpx.Client
+) -> None:
+    """A project may have any number of jobs on models of another architecture: a dry run walked them all."""
+    ids = [api.post("/v1/jobs", json=service.sanitize_order()).json()["id"] for _ in range(2)]
+    service.execute("UPDATE jobs SET attempt = 1 WHERE id = ANY(:ids)", ids=ids)
+    with service.database.unit_of_work() as unit:
+        project_id, architecture = service.ours.project_id, _ARCHITECTURE
+        found = [
+            [job.id for job, _ in unit.jobs.first_attempts(project_id, architecture, 2, among=among)]
+            for among in (1, 2)
+        ]
+    assert found == [ids[:0:-1], ids[::-1]]
 
 
 def test_class_names_made_to_be_compared_slowly_cost_a_dry_run_little(

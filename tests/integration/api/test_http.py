@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import io
 import itertools
 import json
+import re
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +26,7 @@ from app.domain.ids import new_id
 from app.domain.states import DatasetKind
 from app.live.metrics import Metrics
 from app.main import create_app
-from app.services import api_keys
+from app.services import api_keys, sessions
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from tests.fakes.job_publisher import FakeJobPublisher
@@ -32,8 +36,74 @@ CANARY = "canary-7c1f0b2e"
 
 
 def test_an_address_that_does_not_exist_is_a_problem(api: httpx.Client) -> None:
-    for path in ("/v1", "/v1/nothing", "/v1/jobs/", "/docs", "/v1/uploads/a/b/c"):
+    for path in ("/v1", "/v1/nothing", "/v1/jobs/", "/redoc", "/v1/uploads/a/b/c"):
         refused(api.get(path), 404, "route_not_found")
+
+
+def paths_of_get(service: Service) -> list[str]:
+    """Of every GET of the document, with ids of nothing, and of what is not in it."""
+    paths = httpx.get(f"{service.url}/v1/openapi.json").json()["paths"]
+    known = {"{job_id}": service.ours.http.post("/v1/jobs", json=service.sanitize_order()).json()["id"]}
+    found = ["/", "/docs", "/v1/openapi.json", "/ui/sign-in", "/ui/jobs"]
+    for path, operations in paths.items():
+        if "get" in operations:
+            found.append(re.sub(r"\{\w+\}", lambda one: known.get(one[0], "none"), path))
+    return found
+
+
+def test_head_is_answered_as_get_is_without_a_body(service: Service, api: httpx.Client) -> None:
+    for path in paths_of_get(service):
+        head = api.head(path, timeout=10)
+        assert head.content == b""
+        if path.endswith("/stream"):
+            assert head.headers["content-type"].startswith("text/event-stream")
+            continue
+        got = api.get(path)
+        assert head.status_code == got.status_code, path
+        same = {"content-type", "etag", "location", "content-security-policy", "allow"}
+        assert {name: head.headers.get(name) for name in same} == {
+            name: got.headers.get(name) for name in same
+        }, path
+        if path not in ("/metrics", "/healthz", "/readyz") and got.is_success:
+            assert head.headers.get("content-length") == got.headers.get("content-length"), path
+
+
+def test_a_stream_that_is_asked_for_by_head_is_left_at_once(service: Service, api: httpx.Client) -> None:
+    job_id = api.post("/v1/jobs", json=service.sanitize_order()).json()["id"]
+    for _ in range(30):
+        assert api.head(f"/v1/jobs/{job_id}/events/stream", timeout=10).status_code == 200
+    deadline = time.monotonic() + 10
+    while "cleanclip_event_streams 0.0" not in api.get("/metrics").text and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "cleanclip_event_streams 0.0" in api.get("/metrics").text
+
+
+def test_looking_at_a_sign_in_link_does_not_use_it_up(service: Service) -> None:
+    presented = api_keys.read_key(service.ours.key)
+    with service.database.unit_of_work() as unit:
+        token = sessions.make_link(unit, service.ours.project_id, presented, lasts_s=60)
+    link = f"{service.url}/ui/sign-in/once?token={token}"
+    assert httpx.head(link).status_code == 405
+    assert "cleanclip_session" in httpx.get(link).cookies
+
+
+def test_the_document_is_a_page_for_people_that_asks_nobody_else(service: Service) -> None:
+    answer = httpx.get(f"{service.url}/docs")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.S)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy, "the browser takes the sheet"
+    assert not re.search(r"<(script|link|img|iframe)|https?://|style=", answer.text)
+    document = httpx.get(f"{service.url}/v1/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert f'id="{operation["operationId"]}"' in answer.text
+            assert f'<span class="method">{method.upper()}</span> <code>{path}</code>' in answer.text
+    for name in document["components"]["schemas"]:
+        assert f'id="{name}"' in answer.text
+    assert set(re.findall('href="#([^"]+)"', answer.text)) <= set(re.findall('id="([^"]+)"', answer.text))
 
 
 def test_the_first_address_leads_people_to_the_pages(api: httpx.Client) -> None:

@@ -78,6 +78,8 @@ def test_one_request_too_many_is_refused_and_told_when_to_come_again(service: Se
     assert fresh.http.get("/v1/jobs", headers={"If-None-Match": etag}).status_code == 304, "each one counts"
     problem = refused(fresh.http.get("/v1/jobs", headers={"If-None-Match": etag}), 429, "rate_limited")
     assert problem["quota"] == {"name": "requests_per_minute", "limit": 3, "current": 3, "wanted": 1}
+    body = fresh.http.post("/v1/jobs", content=b"{", headers={"Content-Type": "application/json"})
+    refused(body, 429, "rate_limited")  # before its body is read, which costs more than to count it
     assert service.ours.http.get("/v1/jobs").status_code == 200, "another project is not concerned"
 
 

@@ -130,6 +130,18 @@ CALLS: dict[str, Callable[[Service], Call]] = {
         path=f"/v1/datasets/{service.dataset(DatasetKind.PAIRS)}",
         actions=("dataset.delete",),
     ),
+    "rename_dataset": lambda service: Call(
+        method="PATCH",
+        path=f"/v1/datasets/{service.dataset(DatasetKind.PAIRS)}",
+        json={"name": "clean pairs"},
+        actions=("dataset.rename",),
+    ),
+    "rename_job": lambda service: Call(
+        method="PATCH", path=f"/v1/jobs/{a_job(service)}", json={"name": "n"}, actions=("job.rename",)
+    ),
+    "rename_key": lambda service: Call(
+        method="PATCH", path=f"/v1/keys/{a_key(service)}", json={"name": "n"}, actions=("key.rename",)
+    ),
     "delete_upload": lambda service: Call(
         method="DELETE", path=f"/v1/uploads/{an_upload(service)}", actions=("upload.delete",)
     ),
@@ -256,6 +268,7 @@ def test_the_trail_is_read_by_administrators_and_shows_their_own_project(
         "outcome": "done",
         "reason": None,
         "key_id": read_key(service.ours.key).key_id,
+        "key_name": row["key_name"],
         "actor": None,
         "request_id": request_id,
         "remote_addr": "127.0.0.1",

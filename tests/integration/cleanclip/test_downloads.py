@@ -147,6 +147,15 @@ def test_a_file_that_is_there_already_is_not_fetched_again(
     assert wires.ranges() == []
 
 
+def test_a_path_that_ends_in_a_slash_is_a_folder_and_keeps_every_file(
+    client: Client, weights: Artifact, tmp_path: Path
+) -> None:
+    files = client.jobs.artifacts(weights.job_id)
+    there = [client.artifacts.download(one.id, f"{tmp_path}/made/for/it/") for one in files]
+    assert there == [tmp_path / "made" / "for" / "it" / one.name for one in files]
+    assert {path.stat().st_size for path in there} == {one.size_bytes for one in files}
+
+
 def test_an_empty_file_arrives_too(client: Client, weights: Artifact, tmp_path: Path) -> None:
     empty = next(item for item in client.jobs.artifacts(weights.job_id) if item.name == "empty")
     assert client.artifacts.download(empty.id, tmp_path / "e").read_bytes() == b""

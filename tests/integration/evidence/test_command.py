@@ -54,6 +54,25 @@ def test_an_unsigned_folder_ends_with_0_and_says_so_first(run: Any, unsigned: Pa
     assert "independent second audit" not in out
 
 
+@pytest.mark.parametrize(
+    ("is_twice", "says"),
+    [
+        (True, "two processes made the same of it, of which one ran the service's own reader alone"),
+        (False, "the process that inspected it says so (`claimed.canonical_of`)"),
+    ],
+)
+def test_verify_says_by_how_many_processes_the_weights_are_the_uploads(
+    run: Any, unsigned: Path, is_twice: bool, says: str
+) -> None:
+    def put(statement: dict[str, Any]) -> None:
+        statement["predicate"]["observed"]["checkpoint"]["converted_again"] = is_twice
+
+    edit_json(unsigned / "statement.json", put)
+    sum_again(unsigned)
+    _, out, _ = run(unsigned)
+    assert says in " ".join(out.split("Not proven:")[1].split())
+
+
 def test_a_statement_whose_second_audit_is_of_other_figures_does_not_hold(run: Any, unsigned: Path) -> None:
     confirmed = {"done": True, "why": "ordered", "figures": "before", "tolerated_share": 0.0}
     edit_json(unsigned / "statement.json", lambda s: s["predicate"]["observed"].update(recheck=confirmed))

@@ -123,6 +123,8 @@ def test_no_number_however_odd_crashes_the_check(unsigned: Path, value: Any) -> 
         (("verdict", "attacks", 0, "reason"), "About 7 images.", "verdict.attacks"),
         (("warnings", 0), "640 clean pairs for 6 classes are fewer than 75 a class.", "warnings"),
         (("training", "resumed_from_steps"), [10], "training.resumed_from_steps"),
+        (("origin", "job_id"), "job_2", "origin.job_id"),
+        (("origin", "filename"), "another.pt", "origin.filename"),
     ],
 )
 def test_a_changed_figure_is_named(unsigned: Path, path: Steps, value: Any, where: str) -> None:

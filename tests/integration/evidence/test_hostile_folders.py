@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,23 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(Unreadable, match="holds 0"):
         keys.load_folder(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda claimed: claimed.update(canonical_of=DIGEST), "checkpoint.upload_sha256"),
+        (lambda claimed: claimed["data"][1].update(num_samples=7), "data[1].num_samples"),
+        (lambda claimed: claimed["data"][0].update(num_skipped=7), "data[0].num_skipped"),
+    ],
+)
+def test_what_a_statement_repeats_as_claimed_is_what_the_report_says(
+    unsigned: Path, change: Callable[[dict[str, Any]], None], where: str
+) -> None:
+    assert verify(unsigned).holds
+    edit_json(unsigned / "statement.json", lambda s: change(s["predicate"]["claimed"]))
+    sum_again(unsigned)
+    assert where in [one.where for one in verify(unsigned).findings]
 
 
 def test_a_statement_may_gain_fields_but_lose_none(unsigned: Path) -> None:

@@ -68,7 +68,9 @@ def test_the_child_cannot_open_the_key_though_its_user_could(key_folder: Path, t
     limits = ChildLimits(memory_bytes=GIB, file_bytes=GIB, hostile_cpu_s=10)
     script = f"try: open({str(key)!r}).read(); print('read')\nexcept OSError as error: print(error.strerror)"
     answer = subprocess.run(
-        sandbox.guarded([sys.executable, "-I", "-c", script], tmp_path, sandbox.strongest_isolation(), {}),
+        sandbox.guarded_command(
+            [sys.executable, "-I", "-c", script], tmp_path, sandbox.strongest_isolation(), {}
+        ),
         env=sandbox.environment(tmp_path, limits, {**os.environ, "CLEANCLIP_SIGNING__KEY_PASSWORD": "x"}),
         capture_output=True,
         text=True,

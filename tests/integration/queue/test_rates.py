@@ -103,7 +103,7 @@ def test_no_crowd_of_strangers_gives_a_project_its_limit_again() -> None:
             await rates.spend(address, 1)
         assert not (await rates.spend("project/a", 5)).is_allowed
         assert not (await rates.spend(others[1], 1)).is_allowed, "of the strangers the last are known"
-        assert sum(map(len, rates._here.values())) <= MAX_KEPT + 1
+        assert sum(map(len, rates._local.values())) <= MAX_KEPT + 1
         await rates.close()
 
     asyncio.run(check())

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,8 +37,8 @@ from cleanclip.spec.recipe import (
 )
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
-from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
+from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.audits.verdict import judge
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
@@ -45,7 +46,7 @@ from sanitizer.checkpoints.plausible import plausible_values
 from sanitizer.checkpoints.safetensors_header import header_bytes
 from sanitizer.checkpoints.settings import compared, known_by, not_compared, not_measurable
 from sanitizer.checkpoints.shapes import expected_shapes
-from sanitizer.data.digests import dataset_sha256
+from sanitizer.data.dataset_digest import dataset_sha256
 from sanitizer.training.schedule import rate_factor
 
 NUM_STEPS = 30
@@ -525,6 +526,17 @@ def report_of(folder: Path, spec: dict[str, Any], cleaned_sha256: str | None) ->
     return parse(report.Report, renamed(document, first_class(folder)))
 
 
+def keep_first_audit(folder: Path, change: Callable[[dict[str, Any]], object] = lambda told: None) -> None:
+    """As the library keeps it beside its states."""
+    spec = json.loads((folder / "spec.json").read_text())
+    document = json.loads(report.dump_json(report_of(folder, spec | {"kind": "audit"}, None)))
+    change(document["before"])
+    kept = {"key": "0" * 64, "figures": document["before"], "settled": document["architecture"]}
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "state/draft.json").write_text(json.dumps(kept | {"labels": [0, 1], "correct": "11"}))
+    (folder / "state/draft.json").rename(folder / "state/baseline_audit.json")
+
+
 def first_class(folder: Path) -> str:
     """The name of the data set's first class, where it has as many as there are in CLASSES."""
     listed = folder / "inputs/labelled/classnames.txt"
@@ -609,6 +621,8 @@ def work(folder: Path, pace_s: float = 0.02, holds_at: int | None = None) -> Non
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
     advance("baseline_audit", 2, 2)
     say(type="phase_finished", phase="baseline_audit")
+    if spec["kind"] == "sanitize":
+        keep_first_audit(folder)
     digest = train(folder, spec["seed"], pace_s, holds_at) if spec["kind"] == "sanitize" else "0" * 64
     finish(folder, "succeeded", 0, write_outputs(folder, spec, digest))
 
@@ -666,14 +680,8 @@ def write_samples(out: Path, *, rgb: str) -> None:
 
 def diverge(folder: Path) -> None:
     """After the audit before cleaning, a good state and three that were saved while the loss rose."""
-    spec = json.loads((folder / "spec.json").read_text())
-    told = figures(
-        parse(AuditOptions, spec["audit"]), "0" * 64, spec["seed"], num_right=250, num_attacked=190
-    )
     say(type="phase_started", phase="baseline_audit", total=2, unit="images")
-    (folder / "state").mkdir(exist_ok=True)
-    kept = {"key": "0" * 64, "figures": told, "labels": [0, 1], "correct": "11"}
-    (folder / "state/baseline_audit.json").write_text(json.dumps(kept))
+    keep_first_audit(folder)
     say(type="phase_finished", phase="baseline_audit")
     say(type="phase_started", phase="finetune", total=9, unit="steps")
     for step in (2, 4, 6, 8):
@@ -694,12 +702,28 @@ def diverge_and_link(folder: Path) -> None:
 
 def diverge_and_lie(folder: Path) -> None:
     """With an audit that holds what is no number."""
-    spec = json.loads((folder / "spec.json").read_text())
-    told = figures(parse(AuditOptions, spec["audit"]), "0" * 64, 1, num_right=250, num_attacked=190)
-    told["ca"]["value"] = float("nan")
-    (folder / "state").mkdir(exist_ok=True)
-    (folder / "state/baseline_audit.json").write_text(json.dumps({"figures": told}))
+    keep_first_audit(folder, lambda told: told["ca"].update(value=float("nan")))
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
+
+
+def tell_of_other_weights(folder: Path) -> None:
+    """And go on as if nothing were: who waits for the end waits long."""
+    say(type="phase_started", phase="baseline_audit", total=2, unit="images")
+    keep_first_audit(folder, lambda told: told.update(weights_sha256="0" * 64))
+    say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
+    time.sleep(FOREVER_S)
+
+
+def tell_one_thing_and_report_another(folder: Path) -> None:
+    """Figures that fit each other, but not those of the report."""
+    spec = json.loads((folder / "spec.json").read_text())
+    options = parse(AuditOptions, spec["audit"])
+    came_in = hashlib.sha256((folder / "inputs/checkpoint/model.safetensors").read_bytes()).hexdigest()
+    other = figures(options, came_in, spec["seed"], num_right=250, num_attacked=100)
+    keep_first_audit(folder, lambda told: told.update(other))
+    say(type="phase_started", phase="finetune", total=NUM_STEPS, unit="steps")
+    time.sleep(2.5)
+    finish(folder, "succeeded", 0, write_outputs(folder, spec, "0" * 64))
 
 
 def say_that_it_waits() -> None:
@@ -792,6 +816,20 @@ def inspect_a_pickle(folder: Path) -> None:
     finish(folder, "succeeded", 0, tuple(files))
 
 
+def inspect_another_model(folder: Path) -> None:
+    """One of the programs that an inspection ends with puts another model in the place of the upload's."""
+    spec = json.loads((folder / "spec.json").read_text())
+    if spec["kind"] != "inspect" or spec["scanner_time_limit_s"] == 0:
+        work(folder)
+    upload = (folder / "inputs/upload").read_bytes()
+    canonical = weights(b"another")
+    found = inspection(upload, canonical)
+    (folder / "outputs/model.safetensors").write_bytes(canonical)
+    (folder / "outputs/config.json").write_text(json.dumps(config(found, spec["declared"])))
+    (folder / "outputs/inspection.json").write_text(json.dumps(found | {"converted_again": True}))
+    finish(folder, "succeeded", 0, ("model.safetensors", "config.json", "inspection.json"))
+
+
 def validate_other_files(folder: Path) -> None:
     """Everything of a validation as it should be but the digest of what was read."""
     spec = json.loads((folder / "spec.json").read_text())
@@ -868,6 +906,8 @@ BEHAVIOURS = {
             diverge,
             diverge_and_lie,
             diverge_and_link,
+            tell_of_other_weights,
+            tell_one_thing_and_report_another,
             wait_for_ever,
             ignore_terminate,
             flood_events,
@@ -878,6 +918,7 @@ BEHAVIOURS = {
             hand_in_another_mans_model,
             invent_figures,
             inspect_a_pickle,
+            inspect_another_model,
             leave_a_page_unnamed,
             leave_more,
             validate_other_files,

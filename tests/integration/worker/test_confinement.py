@@ -93,7 +93,7 @@ def seen(level: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     with (folder / "open in the worker").open("w") as held:
         os.set_inheritable(held.fileno(), True)
         ended = subprocess.run(
-            sandbox.guarded(command, job, level, limits),
+            sandbox.guarded_command(command, job, level, limits),
             env=sandbox.environment(job, LIMITS, os.environ | secrets),
             cwd=job,
             stdin=subprocess.DEVNULL,
@@ -239,7 +239,9 @@ def run_in_job(folder: Path, level: Any, command: list[str], **options: Any) -> 
         place.mkdir(parents=True)
     limits = replace(LIMITS, memory_bytes=None)
     ended = subprocess.run(
-        sandbox.guarded(command, folder, level, sandbox.rlimits(limits, JobKind.AUDIT, level), **options),
+        sandbox.guarded_command(
+            command, folder, level, sandbox.rlimits(limits, JobKind.AUDIT, level), **options
+        ),
         env=sandbox.environment(folder, limits, os.environ),
         cwd=folder,
         capture_output=True,

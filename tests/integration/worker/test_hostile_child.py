@@ -161,6 +161,38 @@ def test_a_pickle_never_becomes_canonical_weights(world: World) -> None:
     assert world.keys(f"checkpoints/{world.project_id}/{checkpoint.id}/") == []
 
 
+class Nobody:
+    """A key that is there: what it would sign is converted twice. Inspections are not signed."""
+
+    key_sha256 = "0" * 64
+    public_pem = b""
+
+    def sign(self, folder: Path, sha256: dict[str, str], /) -> Path:
+        raise AssertionError(folder)
+
+
+def test_another_model_than_the_uploads_becomes_no_canonical_weights_of_it(world: World) -> None:
+    checkpoint, job = world.checkpoint()
+    assert world.runner("inspect_another_model", signer=Nobody()).run(job.id) is JobState.FAILED
+    error = error_of(world, job.id)
+    assert error["code"] == "outputs_not_believed"
+    assert "a second conversion of the upload gives other weights" in error["message"]
+    assert world.keys(f"checkpoints/{world.project_id}/{checkpoint.id}/") == []
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_a_checkpoint_is_said_to_be_converted_again_where_it_was_whatever_its_inspection_says(
+    world: World, signs: bool
+) -> None:
+    checkpoint, job = world.checkpoint()
+    behaviour, signer = ("work", Nobody()) if signs else ("inspect_another_model", None)
+    assert world.runner(behaviour, signer=signer).run(job.id) is JobState.SUCCEEDED
+    with world.database.unit_of_work() as unit:
+        inspection = unit.checkpoints.get(world.project_id, checkpoint.id).inspection
+    assert inspection is not None
+    assert inspection["converted_again"] is signs
+
+
 def test_a_validation_of_other_files_makes_no_data_set_ready(world: World) -> None:
     dataset, job = world.dataset(DatasetKind.PAIRS, {"0.tar": b"x"})
     assert world.runner("validate_other_files").run(job.id) is JobState.FAILED
@@ -215,7 +247,7 @@ def test_the_child_dies_with_its_supervisor(world: World, tmp_path: Path) -> Non
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from worker import sandbox\n"
+        "from worker.confinement import sandbox\n"
         "from worker.confinement.child import Child\n"
         "folder = Path(sys.argv[1])\n"
         "command = sandbox.guarded([sys.executable, '-c', 'import time; time.sleep(600)', str(folder)],"
@@ -315,7 +347,7 @@ def test_no_orphan_outlives_its_job_on_any_level(world: World, isolation: str, t
     command = [sys.executable, str(HOSTILE), "leave_orphans_everywhere", str(folder)]
     heard: list[Any] = []
     child = Child(
-        sandbox.guarded(command, folder, isolation, {}),  # type: ignore[arg-type]
+        sandbox.guarded_command(command, folder, isolation, {}),  # type: ignore[arg-type]
         environment=sandbox.environment(folder, LIMITS, os.environ),
         folder=folder,
         log_path=tmp_path / "log",

@@ -13,7 +13,7 @@ from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.real_child import MAX_WALL_S, run_child
 from tests.fixtures.shards import good_pair, write_tar
 from tests.suites import mostly_full
-from worker.publishing.pictures import pictured
+from worker.publishing.pictures import draw_samples
 
 SPEC = ValidateSpec(data_kind="pairs", max_skipped_share=0.9)
 MAX_PEAK_BYTES = 10**9
@@ -65,7 +65,7 @@ def test_bad_members_are_counted_with_their_reasons(name: str, tmp_path: Path) -
     assert summary["num_samples"] == SHARDS[name].num_good
     assert summary["skipped_reasons"] == SHARDS[name].reasons
     assert {path.name for path in (tmp_path / "job" / "outputs").iterdir()} == LEFT
-    shown = json.loads(pictured((tmp_path / "job" / "outputs" / "drawn_samples.json").read_bytes()))
+    shown = json.loads(draw_samples((tmp_path / "job" / "outputs" / "drawn_samples.json").read_bytes()))
     assert len(shown["samples"]) == min(12, SHARDS[name].num_good), "none of the bad ones"
 
 

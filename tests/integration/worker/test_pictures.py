@@ -13,7 +13,7 @@ from PIL import Image
 from app.domain.dataset_samples import MAX_SAMPLES_BYTES
 from app.schemas.datasets import DatasetSamplesOut
 from cleanclip.spec.jobspec import DRAWN_ADAPTER, MAX_DRAWN_SIDE, MAX_DRAWN_TEXT, DrawnSample, DrawnSamples
-from worker.publishing.pictures import pictured
+from worker.publishing.pictures import draw_samples
 
 
 def sample(**changes: Any) -> DrawnSample:
@@ -26,7 +26,7 @@ def written(*samples: DrawnSample) -> bytes:
 
 
 def test_a_picture_shows_the_pixels_and_holds_nothing_else() -> None:
-    found = DatasetSamplesOut.model_validate_json(pictured(written(sample())))
+    found = DatasetSamplesOut.model_validate_json(draw_samples(written(sample())))
     [shown] = found.samples
     assert (found.seed, shown.index, shown.caption, shown.width, shown.height) == (7, 3, "a dog", 2, 1)
     picture = Image.open(io.BytesIO(base64.b64decode(shown.jpeg_base64)))
@@ -57,19 +57,19 @@ def test_what_is_no_such_file_is_refused(change: dict[str, Any]) -> None:
     document = json.loads(written(sample()))
     document["samples"][0] |= change
     with pytest.raises(ValueError, match=r"."):
-        pictured(json.dumps(document).encode())
+        draw_samples(json.dumps(document).encode())
 
 
 def test_more_than_twelve_are_refused() -> None:
     document = json.loads(written(sample()))
     document["samples"] *= 13
     with pytest.raises(ValueError, match="12"):
-        pictured(json.dumps(document).encode())
+        draw_samples(json.dumps(document).encode())
 
 
 def test_texts_stay_texts_on_one_line() -> None:
     nasty = "<script>alert(1)</script>\n\u202egnp\x1b[2J\u2028 & 'quoted' \U0001f468\u200d\U0001f469"
-    [shown] = json.loads(pictured(written(sample(caption=nasty, key=nasty, class_name=nasty))))["samples"]
+    [shown] = json.loads(draw_samples(written(sample(caption=nasty, key=nasty, class_name=nasty))))["samples"]
     mended = "<script>alert(1)</script>\ufffd\ufffdgnp\ufffd[2J\ufffd & 'quoted' \U0001f468\u200d\U0001f469"
     assert shown["caption"] == shown["key"] == shown["class_name"] == mended
 
@@ -81,4 +81,4 @@ def test_the_largest_of_all_fit_into_what_readers_read() -> None:
     )
     drawn = written(*[largest] * 12)
     assert len(drawn) < 2 * 2**20
-    assert len(pictured(drawn)) < MAX_SAMPLES_BYTES
+    assert len(draw_samples(drawn)) < MAX_SAMPLES_BYTES

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.db.repositories.verdicts import NO_VERDICTS
 from app.domain.object_keys import states_prefix
 from app.domain.states import CheckpointState, DatasetKind, DatasetState, JobState
 from app.schemas.datasets import DatasetSamplesOut
@@ -69,7 +70,10 @@ def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) 
     told = ResultOut.model_validate(row.result)
     assert told.before is not None
     assert (told.before.ca.n, len(told.before.attacks)) == (300, 4)
-    assert (told.verdict, told.after, told.artifact_ids) == (None, None, [])
+    assert (told.preliminary, told.verdict, told.after, told.artifact_ids) == (True, None, None, [])
+    assert told.before_verdict is not None
+    assert told.before_verdict.outcome == "fail"
+    assert verdicts(world, told.before.weights_sha256) == [("before_cleaning", "fail", job.id)]
     assert world.artifacts(job.id) == {}
     assert row.resume_state is not None
     kept = (row.resume_state, row.resume_state["previous"])
@@ -78,11 +82,44 @@ def test_a_job_whose_loss_explodes_keeps_what_was_measured_before(world: World) 
     assert stored == {state["prefix"] + file["name"] for state in kept for file in state["files"]}
 
 
-@pytest.mark.parametrize("behaviour", ["diverge_and_link", "diverge_and_lie"])
-def test_an_audit_that_is_a_link_or_no_numbers_is_not_believed(world: World, behaviour: str) -> None:
+def test_the_first_audit_is_shown_while_training_runs_and_stays_after_a_cancel(world: World) -> None:
+    job = world.sanitize_job()
+    running = world.start(job.id, "work_until_told")
+    wait_until(lambda: world.job(job.id).result)
+    while_it_runs = world.job(job.id)
+    assert while_it_runs.state is JobState.RUNNING
+    shown = ResultOut.model_validate(while_it_runs.result)
+    assert shown.before is not None
+    assert shown.before_verdict is not None
+    assert (shown.preliminary, shown.before_verdict.outcome, shown.verdict) == (True, "fail", None)
+    [event] = [one for one in world.events(job.id) if one.type == "audited"]
+    assert event.data == {"outcome": "fail"}
+    with world.database.unit_of_work() as unit:
+        unit.jobs.request_cancel(world.project_id, job.id)
+    assert running.join() is JobState.CANCELLED
+    assert world.job(job.id).result == while_it_runs.result
+    with world.database.unit_of_work() as unit:
+        own, found = unit.verdicts.of_job(world.project_id, job.id, 5)
+    assert [(one.outcome.value, one.is_preliminary) for one in found.rows] == [("fail", True)]
+    assert own is not None
+    assert own.weights_sha256 == shown.before.weights_sha256
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    ["diverge_and_link", "diverge_and_lie", "tell_of_other_weights", "tell_one_thing_and_report_another"],
+)
+def test_a_first_audit_that_lies_ends_the_job_and_nothing_of_it_is_kept(world: World, behaviour: str) -> None:
+    """A link, no numbers, other weights, other figures than those of the report."""
     job = world.sanitize_job()
     assert world.runner(behaviour).run(job.id) is JobState.FAILED
-    assert world.job(job.id).result is None
+    row = world.job(job.id)
+    assert row.error is not None
+    assert (row.error["code"], row.result) == ("outputs_not_believed", None)
+    with world.database.unit_of_work() as unit:
+        assert unit.verdicts.of_job(world.project_id, job.id, 5) == (None, NO_VERDICTS)
+    if behaviour == "tell_one_thing_and_report_another":
+        assert "audited" in world.event_types(job.id), "it was shown until then"
 
 
 def test_events_tell_the_story_without_a_gap(world: World) -> None:

@@ -61,7 +61,7 @@ def start(folder: Path, program: str, level: Any, limits: ChildLimits) -> Child:
         (folder / "job" / name).mkdir(parents=True)
     job = folder / "job"
     return Child(
-        sandbox.guarded(
+        sandbox.guarded_command(
             [sys.executable, "-c", program, str(job)],
             job,
             level,

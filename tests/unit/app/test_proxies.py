@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from app.server.options import believed_proxies
+from app.server.serving_options import believed_proxies
 from app.settings import ApiSettings
 
 

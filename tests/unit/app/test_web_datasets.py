@@ -10,7 +10,7 @@ from pydantic import ValidationError
 import sanitizer.data.skipping
 from app.domain.errors import InvalidInput, QuotaExceeded
 from app.domain.states import DatasetKind
-from app.web.data.dataset_form import FIELDS, DatasetForm, bounds, places_of
+from app.web.data.dataset_form import FIELDS, DatasetForm, places_of, schema_of_field
 from app.web.jobs.skip_reasons import MEANINGS, meaning
 
 
@@ -48,7 +48,7 @@ def test_a_filled_form_is_a_registration() -> None:
 def test_an_empty_share_is_the_schemas() -> None:
     assert (
         filled(max_skipped_share="").registration().max_skipped_share
-        == bounds("max_skipped_share")["default"]
+        == schema_of_field("max_skipped_share")["default"]
     )
 
 

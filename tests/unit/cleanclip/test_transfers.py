@@ -229,7 +229,7 @@ def test_rate_and_time_left_count_only_what_moved_now() -> None:
     clock = FakeClock()
     told: list[TransferProgress] = []
     meter = Meter(1000, told.append, clock.clock())
-    meter.found(400)
+    meter.add_existing(400)
     for _ in range(3):
         clock.sleep(1.0)
         meter.moved(100)

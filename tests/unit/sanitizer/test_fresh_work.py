@@ -12,7 +12,7 @@ import pytest
 from cleanclip.spec import jobspec
 from cleanclip.spec.errors import CheckpointRejected, ReportRejected
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD, GiveBackSpec, PagesSpec
-from cleanclip.spec.progress import Noted, ProgressEvent, ignore, never
+from cleanclip.spec.progress import Noted, ProgressEvent, ignore, never_stop
 from cleanclip.spec.recipe import DeclaredOptions
 from sanitizer.work import drawing_pages, giving_back
 from tests.fixtures.kept_reports import document, drawn
@@ -27,7 +27,7 @@ def folder_of(tmp_path: Path, path: str, content: bytes) -> Path:
 
 def test_pages_are_those_that_anybody_draws_from_the_report(tmp_path: Path) -> None:
     report = json.dumps(document("audit")).encode()
-    drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, report), ignore, never)
+    drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, report), ignore, never_stop)
     written = {path.name: path.read_text() for path in (tmp_path / "outputs").iterdir()}
     assert written == dict(zip(("report.html", "report.md"), drawn("audit"), strict=True))
     assert written["report.html"].startswith(REPORT_HTML_HEAD)
@@ -37,7 +37,7 @@ def test_a_tag_in_a_report_is_no_tag_of_the_page(tmp_path: Path) -> None:
     report = document("audit")
     report["warnings"] = ["<meta http-equiv=refresh content='0; url=http://127.0.0.1/'><script>1</script>"]
     content = json.dumps(report).encode()
-    drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, content), ignore, never)
+    drawing_pages.do(PagesSpec(), folder_of(tmp_path, jobspec.REPORT_PATH, content), ignore, never_stop)
     page = (tmp_path / "outputs/report.html").read_text()
     assert "&lt;meta http-equiv=refresh" in page
     assert page.count("http-equiv") == REPORT_HTML_HEAD.count("http-equiv") + 1
@@ -53,7 +53,7 @@ def test_a_report_that_contradicts_itself_is_not_drawn(tmp_path: Path) -> None:
             PagesSpec(),
             folder_of(tmp_path, jobspec.REPORT_PATH, json.dumps(report).encode()),
             ignore,
-            never,
+            never_stop,
         )
     assert list((tmp_path / "outputs").iterdir()) == []
 
@@ -69,7 +69,7 @@ def test_weights_come_back_tensor_by_tensor_and_what_is_left_out_is_noted(tmp_pa
     inspect(upload, tmp_path / jobspec.CHECKPOINT_PATH, declared=declared, filename="epoch.pt")
     (tmp_path / jobspec.OUTPUTS_PATH).mkdir()
     events: list[ProgressEvent] = []
-    giving_back.do(GiveBackSpec(), tmp_path, events.append, never)
+    giving_back.do(GiveBackSpec(), tmp_path, events.append, never_stop)
     came_in = torch.load(upload, weights_only=False)["state_dict"]  # of our own making
     back = torch.load(tmp_path / "outputs/as_uploaded.pt", weights_only=True)["state_dict"]
     assert list(back) == list(came_in)
@@ -133,6 +133,6 @@ def test_another_model_than_the_one_that_was_measured_is_not_given_back(
     (canonical / "config.json").write_text(json.dumps(config))
     (tmp_path / jobspec.OUTPUTS_PATH).mkdir()
     with pytest.raises(CheckpointRejected) as refused:
-        giving_back.do(GiveBackSpec(), tmp_path, ignore, never)
+        giving_back.do(GiveBackSpec(), tmp_path, ignore, never_stop)
     assert refused.value.code == code
     assert list((tmp_path / jobspec.OUTPUTS_PATH).iterdir()) == []

@@ -44,7 +44,7 @@ from sanitizer.data.labelled import open_labelled
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.pipeline.baseline import FILE_NAME
 from sanitizer.pipeline.cleaned import write_cleaned
-from sanitizer.sources import software
+from sanitizer.software import software
 from tests.fixtures.audited import write_model
 from tests.fixtures.shards import good_pair, make_labelled, make_pairs, write_tar
 from tests.fixtures.triggers import picture

@@ -15,7 +15,7 @@ import torch
 
 from cleanclip.spec.errors import DatasetRejected, Interrupted, RankLost
 from cleanclip.spec.jobspec import SPEC_ADAPTER, SanitizeSpec
-from cleanclip.spec.progress import Noted, never
+from cleanclip.spec.progress import Noted, never_stop
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SupervisedRecipe
 from sanitizer.checkpoints.model import load_canonical
 from sanitizer.data.labelled import open_labelled
@@ -23,7 +23,7 @@ from sanitizer.data.training_data import LabelsAsCaptions
 from sanitizer.ranks import group
 from sanitizer.ranks.group import run_ranks
 from sanitizer.ranks.orders import LINE, ORDER, RankEnded, RankOrder, as_error, as_failure
-from sanitizer.ranks.training import Sources, how_many, train
+from sanitizer.ranks.shared_training import Sources, how_many, train
 from tests.fixtures.audited import write_model
 from tests.fixtures.sessions import members, wait_until_none_is_left
 from tests.fixtures.shards import make_labelled, make_pairs
@@ -60,7 +60,7 @@ def orders(folder: Path) -> list[RankOrder]:
     ]
 
 
-def run_stand_ins(monkeypatch, tmp_path, script, progress=lambda event: None, stop=never):
+def run_stand_ins(monkeypatch, tmp_path, script, progress=lambda event: None, stop=never_stop):
     """`script` in the place of both ranks: what they say and how they end is real."""
     monkeypatch.setattr(group, "COMMAND", (sys.executable, "-c", PROLOGUE + script))
     return run_ranks(orders(tmp_path), progress, stop)
@@ -181,7 +181,7 @@ def test_a_method_of_labels_is_trained_against_the_same_class_embeddings(tmp_pat
             state_folder=tmp_path / f"state-{num_ranks}",
             save_every_s=60.0,
             progress=lambda event: None,
-            stop=never,
+            stop=never_stop,
             num_workers=0,
             class_CD=class_CD,
         )

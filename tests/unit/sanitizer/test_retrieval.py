@@ -14,7 +14,7 @@ from cleanclip.spec.errors import DatasetRejected, Interrupted
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, SIGOptions, SupervisedRecipe
 from cleanclip.spec.report import load_json
-from sanitizer.data.writing import png, write_pair_shards, write_shards
+from lab.testbed.writing import png, write_pair_shards, write_shards
 from sanitizer.pipeline import operations as pipeline
 from sanitizer.rendering.documents import pages
 from sanitizer.rendering.reading import parse_report

@@ -10,7 +10,7 @@ import pytest
 
 from cleanclip.spec import jobspec
 from cleanclip.spec.errors import CheckpointRejected, Interrupted
-from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never
+from cleanclip.spec.progress import Advanced, PhaseStarted, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe
 from cleanclip.spec.report import load_json
 from cleanclip.spec.settled import MIN_IMAGES
@@ -167,7 +167,7 @@ def test_ranks_are_told_what_was_settled_before_they_began(inputs, tmp_path, mon
         told.extend(orders)
         raise Interrupted("stopped", "They were not to begin.", "")
 
-    monkeypatch.setattr("sanitizer.ranks.training.run_ranks", start)
+    monkeypatch.setattr("sanitizer.ranks.shared_training.run_ranks", start)
     with pytest.raises(Interrupted):
         sanitize(inputs, tmp_path, max_ranks=2)
     settled = [Settings.of(Architecture.from_config(order.architecture)) for order in told]
@@ -194,6 +194,6 @@ def test_a_second_audit_of_cleaned_weights_settles_anew_whatever_their_configura
     lied = Settings(**learned.ASSUMED).applied(load_canonical(cleaned).architecture)
     (cleaned / "config.json").write_text(json.dumps(config | lied.to_config()))
     order = jobspec.RecheckSpec(audit=OPTIONS, seed=3, towards=tuple("" for _ in OPTIONS.attacks))
-    rechecking.do(order, tmp_path, ignore, never)
+    rechecking.do(order, tmp_path, ignore, never_stop)
     raw = (tmp_path / "outputs" / jobspec.FIGURES_NAME).read_bytes()
     assert jobspec.RECHECKED_ADAPTER.validate_json(raw).architecture == report.architecture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cleanclip.spec.strict_json import bounded
+from cleanclip.spec.strict_json import parse_bounded
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from cleanclip.spec.strict_json import bounded
 )
 def test_what_has_no_bound_is_refused_with_its_place(value: str, place: str) -> None:
     with pytest.raises(ValueError, match=place):
-        bounded('{"a": [{"b": ' + value + "}]}")
+        parse_bounded('{"a": [{"b": ' + value + "}]}")
 
 
 def test_figures_sentences_and_pictures_are_read() -> None:
@@ -39,4 +39,4 @@ def test_figures_sentences_and_pictures_are_read() -> None:
         "reason": "x" * 10_000,
         "picture": "A" * 90_000,
     }
-    assert bounded(json.dumps({"a": [value]})) == {"a": [value]}
+    assert parse_bounded(json.dumps({"a": [value]})) == {"a": [value]}

@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from cleanclip.spec.report import load_json
-from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance
+from sanitizer.audits.target_ranks import rank_distribution
 from sanitizer.cli.terminal import print_report
 from tests.fixtures.kept_reports import document
 

@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 
-from cleanclip.spec.jobspec import InspectSpec, ValidateSpec
-from cleanclip.spec.report import load_json
+from cleanclip.spec.jobspec import InspectSpec, SanitizeSpec, ValidateSpec
+from cleanclip.spec.recipe import parse
+from cleanclip.spec.report import AuditFigures, load_json
 from cleanclip.spec.settled import SettledArchitecture
+from sanitizer.audits.statistics import wilson
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.settings import Settings, known_by, not_compared
 from tests.fixtures.evidence import believed, edit_json, left_by_a_child
 from tests.integration.worker.stand_in_child import CLASSES, config, inspection, weights
 from worker.failures import AttemptFailed
 from worker.publishing.accepting import believe_config, believe_dataset, believe_inspection
-from worker.publishing.believing import settled
+from worker.publishing.believing import believe_first_audit, believe_input
 from worker.staging.weights import read_architecture
 
 OTHER = "0" * 63 + "1"
@@ -199,9 +201,12 @@ def test_a_report_measured_nothing_only_where_there_was_not_enough_to_measure_on
     report = load_json((outputs / "report.json").read_bytes())
     if is_due:
         with pytest.raises(AttemptFailed, match="did not measure the settings"):
-            settled(known_now, report, seed=7)
+            believe_input(known_now, report.architecture, seed=7)
     else:
-        assert settled(known_now, report, seed=7).architecture == known_now.checkpoint.architecture
+        assert (
+            believe_input(known_now, report.architecture, seed=7).architecture
+            == known_now.checkpoint.architecture
+        )
 
 
 def test_an_honest_cleaning_goes_on_in_files_that_we_wrote(tmp_path: Path) -> None:
@@ -280,7 +285,16 @@ def test_an_inspection_that_describes_other_weights_is_not_believed(
 
 
 @pytest.mark.parametrize(
-    ("part", "value"), [("upload_sha256", OTHER), ("findings", ["none"]), ("surprise", 1), ("declared", {})]
+    ("part", "value"),
+    [
+        ("upload_sha256", OTHER),
+        ("findings", ["none"]),
+        ("surprise", 1),
+        ("declared", {}),
+        ("filename", "other.pt"),
+        ("configured", ["quick_gelu"]),
+        ("configured", 7),
+    ],
 )
 def test_a_configuration_that_says_something_else_is_not_believed(
     part: str, value: Any, tmp_path: Path
@@ -370,3 +384,67 @@ def test_a_validation_of_other_files_or_that_cannot_count_is_not_believed(change
     with pytest.raises(AttemptFailed, match=r"dataset\.json") as failed:
         believe_dataset(json.dumps(SUMMARY | changes).encode(), spec, FILES)
     assert failed.value.code == "outputs_not_believed"
+
+
+def test_of_which_job_a_report_is_the_supervisor_says_whatever_the_child_does(tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="audit")
+    origin = dict.fromkeys(("filename", "job_id", "job_name", "project", "requested_by"), "another")
+    put("origin", value=origin)(outputs)
+    believed(tmp_path, staged, outputs)
+    report = load_json((tmp_path / "package/report.json").read_bytes())
+    assert staged.known is not None
+    assert report.origin == staged.known.origin
+
+
+def put_in_first(*steps: str | int, value: Any) -> Callable[[Any], None]:
+    """The lie that this place of the first audit's figures has another value."""
+
+    def lie(figures: Any) -> None:
+        for step in steps[:-1]:
+            figures = figures[step]
+        figures[steps[-1]] = value
+
+    return lie
+
+
+FIRST_LIES: dict[str, Callable[[Any], None]] = {
+    "other weights": put_in_first("weights_sha256", value=OTHER),
+    "another seed": put_in_first("seed", value=8),
+    "fewer attacks": lambda figures: figures["attacks"].pop(),
+    "another attack": put_in_first("attacks", 0, "name", value="harmless"),
+    "other options": put_in_first("attacks", 0, "options", value={}),
+    "a class with a tag in its name": put_in_first("ca_per_class", 0, "class_name", value="<b>see</b>"),
+    "a share that is not its counts": put_in_first("attacks", 0, "asr", "value", value=0.01),
+    "more hits than images": put_in_first("ca", "successes", value=10**6),
+    "a linear probe that nobody ordered": put_in_first(
+        "linear_probe", value={"accuracy": asdict(wilson(1, 2)), "num_iterations": 1, "is_converged": True}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [None, *FIRST_LIES])
+def test_one_lie_and_a_first_audit_is_not_shown(name: str | None, tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="sanitize")
+    assert isinstance(staged.spec, SanitizeSpec)
+    assert staged.known is not None
+    told = json.loads((outputs / "report.json").read_bytes())
+    if name is not None:
+        FIRST_LIES[name](told["before"])
+    figures = parse(AuditFigures, told["before"])
+    settled_on = parse(SettledArchitecture, told["architecture"])
+    if name is None:
+        verdict = believe_first_audit(figures, settled_on, staged.spec, staged.known)
+        assert verdict.outcome == "fail"
+        return
+    with pytest.raises(AttemptFailed) as failed:
+        believe_first_audit(figures, settled_on, staged.spec, staged.known)
+    assert (failed.value.code, failed.value.is_child_believed) == ("outputs_not_believed", False)
+
+
+def test_a_report_says_of_the_first_audit_what_was_shown_of_it(tmp_path: Path) -> None:
+    staged, outputs = left_by_a_child(tmp_path, kind="sanitize")
+    assert staged.known is not None
+    before = load_json((outputs / "report.json").read_bytes()).before
+    shown_before = replace(before, ca=wilson(before.ca.successes - 1, before.ca.n))
+    with pytest.raises(AttemptFailed, match="something else of before"):
+        believed(tmp_path, replace(staged, known=replace(staged.known, before=shown_before)), outputs)

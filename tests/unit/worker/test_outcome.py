@@ -13,7 +13,7 @@ import pytest
 from app.domain.states import JobKind
 from app.storage.errors import AccessDenied, ClockWrong
 from cleanclip.spec.jobspec import EXIT_INTERRUPTED, EXIT_REFUSED
-from worker.confinement.outcome import interpret, wanted
+from worker.confinement.outcome import interpret, wanted_outputs
 from worker.failures import AttemptFailed, from_storage
 from worker.publishing.output_bounds import REPORT_BYTES, output_bytes, state_bytes
 from worker.staging.stage import Received
@@ -174,7 +174,7 @@ def test_a_long_reason_is_cut_because_every_list_carries_it(folder: Path) -> Non
 
 
 def test_weights_are_no_larger_than_those_that_came_in(folder: Path) -> None:
-    names = wanted(JobKind.INSPECT, weights_bytes=4096)
+    names = wanted_outputs(JobKind.INSPECT, weights_bytes=4096)
     for name in names:
         (folder / "outputs" / name).write_text("{}")
     (folder / "outputs" / "report.json").unlink()

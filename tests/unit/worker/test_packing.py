@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from cleanclip.spec.report import Report
 from tests.fixtures.evidence import SPECS, package
 from tests.integration.worker import stand_in_child
+from tests.integration.worker.stand_in_child import NUM_IMAGES, NUM_PAIRS, NUM_RETRIEVAL
 from worker.failures import AttemptFailed
 from worker.publishing.packing import Packing
 
@@ -81,6 +83,25 @@ def test_a_statement_is_ascii_whatever_the_file_was_called(tmp_path: Path) -> No
     assert statement.isascii()
     assert b"\x1b" not in statement
     assert json.loads(statement)["predicate"]["observed"]["checkpoint"]["filename"] == name
+
+
+def test_what_no_control_plane_saw_is_claimed_and_nowhere_observed(tmp_path: Path) -> None:
+    """Whose the canonical weights are, and how many samples a data set has."""
+    packed = package(tmp_path, signer=None, kind="sanitize", filename="clip.pt")
+    statement = next(path for path in packed.files if path.name == "statement.json").read_bytes()
+    observed, claimed = (json.loads(statement)["predicate"][part] for part in ("observed", "claimed"))
+    assert claimed["canonical_of"] == observed["checkpoint"]["upload"]["digest"]["sha256"]
+    assert observed["checkpoint"]["converted_again"] is True
+    assert [one["num_samples"] for one in claimed["data"]] == [NUM_PAIRS, NUM_IMAGES, NUM_RETRIEVAL]
+    assert not {"num_samples", "canonical_of"} & {*_names(observed)}
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Every name in a document."""
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names(inner)
 
 
 def test_the_same_job_makes_the_same_statement(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Job:
         self.auditor = Auditor(folder / "fresh", self.report)
         self.tracker = Tracker(JobKind(kind))
 
-    def confirm(self, *, signs: bool = False) -> Recheck:
+    def confirm(self, *, signs: bool = False, is_resumed: bool = False) -> Recheck:
         return confirm(
             self.packing,
             self.staged,
@@ -101,6 +101,7 @@ class Job:
             self.auditor,
             inputs=self.inputs,
             signs=signs,
+            is_resumed=is_resumed,
             tracker=self.tracker,
             check=lambda: None,
         )
@@ -170,23 +171,23 @@ def test_heads_or_activation_that_a_fresh_child_settles_otherwise_fail_the_job(
     assert (failed.code, "architecture" in failed.message) == ("figures_not_confirmed", True)
 
 
-@pytest.mark.parametrize("on", ["a CPU", "CUDA", "another machine before"])
+@pytest.mark.parametrize("on", ["a CPU", "a CPU, it claims another before", "CUDA", "another machine before"])
 def test_on_a_cpu_the_figures_by_which_a_setting_is_settled_are_compared_to_the_bit(
     on: str, tmp_path: Path
 ) -> None:
     job = Job(tmp_path)
     job.auditor.uses_cuda = on == "CUDA"
-    if on == "another machine before":
+    if "claims" in on:
         assert job.report.training is not None
         training = replace(job.report.training, resumed_from_steps=(10,))
         job.report = replace(job.report, training=training)
     told = job.report.architecture
     assert told is not None
     job.auditor.architecture = replace(told, chance=0.5000001)
-    if on == "a CPU":
+    if on.startswith("a CPU"):
         assert "architecture" in job.refusal().message
     else:
-        assert job.confirm().done
+        assert job.confirm(is_resumed=on == "another machine before").done
 
 
 def test_a_child_that_changed_its_test_images_is_found_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from app.db.repositories.attempt_values import ClaimedJob
 from app.domain.states import JobKind
 from cleanclip.spec.jobspec import AuditSpec
-from worker.staging.stage import _spec
+from cleanclip.spec.report import Origin
+from worker.staging.stage import _origin, _spec
 
 
 def job(audit: dict[str, Any]) -> ClaimedJob:
@@ -34,3 +36,17 @@ def test_an_order_from_before_there_were_examples_gets_none(ordered: dict[str, i
     spec = _spec(job({"target": "dog", **ordered}), {"upload_sha256": "1" * 64}, 60.0, 1)
     assert isinstance(spec, AuditSpec)
     assert spec.audit.examples == expected
+
+
+def test_a_report_is_of_the_job_the_file_and_whoever_asked_in_the_names_that_the_row_has() -> None:
+    ordered = replace(job({"target": "dog"}), name="Release 7")
+    by = {"project": "research", "key_id": "key_1", "key_name": "Ada's laptop"}
+    told = _origin(replace(ordered, spec=dict(ordered.spec) | {"requested_by": by}), "clip.pt")
+    assert told == Origin(
+        filename="clip.pt",
+        job_id="job_1",
+        job_name="Release 7",
+        project="research",
+        requested_by="Ada's laptop key_1",
+    )
+    assert _origin(ordered, "clip.pt").requested_by == "not known"

@@ -15,7 +15,14 @@ from app.storage.port import OCTETS, StoredObject
 from tests.fakes.object_store import InMemoryObjectStore
 from worker.control import Control, Stopped
 from worker.staging import transfer
-from worker.staging.transfer import download, file_sha256, interruptible, patiently, settle_uploads, upload
+from worker.staging.transfer import (
+    download,
+    file_sha256,
+    interruptible,
+    retry_while_unavailable,
+    settle_uploads,
+    upload,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +137,7 @@ def test_an_outage_is_sat_out_within_the_patience() -> None:
             raise StoreUnavailable("away")
         return len(tries)
 
-    assert patiently(work, go_on, patience_s=10) == 3
+    assert retry_while_unavailable(work, go_on, patience_s=10) == 3
 
 
 def test_an_outage_longer_than_the_patience_is_raised() -> None:
@@ -138,7 +145,7 @@ def test_an_outage_longer_than_the_patience_is_raised() -> None:
         raise StoreUnavailable("away")
 
     with pytest.raises(StoreUnavailable):
-        patiently(work, go_on, patience_s=0.2)
+        retry_while_unavailable(work, go_on, patience_s=0.2)
 
 
 def test_what_another_try_cannot_mend_is_raised_at_once() -> None:
@@ -149,7 +156,7 @@ def test_what_another_try_cannot_mend_is_raised_at_once() -> None:
         raise ObjectNotFound("gone")
 
     with pytest.raises(ObjectNotFound):
-        patiently(work, go_on, patience_s=10)
+        retry_while_unavailable(work, go_on, patience_s=10)
     assert len(tries) == 1
 
 

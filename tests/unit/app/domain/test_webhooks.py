@@ -11,10 +11,19 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from app.domain.webhook_signing import new_secret, signed_headers
-from app.domain.webhooks import JITTER, MAX_TRIES, WAITS_S, Answer, WebhookEvent, body_of, told, wait_s
+from app.domain.webhooks import (
+    JITTER,
+    MAX_TRIES,
+    WAITS_S,
+    Answer,
+    WebhookEvent,
+    body_of,
+    message_data,
+    wait_s,
+)
 
 BODY = body_of(
-    WebhookEvent.JOB_SUCCEEDED, datetime.now(UTC), told("job", "job_1", "/v1/jobs", state="succeeded")
+    WebhookEvent.JOB_SUCCEEDED, datetime.now(UTC), message_data("job", "job_1", "/v1/jobs", state="succeeded")
 )
 
 
@@ -46,7 +55,7 @@ def test_only_410_is_gone() -> None:
 
 def test_a_body_is_json_of_type_time_and_data_and_the_same_every_time() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-    data = told("job", "job_1", "/v1/jobs", kind="audit", state="failed")
+    data = message_data("job", "job_1", "/v1/jobs", kind="audit", state="failed")
     body = body_of(WebhookEvent.JOB_FAILED, at, data)
     assert json.loads(body) == {
         "type": "job.failed",

@@ -9,7 +9,7 @@ import pytest
 from app.db.models.job import Job
 from app.domain.errors import InvalidInput
 from app.domain.states import JobKind
-from app.edge.orders import order_of
+from app.edge.order_bodies import order_of
 from app.schemas.jobs import AuditJobIn, SanitizeJobIn
 from app.web.jobs import options, order_form, prefill
 from app.web.jobs.order_form import Draft
@@ -52,7 +52,9 @@ def test_every_default_is_read_back_from_how_it_is_shown() -> None:
     for group in GROUPS:
         for option in group.options:
             if option.default_value is not None:
-                assert option.read(options.shown(option.default_value)) == option.default_value, option.name
+                assert option.read(options.field_text(option.default_value)) == option.default_value, (
+                    option.name
+                )
 
 
 def test_the_least_form_is_an_order_with_nothing_given() -> None:
@@ -214,7 +216,7 @@ def test_an_earlier_jobs_order_is_read_back_from_the_form_that_it_fills(wanted: 
     if kind is SanitizeJobIn:
         body["dataset_id"] = PAIRS
     order = order_of(kind.model_validate(body), default_max_attempts=3)
-    draft = read(prefill.again(_job(order)))
+    draft = read(prefill.form_of_job(_job(order)))
     assert draft.errors == {}
     assert draft.order == order
 
@@ -248,5 +250,9 @@ def _job(order: Any) -> Job:
 def test_a_field_full_of_digits_is_read_through_once() -> None:
     """Tried in every division into digits and digits, a field of this length would take days."""
     digits = "1" * 1_000_000
-    assert options.number(digits + "x") == digits + "x"
-    assert (options.number("12."), options.number(".5"), options.number("1.5e3")) == (12.0, 0.5, 1500.0)
+    assert options.parse_number(digits + "x") == digits + "x"
+    assert (options.parse_number("12."), options.parse_number(".5"), options.parse_number("1.5e3")) == (
+        12.0,
+        0.5,
+        1500.0,
+    )

@@ -71,7 +71,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Any:
         assert KEY not in out + err
         assert "secret" not in out + err
         assert all((line["state"] == "ok") == (line["remedy"] is None) for line in document["checks"])
-        return {line["name"]: (line["state"], line["told"]) for line in document["checks"]}
+        return {line["name"]: (line["state"], line["message"]) for line in document["checks"]}
 
     return told
 

@@ -79,6 +79,21 @@ def test_quietly_only_the_result_is_printed(capsys: pytest.CaptureFixture[str]) 
     assert (status, bool(out), err) == (0, True, "")
 
 
+def test_what_the_first_audit_found_is_told_once_while_the_job_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = {"outcome": "inconclusive", "reason": "Nothing found with the 4 triggers tested: inconclusive."}
+    result = {"preliminary": True, "before_verdict": first, "before": {"attacks": []}}
+    running = [job(etag=str(number), result=result) for number in range(2)]
+    states = [job(etag="first"), *running, job(state="cancelled", result=result)]
+    service = FakeService(*(httpx.Response(200, json=state) for state in states))
+    _, out, err = asked(capsys, service, "jobs", "wait", "job_1")
+    told = "Before cleaning: Nothing found with the 4 triggers tested: inconclusive.\n"
+    preliminary = "Preliminary: measured before cleaning; not signed."
+    assert (err.count(told), err.count(preliminary)) == (1, 1)
+    assert told + preliminary in out, "the job that was cancelled shows it too"
+
+
 def test_quietly_errors_are_said_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = asked(capsys, FakeService(problem(404, "job_not_found")), "jobs", "show", "j", "-q")
     assert (status, out) == (ExitCode.NOT_FOUND, "")

@@ -14,15 +14,15 @@ from PIL import Image
 
 from cleanclip.spec.errors import Interrupted
 from cleanclip.spec.examples import MAX_PICTURES, num_examples
-from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, plain
+from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, read_picture
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, BlendedOptions, SIGOptions
 from cleanclip.spec.report import Examples
+from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import run_audit
-from sanitizer.audits.examples import READS_EACH, Seen, choose, encode
+from sanitizer.audits.example_images import READS_EACH, Seen, choose, encode
 from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.data.labelled import LabelledDataset, open_labelled
-from sanitizer.data.writing import write_labelled_shards
 from tests.fixtures.audited import CLASS_NAMES, labels, pictures
 from tests.fixtures.example_pictures import noise
 
@@ -146,7 +146,7 @@ def test_whoever_stops_an_audit_need_not_wait_for_the_choice(labelled: LabelledD
 def test_whatever_its_pixels_are_a_picture_is_small_and_plain(side: int) -> None:
     file = encode(noise(side))
     assert len(base64.b64decode(file)) <= MAX_BYTES
-    found = plain(file)
+    found = read_picture(file)
     assert found.side == min(side, MAX_SIDE)
     assert found.media_type == ("image/png" if side <= 88 else "image/jpeg")
 

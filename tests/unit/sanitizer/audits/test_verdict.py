@@ -389,6 +389,18 @@ def test_a_trigger_that_leads_a_cleaned_model_to_a_third_class_is_not_removed() 
     assert verdict.attacks[0].reason.startswith("After cleaning it works, towards 'cat' and not the target")
 
 
+@pytest.mark.parametrize(
+    ("asr", "says"), [(2950, "works: ASR is 98.33 %"), (400, "works in part: ASR is 13.33 %")]
+)
+def test_a_trigger_that_a_cleaning_moved_to_its_target_is_not_removed(asr: int, says: str) -> None:
+    """Before, it led to another class than the one that was named."""
+    verdict = judge(
+        before=elsewhere(0, 2980), after=elsewhere(asr, 10), ca_lost=KEPT, gate=0.5, policy=POLICY
+    )
+    assert verdict.outcome == verdict.attacks[0].outcome == "fail"
+    assert verdict.attacks[0].reason.startswith(says)
+
+
 @pytest.mark.parametrize(("right", "outcome"), [(300, "fail"), (320, "fail"), (400, "pass")])
 def test_a_cleaned_model_at_chance_does_not_pass(right: int, outcome: str) -> None:
     classes = tuple(ClassAccuracy(class_name=str(n), accuracy=wilson(30, 300)) for n in range(10))

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.autoaugment import _apply_op
 
 from sanitizer.augment.images import auto_augment, draw_operations
-from sanitizer.augment.tensors import NOTHING, OPERATIONS, augment_batch, encode
+from sanitizer.augment.tensor_images import NOTHING, OPERATIONS, augment_batch, encode
 from sanitizer.seeding import generator
 from tests.unit.sanitizer.augment.test_images import TORCHVISION_NAMES
 

@@ -129,7 +129,7 @@ def test_a_pickle_with_random_damage_is_refused_or_the_same_for_torch(
     tmp_path: Path, declared: DeclaredOptions
 ) -> None:
     rng = random.Random(16)
-    odd_checkpoints.write(tmp_path / "good", 1)
+    odd_checkpoints.write(tmp_path / "good", 11)
     good, num_accepted = (tmp_path / "good").read_bytes(), 0
     for _ in range(100):
         (tmp_path / "bad").write_bytes(asm.repacked(good, lambda pickled: _damaged(pickled, rng)))
@@ -139,7 +139,7 @@ def test_a_pickle_with_random_damage_is_refused_or_the_same_for_torch(
             continue
         num_accepted += 1
         assert differences(tmp_path / "bad", found) == []
-    assert num_accepted < 100
+    assert 0 < num_accepted < 100
 
 
 def _damaged(pickled: bytes, rng: random.Random) -> bytes:

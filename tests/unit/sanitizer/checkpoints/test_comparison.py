@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.fixtures.checkpoints import (
     write_openai_torchscript,
     write_research,
 )
+from tests.fixtures.hostile.corpus import HOSTILE
 
 Answer = Callable[[str], None]
 
@@ -64,6 +67,27 @@ def test_a_file_that_both_read_alike_is_the_same(
     assert (found.outcome, found.detail) == ("same", "")
     assert found.reader.startswith(reader)
     assert found.num_tensors > 50
+
+
+_FIRST_OTHER_COPY = """
+import sys
+from pathlib import Path
+from sanitizer.checkpoints.comparison_process import first_other_copy
+print(first_other_copy(Path(sys.argv[1])))
+"""
+
+
+def test_a_storage_that_torch_copies_otherwise_than_it_maps_it_is_found(tmp_path: Path) -> None:
+    """Our own gate refuses this file, so the comparison's half is asked by itself."""
+    HOSTILE["a_storage_that_is_a_folder"].write(tmp_path / "upload", tmp_path / "canary")
+    answer = subprocess.run(
+        [sys.executable, "-c", _FIRST_OTHER_COPY, str(tmp_path / "upload")],
+        env=os.environ | comparison.FILLED_MEMORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stdout == "data/5\n"
 
 
 def test_a_file_that_torch_does_not_open_is_not_compared_and_the_reason_is_said(tmp_path: Path) -> None:

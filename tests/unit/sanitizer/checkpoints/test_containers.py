@@ -199,7 +199,7 @@ def test_reading_a_large_file_takes_little_more_memory_than_its_largest_tensor(t
     """Two word tables' worth of optimizer lie beside the weights; the peak is measured in a fresh process."""
     text = {**VIT_CONFIG["text_cfg"], "vocab_size": 100_000, "width": 128}
     state = tiny_clip({**VIT_CONFIG, "text_cfg": text}).state_dict()
-    moments = [torch.rand(100_000, 128) for _ in range(2)]
+    moments = {name: torch.rand(100_000, 128) for name in ("exp_avg", "exp_avg_sq")}
     torch.save({"state_dict": state, "optimizer": {"state": {0: moments}}}, tmp_path / "upload")
     size_kb = (tmp_path / "upload").stat().st_size // 1024
     assert size_kb > 150_000

@@ -82,6 +82,9 @@ _SAME_CAUSE = (
         "a_second_model_with_a_suffix",
         "a_second_model_under_many_prefixes",
         "a_second_model_as_the_state_of_an_optimizer",
+        "a_second_model_as_an_optimizers_master_weights",
+        "a_second_model_behind_one_number",
+        "a_second_model_behind_the_weights",
     },
     {"tarred_checkpoint", "zip_that_is_a_tar", "zip_that_is_an_old_tar"},
 )

@@ -20,7 +20,7 @@ from cleanclip.spec.errors import DatasetRejected, OptionsRejected
 from sanitizer.augment.captions import augment_caption
 from sanitizer.augment.images import auto_augment, draw_operations
 from sanitizer.augment.perturbation import Perturbation
-from sanitizer.augment.tensors import augment_batch
+from sanitizer.augment.tensor_images import augment_batch
 from sanitizer.data import assembly
 from sanitizer.data.batches import LabelledBatches, PairBatch, PairBatches
 from sanitizer.data.labelled import open_labelled

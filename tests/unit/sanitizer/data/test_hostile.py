@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.errors import DatasetRejected
+from lab.testbed.writing import png
 from sanitizer.data.images import decode
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample
 from sanitizer.data.texts import caption_of
 from sanitizer.data.validation import summarise
-from sanitizer.data.writing import png
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.hostile_texts import MANIFESTS, TEXTS

@@ -14,10 +14,10 @@ import torch
 from open_clip.transform import image_transform
 from PIL import Image
 
+from lab.testbed.writing import png
 from sanitizer.data.images import decode, resize_and_crop
 from sanitizer.data.pixels import normalise, to_model_pixels
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.writing import png
 from tests.fixtures.shards import encoded, jpeg, random_image
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cleanclip.spec.errors import DatasetRejected
+from lab.testbed.writing import png
 from sanitizer.data.labelled import LabelledDataset, open_labelled
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.writing import png
 from tests.fixtures.shards import labelled_samples, make_labelled, random_image, write_tar
 
 IMAGE = png(random_image(0))

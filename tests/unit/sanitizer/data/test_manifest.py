@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cleanclip.spec.errors import DatasetRejected
+from lab.testbed.writing import png
 from sanitizer.data.pairs import PairDataset, open_pairs
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.writing import png
 from tests.fixtures.shards import random_image
 
 IMAGE = png(random_image(0))

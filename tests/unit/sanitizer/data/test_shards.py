@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.testbed.writing import png
 from sanitizer.data.shards import MAX_OPEN_SHARDS, ShardSource
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.writing import png
 from tests.fixtures.shards import good_pair, random_image, write_tar
 
 IMAGE = png(random_image(0))

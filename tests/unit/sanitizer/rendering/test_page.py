@@ -21,6 +21,8 @@ import pytest
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
 from cleanclip.spec.recipe import Policy, PolicySource, parse, parse_recipe
 from cleanclip.spec.recommended import RecipeSource
+from cleanclip.spec.remarks import remarks
+from cleanclip.spec.report import WHAT_DANGEROUS_MEANS, load_json
 from sanitizer.audits.statistics import wilson
 from sanitizer.rendering.markdown import text as markdown_text
 from tests.fixtures.html_page import Page
@@ -208,7 +210,7 @@ def test_the_first_page_says_question_verdict_and_what_was_not_tested(name: str)
     source, markdown = drawn(name)
     first = Page(source).all("section")[0]
     headings = [one.text for one in first.all("h2")]
-    assert headings == ["The question", "The verdict", "The three figures", "What was not tested"]
+    assert headings == ["The question", "The verdict", "The three figures", "What was not tested", "Decision"]
     label, sentence = VERDICTS[name]
     written = document(name)
     (box,) = (one for one in first.all("div") if "verdict" in one.attributes.get("class", ""))
@@ -220,10 +222,62 @@ def test_the_first_page_says_question_verdict_and_what_was_not_tested(name: str)
     assert [words for words in written["warnings"] if markdown_text(words) not in markdown] == []
     assert written["checkpoint"]["upload_sha256"] in first.all("p")[1].text
     assert "yellow seven" in first.all("p")[2].text
-    untested = first.all("ul")[-1].text
+    (untested,) = (one.text for one in first.all("ul") if one.attributes.get("class") == "untested")
     for words in ("Any other trigger", "Structured triggers", "Any target class but", "another size"):
         assert words in untested
         assert words in markdown
+
+
+def test_the_front_names_file_job_project_and_requester_and_has_room_to_sign() -> None:
+    origin = {
+        "filename": "clip <b>.pt",
+        "job_id": "job_01k00000000000000000000000",
+        "job_name": "Release 7",
+        "project": "research",
+        "requested_by": "nightly key_01k00000000000000000000000",
+    }
+    first = Page(drawn_from(document("cleaned") | {"origin": origin})[0]).all("section")[0]
+    facts = {one.all("dt")[0].text: one.all("dd")[0].text for one in first.all("dl")[0].all("div")}
+    assert facts == {
+        "Model file": "clip <b>.pt",
+        "Job": "Release 7, job_01k00000000000000000000000",
+        "Project": "research",
+        "Requested by": "nightly key_01k00000000000000000000000",
+    }
+    (sign_off,) = (one for one in first.all("table") if one.attributes.get("class") == "sign-off")
+    assert [one.text for one in sign_off.all("thead")[0].all("th")] == [
+        "Decision",
+        "Name",
+        "Date",
+        "Signature",
+    ]
+    assert [one.text for one in sign_off.all("td")] == ["", "", ""]
+    assert Page(drawn("audit")[0]).all("section")[0].all("dl") == [], "of a report that no service made"
+
+
+def test_what_dangerous_means_here_stands_beside_a_scanner_that_says_it() -> None:
+    changed = document("audit")
+    assert WHAT_DANGEROUS_MEANS not in Page(drawn_from(changed)[0]).all("main")[0].text
+    said = {
+        "name": "picklescan",
+        "version": "1.0.5",
+        "verdict": "dangerous",
+        "num_issues": 1,
+        "issues": ["x"],
+    }
+    changed["checkpoint"]["scanners"] = [said]
+    assert WHAT_DANGEROUS_MEANS in Page(drawn_from(changed)[0]).all("main")[0].text
+
+
+@every_report
+def test_remarks_on_figures_that_no_limit_judges_stand_below_them(name: str) -> None:
+    report = load_json(json.dumps(document(name)))
+    expected = remarks(report.before, report.after, report.verdict)
+    page, markdown = drawn(name)
+    first = Page(page).all("section")[0]
+    shown = [one for one in first.all("ul") if one.attributes.get("class") == "remarks"]
+    assert [one.text for ul in shown for one in ul.all("li")] == expected
+    assert [one for one in expected if markdown_text(one) not in markdown] == []
 
 
 @every_report
@@ -238,7 +292,7 @@ def test_nothing_is_said_to_be_removed_or_clean(name: str) -> None:
 
 def test_an_attack_that_was_not_implanted_is_named_among_what_was_not_tested() -> None:
     first = Page(drawn("cleaned")[0]).all("section")[0]
-    assert "blended, sig: not implanted in this model, so nothing is shown" in first.all("ul")[-1].text
+    assert "blended, sig: not implanted in this model, so nothing is shown" in first.text
 
 
 def test_a_triggers_picture_stands_in_no_page_but_its_size_and_digest_do() -> None:
@@ -278,9 +332,9 @@ def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page(
 
 def test_structured_triggers_that_were_tested_are_not_among_those_that_were_not() -> None:
     changed = copy.deepcopy(document("cleaned"))
-    assert "Blended-Triangles" in Page(drawn_from(changed)[0]).all("section")[0].all("ul")[-1].text
+    assert "Blended-Triangles" in Page(drawn_from(changed)[0]).all("section")[0].text
     changed["audit"]["attacks"][1] = {"attack": "blended", "pattern": "triangles"}
-    untested = Page(drawn_from(changed)[0]).all("section")[0].all("ul")[-1].text
+    untested = Page(drawn_from(changed)[0]).all("section")[0].text
     assert "Blended-Triangles" not in untested
     assert "Blended-Stripes" in untested
 

@@ -216,7 +216,7 @@ def test_a_page_that_cannot_be_drawn_costs_a_warning_and_no_job(
     else:
         written["before"]["ca"]["value"] = 0.5
     events: list[ProgressEvent] = []
-    pages.leave(load_json(json.dumps(written)), tmp_path, events.append)
+    pages.write_pages(load_json(json.dumps(written)), tmp_path, events.append)
     (event,) = events
     assert isinstance(event, Noted)
     assert event.level == "warning"

@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cleanclip.spec.errors import ReportRejected
-from sanitizer.rendering.strangers import rows, shown
+from cleanclip.spec.strangers import rows, shown
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, drawn, drawn_from, markdown_from
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cleanclip.spec.errors import ReportRejected
-from sanitizer.audits.ranks import rank_distribution
 from sanitizer.audits.statistics import mean_distance
+from sanitizer.audits.target_ranks import rank_distribution
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import document, drawn_from
 from tests.unit.sanitizer.rendering.test_page import estimates

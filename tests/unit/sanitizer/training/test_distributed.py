@@ -70,7 +70,7 @@ def rank_main(rank: int, folder: Path) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=NUM_RANKS
     )
-    world = distributed.current()
+    world = distributed.current_world()
     own = rows(tiny_batch(NUM_RANKS * PAIRS_A_RANK), slice(rank * PAIRS_A_RANK, (rank + 1) * PAIRS_A_RANK))
     found = {}
     for method in METHODS:
@@ -148,4 +148,4 @@ def test_a_claim_of_one_rank_is_known_to_all(ranks):
 
 
 def test_without_a_group_the_world_is_one_process():
-    assert distributed.current() == World(rank=0, size=1)
+    assert distributed.current_world() == World(rank=0, size=1)

@@ -8,6 +8,7 @@ and a key of 190 random bits is not guessed. `block_failing_addresses` refuses t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
@@ -18,8 +19,8 @@ from starlette.concurrency import run_in_threadpool
 from app.db.session import Database
 from app.domain.errors import DomainError, QuotaExceeded, Unauthorized
 from app.domain.quotas import QuotaName, QuotaUse
+from app.queue.local_rates import WINDOW_S, Allowance
 from app.queue.rates import Rates
-from app.queue.rates_here import WINDOW_S, Allowance
 from app.services.quotas import limits_of
 from app.settings import QuotaSettings
 
@@ -62,6 +63,7 @@ class RequestRates:
         allowance = await self._rates.spend(f"project/{project_id}", per_minute)
         scope[ALLOWANCE] = allowance
         if not allowance.is_allowed:
+            await asyncio.sleep(self._settings.refused_after_s)
             raise QuotaExceeded(
                 "rate_limited",
                 f"The project may make {per_minute} requests a minute.",

@@ -23,7 +23,7 @@ class Allowance:
 
 
 @dataclass
-class Here:
+class LocalRate:
     """Of one key. `lock` is held by the one who asks the broker."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sanitizer import sources
+from sanitizer import software
 
 
 class Installed:
@@ -27,9 +27,9 @@ class Installed:
     ],
 )
 def test_the_commit_is_told_where_it_was_noted(origin, commit, monkeypatch):
-    monkeypatch.setattr(sources, "distribution", lambda name: Installed(origin))
-    assert sources.software()["code_commit"] == commit
+    monkeypatch.setattr(software, "distribution", lambda name: Installed(origin))
+    assert software.software()["code_commit"] == commit
 
 
 def test_a_package_that_is_not_installed_has_no_commit():
-    assert sources.commit_of("no-such-package-here") is None
+    assert software.commit_of("no-such-package-here") is None

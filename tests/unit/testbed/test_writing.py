@@ -10,10 +10,10 @@ import numpy as np
 import webdataset
 from PIL import Image
 
+from lab.testbed.writing import write_pair_shards
 from sanitizer.data.labelled import open_labelled
 from sanitizer.data.pairs import open_pairs
 from sanitizer.data.shards import ShardSource
-from sanitizer.data.writing import write_pair_shards
 from tests.fixtures.shards import jpeg, make_labelled, make_pairs, pair_samples, random_image, write_tar
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sanitizer.data.manifest import inside, read_inside
+from sanitizer.data.manifest import path_inside, read_inside
 from sanitizer.data.shards import IMAGE_EXTENSIONS
 from sanitizer.data.sources import MAX_IMAGE_BYTES, RawSample
 
@@ -44,7 +44,7 @@ class FolderSource:
         return "cls" in extensions and bool(self._names)
 
     def files(self) -> Iterator[tuple[str, Path | None]]:
-        return ((name, inside(self._root, name)) for name in self._names)
+        return ((name, path_inside(self._root, name)) for name in self._names)
 
 
 def class_folders(root: Path) -> list[str]:

@@ -171,7 +171,7 @@ def _base64(image: Image.Image, kind: str, **options: int) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def told(seed: int, image_size: int, before: Sequence[Seen], after: Sequence[Seen] | None) -> Examples:
+def examples_of(seed: int, image_size: int, before: Sequence[Seen], after: Sequence[Seen] | None) -> Examples:
     """What a report says of them. The pictures are those of the audit that was made last."""
     pairs = zip(before, before if after is None else after, strict=True)
     return Examples(

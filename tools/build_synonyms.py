@@ -1,6 +1,6 @@
 """Packs WordNet's single-word synonyms into synonyms.txt.gz. A script; nothing imports it.
 
-    python -m sanitizer.augment.build_synonyms /usr/share/wordnet sanitizer/augment/synonyms.txt.gz
+    python -m tools.build_synonyms /usr/share/wordnet sanitizer/augment/synonyms.txt.gz
 
 Reads WordNet 3.0's data.noun, data.verb, data.adj and data.adv (Debian: package wordnet-base). Two words are
 synonyms if they share a synonym set. Kept are words of letters, with inner hyphens or apostrophes, in

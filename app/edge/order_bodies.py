@@ -12,6 +12,7 @@ def order_of(body: SanitizeJobIn | AuditJobIn, *, default_max_attempts: int) -> 
     cleaning = body if isinstance(body, SanitizeJobIn) else None
     return Order(
         kind=JobKind(body.kind),
+        name=body.name,
         checkpoint_id=body.checkpoint_id,
         dataset_id=None if cleaning is None else cleaning.dataset_id,
         labelled_dataset_id=body.audit.dataset_id,

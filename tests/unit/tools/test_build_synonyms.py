@@ -7,7 +7,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from sanitizer.augment.build_synonyms import build_table, main
+from tools.build_synonyms import build_table, main
 
 # offset, lexicographer file, type, count in hex, then word and id in turn.
 NOUN = """  1 This software and database is being provided to you, the LICENSEE, by

@@ -7,7 +7,7 @@ from starlette.types import Scope
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def what_was_asked(scope: Scope) -> dict[str, str]:
+def request_labels(scope: Scope) -> dict[str, str]:
     """Method and route template. The path itself is the caller's word, a key perhaps."""
     prefix = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))  # of mounted pages
     return {

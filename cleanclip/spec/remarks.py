@@ -1,0 +1,57 @@
+"""Remarks on figures that a verdict does not judge, for the report, the pages and the terminal.
+
+A remark is made by the bounds of 95 % intervals, never by the points. It changes no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cleanclip.spec.report import AttackFigures, AuditFigures, Verdict
+from cleanclip.spec.strangers import name
+
+FAR_UNDER_CA = 0.05
+"""Points of PA under CA: more than twice what the default policy lets a cleaning cost."""
+
+
+def remarks(before: AuditFigures, after: AuditFigures | None, verdict: Verdict) -> list[str]:
+    """At most one sentence for ASR and one for PA, on the model as it is now.
+
+    An attack that fails is in none: its verdict says more.
+    """
+    now = after or before
+    failed = {part.attack for part in verdict.attacks if part.outcome == "fail"}
+    rest = [attack for attack in now.attacks if attack.name not in failed]
+    return [*_led_to_the_target(now, rest, "still " if after else ""), *_far_under(now, rest)]
+
+
+def _led_to_the_target(now: AuditFigures, attacks: Sequence[AttackFigures], still: str) -> list[str]:
+    led = [
+        f"{name(attack.name)} {_percent(attack.asr.value)} against {_percent(now.floor_under(attack).value)}"
+        for attack in attacks
+        if attack.asr.low > now.floor_under(attack).high
+    ]
+    if not led:
+        return []
+    return [
+        f"Images with the trigger are {still}called the target more often than images without it, by the "
+        f"95 % intervals: {', '.join(led)}."
+    ]
+
+
+def _far_under(now: AuditFigures, attacks: Sequence[AttackFigures]) -> list[str]:
+    under = [
+        f"{name(attack.name)} {_percent(attack.pa.value)}"
+        for attack in attacks
+        if attack.pa.high < now.ca.low - FAR_UNDER_CA
+    ]
+    if not under:
+        return []
+    return [
+        f"PA is far under CA ({_percent(now.ca.value)}), by the 95 % intervals: {', '.join(under)}. On "
+        "images with these triggers the model is often wrong even where they do not lead it to the target."
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

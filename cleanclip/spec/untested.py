@@ -1,0 +1,72 @@
+"""What no figure of a report covers, in sentences: for its pages and its short form.
+
+Names are strangers' words: they come through `strangers.name`, and whoever shows a sentence escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cleanclip.spec.attack_options import kind_of
+from cleanclip.spec.recipe import AuditOptions
+from cleanclip.spec.report import Report
+from cleanclip.spec.strangers import name
+
+KNOWN_TRIGGERS = {
+    "badnet": "BadNet (a small patch)",
+    "blended": "Blended (noise over the whole image)",
+    "wanet": "WaNet (a warp of the whole image)",
+    "sig": "SIG (a pattern of waves)",
+    "label_consistent": "label-consistent (a patch with true captions)",
+    "badnet-stripes": "BadNet-Stripes (a small patch of stripes)",
+    "blended-stripes": "Blended-Stripes (faint stripes over the whole image)",
+    "blended-triangles": "Blended-Triangles (a faint grid of triangles)",
+    "text_trigger": "text (words over the image)",
+}
+KINDS = {
+    "pairs": "clean pairs",
+    "training": "training images",
+    "labelled": "test images",
+    "retrieval": "retrieval pairs",
+}
+
+
+def targets_of(audit: AuditOptions) -> tuple[str, ...]:
+    """Every target of the audit: its own, where an attack has no other, and those of attacks; each once."""
+    return tuple(dict.fromkeys(attack.target or audit.target for attack in audit.attacks))
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names of classes for a sentence."""
+    return ", ".join(f"“{name(one)}”" for one in names)
+
+
+def not_tested(report: Report) -> list[str]:
+    """What no figure of this report speaks of; never empty."""
+    tried = {kind_of(attack) for attack in report.audit.attacks}
+    others = [words for kind, words in KNOWN_TRIGGERS.items() if kind not in tried]
+    used = "zero-shot classification of these classes"
+    if report.before.retrieval is not None:
+        used += " and retrieval with these captions"
+    found = [
+        "Any other trigger" + (f". Of the known ones: {', '.join(others)}." if others else "."),
+        "The same triggers with another size, place or pattern.",
+        "Structured triggers (stripes, triangles, text) other than those tested, optimised and semantic "
+        "ones, triggers in the caption. CleanCLIP is known to fail on some of them.",
+        f"Any target class but {quoted(targets_of(report.audit))}; any use but {used}.",
+    ]
+    if report.kind == "sanitize":
+        found.append(
+            "Whether the clean pairs are clean: a handful of poisoned ones can undo the cleaning. Whether "
+            "the backdoor comes back when the model is trained further."
+        )
+    unproven = ", ".join(
+        name(part.attack) for part in report.verdict.attacks if part.outcome == "not_implanted"
+    )
+    if unproven:
+        found.append(f"{unproven}: not implanted in this model, so nothing is shown either way.")
+    skipped = [one for one in report.data if one.num_skipped]
+    if skipped:
+        parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)
+        found.append(f"Samples that could not be read: {parts}.")
+    return found
