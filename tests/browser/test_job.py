@@ -500,11 +500,6 @@ def test_what_customers_and_reports_say_is_text(page: Page, service: Service) ->
     assert page.locator("main img, main b").count() == 0
 
 
-<<<<<<< HEAD
-@pytest.mark.full
-def test_nothing_is_wider_than_a_phone(new_context: Callable[..., BrowserContext], service: Service) -> None:
-    page = new_context(viewport={"width": 390, "height": 844}).new_page()
-=======
 def test_verdict_figures_and_files_are_on_top_and_order_again_and_delete_at_the_end(
     page: Page, service: Service
 ) -> None:
@@ -546,7 +541,6 @@ def test_a_phone_shows_a_finished_job_within_four_screens_and_nothing_is_wider(
     new_context: Callable[..., BrowserContext], service: Service
 ) -> None:
     page = new_context(viewport=PHONE).new_page()
->>>>>>> main
     page.goto(sign_in_path(service))
     weights = {"model.safetensors": b"w", "report.html": b"<!doctype html>"}
     for name in NAMES:
