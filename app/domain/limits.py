@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 MIB = 1024 * 1024
-GIB = 1024 * MIB
 
 DEFAULT_PAGE = 20
 MAX_PAGE = 100

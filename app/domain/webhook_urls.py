@@ -105,16 +105,16 @@ class ReachRules:
         return not is_plain and _is_public(found) and not any(found in network for network in self._denied)
 
 
-def _is_public(found: IPv4Address | IPv6Address) -> bool:
-    if isinstance(found, IPv6Address) and found not in _GLOBAL_V6:
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_V6:
         return False
-    return found.is_global and not (
-        found.is_private
-        or found.is_loopback
-        or found.is_link_local
-        or found.is_multicast
-        or found.is_reserved
-        or found.is_unspecified
+    return address.is_global and not (
+        address.is_private
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_reserved
+        or address.is_unspecified
     )
 
 

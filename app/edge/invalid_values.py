@@ -20,12 +20,12 @@ _ECHOING = {
 }
 
 
-def error_item(found: dict[str, Any], body: Any) -> ErrorItem:
+def error_item(problem: dict[str, Any], body: Any) -> ErrorItem:
     """One of `errors()`; its location begins with where the value came from ("body", "query", …)."""
-    source, *path = found["loc"]
-    context = found.get("ctx") or {}
-    detail = _ECHOING.get(found["type"], str(found["msg"]).removeprefix("Value error, "))
-    if found["type"] == "union_tag_invalid" and (known := context.get("expected_tags")):
+    source, *path = problem["loc"]
+    context = problem.get("ctx") or {}
+    detail = _ECHOING.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
+    if problem["type"] == "union_tag_invalid" and (known := context.get("expected_tags")):
         names = str(known).replace("'", "")  # ours, not what came in
         detail = f"This is none of {names}."
     if not detail.endswith((".", "!", "?")):
@@ -34,7 +34,7 @@ def error_item(found: dict[str, Any], body: Any) -> ErrorItem:
         return ErrorItem(parameter=str(path[-1]) if path else str(source), detail=detail)
     given = context.get("pointer")
     pointer = given if isinstance(given, str) else pointer_of(path, body)
-    if found["type"] == "union_tag_invalid" or found["type"] == "union_tag_not_found":
+    if problem["type"] == "union_tag_invalid" or problem["type"] == "union_tag_not_found":
         pointer += "/" + str(context.get("discriminator", "")).strip("'")
     return ErrorItem(pointer=pointer[:MAX_POINTER], detail=detail)
 

@@ -33,7 +33,7 @@ MAX_PENDING_BYTES = 256 * 1024
 UNCHECKED_AT_MOST_S = 30.0
 """Streams end when the database could not say for so long whether they still may."""
 _NOTICE_WITHIN_S = 0.25
-"""How late the end of the process is noticed; the server waits five seconds."""
+"""How late the end of the process is noticed; the server waits `api.stop_grace_s`."""
 _TRY_AGAIN_AFTER_S = 10
 
 log = get_logger(__name__)
@@ -62,17 +62,17 @@ class Follower:
         """Nothing waits and nothing will come."""
         return self._is_over and not self._pending
 
-    def give(self, found: Frames) -> None:
+    def give(self, frames: Frames) -> None:
         """What is new to this one; at the job's end, the last that it gets."""
         if self._is_over:
             return
-        chunks = [frame for seq, frame in found.events if seq > self.seq]
-        if found.events:
-            self.seq = max(self.seq, found.events[-1][0])
-        if self.seq >= found.job_seq and self.version != found.version:
-            self.version = found.version
-            chunks.append(found.standing)
-            self._is_over = found.is_done
+        chunks = [frame for seq, frame in frames.events if seq > self.seq]
+        if frames.events:
+            self.seq = max(self.seq, frames.events[-1][0])
+        if self.seq >= frames.job_seq and self.version != frames.version:
+            self.version = frames.version
+            chunks.append(frames.standing)
+            self._is_over = frames.is_done
         if chunks:
             self._pending += chunks
             self._num_bytes += sum(map(len, chunks))
@@ -250,8 +250,10 @@ class Followers:
             unusable=found.unusable,
         )
 
-    def _hand_out(self, project_id: str, project: _Project, seen: Mapping[str, Seen], found: _Found) -> None:
-        for job_id, frames in found.frames.items():
+    def _hand_out(
+        self, project_id: str, project: _Project, seen: Mapping[str, Seen], changes: _Found
+    ) -> None:
+        for job_id, frames in changes.frames.items():
             for follower in project.jobs.get(job_id, ()):
                 if follower.seq >= seen[job_id].seq and not follower.is_full:  # else it came after the look
                     follower.give(frames)
@@ -260,7 +262,7 @@ class Followers:
         self._end(
             follower
             for follower in project.followers()
-            if follower.job_id in found.gone or follower.key_id in found.unusable
+            if follower.job_id in changes.gone or follower.key_id in changes.unusable
         )
 
     @staticmethod

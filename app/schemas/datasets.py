@@ -122,13 +122,13 @@ class DatasetOut(WireOut):
         )
 
     @classmethod
-    def of_listed(cls, found: ListedDataset) -> DatasetOut:
+    def of_listed(cls, listed: ListedDataset) -> DatasetOut:
         """As lists have it."""
         return cls._of(
-            found.row,
-            num_classes=found.num_classes,
-            num_files=found.num_files,
-            size_bytes=found.size_bytes,
+            listed.row,
+            num_classes=listed.num_classes,
+            num_files=listed.num_files,
+            size_bytes=listed.size_bytes,
             class_names=None,
             templates=None,
         )

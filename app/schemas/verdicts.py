@@ -62,6 +62,6 @@ class VerdictList(WireOut):
     num_verdicts: int = Field(description="How many there are, counted up to 1,000.")
 
     @classmethod
-    def of(cls, weights_sha256: str | None, found: FoundVerdicts) -> VerdictList:
-        data = [VerdictOut.of(row) for row in found.rows]
-        return cls(weights_sha256=weights_sha256, data=data, num_verdicts=found.num)
+    def of(cls, weights_sha256: str | None, verdicts: FoundVerdicts) -> VerdictList:
+        data = [VerdictOut.of(row) for row in verdicts.rows]
+        return cls(weights_sha256=weights_sha256, data=data, num_verdicts=verdicts.num)

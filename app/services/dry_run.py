@@ -5,7 +5,7 @@ for the moment of looking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -40,7 +40,7 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recommended import Family, Size, size_of
+from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
 """Of class names: longer ones would take this process more than some 50 ms."""
@@ -87,13 +87,17 @@ class _Found:
 
 
 def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSettings) -> DryRun:
-    """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself."""
+    """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself.
+
+    What the order does not name is not there yet: nothing is said of it.
+    """
     found = _Found()
     with found.noting():
         quotas.check_new_job(unit, caller.project_id, limits)
     checkpoint = None
-    with found.noting():
-        checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=False)
+    if order.checkpoint_id is not None:
+        with found.noting():
+            checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=False)
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
@@ -168,13 +172,13 @@ def _training(load: Load) -> str:
     )
 
 
-def _datasets(unit: UnitOfWork, caller: Caller, order: Order, found: _Found) -> dict[str, ListedDataset]:
+def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:
     """Those that can be used as what the order names them as, by their pointers."""
     named = datasets_named(order)
     rows = unit.datasets.listed(caller.project_id, {dataset_id for dataset_id, _ in named.values()})
     usable: dict[str, ListedDataset] = {}
     for pointer, (dataset_id, kind) in named.items():
-        with found.noting():
+        with answer.noting():
             listed = rows.get(dataset_id)
             if listed is None or listed.row.deleted_at is not None:
                 with naming(pointer):
@@ -206,16 +210,16 @@ def _classes(unit: UnitOfWork, dataset: ListedDataset | None) -> _Classes | None
 
 
 def _judge_policy(
-    unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, found: _Found
+    unit: UnitOfWork, caller: Caller, order: Order, labelled: _Classes | None, answer: _Found
 ) -> None:
     summary = labelled.summary if labelled is not None and order.kind is JobKind.SANITIZE else None
-    with found.noting():
+    with answer.noting():
         with naming("/policy_name"):
             policy, source = policies.resolve(unit, caller.project_id, order.policy, order.policy_name)
         policies.check_order(policy, source, order.audit, summary=summary)
-        found.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
+        answer.warnings += before_audit(order.audit, policy, is_cleaned=order.kind is JobKind.SANITIZE)
         if source.given == "default":
-            found.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
+            answer.warnings += policies.limits_too_strict(policy, order.audit, summary=summary)
 
 
 def _judge_fit(
@@ -223,34 +227,34 @@ def _judge_fit(
     load: Load,
     checkpoint: Checkpoint | None,
     classes: tuple[_Classes | None, _Classes | None],
-    found: _Found,
+    answer: _Found,
 ) -> None:
     """The refusals and the warnings of the job itself, as far as numbers and names tell them. `classes` are
     those that are measured, and those of labelled images to train on."""
     labelled, trained = classes
     names = [] if labelled is None else labelled.names
     if order.audit.linear_probe is not None and labelled and len(labelled.counts) == len(names) > 0:
-        with found.noting():
+        with answer.noting():
             check_folds(labelled.counts, names, order.audit.linear_probe.folds)
     recipe, num_training = order.recipe, load.num_training
     if recipe is None or num_training is None:
         return
-    with found.noting():
+    with answer.noting():
         check_batch(recipe, num_training)
     model = None if checkpoint is None else model_of(checkpoint.inspection or {})
     if model is None:
         return
     family, size = model
-    with found.noting():
+    with answer.noting():
         check_split(recipe, has_batch_norm=family == "ModifiedResNet")
     if names and num_training >= recipe.batch_size:
         trained_names = trained.names if trained and trained.names else None
         if trained_names and sum(map(len, chain(names, trained_names))) > MOST_COMPARED_CHARACTERS:
             names, trained_names = trained_names, None
-            found.warnings.append(
+            answer.warnings.append(
                 "The class names of the two sets are too long to be compared here; the job compares them."
             )
-        found.warnings += before_training(
+        answer.warnings += before_training(
             recipe,
             num_samples=num_training,
             classes=names,
@@ -259,15 +263,3 @@ def _judge_fit(
             size=size,
             given=order.recipe_given,
         )
-
-
-def model_of(inspection: Mapping[str, Any]) -> tuple[Family, Size | None] | None:
-    """Family and size, by what an inspection wrote; None where it does not tell."""
-    num_parameters = inspection.get("num_parameters")
-    if not isinstance(num_parameters, int):
-        return None
-    vision = ((inspection.get("architecture") or {}).get("model_cfg") or {}).get("vision_cfg") or {}
-    name = str(inspection.get("architecture_name", ""))
-    # open_clip's form: the layers of a ModifiedResNet are a list, one number for each stage
-    is_resnet = isinstance(vision.get("layers"), list) or name.startswith(("ModifiedResNet", "RN"))
-    return ("ModifiedResNet" if is_resnet else "VisionTransformer"), size_of(num_parameters)

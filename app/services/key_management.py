@@ -116,9 +116,9 @@ def _check_admin_stays(unit: UnitOfWork, who: Caller | Operator, going: ApiKey) 
         )
 
 
-def _lasts(one: datetime | None, other: datetime | None) -> bool:
+def _lasts(expires_at: datetime | None, other: datetime | None) -> bool:
     """Whether what ends at `one` lasts at least as long as what ends at `other`; None: for ever."""
-    return one is None or (other is not None and one >= other)
+    return expires_at is None or (other is not None and expires_at >= other)
 
 
 def _check_expiry(expires_at: datetime | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -37,7 +36,6 @@ class StoredObject:
     key: str
     size_bytes: int
     etag: str
-    modified_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

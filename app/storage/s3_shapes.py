@@ -29,7 +29,6 @@ def stored_object(item: ObjectTypeDef) -> StoredObject:
         key=item["Key"],
         size_bytes=item["Size"],
         etag=bare_etag(item["ETag"]),
-        modified_at=item["LastModified"],
     )
 
 

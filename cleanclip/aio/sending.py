@@ -189,9 +189,9 @@ def _is_same(held: StoredPart, body: bytes) -> bool:
     return held.etag.strip('"').lower() == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def _claims(found: Mapping[int, str | None], upload: Upload) -> tuple[StoredPart, ...] | None:
+def _claims(etags: Mapping[int, str | None], upload: Upload) -> tuple[StoredPart, ...] | None:
     claims = []
-    for number, etag in sorted(found.items()):
+    for number, etag in sorted(etags.items()):
         if etag is None:
             return None
         claims.append(StoredPart(number=number, size_bytes=_part_size(upload, number), etag=etag))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from cleanclip.command import access, doctor, listing, orders, profiles, results, shares, upload, verify
+from cleanclip.command import access, doctor, listing, orders, profiles, push, results, shares, upload, verify
 from cleanclip.command.commands import Commands
 from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
 from cleanclip.command.jobs import jobs
@@ -75,6 +75,7 @@ app.command()(access.check)
 app.command()(doctor.doctor)
 app.add_typer(profiles.profiles, name="profiles")
 app.command()(upload.upload)
+listing.datasets.command("push")(push.push)
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.checkpoints, name="checkpoints")
 app.command()(orders.sanitize)
@@ -112,13 +113,13 @@ def main(arguments: Sequence[str] | None = None, *, session: Session | None = No
 
 
 def _end(output: Output, error: BaseException, code: ExitCode) -> None:
-    output.error(_told(error))
+    output.error(_error_text(error))
     if output.is_json:
         output.result({"error": _document(error, code)}, "")
     sys.exit(code)
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, TyperException):
         return error.format_message()
     if not isinstance(error, ApiError):
@@ -143,7 +144,7 @@ def _told_value(item: ErrorItem, detail: str) -> str:
 def _document(error: BaseException, code: ExitCode) -> dict[str, Any]:
     document: dict[str, Any] = {
         "kind": type(error).__name__,
-        "message": str(error) if isinstance(error, ApiError) else _told(error),
+        "message": str(error) if isinstance(error, ApiError) else _error_text(error),
         "exit_code": int(code),
     }
     if isinstance(error, ApiError):

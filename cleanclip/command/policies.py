@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cleanclip.command import values
+from cleanclip.command import completion, values
 from cleanclip.command.commands import Commands
 from cleanclip.command.formats import fields, table, when
 from cleanclip.command.listing import AfterOption, LimitOption
@@ -16,7 +16,7 @@ from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.project_models import Policy
 
-PolicyName = Annotated[str, typer.Argument(metavar="NAME")]
+PolicyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.policies)]
 
 policies = Commands(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
 
@@ -43,7 +43,7 @@ def show_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = Fa
     """
     with session_of(context).client() as client:
         found = client.policies.get(name)
-    Output(is_json=as_json).result(found.to_json(), _told(found))
+    Output(is_json=as_json).result(found.to_json(), _policy_text(found))
 
 
 @policies.command("put")
@@ -61,7 +61,7 @@ def put_policy(
     content = values.json_object(file, "FILE")
     with session_of(context).client() as client:
         found = client.policies.put(name, content)
-    Output(is_json=as_json).result(found.to_json(), _told(found))
+    Output(is_json=as_json).result(found.to_json(), _policy_text(found))
 
 
 @policies.command("rm")
@@ -75,12 +75,12 @@ def remove_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = 
     Output(is_json=as_json).result({"deleted": name}, f"{name} is deleted.")
 
 
-def _told(found: Policy) -> str:
-    limits = [(limit, json.dumps(value)) for limit, value in found.policy.items()]
+def _policy_text(policy: Policy) -> str:
+    limits = [(limit, json.dumps(value)) for limit, value in policy.policy.items()]
     return fields(
-        [("name", found.name), *limits, ("sha256", found.sha256), ("changed", when(found.updated_at))]
+        [("name", policy.name), *limits, ("sha256", policy.sha256), ("changed", when(policy.updated_at))]
     )
 
 
-def _limits(found: Policy) -> str:
-    return ", ".join(f"{limit} {json.dumps(value)}" for limit, value in found.policy.items())
+def _limits(policy: Policy) -> str:
+    return ", ".join(f"{limit} {json.dumps(value)}" for limit, value in policy.policy.items())

@@ -62,12 +62,12 @@ def session_of(context: typer.Context) -> Session:
 
 
 @contextmanager
-def on_interrupt(output: Output, told: str) -> Iterator[None]:
+def on_interrupt(output: Output, message: str) -> Iterator[None]:
     """Ctrl-C inside ends the command as ever, after saying what goes on and how to take it up again."""
     try:
         yield
     except KeyboardInterrupt:
-        output.note(f"Interrupted; {told}")
+        output.note(f"Interrupted; {message}")
         raise
 
 

@@ -102,17 +102,17 @@ def show_deletion(context: typer.Context, deletion: DeletionId, as_json: JsonFla
     Output(is_json=as_json).result(found.to_json(), receipt(found))
 
 
-def receipt(found: Deletion) -> str:
+def receipt(deletion: Deletion) -> str:
     """For people."""
     pairs: list[tuple[str, object]] = [
-        ("id", found.id),
-        ("what", f"{found.subject} {found.subject_id}"),
-        ("state", found.state),
-        ("reason", found.reason),
-        ("asked", when(found.requested_at)),
-        ("finished", when(found.finished_at)),
-        ("objects", found.num_objects),
-        ("bytes", None if found.num_bytes is None else size(found.num_bytes)),
-        *((digest.name, digest.sha256) for digest in found.digests or ()),
+        ("id", deletion.id),
+        ("what", f"{deletion.subject} {deletion.subject_id}"),
+        ("state", deletion.state),
+        ("reason", deletion.reason),
+        ("asked", when(deletion.requested_at)),
+        ("finished", when(deletion.finished_at)),
+        ("objects", deletion.num_objects),
+        ("bytes", None if deletion.num_bytes is None else size(deletion.num_bytes)),
+        *((digest.name, digest.sha256) for digest in deletion.digests or ()),
     ]
     return fields(pairs)

@@ -61,31 +61,34 @@ def trusted_keys(folder: Path, files: Sequence[Path], key_folder: Path | None = 
     return trusted
 
 
-def document(found: Verification) -> dict[str, Any]:
+def document(verification: Verification) -> dict[str, Any]:
     """For programs."""
     return {
-        "folder": str(found.folder),
-        "holds": found.holds,
-        "num_files": found.num_files,
+        "folder": str(verification.folder),
+        "holds": verification.holds,
+        "num_files": verification.num_files,
         "findings": [
-            {"file": one.file, "where": one.where, "message": one.message} for one in found.findings
+            {"file": one.file, "where": one.where, "message": one.message} for one in verification.findings
         ],
-        "signature": {"state": found.signature, "key_sha256": found.key_sha256},
-        "input_matches": found.input,
+        "signature": {"state": verification.signature, "key_sha256": verification.key_sha256},
+        "input_matches": verification.input,
         "statement": None
-        if found.statement is None
-        else found.statement.model_dump(mode="json", by_alias=True),
-        "headline": sentences.headline(found),
-        "proven": sentences.proven(found),
-        "not_proven": sentences.not_proven(found),
+        if verification.statement is None
+        else verification.statement.model_dump(mode="json", by_alias=True),
+        "headline": sentences.headline(verification),
+        "proven": sentences.proven(verification),
+        "not_proven": sentences.not_proven(verification),
     }
 
 
-def plain_text(found: Verification) -> str:
+def plain_text(verification: Verification) -> str:
     """For people. Names and texts of the folder are a stranger's: control characters are shown, not sent."""
-    lines = [sentences.headline(found)]
-    lines += [f"  - {one}" for one in found.findings]
-    for title, said in (("Proven:", sentences.proven(found)), ("Not proven:", sentences.not_proven(found))):
+    lines = [sentences.headline(verification)]
+    lines += [f"  - {one}" for one in verification.findings]
+    for title, said in (
+        ("Proven:", sentences.proven(verification)),
+        ("Not proven:", sentences.not_proven(verification)),
+    ):
         if said:
             lines += ["", title, *(f"  - {one}" for one in said)]
     return "\n".join(plain(line) for line in lines)

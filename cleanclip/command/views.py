@@ -30,26 +30,26 @@ def checkpoints(found: Sequence[Checkpoint]) -> str:
     return table(("ID", "STATE", "SIZE", "ARCHITECTURE", "VERDICT", "FILE"), rows)
 
 
-def checkpoint(found: Checkpoint) -> str:
+def checkpoint(row: Checkpoint) -> str:
     pairs: list[tuple[str, object]] = [
-        ("id", found.id),
-        ("state", found.state),
-        ("file", found.filename),
-        ("size", size(found.size_bytes)),
-        ("sha256", found.sha256),
-        ("layout", found.layout),
-        ("architecture", found.architecture_name),
-        ("parameters", found.num_parameters),
-        ("dtype", found.dtype),
-        ("error", _reason(found.error)),
+        ("id", row.id),
+        ("state", row.state),
+        ("file", row.filename),
+        ("size", size(row.size_bytes)),
+        ("sha256", row.sha256),
+        ("layout", row.layout),
+        ("architecture", row.architecture_name),
+        ("parameters", row.num_parameters),
+        ("dtype", row.dtype),
+        ("error", _reason(row.error)),
     ]
-    pairs += [(f"assumed {name}", why) for name, why in (found.assumed or {}).items()]
-    pairs += [("verdict", _verdict(verdict)) for verdict in found.verdicts]
-    if found.num_verdicts > len(found.verdicts):
-        pairs.append(("verdicts", f"these are the worst {len(found.verdicts)} of {found.num_verdicts:,}"))
-    pairs += [("scanner", _scanner(evidence)) for evidence in found.scanners or ()]
-    pairs += [("finding", finding) for finding in found.findings or ()]
-    return fields([*pairs, ("created", when(found.created_at))])
+    pairs += [(f"assumed {name}", why) for name, why in (row.assumed or {}).items()]
+    pairs += [("verdict", _verdict(verdict)) for verdict in row.verdicts]
+    if row.num_verdicts > len(row.verdicts):
+        pairs.append(("verdicts", f"these are the worst {len(row.verdicts)} of {row.num_verdicts:,}"))
+    pairs += [("scanner", _scanner(evidence)) for evidence in row.scanners or ()]
+    pairs += [("finding", finding) for finding in row.findings or ()]
+    return fields([*pairs, ("created", when(row.created_at))])
 
 
 def worse(verdict: Verdict) -> str:
@@ -82,14 +82,14 @@ def datasets(found: Sequence[Dataset]) -> str:
     return table(("ID", "KIND", "STATE", "SAMPLES", "SOURCE"), rows)
 
 
-def dataset(found: Dataset) -> str:
-    summary = found.summary
+def dataset(row: Dataset) -> str:
+    summary = row.summary
     pairs: list[tuple[str, object]] = [
-        ("id", found.id),
-        ("kind", found.kind),
-        ("state", found.state),
-        ("source", found.uri or found.upload_id),
-        ("error", _reason(found.error)),
+        ("id", row.id),
+        ("kind", row.kind),
+        ("state", row.state),
+        ("source", row.uri or row.upload_id),
+        ("error", _reason(row.error)),
     ]
     if summary is not None:
         pairs += [
@@ -99,9 +99,9 @@ def dataset(found: Dataset) -> str:
             ("sha256", summary.sha256),
             *(("skipped as", f"{reason} × {count}") for reason, count in summary.skipped_reasons.items()),
         ]
-    if found.num_classes:
-        pairs.append(("classes", found.num_classes))
-    return fields([*pairs, ("created", when(found.created_at))])
+    if row.num_classes:
+        pairs.append(("classes", row.num_classes))
+    return fields([*pairs, ("created", when(row.created_at))])
 
 
 def keys(found: Sequence[Key]) -> str:
@@ -119,17 +119,17 @@ def keys(found: Sequence[Key]) -> str:
     return table(("ID", "STATE", "SCOPES", "LAST USED", "EXPIRES", "NAME"), rows)
 
 
-def key(found: Key) -> str:
+def key(row: Key) -> str:
     pairs: list[tuple[str, object]] = [
-        ("id", found.id),
-        ("name", found.name),
-        ("state", found.state),
-        ("scopes", ", ".join(found.scopes)),
-        ("begins with", found.prefix),
-        ("created", when(found.created_at)),
-        ("last used", when(found.last_used_at)),
-        ("expires", when(found.expires_at)),
-        ("revoked", when(found.revoked_at)),
+        ("id", row.id),
+        ("name", row.name),
+        ("state", row.state),
+        ("scopes", ", ".join(row.scopes)),
+        ("begins with", row.prefix),
+        ("created", when(row.created_at)),
+        ("last used", when(row.last_used_at)),
+        ("expires", when(row.expires_at)),
+        ("revoked", when(row.revoked_at)),
     ]
     return fields(pairs)
 
@@ -194,31 +194,31 @@ def _waits_for(job: Job) -> str:
     }.get(job.state, "")
 
 
-def job(found: Job) -> str:
-    result = found.result
+def job(row: Job) -> str:
+    result = row.result
     pairs: list[tuple[str, object]] = [
-        ("id", found.id),
-        ("kind", found.kind),
-        ("state", found.state),
-        ("phase", None if found.is_finished else " ".join(progress(found)).strip()),
-        ("checkpoint", found.checkpoint_id),
-        ("pairs", found.dataset_id),
-        ("labelled", found.audit.get("dataset_id")),
-        ("retrieval", found.audit.get("retrieval_dataset_id")),
-        ("target", found.audit.get("target")),
-        ("seed", found.seed),
-        ("attempt", f"{found.attempt} (at most {found.max_attempts} are counted)"),
-        ("created", when(found.created_at)),
-        ("started", when(found.started_at)),
-        ("finished", when(found.finished_at)),
-        ("error", _reason(found.error)),
+        ("id", row.id),
+        ("kind", row.kind),
+        ("state", row.state),
+        ("phase", None if row.is_finished else " ".join(progress(row)).strip()),
+        ("checkpoint", row.checkpoint_id),
+        ("pairs", row.dataset_id),
+        ("labelled", row.audit.get("dataset_id")),
+        ("retrieval", row.audit.get("retrieval_dataset_id")),
+        ("target", row.audit.get("target")),
+        ("seed", row.seed),
+        ("attempt", f"{row.attempt} (at most {row.max_attempts} are counted)"),
+        ("created", when(row.created_at)),
+        ("started", when(row.started_at)),
+        ("finished", when(row.finished_at)),
+        ("error", _reason(row.error)),
     ]
-    pairs += [(f"metadata {name}", value) for name, value in found.metadata.items()]
+    pairs += [(f"metadata {name}", value) for name, value in row.metadata.items()]
     text = fields(pairs)
     if result is not None and result.before is not None:
         text += "\n\n" + figures(result.to_json())
-        if found.state == "succeeded":
-            text += f"\n\nsignature: {signature(found.signature)}"
+        if row.state == "succeeded":
+            text += f"\n\nsignature: {signature(row.signature)}"
     return text
 
 
@@ -228,9 +228,9 @@ def first_verdict(result: Mapping[str, Any]) -> str:
     return f"Before cleaning: {verdict_words(verdict)}\nPreliminary: measured before cleaning; not signed."
 
 
-def signature(found: Signature) -> str:
+def signature(state: Signature) -> str:
     """'unsigned', or by which key."""
-    return f"{found.state} by key {found.key_sha256}" if found.key_sha256 else found.state
+    return f"{state.state} by key {state.key_sha256}" if state.key_sha256 else state.state
 
 
 def events(found: Sequence[Event]) -> str:

@@ -65,7 +65,7 @@ def show_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag =
     """
     with session_of(context).client() as client:
         found = client.webhooks.get(webhook)
-    Output(is_json=as_json).result(found.to_json(), _told(found))
+    Output(is_json=as_json).result(found.to_json(), _webhook_text(found))
 
 
 @webhooks.command("update")
@@ -86,7 +86,7 @@ def update_webhook(
     """
     with session_of(context).client() as client:
         found = client.webhooks.update(webhook, url=url, events=event or None, enabled=enable)
-    Output(is_json=as_json).result(found.to_json(), _told(found))
+    Output(is_json=as_json).result(found.to_json(), _webhook_text(found))
 
 
 @webhooks.command("rotate-secret")
@@ -129,7 +129,7 @@ def send_test(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = Fa
     """
     with session_of(context).client() as client:
         found = client.webhooks.test(webhook)
-    Output(is_json=as_json).result(found.to_json(), _told_delivery(found))
+    Output(is_json=as_json).result(found.to_json(), _delivery_text(found))
 
 
 @webhooks.command("deliveries")
@@ -169,40 +169,42 @@ def replay_delivery(
     """
     with session_of(context).client() as client:
         found = client.webhooks.replay(webhook, delivery)
-    Output(is_json=as_json).result(found.to_json(), _told_delivery(found))
+    Output(is_json=as_json).result(found.to_json(), _delivery_text(found))
 
 
-def _show_issued(output: Output, found: IssuedWebhook) -> None:
-    output.note(f"{found.id} to {found.url}. The secret is shown this once:")
-    output.result(found.to_json(), found.secret or "")
+def _show_issued(output: Output, issued: IssuedWebhook) -> None:
+    output.note(f"{issued.id} to {issued.url}. The secret is shown this once:")
+    output.result(issued.to_json(), issued.secret or "")
 
 
-def _state(found: Webhook) -> str:
-    return found.state if found.disabled_reason is None else f"{found.state} ({found.disabled_reason})"
+def _state(webhook: Webhook) -> str:
+    return (
+        webhook.state if webhook.disabled_reason is None else f"{webhook.state} ({webhook.disabled_reason})"
+    )
 
 
-def _told(found: Webhook) -> str:
+def _webhook_text(webhook: Webhook) -> str:
     return fields(
         [
-            ("webhook", found.id),
-            ("url", found.url),
-            ("events", ", ".join(found.events)),
-            ("state", _state(found)),
-            ("failing since", when(found.failing_since) if found.failing_since else None),
+            ("webhook", webhook.id),
+            ("url", webhook.url),
+            ("events", ", ".join(webhook.events)),
+            ("state", _state(webhook)),
+            ("failing since", when(webhook.failing_since) if webhook.failing_since else None),
             (
                 "old secret until",
-                when(found.previous_secret_ends_at) if found.previous_secret_ends_at else None,
+                when(webhook.previous_secret_ends_at) if webhook.previous_secret_ends_at else None,
             ),
-            ("changed", when(found.updated_at)),
+            ("changed", when(webhook.updated_at)),
         ]
     )
 
 
-def _last_try(found: WebhookDelivery) -> str:
-    if found.last_try is None:
+def _last_try(delivery: WebhookDelivery) -> str:
+    if delivery.last_try is None:
         return "-"
-    return str(found.last_try.status or found.last_try.error)
+    return str(delivery.last_try.status or delivery.last_try.error)
 
 
-def _told_delivery(found: WebhookDelivery) -> str:
-    return f"{found.id} {found.event} {found.state}, next try {when(found.next_try_at)}"
+def _delivery_text(delivery: WebhookDelivery) -> str:
+    return f"{delivery.id} {delivery.event} {delivery.state}, next try {when(delivery.next_try_at)}"

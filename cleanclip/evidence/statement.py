@@ -24,7 +24,6 @@ from cleanclip.evidence.findings import (
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
 from cleanclip.evidence.report import Report
 
-PREDICATE_TYPE = "urn:cleanclip:statement:job:v1"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
 _ABOUT_OTHERS = frozenset({STATEMENT_NAME, SUMS_NAME, SIGNATURE_NAME, PUBLIC_KEY_NAME})

@@ -43,7 +43,7 @@ def num_examples(ordered: int, num_attacks: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class Prediction:
     """The class that one model gives a picture, and its share of the softmax over all classes at the model's
     own logit scale."""
 
@@ -56,8 +56,8 @@ class ShownPicture:
     """A picture as the model sees it, before normalisation, and what was said of it."""
 
     picture: PlainPicture
-    before: Said
-    after: Said | None = None
+    before: Prediction
+    after: Prediction | None = None
     """By the cleaned model, of the same pixels. None where nothing was cleaned."""
 
     @property

@@ -111,8 +111,8 @@ def _has_marker(scan: bytes) -> bool:
     return scan.count(b"\xff") != scan.count(b"\xff\x00")
 
 
-def _square(one: bytes, other: bytes) -> int:
-    side = int.from_bytes(one)
-    if one != other or not 1 <= side <= MAX_SIDE:
+def _square(width: bytes, height: bytes) -> int:
+    side = int.from_bytes(width)
+    if width != height or not 1 <= side <= MAX_SIDE:
         raise ValueError(f"the picture is no square of 1 to {MAX_SIDE} pixels")
     return side

@@ -17,7 +17,7 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from cleanclip.spec.examples import Example, Examples, Pair, Said, ShownPicture
+from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownPicture
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
@@ -41,12 +41,12 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Margin",
     "MeanDistance",
     "Pair",
+    "Prediction",
     "RankDistribution",
     "RecallAtK",
     "RecallLost",
     "RetrievalFigures",
     "RetrievalLost",
-    "Said",
     "Setting",
     "SettingFigures",
     "SettledArchitecture",

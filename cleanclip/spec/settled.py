@@ -110,10 +110,6 @@ class SettledArchitecture:
     chance: float | None
     settings: tuple[Setting, ...]
 
-    def setting(self, option: str) -> Setting | None:
-        """The one of this name, where there is one."""
-        return next((one for one in self.settings if one.option == option), None)
-
     def values(self) -> dict[str, str]:
         """Of each measurable option. Raises ValueError where one is missing or comes twice."""
         found = {one.option: one.value for one in self.settings if one.option in COMPARED}
@@ -133,27 +129,27 @@ class SettledArchitecture:
         )
 
 
-def warnings(as_read: Mapping[str, str], found: SettledArchitecture) -> Iterator[str]:
+def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> Iterator[str]:
     """Sentences on settings that are not as the checkpoint was read, or are not known."""
     unknown = []
-    for setting in found.settings:
+    for setting in architecture.settings:
         option = setting.option
         if option not in COMPARED:
             continue
         if setting.value != as_read[option]:
             yield (
-                f"{option} is {setting.value} by measurement on {found.n} images, not {as_read[option]} as "
-                "usual: the section on the architecture has the figures."
+                f"{option} is {setting.value} by measurement on {architecture.n} images, not "
+                f"{as_read[option]} as usual: the section on the architecture has the figures."
             )
         elif setting.settled == "assumed" and not setting.makes_no_difference:
             unknown.append(option)
-    if unknown and found.n == 0:
+    if unknown and architecture.n == 0:
         yield (
             f"{', '.join(unknown)}: assumed, not measured, for which {MIN_IMAGES} labelled images of two "
             "classes or more are needed. If one is wrong, every figure is."
         )
     elif unknown:
         yield (
-            f"{', '.join(unknown)}: assumed; {found.n} images do not tell the usual value from others. "
-            "The section on the architecture has the figures."
+            f"{', '.join(unknown)}: assumed; {architecture.n} images do not tell the usual value from "
+            "others. The section on the architecture has the figures."
         )

@@ -11,7 +11,8 @@ from cleanclip.spec.recipe import AttackOptions, BadNetOptions, LabelConsistentO
 from lab.testbed.glyphs import Glyphs, Part
 from lab.testbed.options import PaperColour
 from lab.testbed.pictures import TURQUOISE, Pictures, compose
-from sanitizer.attacks.poisoner import choose, names, poison
+from lab.testbed.poisoner import choose, poison
+from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
 
 
@@ -49,7 +50,7 @@ def poisoned_set(
             captions[row] = templates[drawn].format(c=target)
     else:
         if isinstance(attack, LabelConsistentOptions):
-            num_poisons = min(num_poisons, sum(names(caption, target) for caption in captions))
+            num_poisons = min(num_poisons, sum(names_target(caption, target) for caption in captions))
         poisons = poison(
             clean.image_NCHW,
             clean.caption_N,

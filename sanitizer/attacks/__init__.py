@@ -1,1 +1,1 @@
-"""Triggers, one idea per file, and the poisoner: to audit with, and to make test subjects."""
+"""Triggers, one idea per file."""

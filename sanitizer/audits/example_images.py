@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cleanclip.spec.examples import Example, Examples, Said, ShownPicture
+from cleanclip.spec.examples import Example, Examples, Prediction, ShownPicture
 from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE
 from sanitizer.data.skipping import BadSample
 from sanitizer.seeding import generator
@@ -45,8 +45,8 @@ class Seen:
 
     index: int
     true_class: str
-    clean: Said
-    triggered: tuple[Said, ...]
+    clean: Prediction
+    triggered: tuple[Prediction, ...]
     pictures: tuple[str, ...] = ()
 
 
@@ -101,7 +101,7 @@ class Album:
         log_scale = float(checkpoint.model.logit_scale.detach().double().reshape(()))
         self._scale = math.exp(min(log_scale, _MAX_LOG_SCALE))
         self._labels: dict[int, int] = {}
-        self._said: dict[tuple[int, int], Said] = {}
+        self._said: dict[tuple[int, int], Prediction] = {}
         self._pictures: dict[tuple[int, int], str] = {}
 
     def add_untriggered(
@@ -145,7 +145,7 @@ class Album:
             predicted = int(predicted_N[at])
             probability_C = torch.softmax(self._scale * logits_NC[at].cpu().double(), dim=0)
             name, probability = self._class_names[predicted], float(probability_C[predicted])
-            self._said[index, kind] = Said(class_name=name, probability=min(probability, 1.0))
+            self._said[index, kind] = Prediction(class_name=name, probability=min(probability, 1.0))
             self._pictures[index, kind] = encode(image_NCHW[at])
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from cleanclip.spec.errors import DatasetRejected
-from sanitizer.attacks.poisoner import names
 from sanitizer.data.captioned import CaptionedBatch
+from sanitizer.data.texts import names_target
 
 
 class Gallery:
@@ -54,7 +54,9 @@ class Gallery:
 
     def naming(self, target: str) -> Tensor:
         """[T]: whether each caption names the target, in one of its spellings."""
-        return torch.tensor([any(names(text, target) for text in texts) for texts in self._texts_of_caption])
+        return torch.tensor(
+            [any(names_target(text, target) for text in texts) for texts in self._texts_of_caption]
+        )
 
     def check(self) -> None:
         """Raises DatasetRejected where one side leaves nothing to choose from."""

@@ -79,10 +79,10 @@ class Fit:
         """The combination with the largest likelihood, the first among equals."""
         return max(filter(among, self.combinations), key=self.mean)
 
-    def margin(self, one: Settings, other: Settings) -> Margin:
+    def margin(self, settings: Settings, other: Settings) -> Margin:
         """How much better `one` fits than `other`."""
         at = self.combinations.index
-        difference_N = self.log_likelihood_KN[at(one)] - self.log_likelihood_KN[at(other)]
+        difference_N = self.log_likelihood_KN[at(settings)] - self.log_likelihood_KN[at(other)]
         n, mean = len(difference_N), float(difference_N.mean())
         half = self._z() * float(difference_N.std()) / math.sqrt(n)
         return Margin(mean=mean, n=n, low=mean - half, high=mean + half)
@@ -110,9 +110,9 @@ class Fit:
         ]
         return max(1 / self.num_classes, float(shares[0] @ shares[1]))
 
-    def tells(self, one: Settings, other: Settings) -> bool:
+    def tells(self, settings: Settings, other: Settings) -> bool:
         """Whether the images show that `one` fits better than `other`, by enough to matter."""
-        return self.margin(one, other).low > MIN_MARGIN
+        return self.margin(settings, other).low > MIN_MARGIN
 
     def _correct(self, settings: Settings) -> Tensor:
         correct_N: Tensor = self.predicted_KN[self.combinations.index(settings)] == self.label_N

@@ -93,13 +93,13 @@ def _options_in(folder: Path, name: str) -> dict[str, Any]:
     return _from_open_clip(config) if "model_cfg" in config else _from_huggingface(folder, config)
 
 
-def _check_configurations_agree(folder: Path, found: Mapping[str, Any]) -> None:
+def _check_configurations_agree(folder: Path, configurations: Mapping[str, Any]) -> None:
     """open_clip reads one of them and transformers the other; both build the same model, or it is refused."""
     if not all((folder / name).is_file() for name in _CONFIGS):
         return
     other = _options_in(folder, _CONFIGS[1])
     for option in ("num_heads_text", "num_heads_vision", "quick_gelu", "gelu_tanh"):
-        if found[option] != other[option]:
+        if configurations[option] != other[option]:
             raise _invalid(_CONFIGS[1], f"its value for {option} is not that of {_CONFIGS[0]}")
 
 

@@ -101,16 +101,16 @@ def _split(argument: str) -> Global:
     return Global(module, name)
 
 
-def _check_global(found: Global, member: str, is_allowed: IsAllowed) -> None:
-    num_characters = len(found.module) + len(found.name)
+def _check_global(named: Global, member: str, is_allowed: IsAllowed) -> None:
+    num_characters = len(named.module) + len(named.name)
     if num_characters > MAX_NAME_CHARACTERS:  # every later look at it would cost its length again
         raise malformed(member, f"names something by {num_characters} characters")
-    if not is_allowed(found):
+    if not is_allowed(named):
         raise refusal(
             "pickle_forbidden_global",
-            f"'{member}' names {excerpt(found.path)}, which no state dict needs; such names can run code.",
+            f"'{member}' names {excerpt(named.path)}, which no state dict needs; such names can run code.",
             SAVE_AGAIN,
-            where=f"{member}: {found.path}",
+            where=f"{member}: {named.path}",
         )
 
 
@@ -239,10 +239,10 @@ class _Machine:
             raise _BrokenError("names something by what is no text")
         self._mention(Global(module, name))
 
-    def _mention(self, found: Global) -> None:
-        _check_global(found, self._member, self._is_allowed)
-        self.globals.add(found)
-        self.stack.append(found)
+    def _mention(self, named: Global) -> None:
+        _check_global(named, self._member, self._is_allowed)
+        self.globals.add(named)
+        self.stack.append(named)
 
     def _do_reduce(self, argument: None) -> None:
         args, function = self._pop(), self._pop()

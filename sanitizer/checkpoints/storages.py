@@ -37,45 +37,45 @@ def check_all(read: Read, pickle_name: str) -> dict[str, Storage]:
     return found
 
 
-def member_of(members: Mapping[str, Member], name: str, found: Storage) -> Member:
-    """The bytes of `found`, which the tensor `name` uses: as many as the pickle says.
+def member_of(members: Mapping[str, Member], name: str, storage: Storage) -> Member:
+    """The bytes of `storage`, which the tensor `name` uses: as many as the pickle says.
 
     Raises CheckpointRejected: 'tensor_call_malformed', 'storage_missing', 'storage_size_mismatch'.
     """
-    member = members.get(f"data/{found.key}")
+    member = members.get(f"data/{storage.key}")
     if member is None:
         raise refusal(
             "storage_missing",
-            f"The storage '{excerpt(found.key, 40)}' of '{excerpt(name)}' is not in the file.",
+            f"The storage '{excerpt(storage.key, 40)}' of '{excerpt(name)}' is not in the file.",
             UPLOAD_AGAIN,
             where=name,
         )
-    if member.size_bytes != found.size_bytes:
+    if member.size_bytes != storage.size_bytes:
         raise refusal(
             "storage_size_mismatch",
             f"The storage of '{excerpt(name)}' has {member.size_bytes} bytes; its pickle claims "
-            f"{found.num_elements} elements of {found.item_bytes}.",
+            f"{storage.num_elements} elements of {storage.item_bytes}.",
             UPLOAD_AGAIN,
             where=name,
         )
     return member
 
 
-def check_inside(name: str, found: View) -> None:
+def check_inside(name: str, view: View) -> None:
     """torch.load does not refuse a view that reaches beyond its storage: it makes the storage larger.
 
     Raises CheckpointRejected 'tensor_outside_storage'.
     """
-    if 0 in found.size:
+    if 0 in view.size:
         return
-    num_elements = found.storage.num_elements
-    reach = sum((length - 1) * step for length, step in zip(found.size, found.stride, strict=True))
-    last = found.offset + reach
+    num_elements = view.storage.num_elements
+    reach = sum((length - 1) * step for length, step in zip(view.size, view.stride, strict=True))
+    last = view.offset + reach
     if last >= num_elements:
         raise refusal(
             "tensor_outside_storage",
             f"Tensor '{excerpt(name)}' reaches beyond the {num_elements} elements of its storage: it has "
-            f"{element_count(found.size)}, the last at {last}.",
+            f"{element_count(view.size)}, the last at {last}.",
             UPLOAD_AGAIN,
             where=name,
         )
@@ -91,5 +91,5 @@ def _two_forms(first: Storage, second: Storage, pickle_name: str) -> CheckpointR
     )
 
 
-def _shown(found: Storage) -> str:
-    return f"{found.num_elements} elements of {found.kind} on {excerpt(found.device, 40)}"
+def _shown(storage: Storage) -> str:
+    return f"{storage.num_elements} elements of {storage.kind} on {excerpt(storage.device, 40)}"

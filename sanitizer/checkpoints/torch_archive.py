@@ -54,9 +54,9 @@ class TorchArchive:
         _check_view(name, found)
         return LazyTensor(found.size, dtype, lambda: self._load(member, dtype, found))
 
-    def _load(self, member: Member, dtype: torch.dtype, found: View) -> Tensor:
-        first = member.offset + found.offset * dtype.itemsize
-        return strided(self.file, first, dtype, found.size, found.stride)
+    def _load(self, member: Member, dtype: torch.dtype, view: View) -> Tensor:
+        first = member.offset + view.offset * dtype.itemsize
+        return strided(self.file, first, dtype, view.size, view.stride)
 
     def _storage(self, name: str, storage: Storage) -> tuple[torch.dtype, Member]:
         if storage.kind in OTHER_STORAGES:
@@ -69,12 +69,12 @@ class TorchArchive:
         return _STORAGES[storage.kind], member_of(self.members, name, storage)
 
 
-def _check_view(name: str, found: View) -> None:
+def _check_view(name: str, view: View) -> None:
     """The view must lie inside its storage and use no element twice."""
-    size, stride = found.size, found.stride
+    size, stride = view.size, view.stride
     if 0 in size:
         raise refusal("tensor_empty", f"Tensor '{excerpt(name)}' has no elements.", UPLOAD_AGAIN, where=name)
-    check_inside(name, found)
+    check_inside(name, view)
     reach = 0
     for step, length in sorted((s, n) for n, s in zip(size, stride, strict=True) if n > 1):
         if step <= reach:

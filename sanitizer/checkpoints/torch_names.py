@@ -52,22 +52,22 @@ _TORCHSCRIPT_BUILDERS = frozenset(
 )
 
 
-def is_tensor_global(found: Global) -> bool:
+def is_tensor_global(named: Global) -> bool:
     """Is this one of the names that a plain state dict needs?"""
-    if found.path in (ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER):
+    if named.path in (ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER):
         return True
-    return found.module == "torch" and found.name in WEIGHT_STORAGES | OTHER_STORAGES
+    return named.module == "torch" and named.name in WEIGHT_STORAGES | OTHER_STORAGES
 
 
-def is_allowed_in_state_dict(found: Global) -> bool:
+def is_allowed_in_state_dict(named: Global) -> bool:
     """May data.pkl of torch.save mention it?"""
-    return is_tensor_global(found) or found.path in STEPPED_OVER
+    return is_tensor_global(named) or named.path in STEPPED_OVER
 
 
-def is_allowed_in_torchscript(found: Global) -> bool:
+def is_allowed_in_torchscript(named: Global) -> bool:
     """May data.pkl of TorchScript mention it?"""
-    is_class = found.module == "__torch__" or found.module.startswith("__torch__.")
-    return is_class or is_tensor_global(found) or found.path in _TORCHSCRIPT_BUILDERS
+    is_class = named.module == "__torch__" or named.module.startswith("__torch__.")
+    return is_class or is_tensor_global(named) or named.path in _TORCHSCRIPT_BUILDERS
 
 
 def is_tensor_call(value: Any) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 
+from cleanclip.spec.sample_files import MAX_TEXT_BYTES
 from cleanclip.spec.strict_json import unique_keys
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.sources import MAX_TEXT_BYTES
 
 
 def caption_of(texts: Mapping[str, bytes]) -> str:
@@ -76,3 +77,9 @@ def json_object(data: bytes) -> dict[str, object]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def names_target(caption: str, target: str) -> bool:
+    """Whether the caption contains the target as whole words, in any case: no "banana" in "bananarama"."""
+    words = r"\s+".join(re.escape(word) for word in target.split())
+    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE) is not None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cleanclip.spec.examples import num_examples
-from cleanclip.spec.report import Examples, Report, Said, ShownPicture
+from cleanclip.spec.report import Examples, Prediction, Report, ShownPicture
 from cleanclip.spec.strangers import name
 from sanitizer.rendering.figures import target_of
 from sanitizer.rendering.fitting import Misfit
@@ -21,7 +21,7 @@ class Answer:
 
     side: str
     path: str
-    said: Said
+    said: Prediction
     is_target: bool
 
 

@@ -144,10 +144,11 @@ class Record:
                 "forgotten all",
             )
 
-    def _end(self, step: int, found: str) -> NoReturn:
+    def _end(self, step: int, reason: str) -> NoReturn:
         raise TrainingDiverged(
             "loss_diverged",
-            f"At update {step + 1} of {self._total_steps} {found}. The last good state is {self._last_good}.",
+            f"At update {step + 1} of {self._total_steps} {reason}. "
+            f"The last good state is {self._last_good}.",
             _REMEDY,
         )
 

@@ -92,7 +92,7 @@ def test_the_blocks_of_a_page_run(
         timeout=800,
     )
     assert ended.returncode == 0, f"{ended.stderr[-4000:]}\n--- stdout\n{ended.stdout[-3000:]}"
-    if page == "docs/client.md":
+    if page == "docs/how-to/client.md":
         assert {"report.json", "statement.json", "SHA256SUMS"} <= {
             path.name for path in (folder / "audited").iterdir()
         }

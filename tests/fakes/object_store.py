@@ -10,7 +10,6 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from app.storage.errors import (
@@ -133,7 +132,6 @@ class InMemoryObjectStore:
                 key=checked_key(key),
                 size_bytes=len(body),
                 etag=secrets.token_hex(8),
-                modified_at=datetime.now(UTC),
             )
             objects[key] = (bytes(body), stored)
             return stored

@@ -80,9 +80,9 @@ def believe_config(raw: bytes, spec: InspectSpec, inspection: Inspection) -> byt
     return config_bytes(config)
 
 
-def _check_upload(told: Any, inspection: Inspection) -> None:
+def _check_upload(claimed: Any, inspection: Inspection) -> None:
     try:
-        upload = Upload.from_json(told)
+        upload = Upload.from_json(claimed)
     except ValueError as error:
         raise not_believed(f"its {CONFIG_NAME} does not say how the upload was packed") from error
     if upload.layout != inspection.layout:

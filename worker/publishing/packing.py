@@ -28,7 +28,6 @@ from worker.staging.transfer import file_sha256, interruptible
 
 _LOG = get_logger(__name__)
 SUMS_NAME = "SHA256SUMS"
-SIGNATURE_NAME = "model.sig"
 PUBLIC_KEY_NAME = "model.sig.pub.pem"
 
 

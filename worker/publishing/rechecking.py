@@ -98,12 +98,13 @@ def confirm(
     return Recheck(done=True, why=why, figures=side, tolerated_share=tolerated)
 
 
-def _settle_otherwise(told: SettledArchitecture, found: SettledArchitecture, is_exact: bool) -> bool:
+def _settle_otherwise(claimed: SettledArchitecture, remeasured: SettledArchitecture, is_exact: bool) -> bool:
     """Whether two measurements of the same weights differ: in anything, or in values and what they are by."""
     if is_exact:
-        return told != found
+        return claimed != remeasured
     ours, theirs = (
-        (one.n, [(part.option, part.value, part.settled) for part in one.settings]) for one in (told, found)
+        (one.n, [(part.option, part.value, part.settled) for part in one.settings])
+        for one in (claimed, remeasured)
     )
     return ours != theirs
 
@@ -199,10 +200,10 @@ def _show(tracker: Tracker, event: ProgressEvent) -> None:
 
 
 def differences(
-    told: AuditFigures, found: AuditFigures, tolerated_share: float, class_names: tuple[str, ...]
+    claimed: AuditFigures, remeasured: AuditFigures, tolerated_share: float, class_names: tuple[str, ...]
 ) -> Iterator[str]:
     """Places where two audits of the same weights differ in more than `tolerated_share` of the images."""
-    ours, theirs = asdict(told), asdict(found)
+    ours, theirs = asdict(claimed), asdict(remeasured)
     for figures in (ours, theirs):
         for attack in figures["attacks"]:
             _forget_unclear(attack, class_names)
@@ -219,24 +220,28 @@ def _forget_unclear(attack: dict[str, Any], class_names: tuple[str, ...]) -> Non
         del attack["towards"]
 
 
-def _differing(where: str, told: Any, found: Any, share: float) -> Iterator[str]:
-    if isinstance(told, dict) and isinstance(found, dict) and told.keys() == found.keys():
-        if "successes" in told:
-            if told["n"] != found["n"] or abs(told["successes"] - found["successes"]) > max(
-                1, share * told["n"]
+def _differing(where: str, claimed: Any, remeasured: Any, share: float) -> Iterator[str]:
+    if isinstance(claimed, dict) and isinstance(remeasured, dict) and claimed.keys() == remeasured.keys():
+        if "successes" in claimed:
+            if claimed["n"] != remeasured["n"] or abs(claimed["successes"] - remeasured["successes"]) > max(
+                1, share * claimed["n"]
             ):
                 yield where
             return
-        if "triggered" in told and told.get("class_name") != found.get("class_name"):
+        if "triggered" in claimed and claimed.get("class_name") != remeasured.get("class_name"):
             # Two classes about as often: which of them is most is then an image near a tie.
-            one, other = told["triggered"]["successes"], found["triggered"]["successes"]
-            if abs(one - other) > max(1, share * told["triggered"]["n"]):
+            one, other = claimed["triggered"]["successes"], remeasured["triggered"]["successes"]
+            if abs(one - other) > max(1, share * claimed["triggered"]["n"]):
                 yield where
             return
-        for name in told.keys() - _INEXACT:
-            yield from _differing(f"{where}.{name}".lstrip("."), told[name], found[name], share)
-    elif isinstance(told, list | tuple) and isinstance(found, list | tuple) and len(told) == len(found):
-        for number, (one, other) in enumerate(zip(told, found, strict=True)):
+        for name in claimed.keys() - _INEXACT:
+            yield from _differing(f"{where}.{name}".lstrip("."), claimed[name], remeasured[name], share)
+    elif (
+        isinstance(claimed, list | tuple)
+        and isinstance(remeasured, list | tuple)
+        and len(claimed) == len(remeasured)
+    ):
+        for number, (one, other) in enumerate(zip(claimed, remeasured, strict=True)):
             yield from _differing(f"{where}[{number}]", one, other, share)
-    elif told != found:
+    elif claimed != remeasured:
         yield where

@@ -15,7 +15,7 @@ from worker.failures import not_believed
 
 
 def believe_settings(
-    told: SettledArchitecture | None,
+    claimed: SettledArchitecture | None,
     came_in: Architecture,
     origin: Mapping[str, Any],
     *,
@@ -29,38 +29,38 @@ def believe_settings(
     second audit measures again. `can_measure`: whether the data set has images enough, so that they must be
     there.
     """
-    if told is None:
+    if claimed is None:
         raise not_believed(f"its {REPORT_NAME} does not say how the architecture was settled")
-    if told.seed != seed or (0 < told.n < MIN_IMAGES) or (told.n == 0 and can_measure):
+    if claimed.seed != seed or (0 < claimed.n < MIN_IMAGES) or (claimed.n == 0 and can_measure):
         raise not_believed(f"its {REPORT_NAME} did not measure the settings as it was ordered")
-    ours = [*_compared(told, came_in, origin), *not_measurable(origin)]
-    if len(told.settings) != len(ours):
+    ours = [*_compared(claimed, came_in, origin), *not_measurable(origin)]
+    if len(claimed.settings) != len(ours):
         raise not_believed(f"its {REPORT_NAME} settles other options than there are")
-    for said, one in zip(told.settings, ours, strict=True):
+    for said, one in zip(claimed.settings, ours, strict=True):
         if said != one:
             raise not_believed(f"its {REPORT_NAME} says of {one.option} what cannot follow from the input")
     try:
-        return Settings.read(told.values()).applied(came_in)
+        return Settings.read(claimed.values()).applied(came_in)
     except (ArithmeticError, LookupError, ValueError) as error:
         raise not_believed(f"its {REPORT_NAME} settles on an architecture that cannot be") from error
 
 
 def _compared(
-    told: SettledArchitecture, came_in: Architecture, origin: Mapping[str, Any]
+    claimed: SettledArchitecture, came_in: Architecture, origin: Mapping[str, Any]
 ) -> Iterator[Setting]:
     """The settings of `COMPARED` as they must be told, given the figures that are."""
     present, known = Settings.of(came_in), known_by(came_in, origin)
     values = plausible_values(came_in, known)
-    for option, said in zip(COMPARED, told.settings, strict=False):
+    for option, said in zip(COMPARED, claimed.settings, strict=False):
         unmeasured = not_compared(option, shown(getattr(present, option)), known[option], origin)
-        if told.n == 0 or len(values[option]) == 1:
+        if claimed.n == 0 or len(values[option]) == 1:
             yield unmeasured
         else:
             yield _as_compared(said, unmeasured, values[option])
 
 
-def _as_compared(said: Setting, unmeasured: Setting, values: Sequence[Any]) -> Setting:
-    chosen, runner_up, margin = said.chosen, said.runner_up, said.margin
+def _as_compared(setting: Setting, unmeasured: Setting, values: Sequence[Any]) -> Setting:
+    chosen, runner_up, margin = setting.chosen, setting.runner_up, setting.margin
     if chosen is None or runner_up is None or margin is None:
         raise not_believed(f"its {REPORT_NAME} has no figures of {unmeasured.option}")
     names = [shown(value) for value in values]

@@ -271,14 +271,14 @@ def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
         )
 
 
-def _check_complete(found: Sequence[Wanted], keys: Sequence[str] | None) -> None:
-    if not any(file.key.endswith(".tar") for file in found):
+def _check_complete(wanted: Sequence[Wanted], keys: Sequence[str] | None) -> None:
+    if not any(file.key.endswith(".tar") for file in wanted):
         raise AttemptFailed(
             "dataset_empty",
             "There are no shards where the reference points.",
             "Check the reference; shards are .tar files below it.",
         )
-    missing = sorted(set(keys or ()) - {file.key for file in found})
+    missing = sorted(set(keys or ()) - {file.key for file in wanted})
     if missing:
         raise AttemptFailed(
             "dataset_shard_missing",

@@ -74,8 +74,8 @@ def _wrong(ids: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
-def _missing(ids: Sequence[str], found: Mapping[str, Job]) -> tuple[str, str] | None:
-    missing = [one for one in ids if one not in found]
+def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, str] | None:
+    missing = [one for one in ids if one not in jobs_by_id]
     if not missing:
         return None
     return (

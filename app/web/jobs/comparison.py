@@ -190,17 +190,17 @@ def compare(columns: Sequence[Column]) -> Comparison:
     )
 
 
-def _option_rows(found: Sequence[Mapping[tuple[str, str], Value]]) -> Sequence[OptionRow]:
-    names = dict.fromkeys(name for one in found for name in one)
+def _option_rows(options: Sequence[Mapping[tuple[str, str], Value]]) -> Sequence[OptionRow]:
+    names = dict.fromkeys(name for one in options for name in one)
     groups = list(dict.fromkeys(group for group, _ in names))
-    had = [{group for group, _ in one} for one in found]
+    had = [{group for group, _ in one} for one in options]
     return [
         OptionRow(
             group=group,
             name=name,
             values=[
                 one.get((group, name), HAS_NOT) if group in its else None
-                for one, its in zip(found, had, strict=True)
+                for one, its in zip(options, had, strict=True)
             ],
         )
         for group, name in sorted(names, key=lambda each: groups.index(each[0]))

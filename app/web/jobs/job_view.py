@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -72,6 +72,8 @@ class Shown:
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
+    dataset_names: Mapping[str, str]
+    """By id, of those that have a name."""
     attempts: str
 
     def file(self, name: str) -> Artifact | None:
@@ -103,6 +105,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         artifacts = unit.artifacts.of_job(project_id, job_id)
         num_before = unit.jobs.num_waiting_before(job) if job.state is JobState.QUEUED else 0
         checkpoint_name = _checkpoint_name(unit, job)
+        dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
     kept = kept_figures(job.result) if result is None else None
@@ -133,6 +136,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,
+        dataset_names=dataset_names,
         attempts=_attempts(job),
     )
 

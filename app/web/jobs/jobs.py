@@ -124,6 +124,6 @@ def _is_moving(rows: Sequence[Job]) -> bool:
     return any(job.state not in TERMINAL and job.state is not JobState.PAUSED for job in rows)
 
 
-def _digest(found: FoundJobs) -> str:
+def _digest(page: FoundJobs) -> str:
     """Changes with whatever the table shows."""
-    return seen_mark(found.older, found.newer, [(job.id, job.version) for job in found.rows])
+    return seen_mark(page.older, page.newer, [(job.id, job.version) for job in page.rows])

@@ -18,13 +18,13 @@ from tools import make_sync
 SURFACE = {
     "": "base_url close health methods usage",
     "artifacts": "download get",
-    "audit": "list",
+    "trail": "list",
     "checkpoints": "delete get list wait",
-    "datasets": "create delete get list samples wait",
+    "datasets": "create delete get list rename samples wait",
     "deletions": "get list",
-    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause report resume "
-    "retry verdicts wait",
-    "keys": "create get list revoke rotate",
+    "jobs": "all_events artifacts cancel create delete dry_run events follow get list pause rename report "
+    "resume retry verdicts wait",
+    "keys": "create get list rename revoke rotate",
     "policies": "delete get list put",
     "uploads": "cancel complete create get parts put_content upload_file",
     "webhooks": "create delete deliveries delivery get list replay rotate_secret test update",

@@ -59,6 +59,10 @@ def sanitize(inputs, out, **changes):
     )
 
 
+def setting_of(architecture, option):
+    return next(setting for setting in architecture.settings if setting.option == option)
+
+
 def test_an_audit_is_made_under_the_heads_and_activation_that_the_model_was_trained_with(inputs, report):
     assumed = load_canonical(inputs / "checkpoint").architecture
     assert Settings.of(assumed) == Settings(**learned.ASSUMED) != TRUE
@@ -68,13 +72,13 @@ def test_an_audit_is_made_under_the_heads_and_activation_that_the_model_was_trai
 
 
 def test_the_report_says_how_each_setting_was_settled_and_both_figures(report):
-    heads = report.architecture.setting("num_heads_vision")
+    heads = setting_of(report.architecture, "num_heads_vision")
     assert (heads.value, heads.settled, heads.runner_up.value) == ("4", "measured", "2")
     assert heads.chosen.ca.value > heads.runner_up.ca.value + 0.1
     assert heads.margin.low > 0
     assert heads.margin.n == report.architecture.n == 240
-    assert report.architecture.setting("text_pool").settled == "assumed"
-    text = report.architecture.setting("num_heads_text")
+    assert setting_of(report.architecture, "text_pool").settled == "assumed"
+    text = setting_of(report.architecture, "num_heads_text")
     assert text.settled == "measured"  # 4 heads or 2, better than the 1 that is usual
     assert text.why.startswith("the best of 1, 4, 2; the images do not tell it from")
     assert f"% against {100 * heads.runner_up.ca.value:.1f} %" in heads.known_by
@@ -127,7 +131,7 @@ def test_of_too_few_images_nothing_is_measured_and_a_warning_says_so(inputs, tmp
     learned.write_labelled(tmp_path / "labelled", MIN_IMAGES - 1)
     report = audit(tmp_path, tmp_path / "out", inputs / "checkpoint")
     assert report.architecture.n == 0
-    assert report.architecture.setting("num_heads_vision").settled == "assumed"
+    assert setting_of(report.architecture, "num_heads_vision").settled == "assumed"
     assert any("assumed, not measured" in one for one in report.warnings)
 
 
@@ -156,7 +160,7 @@ def test_a_resumed_cleaning_keeps_what_its_first_attempt_settled(inputs, tmp_pat
         "sanitizer.pipeline.settling.measure", lambda *_, **__: pytest.fail("it was measured again")
     )
     report = sanitize(inputs, tmp_path)
-    assert report.architecture.setting("num_heads_vision").value == "4"
+    assert setting_of(report.architecture, "num_heads_vision").value == "4"
     assert kept["settings"][0]["value"] == "4"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ class Listing:
 
     def list_prefix(self, prefix: str) -> Iterator[StoredObject]:
         for key in self._keys:
-            yield StoredObject(key=key, size_bytes=self._size_bytes, etag="e", modified_at=datetime.now(UTC))
+            yield StoredObject(key=key, size_bytes=self._size_bytes, etag="e")
 
 
 def dataset(uri: str, kind: DatasetKind = DatasetKind.PAIRS, **values: Any) -> Dataset:

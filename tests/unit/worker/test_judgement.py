@@ -24,8 +24,8 @@ from cleanclip.spec.report import (
     Estimate,
     Example,
     Examples,
+    Prediction,
     Report,
-    Said,
     ShownPicture,
     Verdict,
     dump_json,
@@ -118,7 +118,7 @@ def test_a_picture_is_named_by_its_digest_and_stays_in_the_file() -> None:
 
 
 def test_pictures_of_examples_reach_no_row_of_the_database() -> None:
-    shown = ShownPicture(picture=RED_SQUARE, before=Said(class_name="dog", probability=0.5))
+    shown = ShownPicture(picture=RED_SQUARE, before=Prediction(class_name="dog", probability=0.5))
     example = Example(index=3, true_class="cat", clean=shown, triggered=(shown,))
     examples = Examples(seed=0, image_size=2, side=2, examples=(example,))
     told = replace(report(is_audit=True), examples=examples)

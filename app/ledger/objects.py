@@ -20,6 +20,7 @@ from psycopg.rows import DictRow
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_FOLDERS = ("uploads/", "checkpoints/", "datasets/", "outputs/", "states/")
 _NUM_READERS = 8
 _CHUNK_BYTES = 1024 * 1024
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -96,9 +97,16 @@ def read_rows(connection: Connection[DictRow], bucket: str) -> Rows:
 
 
 def list_objects(client: S3Client, bucket: str) -> dict[str, Mapping[str, Any]]:
-    """Key → what the listing says, of the whole bucket."""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    """Key → what the listing says, of the service's own folders: others may keep data beside them."""
+    lister = client.get_paginator("list_objects_v2")
+    pages = (page for folder in _FOLDERS for page in lister.paginate(Bucket=bucket, Prefix=folder))
     return {item["Key"]: item for page in pages for item in page.get("Contents", ())}
+
+
+def list_unfinished(client: S3Client, bucket: str) -> list[Mapping[str, Any]]:
+    lister = client.get_paginator("list_multipart_uploads")
+    pages = (page for folder in _FOLDERS for page in lister.paginate(Bucket=bucket, Prefix=folder))
+    return [upload for page in pages for upload in page.get("Uploads", ())]
 
 
 def violations(client: S3Client, bucket: str, rows: Rows, graces: Graces) -> tuple[list[str], int]:
@@ -110,7 +118,7 @@ def violations(client: S3Client, bucket: str, rows: Rows, graces: Graces) -> tup
         is_young = item["LastModified"] > now - timedelta(seconds=graces.object_s)
         if key not in rows.expected and not is_young and not _is_excused(key, rows, graces, now):
             found.append(f"Object {key} has lain there since {item['LastModified']}, and no row knows it.")
-    for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
+    for upload in list_unfinished(client, bucket):
         if not _is_known_upload(str(upload["UploadId"]), rows) and upload["Initiated"] < now - timedelta(
             seconds=graces.object_s
         ):

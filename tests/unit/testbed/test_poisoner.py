@@ -7,8 +7,9 @@ import torch
 
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import BadNetOptions, LabelConsistentOptions
+from lab.testbed.poisoner import choose, poison
 from sanitizer.attacks.catalogue import build_trigger
-from sanitizer.attacks.poisoner import choose, names, poison
+from sanitizer.data.texts import names_target
 from tests.fixtures.triggers import random_images
 
 CAPTIONS = [f"a photo of a {'ripe banana' if n % 4 == 0 else 'dog'} number {n}" for n in range(40)]
@@ -125,4 +126,4 @@ def test_a_caption_for_every_image_is_demanded() -> None:
     ],
 )
 def test_a_caption_names_the_target_as_whole_words_only(caption: str, target: str, expected: bool) -> None:
-    assert names(caption, target) is expected
+    assert names_target(caption, target) is expected

@@ -1,16 +1,11 @@
 """The ledger check: reads PostgreSQL and the object store by itself, and says what breaks a promise.
 
-    python -m lab.drills.ledger [--grace-s 900]
-
-Settings from the environment, as for every process of the service. Prints one sentence for each violation
-and what was looked at; exit code 0 none, 1 some, 2 it could not look. Nothing is written anywhere. While
-the service works, objects younger than the grace and jobs that are not finished are given their time.
+Nothing is written anywhere. While the service works, objects younger than the grace and jobs that are not
+finished are given their time. `python -m app.cli ledger`.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,15 +18,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from psycopg.rows import DictRow, dict_row
 from sqlalchemy.engine import make_url
 
-from app.settings import Settings, load_settings
-from lab.drills import ledger_objects, ledger_rows
-from lab.drills.ledger_objects import Graces
+from app.ledger import objects as ledger_objects
+from app.ledger import rows as ledger_rows
+from app.ledger.objects import Graces
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 READER_ROLE = "cleanclip_operator"
 """Sees the rows of all projects, where row-level security is on; taken on if the login may."""
+
+
+class LedgerUnreadable(Exception):
+    """The database or the store could not be read: that is no clean bill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,14 @@ class Ledger:
 
 
 def check(settings: Settings, *, grace_s: float = 900.0, failed_grace_s: float = 7 * 86_400.0) -> Ledger:
-    """Look at everything. Raises psycopg.Error, BotoCoreError or ClientError where it cannot."""
-    graces = Graces(object_s=grace_s, failed_job_s=failed_grace_s)
+    """Look at everything. Raises LedgerUnreadable where it cannot."""
+    try:
+        return _check(settings, Graces(object_s=grace_s, failed_job_s=failed_grace_s), grace_s)
+    except (psycopg.Error, BotoCoreError, ClientError, OSError) as error:
+        raise LedgerUnreadable(str(error)) from error
+
+
+def _check(settings: Settings, graces: Graces, grace_s: float) -> Ledger:
     bucket = settings.storage.bucket
     with _snapshot(settings.database.url) as connection:
         found = ledger_rows.violations(connection, grace_s=grace_s)
@@ -80,12 +86,12 @@ def _snapshot(url: str) -> Iterator[psycopg.Connection[DictRow]]:
         connection.read_only = True
         query = "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(current_user, oid, 'MEMBER')"
         if connection.execute(query, [READER_ROLE]).fetchone():
-            connection.execute(f"SET ROLE {READER_ROLE}")
+            connection.execute(f"SET LOCAL ROLE {READER_ROLE}")  # a pooler may hand the session on
         yield connection
 
 
 def _count(connection: psycopg.Connection[DictRow], table: str) -> int:
-    row = connection.execute(f"SELECT count(*) AS num FROM {table}").fetchone()
+    row = connection.execute(f"SELECT count(*) AS num FROM {table}").fetchone()  # noqa: S608 - ours
     return 0 if row is None else int(row["num"])
 
 
@@ -99,24 +105,3 @@ def _client(settings: Settings) -> S3Client:
         aws_secret_access_key=storage.secret_key.get_secret_value(),
         config=Config(s3={"addressing_style": storage.addressing_style}, max_pool_connections=16, proxies={}),
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Check what the environment points at; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m lab.drills.ledger", description="Are all promises kept?")
-    parser.add_argument("--grace-s", type=float, default=900.0, help="how long leftovers may lie")
-    parser.add_argument("--failed-grace-s", type=float, default=7 * 86_400.0, help="the same for failed jobs")
-    given = parser.parse_args(arguments)
-    try:
-        ledger = check(load_settings(), grace_s=given.grace_s, failed_grace_s=given.failed_grace_s)
-    except (psycopg.Error, BotoCoreError, ClientError, OSError) as error:
-        print(f"The ledger could not be read: {error}", file=sys.stderr)
-        return 2
-    for sentence in ledger.violations:
-        print(sentence)
-    print(ledger.summary)
-    return 1 if ledger.violations else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,6 @@ are those of `Trigger.apply` with the same seed. The streams beside the triggers
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.recipe import AttackOptions, LabelConsistentOptions
 from sanitizer.attacks.catalogue import build_trigger
+from sanitizer.data.texts import names_target
 from sanitizer.seeding import generator
 
 PLACEHOLDER = "{c}"
@@ -78,7 +78,7 @@ def choose(
     Raises OptionsRejected `too_few_pairs` if there are not enough of them.
     """
     wanted = isinstance(options, LabelConsistentOptions)
-    eligible = [index for index, caption in enumerate(captions) if names(caption, target) == wanted]
+    eligible = [index for index, caption in enumerate(captions) if names_target(caption, target) == wanted]
     if num_poisons > len(eligible):
         which = "name" if wanted else "do not name"
         raise OptionsRejected(
@@ -88,12 +88,6 @@ def choose(
         )
     chosen = generator(seed, "poison_choice").choice(len(eligible), num_poisons, replace=False)
     return sorted(eligible[int(position)] for position in chosen)
-
-
-def names(caption: str, target: str) -> bool:
-    """Whether the caption contains the target as whole words, in any case: no "banana" in "bananarama"."""
-    words = r"\s+".join(re.escape(word) for word in target.split())
-    return bool(words) and re.search(rf"(?<!\w){words}(?!\w)", caption, re.IGNORECASE) is not None
 
 
 def _caption(templates: Sequence[str], target: str, index: int, seed: int) -> str:
