@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from app.server.serving_options import server_options
-
 from app.settings import ApiSettings, Settings
 
 
