@@ -32,7 +32,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --
 FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all drills reproduce check docs format install install-dev clean
+.PHONY: help demo serve test test-all drills reproduce check docs format images compose-test install install-dev clean
 
 help:  ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,13 @@ format: install-dev  ## Put the code into its one form; make the synchronous cli
 	$(BIN)/ruff format .
 	$(BIN)/python -m tools.make_sync
 	$(BIN)/python -m tools.reference
+
+images:  ## Build the container images; TORCH=cuda or cpu, TAG=…; without a hub on stand-ins of the bases
+	@docker/images.sh
+
+compose-test: install-dev  ## Start docker-compose.yml on a real engine and run a checkpoint through it
+	@docker/engine.sh
+	@$(BIN)/python -m tests.containers.compose
 
 clean:  ## Remove the virtual environment and everything under var/
 	rm -rf $(VENV) var

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 import uvicorn
@@ -52,6 +52,7 @@ from app.live.coalescing import Coalesced
 from app.live.computing import ComputingPlaces
 from app.live.followers import Followers
 from app.live.metrics import SHARED_METRICS_VARIABLE, Metrics
+from app.live.metrics_port import serving
 from app.live.pacing import Pace
 from app.live.ports import Ports
 from app.live.readiness import Readiness
@@ -64,7 +65,7 @@ from app.queue.rates import BrokerRates, Rates
 from app.server.open_files import allow_open_files
 from app.server.serving_options import Lifespan, server_options
 from app.services.webhooks import WebhookRules
-from app.settings import ApiSettings, Settings, load_settings
+from app.settings import ApiSettings, MetricsSettings, Settings, load_settings
 from app.settings_webhooks import WebhookSettings
 from app.storage.bulkhead import Bulkhead
 from app.storage.guarded import GuardedStore
@@ -253,7 +254,10 @@ def _job_counts(database: Database) -> dict[tuple[str, str], int]:
 def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Lifespan]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[Lifespan]:
-        with told_when_stopped(ports.followers.end_all):
+        with (
+            _metrics_port(ports.settings.metrics, ports.metrics),
+            told_when_stopped(ports.followers.end_all),
+        ):
             yield {"metrics": ports.metrics}
         await ports.followers.close()
         await ports.rates.close()
@@ -261,6 +265,15 @@ def _closing(ports: Ports) -> Callable[[FastAPI], AbstractAsyncContextManager[Li
         await run_in_threadpool(ports.database.dispose)
 
     return lifespan
+
+
+@contextmanager
+def _metrics_port(settings: MetricsSettings, metrics: Metrics) -> Iterator[None]:
+    if settings.port is None:
+        yield
+        return
+    with serving(metrics.render, settings.host, settings.port):
+        yield
 
 
 def build() -> FastAPI:
@@ -272,7 +285,7 @@ def build() -> FastAPI:
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; requests under way get five seconds to end."""
+    """Serve until SIGTERM or SIGINT; requests under way get `api.stop_grace_s` to end."""
     settings = load_settings()
     api = settings.api
     allow_open_files(settings.connections.max_open)

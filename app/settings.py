@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.domain.dataset_references import is_prefix, opened_to_all
 from app.domain.limits import DEFAULT_RUNNING_JOBS
 from app.settings_connections import ConnectionSettings
-from app.settings_group import Group
+from app.settings_group import Group, Server
 from app.settings_web import WebSettings
 from app.settings_webhooks import WebhookSettings
 
@@ -37,7 +37,7 @@ DEFAULT_SECRET = "development-only"  # noqa: S105 - the point of the name is tha
 Device = Literal["auto", "cpu", "cuda"]
 
 
-class DatabaseSettings(Group):
+class DatabaseSettings(Server):
     url: str = Field(
         default=f"postgresql+psycopg://cleanclip:{DEFAULT_SECRET}@127.0.0.1:5432/cleanclip", repr=False
     )
@@ -48,7 +48,7 @@ class DatabaseSettings(Group):
     """A request's statement that takes longer is ended, and the request answered with 503."""
 
 
-class BrokerSettings(Group):
+class BrokerSettings(Server):
     url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     """Redis protocol. May hold a password: never log it."""
     key_prefix: str = ""
@@ -136,10 +136,12 @@ class WorkerSettings(Group):
     """CPU seconds for audits and training, all processes together: a bound on what runs away, no budget."""
     child_file_bytes: PositiveInt = 40 * GIB
     num_threads: PositiveInt | None = None
-    """Per child; None: as many as there are cores."""
+    """Per child; None: as many as there are cores, or less where a container's share of them is less."""
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
     """Numbers of system calls that children may make beside those of the list. Each one opens a hole: see
     docs/how-to/operating/deployment.md, "Calls of the kernel"."""
+    require_isolation: Literal["full", "network", "none"] = "none"
+    """A worker whose children cannot be cut off so far does not start: docs/how-to/operating/isolation.md."""
     device: Device = "auto"
     max_ranks: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """Processes that share out the training of one job, one to a GPU, at most; `auto`: as many as GPUs."""
@@ -166,6 +168,9 @@ class ApiSettings(Group):
     """The whole body must be there by then, for every route but the streaming upload."""
     send_timeout_s: PositiveFloat = 60.0
     """A client that takes nothing of its answer for so long is dropped."""
+    stop_grace_s: PositiveInt = 30
+    """After SIGTERM requests under way may take so long to end, streaming uploads most of all; live events
+    end at once. Whoever stops the process must wait longer before killing it."""
     download_url_expires_s: int = Field(default=300, gt=0, le=300)
     idempotency_ttl_s: PositiveInt = 24 * 3600
     trusted_proxies: tuple[str, ...] = ()
@@ -250,6 +255,14 @@ class RetentionSettings(Group):
     """Deliveries of webhooks, whatever became of them."""
 
 
+class MetricsSettings(Group):
+    """Of every process: `GET /metrics` on a port of its own, which customers must not reach."""
+
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """None: the API answers /metrics where it answers all else, and the other processes nowhere."""
+    host: str = "0.0.0.0"  # noqa: S104 - it is for another machine's Prometheus
+
+
 class LogSettings(Group):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     json_lines: bool = True
@@ -283,6 +296,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     webhooks: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

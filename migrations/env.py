@@ -56,6 +56,7 @@ def _migrate(connection: Connection) -> None:
         transaction_per_migration=True,
     )
     connection.execute(text("SET application_name = 'cleanclip-migration'"))
+    connection.execute(text("SET timezone = 'UTC'"))
     connection.execute(text("SET statement_timeout = 0"))
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.commit()

@@ -103,6 +103,7 @@ def service_settings(
         update={
             "database": base.database.model_copy(update={"url": database_url}),
             "broker": base.broker.model_copy(update={"url": broker_url}),
+            "api": base.api.model_copy(update={"stop_grace_s": 5}),
             "storage": base.storage.model_copy(update={"bucket": object_store.bucket}),
             "webhooks": base.webhooks.model_copy(update={"encryption_keys": (SecretStr(WEBHOOKS_KEY),)}),
             "worker": base.worker.model_copy(update={"work_dir": tmp_path_factory.mktemp("work")}),

@@ -21,10 +21,10 @@ from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from cleanclip.spec.jobspec import MaxRanks
 from cleanclip.spec.progress import ProgressEvent, StateSaved
-from worker import failures
+from worker import cgroup, failures, metrics
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import interpret, wanted_outputs
+from worker.confinement.outcome import exit_reason, interpret, wanted_outputs
 from worker.confinement.sandbox import ChildLimits
 from worker.control import Control, Stopped, StopReason
 from worker.failures import AttemptFailed
@@ -209,6 +209,7 @@ class Attempt:
             if self._tracker.phase is JobPhase.FINETUNE:  # until then it may be an earlier attempt's
                 first.look()
 
+        kills_before = cgroup.oom_kills()
         child = Child(
             sandbox.guarded_command(
                 [*self._options.child_command, str(place.job)],
@@ -231,6 +232,8 @@ class Attempt:
             supervise(child, watches[0], shipper, self._control, grace, look=look)
         finally:
             status = child.close()
+            ran_out = cgroup.oom_kills() > kills_before
+            metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
             peak_bytes = max((watch.peak_bytes for watch in watches), default=0)
             _LOG.info("child_ended", status=status, isolation=isolation, peak_bytes=peak_bytes)
         return interpret(
@@ -240,6 +243,7 @@ class Attempt:
             attempts_used=job.attempts_used,
             log_tail=child.log_tail(),
             max_bytes=min(limits.written_bytes, output_bytes(job.kind, staged.received)),
+            container_ran_out=ran_out,
         )
 
     def _fail(self, failure: AttemptFailed) -> JobState | None:
@@ -249,7 +253,10 @@ class Attempt:
         _LOG.warning("attempt_failed", code=failure.code, reason=failure.message, log_characters=num_said)
         error = failure.as_row(phase.value if phase else None)
         state = self._ledger.fail(
-            error, retry_in_s=failure.retry_in_s, forgets_result=not failure.is_child_believed
+            error,
+            retry_in_s=failure.retry_in_s,
+            counts=failure.counts,
+            forgets_result=not failure.is_child_believed,
         )
         self._delete_rejected_upload(state)
         return state

@@ -1,7 +1,7 @@
 """How an attempt can end badly, and what that means for the job. Knows no database.
 
-`retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the attempt
-counts, and the next begins no sooner than that.
+`retry_in_s` None: the job fails, because a second attempt would end the same way. A number: the next attempt
+begins no sooner than that. Attempts count, but for those that ended by a limit of the operator's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from cleanclip.spec.jobspec import Failure
 
 CRASH_RETRY_S = 30.0
 OUTAGE_RETRY_S = 30.0
+OUT_OF_MEMORY_RETRY_S = 300.0
+"""For another worker to take it meanwhile, or somebody to give this one more."""
 _MAX_CHARACTERS = 2000
 _CHECK_THE_FILE = "Check that the file is what it claims to be, or ask the operator for a higher limit."
 
@@ -32,6 +34,7 @@ class AttemptFailed(Exception):
         retry_in_s: float | None = None,
         where: str | None = None,
         log_tail: str | None = None,
+        counts: bool = True,
         is_child_believed: bool = True,
     ) -> None:
         super().__init__(f"{code}: {message}")
@@ -41,6 +44,8 @@ class AttemptFailed(Exception):
         self.retry_in_s = retry_in_s
         self.where = where
         self.log_tail = log_tail
+        self.counts = counts
+        """False: nothing about the job is at fault, and it is tried again however often."""
         self.is_child_believed = is_child_believed
         """False: nothing that the job's process said is kept, figures of its first audit included."""
 
@@ -121,6 +126,18 @@ def disk_full(log_tail: str | None = None) -> AttemptFailed:
         "The job is tried again by itself; the operator can give workers more disk.",
         retry_in_s=OUTAGE_RETRY_S,
         log_tail=log_tail,
+    )
+
+
+def worker_out_of_memory(log_tail: str | None = None) -> AttemptFailed:
+    """The kernel killed for the memory of the whole container, which no job knows of."""
+    return AttemptFailed(
+        "worker_out_of_memory",
+        "The worker's container has too little memory for the job.",
+        "The job waits and is tried again by itself. Operator: give workers more memory.",
+        retry_in_s=OUT_OF_MEMORY_RETRY_S,
+        log_tail=log_tail,
+        counts=False,
     )
 
 

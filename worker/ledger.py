@@ -128,7 +128,12 @@ class Ledger:
         )
 
     def fail(
-        self, error: dict[str, Any], *, retry_in_s: float | None, forgets_result: bool = False
+        self,
+        error: dict[str, Any],
+        *,
+        retry_in_s: float | None,
+        counts: bool = True,
+        forgets_result: bool = False,
     ) -> JobState:
         return self._own(
             self._write(
@@ -137,6 +142,7 @@ class Ledger:
                     self._job.attempt,
                     error=error,
                     retry_in_s=retry_in_s,
+                    counts=counts,
                     forgets_result=forgets_result,
                 )
             )

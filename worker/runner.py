@@ -17,6 +17,7 @@ from app.logs import bind, get_logger
 from app.queue.names import kinds_of, queue_for
 from app.queue.publisher import JobPublisher
 from app.storage.port import ObjectStore
+from worker import metrics
 from worker.attempt import Attempt, AttemptOptions
 from worker.staging.transfer import settle_uploads
 
@@ -91,7 +92,9 @@ class Runner:
         with bind(job_id=job.id, attempt=job.attempt):
             _LOG.info("job_claimed", kind=job.kind.value)
             attempt = Attempt(self._database, self._store, self._options, job, self._leaving)
-            state = attempt.run(self._worker_environment)
+            with metrics.busy():
+                state = attempt.run(self._worker_environment)
+            metrics.attempt_ended(job.kind, state)
             _LOG.info("job_left", state=state.value if state else "fenced")
         if state is JobState.QUEUED or self._must_wake_another(job.kind):
             self._publisher.job_ready(job.id, job.kind)

@@ -26,6 +26,8 @@ from app.settings import RetentionSettings, load_settings
 from app.storage.errors import StorageError
 from app.storage.port import ObjectStore
 from app.storage.s3 import S3Store
+from worker import metrics
+from worker.health import keep_touching
 from worker.sweeping.cleanup import (
     delete_abandoned_uploads,
     delete_job_leftovers,
@@ -98,10 +100,18 @@ def sweep_once(
                 report.done[name] = step()
             except (StorageError, Unavailable) as error:
                 _LOG.warning("sweep_step_failed", step=name, reason=type(error).__name__)
+                metrics.SWEEP_FAILURES.labels(name).inc()
                 report.failed.append(name)
     if any(report.done.values()):
         _LOG.info("swept", **{name: count for name, count in report.done.items() if count})
     return report
+
+
+def note_waiting(database: Database) -> None:
+    """How long the job has waited that is due longest, in each queue; whichever sweeper's turn it is."""
+    with database.unit_of_work() as unit:
+        for queue in ALL_QUEUES:
+            metrics.OLDEST_WAITING.labels(queue).set(unit.sweeping.longest_wait_s(kinds_of(queue)))
 
 
 def _release_expired(database: Database) -> int:
@@ -169,7 +179,10 @@ def sweep_forever(
     """Sweep until `ended` is set."""
     while not ended.is_set():
         try:
+            note_waiting(database)
             sweep_once(database, store, publisher, options)
+            metrics.SWEEPS.inc()
+            metrics.LAST_SWEEP.set_to_current_time()
         except Unavailable:
             _LOG.warning("sweep_skipped", reason="database_unavailable")
         ended.wait(every_s)
@@ -188,6 +201,8 @@ def main() -> None:
         key_prefix=settings.broker.key_prefix,
         timeout_s=settings.jobs.publish_timeout_s,
     )
+    keep_touching(ended)
+    metrics.start(settings.metrics, sweeper=True)
     _LOG.info("sweeper_started", every_s=settings.jobs.sweep_every_s)
     sweep_forever(
         database,

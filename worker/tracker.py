@@ -6,12 +6,14 @@ Times are the database's business: the tracker says that a phase began, the hear
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from app.domain.states import JobKind, JobPhase, PhaseState, phases_of
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
+from worker import metrics
 from worker.loss_curve import LossCurve, Point
 
 _WEIGHTS = {
@@ -48,6 +50,8 @@ class Tracker:
         self._notes: deque[dict[str, str]] = deque()
         self._num_notes = 0
         self._phase: JobPhase | None = None
+        self._kind = kind
+        self._began_at_s = time.monotonic()
 
     @property
     def phase(self) -> JobPhase | None:
@@ -62,9 +66,10 @@ class Tracker:
             for earlier in self._phases:
                 if earlier is phase:
                     break
-                self._phases[earlier] = PhaseState.SUCCEEDED
+                self._succeed(earlier)
             if self._phases[phase] is PhaseState.PENDING:
                 self._phases[phase] = PhaseState.RUNNING
+                self._began_at_s = time.monotonic()
                 self._phase = phase
                 self._say(0.0, step=None, total_steps=None, eta_s=None, message=None)
 
@@ -72,7 +77,7 @@ class Tracker:
         """A phase is over."""
         with self._lock:
             if self._phases.get(phase) is PhaseState.RUNNING:
-                self._phases[phase] = PhaseState.SUCCEEDED
+                self._succeed(phase)
                 self._say(0.0, step=None, total_steps=None, eta_s=None, message=None)
 
     def advance(self, share: float, **values: Any) -> None:
@@ -111,6 +116,8 @@ class Tracker:
         elif isinstance(event, Advanced) and JobPhase(event.phase) is self._phase:
             if event.loss is not None and event.total:
                 self._hear_loss(event.done, event.loss, event.total)
+            if event.rate is not None and event.rate_unit == "pairs":
+                metrics.PAIRS_PER_SECOND.set(event.rate)
             self.advance(
                 event.done / event.total if event.total else 0.0,
                 step=event.done,
@@ -121,6 +128,11 @@ class Tracker:
                 rate_unit=event.rate_unit,
                 loss=event.loss,
             )
+
+    def _succeed(self, phase: JobPhase) -> None:
+        if self._phases[phase] is PhaseState.RUNNING:
+            metrics.phase_ended(self._kind, phase, time.monotonic() - self._began_at_s)
+        self._phases[phase] = PhaseState.SUCCEEDED
 
     def _hear_loss(self, step: int, loss: float, total_steps: int) -> None:
         with self._lock:

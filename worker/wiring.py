@@ -25,9 +25,10 @@ from app.queue.celery_config import celery_settings
 from app.queue.publisher import BrokerPublisher
 from app.settings import Settings, SigningSettings
 from app.storage.s3 import S3Store
+from worker import metrics
 from worker.attempt import AttemptOptions
 from worker.confinement.file_access import kernel_restricts_files
-from worker.confinement.sandbox import ChildLimits, finds_cuda, strongest_isolation
+from worker.confinement.sandbox import LEVELS, ChildLimits, Isolation, finds_cuda, strongest_isolation
 from worker.health import keep_touching
 from worker.publishing.packing import Signer
 from worker.runner import Runner
@@ -98,6 +99,21 @@ def signer_of(signing: SigningSettings) -> Signer | None:
     return signer
 
 
+def check_isolation(required: Isolation) -> None:
+    """Raises IsolationTooWeak where this machine lets children be cut off less than the operator wants."""
+    found = strongest_isolation()
+    if LEVELS.index(found) > LEVELS.index(required):
+        raise IsolationTooWeak(
+            f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, and here children can be cut off to the "
+            f"level '{found}' only. docs/how-to/operating/isolation.md says what each "
+            "container runtime must allow."
+        )
+
+
+class IsolationTooWeak(Exception):
+    """The message is for the operator."""
+
+
 def build_app(settings: Settings, options: AttemptOptions) -> Celery:
     """A Celery app with the one task and the signal handlers of a worker."""
     leaving = threading.Event()
@@ -118,7 +134,9 @@ def build_app(settings: Settings, options: AttemptOptions) -> Celery:
             orphans_removed=len(removed),
             signing_key_sha256=options.signer.key_sha256 if options.signer else None,
         )
-        keep_touching(settings.worker.work_dir, leaving)
+        keep_touching(leaving)
+        metrics.ISOLATION.labels(strongest_isolation()).set(1)
+        metrics.start(settings.metrics, worker=True)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             _before(number, leaving.set)
 

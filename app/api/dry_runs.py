@@ -11,7 +11,7 @@ from app.domain.errors import DomainError, NotFound
 from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
 from app.schemas.dry_runs import DryRunOut, ObstacleOut, PhaseAheadOut, SpanOut
-from app.schemas.jobs import JobIn
+from app.schemas.jobs import DryRunIn
 from app.services import dry_run
 from app.services.dry_run import DryRun
 from app.services.estimates import Span
@@ -27,9 +27,10 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     responses=refusals(404, 413, 422),
     dependencies=[TAKES_A_PLACE],
 )
-def dry_run_job(body: JobIn, caller: Runner, ports: PortsDep) -> DryRunOut:
-    """The body of an order. All that would be refused is told at once, in `obstacles`; but ids of things that
-    are not there are answered 404, and values out of their bounds 422, as an order with them would be."""
+def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
+    """The body of an order; ids of what is not there yet may be left out. All that would be refused is said
+    at once, in `obstacles`; but ids of things that are not there are answered 404, and values out of their
+    bounds 422, as an order with them would be."""
     order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     with ports.database.unit_of_work(caller.project_id) as unit:
         ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas)

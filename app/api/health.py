@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api.answers import json_answer
@@ -62,5 +63,8 @@ async def get_readiness(ports: PortsDep) -> Response:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def get_metrics(ports: PortsDep) -> Response:
-    """Requests by route and status, latencies, jobs by kind and state."""
+    """Requests by route and status, latencies, jobs by kind and state. Not here where
+    CLEANCLIP_METRICS__PORT gives them a port of their own."""
+    if ports.settings.metrics.port is not None:
+        raise HTTPException(404)
     return Response(ports.metrics.render(), headers={"Content-Type": CONTENT_TYPE})

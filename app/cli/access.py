@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,28 +13,44 @@ from alembic import command as alembic
 from alembic.config import Config as AlembicConfig
 
 from app.db.roles import Role
-from app.db.session import Database, build_engine
+from app.db.session import Database, build_engine, shown_url
+from app.domain.errors import Unavailable
 from app.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+"""Where the packages lie, `migrations` among them: the sources, or wherever they are installed."""
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
     """Bring the schema to `revision`. Safe while the service runs and when run twice."""
-    config = AlembicConfig(str(ROOT / "alembic.ini"))
-    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(ROOT / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     config.attributes["database_url"] = database_url
     alembic.upgrade(config, revision)
 
 
 @contextmanager
-def operators_database(url: str | None = None) -> Iterator[Database]:
-    """In the operators' role, closed at the end; None: the one of the settings."""
+def operators_database(url: str | None = None, *, role: Role | None = Role.OPERATOR) -> Iterator[Database]:
+    """In the operators' role, closed at the end; None: the one of the settings, or the login itself.
+
+    Raises Unavailable, which says where the database was looked for.
+    """
     if url is None:
         url = load_settings().database.url
-    database = Database(build_engine(url, role=Role.OPERATOR))
+    where = shown_url(url)
+    database = Database(build_engine(url, role=role))
     try:
         yield database
+    except Unavailable as error:
+        is_set = "CLEANCLIP_DATABASE__URL" in os.environ
+        source = "CLEANCLIP_DATABASE__URL" if is_set else "the default, as CLEANCLIP_DATABASE__URL is not set"
+        raise Unavailable(
+            error.code,
+            f"{error.message} It was looked for at {where} ({source}).",
+            f"{error.remedy} Is it the service's own, and up? With a key of scope admin, "
+            "`cleanclip keys create` makes keys over the API.",
+        ) from error
     finally:
         database.dispose()
 

@@ -9,9 +9,11 @@ from alembic.util import CommandError
 
 from app.cli.access import account, migrate, operators_database
 from app.cli.keys import add_keys
+from app.cli.ledger import add_ledger
 from app.cli.output import say
 from app.cli.serving import add_serve
 from app.cli.shares import add_shares
+from app.cli.store import add_store
 from app.cli.webhooks import add_webhooks
 from app.domain.errors import DomainError
 from app.local.processes import CannotStart
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_migrate(options: argparse.Namespace) -> int:
+    with operators_database(role=None) as database:
+        database.ping()
     migrate(load_settings().database.url, options.revision)
     say("The schema is up to date.")
     return 0
@@ -54,6 +58,8 @@ def command_line() -> argparse.ArgumentParser:
     add_keys(commands)
     add_shares(commands)
     add_webhooks(commands)
+    add_ledger(commands)
+    add_store(commands)
 
     one = commands.add_parser("requeue", help="queue a failed or paused job again")
     one.add_argument("job", metavar="JOB")

@@ -15,19 +15,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import sessionmaker
 
 from app.db.roles import KEY_SETTING, PROJECT_SETTING, SESSION_SETTING, Role
+from app.db.taking_on import SETTINGS, take_on
 from app.db.unit_of_work import UnitOfWork
 from app.domain.errors import Unavailable
 
 STATEMENT_TIMEOUT_S = 15.0
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
-_SET = text("SELECT set_config(:name, :value, true)")
-_ROLE_MISSING = re.compile(r'role "cleanclip_\w+" does not exist|permission denied to set role')
 _WRITES = (
     "SELECT pg_logical_emit_message(true, 'cleanclip.readiness', ''), count(*) FROM generate_series(1, 20000)"
 )
@@ -45,9 +44,10 @@ def build_engine(
 ) -> Engine:
     """An engine on psycopg 3 for `postgresql://…`, with bounded waits everywhere; connects lazily.
 
-    Every connection takes on `role`, so that the login's own rights, an owner's or a superuser's, do not
-    count; None, as the login itself, is for migrations. A connection that lay idle for `ping_after_idle_s` is
-    pinged before it is used again, and replaced where the server is gone; 0: before every use.
+    Every transaction takes on `role` (see app.db.taking_on): the login's own rights never count, and a login
+    or a role that is a superuser's or looks past row-level security is refused. None, as the login itself, is
+    for migrations, which choose their timeouts. A connection that lay idle for `ping_after_idle_s` is pinged
+    before it is used again, and replaced where the server is gone; 0: before every use.
     """
     target = make_url(url)
     if target.drivername in {"postgresql", "postgres"}:
@@ -60,19 +60,40 @@ def build_engine(
         pool_pre_ping=ping_after_idle_s == 0,
         json_serializer=storable_json,
         hide_parameters=True,  # a statement that fails is logged without the customer's values
+        # Nothing in the startup packet's `options`: a pooler refuses it, or drops it without a word.
         connect_args={
             "connect_timeout": 5,
             "tcp_user_timeout": 15_000,
             "application_name": "cleanclip",
-            "options": f"-c timezone=UTC -c statement_timeout={round(1000 * statement_timeout_s)}"
-            f" -c lock_timeout={LOCK_TIMEOUT_MS}"
-            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS}"
-            + ("" if role is None else f" -c role={role}"),
         },
     )
+    if role is not None:
+        take_on(
+            engine,
+            role,
+            {
+                "timezone": "UTC",
+                "statement_timeout": str(round(1000 * statement_timeout_s)),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            },
+        )
     if ping_after_idle_s > 0:
         _ping_after_idling(engine, ping_after_idle_s)
     return engine
+
+
+def shown_url(url: str) -> str:
+    """Host, port and database, for people. Raises Unavailable for what is not a database's address."""
+    try:
+        target = make_url(url)
+    except ArgumentError as error:
+        raise Unavailable(
+            "database_unavailable",
+            "CLEANCLIP_DATABASE__URL is not the address of a database.",
+            "Set it to postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        ) from error
+    return f"{target.host or 'this machine'}:{target.port or 5432}/{target.database or ''}"
 
 
 def _ping_after_idling(engine: Engine, idle_s: float) -> None:
@@ -138,35 +159,30 @@ class Database:
         """
         try:
             with self._sessions.begin() as session:
-                for name, value in (
-                    (PROJECT_SETTING, project_id),
-                    (KEY_SETTING, key_sha256),
-                    (SESSION_SETTING, session_sha256),
-                ):
-                    if value is not None:  # for this transaction only, as SET LOCAL
-                        session.execute(_SET, {"name": name, "value": value})
+                named = {
+                    PROJECT_SETTING: project_id,
+                    KEY_SETTING: key_sha256,
+                    SESSION_SETTING: session_sha256,
+                }
+                if settings := {name: value for name, value in named.items() if value is not None}:
+                    session.connection(execution_options={SETTINGS: settings})
                 yield UnitOfWork(session)
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise _unavailable(error) from error
+            raise _unavailable() from error
 
     @contextmanager
     def exclusively(self, lock: int) -> Iterator[bool]:
         """Hold the advisory lock of that number for the block; yields False where another holds it.
 
-        The lock belongs to a connection, not to a transaction: none is open meanwhile, and a process that
-        dies lets go of it.
+        The lock belongs to a transaction that does nothing else and holds no snapshot: a pooler keeps a
+        connection for that long only. A process that dies lets go of it.
         """
         try:
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                try_lock = text("SELECT pg_try_advisory_lock(:lock)")
-                is_ours = bool(connection.execute(try_lock, {"lock": lock}).scalar_one())
-                try:
-                    yield is_ours
-                finally:
-                    if is_ours:
-                        connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
+            with self._engine.begin() as connection:
+                connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                yield bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": lock}))
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise _unavailable(error) from error
+            raise _unavailable() from error
 
     def ping(self) -> None:
         """Raise Unavailable unless the database answers."""
@@ -174,7 +190,7 @@ class Database:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            raise _unavailable(error) from error
+            raise _unavailable() from error
 
     def check_writes(self) -> None:
         """Raise Unavailable unless the database can write: its log to the disk, and a file that grows.
@@ -188,21 +204,14 @@ class Database:
                 connection.execute(text("SET LOCAL work_mem = '64kB'"))
                 connection.execute(text(_WRITES))
         except (OperationalError, InterfaceError, InternalError, PoolTimeoutError) as error:
-            raise _unavailable(error) from error
+            raise _unavailable() from error
 
     def dispose(self) -> None:
         """Close all pooled connections."""
         self._engine.dispose()
 
 
-def _unavailable(error: Exception) -> Unavailable:
-    if _ROLE_MISSING.search(str(error)):
-        return Unavailable(
-            "database_unavailable",
-            "The database lacks the role that this process runs as, or its login may not take it on.",
-            "Run `python -m app.cli migrate`, as a login that may make roles.",
-            retry_after_s=30,
-        )
+def _unavailable() -> Unavailable:
     return Unavailable(
         "database_unavailable",
         "The database does not answer.",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from app.domain.states import JobKind
-from app.schemas.jobs import AuditJobIn, SanitizeJobIn
+from app.schemas.jobs import AuditDryRunIn, AuditJobIn, CleaningIn, SanitizeDryRunIn, SanitizeJobIn
 from app.services.orders import Order
 
 
-def order_of(body: SanitizeJobIn | AuditJobIn, *, default_max_attempts: int) -> Order:
+def order_of(
+    body: SanitizeJobIn | AuditJobIn | SanitizeDryRunIn | AuditDryRunIn, *, default_max_attempts: int
+) -> Order:
     """What is asked of the use case; `default_max_attempts` where the body leaves them to the service."""
-    cleaning = body if isinstance(body, SanitizeJobIn) else None
+    cleaning = body if isinstance(body, CleaningIn) else None
     return Order(
         kind=JobKind(body.kind),
         name=body.name,
         checkpoint_id=body.checkpoint_id,
-        dataset_id=None if cleaning is None else cleaning.dataset_id,
+        dataset_id=getattr(body, "dataset_id", None),
         labelled_dataset_id=body.audit.dataset_id,
         retrieval_dataset_id=body.audit.retrieval_dataset_id,
         recipe=None if cleaning is None else cleaning.recipe,

@@ -33,7 +33,7 @@ MAX_PENDING_BYTES = 256 * 1024
 UNCHECKED_AT_MOST_S = 30.0
 """Streams end when the database could not say for so long whether they still may."""
 _NOTICE_WITHIN_S = 0.25
-"""How late the end of the process is noticed; the server waits five seconds."""
+"""How late the end of the process is noticed; the server waits `api.stop_grace_s`."""
 _TRY_AGAIN_AFTER_S = 10
 
 log = get_logger(__name__)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from app.domain.states import JobKind, JobState
 from app.logs import get_logger
 
 SHARED_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -46,8 +48,8 @@ class _JobsByState(Collector):
         except Exception as error:  # noqa: BLE001 - the other metrics must still be served
             log.warning("job_counts_failed", cause=repr(error))
             return
-        for (kind, state), number in counts.items():
-            family.add_metric([kind, state], number)
+        for kind, state in product(JobKind, JobState):  # zeros, too: nothing can be said of what is absent
+            family.add_metric([kind.value, state.value], counts.get((kind.value, state.value), 0))
         yield family
 
 

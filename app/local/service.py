@@ -24,6 +24,8 @@ _MAX_WAIT_S = 60.0
 _CALM_S = 60.0
 """One that ran for so long begins with the shortest wait again."""
 
+_API_STOP_GRACE_S = 5
+"""Whoever stops a service on one machine waits for it at the terminal."""
 _WORK_DIR = "CLEANCLIP_WORKER__WORK_DIR"
 _WORKERS = {"worker-light": LIGHT_QUEUE, "worker-heavy": HEAVY_QUEUE}
 """One for each queue, so that an inspection never waits for a training run."""
@@ -146,6 +148,7 @@ class Service:
             environment |= {
                 "CLEANCLIP_API__HOST": self._options.host,
                 "CLEANCLIP_API__PORT": str(self._port),
+                "CLEANCLIP_API__STOP_GRACE_S": str(_API_STOP_GRACE_S),
             }
         if name in _WORKERS:  # each its own: a starting worker clears what an earlier one left there
             environment[_WORK_DIR] = str(Path(environment.get(_WORK_DIR, "var/work")) / name)
@@ -156,7 +159,7 @@ class Service:
                 environment=environment,
                 folder=self._options.root,
                 log_path=self._options.folder / f"{name}.log",
-                grace_s=self._options.stop_grace_s + 5.0 if name in _WORKERS else 10.0,
+                grace_s=self._options.stop_grace_s + 5.0 if name in _WORKERS else 2.0 * _API_STOP_GRACE_S,
             )
         )
         deaths = self._deaths.setdefault(name, _Deaths())

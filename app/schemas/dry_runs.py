@@ -47,6 +47,6 @@ class DryRunOut(WireOut):
     object: Literal["dry_run"] = "dry_run"
     kind: KindName
     phases: list[PhaseAheadOut]
-    time: SpanOut | None = Field(description="Of all phases. Null where one of them is not known.")
+    time: SpanOut | None = Field(description="Of all phases whose time is known; null where none is.")
     obstacles: list[ObstacleOut] = Field(description="Empty: the order would be taken.")
     warnings: list[str] = Field(description="What the job would warn of.")

@@ -56,15 +56,29 @@ class JobAudit(AuditOptions):
 
     def options(self) -> AuditOptions:
         """The library's part of it."""
-        return AuditOptions(**{field.name: getattr(self, field.name) for field in fields(AuditOptions)})
+        return _library_part(self)
 
 
-class JobInBase(WireIn):
-    """What every kind of job is asked with. `policy_name` is that of a policy kept in the project."""
+@dataclass(frozen=True, kw_only=True)
+class DryRunAudit(AuditOptions):
+    """As of an order; a data set that is not registered yet is left out."""
+
+    dataset_id: DatasetId | None = None
+    retrieval_dataset_id: DatasetId | None = None
+
+    def options(self) -> AuditOptions:
+        """The library's part of it."""
+        return _library_part(self)
+
+
+def _library_part(audit: AuditOptions) -> AuditOptions:
+    return AuditOptions(**{field.name: getattr(audit, field.name) for field in fields(AuditOptions)})
+
+
+class JobOptionsIn(WireIn):
+    """What every kind of job can be told. `policy_name` is that of a policy kept in the project."""
 
     name: Name | None = None
-    checkpoint_id: CheckpointId
-    audit: JobAudit
     policy: Policy | None = None
     policy_name: PolicyName | None = None
     seed: Seed = 0
@@ -80,14 +94,10 @@ class JobInBase(WireIn):
         return self
 
 
-class SanitizeJobIn(JobInBase):
-    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
-
-    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
-    """
+class CleaningIn(JobOptionsIn):
+    """What a cleaning can be told besides."""
 
     kind: Literal["sanitize"]
-    dataset_id: DatasetId
     recipe: Recipe = Field(default_factory=CleanCLIPRecipe)
     output_layout: OutputLayout = "open_clip"
     _recipe_given: tuple[str, ...] = PrivateAttr(default=())
@@ -107,13 +117,45 @@ class SanitizeJobIn(JobInBase):
         return self._recipe_given
 
 
-class AuditJobIn(JobInBase):
+class SanitizeJobIn(CleaningIn):
+    """Audit, clean with the recipe on the data of `dataset_id`, audit again.
+
+    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
+    """
+
+    checkpoint_id: CheckpointId
+    dataset_id: DatasetId
+    audit: JobAudit
+
+
+class AuditJobIn(JobOptionsIn):
     """Measure a checkpoint and change nothing."""
 
     kind: Literal["audit"]
+    checkpoint_id: CheckpointId
+    audit: JobAudit
 
 
 JobIn = Annotated[SanitizeJobIn | AuditJobIn, Field(discriminator="kind")]
+
+
+class SanitizeDryRunIn(CleaningIn):
+    """As the order of a cleaning; what is not there yet is left out, and what it tells is not known then."""
+
+    checkpoint_id: CheckpointId | None = None
+    dataset_id: DatasetId | None = None
+    audit: DryRunAudit
+
+
+class AuditDryRunIn(JobOptionsIn):
+    """As the order of an audit; what is not there yet is left out, and what it tells is not known then."""
+
+    kind: Literal["audit"]
+    checkpoint_id: CheckpointId | None = None
+    audit: DryRunAudit
+
+
+DryRunIn = Annotated[SanitizeDryRunIn | AuditDryRunIn, Field(discriminator="kind")]
 
 
 class PhaseOut(WireOut):

@@ -49,7 +49,7 @@ class SuiteOut(WireOut):
 
 
 class RecommendationOut(WireOut):
-    """Options for a family and size of model, with their source: told, never applied.
+    """Options for a family and size of model, with their source. An order has to name what it wants of them.
 
     `kind`: "published", or "measured" on this project's small test subjects. `num_samples`: clean pairs, or
     labelled images, that the source used. `size`: small up to 10 million parameters, full from 50 million.

@@ -74,7 +74,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         ),
         "ws": "none",  # we have none; uvicorn would log the address of each that is asked for
         "timeout_keep_alive": settings.connections.keep_alive_s,
-        "timeout_graceful_shutdown": 5,
+        "timeout_graceful_shutdown": settings.api.stop_grace_s,
         "timeout_worker_healthcheck": 60,  # of a process; at uvicorn's 5 s a busy machine starts none
         "server_header": False,
         "access_log": False,

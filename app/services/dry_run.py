@@ -5,7 +5,7 @@ for the moment of looking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -40,7 +40,7 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recommended import Family, Size, size_of
+from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
 """Of class names: longer ones would take this process more than some 50 ms."""
@@ -87,13 +87,17 @@ class _Found:
 
 
 def look_ahead(unit: UnitOfWork, caller: Caller, order: Order, limits: QuotaSettings) -> DryRun:
-    """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself."""
+    """Every check of an order, and those of the job that need nothing but numbers. Refuses nothing itself.
+
+    What the order does not name is not there yet: nothing is said of it.
+    """
     found = _Found()
     with found.noting():
         quotas.check_new_job(unit, caller.project_id, limits)
     checkpoint = None
-    with found.noting():
-        checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=False)
+    if order.checkpoint_id is not None:
+        with found.noting():
+            checkpoint = usable_checkpoint(unit, caller.project_id, order, for_update=False)
     datasets = _datasets(unit, caller, order, found)
     with found.noting():
         check_apart(order)
@@ -259,15 +263,3 @@ def _judge_fit(
             size=size,
             given=order.recipe_given,
         )
-
-
-def model_of(inspection: Mapping[str, Any]) -> tuple[Family, Size | None] | None:
-    """Family and size, by what an inspection wrote; None where it does not tell."""
-    num_parameters = inspection.get("num_parameters")
-    if not isinstance(num_parameters, int):
-        return None
-    vision = ((inspection.get("architecture") or {}).get("model_cfg") or {}).get("vision_cfg") or {}
-    name = str(inspection.get("architecture_name", ""))
-    # open_clip's form: the layers of a ModifiedResNet are a list, one number for each stage
-    is_resnet = isinstance(vision.get("layers"), list) or name.startswith(("ModifiedResNet", "RN"))
-    return ("ModifiedResNet" if is_resnet else "VisionTransformer"), size_of(num_parameters)

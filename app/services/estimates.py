@@ -112,14 +112,12 @@ def span_of(
 
 
 def sum_of(spans: Iterable[Span | None]) -> Span | None:
-    """Of all phases; None where one of them is not known. As many jobs as the least known phase has."""
-    known = []
-    for span in spans:
-        if span is None:
-            return None
-        known.append(span)
+    """Of all that are known; None where none is. As many jobs as the least known phase has."""
+    known = [span for span in spans if span is not None]
+    if not known:
+        return None
     return Span(
         low_s=sum(span.low_s for span in known),
         high_s=sum(span.high_s for span in known),
-        num_jobs=min((span.num_jobs for span in known), default=0),
+        num_jobs=min(span.num_jobs for span in known),
     )

@@ -21,13 +21,14 @@ from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only."""
+    """What is asked of a job. `dataset_id` and `recipe` with kind sanitize only. In a dry run ids are None of
+    what is not there yet."""
 
     kind: JobKind
     name: str | None = None
-    checkpoint_id: str
+    checkpoint_id: str | None
     dataset_id: str | None
-    labelled_dataset_id: str
+    labelled_dataset_id: str | None
     retrieval_dataset_id: str | None
     recipe: Recipe | None
     recipe_given: tuple[str, ...] | None = None
@@ -43,6 +44,7 @@ class Order:
 
 def usable_checkpoint(unit: UnitOfWork, project_id: str, order: Order, *, for_update: bool) -> Checkpoint:
     """Raises NotFound, Conflict (`checkpoint_not_accepted`)."""
+    assert order.checkpoint_id is not None, "an order names it"
     with naming("/checkpoint_id"):
         checkpoint = unit.checkpoints.get(project_id, order.checkpoint_id, for_update=for_update)
     check_accepted(checkpoint)

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from boto3.s3.transfer import TransferConfig
 
+from app.domain.object_keys import FOLDERS
 from app.settings import StorageSettings
 from app.storage.errors import (
     BucketNotFound,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 CHUNK_BYTES = 1024 * 1024
+_CHECKED_PREFIX = f"{FOLDERS[0]}/"
 _MAX_BROKEN_READS = 5  # in a row, of less than a chunk each
 _DELETE_BATCH = 1000
 _VERSIONS: tuple[Literal["Versions", "DeleteMarkers"], ...] = ("Versions", "DeleteMarkers")
@@ -79,11 +81,8 @@ class S3Store:
         return S3Store(self._settings, bucket=bucket, client=self._client, signer=self._signer)
 
     def check(self) -> None:
-        try:
-            with translated(self._bucket):
-                self._client.head_bucket(Bucket=self._bucket)
-        except ObjectNotFound as error:  # HEAD has no body to say what is missing
-            raise BucketNotFound(str(error)) from error
+        with translated(self._bucket):  # not HeadBucket: that takes rights to the whole bucket
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=_CHECKED_PREFIX, MaxKeys=1)
 
     def ensure_bucket(self) -> None:
         try:

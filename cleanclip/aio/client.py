@@ -23,6 +23,7 @@ Retries, idempotency keys, resumed transfers and verified digests are built in; 
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +45,9 @@ from cleanclip.aio.wire import Wire
 from cleanclip.models import Answer, Methods
 from cleanclip.project_models import Usage
 from cleanclip.retries import ASYNC_SYSTEM_CLOCK, AsyncClock, Retries
+
+_INSIDE = re.compile(r"/(ui|v1|docs)(/|$)")
+"""Where pages, routes and documentation are."""
 
 
 def _user_agent() -> str:
@@ -165,6 +169,9 @@ def _checked(base_url: str) -> str:
         raise ValueError(f"{base_url!r} is no address.") from cause
     if not is_address:
         raise ValueError(f"{base_url!r} is no address: it must begin with http:// or https://.")
+    if inside := _INSIDE.search(url.path):
+        own = base_url.strip().partition(url.path)[0] + url.path[: inside.start()]
+        raise ValueError(f"{base_url.strip()} lies inside the service. Give the service's own address: {own}")
     return base_url.strip()
 
 

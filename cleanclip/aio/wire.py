@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from cleanclip.errors import ApiError, TransportError, UnexpectedAnswer, api_error
 from cleanclip.models import Answer
 from cleanclip.retries import RETRIED_STATUSES, AsyncClock, Retries, parse_retry_after
+from cleanclip.unreachable import why_unreachable
 
 A = TypeVar("A", bound=Answer)
 Query = Mapping[str, str | int | None]
@@ -175,7 +176,8 @@ class Wire:
             raise self._no_answer(cause) from cause
 
     def _no_answer(self, cause: httpx.RequestError) -> TransportError:
-        return TransportError(f"{self._where()} does not answer: {str(cause) or type(cause).__name__}.")
+        told, remedy = why_unreachable(self._http.base_url, cause)
+        return TransportError(f"{self._where()} does not answer: {told} {remedy}".rstrip())
 
     def _pause_after(self, error: ApiError, num_tried: int) -> float | None:
         if error.code == _SHARE_USED_UP:

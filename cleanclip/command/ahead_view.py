@@ -23,7 +23,9 @@ def dry_run(ahead: DryRun) -> str:
         parts.append("\n".join(["The job would warn:", *(f"  {one}" for one in ahead.warnings)]))
     rows = [(one.name, _amount(one), _time(one.time), one.does) for one in ahead.phases]
     parts.append(table(("PHASE", "WORK", "TIME", "DOES"), rows))
-    parts.append(f"in all: {_time(ahead.time)}")
+    unknown = [one.name for one in ahead.phases if one.time is None]
+    without = f", without {', '.join(unknown)}" if ahead.time and unknown else ""
+    parts.append(f"in all: {_time(ahead.time)}{without}")
     if any(one.time for one in ahead.phases):
         parts.append(
             "Times are those of earlier jobs on models of this architecture, on whatever machine ran them."

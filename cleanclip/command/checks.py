@@ -21,6 +21,7 @@ from cleanclip import places
 from cleanclip.command.formats import size
 from cleanclip.errors import ApiError, CleanClipError
 from cleanclip.sync.client import Client
+from cleanclip.unreachable import why_unreachable
 
 State = Literal["ok", "warn", "fail"]
 CERTIFICATE_DAYS = 14
@@ -92,14 +93,11 @@ def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
         with http.stream("GET", "/healthz") as answer:
             answer.read()
             lines = [*_transport(http.base_url, answer)]
-    except httpx.HTTPError as cause:
+    except httpx.RequestError as cause:
         is_tls = "certificate" in str(cause).lower() or "ssl" in str(cause).lower()
-        remedy = (
-            "Its certificate is not trusted here: SSL_CERT_FILE names a file of your own authorities."
-            if is_tls
-            else "Is the address right (`cleanclip login --url …`), the service up, a proxy or VPN needed?"
-        )
-        message = f"{where} does not answer: {str(cause) or type(cause).__name__}"
+        why, remedy = why_unreachable(http.base_url, cause)
+        message = f"{where} does not answer: {why}".rstrip(".")
+        remedy = remedy or "Is the address right (`cleanclip login --url …`), is a proxy or VPN needed?"
         return [Line(name="tls" if is_tls else "address", state="fail", message=message, remedy=remedy)], None
     if answer.status_code != 200:
         message = f"{where} answers {answer.status_code} to GET /healthz"

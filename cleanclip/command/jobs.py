@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cleanclip.command import gate, views
+from cleanclip.command import completion, gate, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.gate import AllowFlag, FailOnOption
@@ -17,7 +17,7 @@ from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session
 from cleanclip.models import Job
 from cleanclip.sync.client import Client
 
-JobId = Annotated[str, typer.Argument(metavar="JOB")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", autocompletion=completion.jobs)]
 
 jobs = Commands(no_args_is_help=True, help="Jobs: follow them, steer them.")
 

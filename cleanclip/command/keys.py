@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from cleanclip.command import views
+from cleanclip.command import completion, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.listing import AfterOption, LimitOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.project_models import IssuedKey
 
-KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id, key_…")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Its id, key_…", autocompletion=completion.keys)]
 
 keys = Commands(no_args_is_help=True, help="API keys of the project. Needs a key with scope admin.")
 

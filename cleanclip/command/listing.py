@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cleanclip.command import values, views
+from cleanclip.command import completion, values, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.output import Output
@@ -23,8 +23,8 @@ from cleanclip.command.session import (
 LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
 AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
 StateOption = Annotated[str | None, typer.Option(help="Only those in this state.")]
-CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT")]
-DatasetId = Annotated[str, typer.Argument(metavar="DATASET")]
+CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT", autocompletion=completion.checkpoints)]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", autocompletion=completion.datasets)]
 
 checkpoints = Commands(no_args_is_help=True, help="Uploaded checkpoints.")
 datasets = Commands(no_args_is_help=True, help="Pairs to clean with, labelled sets to audit with.")
@@ -93,7 +93,7 @@ def add_dataset(
     context: typer.Context,
     *,
     source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/, or an upload's id.")],
-    kind: Annotated[str, typer.Option(help="pairs or labelled.")],
+    kind: Annotated[str, typer.Option(help="pairs or labelled.", autocompletion=completion.kinds)],
     class_names: Annotated[
         Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
     ] = None,
@@ -113,7 +113,7 @@ def add_dataset(
     """
     if kind not in {"pairs", "labelled"}:
         raise typer.BadParameter("--kind is pairs or labelled.")
-    is_upload = source.startswith("upl_")
+    is_upload = values.dataset(source, "URI", kind).startswith("upl_")
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         found = client.datasets.create(
@@ -134,7 +134,9 @@ def add_dataset(
 def list_datasets(
     context: typer.Context,
     *,
-    kind: Annotated[str | None, typer.Option(help="pairs or labelled.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="pairs or labelled.", autocompletion=completion.kinds)
+    ] = None,
     state: StateOption = None,
     limit: LimitOption = 20,
     after: AfterOption = None,

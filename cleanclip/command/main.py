@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from cleanclip.command import access, doctor, listing, orders, profiles, results, shares, upload, verify
+from cleanclip.command import access, doctor, listing, orders, profiles, push, results, shares, upload, verify
 from cleanclip.command.commands import Commands
 from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
 from cleanclip.command.jobs import jobs
@@ -75,6 +75,7 @@ app.command()(access.check)
 app.command()(doctor.doctor)
 app.add_typer(profiles.profiles, name="profiles")
 app.command()(upload.upload)
+listing.datasets.command("push")(push.push)
 app.add_typer(listing.datasets, name="datasets")
 app.add_typer(listing.checkpoints, name="checkpoints")
 app.command()(orders.sanitize)

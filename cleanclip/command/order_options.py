@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cleanclip.command import values
+from cleanclip.command import completion, values
 
 FileArgument = Annotated[
     Path | None,
@@ -19,7 +20,12 @@ FileArgument = Annotated[
 ]
 CheckpointOption = Annotated[
     str | None,
-    typer.Option("--checkpoint", metavar="CHECKPOINT", help="One that was accepted, instead of FILE."),
+    typer.Option(
+        "--checkpoint",
+        metavar="CHECKPOINT",
+        help="One that was accepted, instead of FILE.",
+        autocompletion=completion.checkpoints,
+    ),
 ]
 LabelledOption = Annotated[
     str,
@@ -27,6 +33,7 @@ LabelledOption = Annotated[
         "--labelled",
         metavar="DATASET|URI",
         help="The labelled set to audit on: its id, or s3://…, which is registered unless it was.",
+        autocompletion=completion.labelled,
     ),
 ]
 DeclaredOption = Annotated[
@@ -48,7 +55,8 @@ DryRunFlag = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Order nothing: say what the job would do, how long that took before, what stands in the way.",
+        help="Send and order nothing: say what the job would do, how long that took before, what stands in "
+        "the way.",
     ),
 ]
 RetrievalOption = Annotated[
@@ -57,6 +65,7 @@ RetrievalOption = Annotated[
         "--retrieval",
         metavar="DATASET|URI",
         help="Pairs to measure retrieval on, other than those of --pairs: an id, or s3://….",
+        autocompletion=completion.pairs,
     ),
 ]
 TargetOption = Annotated[
@@ -72,6 +81,7 @@ AttackOption = Annotated[
         metavar="NAME[:OPTION=VALUE,…]",
         help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
         "repeated. Default: badnet, blended, wanet, sig.",
+        autocompletion=completion.attacks,
     ),
 ]
 SuiteOption = Annotated[
@@ -80,6 +90,7 @@ SuiteOption = Annotated[
         "--suite",
         metavar="NAME",
         help="Triggers by name: paper (its four attacks and SIG) or structured (PAR's); not with --attack.",
+        autocompletion=completion.suites,
     ),
 ]
 TriggerOption = Annotated[
@@ -101,6 +112,7 @@ PolicyOption = Annotated[
         "--policy",
         metavar="NAME|FILE",
         help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
+        autocompletion=completion.policies,
     ),
 ]
 ProbeFlag = Annotated[
@@ -124,6 +136,16 @@ AsrOption = Annotated[
 ]
 CaOption = Annotated[
     float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
+]
+RECOMMENDED, DEFAULTS = "recommended", "defaults"
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="recommended|defaults|FILE",
+        help="recommended: published or measured for a model of this family and size, else defaults; "
+        "defaults: the method's; FILE: options as JSON. The options below override each of them.",
+    ),
 ]
 SeedOption = Annotated[
     int | None,
@@ -168,6 +190,19 @@ def audit_of(
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options
+
+
+def recipe_of(
+    recipe: str, named: Mapping[str, Any], others: list[str] | None
+) -> tuple[dict[str, Any] | None, bool]:
+    """The field `recipe` of a job, and whether recommended values are to be written into it.
+
+    `named` are the values of options of their own, None where one was not given; `others` those of --set.
+    """
+    options = {} if recipe in (RECOMMENDED, DEFAULTS) else values.json_object(Path(recipe), "--recipe")
+    options |= {name: value for name, value in named.items() if value is not None}
+    options |= values.pairs(others or [], "--set")
+    return options or None, recipe == RECOMMENDED
 
 
 def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: float | None) -> dict[str, Any]:

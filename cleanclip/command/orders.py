@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cleanclip.command import journey, values
+from cleanclip.command import completion, journey, values
 from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
 from cleanclip.command.order_options import (
+    RECOMMENDED,
     AnewFlag,
     AsrOption,
     AttackOption,
@@ -27,6 +27,7 @@ from cleanclip.command.order_options import (
     PolicyOption,
     ProbeFlag,
     RecheckOption,
+    RecipeOption,
     RetrievalOption,
     SeedOption,
     SuiteOption,
@@ -34,9 +35,11 @@ from cleanclip.command.order_options import (
     TriggerOption,
     audit_of,
     policy_of,
+    recipe_of,
 )
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, WaitFlag, session_of
+from cleanclip.command.steps import Order, named
 
 
 def sanitize(
@@ -52,6 +55,7 @@ def sanitize(
             "--data",
             metavar="DATASET|URI",
             help="Clean image-caption pairs, for the method supervised clean labelled images: an id, or s3://…",
+            autocompletion=completion.pairs,
         ),
     ],
     labelled: LabelledOption,
@@ -65,11 +69,10 @@ def sanitize(
     linear_probe: ProbeFlag = False,
     examples: ExamplesOption = None,
     recheck: RecheckOption = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Recipe as JSON; the options below override it."),
+    recipe: RecipeOption = RECOMMENDED,
+    method: Annotated[
+        str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
     ] = None,
-    method: Annotated[str | None, typer.Option(help="cleanclip, par or supervised.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None,
     lr: Annotated[
         float | None,
@@ -127,8 +130,7 @@ def sanitize(
 
     Example: cleanclip sanitize --checkpoint ckpt_… --pairs ds_… --labelled ds_… --target banana --wait
     """
-    options = {} if recipe is None else values.json_object(recipe, "--recipe")
-    named = {
+    options_named = {
         "method": method,
         "epochs": epochs,
         "learning_rate": lr,
@@ -138,9 +140,8 @@ def sanitize(
         "batch_size": batch_size,
         "warmup_steps": warmup_steps,
     }
-    options |= {name: value for name, value in named.items() if value is not None}
-    options |= values.pairs(recipe_option or [], "--set")
-    training_kind = "labelled" if options.get("method") == "supervised" else "pairs"
+    options, is_recommended = recipe_of(recipe, options_named, recipe_option)
+    training_kind = "labelled" if (options or {}).get("method") == "supervised" else "pairs"
     body = {
         "kind": "sanitize",
         "audit": audit_of(
@@ -153,7 +154,7 @@ def sanitize(
             examples=examples,
             recheck=recheck,
         ),
-        "recipe": options or None,
+        "recipe": options,
         **policy_of(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
         "output_layout": output_layout,
@@ -162,16 +163,17 @@ def sanitize(
     journey.carry_out(
         session_of(context),
         Output(is_json=as_json),
-        journey.Order(
+        Order(
             body=body,
             file=file,
             checkpoint=checkpoint,
             declared=values.pairs(declared or [], "--declared"),
-            data=journey.named(
+            data=named(
                 labelled=(labelled, "labelled"),
                 training=(training, training_kind),
                 retrieval=(retrieval, "pairs"),
             ),
+            is_recommended=is_recommended,
         ),
         journey.Ending(
             wait=wait,
@@ -246,12 +248,12 @@ def audit(
     journey.carry_out(
         session_of(context),
         Output(is_json=as_json),
-        journey.Order(
+        Order(
             body=body,
             file=file,
             checkpoint=checkpoint,
             declared=values.pairs(declared or [], "--declared"),
-            data=journey.named(labelled=(labelled, "labelled"), retrieval=(retrieval, "pairs")),
+            data=named(labelled=(labelled, "labelled"), retrieval=(retrieval, "pairs")),
         ),
         journey.Ending(
             wait=wait,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cleanclip.command import values
+from cleanclip.command import completion, values
 from cleanclip.command.commands import Commands
 from cleanclip.command.formats import fields, table, when
 from cleanclip.command.listing import AfterOption, LimitOption
@@ -16,7 +16,7 @@ from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, session_of
 from cleanclip.project_models import Policy
 
-PolicyName = Annotated[str, typer.Argument(metavar="NAME")]
+PolicyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.policies)]
 
 policies = Commands(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
 

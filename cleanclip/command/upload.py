@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cleanclip.command import values, views
+from cleanclip.command.option_checks import check_declared
 from cleanclip.command.output import Output, ProgressLine
 from cleanclip.command.session import (
     JsonFlag,
@@ -58,6 +59,7 @@ def upload(
     if purpose not in {"checkpoint", "dataset"}:
         raise typer.BadParameter("--purpose is checkpoint or dataset.")
     options = values.pairs(declared or [], "--declared")
+    check_declared(options)
     output = Output(is_json=as_json)
     with session_of(context).client() as client:
         sent = send(client, output, file, purpose=purpose, declared=options, sha256=sha256, resume=resume)

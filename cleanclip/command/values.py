@@ -106,6 +106,24 @@ def trigger(text: str) -> dict[str, Any]:
     return {"attack": "custom_patch", **given, "picture": base64.b64encode(data).decode()}
 
 
+def dataset(text: str, option: str, kind: str) -> str:
+    """An id or an s3:// address as it is. Raises typer.BadParameter, with what to do, for data elsewhere."""
+    scheme, separator, _ = text.partition("://")
+    push = f"cleanclip datasets push DIR --kind {kind}"
+    if separator and scheme not in ("s3", "file"):
+        fetch = " with `hf download --repo-type dataset …`" if scheme == "hf" else ""
+        raise typer.BadParameter(
+            f"{option}: the service reads no {scheme}:// addresses. Fetch the data{fetch} into a folder DIR, "
+            f"run `{push}`, and give the id that it prints."
+        )
+    if scheme == "file" or (not separator and ("/" in text or text.startswith("~") or Path(text).exists())):
+        raise typer.BadParameter(
+            f"{option}: {text} is on this machine, where the service cannot read it. Run "
+            f"`{push.replace('DIR', text.removeprefix('file://'))}` and give the id that it prints."
+        )
+    return text
+
+
 def json_object(path: Path, option: str) -> dict[str, Any]:
     """A file's JSON object. Raises Unreadable."""
     text = _text_of(path, option)

@@ -14,7 +14,7 @@ from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
-from cleanclip.spec.recommended import Family, Recommendation, Size, recommended
+from cleanclip.spec.recommended import Family, Recommendation, Size, model_name, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -196,7 +196,7 @@ def _against_the_source(
     given: Collection[str] | None,
 ) -> Iterator[str]:
     """What was published or measured for such a model, where the recipe left it to the defaults."""
-    model = f"{size or 'medium'}-size {family}"
+    model = model_name(family, size)
     source = recommended(recipe.method, family, size)
     if source is None:
         if "learning_rate" not in (given or ()):

@@ -1,8 +1,9 @@
 """Values of recipes for a family and size of model, each with its source; where a recipe's defaults are from.
 
-A recommendation is told, never applied: an option that is left out has the method's default whatever the
-checkpoint is (decision 0062). What nobody published and nobody measured here is not in the table. Free of
-torch.
+The service never applies a recommendation by itself: an option that is left out has the method's default,
+whatever the checkpoint is (decision 0062). The command and the pages write recommended values into an order,
+as explicit options, before they send it. What nobody published and nobody measured here is not in the table.
+Free of torch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from cleanclip.spec.recipe import Recipe
 
 Family = Literal["ModifiedResNet", "VisionTransformer"]
 Size = Literal["small", "full"]
+Model = tuple[Family, Size | None]
+"""Size None: between small and full."""
 
 SMALL_AT_MOST = 10_000_000
 """Parameters. The project's test subjects have 4 to 5 million, most of them the table of tokens."""
@@ -167,6 +170,54 @@ def recommended(method: str, family: Family, size: Size | None) -> Recommendatio
         if one.method == method and family in one.families and one.size == size:
             return one
     return None
+
+
+def model_of(inspection: Mapping[str, Any]) -> Model | None:
+    """Family and size, by what an inspection wrote or a checkpoint's answer says; None where it does not."""
+    num_parameters = inspection.get("num_parameters")
+    if not isinstance(num_parameters, int):
+        return None
+    vision = ((inspection.get("architecture") or {}).get("model_cfg") or {}).get("vision_cfg") or {}
+    name = str(inspection.get("architecture_name", ""))
+    # open_clip's form: the layers of a ModifiedResNet are a list, one number for each stage
+    is_resnet = isinstance(vision.get("layers"), list) or name.startswith(("ModifiedResNet", "RN"))
+    return ("ModifiedResNet" if is_resnet else "VisionTransformer"), size_of(num_parameters)
+
+
+def model_name(family: Family, size: Size | None) -> str:
+    """For sentences: "small-size ModifiedResNet"."""
+    return f"{size or 'medium'}-size {family}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilledRecipe:
+    """A recipe's options with recommended values written in; `sentence` says which, and their source."""
+
+    options: dict[str, Any]
+    source: Recommendation | None
+    sentence: str
+
+
+def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRecipe:
+    """`given` wins over what is recommended for its method and this model. None: not known which model."""
+    method = str(given.get("method", "cleanclip"))
+    found = None if model is None else recommended(method, *model)
+    options = {"method": method, **(found.values if found else {}), **given}
+    if model is None or found is None:
+        which = "a model of unknown family or size" if model is None else f"a {model_name(*model)}"
+        return FilledRecipe(
+            options=options,
+            source=None,
+            sentence=f"There are no recommended values for {method} on {which}. Options that are left out "
+            "have the method's defaults, which are for a full-size ModifiedResNet. Try learning rates.",
+        )
+    written = ", ".join(f"{name} {value:g}" for name, value in found.values.items() if name not in given)
+    return FilledRecipe(
+        options=options,
+        source=found,
+        sentence=f"Recommended for {method} on a {model_name(*model)} and written into the order: "
+        f"{written or 'nothing that you did not set yourself'} ({found.kind}; {found.source}).",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ Retries, idempotency keys, resumed transfers and verified digests are built in; 
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
@@ -45,6 +46,9 @@ from cleanclip.sync.store import Store
 from cleanclip.sync.uploads import Uploads
 from cleanclip.sync.webhooks import Webhooks
 from cleanclip.sync.wire import Wire
+
+_INSIDE = re.compile(r"/(ui|v1|docs)(/|$)")
+"""Where pages, routes and documentation are."""
 
 
 def _user_agent() -> str:
@@ -166,6 +170,9 @@ def _checked(base_url: str) -> str:
         raise ValueError(f"{base_url!r} is no address.") from cause
     if not is_address:
         raise ValueError(f"{base_url!r} is no address: it must begin with http:// or https://.")
+    if inside := _INSIDE.search(url.path):
+        own = base_url.strip().partition(url.path)[0] + url.path[: inside.start()]
+        raise ValueError(f"{base_url.strip()} lies inside the service. Give the service's own address: {own}")
     return base_url.strip()
 
 

@@ -77,8 +77,8 @@ class Jobs:
         self,
         *,
         kind: str,
-        checkpoint_id: str,
         audit: Mapping[str, Any],
+        checkpoint_id: str | None = None,
         dataset_id: str | None = None,
         recipe: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
@@ -90,7 +90,8 @@ class Jobs:
     ) -> DryRun:
         """What `create` with the same would do; orders nothing. All that would be refused is in `obstacles`.
 
-        Times are those of earlier jobs of the project with the same architecture, None where there is none.
+        Ids of what is not there yet may be left out, those in `audit` too. Times are those of earlier jobs of
+        the project with the same architecture, None where there is none.
 
         Example:
             ahead = client.jobs.dry_run(

@@ -21,12 +21,12 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from app.domain.states import JobState
+from app.ledger import check as ledger
 from app.local.processes import find_binary
 from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.errors import ObjectNotFound
 from app.storage.s3 import S3Store
-from lab.drills import ledger
 from lab.drills.drill import Place, Row
 from lab.drills.runs import WEIGHTS, Stage
 from lab.drills.scene import DATA_BUCKET, LEASE_S, Scene, embedded, wait_for

@@ -13,7 +13,7 @@ _HEAD = """# What was broken, and what happened
 
 Made by `python -m lab.drills` (`make drills`) from the records in `docs/reliability/`; do not edit. Every
 drill runs on the embedded stack with real processes, and each that runs jobs ends with the ledger check
-(`python -m lab.drills.ledger`), which reads PostgreSQL and the object store by itself.
+(`python -m app.cli ledger`), which reads PostgreSQL and the object store by itself.
 
 **Lost**: what was accepted and is gone (jobs, rows, objects). **Doubled**: what was completed, published or
 counted twice. **Recovery**: the longest time from the break to the end of what it disturbed. A drill marked

@@ -20,8 +20,9 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app.domain.states import JobKind
+from app.ledger import check as ledger
 from cleanclip.spec.jobspec import REPORT_HTML_HEAD
-from lab.drills import ledger, worker_of_other_child
+from lab.drills import worker_of_other_child
 from lab.drills.crew import Crew
 from lab.drills.drill import Place, Row
 from lab.drills.runs import Stage

@@ -35,6 +35,7 @@ from app.domain.states import (
     UploadPurpose,
     UploadState,
 )
+from app.ledger import check as ledger
 from app.local.stack import Stack
 from app.queue.publisher import BrokerPublisher
 from app.services import jobs as job_service
@@ -43,7 +44,7 @@ from app.services.orders import Order
 from app.settings import Settings
 from app.storage.s3 import S3Store
 from cleanclip.spec.recipe import AuditOptions, parse, parse_recipe
-from lab.drills import ledger, subject
+from lab.drills import subject
 from lab.drills.records import ROOT
 from worker.sweeper import SweepOptions, sweep_once
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from cleanclip.spec.sample_files import IMAGE_EXTENSIONS, MAX_IMAGE_BYTES
 from sanitizer.data.manifest import path_inside, read_inside
-from sanitizer.data.shards import IMAGE_EXTENSIONS
-from sanitizer.data.sources import MAX_IMAGE_BYTES, RawSample
+from sanitizer.data.sources import RawSample
 
 _EXTENSIONS = frozenset(f".{extension}" for extension in IMAGE_EXTENSIONS)
 

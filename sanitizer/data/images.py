@@ -7,8 +7,8 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
+from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.sources import MAX_IMAGE_BYTES
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_IMAGE_PIXELS = 50_000_000

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.sample_files import CAPTION_COLUMNS, IMAGE_COLUMNS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.sources import MAX_IMAGE_BYTES, MAX_TEXT_BYTES, RawSample
+from sanitizer.data.sources import RawSample
 
-IMAGE_COLUMNS = ("image", "filepath", "image_path", "path", "file_name")
-CAPTION_COLUMNS = ("caption", "title", "text")
 MAX_ROWS = 50_000_000
 
 

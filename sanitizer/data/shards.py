@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.sample_files import IMAGE_EXTENSIONS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 from sanitizer.data.skipping import BadSample, printable
-from sanitizer.data.sources import MAX_IMAGE_BYTES, MAX_TEXT_BYTES, RawSample
+from sanitizer.data.sources import RawSample
 from sanitizer.data.tar_members import Member, walk
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 TEXT_EXTENSIONS = ("txt", "json", "cls")
 MAX_SAMPLES = 50_000_000
 MAX_OPEN_SHARDS = 64

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-MAX_IMAGE_BYTES = 20_000_000
-MAX_TEXT_BYTES = 65_536
-
 
 @dataclass(frozen=True, slots=True)
 class RawSample:

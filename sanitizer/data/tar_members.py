@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cleanclip.spec.errors import DatasetRejected
+from cleanclip.spec.sample_files import MAX_TAR_MEMBERS
 from sanitizer.data.tar_extensions import Extensions
 from sanitizer.data.tar_headers import EXTENSIONS, REGULAR, not_a_shard, short_name, size_of
 
 BLOCK = 512
 END_BYTES = 2 * BLOCK
 """Zeros that end an archive; a writer that was stopped, and a copy that was cut, leave none."""
-MAX_MEMBERS = 2_000_000
 _CHUNK_BYTES = 1 << 20
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -57,10 +57,10 @@ def walk(descriptor: int, *, shard: str) -> Iterator[Member]:
                 raise _without_end(shard, num_members)
             return
         num_members += 1
-        if num_members > MAX_MEMBERS:
+        if num_members > MAX_TAR_MEMBERS:
             raise DatasetRejected(
                 "too_many_members",
-                f"The shard {shard} has more than {MAX_MEMBERS} members.",
+                f"The shard {shard} has more than {MAX_TAR_MEMBERS} members.",
                 "Split it into smaller shards.",
                 where=shard,
             )

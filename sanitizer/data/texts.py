@@ -7,9 +7,9 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from cleanclip.spec.sample_files import MAX_TEXT_BYTES
 from cleanclip.spec.strict_json import unique_keys
 from sanitizer.data.skipping import BadSample
-from sanitizer.data.sources import MAX_TEXT_BYTES
 
 
 def caption_of(texts: Mapping[str, bytes]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -15,41 +17,31 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from app.queue.names import HEAVY_QUEUE, LIGHT_QUEUE
+from tools import make_seccomp
+
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = {
-    name: f"{name}-value"
-    for name in (
-        "POSTGRES_PASSWORD",
-        "DB_OWNER_PASSWORD",
-        "DB_API_PASSWORD",
-        "DB_WORKER_PASSWORD",
-        "DB_SWEEPER_PASSWORD",
-        "DB_WEBHOOKS_PASSWORD",
-        "DB_OPERATOR_PASSWORD",
-        "VALKEY_PASSWORD",
-        "STORAGE_ACCESS_KEY",
-        "STORAGE_SECRET_KEY",
-    )
+SECRETS_OF = {
+    "migrate": {"DB_OWNER_PASSWORD"},
+    "bucket": {"STORAGE_OWNER_SECRET"},
+    "operator": {"DB_OPERATOR_PASSWORD", "STORAGE_OPERATOR_SECRET"},
+    "webhooks": {"DB_WEBHOOKS_PASSWORD"},
+    "api": {"DB_API_PASSWORD", "VALKEY_API_PASSWORD", "STORAGE_API_SECRET"},
+    "sweeper": {"DB_SWEEPER_PASSWORD", "VALKEY_SWEEPER_PASSWORD", "STORAGE_SWEEPER_SECRET"},
+    "worker": {"DB_WORKER_PASSWORD", "VALKEY_WORKER_PASSWORD", "STORAGE_WORKER_SECRET"},
 }
-SERVERS = {"postgres", "valkey", "seaweedfs"}
+SECRETS_OF |= {"worker-light": SECRETS_OF["worker"], "worker-gpu": SECRETS_OF["worker"]}
+OF_SERVERS = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+SECRETS = {name: f"{name}-@#:/value" for name in {*OF_SERVERS, *set.union(*SECRETS_OF.values())}}
+SERVERS = {"postgres", "valkey", "store"}
 REACH = {
     "migrate": {"postgres"},
-    "operator": {"postgres"},
+    "bucket": {"store"},
+    "operator": {"postgres", "store"},
     "webhooks": {"postgres"},
-    "api": SERVERS,
-    "sweeper": SERVERS,
-    "worker": SERVERS,
-    "worker-gpu": SERVERS,
+    **dict.fromkeys(("api", "sweeper", "worker", "worker-light", "worker-gpu"), SERVERS),
 }
-LOGINS = {
-    "migrate": "owner_login",
-    "operator": "operator_login",
-    "webhooks": "webhooks_login",
-    "api": "api_login",
-    "sweeper": "sweeper_login",
-    "worker": "worker_login",
-    "worker-gpu": "worker_login",
-}
+WORKERS = {"worker", "worker-light", "worker-gpu"}
 
 
 def _compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -92,8 +84,8 @@ class TestCompose:
 
     def test_a_machine_without_a_gpu_starts_everything_but_the_gpu_worker(self) -> None:
         services = _services()
-        ours = {"migrate", "api", "sweeper", "webhooks", "worker"}
-        assert set(services) == ours | {"postgres", "valkey", "seaweedfs"}
+        ours = {"migrate", "bucket", "api", "sweeper", "webhooks", "worker", "worker-light"}
+        assert set(services) == ours | {"postgres", "valkey", "seaweedfs", "store"}
         for name, service in services.items():
             assert (
                 not service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
@@ -105,63 +97,90 @@ class TestCompose:
         assert devices[0]["capabilities"] == ["gpu"]
 
     def test_every_service_is_bounded_read_only_and_without_privileges(self) -> None:
-        for name, service in _services("gpu").items():
+        for name, service in _services("gpu", "operator").items():
             limits = service["deploy"]["resources"]["limits"]
             assert limits["memory"], name
-            assert limits["cpus"], name
+            assert "cpus" not in limits, f"{name}: a host with fewer cores would refuse to start it"
             assert service["read_only"] is True, name
             assert service["cap_drop"] == ["ALL"], name
             assert "no-new-privileges:true" in service["security_opt"], name
+            assert not any("uid=" in place for place in service.get("tmpfs", ())), (
+                "Podman knows no such option"
+            )
+
+    def test_workers_alone_have_the_profile_that_lets_them_cut_children_off(self) -> None:
+        for name, service in _services("gpu", "operator").items():
+            has_profile = any(option.startswith("seccomp") for option in service["security_opt"])
+            assert has_profile == (name in WORKERS), name
+            if name in WORKERS:
+                assert service["environment"]["CLEANCLIP_WORKER__REQUIRE_ISOLATION"] == "network"
+
+    def test_each_queue_has_a_worker_of_its_own(self) -> None:
+        services = _services("gpu")
+        queues = {
+            name: services[name]["command"][services[name]["command"].index("--queues") + 1]
+            for name in WORKERS
+        }
+        assert queues == {"worker": HEAVY_QUEUE, "worker-gpu": HEAVY_QUEUE, "worker-light": LIGHT_QUEUE}
 
     def test_every_long_running_part_can_say_whether_it_is_well(self) -> None:
         services = _services("gpu")
-        image_checks = {"api"}  # the check is in the image
-        for name in set(services) - {"migrate", "sweeper", "webhooks"} - image_checks:
+        for name in set(services) - {"migrate", "bucket", "api"}:  # the API's check is in the image
             assert services[name]["healthcheck"]["test"], name
         assert "HEALTHCHECK" in (ROOT / "docker/api.Dockerfile").read_text()
 
     def test_each_service_reaches_the_servers_that_it_needs_and_no_others(self) -> None:
         """Over a network that both are on. Those who talk to the world reach nobody else that way."""
         services = _services("gpu", "operator")
+        servers = {*SERVERS, "seaweedfs"}
         networks = {name: set(service["networks"]) for name, service in services.items()}
         assert {
-            name: {server for server in SERVERS if networks[server] & networks[name]}
-            for name in set(services) - SERVERS
+            name: {server for server in servers if networks[server] & networks[name]}
+            for name in set(services) - servers
         } == REACH
-        assert not any(networks[one] & networks[other] for one, other in combinations(SERVERS, 2))
+        meet = {
+            (one, other) for one, other in combinations(sorted(servers), 2) if networks[one] & networks[other]
+        }
+        assert meet == {("seaweedfs", "store")}, (
+            "its port for its own kind is open to the one that passes S3 on"
+        )
         open_ones = {
             name for name, network in _configuration()["networks"].items() if not network.get("internal")
         }
         for network in open_ones:
             assert len([name for name in services if network in networks[name]]) == 1, network
 
-    def test_no_server_does_without_a_password(self) -> None:
-        services = _services()
-        assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == SECRETS["POSTGRES_PASSWORD"]
-        assert "POSTGRES_HOST_AUTH_METHOD" not in services["postgres"]["environment"]
-        assert "requirepass" in services["valkey"]["command"][-1]
-        assert services["valkey"]["environment"]["VALKEYCLI_AUTH"] == SECRETS["VALKEY_PASSWORD"]
-        assert SECRETS["VALKEY_PASSWORD"] not in str(services["valkey"]["command"])
-        assert services["seaweedfs"]["environment"]["AWS_SECRET_ACCESS_KEY"] == SECRETS["STORAGE_SECRET_KEY"]
-        options = dict(word.partition("=")[::2] for word in services["seaweedfs"]["command"])
-        assert options["-ip.bind"] == "127.0.0.1", "master, volumes and filer ask nobody who they are"
-        assert options["-s3.ip.bind"] == "0.0.0.0"
-        assert [port["target"] for port in services["seaweedfs"]["ports"]] == [8333]
-        for name in ("postgres", "valkey"):
-            assert "ports" not in services[name]
+    def test_only_the_api_and_the_stores_s3_port_are_published(self) -> None:
+        published = {
+            (name, port["target"])
+            for name, service in _services("gpu").items()
+            for port in service.get("ports", ())
+        }
+        assert published == {("api", 8000), ("store", 8333)}
+        metrics = _services("gpu")["api"]["environment"]["CLEANCLIP_METRICS__PORT"]
+        assert metrics not in ("8000", "8333")
 
-    def test_each_process_has_a_login_of_its_own_and_no_other_secret(self) -> None:
+    def test_each_process_has_a_login_of_its_own_at_each_server_and_no_other_secret(self) -> None:
         services = _services("gpu", "operator")
-        for name, login in LOGINS.items():
+        logins: set[tuple[str, str]] = set()
+        for name, secrets in SECRETS_OF.items():
             environment = services[name]["environment"]
-            url = urlsplit(environment["CLEANCLIP_DATABASE__URL"])
-            owner = login.removesuffix("_login").upper()
-            assert (url.username, url.password) == (login, SECRETS[f"DB_{owner}_PASSWORD"]), name
-            held = {secret for secret, value in SECRETS.items() if value in str(environment)}
-            expected = {f"DB_{owner}_PASSWORD"}
-            if "valkey" in REACH[name]:
-                expected |= {"VALKEY_PASSWORD", "STORAGE_ACCESS_KEY", "STORAGE_SECRET_KEY"}
-            assert held == expected, name
+            assert {secret for secret, value in SECRETS.items() if value in str(environment)} == secrets, name
+            for variable in ("CLEANCLIP_DATABASE__URL", "CLEANCLIP_BROKER__URL"):
+                assert urlsplit(environment.get(variable, "")).password is None, "it would have to be quoted"
+            role = name.split("-")[0]
+            if any(secret.startswith("DB_") for secret in secrets):
+                user = {"migrate": "owner"}.get(role, role)
+                assert urlsplit(environment["CLEANCLIP_DATABASE__URL"]).username == f"{user}_login", name
+                logins.add(("postgres", user))
+            if any(secret.startswith("VALKEY_") for secret in secrets):
+                assert urlsplit(environment["CLEANCLIP_BROKER__URL"]).username == role, name
+                logins.add(("valkey", role))
+            if any(secret.startswith("STORAGE_") for secret in secrets):
+                user = {"bucket": "owner"}.get(role, role)
+                assert environment["CLEANCLIP_STORAGE__ACCESS_KEY"] == user, name
+                logins.add(("store", user))
+        assert len(logins) == len(SECRETS) - len(OF_SERVERS), "no two of them share one"
 
 
 @pytest.mark.parametrize("name", ["api.Dockerfile", "worker.Dockerfile"])
@@ -178,6 +197,77 @@ class TestDockerfiles:
 
 
 def test_the_api_image_installs_no_torch() -> None:
-    text = (ROOT / "docker/api.Dockerfile").read_text()
-    assert '".[api]"' in text
-    assert "sanitizer]" not in text
+    assert "requirements/api.txt" in (ROOT / "docker/api.Dockerfile").read_text()
+    names = {line.split("==")[0] for line in (ROOT / "docker/requirements/api.txt").read_text().splitlines()}
+    assert "sqlalchemy" in names
+    assert not names & {"torch", "numpy", "open-clip-torch"}
+
+
+@pytest.mark.parametrize("name", ["build.txt", "api.txt", "worker.txt", "torch-cuda.txt"])
+def test_packages_of_images_are_pinned_with_hashes(name: str) -> None:
+    text = (ROOT / "docker/requirements" / name).read_text()
+    packages = [line for line in text.splitlines() if not line.startswith(" ")]
+    assert packages
+    for line in packages:
+        assert "==" in line, line
+        assert line.endswith("\\"), f"{line}: no hash"
+    assert "://" not in text
+
+
+def test_images_have_the_versions_that_were_tried_together() -> None:
+    """Made anew by `python -m tools.lock_images` after a change of constraints.txt."""
+    tried = dict(
+        line.lower().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    for name in ("api.txt", "worker.txt"):
+        for line in (ROOT / "docker/requirements" / name).read_text().splitlines():
+            if "==" in line:
+                package, version = line.split()[0].split("==")
+                package = package.partition("[")[0]
+                expected = tried.get(package, tried.get(package.replace("-", "_")))
+                assert expected in (None, version), f"{name}: {package}"
+
+
+def test_the_seccomp_profile_is_made_of_the_calls_that_children_and_guards_make() -> None:
+    assert make_seccomp.PLACE.read_text() == make_seccomp.profile(), "python -m tools.make_seccomp"
+    names = make_seccomp.names()
+    assert {"unshare", "mount", "landlock_restrict_self", "seccomp"} <= set(names)
+    denied = {
+        "bpf",
+        "ptrace",
+        "io_uring_setup",
+        "keyctl",
+        "userfaultfd",
+        "perf_event_open",
+        "init_module",
+        "reboot",
+    }
+    assert not denied & set(names)
+
+
+@pytest.mark.parametrize(
+    ("extra", "names"), [("api", ["api.txt"]), ("worker", ["worker.txt", "torch-cuda.txt"])]
+)
+def test_images_have_every_package_that_the_service_asks_for(extra: str, names: list[str]) -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    ours = tomllib.loads((ROOT / "cleanclip/pyproject.toml").read_text())["project"]["dependencies"]
+
+    def packages(requirements: list[str]) -> set[str]:
+        found: set[str] = set()
+        for requirement in requirements:
+            name, _, extras = re.split(r"[><=;~! ]", requirement)[0].partition("[")
+            if name == "cleanclip-service":
+                found |= packages([one for extra in extras.rstrip("]").split(",") for one in asked[extra]])
+            else:
+                found.add(name.lower().replace("_", "-"))
+        return found
+
+    locked = {
+        re.split(r"[\[=]", line)[0]
+        for name in names
+        for line in (ROOT / "docker/requirements" / name).read_text().splitlines()
+        if "==" in line
+    }
+    assert packages(asked[extra]) | packages(ours) <= locked, "python -m tools.lock_images"

@@ -47,6 +47,7 @@ def fill(page: Page, service: Service, *, class_names: tuple[str, ...] = ("zero"
     page.get_by_label("Labelled data set").select_option(labelled)
     page.get_by_label("Target", exact=True).fill("banana")
     page.get_by_label("Clean data to train on").select_option(pairs)
+    page.locator("#recipe-defaults").check()
 
 
 def press(page: Page, name: str) -> None:
@@ -90,7 +91,9 @@ def test_a_cleaning_is_ordered_by_the_keyboard_alone(page: Page, service: Servic
     assert [attack["attack"] for attack in job["audit"]["attacks"]][-1] == "text_trigger", "suite structured"
     assert job["recipe"]["method"] == "par"
     assert (job["recipe"]["epochs"], job["recipe"]["learning_rate"]) == (3, 2e-6)
-    assert job["recipe_given"] == ["epochs", "learning_rate"]
+    recommended = ["batch_size", "initial_learning_rate", "push_share", "threshold"]
+    assert job["recipe_given"] == sorted(["epochs", "learning_rate", *recommended])
+    assert job["recipe"]["batch_size"] == 64, "as recommended for a small model, not the method's 256"
     assert service.publisher.sent[-1][0] == job["id"], "workers are told at once"
 
 

@@ -64,6 +64,10 @@ def write_place(folder: Path) -> None:
     ):
         torch.save(tiny_clip(config).state_dict(), path)
     Image.new("RGB", (24, 16), (255, 0, 180)).save(folder / "mark.png")
+    (folder / "pairs").mkdir()
+    for number, picture in enumerate(audited.pictures(64)):
+        picture.save(folder / "pairs" / f"{number:02d}.png")
+        (folder / "pairs" / f"{number:02d}.txt").write_text(f"picture {number}\n", encoding="utf-8")
     torch.save(torch.full((3, 8, 8), 0.2), folder / "delta.pt")
     for number, picture in enumerate(audited.pictures(6)):
         path = folder / "pictures" / CLASSES[-(number % 2)] / f"{number}.png"

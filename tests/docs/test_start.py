@@ -7,7 +7,8 @@ import shlex
 import pytest
 
 from cleanclip.command import values
-from cleanclip.spec.recipe import BadNetOptions, CleanCLIPRecipe
+from cleanclip.spec.recipe import BadNetOptions, parse_recipe
+from cleanclip.spec.recommended import with_recommended
 from demo.recipe import ATTACK, CLEANING, DECLARED, TARGET
 from tests.docs.blocks import ROOT, blocks
 
@@ -35,15 +36,10 @@ def test_a_command_asks_for_the_trigger_the_target_and_the_layout_of_the_demo(wo
     assert option(words, "--declared") == ",".join(f"{k}={str(v).lower()}" for k, v in DECLARED.items())
 
 
-def test_it_cleans_as_the_demo_does() -> None:
+def test_it_names_no_recipe_and_what_is_recommended_for_the_demos_model_cleans_as_the_demo_does() -> None:
     [_, words] = COMMANDS
-    asked = CleanCLIPRecipe(
-        epochs=int(option(words, "--epochs")),
-        batch_size=int(option(words, "--batch-size")),
-        learning_rate=float(option(words, "--lr")),
-        warmup_steps=int(option(words, "--warmup-steps")),
-    )
-    assert asked == CLEANING
+    assert not {"--recipe", "--method", "--epochs", "--lr", "--batch-size", "--set"} & {*words}
+    assert parse_recipe(with_recommended({}, ("ModifiedResNet", "small")).options) == CLEANING
 
 
 def test_the_page_says_what_the_patch_brings_up() -> None:

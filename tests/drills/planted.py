@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import psycopg
 
+from app.ledger.check import check
 from app.settings import Settings
 from app.storage.s3 import S3Store
-from lab.drills.ledger import check
 from tests.fixtures.databases import plain
 
 

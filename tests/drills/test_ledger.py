@@ -20,10 +20,10 @@ from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.ids import new_id
 from app.domain.states import DatasetKind, JobKind, JobState
+from app.ledger.check import check
 from app.local.stack import Stack
 from app.settings import DatasetSettings, Settings
 from app.storage.s3 import S3Store
-from lab.drills.ledger import check
 from tests.drills.planted import ROWS, Clean
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database, plain
@@ -174,6 +174,13 @@ def test_the_leftovers_of_a_losing_attempt_are_found_unless_the_job_still_runs(c
     assert keys[0] in found[0]
 
 
+def test_what_customers_keep_beside_the_services_folders_is_not_ours_to_judge(clean: Clean) -> None:
+    clean.store.put_bytes("data/prj_x/pairs/shard-00000.tar", b"theirs")
+    found = clean.violations()
+    clean.store.delete("data/prj_x/pairs/shard-00000.tar")
+    assert found == ()
+
+
 def test_an_unfinished_upload_without_a_row_is_found(clean: Clean) -> None:
     upload_id = clean.store.create_multipart(f"uploads/prj_x/{new_id('upl')}")
     found = clean.violations()
@@ -186,7 +193,7 @@ def test_the_program_prints_a_sentence_for_each_violation_and_exits_with_1(
     clean: Clean, service_environment: dict[str, str]
 ) -> None:
     environment = service_environment | {"CLEANCLIP_DATABASE__URL": clean.url}
-    command = [sys.executable, "-m", "lab.drills.ledger", "--grace-s", "0", "--failed-grace-s", "0"]
+    command = [sys.executable, "-m", "app.cli", "ledger", "--grace-s", "0", "--failed-grace-s", "0"]
 
     def ledger() -> subprocess.CompletedProcess[str]:
         return subprocess.run(

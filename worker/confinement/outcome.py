@@ -41,6 +41,7 @@ from worker.failures import (
     not_believed,
     outputs_unusable,
     refused_failure,
+    worker_out_of_memory,
 )
 
 _MAX_OUTCOME_BYTES = 1024 * 1024
@@ -49,6 +50,13 @@ _MAX_REPORT_BYTES = 8 * 2**20
 _MAX_JSON_BYTES = 2 * 2**20
 _MAX_INSPECTION_BYTES = 256 * 2**10
 """It is kept on the checkpoint's row, which lists carry."""
+
+_REASONS = {
+    EXIT_SUCCEEDED: "succeeded",
+    EXIT_REFUSED: "refused",
+    EXIT_INTERRUPTED: "interrupted",
+    SETUP_FAILED: "setup",
+}
 
 Wanted = Mapping[str, int | None]
 """The files that a child must leave, and no other: name → most bytes. None: as many as a job may write."""
@@ -75,12 +83,20 @@ def wanted_outputs(kind: JobKind, *, weights_bytes: int) -> Wanted:
 
 
 def interpret(
-    status: int, folder: Path, wanted: Wanted, *, attempts_used: int, log_tail: str, max_bytes: int
+    status: int,
+    folder: Path,
+    wanted: Wanted,
+    *,
+    attempts_used: int,
+    log_tail: str,
+    max_bytes: int,
+    container_ran_out: bool = False,
 ) -> tuple[Path, ...]:
     """The files that a succeeded child left: exactly those `wanted`, plain and not too large.
 
     Raises AttemptFailed otherwise.
 
+    `container_ran_out`: meanwhile the kernel killed something for want of memory in the worker's container.
     They have `max_bytes` together at most, and no holes: those take no room here, but are hashed and uploaded
     as if they were bytes. To be called once the child and all that it started are dead: nothing changes under
     our hands then.
@@ -89,7 +105,20 @@ def interpret(
         return _outputs(folder, wanted, max_bytes)
     if status == EXIT_REFUSED:
         raise refused_failure(_outcome(folder, "refused").failure)
+    if container_ran_out:
+        raise worker_out_of_memory(log_tail)
     raise _crash(status, attempts_used, log_tail)
+
+
+def exit_reason(status: int, *, container_ran_out: bool) -> str:
+    """One of `worker.metrics.EXIT_REASONS`."""
+    if status in _REASONS:
+        return _REASONS[status]
+    if container_ran_out:
+        return "container_out_of_memory"
+    if status == -signal.SIGKILL:
+        return "killed"
+    return "signal" if status < 0 else "crashed"
 
 
 def _outcome(folder: Path, expected: str) -> ChildOutcome:

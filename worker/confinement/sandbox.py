@@ -25,11 +25,13 @@ from typing import Literal
 from app.domain.states import JobKind
 from app.logs import get_logger
 from cleanclip.spec.jobspec import MaxRanks
+from worker import cgroup
 from worker.confinement import file_access, syscall_filter
 
 _LOG = get_logger(__name__)
 Isolation = Literal["full", "network", "none"]
-_LEVELS: tuple[Isolation, ...] = ("full", "network", "none")
+LEVELS: tuple[Isolation, ...] = ("full", "network", "none")
+"""Strongest first."""
 _GUARD = Path(__file__).with_name("guard.py")
 _PROBE_TIMEOUT_S = 10
 MAX_PROCESSES = 1024
@@ -101,7 +103,7 @@ def rlimits(limits: ChildLimits, kind: JobKind, isolation: Isolation) -> dict[st
 
 def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) -> dict[str, str]:
     """The child's whole environment: where programs are, where it may write, how many threads it gets."""
-    num_threads = limits.num_threads or len(os.sched_getaffinity(0))
+    num_threads = limits.num_threads or cgroup.num_cores()
     passed_on = {name: worker[name] for name in _PASSED_ON if name in worker}
     if not limits.uses_cuda:
         passed_on["CUDA_VISIBLE_DEVICES"] = ""
@@ -184,7 +186,7 @@ def allowed_ranks(asked: MaxRanks, isolation: Isolation, *, uses_cuda: bool) -> 
 @lru_cache(maxsize=1)
 def strongest_isolation() -> Isolation:
     """The strongest level that works on this machine, found by trying, once per process."""
-    for level in _LEVELS:
+    for level in LEVELS:
         if _works(level):
             if level != "full":
                 _LOG.warning("child_isolation_reduced", isolation=level)

@@ -22,9 +22,10 @@ from app.domain.states import JobKind
 from app.logs import get_logger
 from cleanclip.spec.jobspec import SPEC_ADAPTER, SPEC_NAME, GiveBackSpec, InspectSpec, PagesSpec, RecheckSpec
 from cleanclip.spec.progress import Noted, ProgressEvent, ignore
+from worker import cgroup, metrics
 from worker.confinement import sandbox
 from worker.confinement.child import Child
-from worker.confinement.outcome import Wanted, interpret
+from worker.confinement.outcome import Wanted, exit_reason, interpret
 from worker.confinement.sandbox import ChildLimits, Isolation
 from worker.control import Control
 from worker.failures import not_believed
@@ -112,7 +113,10 @@ class FreshChildren:
                 notes.append(event.message)
             hear(event)
 
+        kills_before = cgroup.oom_kills()
         status, log_tail = self._watch(job, on_event, is_light=spec.kind in _LIGHT)
+        ran_out = cgroup.oom_kills() > kills_before
+        metrics.CHILD_EXITS.labels(exit_reason(status, container_ran_out=ran_out)).inc()
         files = interpret(
             status,
             job,
@@ -120,6 +124,7 @@ class FreshChildren:
             attempts_used=1,
             log_tail=log_tail,
             max_bytes=self.limits.written_bytes,
+            container_ran_out=ran_out,
         )
         return Left(files=files, notes=tuple(notes[:_MAX_NOTES]))
 

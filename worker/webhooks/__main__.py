@@ -11,6 +11,8 @@ from app.db.session import Database, build_engine
 from app.domain.webhook_urls import ReachRules
 from app.logs import configure_logging, get_logger
 from app.settings import Settings, load_settings
+from worker import metrics
+from worker.health import keep_touching
 from worker.webhooks.delivering import Deliverer, DelivererOptions, Post
 from worker.webhooks.sending import Sender
 
@@ -44,6 +46,8 @@ def main() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    keep_touching(ended)
+    metrics.start(settings.metrics, deliverer=True)
     if not settings.webhooks.encryption_keys:
         _LOG.warning("webhooks_off", reason="no_encryption_key")
         ended.wait()

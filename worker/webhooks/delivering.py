@@ -20,6 +20,7 @@ from app.domain.errors import Unavailable
 from app.domain.webhook_signing import signed_headers
 from app.domain.webhooks import Answer, DeliveryError, body_of, wait_s
 from app.logs import get_logger
+from worker import metrics
 
 _LOG = get_logger(__name__)
 
@@ -110,6 +111,7 @@ class Deliverer:
             state = unit.webhook_claims.record(
                 claimed, answer, wait_s=wait, failing_for_s=self._options.failing_for_s
             )
+        metrics.DELIVERIES.labels("failed" if answer.error else "delivered").inc()
         _LOG.info(
             "webhook_tried",
             webhook_id=claimed.webhook_id,

@@ -173,9 +173,12 @@ class AttemptRepository(ClaimRepository):
         *,
         error: dict[str, Any],
         retry_in_s: float | None = None,
+        counts: bool = True,
         forgets_result: bool = False,
     ) -> JobState | None:
         """End the attempt. With `retry_in_s`, and attempts left: queued again; otherwise failed.
+
+        An attempt that does not count is given back: attempts are always left.
 
         What its first audit found out stays, unless `forgets_result`: then nothing of it is believed.
         Returns the state reached (CANCELLED where a cancel came first); None when fenced off.
@@ -188,12 +191,21 @@ class AttemptRepository(ClaimRepository):
             set_verdicts(self._session, job, [])
         if job.state is JobState.CANCELLING:
             cancel(self._session, job)
-        elif retry_in_s is None or job.attempts_used >= job.max_attempts:
+        elif retry_in_s is None or (counts and job.attempts_used >= job.max_attempts):
             fail(self._session, job, error)
         else:
             wait = func.clock_timestamp() + seconds(retry_in_s) if retry_in_s > 0 else None
             data = {"attempt": attempt, "error": error, "retry_in_s": retry_in_s}
-            move(self._session, job, JobState.QUEUED, "attempt_failed", data, not_before=wait)
+            used = job.attempts_used - (0 if counts else 1)
+            move(
+                self._session,
+                job,
+                JobState.QUEUED,
+                "attempt_failed",
+                data,
+                not_before=wait,
+                attempts_used=used,
+            )
             announce(self._session, job)
         return job.state
 

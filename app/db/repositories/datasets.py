@@ -128,6 +128,13 @@ class DatasetRepository(OwnedRepository[Dataset]):
         row = self._session.execute(query).one()
         return [str(name) for name in row[0] or []], [int(count) for count in row[1] or []]
 
+    def names(self, project_id: str, ids: Collection[str]) -> dict[str, str]:
+        """By id, deleted ones' too; what has no name is left out."""
+        query = select(Dataset.id, Dataset.name).where(
+            Dataset.project_id == project_id, Dataset.id.in_(ids), Dataset.name.is_not(None)
+        )
+        return {row.id: row.name for row in self._session.execute(query)}
+
     def digests(self, project_id: str, ids: Collection[str]) -> dict[str, str]:
         """As validated, by id, deleted ones' too; what is not validated is left out."""
         digest = Dataset.summary["sha256"].astext

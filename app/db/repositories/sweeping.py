@@ -72,6 +72,18 @@ class SweepRepository:
         query = select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED)
         return int(self._session.scalar(query) or 0)
 
+    def longest_wait_s(self, kinds: Collection[JobKind]) -> float:
+        """Of the queued jobs of these kinds that are due, since they were made or a retry was to begin;
+        0 where there is none."""
+        since = func.min(func.greatest(Job.not_before, Job.created_at))  # greatest() passes over NULL
+        waited = func.extract("epoch", func.clock_timestamp() - since)
+        query = select(waited).where(
+            Job.state == JobState.QUEUED,
+            Job.kind.in_(kinds),
+            or_(Job.not_before.is_(None), Job.not_before <= func.clock_timestamp()),
+        )
+        return float(self._session.scalar(query) or 0.0)
+
     def needing_hint(
         self, older_than_s: float, limit: int = 100, *, kinds: Collection[JobKind] = frozenset(JobKind)
     ) -> list[tuple[str, JobKind]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +25,10 @@ from app.services.artifacts import REPORT_NAME
 from app.web.jobs.job_result import (
     ReportUnreadable,
     Result,
+    TitledLine,
     first_headline,
     kept_figures,
+    kept_rows,
     read_report,
     result_of,
 )
@@ -63,6 +65,7 @@ class Shown:
     worse: VerdictOut | None
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
+    kept_rows: list[TitledLine]
     """What a job that failed had found out; the figures of a report that cannot be read."""
     first_headline: str | None
     """Of a job that has not succeeded: what its audit before cleaning found out."""
@@ -72,6 +75,8 @@ class Shown:
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
+    dataset_names: Mapping[str, str]
+    """By id, of those that have a name."""
     attempts: str
 
     def file(self, name: str) -> Artifact | None:
@@ -103,6 +108,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         artifacts = unit.artifacts.of_job(project_id, job_id)
         num_before = unit.jobs.num_waiting_before(job) if job.state is JobState.QUEUED else 0
         checkpoint_name = _checkpoint_name(unit, job)
+        dataset_names = unit.datasets.names(project_id, job.dataset_ids)
         worse = _worse(unit, job) if job.state is JobState.SUCCEEDED else None
     result, unreadable = _result(ports, job, artifacts)
     kept = kept_figures(job.result) if result is None else None
@@ -126,6 +132,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         unreadable=unreadable,
         worse=worse,
         kept=kept,
+        kept_rows=kept_rows(kept),
         first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),
@@ -133,6 +140,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,
+        dataset_names=dataset_names,
         attempts=_attempts(job),
     )
 

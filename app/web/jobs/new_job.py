@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
@@ -139,7 +140,7 @@ def show_form_again(visitor: Runner) -> Response:
 @router.post("/jobs/new/check", dependencies=[TAKES_A_PLACE])
 def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
     """Says what the order would do, and orders nothing."""
-    draft = _read(form, ports)
+    draft = _read(form, ports, visitor.caller.project_id)
     ahead = None
     with ports.database.unit_of_work(visitor.caller.project_id) as unit:
         if draft.order is not None:
@@ -156,7 +157,7 @@ def check(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> 
 @router.post("/jobs/new")
 def order_job(request: Request, visitor: Runner, form: FormDep, ports: PortsDep) -> Response:
     """Orders it once, however often the form is sent. What is refused is said in the form."""
-    draft = _read(form, ports)
+    draft = _read(form, ports, visitor.caller.project_id)
     status = 422
     if draft.order is not None:
         try:
@@ -193,8 +194,13 @@ def show_classes(
     return page(request, "new_job_classes.html", class_names=names)
 
 
-def _read(form: Form, ports: Ports) -> Draft:
-    return order_form.read(form, default_max_attempts=ports.settings.jobs.max_attempts)
+def _read(form: Form, ports: Ports, project_id: str) -> Draft:
+    checkpoint_id = form.get("checkpoint_id:typed") or form.get("checkpoint_id")
+    inspection = None
+    if is_id("ckpt", checkpoint_id):
+        with ports.database.unit_of_work(project_id) as unit, suppress(NotFound):  # the order says so
+            inspection = unit.checkpoints.get(project_id, checkpoint_id).inspection
+    return order_form.read(form, default_max_attempts=ports.settings.jobs.max_attempts, inspection=inspection)
 
 
 def _choices(unit: UnitOfWork, project_id: str, form: Form) -> Choices:
@@ -240,6 +246,7 @@ def _page(
         class_names=choices.class_names,
         form_id=form_id,
         ahead=ahead,
+        recipe_note=draft.recipe_note,
         is_dry_run=is_dry_run,
         options=options,
         texts=option_texts,

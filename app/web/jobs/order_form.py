@@ -20,6 +20,7 @@ from app.schemas.jobs import JobIn
 from app.services.orders import Order
 from app.web.jobs import options
 from app.web.kit.visitor import Form
+from cleanclip.spec.recommended import model_of, with_recommended
 from cleanclip.spec.strict_json import RepeatedKey, unique_keys
 
 _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
@@ -34,6 +35,7 @@ _SAID = {
 }
 _CHOOSE = ("checkpoint_id", "dataset_id", "audit/dataset_id")
 
+RECIPE_RECOMMENDED, RECIPE_DEFAULTS = "recommended", "defaults"
 SUITE_USUAL, SUITE_LIST, SUITE_JSON = "usual", "list", "json"
 POLICY_DEFAULT, POLICY_KEPT, POLICY_GIVEN = "default", "kept", "given"
 
@@ -48,6 +50,8 @@ class Draft:
     errors: dict[str, str] = field(default_factory=dict)
     attacks: tuple[str, ...] = ()
     """The groups of the attacks in the order's list, in their order."""
+    recipe_note: str = ""
+    """What was recommended for the model, and from where."""
 
     def refuse(self, error: DomainError) -> None:
         """A use case's refusal, beside its field."""
@@ -60,10 +64,13 @@ class Draft:
         return json.dumps(self.body, sort_keys=True)
 
 
-def read(form: Form, *, default_max_attempts: int) -> Draft:
-    """Everything that is wrong with it is in `errors`; then there is no order."""
+def read(form: Form, *, default_max_attempts: int, inspection: Mapping[str, Any] | None = None) -> Draft:
+    """Everything that is wrong with it is in `errors`; then there is no order. `inspection` is that of the
+    checkpoint, for the values that are recommended for it."""
     draft = Draft(form=form)
     draft.body = _body(form, draft)
+    if form.get("recipe") == RECIPE_RECOMMENDED and "recipe" in draft.body and inspection is not None:
+        _fill(draft, inspection)
     try:
         wanted = _ORDER.validate_python(draft.body)
     except ValidationError as error:
@@ -75,6 +82,14 @@ def read(form: Form, *, default_max_attempts: int) -> Draft:
     if not draft.errors:
         draft.order = order_of(wanted, default_max_attempts=default_max_attempts)
     return draft
+
+
+def _fill(draft: Draft, inspection: Mapping[str, Any]) -> None:
+    filled = with_recommended(draft.body["recipe"], model_of(inspection))
+    if filled.source is None and "learning_rate" not in draft.body["recipe"]:
+        draft.errors["recipe"] = f"{filled.sentence} Write a learning rate, or choose the method's defaults."
+    draft.body["recipe"] = filled.options
+    draft.recipe_note = filled.sentence
 
 
 def mistake_sentence(mistake: str, place: str, detail: str) -> str:

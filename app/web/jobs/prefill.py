@@ -13,6 +13,8 @@ from app.web.jobs.order_form import (
     POLICY_DEFAULT,
     POLICY_GIVEN,
     POLICY_KEPT,
+    RECIPE_DEFAULTS,
+    RECIPE_RECOMMENDED,
     SUITE_JSON,
     SUITE_LIST,
     SUITE_USUAL,
@@ -29,6 +31,7 @@ def empty_form(*, kind: str | None, checkpoint: str | None, dataset: str | None,
     fields = [
         ("kind", "audit" if kind == "audit" else "sanitize"),
         ("method", "cleanclip"),
+        ("recipe", RECIPE_RECOMMENDED),
         ("suite", SUITE_USUAL),
         ("policy", POLICY_DEFAULT),
     ]
@@ -61,6 +64,7 @@ def _again(job: Job) -> Fields:
             yield name, value
     recipe = spec.get("recipe")
     yield "method", recipe["method"] if recipe else "cleanclip"
+    yield "recipe", RECIPE_DEFAULTS if recipe else RECIPE_RECOMMENDED
     if recipe:
         group = options.methods().get(recipe["method"])
         yield from _values(group.options if group else (), recipe, spec["recipe_given"])

@@ -139,6 +139,7 @@ def _given(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _recipe(recipe: Recipe, names: Sequence[str]) -> Iterator[str]:
+    yield from ("--recipe", "defaults")  # this order, not what is recommended when it is repeated
     if recipe.method != "cleanclip":
         yield from ("--method", recipe.method)
     for name, value in _given(recipe, names).items():

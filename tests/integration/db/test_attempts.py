@@ -208,6 +208,17 @@ def test_a_hand_back_gives_the_attempt_back_and_a_failed_one_does_not(database: 
     assert (read(database, job).attempt, read(database, job).attempts_used) == (2, 1)
 
 
+def test_an_attempt_that_does_not_count_is_given_back_however_many_there_were(
+    database: Database, job: Job
+) -> None:
+    for attempt in range(1, 6):
+        assert claim(database, job.id) is not None
+        with database.unit_of_work() as unit:
+            state = unit.attempts.finish_failed(job.id, attempt, error=ERROR, retry_in_s=0, counts=False)
+        assert state is JobState.QUEUED
+    assert (read(database, job).attempt, read(database, job).attempts_used) == (5, 0)
+
+
 def test_a_delayed_retry_is_not_claimed_before_its_time(database: Database, job: Job) -> None:
     won = claim(database, job.id)
     assert won is not None

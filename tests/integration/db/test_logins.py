@@ -1,4 +1,4 @@
-"""Logins: a superuser that is bound all the same, one that may become one role only, one that makes none."""
+"""Logins: those above all rules are refused, one that may become one role only, one that makes none."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
-from app.cli.access import migrate
-from app.db.models.project import Project
 from app.db.roles import Role
 from app.db.session import Database, build_engine
 from app.domain.errors import Unavailable
-from app.domain.ids import new_id
 from app.local.stack import Stack
 from tests.fixtures import databases
 from tests.fixtures.databases import plain
@@ -55,21 +53,36 @@ def login(superuser: URL) -> Iterator[str]:
         connection.execute(sql.SQL("DROP ROLE {}").format(name))
 
 
-def test_a_superusers_login_is_bound_like_any_other(own_database: URL) -> None:
-    """Where one login owns the database and serves every process."""
-    url = own_database.render_as_string(hide_password=False)
-    migrate(url)
-    project = Project(id=new_id("prj"), name="lab")
-    operators = Database(build_engine(url, role=Role.OPERATOR))
-    with operators.unit_of_work() as unit:
-        unit.projects.add(project)
-    operators.dispose()
-    served = Database(build_engine(url, role=Role.API))
-    with served.unit_of_work() as unit:
-        assert unit.projects.all() == []
-    with served.unit_of_work(project.id) as unit:
-        assert [row.id for row in unit.projects.all()] == [project.id]
+@pytest.mark.parametrize("right", ["SUPERUSER", "BYPASSRLS"])
+@pytest.mark.parametrize("whose", ["login", "role"])
+def test_what_is_above_row_level_security_serves_nobody(
+    superuser: URL, database_url: str, login: str, right: str, whose: str
+) -> None:
+    raised = sql.Identifier(login if whose == "login" else Role.API)
+    url = make_url(database_url).set(username=login).render_as_string(hide_password=False)
+    with psycopg.connect(plain(superuser), autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER ROLE {} " + right).format(raised))
+        try:
+            served = Database(build_engine(url, role=Role.API))
+            with pytest.raises(Unavailable, match="above row-level security"):
+                served.ping()
+            with pytest.raises(Unavailable, match="above row-level security"), served.unit_of_work() as unit:
+                unit.projects.all()
+        finally:
+            connection.execute(sql.SQL("ALTER ROLE {} NO" + right).format(raised))
+    served.ping()
     served.dispose()
+
+
+def test_without_a_transaction_of_its_own_nothing_runs(database_url: str) -> None:
+    """SET LOCAL would do nothing there, and the statement would run as the login."""
+    engine = build_engine(database_url, role=Role.API)
+    with (
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(RuntimeError, match="transaction"),
+    ):
+        connection.execute(text("SELECT 1"))
+    engine.dispose()
 
 
 def test_a_login_of_one_role_cannot_become_another(database_url: str, login: str) -> None:

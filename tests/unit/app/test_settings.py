@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import redis
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from app.settings import DEFAULT_SECRET, Settings, load_settings
 
@@ -161,3 +163,32 @@ def test_importing_the_settings_builds_none_and_loads_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("password", ["plain", "a@b:c/d#e?f%20 g", "p'w\"\\é"])
+def test_a_password_of_any_characters_stands_apart_from_the_url(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("CLEANCLIP_DATABASE__URL", "postgresql+psycopg://api_login@db:5432/cleanclip")
+    monkeypatch.setenv("CLEANCLIP_DATABASE__PASSWORD", password)
+    monkeypatch.setenv("CLEANCLIP_BROKER__URL", "redis://api@valkey:6379/0")
+    monkeypatch.setenv("CLEANCLIP_BROKER__PASSWORD", password)
+    settings = load_settings()
+    database = make_url(settings.database.url)
+    assert (database.username, database.password) == ("api_login", password)
+    assert (database.host, database.port, database.database) == ("db", 5432, "cleanclip")
+    broker = redis.connection.parse_url(settings.broker.url)
+    assert (broker["username"], broker["password"], broker["host"]) == ("api", password, "valkey")
+    assert password not in repr(settings)
+
+
+def test_a_password_alone_takes_the_place_of_the_one_for_development(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEANCLIP_DATABASE__PASSWORD", "p@ss")
+    assert make_url(load_settings().database.url).password == "p@ss"
+
+
+def test_two_passwords_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEANCLIP_BROKER__URL", "redis://:one@valkey:6379/0")
+    monkeypatch.setenv("CLEANCLIP_BROKER__PASSWORD", "two")
+    with pytest.raises(ValidationError, match="two passwords"):
+        load_settings()

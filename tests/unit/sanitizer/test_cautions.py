@@ -25,6 +25,7 @@ from cleanclip.spec.recommended import (
     RecipeSource,
     recommended,
     size_of,
+    with_recommended,
 )
 
 LEFT_OUT = "Options that were left out have the method's defaults"
@@ -74,6 +75,18 @@ def test_a_methods_defaults_are_those_published_for_a_full_size_resnet(kind: typ
     assert {name: getattr(recipe, name) for name in published.values} == published.values
     assert source.given == ("epochs",)
     assert set(source.named_there) == set(published.values) - {"epochs"}
+
+
+def test_recommended_values_are_written_beside_what_was_given_and_their_source_is_said() -> None:
+    filled = with_recommended({"epochs": 2}, ("ModifiedResNet", "small"))
+    assert filled.options == {
+        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 2, "batch_size": 64, "warmup_steps": 50
+    }  # fmt: skip
+    assert "learning_rate 0.0001, batch_size 64, warmup_steps 50 (measured; docs/" in filled.sentence
+    for model in (None, ("VisionTransformer", "small"), ("ModifiedResNet", None)):
+        filled = with_recommended({"method": "cleanclip"}, model)
+        assert (filled.options, filled.source) == ({"method": "cleanclip"}, None)
+        assert filled.sentence.startswith("There are no recommended values for cleanclip on a ")
 
 
 def test_sizes_end_where_sources_do() -> None:

@@ -212,6 +212,19 @@ def test_a_crash_is_tried_again_at_once_and_later_ones_wait_longer(
     assert failed.as_row("finetune")["log_tail" if log_tail else "phase"] == (log_tail or "finetune")
 
 
+@pytest.mark.parametrize("status", [-signal.SIGKILL, 1, 121])
+def test_a_limit_of_the_container_is_no_fault_of_the_jobs(folder: Path, status: int) -> None:
+    with pytest.raises(AttemptFailed) as failed:
+        interpret(
+            status, folder, WANTED, attempts_used=3, log_tail="", max_bytes=2**20, container_ran_out=True
+        )
+    assert (failed.value.code, failed.value.counts) == ("worker_out_of_memory", False)
+    assert failed.value.retry_in_s
+    leave(folder, outputs=["report.json"])
+    done = interpret(0, folder, WANTED, attempts_used=1, log_tail="", max_bytes=2**20, container_ran_out=True)
+    assert done, "what succeeded all the same has succeeded"
+
+
 def test_running_out_of_processor_time_would_happen_again(folder: Path) -> None:
     failed = failure(folder, -signal.SIGXCPU)
     assert (failed.code, failed.retry_in_s) == ("cpu_time_exceeded", None)

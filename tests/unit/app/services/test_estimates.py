@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from app.domain.states import JobPhase
-from app.services.dry_run import model_of
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
 from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+from cleanclip.spec.recommended import model_of
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
 FOUR = AuditOptions(target="banana")
@@ -91,10 +91,11 @@ def test_nothing_is_said_where_nothing_was_measured(amount: int | None) -> None:
     assert span_of(None, "images", None, [measured(10, 1_000)]) is None
 
 
-def test_the_sum_is_known_where_every_phase_is() -> None:
+def test_the_sum_is_of_all_phases_that_are_known() -> None:
     one, two = Span(low_s=1, high_s=2, num_jobs=3), Span(low_s=10, high_s=20, num_jobs=1)
     assert sum_of([one, two]) == Span(low_s=11, high_s=22, num_jobs=1)
-    assert sum_of([one, None]) is None
+    assert sum_of([one, None]) == one
+    assert sum_of([None, None]) is None
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,33 @@ def test_the_least_form_is_an_order_with_nothing_given() -> None:
     assert len(draft.order.audit.attacks) == 4
 
 
+SMALL = {"num_parameters": 4_000_000, "architecture_name": "ModifiedResNet [1,1,1,1]"}
+
+
+def test_the_recommended_recipe_is_written_into_the_order_but_for_what_was_filled_in() -> None:
+    chosen = LEAST | {"recipe": "recommended", "cleanclip/epochs": "6"}
+    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=SMALL)
+    assert draft.order is not None
+    assert draft.body["recipe"] == {
+        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 6, "batch_size": 64, "warmup_steps": 50
+    }  # fmt: skip
+    assert draft.order.recipe_given == ("batch_size", "epochs", "learning_rate", "warmup_steps")
+    assert "(measured; docs/" in draft.recipe_note
+    again = read(LEAST | {"recipe": "defaults"})
+    assert again.body["recipe"] == {"method": "cleanclip"}
+
+
+def test_where_nothing_is_recommended_the_form_says_so_before_the_order() -> None:
+    chosen = LEAST | {"recipe": "recommended"}
+    medium = {"num_parameters": 20_000_000, "architecture_name": "ViT-S/16"}
+    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=medium)
+    assert draft.order is None
+    assert draft.errors["recipe"].startswith("There are no recommended values for cleanclip on a medium-size")
+    chosen |= {"cleanclip/learning_rate": "1e-5"}
+    draft = order_form.read(Form(list(chosen.items())), default_max_attempts=3, inspection=medium)
+    assert draft.order is not None
+
+
 def test_an_id_that_was_typed_goes_before_the_list() -> None:
     typed = "ckpt_" + "1" * 26
     draft = read(LEAST | {"checkpoint_id:typed": typed})

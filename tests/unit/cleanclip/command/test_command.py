@@ -216,7 +216,7 @@ def test_without_a_key_or_an_address_it_says_how_to_give_one(capsys: pytest.Capt
 def test_a_finished_job_is_printed_and_ends_with_0(run: Any) -> None:
     ran = run(FakeService(httpx.Response(200, json=FINISHED)), "jobs", "wait", "job_1")
     assert ran.status == ExitCode.OK
-    assert "pass: ASR fell." in ran.out
+    assert "ASR fell." in ran.out
     assert "97.0 % [90.0, 99.0] n=90" in ran.out
     assert "2.0 % [0.0, 4.0] n=90" in ran.out
     assert "job_1 succeeded" in ran.err
@@ -307,6 +307,59 @@ def test_an_order_sends_what_was_said_and_nothing_else(run: Any, tmp_path: Path)
     }
 
 
+def test_a_recipe_that_is_not_named_gets_what_is_recommended_for_the_model_and_says_its_source(
+    run: Any,
+) -> None:
+    def sent(*options: str, **facts: Any) -> tuple[Any, str]:
+        ordered = httpx.Response(202, json=job(kind="sanitize"))
+        service = FakeService(*([httpx.Response(200, json=CHECKPOINT | facts)] if facts else []), ordered)
+        things = ("--checkpoint", "ckpt_1", "--pairs", "ds_1", "--labelled", "ds_2", "--target", "apple")
+        ran = run(service, "sanitize", *things, *options)
+        assert ran.status == ExitCode.OK
+        return json.loads(service.requests[-1].content).get("recipe"), ran.err
+
+    small = {"num_parameters": 4_000_000, "architecture_name": "ModifiedResNet [1,1,1,1] width 64"}
+    recipe, said = sent("--epochs", "2", **small)
+    assert recipe == {
+        "method": "cleanclip", "learning_rate": 1e-4, "epochs": 2, "batch_size": 64, "warmup_steps": 50
+    }  # fmt: skip
+    assert "Recommended for cleanclip on a small-size ModifiedResNet" in said
+    assert "measured; docs/" in said
+    recipe, said = sent(num_parameters=20_000_000, architecture_name="ViT-S/16")
+    assert recipe == {"method": "cleanclip"}
+    assert "There are no recommended values for cleanclip on a medium-size VisionTransformer" in said
+    assert sent("--recipe", "defaults") == (None, ""), "no checkpoint is looked at"
+
+
+WRONG = [
+    (("--attack", "badnett"), "/audit/attacks/0: there is no attack 'badnett'. Did you mean badnet?"),
+    (("--attack", "badnet:size=7"), "/audit/attacks/0/size: Input should be less than or equal to 1."),
+    (("--attack", "sig:colour=1"), "/audit/attacks/0/colour: there is no such option."),
+    (("--suite", "papers"), "/audit/suite"),
+    (("--method", "parr"), "/recipe: there is no method 'parr'. Did you mean par?"),
+    (("--set", "epoch=3"), "/recipe/epoch: there is no such option."),
+    (("--lambda1", "0", "--lambda2", "0"), "/recipe: lambda1 and lambda2 are both 0"),
+    (("--declared", "quick_gelu=maybe"), "/declared/quick_gelu"),
+    (("--output-layout", "pt"), "--output-layout is open_clip or as_uploaded"),
+    (("--labelled", "hf://datasets/x"), "hf download"),
+    (("--data", "./pairs"), "cleanclip datasets push ./pairs --kind pairs"),
+    (("--data", "gs://b/p/"), "the service reads no gs:// addresses"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), WRONG, ids=lambda one: one[0] if isinstance(one, tuple) else "")
+def test_options_are_refused_before_anything_is_asked_or_sent(
+    run: Any, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    file = tmp_path / "clip.pt"
+    file.write_bytes(b"abc")
+    nobody = FakeService(RuntimeError("nothing is asked of the service"))
+    data = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
+    ran = run(nobody, "sanitize", str(file), *data, *options)
+    assert (ran.status, nobody.requests) == (ExitCode.USAGE, [])
+    assert said in ran.err
+
+
 AUDIT = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "banana")
 
 
@@ -386,7 +439,7 @@ def test_who_lets_no_picture_leave_says_so_in_the_order(run: Any) -> None:
         service = FakeService(httpx.Response(202, json=job(kind=command[0])))
         things = ("--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "apple", "--examples", "0")
         assert run(service, *command, *things).status == ExitCode.OK
-        assert json.loads(service.requests[0].content)["audit"]["examples"] == 0
+        assert json.loads(service.requests[-1].content)["audit"]["examples"] == 0
 
 
 def test_pairs_for_retrieval_are_named_beside_the_labelled_set(run: Any) -> None:
@@ -394,7 +447,7 @@ def test_pairs_for_retrieval_are_named_beside_the_labelled_set(run: Any) -> None
         service = FakeService(httpx.Response(202, json=job(kind=command[0])))
         things = ("--checkpoint", "ckpt_1", "--labelled", "ds_2", "--retrieval", "ds_3", "--target", "apple")
         assert run(service, *command, *things).status == ExitCode.OK
-        sent = json.loads(service.requests[0].content)["audit"]
+        sent = json.loads(service.requests[-1].content)["audit"]
         assert sent == {"target": "apple", "dataset_id": "ds_2", "retrieval_dataset_id": "ds_3"}
 
 

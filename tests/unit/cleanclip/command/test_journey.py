@@ -33,11 +33,16 @@ class Service(httpx.MockTransport):
         self.checkpoint_state = "accepted"
         self.job_state = "queued"
         self.on_job: Callable[[], None] = lambda: None
+        self.ahead = AHEAD
+        self.tried: list[dict[str, Any]] = []
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         request.read()
         path = request.url.path
         parts = path.split("/")
+        if path == "/v1/jobs/dry-run":
+            self.tried.append(json.loads(request.content))
+            return httpx.Response(200, json=self.ahead)
         if request.method == "POST" and len(parts) == 3:
             return self._make(parts[2], json.loads(request.content), request.headers["idempotency-key"])
         if path.endswith("/content"):
@@ -255,7 +260,7 @@ AHEAD = {
         },
         {"name": "publish", "does": "Keeps it.", "amount": 1, "unit": "jobs", "time": None},
     ],
-    "time": None,
+    "time": {"low_s": 60, "high_s": 120, "num_jobs": 2},
     "obstacles": [],
     "warnings": ["It is small."],
 }
@@ -263,28 +268,28 @@ BY_IDS = ("audit", "--checkpoint", "ckpt_1", "--labelled", "ds_1", "--target", "
 
 
 class Foreseeing(Service):
-    """Answers dry runs."""
+    """Foresees something else."""
 
     def __init__(self, **changes: Any) -> None:
         super().__init__()
         self.ahead = AHEAD | changes
-
-    def _handle(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path != "/v1/jobs/dry-run":
-            return super()._handle(request)
-        self.bodies.append(json.loads(request.read()))
-        return httpx.Response(200, json=self.ahead)
 
 
 def test_a_dry_run_is_told_and_orders_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     service = Foreseeing()
     assert run(service, *BY_IDS) == ExitCode.OK
     assert service.made == []
-    assert service.bodies == [
+    assert service.tried == [
         {"kind": "audit", "checkpoint_id": "ckpt_1", "audit": {"target": "banana", "dataset_id": "ds_1"}}
     ]
     said = capsys.readouterr().out
-    for part in ("nothing was ordered", "5,000 images", "(2 jobs)", "in all: not known", "It is small."):
+    for part in (
+        "nothing was ordered",
+        "5,000 images",
+        "(2 jobs)",
+        "in all: 1:00 to 2:00 (2 jobs), without stage, publish",
+        "It is small.",
+    ):
         assert part in said
 
 
@@ -299,10 +304,35 @@ def test_a_dry_run_of_what_would_be_refused_ends_as_the_order_would(
     assert "unknown_target at /audit/target: No. Do." in capsys.readouterr().out
 
 
-def test_a_dry_run_sends_no_file_and_registers_no_data(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    service = Foreseeing()
-    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.USAGE
+def test_a_dry_run_of_a_file_sends_nothing_and_tells_what_it_would_send_and_do(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Service()
+    service.datasets = [{"id": "ds_7", "kind": "labelled", "state": "ready", "uri": "s3://d/t/"}]
+    assert run(service, "sanitize", file, *DATA, "--dry-run") == ExitCode.OK
     assert service.made == []
+    assert service.tried == [{"kind": "sanitize", "audit": {"target": "banana", "dataset_id": "ds_7"}}]
+    printed = capsys.readouterr()
+    assert "a.pt (3 B) would be sent and inspected first." in printed.err
+    assert "s3://d/p/ would be registered as pairs first." in printed.err
+    assert "in all: 1:00 to 2:00" in printed.out
+
+
+def test_an_order_that_would_be_refused_is_so_before_its_file_is_sent(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    obstacle = {"code": "unknown_target", "detail": "No.", "remedy": "Do.", "pointer": "/audit/target"}
+    passing = {"code": "dataset_not_ready", "detail": "Wait.", "remedy": "", "pointer": "/dataset_id"}
+    service = Foreseeing(obstacles=[passing, obstacle])
+    assert run(service, "sanitize", file, *DATA) == ExitCode.REFUSED
+    assert service.made == []
+    said = capsys.readouterr().err
+    assert "/audit/target: No. Do. (unknown_target)" in said
+    assert "Wait." not in said
+    depends = obstacle | {"code": "batch_larger_than_data", "pointer": "/recipe/batch_size"}
+    assert run(Foreseeing(obstacles=[passing, depends]), "sanitize", file, *DATA) == ExitCode.OK
+    strict = Foreseeing(obstacles=[depends])
+    assert run(strict, "sanitize", file, *DATA, "--recipe", "defaults", "--anew") == ExitCode.REFUSED
 
 
 SHA256_OF_ABC = hashlib.sha256(b"abc").hexdigest()

@@ -1,0 +1,297 @@
+"""Which samples a local folder holds: class folders, images with captions beside, a CSV or TSV file, or
+WebDataset shards. Lists and measures files; decodes none.
+
+A file that cannot be used is left out and named; a layout that is not understood is refused, with what is.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cleanclip.errors import Unreadable
+from cleanclip.packing import Contents, Sample
+from cleanclip.spec.jobspec import CLASS_NAMES_NAME, TEMPLATES_NAME
+from cleanclip.spec.sample_files import (
+    CAPTION_COLUMNS,
+    IMAGE_COLUMNS,
+    IMAGE_EXTENSIONS,
+    LABEL_COLUMNS,
+    MAX_IMAGE_BYTES,
+    MAX_TAR_MEMBERS,
+    MAX_TEXT_BYTES,
+)
+
+MAX_CLASSES, MAX_NAME, MAX_TEMPLATE = 25_000, 200, 300
+"""Of the service."""
+LAYOUTS = (
+    "class folders (NAME/a.jpg), images with captions beside (a.jpg, a.txt), one CSV or TSV file that names "
+    "images and captions or labels, or WebDataset shards (.tar)"
+)
+
+
+def contents_of(
+    root: Path,
+    *,
+    kind: str | None = None,
+    class_names: Sequence[str] | None = None,
+    templates: Sequence[str] | None = None,
+) -> Contents:
+    """What `root`, a folder or a CSV file, holds. `kind`: what it has to be, where it may be either.
+
+    `class_names`, in the order of the labels, override those of the folder. Raises Unreadable.
+    """
+    try:
+        found = _found(root, kind, class_names)
+    except OSError as cause:
+        raise Unreadable(f"{cause.filename or root} cannot be read: {cause.strerror}.") from cause
+    if kind is not None and found.kind != kind:
+        raise Unreadable(f"{root} holds {found.kind}, not {kind}.")
+    if not found.samples:
+        why = f" The first of {len(found.left_out)}: {found.left_out[0]}" if found.left_out else ""
+        raise Unreadable(f"{root} has no image that can be used. It may have {LAYOUTS}.{why}")
+    names = class_names or found.class_names or _lines(found.base / CLASS_NAMES_NAME)
+    if found.kind == "labelled" and not names:
+        raise Unreadable(
+            f"{root} has numbers for classes and no {CLASS_NAMES_NAME}. Write it (one class a line, in the "
+            "order of the numbers), or give --class-names."
+        )
+    if found.kind == "pairs" and (class_names or templates):
+        raise Unreadable(f"{root} holds pairs, which have no classes.")
+    is_labelled = found.kind == "labelled"
+    templates = tuple(templates or ()) or _lines(found.base / TEMPLATES_NAME)
+    if is_labelled:
+        _check_names(root, names or (), templates or ())
+    return Contents(
+        root=found.base,
+        kind=found.kind,
+        samples=found.samples,
+        class_names=tuple(names or ()) if is_labelled else None,
+        templates=templates if is_labelled else None,
+        left_out=found.left_out,
+    )
+
+
+def _check_names(root: Path, names: Sequence[str], templates: Sequence[str]) -> None:
+    """Raises Unreadable for what the service would refuse once everything was sent."""
+    if not 2 <= len(names) <= MAX_CLASSES or len(set(names)) != len(names):
+        raise Unreadable(f"{root} has {len(names)} classes; 2 to {MAX_CLASSES:,} are taken, each once.")
+    if too_long := next((name for name in names if len(name) > MAX_NAME), None):
+        raise Unreadable(f"The class {too_long[:60]!r}… has more than {MAX_NAME} characters.")
+    if wrong := next((one for one in templates if "{c}" not in one or len(one) > MAX_TEMPLATE), None):
+        raise Unreadable(
+            f"The template {wrong[:60]!r} has no {{c}} for the class, or more than {MAX_TEMPLATE} characters."
+        )
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """Samples of a folder as they are found."""
+
+    base: Path
+    kind: str
+    class_names: tuple[str, ...] | None = None
+    samples: list[Sample] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    def take(self, path: Path, name: str, text: str) -> None:
+        """The image at `path`, called `name` in messages, unless it cannot be used."""
+        real = path.resolve()
+        if not real.is_relative_to(self.base.resolve()):
+            self.left_out.append(f"{name} leads out of the folder.")
+        elif not real.is_file():
+            self.left_out.append(f"{name} is not there.")
+        else:
+            facts = real.stat()
+            self.take_part(real, 0, facts.st_size, name, text)
+
+    def take_part(self, path: Path, offset: int, size_bytes: int, name: str, text: str) -> None:
+        extension = name.rpartition(".")[2].lower()
+        data = text.encode("utf-8", "surrogateescape")
+        if extension not in IMAGE_EXTENSIONS:
+            self.left_out.append(f"{name} is not one of {', '.join(IMAGE_EXTENSIONS)}.")
+        elif not 0 < size_bytes <= MAX_IMAGE_BYTES:
+            self.left_out.append(f"{name} has {size_bytes:,} bytes; 1 to {MAX_IMAGE_BYTES:,} are taken.")
+        elif not data.strip() or len(data) > MAX_TEXT_BYTES:
+            self.left_out.append(
+                f"{name} has no caption or label, or one of more than {MAX_TEXT_BYTES:,} bytes."
+            )
+        elif 2 * len(self.samples) >= MAX_TAR_MEMBERS:
+            raise Unreadable(
+                f"There are more than {MAX_TAR_MEMBERS // 2:,} samples. Put larger sets into an object store "
+                "that the service reads: `cleanclip datasets add s3://…`."
+            )
+        else:
+            self.samples.append(
+                Sample(
+                    path=path,
+                    offset=offset,
+                    size_bytes=size_bytes,
+                    mtime_ns=path.stat().st_mtime_ns,
+                    extension=extension,
+                    text=data,
+                )
+            )
+
+
+def _found(root: Path, kind: str | None, class_names: Sequence[str] | None) -> _Found:
+    if root.is_file():
+        return _of_table(root, kind, class_names)
+    entries = sorted(one for one in root.iterdir() if not one.name.startswith("."))
+    tables = [one for one in entries if one.suffix.lower() in (".csv", ".tsv")]
+    shards = [one for one in entries if one.suffix.lower() == ".tar"]
+    if len(tables) > 1:
+        raise Unreadable(
+            f"{root} has {len(tables)} CSV or TSV files. Give one of them instead of the folder."
+        )
+    if tables:
+        return _of_table(tables[0], kind, class_names)
+    if shards:
+        return _of_shards(root, shards, kind)
+    if any(one.is_file() and _is_image(one.name) for one in entries):
+        return _of_captions(root, entries)
+    return _of_class_folders(root, [one for one in entries if one.is_dir()], class_names)
+
+
+def _is_image(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
+
+
+def _of_class_folders(root: Path, folders: Sequence[Path], class_names: Sequence[str] | None) -> _Found:
+    names = tuple(one.name for one in folders)
+    if class_names is not None and len(class_names) != len(names):
+        raise Unreadable(f"{root} has {len(names)} folders; {len(class_names)} class names were given.")
+    found = _Found(base=root, kind="labelled", class_names=names)
+    for label, folder in enumerate(folders):
+        for path in sorted(folder.iterdir()):
+            if _is_image(path.name) and not path.name.startswith("."):
+                found.take(path, f"{folder.name}/{path.name}", str(label))
+    return found
+
+
+def _of_captions(root: Path, entries: Sequence[Path]) -> _Found:
+    found = _Found(base=root, kind="pairs")
+    for path in entries:
+        if _is_image(path.name):
+            caption = path.with_suffix(".txt")
+            text = _text(caption) if caption.is_file() else ""
+            found.take(path, path.name, text)
+    return found
+
+
+def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) -> _Found:
+    """Paths are relative to the table's folder and stay in it."""
+    try:
+        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            is_tabbed = "\t" in stream.readline(MAX_TEXT_BYTES)
+            stream.seek(0)
+            rows = csv.reader(stream, delimiter="\t" if is_tabbed else ",")
+            header = [column.strip().lower() for column in next(rows, [])]
+            image_at, caption_at, label_at = (
+                next((header.index(one) for one in columns if one in header), None)
+                for columns in (IMAGE_COLUMNS, CAPTION_COLUMNS, LABEL_COLUMNS)
+            )
+            text_at = label_at if kind == "labelled" or caption_at is None else caption_at
+            if image_at is None or text_at is None:
+                raise Unreadable(
+                    f"The first line of {table} has to name a column for images ({', '.join(IMAGE_COLUMNS)}) "
+                    f"and one for captions ({', '.join(CAPTION_COLUMNS)}) or labels "
+                    f"({', '.join(LABEL_COLUMNS)})."
+                )
+            listed = [
+                (row[image_at], row[text_at].strip()) for row in rows if len(row) > max(image_at, text_at)
+            ]
+    except csv.Error as cause:
+        raise Unreadable(f"{table} is not a readable CSV file: {cause}.") from cause
+    found = _Found(base=table.parent, kind="labelled" if text_at == label_at else "pairs")
+    if found.kind == "labelled":
+        listed = _numbered(found, listed, class_names)
+    for name, text in listed:
+        found.take(found.base / name, name, text)
+    return found
+
+
+def _numbered(
+    found: _Found, listed: list[tuple[str, str]], class_names: Sequence[str] | None
+) -> list[tuple[str, str]]:
+    """Labels as numbers; where they are names, these are the classes, sorted unless given in an order."""
+    labels = {label for _, label in listed}
+    if all(label.isascii() and label.isdecimal() for label in labels):
+        return listed
+    names = tuple(class_names or _lines(found.base / CLASS_NAMES_NAME) or sorted(labels))
+    found.class_names = names
+    number_of = {name: str(number) for number, name in enumerate(names)}
+    return [(image, number_of.get(label, "")) for image, label in listed]
+
+
+def _of_shards(root: Path, shards: Sequence[Path], kind: str | None) -> _Found:
+    found: _Found | None = None
+    for shard in shards:
+        for key, image, texts in _samples_of(shard):
+            if found is None:
+                is_labelled = "cls" in texts if kind is None else kind == "labelled"
+                found = _Found(base=root, kind="labelled" if is_labelled else "pairs")
+            text = texts.get("cls" if found.kind == "labelled" else "txt", "")
+            if image is None:
+                found.left_out.append(f"{shard.name}: {key} has no image.")
+            else:
+                found.take_part(shard, image.offset_data, image.size, f"{shard.name}: {image.name}", text)
+    return found or _Found(base=root, kind=kind or "pairs")
+
+
+def _samples_of(shard: Path) -> Iterator[tuple[str, tarfile.TarInfo | None, dict[str, str]]]:
+    """Members side by side whose names are the same up to the first dot. A caption may stand in .json."""
+    key: str | None = None
+    image: tarfile.TarInfo | None = None
+    texts: dict[str, str] = {}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps every header
+                stem, _, extension = member.name.rpartition("/")[2].partition(".")
+                if not member.isreg() or stem.startswith("__"):
+                    continue
+                if stem != key:
+                    if key is not None:
+                        yield key, image, texts
+                    key, image, texts = stem, None, {}
+                extension = extension.lower()
+                if extension in IMAGE_EXTENSIONS:
+                    image = member
+                elif extension in ("txt", "cls", "json") and member.size <= MAX_TEXT_BYTES:
+                    file = archive.extractfile(member)
+                    data = b"" if file is None else file.read()
+                    texts = _named_texts(extension, data.decode("utf-8", "surrogateescape")) | texts
+    except tarfile.TarError as cause:
+        raise Unreadable(
+            f"{shard} is not a plain .tar file: {cause}. Compressed shards are not read."
+        ) from cause
+    if key is not None:
+        yield key, image, texts
+
+
+def _named_texts(extension: str, text: str) -> dict[str, str]:
+    if extension != "json":
+        return {extension: text.strip()}
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    wanted = {"txt": "caption", "cls": "cls"} if isinstance(content, dict) else {}
+    return {kind: str(content[name]) for kind, name in wanted.items() if name in content}
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MAX_TEXT_BYTES + 1).decode("utf-8", "surrogateescape").strip()
+
+
+def _lines(path: Path) -> tuple[str, ...] | None:
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return tuple(line.strip() for line in lines if line.strip()) or None

@@ -1,0 +1,131 @@
+"""A local folder of samples as one WebDataset shard. The same files give the same bytes, so that an
+interrupted upload goes on. Decodes no image and knows no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cleanclip import places
+from cleanclip.errors import Unreadable
+from cleanclip.spec.sample_files import MAX_IMAGE_BYTES
+
+_BLOCK = 512
+_RECORD = 20 * _BLOCK
+_STALE_AFTER_S = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """An image, as the bytes of a file or of a part of one, and its caption or the number of its class."""
+
+    path: Path
+    offset: int = 0
+    size_bytes: int
+    mtime_ns: int
+    extension: str
+    text: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a folder holds. `kind` is "pairs" or "labelled"; `left_out` are sentences, one a file."""
+
+    root: Path
+    kind: str
+    samples: Sequence[Sample]
+    class_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
+    left_out: Sequence[str] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the shard."""
+        members = sum(_padded(one.size_bytes) + _padded(len(one.text)) for one in self.samples)
+        return -(-(members + 2 * _BLOCK) // _RECORD) * _RECORD
+
+    @property
+    def identity(self) -> str:
+        """Another one where a file, a caption, a class or the order is another."""
+        digest = hashlib.sha256(json.dumps([self.kind, self.class_names, self.templates]).encode())
+        for one in self.samples:
+            name = os.path.relpath(one.path, self.root)
+            place = [name, one.offset, one.size_bytes, one.mtime_ns, one.text.decode("utf-8", "replace")]
+            digest.update(json.dumps(place).encode())
+        return digest.hexdigest()[:40]
+
+
+def pack(contents: Contents, on_progress: Callable[[int], None]) -> Path:
+    """Write the shard into the cache folder, unless an earlier run did; returns its path.
+
+    `on_progress` is called with the number of samples written. Raises Unreadable, OSError.
+    """
+    folder = places.cache_dir() / "push"
+    _forget_stale(folder)
+    target = folder / contents.identity / f"{_plain(contents.root.resolve().name)}.tar"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    free_bytes = shutil.disk_usage(target.parent).free
+    if free_bytes < contents.size_bytes:
+        raise Unreadable(
+            f"The shard takes {contents.size_bytes:,} bytes, and {free_bytes:,} are free in {folder}. Make "
+            "room, or set CLEANCLIP_CACHE_DIR to a folder on a larger disk."
+        )
+    part = target.with_name(f"{target.name}.part")
+    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for number, sample in enumerate(contents.samples):
+            _add(archive, f"{number:08d}.{sample.extension}", _image(sample))
+            _add(archive, f"{number:08d}.{'txt' if contents.kind == 'pairs' else 'cls'}", sample.text)
+            on_progress(number + 1)
+    os.replace(part, target)
+    return target
+
+
+def discard(shard: Path) -> None:
+    """Remove what `pack` wrote. A cache that cannot be written costs room, no more."""
+    shutil.rmtree(shard.parent, ignore_errors=True)
+
+
+def _image(sample: Sample) -> bytes:
+    with sample.path.open("rb") as file:
+        file.seek(sample.offset)
+        data = file.read(min(sample.size_bytes, MAX_IMAGE_BYTES))
+    if len(data) != sample.size_bytes:
+        raise Unreadable(
+            f"{sample.path} changed while it was read. Wait until it is written, and push again."
+        )
+    return data
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    header = tarfile.TarInfo(name)  # no time and no owner
+    header.size = len(data)
+    header.mode = 0o644
+    archive.addfile(header, io.BytesIO(data))
+
+
+def _padded(num_bytes: int) -> int:
+    return _BLOCK + -(-num_bytes // _BLOCK) * _BLOCK
+
+
+def _plain(name: str) -> str:
+    """A file name that every store and system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:100] or "data"
+
+
+def _forget_stale(folder: Path) -> None:
+    """What was never sent to its end."""
+    for one in folder.glob("*/*"):
+        if time.time() - one.stat().st_mtime > _STALE_AFTER_S:
+            discard(one)

@@ -1,0 +1,56 @@
+"""Addresses that are wrong: what is said of them is what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+
+from cleanclip.errors import TransportError
+from cleanclip.retries import Retries
+from cleanclip.sync.client import Client
+from cleanclip.unreachable import why_unreachable
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Of a server that speaks http."""
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def test_https_to_a_port_that_speaks_http_is_said_without_openssls_words(port: int) -> None:
+    with (
+        Client(f"https://127.0.0.1:{port}", "k", retries=Retries(max_tries=1)) as client,
+        pytest.raises(TransportError) as caught,
+    ):
+        client.methods()
+    assert f"speaks http, not https. Use http://127.0.0.1:{port}" in str(caught.value)
+    assert "SSL" not in str(caught.value)
+
+
+def test_a_certificate_that_is_not_trusted_and_a_port_where_nobody_is() -> None:
+    words = (
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
+    )
+    told, remedy = why_unreachable(httpx.URL("https://x.org"), httpx.ConnectError(words))
+    assert told == "Its certificate is not trusted on this machine (self-signed certificate)."
+    assert "SSL_CERT_FILE" in remedy
+    told, remedy = why_unreachable(
+        httpx.URL("http://x.org"), httpx.ConnectError("[Errno 111] Connection refused")
+    )
+    assert remedy == "Is the address right, and the service up?"
+
+
+@pytest.mark.parametrize("inside", ["/ui", "/ui/", "/ui/jobs/new", "/v1", "/v1/jobs", "/docs"])
+@pytest.mark.parametrize("own", ["http://x.org:8000", "https://x.org/clean"])
+def test_an_address_inside_the_service_is_refused_with_the_services_own(own: str, inside: str) -> None:
+    with pytest.raises(ValueError, match=f"lies inside the service. Give the service's own address: {own}$"):
+        Client(own + inside, "k")
+    Client(f"{own}/uinta", "k").close()
