@@ -10,7 +10,7 @@ from app.db.models.verdict import WeightsVerdict
 from app.db.repositories.verdicts import FoundVerdicts
 from app.domain.verdicts import VerdictStage
 from app.schemas.common import Time, WireOut
-from cleanclip.spec.report import headline
+from cleanclip.spec.verdicts import Outcome, headline
 
 
 class VerdictLinks(WireOut):
@@ -25,7 +25,7 @@ class VerdictOut(WireOut):
     stage: Literal["audit", "before_cleaning", "after_cleaning"] = Field(
         description="An audit's; or of a cleaning: of the weights that came in, or of those that it made."
     )
-    outcome: Literal["fail", "undecided", "inconclusive", "pass"]
+    outcome: Outcome
     headline: str = Field(examples=["Nothing found with the 4 triggers tested: inconclusive"])
     num_triggers: int = Field(description="How many different triggers were tested.")
     preliminary: bool = Field(

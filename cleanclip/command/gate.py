@@ -16,9 +16,10 @@ from cleanclip.command import views
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.output import Output
 from cleanclip.models import Job, Verdict
+from cleanclip.spec.verdicts import WORST_FIRST
 from cleanclip.sync.client import Client
 
-OUTCOMES = ("fail", "undecided", "inconclusive")
+OUTCOMES = tuple(outcome for outcome in WORST_FIRST if outcome != "pass")
 """Worst first; only "pass" is none of them."""
 
 FailOnOption = Annotated[

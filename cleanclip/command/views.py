@@ -9,6 +9,7 @@ from cleanclip.command.formats import fields, rate, size, span, table, when
 from cleanclip.errors import with_remedy
 from cleanclip.models import Checkpoint, Dataset, Event, Job, Reason, Scanner, Signature, Verdict
 from cleanclip.project_models import Key
+from cleanclip.spec.figures import in_brief
 
 
 def _reason(error: Reason | None) -> str | None:
@@ -225,7 +226,7 @@ def job(row: Job) -> str:
 def first_verdict(result: Mapping[str, Any]) -> str:
     """What the audit before cleaning says, of a job that has not succeeded."""
     verdict = result.get("before_verdict") or {}
-    return f"Before cleaning: {verdict_words(verdict)}\nPreliminary: measured before cleaning; not signed."
+    return f"Before cleaning: {verdict.get('reason', '')}\nPreliminary: measured before cleaning; not signed."
 
 
 def signature(state: Signature) -> str:
@@ -244,61 +245,17 @@ def _data(data: Mapping[str, Any]) -> str:
 
 def figures(report: Mapping[str, Any]) -> str:
     """Verdict and figures, from report.json or a job's result."""
-    before, after = report.get("before") or {}, report.get("after") or {}
-    rows = [("CA", _share(before.get("ca")), _share(after.get("ca")))]
-    further = {item.get("target") for item in before.get("further_targets", ()) if isinstance(item, dict)}
-    later = {item.get("name"): item for item in after.get("attacks", ()) if isinstance(item, dict)}
-    for item in before.get("attacks", ()):
-        other = later.get(item.get("name"), {})
-        led = f" to {item['target']}" if item.get("target") in further else ""
-        for figure in ("asr", "pa"):
-            name = f"{figure.upper()} {item.get('name')}{led}"
-            rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
-        towards, later_towards = item.get("towards") or {}, other.get("towards") or {}
-        if towards and towards.get("class_name") != item.get("target"):
-            name = f"to '{towards.get('class_name')}' {item.get('name')}"
-            rows.append((name, _share(towards.get("triggered")), _share(later_towards.get("triggered"))))
-    rows += _retrieval(before.get("retrieval") or {}, after.get("retrieval") or {})
+    rows = in_brief(report)
     text = (
         table(("FIGURE", "BEFORE", "AFTER"), rows)
-        if after
+        if report.get("after")
         else table(("FIGURE", "VALUE"), [row[:2] for row in rows])
     )
     verdict = report.get("verdict") or {}
     if verdict:
-        text = f"{verdict_words(verdict)}\n\n{text}"
+        text = f"{verdict.get('reason', '')}\n\n{text}"
     elif report.get("preliminary"):
         text = f"{first_verdict(report)}\n\n{text}"
     told = (*(report.get("remarks") or ()), *(report.get("warnings") or ()))
     warnings = [f"! {warning}" for warning in told]
     return "\n".join([f"{text}\n", *warnings]) if warnings else text
-
-
-def verdict_words(verdict: Mapping[str, Any]) -> str:
-    """Outcome and reason; the reason of one that is inconclusive says so itself."""
-    outcome, reason = verdict.get("outcome", ""), verdict.get("reason", "")
-    return str(reason) if outcome == "inconclusive" else f"{outcome}: {reason}"
-
-
-def _retrieval(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Recall both ways, and of each attack how often a caption that names the target comes up."""
-    rows = []
-    for way, title in (("image_to_text", "image to text"), ("text_to_image", "text to image")):
-        later = {item.get("k"): item for item in after.get(way, ())}
-        for item in before.get(way, ()):
-            other = later.get(item.get("k"), {})
-            rows.append((f"{title} R@{item.get('k')}", _share(item.get("share")), _share(other.get("share"))))
-    for part, title, figure in (("targets", "target", "untriggered"), ("attacks", "attack", "triggered")):
-        later = {item.get(title): item for item in after.get(part, ())}
-        for item in before.get(part, ()):
-            other = later.get(item.get(title), {})
-            name = f"target caption {'of ' if part == 'targets' else ''}{item.get(title)}"
-            rows.append((name, _share(item.get(figure)), _share(other.get(figure))))
-    return rows
-
-
-def _share(estimate: Mapping[str, Any] | None) -> str:
-    if not estimate:
-        return "-"
-    value, low, high = (100 * float(estimate.get(name, float("nan"))) for name in ("value", "low", "high"))
-    return f"{value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.get('n')}"

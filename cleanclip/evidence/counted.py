@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import Difference, Estimate
-from cleanclip.evidence.shares import newcombe, wilson
+from cleanclip.spec.intervals import newcombe, wilson
+from cleanclip.spec.measures import Difference, Estimate
 
 _TOLERANCE = 1e-9
 

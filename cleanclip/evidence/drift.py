@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import EmbeddingDrift, MeanDistance, Report
+from cleanclip.spec.report import EmbeddingDrift, MeanDistance, Report
 
 _TOLERANCE = 1e-7
 _STEPS = 2000

@@ -1,118 +1,187 @@
 """Whether a report's figures fit: every share its counts, counts each other, after what was before.
 
-One figure changed by hand does not fit the rest, and is named, even where nothing is signed and every sum was
-made anew: here, or by what else is checked (verdicts, training, scanners, and the statement, which has copies
-of what stands alone in a report: inputs, order, trigger digests, scanners, names of classes, warnings). Who
-changes all that hangs together, copies in the statement included, passes: only a signature tells that. Held
-against nothing: `created_at`, `skipped_examples` and `vouched_for`, which are no figures.
+Which shares there are stands in `cleanclip.spec.figures`. Held against nothing: `created_at`,
+`skipped_examples` and `vouched_for`, which are no figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from cleanclip.evidence import classes, drift, probe, ranks, targets
+from cleanclip.evidence import drift, ranks
 from cleanclip.evidence.counted import difference, estimate, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import (
+from cleanclip.spec.figures import Line, Others, at, of_attack, of_model, of_retrieval
+from cleanclip.spec.recipe import to_json
+from cleanclip.spec.report import (
+    MOST_CLASSES_TOLD,
     AttackFigures,
     AuditFigures,
-    DataInput,
     Difference,
     Estimate,
     Report,
-    TargetFigures,
     TopK,
     Towards,
 )
 
-MOST_CLASSES_TOLD = 10
-"""Of those that lost accuracy the worst are told. Fewer: these are all that lost any."""
-
 
 def check(report: Report) -> Iterator[Finding]:
     """Figures of both audits, what was lost, and what was counted."""
-    yield from _audit("before", report.before, report)
-    if report.after is not None:
-        yield from _audit("after", report.after, report)
-        yield from _same_images(report.before, report.after)
-    yield from classes.check_changes(report, most=MOST_CLASSES_TOLD)
-    yield from same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
-    yield from _skipped(report)
-    yield from drift.check(report, report.before.ca.n, _num_classes(report))
     if (report.kind == "sanitize") != (report.after is not None):
         yield misfit("after", "is there for a cleaning and for nothing else")
-    if (report.after is None) != (report.ca_lost is None):
-        yield misfit("ca_lost", "belongs to an audit after cleaning")
-    elif report.after is not None and report.ca_lost is not None:
+    for where, audit in audits(report):
+        yield from _audit(where, audit, report)
+        yield from _classes(where, audit)
+    yield from same("before.weights_sha256", report.before.weights_sha256, report.checkpoint.weights_sha256)
+    yield from _skipped(report)
+    yield from drift.check(report, report.before.ca.n, num_classes(report))
+    if any(
+        (one is None) != (report.after is None) for one in (report.ca_lost, report.verdict.clean_accuracy)
+    ):
+        yield misfit("ca_lost", "and the verdict on clean accuracy belong to an audit after cleaning")
+    if report.after is not None:
+        yield from _same_images(report.before, report.after)
+        yield from _same_classes(report, report.after)
+    if report.after is not None and report.ca_lost is not None:
         yield from difference("ca_lost", report.ca_lost, report.before.ca, report.after.ca)
         yield from _classes_lost(report, report.before.ca, report.after.ca, report.ca_lost)
-    yield from _attack_changes(report)
-    if report.after is None and report.classes_lost:
+    elif report.classes_lost:
         yield misfit("classes_lost", "belongs to an audit after cleaning")
+    yield from _attack_changes(report)
+    lines = [*of_model(report), *of_retrieval(report)]
+    for number in range(len(report.before.attacks)):
+        lines += of_attack(report, number)
+    for line in lines:
+        yield from _line(line, report)
+
+
+def audits(report: Report) -> list[tuple[str, AuditFigures]]:
+    """That before, and that after where there is one, by name."""
+    sides = (("before", report.before), ("after", report.after))
+    return [(side, audit) for side, audit in sides if audit is not None]
+
+
+def num_classes(report: Report) -> int | None:
+    """Of the set of images that was measured on, where it is told."""
+    return min(
+        (one.num_classes for one in report.data if one.kind == "labelled" and one.num_classes), default=None
+    )
+
+
+def _line(line: Line, report: Report) -> Iterator[Finding]:
+    """A share against its own counts, and against the number of images that it must be of."""
+    if report.after is not None and (line.before is None) != (line.after is None):
+        yield misfit(line.path("after"), "is there before or after alone")
+    for side, share in line.sides():
+        audit, of = getattr(report, side), line.figure.of
+        if isinstance(share, Estimate):
+            expected = audit.floor_under(at(audit, line.steps[:2])).n if of == Others else at(audit, of or "")
+            yield from estimate(line.path(side), share, share.n if of is None else expected)
 
 
 def _audit(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
     num_images, ks = figures.ca.n, [one.k for one in figures.untriggered_target_top_k]
     yield from same(f"{where}.seed", figures.seed, report.seed)
-    yield from estimate(f"{where}.ca", figures.ca, num_images)
-    yield from estimate(f"{where}.ca_top5", figures.ca_top5, num_images)
-    for index, floor in enumerate(_floors(figures, report)):
-        inside = f"{where}.further_targets[{index - 1}]" if index else where
-        yield from _floor(inside, floor, num_images, ks)
-    yield from targets.check(where, figures, report)
-    yield from classes.check(where, figures, _floors(figures, report))
-    yield from _ranks(where, figures, report)
     if figures.ca_top5.successes < figures.ca.successes:
         yield misfit(f"{where}.ca_top5.successes", "is smaller than that of ca")
-    for data in _labelled(report):
+    for data in (one for one in report.data if one.kind == "labelled"):
         yield from same(f"{where}.ca.n", num_images, data.num_samples - data.num_skipped)
         if data.num_classes is not None and ks and max(ks) >= data.num_classes:
             told = f"goes up to {max(ks)}, of {data.num_classes} classes"
             yield misfit(f"{where}.untriggered_target_top_k", told)
-    num_others = [targets.rate_under(attack, figures, report).n for attack in figures.attacks]
-    for place, share, n in probe.shares(where, figures, num_others):
-        yield from estimate(place, share, n)
-    yield from probe.check(where, figures, report)
-    options = [attack.options for attack in figures.attacks]
-    yield from same(f"{where}.attacks", options, report.audit.attacks)
+    yield from _targets(where, figures, report)
+    for inside, floor in ranks.floors(where, figures):
+        rate, top_k = floor.untriggered_target_rate, floor.untriggered_target_top_k
+        if rate.n > num_images:
+            yield misfit(f"{inside}.untriggered_target_rate.n", "is more than all images")
+        yield from _top_k(f"{inside}.untriggered_target_top_k", top_k, rate, ks)
+    yield from ranks.check(where, figures, num_classes(report))
+    yield from _probe(where, figures, report)
+    ordered = [to_json(attack) for attack in report.audit.attacks]
+    yield from same(f"{where}.attacks", [attack.options for attack in figures.attacks], ordered)
     for index, attack in enumerate(figures.attacks):
-        where_attack = f"{where}.attacks[{index}]"
-        yield from _attack(where_attack, attack, num_images=num_images, num_others=num_others[index])
-        is_due = where == "after" and attack.towards is not None and num_others[index] > 0
+        inside, num_others = f"{where}.attacks[{index}]", figures.floor_under(attack).n
+        yield from _attack(inside, attack, num_images=num_images, num_others=num_others)
+        yield from _top_k(f"{inside}.asr_top_k", attack.asr_top_k, attack.asr, ks)
+        is_due = where == "after" and attack.towards is not None and num_others > 0
         if attack.towards_now is None if is_due else where == "before" and attack.towards_now is not None:
-            yield misfit(f"{where_attack}.towards_now", "is there after a cleaning and nowhere else")
-        yield from same(f"{where_attack}.asr_top_k", [one.k for one in attack.asr_top_k], ks)
+            yield misfit(f"{inside}.towards_now", "is there after a cleaning and nowhere else")
 
 
-def _floor(where: str, floor: TargetFigures, num_images: int, ks: list[int]) -> Iterator[Finding]:
-    rate = floor.untriggered_target_rate
-    yield from estimate(f"{where}.untriggered_target_rate", rate, rate.n)
-    yield from _top_k(f"{where}.untriggered_target_top_k", floor.untriggered_target_top_k, rate)
-    if rate.n > num_images:
-        yield misfit(f"{where}.untriggered_target_rate.n", "is more than all images")
-    yield from same(
-        f"{where}.untriggered_target_top_k", [one.k for one in floor.untriggered_target_top_k], ks
-    )
+def _targets(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
+    """Which class each attack leads to, and that each class has its floor."""
+    ordered = [attack.target or report.audit.target for attack in report.audit.attacks]
+    for index, (attack, expected) in enumerate(zip(figures.attacks, ordered, strict=False)):
+        if (attack.target or report.audit.target) != expected:
+            yield misfit(f"{where}.attacks[{index}].target", "is not the one that was ordered")
+    further = [target for target in dict.fromkeys(ordered) if target != report.audit.target]
+    if [one.target for one in figures.further_targets] != further:
+        yield misfit(f"{where}.further_targets", "are not those of its attacks")
+    if figures.ca_per_class:
+        own = (report.audit.target, figures.untriggered_target_rate)
+        floors = [own, *((one.target, one.untriggered_target_rate) for one in figures.further_targets)]
+        for target, rate in floors:
+            counted = sum(one.accuracy.n for one in figures.ca_per_class if one.class_name == target)
+            if counted != figures.ca.n - rate.n:
+                told = f"tells of {counted} images of a target that has another number"
+                yield misfit(f"{where}.ca_per_class", told)
 
 
-def _ranks(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
-    """The places of the targets, which are told of all or, before they were measured, of none."""
-    told = [rank for _, rank in ranks.of_audit(figures, report)]
-    if any(rank is None for rank in told):
-        if any(told):
-            yield misfit(f"{where}.untriggered_target_rank", "is missing, or that of an attack is")
+def _classes(where: str, figures: AuditFigures) -> Iterator[Finding]:
+    """Clean accuracy by class: each by itself, and all together CA. Names need not differ."""
+    listed, place = figures.ca_per_class, f"{where}.ca_per_class"
+    for index, one in enumerate(listed):
+        yield from estimate(f"{place}[{index}].accuracy", one.accuracy, one.accuracy.n)
+        if one.accuracy.n == 0:
+            yield misfit(f"{place}[{index}].accuracy.n", "is 0: a class without images is not told")
+    for name in ("n", "successes"):
+        total, expected = sum(getattr(one.accuracy, name) for one in listed), getattr(figures.ca, name)
+        if listed and total != expected:
+            yield misfit(place, f"make {name} {total} together, and ca has {expected}")
+
+
+def _same_classes(report: Report, after: AuditFigures) -> Iterator[Finding]:
+    """The same classes before and after, and in `classes_lost` those that lost the most."""
+    before = report.before.ca_per_class
+    counted = [[(one.class_name, one.accuracy.n) for one in side] for side in (before, after.ca_per_class)]
+    if counted[0] != counted[1]:
+        yield misfit("after.ca_per_class", "is not of the same classes and images as before")
+    if not before or counted[0] != counted[1]:
         return
-    shares = [(one.untriggered_target_rate, one.untriggered_target_top_k) for one in _floors(figures, report)]
-    shares += [(attack.asr, attack.asr_top_k) for attack in figures.attacks]
-    num_classes = _num_classes(report)
-    for (place, rank), (first, top_k) in zip(ranks.of_audit(figures, report), shares, strict=True):
-        if rank is not None:
-            yield from ranks.check(f"{where}.{place}", rank, first, top_k, num_classes)
+    changes = [
+        (one.class_name, one.accuracy.n, one.accuracy.successes, now.accuracy.successes)
+        for one, now in zip(before, after.ca_per_class, strict=True)
+        if now.accuracy.successes < one.accuracy.successes
+    ]
+    changes.sort(key=lambda change: -(change[2] - change[3]) / change[1])  # stable, as the library's
+    told = [
+        (one.class_name, one.lost.n, one.before.successes, one.after.successes) for one in report.classes_lost
+    ]
+    if told != changes[:MOST_CLASSES_TOLD]:
+        yield misfit("classes_lost", "are not those that lost the most by ca_per_class")
 
 
-def _floors(figures: AuditFigures, report: Report) -> list[TargetFigures]:
-    return list(targets.floors(figures, report).values())
+def _probe(where: str, figures: AuditFigures, report: Report) -> Iterator[Finding]:
+    """The linear probe: there where it was ordered, and of counts that can be."""
+    ordered, told = report.audit.linear_probe, figures.linear_probe
+    if (told is None) != (ordered is None):
+        yield misfit(f"{where}.linear_probe", "is there exactly where one was ordered")
+    elif told and ordered and told.num_iterations > ordered.max_iterations:
+        yield misfit(f"{where}.linear_probe.num_iterations", f"is over {ordered.max_iterations}")
+    floors: dict[str | None, int] = {}
+    for index, attack in enumerate(figures.attacks):
+        inside, probed = f"{where}.attacks[{index}].linear_probe", attack.linear_probe
+        if (probed is None) != (told is None):
+            yield misfit(inside, "is there exactly where that without a trigger is")
+        if probed is None or told is None:
+            continue
+        if probed.pa.successes + probed.asr.successes > figures.ca.n:
+            yield misfit(f"{inside}.pa.successes", "does not fit the attack's successes")
+        floor = probed.untriggered_target_rate.successes
+        if told.accuracy.successes + floor > figures.ca.n:
+            yield misfit(f"{inside}.untriggered_target_rate.successes", "does not fit the accuracy")
+        if floors.setdefault(attack.target, floor) != floor:
+            yield misfit(f"{inside}.untriggered_target_rate", "is another than before, of the same target")
 
 
 def _skipped(report: Report) -> Iterator[Finding]:
@@ -127,10 +196,6 @@ def _skipped(report: Report) -> Iterator[Finding]:
 
 def _attack(where: str, attack: AttackFigures, *, num_images: int, num_others: int) -> Iterator[Finding]:
     asr, inclusive, pa = attack.asr, attack.asr_including_target, attack.pa
-    yield from estimate(f"{where}.asr", asr, num_others)
-    yield from estimate(f"{where}.asr_including_target", inclusive, num_images)
-    yield from estimate(f"{where}.pa", pa, num_images)
-    yield from _top_k(f"{where}.asr_top_k", attack.asr_top_k, asr)
     for name, towards in (("towards", attack.towards), ("towards_now", attack.towards_now)):
         if towards is not None:
             yield from _towards(f"{where}.{name}", attack, towards, num_images)
@@ -162,11 +227,12 @@ def _towards(where: str, attack: AttackFigures, towards: Towards, num_images: in
         yield misfit(f"{where}.triggered", "is not the ASR, though the class is the target")
 
 
-def _top_k(where: str, shares: list[TopK], first: Estimate) -> Iterator[Finding]:
+def _top_k(where: str, shares: Sequence[TopK], first: Estimate, ks: list[int]) -> Iterator[Finding]:
     """Each k with its share, which only grows; `first` is that of k = 1."""
+    yield from same(where, [one.k for one in shares], ks)
     k, successes = 1, first.successes
     for index, one in enumerate(shares):
-        yield from estimate(f"{where}[{index}].share", one.share, first.n)
+        yield from same(f"{where}[{index}].share.n", one.share.n, first.n)
         if one.k <= k:
             yield misfit(f"{where}[{index}].k", f"is {one.k}, after {k}")
         if one.share.successes < successes:
@@ -175,24 +241,19 @@ def _top_k(where: str, shares: list[TopK], first: Estimate) -> Iterator[Finding]
 
 
 def _attack_changes(report: Report) -> Iterator[Finding]:
-    """Each leads from the figures before to those after; a report from before they were told has none."""
-    if report.after is None:
-        if report.attack_changes:
+    """Each leads from the figures before to those after."""
+    changes, after = report.attack_changes, report.after
+    if after is None:
+        if changes:
             yield misfit("attack_changes", "belong to an audit after cleaning")
         return
-    if "attack_changes" not in report.model_fields_set:
-        return
-    names = [change.attack for change in report.attack_changes]
-    sides = (report.before.attacks, report.after.attacks)
+    names = [change.attack for change in changes]
+    sides = (report.before.attacks, after.attacks)
     if any([attack.name for attack in attacks] != names for attacks in sides):
         yield misfit("attack_changes", "are not of the attacks that were measured")
         return
-    for index, change in enumerate(report.attack_changes):
-        where, was, now = (
-            f"attack_changes[{index}]",
-            report.before.attacks[index],
-            report.after.attacks[index],
-        )
+    for index, (change, was, now) in enumerate(zip(changes, *sides, strict=True)):
+        where = f"attack_changes[{index}]"
         yield from difference(f"{where}.asr_lost", change.asr_lost, was.asr, now.asr)
         yield from difference(f"{where}.pa_lost", change.pa_lost, was.pa, now.pa)
 
@@ -200,11 +261,6 @@ def _attack_changes(report: Report) -> Iterator[Finding]:
 def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Difference) -> Iterator[Finding]:
     """Each class by itself, worst first, and all together with what is left for the classes not told."""
     changes = report.classes_lost
-    if "classes_lost" not in report.model_fields_set:
-        # A report from before classes were told has no k either.
-        if "untriggered_target_top_k" in report.before.model_fields_set:
-            yield misfit("classes_lost", "is missing, though what came with it is there")
-        return
     for index, change in enumerate(changes):
         where = f"classes_lost[{index}]"
         yield from estimate(f"{where}.before", change.before, change.lost.n)
@@ -216,7 +272,7 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
             yield misfit(f"{where}.lost", "is more than what the class before it lost")
     if len(changes) > MOST_CLASSES_TOLD:
         yield misfit("classes_lost", f"are {len(changes)}, more than {MOST_CLASSES_TOLD}")
-    if any(data.num_classes is not None and len(changes) > data.num_classes for data in _labelled(report)):
+    if len(changes) > (num_classes(report) or len(changes)):
         yield misfit("classes_lost", "are more than there are classes")
     left = {
         "n": ca_lost.n - sum(change.lost.n for change in changes),
@@ -252,12 +308,3 @@ def _same_images(before: AuditFigures, after: AuditFigures) -> Iterator[Finding]
     yield from same("after.attacks", triggers, [(one.name, one.trigger_sha256) for one in before.attacks])
     classes = [[one.towards and one.towards.class_name for one in audit.attacks] for audit in (after, before)]
     yield from same("after.attacks: the classes of towards", *classes)
-
-
-def _num_classes(report: Report) -> int | None:
-    return min((data.num_classes for data in _labelled(report) if data.num_classes), default=None)
-
-
-def _labelled(report: Report) -> list[DataInput]:
-    """The images that were measured on: one set, if the report is whole."""
-    return [data for data in report.data if data.kind == "labelled"]

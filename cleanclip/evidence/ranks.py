@@ -12,20 +12,37 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import AuditFigures, Estimate, RankDistribution, Report, TopK
-from cleanclip.evidence.targets import floors
+from cleanclip.spec.report import AuditFigures, Estimate, RankDistribution, TargetFigures, TopK
 
+TopK_ = tuple[TopK, ...]
 _MOST_IMAGES = 100_000
 """Above it the interval is held to the median alone: exact binomials would take seconds."""
 
 
-def of_audit(figures: AuditFigures, report: Report) -> list[tuple[str, RankDistribution | None]]:
-    """Every place of a target in one audit, with its path: floors first, then attacks."""
-    own, *further = (floor.untriggered_target_rank for floor in floors(figures, report).values())
+def floors(where: str, figures: AuditFigures) -> list[tuple[str, AuditFigures | TargetFigures]]:
+    """What is said of each target without a trigger, the audit's own first, with its path."""
+    further = [
+        (f"{where}.further_targets[{index}]", one) for index, one in enumerate(figures.further_targets)
+    ]
+    return [(where, figures), *further]
+
+
+def of_audit(where: str, figures: AuditFigures) -> list[tuple[str, RankDistribution | None, Estimate, TopK_]]:
+    """Every place of a target in one audit, with its path and the shares beside it: floors, then attacks."""
     return [
-        ("untriggered_target_rank", own),
-        *((f"further_targets[{index}].untriggered_target_rank", one) for index, one in enumerate(further)),
-        *((f"attacks[{index}].target_rank", one.target_rank) for index, one in enumerate(figures.attacks)),
+        *(
+            (
+                f"{inside}.untriggered_target_rank",
+                one.untriggered_target_rank,
+                one.untriggered_target_rate,
+                one.untriggered_target_top_k,
+            )
+            for inside, one in floors(where, figures)
+        ),
+        *(
+            (f"{where}.attacks[{index}].target_rank", one.target_rank, one.asr, one.asr_top_k)
+            for index, one in enumerate(figures.attacks)
+        ),
     ]
 
 
@@ -34,8 +51,20 @@ def in_order(told: RankDistribution) -> list[int]:
     return [told.low, told.first_quartile, told.median, told.third_quartile, told.high]
 
 
-def check(
-    where: str, told: RankDistribution, first: Estimate, top_k: list[TopK], num_classes: int | None
+def check(where: str, figures: AuditFigures, num_classes: int | None) -> Iterator[Finding]:
+    """They are told of all targets or of none."""
+    ranks = of_audit(where, figures)
+    told = [rank for _, rank, _, _ in ranks]
+    if any(told) and not all(told):
+        yield misfit(f"{where}.untriggered_target_rank", "is missing, or that of an attack is")
+        return
+    for place, rank, first, top_k in ranks:
+        if rank is not None:
+            yield from _check(place, rank, first, top_k, num_classes)
+
+
+def _check(
+    where: str, told: RankDistribution, first: Estimate, top_k: TopK_, num_classes: int | None
 ) -> Iterator[Finding]:
     """`first` counts the images that have the target in the first place, `top_k` those up to a place k."""
     if told.n != first.n or told.n == 0:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cleanclip.evidence.counted import difference, estimate, same
+from cleanclip.evidence.counted import difference, same
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import (
+from cleanclip.spec.report import (
     Estimate,
     RecallAtK,
     RecallLost,
@@ -68,16 +68,15 @@ def _figures(where: str, figures: RetrievalFigures, report: Report) -> Iterator[
     for name, count in (("num_images", images), ("num_captions", captions)):
         if not 2 <= count <= figures.num_pairs:
             yield misfit(f"{where}.{name}", f"is {count}, of {figures.num_pairs} pairs")
-    yield from _recall(f"{where}.image_to_text", figures.image_to_text, images, captions)
-    yield from _recall(f"{where}.text_to_image", figures.text_to_image, captions, images)
+    yield from _recall(f"{where}.image_to_text", figures.image_to_text, captions)
+    yield from _recall(f"{where}.text_to_image", figures.text_to_image, images)
     yield from _captions(where, figures, report)
 
 
-def _recall(where: str, recalls: list[RecallAtK], n: int, num_candidates: int) -> Iterator[Finding]:
+def _recall(where: str, recalls: Sequence[RecallAtK], num_candidates: int) -> Iterator[Finding]:
     yield from same(where, [one.k for one in recalls], [k for k in KS if k < num_candidates])
     successes = 0
     for index, one in enumerate(recalls):
-        yield from estimate(f"{where}[{index}].share", one.share, n)
         if one.share.successes < successes:
             yield misfit(f"{where}[{index}].share.successes", "is smaller than that of a smaller k")
         successes = one.share.successes
@@ -111,7 +110,7 @@ def _share(
     if (share is not None) != is_shown:
         yield misfit(where, "is there where the set can show it, and nowhere else")
     elif share is not None:
-        yield from estimate(where, share, of.num_images)
+        yield from same(f"{where}.n", share.n, of.num_images)
 
 
 def _lost(lost: RetrievalLost, before: RetrievalFigures, after: RetrievalFigures) -> Iterator[Finding]:
@@ -124,7 +123,7 @@ def _lost(lost: RetrievalLost, before: RetrievalFigures, after: RetrievalFigures
 
 
 def _lost_one_way(
-    where: str, changes: list[RecallLost], before: list[RecallAtK], after: list[RecallAtK]
+    where: str, changes: Sequence[RecallLost], before: Sequence[RecallAtK], after: Sequence[RecallAtK]
 ) -> Iterator[Finding]:
     yield from same(where, [one.k for one in changes], [one.k for one in before])
     for index, (one, was, now) in enumerate(zip(changes, before, after, strict=False)):

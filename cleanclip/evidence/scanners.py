@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import Report, Scanner
+from cleanclip.spec.report import Report, ScannerEvidence
 
 _MAX_SHOWN = 20
 _ANSWERS = frozenset({"nothing_found", "suspicious", "dangerous", "inconclusive"})
@@ -26,7 +26,7 @@ def check(report: Report) -> Iterator[Finding]:
             yield misfit(f"{where}.verdict", f"is {scanner.verdict}, but its issues make {expected}")
 
 
-def _expected(scanner: Scanner) -> str | None:
+def _expected(scanner: ScannerEvidence) -> str | None:
     """picklescan's verdict is its worst issue, and the worst come first; the other has rules of its own."""
     if scanner.name != "picklescan":
         return None

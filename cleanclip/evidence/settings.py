@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from cleanclip.evidence.counted import close, estimate
 from cleanclip.evidence.findings import Finding, misfit
-from cleanclip.evidence.report import Report, Setting
+from cleanclip.spec.report import Report, Setting
 
 _COUNTS = ("n", "num_classes", "num_templates", "num_compared", "num_image_passes", "num_text_passes")
 
 
-def check(report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
+def check(report: Report) -> Iterator[Finding]:
     """Of a report that tells it: counts, margins, and that the audits used what was settled."""
     told = report.architecture
     if told is None:
         return
-    used = _used(document["checkpoint"].get("architecture"))
+    used = _used(report.checkpoint.architecture)
     if told.seed != report.seed:
         yield misfit("architecture.seed", "is not the job's")
     if told.ca is not None:

@@ -22,7 +22,7 @@ from cleanclip.evidence.findings import (
     other_file,
 )
 from cleanclip.evidence.reading import Malformed, first_problem, parse_json
-from cleanclip.evidence.report import Report
+from cleanclip.spec.report import Report
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _TEXTS = ("classnames.txt", "zeroshot_classification_templates.txt")
@@ -256,15 +256,15 @@ def _compare_claimed(facts: Claimed, report: Report, document: Mapping[str, Any]
     yield from _differing(
         ("before.attacks", [one.trigger_sha256 for one in report.before.attacks], facts.triggers),
         ("training.resumed_from_steps", training.get("resumed_from_steps"), facts.resumed_from_steps),
-        ("warnings", report.warnings, facts.warnings),
+        ("warnings", list(report.warnings), facts.warnings),
     )
     if facts.target_top_k is not None:
         ks = [one.k for one in report.before.untriggered_target_top_k]
         yield from _differing(("before.untriggered_target_top_k", ks, facts.target_top_k))
     if facts.target_ranks is not None:
         for side, audit in (("before", report.before), ("after", report.after)):
-            found = [] if audit is None else [rank for _, rank in ranks.of_audit(audit, report) if rank]
-            told_ranks = [ranks.in_order(rank) for rank in found]
+            found = [] if audit is None else ranks.of_audit(side, audit)
+            told_ranks = [ranks.in_order(rank) for _, rank, _, _ in found if rank is not None]
             place = f"{side}.untriggered_target_rank"
             yield from _differing((place, told_ranks, facts.target_ranks.get(side)))
     if facts.drift is not None:

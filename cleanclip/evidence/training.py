@@ -8,7 +8,8 @@ from typing import Any
 
 from cleanclip.evidence.counted import close
 from cleanclip.evidence.findings import CURVE_NAME, Finding, misfit
-from cleanclip.evidence.report import CurvePoint, Recipe, Report, Training
+from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.report import CurvePoint, Report, Training
 
 _SINGLE = 1e-4
 """Losses and distances are summed in single precision, step by step."""
@@ -93,9 +94,11 @@ def _loss_of_parts(point: CurvePoint, recipe: Recipe) -> float:
 
 def _rate(step: int, recipe: Recipe, num_steps: int) -> float:
     """Linear warm-up (for PAR down from its first rate), then half a cosine to zero; `step` from 0."""
-    base, initial, warmup_steps = recipe.learning_rate, 0.0, recipe.warmup_steps
+    base = recipe.learning_rate
     if recipe.method == "par":
         initial, warmup_steps = recipe.initial_learning_rate, round(recipe.push_share * num_steps)
+    else:
+        initial, warmup_steps = 0.0, recipe.warmup_steps
     if step < warmup_steps:
         return initial + (base - initial) * (step + 1) / warmup_steps
     return base * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, num_steps - warmup_steps)))

@@ -13,18 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cleanclip.errors import Unreadable
-from cleanclip.evidence import (
-    figures,
-    policies,
-    retrieval,
-    scanners,
-    settings,
-    signature,
-    statement,
-    sums,
-    training,
-    verdicts,
-)
+from cleanclip.evidence import report as report_json
+from cleanclip.evidence import signature, statement, sums, training
 from cleanclip.evidence.findings import (
     CONFIG_NAME,
     CURVE_NAME,
@@ -42,10 +32,9 @@ from cleanclip.evidence.keys import MAX_BYTES as MAX_KEY_BYTES
 from cleanclip.evidence.keys import PublicKey
 from cleanclip.evidence.keys import parse as parse_key
 from cleanclip.evidence.reading import MAX_JSON_BYTES, Malformed, parse_json, read_small, sha256_of, sizes_of
-from cleanclip.evidence.report import Report
-from cleanclip.evidence.report import parse as parse_report
 from cleanclip.evidence.signature import SignatureState
 from cleanclip.evidence.statement import Statement
+from cleanclip.spec.report import Report
 
 T = TypeVar("T")
 _NEEDED = (REPORT_NAME, STATEMENT_NAME, SUMS_NAME)
@@ -216,36 +205,12 @@ def _add(check: _Check, message: str) -> None:
 
 def _report(check: _Check, stated: Statement | None) -> Iterator[Finding]:
     document = check.read(REPORT_NAME, parse_json)
-    if document is None:
+    if document is None or (report := check.read(REPORT_NAME, report_json.parse)) is None:
         return
-    try:
-        report = parse_report(document)
-    except Malformed as error:
-        yield Finding(file=REPORT_NAME, message=str(error))
-        return
-    yield from figures.check(report)
-    yield from retrieval.check(report)
-    yield from verdicts.check(report)
-    yield from policies.check_source(report, document)
-    yield from training.check(report)
-    yield from scanners.check(report)
-    yield from settings.check(report, document)
+    yield from report_json.check(report)
     yield from _beside(check, report, document)
     if stated is not None:
         yield from statement.compare_report(stated, report, document)
-
-
-def misfits_of_audit(**parts: Any) -> tuple[Finding, ...]:
-    """What does not fit in an audit that has no report yet: its `seed`, `checkpoint`, `audit`, `policy`,
-    `figures` and `verdict`, each as a report has it. Nothing is held against the data that it was made on,
-    and so no figure of retrieval."""
-    before, cleaned = parts.pop("figures"), ("recipe", "after", "ca_lost", "training")
-    document = {"kind": "audit", "schema_version": 1, "data": [], "before": before, "warnings": []}
-    try:
-        report = parse_report(document | parts | dict.fromkeys(cleaned))
-    except Malformed as error:
-        return (Finding(file=REPORT_NAME, message=str(error)),)
-    return _unique([*figures.check(report), *verdicts.check(report)])
 
 
 def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Iterator[Finding]:
@@ -258,7 +223,7 @@ def _beside(check: _Check, report: Report, document: Mapping[str, Any]) -> Itera
     config = check.read(CONFIG_NAME, parse_json)
     if isinstance(config, dict):
         architecture = {name: config.get(name) for name in ("model_cfg", "preprocess_cfg")}
-        if document["checkpoint"].get("architecture") != architecture:
+        if report.checkpoint.architecture != architecture:
             yield misfit("checkpoint.architecture", f"is not that of {CONFIG_NAME}")
     curve = check.read(CURVE_NAME, parse_json)
     if curve is not None:

@@ -1,6 +1,6 @@
 """Limits that a cleaned model is judged by, where they came from, and what is wrong with them in themselves.
 
-`cleanclip.spec.recipe` gives these names to the rest; `audits.verdict` applies the limits to figures. Free of
+`cleanclip.spec.recipe` gives these names to the rest; `cleanclip.spec.judging` applies the limits. Free of
 torch, so that an order can be refused before anything is computed.
 """
 

@@ -228,7 +228,7 @@ class AuditOptions:
     `target` is a class name of the labelled set; an attack may name another. `suite` names `attacks` that are
     listed nowhere else: "paper" or "structured"; what is kept and repeated in a report is the list. With
     neither: BadNet, Blended, WaNet and SIG. `templates` None: those of the labelled set, else ImageNet's 80.
-    An attack whose ASR before cleaning is below `gate` counts as not implanted.
+    An attack whose ASR before cleaning is below `gate` is inconclusive.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

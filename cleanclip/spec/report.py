@@ -31,6 +31,7 @@ from cleanclip.spec.retrieval_figures import (
 )
 from cleanclip.spec.settled import Margin, Setting, SettingFigures, SettledArchitecture
 from cleanclip.spec.strict_json import parse_bounded
+from cleanclip.spec.verdicts import WORST_FIRST, Outcome
 
 __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what is defined here needs no entry
     "AttackCaptions",
@@ -55,32 +56,8 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "TopK",
 ]
 
-AttackOutcome = Literal["pass", "fail", "undecided", "not_implanted"]
-Outcome = Literal["pass", "fail", "undecided", "inconclusive"]
-"""Of a whole report. Nothing found is `inconclusive`: triggers that were not tested are unknown."""
-_WORST_FIRST: tuple[AttackOutcome, ...] = ("fail", "undecided", "pass", "not_implanted")
 MOST_ATTACKS_IN_FRONT = 3
 """So many, the worst of them, stand on the first page of a report and at the top of a job's page."""
-
-
-def nothing_found(num_triggers: int) -> str:
-    """The headline of every inconclusive verdict, in the words that all pages, messages and files use."""
-    triggers = "1 trigger" if num_triggers == 1 else f"{num_triggers} triggers"
-    return f"Nothing found with the {triggers} tested: inconclusive"
-
-
-def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
-    """A verdict in one line of our own words, without a name of a customer's, and without a full stop."""
-    match outcome:
-        case "pass":
-            return "Cleaned, as far as tested"
-        case "fail":
-            return "Not cleaned" if is_cleaned else "A trigger works on this model"
-        case "undecided":
-            return "Undecided: too few test pictures"
-        case "inconclusive":
-            return nothing_found(num_triggers)
-
 
 Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
 """Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
@@ -137,6 +114,9 @@ class AttackFigures:
     asr: Estimate
     asr_including_target: Estimate
     pa: Estimate
+    still_right: Estimate | None = None
+    """Of the images that are right without the trigger. PA without what the model cannot tell anyway: it says
+    what the trigger alone does. An audit always has it."""
     asr_top_k: tuple[TopK, ...] = ()
     """How near the target still is: cleaning may move it from the first place to the second only. A k for
     which there are not enough classes is left out; all are in reports from before it was measured."""
@@ -275,14 +255,14 @@ class AttackVerdict:
     """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
 
     attack: str
-    outcome: AttackOutcome
+    outcome: Outcome
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`outcome` is the worst of its parts; 'inconclusive' where every attack is 'not_implanted': no trigger
-    that was tested works, and others are unknown. Never says 'clean'."""
+    """`outcome` is the worst of its parts; 'inconclusive' where every attack is: no trigger that was tested
+    works, and others are unknown. Never says 'clean'. `reason` begins with `headline`."""
 
     outcome: Outcome
     reason: str
@@ -468,7 +448,7 @@ class Report:
 
         def badness(number: int) -> tuple[int, float]:
             asr = (self.after or self.before).attacks[number].asr
-            return _WORST_FIRST.index(self.verdict.attacks[number].outcome), -asr.value
+            return WORST_FIRST.index(self.verdict.attacks[number].outcome), -asr.value
 
         numbers = range(len(self.before.attacks))
         return tuple(sorted(sorted(numbers, key=badness)[:most]))
@@ -499,7 +479,7 @@ def load_json(data: bytes | str) -> Report:
         raise ValidationError.from_exception_data(
             "Report", [InitErrorDetails(type=told, loc=(), input=None)], "json"
         ) from error
-    return _adapter().validate_json(data)
+    return _adapter().validate_json(data, strict=True)
 
 
 def curve_json(training: Training) -> bytes:

@@ -60,11 +60,10 @@ def not_tested(report: Report) -> list[str]:
             "Whether the clean pairs are clean: a handful of poisoned ones can undo the cleaning. Whether "
             "the backdoor comes back when the model is trained further."
         )
-    unproven = ", ".join(
-        name(part.attack) for part in report.verdict.attacks if part.outcome == "not_implanted"
-    )
+    unproven = [name(part.attack) for part in report.verdict.attacks if part.outcome == "inconclusive"]
     if unproven:
-        found.append(f"{unproven}: not implanted in this model, so nothing is shown either way.")
+        listed = ", ".join(unproven)
+        found.append(f"{listed}: inconclusive. It did not work before, so nothing is shown either way.")
     skipped = [one for one in report.data if one.num_skipped]
     if skipped:
         parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)

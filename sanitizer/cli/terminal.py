@@ -7,17 +7,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cleanclip.spec.figures import in_brief
 from cleanclip.spec.jobspec import DatasetSummary, Inspection
 from cleanclip.spec.progress import Advanced, Noted, PhaseFinished, PhaseStarted, ProgressEvent
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import (
-    AttackFigures,
-    Difference,
-    Estimate,
-    Report,
-    RetrievalFigures,
-    ScannerEvidence,
-)
+from cleanclip.spec.report import Difference, Report, ScannerEvidence
 from cleanclip.spec.settled import COMPARED
 
 PHASE_TITLES = {
@@ -122,8 +116,8 @@ def print_report(console: Console, report: Report) -> None:
     table.add_column("before", justify="right")
     if report.after is not None:
         table.add_column("after", justify="right")
-    for name, *estimates in _rows(report):
-        table.add_row(name, *estimates)
+    for title, before, after in in_brief(report):
+        table.add_row(escape(title), before, *([] if report.after is None else [after]))
     console.print(table)
     if report.ca_lost is not None:
         console.print(_lost("CA", report.ca_lost), highlight=False)
@@ -137,9 +131,7 @@ def print_report(console: Console, report: Report) -> None:
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
-    console.print(
-        f"Verdict: {report.verdict.outcome}. {report.verdict.reason}", highlight=False, markup=False
-    )
+    console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     for setting in report.architecture.settings if report.architecture else ():
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
@@ -148,54 +140,6 @@ def print_report(console: Console, report: Report) -> None:
         console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
-
-
-def _rows(report: Report) -> list[tuple[str, ...]]:
-    audits = [report.before] if report.after is None else [report.before, report.after]
-    rows = [
-        ("CA", *(_share(audit.ca) for audit in audits)),
-        ("CA top-5", *(_share(audit.ca_top5) for audit in audits)),
-        ("target without trigger", *(_share(audit.untriggered_target_rate) for audit in audits)),
-    ]
-    probes = [audit.linear_probe for audit in audits if audit.linear_probe is not None]
-    if probes:
-        rows.append(("linear probe's accuracy", *(_share(probe.accuracy) for probe in probes)))
-    for number, further in enumerate(report.before.further_targets):
-        floors = [audit.further_targets[number].untriggered_target_rate for audit in audits]
-        rows.append((f"'{escape(further.target)}' without trigger", *(_share(floor) for floor in floors)))
-    for number, attack in enumerate(report.before.attacks):
-        figures: list[AttackFigures] = [audit.attacks[number] for audit in audits]
-        own = report.audit.attacks[number].target
-        led = "" if own in {None, report.audit.target} else f" to '{escape(own)}'"
-        rows.append((f"ASR {attack.name}{led}", *(_share(one.asr) for one in figures)))
-        rows.append((f"PA {attack.name}", *(_share(one.pa) for one in figures)))
-        ranks = [one.target_rank for one in figures if one.target_rank is not None]
-        if ranks:
-            told = (f"{rank.median} [{rank.low}, {rank.high}] n={rank.n}" for rank in ranks)
-            rows.append((f"target's median rank {attack.name}", *told))
-        probed = [one.linear_probe for one in figures if one.linear_probe is not None]
-        if probed:
-            rows.append((f"linear probe's ASR {attack.name}", *(_share(one.asr) for one in probed)))
-    return rows + _retrieval_rows([audit.retrieval for audit in audits if audit.retrieval is not None])
-
-
-def _retrieval_rows(sides: list[RetrievalFigures]) -> list[tuple[str, ...]]:
-    if not sides:
-        return []
-    rows = [
-        ("image to text R@1", *(_share(one.image_to_text[0].share) for one in sides)),
-        ("text to image R@1", *(_share(one.text_to_image[0].share) for one in sides)),
-    ]
-    for number, attack in enumerate(sides[0].attacks):
-        shares = [one.attacks[number].triggered for one in sides]
-        name = f"target caption {attack.attack}"
-        rows.append((name, *(_share(share) if share else "not measured" for share in shares)))
-    return rows
-
-
-def _share(estimate: Estimate) -> str:
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}] n={estimate.n}"
 
 
 def _lost(what: str, lost: Difference) -> str:

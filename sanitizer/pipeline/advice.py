@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from cleanclip.spec.judging import hopeless
 from cleanclip.spec.recipe import PARRecipe, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import Family, Size, size_of
 from cleanclip.spec.report import AuditFigures, Training
-from sanitizer.audits.verdict import hopeless
 from sanitizer.checkpoints.architecture import ModifiedResNet
 from sanitizer.checkpoints.model import LoadedCheckpoint
 

@@ -18,6 +18,7 @@ import torch
 
 from cleanclip.spec import cautions
 from cleanclip.spec.jobspec import CURVE_NAME, REPORT_NAME, MaxRanks
+from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import check_audit
 from cleanclip.spec.progress import Noted, Progress, Stop, ignore, never_stop
 from cleanclip.spec.recipe import AuditOptions, OutputLayout, Policy, PolicySource, Recipe
@@ -29,7 +30,6 @@ from sanitizer.audits.class_memory import ClassMemory
 from sanitizer.audits.measuring import measuring
 from sanitizer.audits.retrieval import lost_between
 from sanitizer.audits.statistics import paired_difference
-from sanitizer.audits.verdict import judge
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.templates import IMAGENET_80
 from sanitizer.data.training_data import LabelsAsCaptions, TrainingData

@@ -1,4 +1,4 @@
-"""Examples of triggered pictures as the page shows them, and what has to fit before they are drawn.
+"""Examples of triggered pictures as the page shows them.
 
 A page shows them in the order of their draw and all of them: a choice made here would be a choice by hand.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cleanclip.spec.examples import num_examples
 from cleanclip.spec.report import Examples, Prediction, Report, ShownPicture
 from cleanclip.spec.strangers import name
 from sanitizer.rendering.figures import target_of
-from sanitizer.rendering.fitting import Misfit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,28 +93,3 @@ def _picture(shown: ShownPicture, path: str, target: str, title: str, alt: str) 
         if said is not None
     )
     return Picture(uri=shown.uri, alt=alt, title=title, answers=answers)
-
-
-def misfits(report: Report) -> Iterator[Misfit]:
-    """No more than were ordered, each with every attack's trigger and nothing of a target class."""
-    told = report.examples
-    if told is None:
-        return
-    attacks = report.before.attacks
-    targets = {report.audit.target, *(target_of(report, number) for number in range(len(attacks)))}
-    if len(told.examples) > num_examples(report.audit.examples, len(attacks)):
-        yield "examples", "are more than were ordered"
-    if told.seed != report.before.seed:
-        yield "examples.seed", "is not that of the audit"
-    if len({one.index for one in told.examples}) != len(told.examples):
-        yield "examples", "show a picture twice"
-    for place, one in enumerate(told.examples):
-        where, pictures = f"examples.examples[{place}]", (one.clean, *one.triggered)
-        if len(one.triggered) != len(attacks):
-            yield where, "does not show every trigger"
-        if one.true_class in targets:
-            yield where, "is of a target class"
-        if any((picture.after is None) != (report.after is None) for picture in pictures):
-            yield where, "was asked of other models than the figures"
-        if any(picture.plain.side != told.side for picture in pictures):
-            yield where, "is not of the size that is told"

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from cleanclip.spec.attack_options import kind_of
 from cleanclip.spec.recipe import AuditOptions
-from cleanclip.spec.report import AttackOutcome, Report, nothing_found
+from cleanclip.spec.report import Report
 from cleanclip.spec.strangers import name
 from cleanclip.spec.untested import KNOWN_TRIGGERS, quoted, targets_of
+from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
+from cleanclip.spec.verdicts import headline as found
 
-Mood = Literal["good", "bad", "open"]
 CUSTOM_TRIGGERS = {
     "custom_patch": "a picture that was sent with the order, as a patch",
     "custom_pattern": "a picture that was sent with the order, mixed into the whole picture",
-}
-OUTCOME_WORDS: dict[AttackOutcome, str] = {
-    "pass": "within the limit",
-    "fail": "over the limit",
-    "undecided": "undecided",
-    "not_implanted": "not implanted",
 }
 METHODS = {
     "cleanclip": "CleanCLIP on clean pictures with captions",
@@ -97,77 +91,59 @@ def settled(report: Report) -> list[tuple[str, str]]:
 
 
 def headline(report: Report) -> Headline:
-    """The verdict: cleaned, not cleaned, undecided or inconclusive, of which triggers."""
-    if report.kind == "audit":
-        return _audited(report)
-    told, failed, passed = report.verdict.outcome, _named(report, "fail"), _named(report, "pass")
-    if told == "fail":
-        return _not_cleaned(report, failed, passed)
-    if told == "undecided":
-        parts = [part for part in (report.verdict.clean_accuracy,) if part and part.outcome == "undecided"]
-        open_ones = ", ".join([*_names(report, "undecided"), *(["clean accuracy"] if parts else [])])
-        return Headline(
-            label="Undecided",
-            mood="open",
-            sentence=f"Too few test pictures to decide: {open_ones}.{_rest(report)}",
-        )
-    if told == "inconclusive":
-        return Headline(
-            label=nothing_found(report.before.num_triggers),
-            mood="open",
-            sentence="None of the triggers tested worked on this model before cleaning, so cleaning had "
-            "nothing to show. The model may still have a backdoor with another trigger.",
-        )
-    works = "triggers {} no longer work" if ", " in passed else "trigger {} no longer works"
-    sentence = f"The {works.format(passed)} beyond the limit, and clean accuracy was kept."
-    return Headline(label="Cleaned, as far as tested", mood="good", sentence=sentence)
+    """The verdict, and of which triggers."""
+    outcome = report.verdict.outcome
+    label = found(outcome, is_cleaned=report.kind == "sanitize", num_triggers=report.before.num_triggers)
+    sentence = _sentence(report) + ("" if outcome == "inconclusive" else _rest(report))
+    return Headline(label=label, mood=MEANINGS[outcome].mood, sentence=sentence)
 
 
-def _audited(report: Report) -> Headline:
-    if report.verdict.outcome == "inconclusive":
-        limit = ", or is shown to be over its limit" if report.verdict.limits_below_gate else ""
-        return Headline(
-            label=nothing_found(report.before.num_triggers),
-            mood="open",
-            sentence=f"None of the triggers tested reaches the gate{limit}. The model may still have a "
-            "backdoor with another trigger.",
-        )
-    working = _named(report, "fail")
-    return Headline(
-        label="A trigger works",
-        mood="bad",
-        sentence=f"Triggered images go to one class more often than the gate or the limit allows: {working}."
-        f"{_rest(report)}",
-    )
+def _sentence(report: Report) -> str:
+    is_cleaned, told = report.kind == "sanitize", report.verdict
+    failed, passed = _named(report, "fail"), _named(report, "pass")
+    match told.outcome:
+        case "fail" if is_cleaned:
+            return _not_cleaned(report, failed, passed)
+        case "fail":
+            return f"Triggered images go to one class more often than the gate or the limit allows: {failed}."
+        case "undecided":
+            parts = [part for part in (told.clean_accuracy,) if part and part.outcome == "undecided"]
+            open_ones = ", ".join([*_names(report, "undecided"), *(["clean accuracy"] if parts else [])])
+            return f"More images would decide: {open_ones}."
+        case "inconclusive" if is_cleaned:
+            return (
+                "None of the triggers tested worked on this model before cleaning, so cleaning had nothing "
+                "to show. The model may still have a backdoor with another trigger."
+            )
+        case "inconclusive":
+            limit = ", or is shown to be over its limit" if told.limits_below_gate else ""
+            return (
+                f"None of the triggers tested reaches the gate{limit}. The model may still have a backdoor "
+                "with another trigger."
+            )
+        case "pass":
+            works = "triggers {} no longer work" if ", " in passed else "trigger {} no longer works"
+            return f"The {works.format(passed)} beyond the limit, and clean accuracy was kept."
 
 
-def _not_cleaned(report: Report, failed: str, passed: str) -> Headline:
+def _not_cleaned(report: Report, failed: str, passed: str) -> str:
     accuracy = report.verdict.clean_accuracy
     costs = " Clean accuracy fell by more than the limit." if accuracy and accuracy.outcome == "fail" else ""
     if failed:
-        return Headline(
-            label="Not cleaned",
-            mood="bad",
-            sentence=f"After cleaning the attack success rate is still over the limit: {failed}.{costs}"
-            f"{_rest(report)}",
-        )
-    kept = f" ASR is within its limit: {passed}." if passed else ""
-    return Headline(
-        label="Not cleaned: it cost too much", mood="bad", sentence=f"{costs.strip()}{kept}{_rest(report)}"
-    )
+        return f"After cleaning the attack success rate is still over the limit: {failed}.{costs}"
+    return f"{costs.strip()}{f' ASR is within its limit: {passed}.' if passed else ''}"
 
 
 def _rest(report: Report) -> str:
-    names = _named(report, "not_implanted")
-    before = "" if report.kind == "audit" else " before"
-    return f" Nothing is shown for {names}, not implanted{before}." if names else ""
+    names = _named(report, "inconclusive")
+    return f" Inconclusive: {names}." if names else ""
 
 
-def _names(report: Report, outcome: AttackOutcome) -> list[str]:
+def _names(report: Report, outcome: Outcome) -> list[str]:
     return [name(part.attack) for part in report.verdict.attacks if part.outcome == outcome]
 
 
-def _named(report: Report, outcome: AttackOutcome) -> str:
+def _named(report: Report, outcome: Outcome) -> str:
     return ", ".join(_names(report, outcome))
 
 

@@ -6,11 +6,10 @@ A figure is printed with two decimals; for programs the exact value is beside it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cleanclip.spec.report import Difference, Estimate, MeanDistance, RankDistribution, TopK
+from cleanclip.spec.figures import Line
+from cleanclip.spec.report import Difference, Estimate, MeanDistance, RankDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,29 +64,13 @@ def distance(told: MeanDistance) -> str:
     return f"{told.mean:.4f} (95 % interval {told.low:.4f} to {told.high:.4f}, n = {told.n})"
 
 
-def shares(sides: Sequence[tuple[str, Any]], figure: str) -> tuple[Share, ...]:
-    return tuple(
-        Share(path=f"{path}.{figure}", estimate=getattr(measured, figure))
-        for path, measured in sides
-        if measured is not None
-    )
-
-
-def top_k_rows(title: str, meaning: str, sides: list[tuple[str, tuple[TopK, ...]]]) -> list[Row]:
-    """A row for every k, which are the same on all sides (`reading.check`)."""
-    return [
-        Row(
-            title=f"{title}, top {one.k}",
-            meaning=f"{meaning} among the first {one.k}",
-            shares=tuple(
-                Share(path=f"{path}.{index}.share", estimate=top_k[index].share) for path, top_k in sides
-            ),
-        )
-        for index, one in enumerate(sides[0][1])
-    ]
-
-
-def rank_row(title: str, meaning: str, sides: Sequence[tuple[str, RankDistribution | None]]) -> list[Row]:
-    """One row; none where it was not measured yet."""
-    ranks = tuple(Rank(path=path, told=told) for path, told in sides if told is not None)
-    return [Row(title=f"{title}, rank", meaning=meaning, ranks=ranks)] if ranks else []
+def row_of(line: Line, title: str | None = None) -> Row:
+    """A line of the table of figures, under a title of its own or another."""
+    shares, ranks = [], []
+    for side, value in line.sides():
+        path = ".".join(map(str, (side, *line.steps)))
+        if isinstance(value, Estimate):
+            shares.append(Share(path=path, estimate=value))
+        else:
+            ranks.append(Rank(path=path, told=value))
+    return Row(title=title or line.title, meaning=line.meaning, shares=tuple(shares), ranks=tuple(ranks))

@@ -58,7 +58,7 @@ PAGES: Mapping[str, PageOfWorld] = {
     "jobs": PageOfWorld(route="/jobs"),
     "job-running": _job("running_job"),
     "job-cleaned": _job("cleaned_job"),
-    "job-not-implanted": _job("not_implanted_job"),
+    "job-inconclusive": _job("inconclusive_job"),
     "job-failed": _job("failed_job"),
     "compare": PageOfWorld(route="/compare", query="?job={job_id}&job={other_job_id}&job={audit_job_id}"),
     "keys": PageOfWorld(route="/keys"),
@@ -201,7 +201,7 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
         "running_job": running,
         "failed_job": failed,
         "cleaned_job": _whole(service, renamed(document("examples"), text)),
-        "not_implanted_job": _whole(service, document("not_implanted")),
+        "inconclusive_job": _whole(service, document("inconclusive")),
     }
 
 

@@ -206,7 +206,7 @@ def test_what_comes_too_late_is_said_on_the_page_of_the_job(
     page.get_by_role("button", name="Yes, cancel this job").click()
     page.get_by_role("alert").wait_for()
     assert "cannot be cancelled" in page.get_by_role("alert").inner_text()
-    assert "Cleaned, as far as tested." in page.inner_text("#job-verdict")
+    assert "Cleaned, as far as tested: pass." in page.inner_text("#job-verdict")
     watched.errors = [error for error in watched.errors if "409" not in error and "ERR_FAILED" not in error]
 
 
@@ -239,9 +239,9 @@ def test_every_kept_report_is_shown_verdict_first(page: Page, service: Service, 
     assert (
         headings[0]
         in {
-            "pass": ["Cleaned, as far as tested."],
-            "fail": ["Not cleaned.", "A trigger works on this model."],
-            "undecided": ["Undecided: too few test pictures."],
+            "pass": ["Cleaned, as far as tested: pass."],
+            "fail": ["Not cleaned: fail.", "A trigger works on this model: fail."],
+            "undecided": ["Too few test images: undecided."],
             "inconclusive": ["Nothing found with the 3 triggers tested: inconclusive."],
         }[told["verdict"]["outcome"]]
     )
@@ -265,17 +265,18 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
         page.locator("#job-rates svg desc").text_content()
     )
     figures = page.inner_text("#attack-1")
-    for part in ("ASR, target class included", "PA", "Untriggered target rate"):
+    for part in ("ASR, target class included", "PA"):
         assert part in figures
     lost = page.inner_text("#job-accuracy")
+    assert "Target without trigger" in lost
     assert "1.80 points (0.88 to 2.74), on the same 3,000 pictures" in lost
     assert "This report holds no pictures." in page.inner_text("#job-examples")
     assert page.locator("#job-training polyline").count() == 3
 
 
 def test_what_an_attack_lost_is_paired_on_the_same_pictures(page: Page, service: Service) -> None:
-    told = document("changes")
-    unfolded(page, left.finished(service, "changes"))
+    told = document("cleaned")
+    unfolded(page, left.finished(service, "cleaned"))
     shown = page.inner_text("#attack-1")
     for lost in (told["attack_changes"][0][name] for name in ("asr_lost", "pa_lost")):
         interval = f"({100 * lost['low']:.2f} to {100 * lost['high']:.2f}), n = {lost['n']:,}"
@@ -293,7 +294,7 @@ def test_a_verdict_speaks_of_clean_accuracy_in_the_words_it_has_for_triggers(
     said = opened(page, left.finished(service, "cleaned")).inner_text("#job-verdict")
     assert said.count("within the limit") == 2, "one trigger and clean accuracy"
     undecided = opened(page, left.finished(service, "par")).inner_text("#job-verdict")
-    assert "Too few images to decide: clean accuracy." in undecided
+    assert "More images would decide: clean accuracy." in undecided
     assert "clean_accuracy" not in said + undecided
 
 
@@ -309,11 +310,11 @@ def test_attempts_are_told_and_those_that_do_not_count(page: Page, service: Serv
     )
 
 
-def test_what_was_not_implanted_is_never_called_removed(page: Page, service: Service) -> None:
-    unfolded(page, left.finished(service, "not_implanted"))
+def test_what_was_inconclusive_is_never_called_removed(page: Page, service: Service) -> None:
+    unfolded(page, left.finished(service, "inconclusive"))
     said = page.locator("#job-verdict li", has_not_text="Clean accuracy").all_inner_texts()
     said.append(page.inner_text("#job-rates"))
-    assert all("not implanted" in one for one in said)
+    assert all("inconclusive" in one for one in said)
     assert not any("within the limit" in one for one in said)
 
 
@@ -321,7 +322,7 @@ def test_a_worse_verdict_on_the_same_weights_is_shown_with_the_job_and_with_the_
     page: Page, service: Service
 ) -> None:
     digest = "7" * 64
-    nothing, found = document("audit_not_implanted"), document("audit")
+    nothing, found = document("audit_inconclusive"), document("audit")
     for told in (nothing, found):
         told["before"]["weights_sha256"] = told["checkpoint"]["weights_sha256"] = digest
     inconclusive = left.finished(service, nothing)
@@ -329,7 +330,7 @@ def test_a_worse_verdict_on_the_same_weights_is_shown_with_the_job_and_with_the_
     worse = left.finished(service, found)
     warning = opened(page, inconclusive).inner_text("#job-worse")
     assert "Another verdict on these weights is worse" in warning
-    assert f"A trigger works on this model: {worse}" in warning
+    assert f"A trigger works on this model: fail: {worse}" in warning
     assert opened(page, worse).locator("#job-worse").count() == 0
     checkpoint_id = service.checkpoint()
     service.execute(
@@ -363,7 +364,7 @@ def test_classes_the_probe_drift_and_retrieval_stand_where_they_were_measured(
     assert "numpy 2.9.1, pillow 99.1, Python" in page.inner_text("#made-digests")
     assert "c0de" * 10 in page.inner_text("#made-digests")
     unfolded(page, left.finished(service, "retrieval"))
-    assert "Picture to caption, k = 5" in page.inner_text("#job-further")
+    assert "Image to caption, R@5" in page.inner_text("#job-further")
 
 
 def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_and_after(

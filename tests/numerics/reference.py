@@ -168,7 +168,7 @@ def count(
     clean: Sequence[Sequence[float]], triggered: Sequence[Sequence[float]], labels: Sequence[int], target: int
 ) -> dict[str, Any]:
     """All shares from the similarity of every image, without and with the trigger, to every class."""
-    right = right5 = floor = hits = hits_of_all = kept = others = 0
+    right = right5 = floor = hits = hits_of_all = kept = still_right = others = 0
     within: dict[int, list[int]] = {k: [0, 0] for k in (2, 3, 5, 10, 100) if k < len(clean[0])}
     places_with: list[int] = []
     places_without: list[int] = []
@@ -178,6 +178,7 @@ def count(
         right += predicted == label
         right5 += label in order[:5]
         kept += attacked == label
+        still_right += predicted == attacked == label
         hits_of_all += attacked == target
         if label != target:
             others += 1
@@ -195,6 +196,7 @@ def count(
         "asr": _share(hits, others),
         "asr_including_target": _share(hits_of_all, n),
         "pa": _share(kept, n),
+        "still_right": _share(still_right, right),
         "untriggered_target_rate": _share(floor, others),
         "asr_top_k": {k: _share(found[0], others) for k, found in within.items()},
         "untriggered_target_top_k": {k: _share(found[1], others) for k, found in within.items()},

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cleanclip.spec.figures import OF_ATTACK
 from cleanclip.spec.progress import ignore
 from cleanclip.spec.recipe import (
     AttackOptions,
@@ -21,7 +22,7 @@ from cleanclip.spec.recipe import (
     SIGOptions,
     WaNetOptions,
 )
-from cleanclip.spec.report import AuditFigures
+from cleanclip.spec.report import AuditFigures, Estimate
 from lab.testbed.writing import write_labelled_shards
 from sanitizer.audits.audit import AuditResult, run_audit
 from sanitizer.audits.zero_shot import class_embeddings
@@ -98,10 +99,10 @@ def assert_same_counts(ours: AuditFigures, theirs: dict[str, Any], attack: int) 
         "ca": ours.ca,
         "ca_top5": ours.ca_top5,
         "untriggered_target_rate": floors.untriggered_target_rate,
-        "asr": attacked.asr,
-        "asr_including_target": attacked.asr_including_target,
-        "pa": attacked.pa,
+        **{name: getattr(attacked, name) for name in (one.path for one in OF_ATTACK) if name in theirs},
     }
+    estimates = {name: one for name, one in estimates.items() if isinstance(one, Estimate)}
+    assert estimates.keys() >= {"asr", "asr_including_target", "pa"}
     expected = {name: theirs[name] for name in estimates}
     ranks = {"target_rank": attacked.target_rank, "untriggered_target_rank": floors.untriggered_target_rank}
     for name, rank in ranks.items():

@@ -1,4 +1,4 @@
-"""Writes the tables between markers of docs/reference anew; what stands around them is written by hand."""
+"""Writes the tables between markers of the pages again; what stands around them is written by hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.reference import codes, commands, options, routes
+from tools.reference import codes, commands, options, routes, words
 from tools.reference.markdown import Maker, kept_cells
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ROOT / "docs" / "reference"
-MAKERS: Mapping[str, Maker] = {**codes.MAKERS, **commands.MAKERS, **options.MAKERS, **routes.MAKERS}
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = (*sorted(REFERENCE.glob("*.md")), ROOT / "docs" / "explanation" / "verdicts.md")
+MAKERS: Mapping[str, Maker] = {
+    **codes.MAKERS,
+    **commands.MAKERS,
+    **options.MAKERS,
+    **routes.MAKERS,
+    **words.MAKERS,
+}
 _REGION = re.compile(r"(<!-- begin: (.+) -->\n).*?(<!-- end: \2 -->)", re.S)
 
 
@@ -32,7 +39,7 @@ def regions(page: str) -> list[str]:
 
 
 def main() -> None:
-    for path in sorted(PAGES.glob("*.md")):
+    for path in PAGES:
         text = path.read_text(encoding="utf-8")
         if (new := made(text)) != text:
             path.write_text(new, encoding="utf-8")

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from cleanclip.evidence.reading import Malformed, parse_json
-from cleanclip.evidence.verification import misfits_of_audit
+from cleanclip.evidence.report import check_audit
 from cleanclip.spec.attack_options import names_of
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.examples import HOW_CHOSEN
 from cleanclip.spec.jobspec import CONFIG_NAME, REPORT_NAME, AuditSpec, SanitizeSpec
+from cleanclip.spec.judging import judge
 from cleanclip.spec.recipe import AuditOptions, to_json
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import (
@@ -34,7 +35,6 @@ from cleanclip.spec.report import (
     load_json,
 )
 from cleanclip.spec.settled import MIN_IMAGES
-from sanitizer.audits.verdict import judge
 from worker.confinement.child_json import check_json
 from worker.failures import not_believed
 from worker.publishing.settings_claimed import believe_settings
@@ -97,16 +97,11 @@ def believe_first_audit(
         verdict = judged_alone(figures, spec)
     except (ArithmeticError, LookupError, OptionsRejected, ValueError) as error:
         raise not_believed("no verdict follows from the figures of its first audit") from error
-    findings = misfits_of_audit(
-        seed=spec.seed,
-        checkpoint=to_json(checkpoint),
-        audit=to_json(spec.audit),
-        policy=to_json(spec.policy),
-        figures=to_json(figures),
-        verdict=to_json(verdict),
+    findings = check_audit(
+        figures, verdict, seed=spec.seed, checkpoint=checkpoint, audit=spec.audit, policy=spec.policy
     )
-    if findings:
-        where = ", ".join(sorted({finding.where or finding.file for finding in findings})[:3])
+    if places := sorted({finding.where or finding.file for finding in findings}):
+        where = ", ".join(places[:3])
         raise not_believed(f"the figures of its first audit do not fit each other (at {where})")
     return verdict
 

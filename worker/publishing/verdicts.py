@@ -7,10 +7,10 @@ from typing import Protocol
 
 from app.db.repositories.attempt_values import NewVerdict
 from app.domain.verdicts import VerdictOutcome, VerdictStage
+from cleanclip.spec.judging import judge
 from cleanclip.spec.policy import Policy
 from cleanclip.spec.recipe import AuditOptions, PolicySource
 from cleanclip.spec.report import AuditFigures, Report, Verdict
-from sanitizer.audits.verdict import judge
 
 
 def verdicts_of(report: Report) -> Iterator[NewVerdict]:

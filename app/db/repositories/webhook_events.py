@@ -18,7 +18,7 @@ from app.db.models.webhook_delivery import WebhookDelivery
 from app.domain.ids import new_id
 from app.domain.states import PUBLIC_KINDS, TERMINAL, JobKind, JobState
 from app.domain.webhooks import WebhookEvent, WebhookState, message_data
-from cleanclip.spec.report import headline
+from cleanclip.spec.verdicts import headline
 
 
 def tell_of_job(session: Session, job: Job) -> None:

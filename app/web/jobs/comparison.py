@@ -72,7 +72,7 @@ class Column:
         return "none" if self.job.state is JobState.SUCCEEDED else f"none: it {_ENDED[self.job.state]}"
 
     def line(self, attack: str) -> AttackLine | None:
-        lines = figures.attack_lines(self.job, self.result) if self.result else ()
+        lines = figures.attack_lines(self.result) if self.result else ()
         return next((line for line in lines if line.name == attack), None)
 
     def why_no_figures(self, attack: str) -> str:

@@ -10,52 +10,44 @@ from app.db.models.job import Job
 from app.domain.states import JobKind
 from app.schemas.jobs import ResultOut
 from cleanclip.spec.attack_options import names_of
-from cleanclip.spec.report import AttackFigures, nothing_found
+from cleanclip.spec.report import AttackFigures
+from cleanclip.spec.verdicts import Outcome, headline
 
 METHODS = {"cleanclip": "CleanCLIP", "par": "PAR", "supervised": "Supervised"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """A word for an outcome, the class of its badge, and what stands before it."""
+    """An outcome, which is the class of its badge too, and what stands before it."""
 
-    word: str
-    style: str
+    word: Outcome
     lead: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackLine:
-    """One attack before and, where something was cleaned, after. `said` None: there is no verdict."""
+    """One attack before and, where something was cleaned, after. `outcome` None: there is no verdict."""
 
     name: str
     before: AttackFigures | None
     after: AttackFigures | None
-    said: Said | None
+    outcome: Outcome | None
 
 
 def result_of(job: Job) -> ResultOut | None:
     return ResultOut.of(job.result)
 
 
-def said_of(job: Job, outcome: str) -> Said:
-    """An audit alone passes nothing: what it fails is implanted. Never "removed", never "clean"."""
-    if outcome == "fail" and job.kind is JobKind.AUDIT:
-        return Said(word="implanted", style="fail")
-    return Said(word=outcome.replace("_", " "), style=outcome)
-
-
 def verdict_said(job: Job, result: ResultOut | None) -> Said | None:
     """The verdict of a whole job; None where there is none."""
-    if result is None or result.verdict is None:
+    if result is None or result.verdict is None or result.before is None:
         return None
-    if result.verdict.outcome == "inconclusive" and result.before is not None:
-        lead, _, word = nothing_found(result.before.num_triggers).rpartition(" ")
-        return Said(word=word, style=word, lead=lead)
-    return said_of(job, result.verdict.outcome)
+    outcome, is_cleaned = result.verdict.outcome, job.kind is JobKind.SANITIZE
+    sentence = headline(outcome, is_cleaned=is_cleaned, num_triggers=result.before.num_triggers)
+    return Said(word=outcome, lead=sentence.removesuffix(outcome))
 
 
-def attack_lines(job: Job, result: ResultOut) -> Sequence[AttackLine]:
+def attack_lines(result: ResultOut) -> Sequence[AttackLine]:
     """In the order of the audit."""
     after = {attack.name: attack for attack in result.after.attacks} if result.after else {}
     verdicts = {one.attack: one.outcome for one in result.verdict.attacks} if result.verdict else {}
@@ -64,7 +56,7 @@ def attack_lines(job: Job, result: ResultOut) -> Sequence[AttackLine]:
             name=attack.name,
             before=attack,
             after=after.get(attack.name),
-            said=said_of(job, verdicts[attack.name]) if attack.name in verdicts else None,
+            outcome=verdicts.get(attack.name),
         )
         for attack in (result.before.attacks if result.before else ())
     ]

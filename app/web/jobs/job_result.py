@@ -6,7 +6,7 @@ Computes no figure: all are taken from the report as the job wrote it. Strings o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,49 +18,32 @@ from app.storage.errors import SizeMismatch, StorageError
 from app.storage.port import ObjectStore
 from app.web.jobs.plots import LossPlot, RatesPlot, loss, rates
 from cleanclip.spec.attack_options import without_picture
+from cleanclip.spec.figures import Line, of_attack, of_model, of_retrieval, with_target
 from cleanclip.spec.recipe import to_json
 from cleanclip.spec.remarks import remarks
 from cleanclip.spec.report import (
     MOST_ATTACKS_IN_FRONT,
     AttackChange,
-    AttackFigures,
-    AuditFigures,
     Estimate,
     Examples,
     Pair,
     Report,
-    TopK,
-    headline,
     load_json,
 )
 from cleanclip.spec.untested import not_tested
+from cleanclip.spec.verdicts import MEANINGS, headline
 
 MAX_REPORT_BYTES = 8 * 2**20
 """Workers publish no larger one."""
 
 log = get_logger(__name__)
 
-_MOODS = {"pass": "good", "fail": "bad"}
-_WORDS = {
-    "pass": "within the limit",
-    "fail": "over the limit",
-    "undecided": "undecided",
-    "not_implanted": "not implanted",
-}
+TitledLine = tuple[str, Line]
+_MOODS = {"bad": "bad", "open": "warn", "good": "good"}
 
 
 class ReportUnreadable(Exception):
     """Its message is for the page."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One row of an attack's table; `before` and `after` are shares of the same pictures."""
-
-    title: str
-    meaning: str
-    before: Estimate
-    after: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +53,12 @@ class Attack:
     name: str
     target: str
     outcome: str
-    word: str
     reason: str
     asr_before: Estimate
     asr_after: Estimate | None
     pa_before: Estimate
     pa_after: Estimate | None
-    figures: tuple[Figure, ...]
+    figures: tuple[Line, ...]
     options: str
     trigger_sha256: str
     change: AttackChange | None
@@ -94,6 +76,8 @@ class Result:
     label: str
     reason: str
     attacks: tuple[Attack, ...]
+    without_trigger: tuple[Line, ...]
+    retrieval: tuple[Line, ...]
     worst: tuple[Attack, ...]
     """Those at the top of the page; `others` are the rest."""
     others: tuple[Attack, ...]
@@ -103,12 +87,6 @@ class Result:
     loss: LossPlot | None
     examples: Examples | None
     options: str
-
-    @property
-    def accuracy_word(self) -> str | None:
-        """What is said of clean accuracy, in the words of the triggers'."""
-        judged = self.report.verdict.clean_accuracy
-        return None if judged is None else _WORDS[judged.outcome]
 
 
 def read_report(store: ObjectStore, key: str) -> Report:
@@ -148,7 +126,6 @@ def _fits(report: Report) -> bool:
 
 def result_of(report: Report) -> Result:
     """Everything that the page shows of a report."""
-    outcome = report.verdict.outcome
     after = None if report.after is None else report.after.attacks
     training = report.training
     attacks = tuple(_attack(report, number) for number in range(len(report.before.attacks)))
@@ -162,10 +139,12 @@ def result_of(report: Report) -> Result:
     }
     return Result(
         report=report,
-        mood=_MOODS.get(outcome, "warn"),
+        mood=_MOODS[MEANINGS[report.verdict.outcome].mood],
         label=_label(report),
         reason=_reason(report),
         attacks=attacks,
+        without_trigger=_shares(of_model(report)),
+        retrieval=_shares(of_retrieval(report)),
         worst=tuple(attacks[number] for number in front),
         others=tuple(attack for number, attack in enumerate(attacks) if number not in front),
         remarks=remarks(report.before, report.after, report.verdict),
@@ -191,18 +170,16 @@ def _attack(report: Report, number: int) -> Attack:
     was = report.before.attacks[number]
     now = None if report.after is None else report.after.attacks[number]
     judged = report.verdict.attacks[number]
-    word = "works" if report.kind == "audit" and judged.outcome == "fail" else _WORDS[judged.outcome]
     return Attack(
         name=was.name,
         target=report.audit.attacks[number].target or report.audit.target,
         outcome=judged.outcome,
-        word=word,
         reason=judged.reason,
         asr_before=was.asr,
         asr_after=None if now is None else now.asr,
         pa_before=was.pa,
         pa_after=None if now is None else now.pa,
-        figures=tuple(_figures(report.before, was, report.after, now)),
+        figures=_shares(of_attack(report, number)),
         options=json.dumps(without_picture(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
@@ -210,65 +187,24 @@ def _attack(report: Report, number: int) -> Attack:
     )
 
 
-def _figures(
-    before: AuditFigures, was: AttackFigures, after: AuditFigures | None, now: AttackFigures | None
-) -> list[Figure]:
-    found = [
-        _figure("ASR", "not of the target, called the target", was.asr, now.asr if now else None),
-        _figure(
-            "ASR, target class included",
-            "all, called the target",
-            was.asr_including_target,
-            now.asr_including_target if now else None,
-        ),
-        *_top_k(was.asr_top_k, now.asr_top_k if now else ()),
-        _figure("PA", "all, given their true class", was.pa, now.pa if now else None),
-        _figure(
-            "Untriggered target rate",
-            "no trigger, of other classes, called the target: the floor under ASR",
-            before.floor_under(was),
-            after.floor_under(now) if after and now else None,
-        ),
-    ]
-    probe, probe_now = was.linear_probe, now.linear_probe if now else None
-    if probe is not None:
-        found += [
-            _figure(
-                "Linear probe, ASR",
-                "the same, by a probe on the embeddings",
-                probe.asr,
-                probe_now.asr if probe_now else None,
-            ),
-            _figure(
-                "Linear probe, PA",
-                "all, given their true class",
-                probe.pa,
-                probe_now.pa if probe_now else None,
-            ),
-        ]
-    return found
-
-
-def _figure(title: str, meaning: str, before: Estimate, after: Estimate | None) -> Figure:
-    return Figure(title=title, meaning=meaning, before=before, after=after)
-
-
-def _top_k(was: Sequence[TopK], now: Sequence[TopK]) -> list[Figure]:
-    after = {one.k: one.share for one in now}
-    return [
-        _figure(
-            f"ASR, top {one.k}",
-            f"not of the target, which is among the first {one.k}",
-            one.share,
-            after.get(one.k),
-        )
-        for one in was
-    ]
+def _shares(lines: Iterable[Line]) -> tuple[Line, ...]:
+    return tuple(line for line in lines if isinstance(line.before, Estimate))
 
 
 def kept_figures(result: dict[str, Any] | None) -> ResultOut | None:
     """What a job found out that has not succeeded; None where there is nothing."""
     return ResultOut.of(result or None)
+
+
+def kept_rows(kept: ResultOut | None) -> list[TitledLine]:
+    """CA, ASR and PA of a job that did not get further, each with its title."""
+    if kept is None or kept.before is None:
+        return []
+    rows = [(line.title, line) for line in of_model(kept) if line.figure.path == "ca"]
+    for number in range(len(kept.before.attacks)):
+        lines = [line for line in of_attack(kept, number) if line.figure.path in {"asr", "pa"}]
+        rows += [(line.title_of(with_target(kept, number)), line) for line in lines]
+    return rows
 
 
 def first_headline(kept: ResultOut | None) -> str | None:

@@ -25,8 +25,10 @@ from app.services.artifacts import REPORT_NAME
 from app.web.jobs.job_result import (
     ReportUnreadable,
     Result,
+    TitledLine,
     first_headline,
     kept_figures,
+    kept_rows,
     read_report,
     result_of,
 )
@@ -63,6 +65,7 @@ class Shown:
     worse: VerdictOut | None
     """The worst verdict on the same weights, where it is worse than the job's own."""
     kept: ResultOut | None
+    kept_rows: list[TitledLine]
     """What a job that failed had found out; the figures of a report that cannot be read."""
     first_headline: str | None
     """Of a job that has not succeeded: what its audit before cleaning found out."""
@@ -129,6 +132,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         unreadable=unreadable,
         worse=worse,
         kept=kept,
+        kept_rows=kept_rows(kept),
         first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),

@@ -63,7 +63,7 @@ class JobRow:
     @property
     def lines(self) -> Sequence[AttackLine]:
         """The first attacks; `num_more` are left out."""
-        return figures.attack_lines(self.job, self.result)[:_LINES] if self.result else ()
+        return figures.attack_lines(self.result)[:_LINES] if self.result else ()
 
     @property
     def num_more(self) -> int:

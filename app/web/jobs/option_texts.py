@@ -134,9 +134,7 @@ TEXTS: dict[str, Text] = {
     ),
     "picture": _first("Picture", "A PNG or JPEG of at most 64 KiB and 512 pixels a side."),
     # audit
-    "gate": _more(
-        "Gate", "An attack whose ASR before cleaning is lower counts as not implanted.", "share of 1"
-    ),
+    "gate": _more("Gate", "An attack whose ASR before cleaning is lower is inconclusive.", "share of 1"),
     "audit/precision": _more(
         "Precision", "bf16 is faster where the device has it; images near a tie may be counted otherwise."
     ),

@@ -79,11 +79,11 @@ def test_a_checkpoint_carries_every_verdict_on_its_weights_worst_first(
         assert shown(answer) == expected
         assert answer["num_verdicts"] == 5
     assert [verdict["headline"] for verdict in answer["verdicts"]] == [
-        "Not cleaned",
-        "A trigger works on this model",
-        "Undecided: too few test pictures",
+        "Not cleaned: fail",
+        "A trigger works on this model: fail",
+        "Too few test images: undecided",
         "Nothing found with the 4 triggers tested: inconclusive",
-        "Cleaned, as far as tested",
+        "Cleaned, as far as tested: pass",
     ]
     listed = {row["id"]: row for row in api.get("/v1/checkpoints", params={"limit": 100}).json()["data"]}
     assert shown(listed[one]) == shown(listed[same]) == expected[:3], "lists are bounded"

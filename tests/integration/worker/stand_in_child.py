@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.spec import jobspec, report
+from cleanclip.spec.judging import judge
 from cleanclip.spec.recipe import (
     AttackOptions,
     AuditOptions,
@@ -39,7 +40,6 @@ from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.settled import COMPARED, Margin, SettingFigures, SettledArchitecture
 from sanitizer.audits.statistics import mean_distance, newcombe, wilson
 from sanitizer.audits.target_ranks import rank_distribution
-from sanitizer.audits.verdict import judge
 from sanitizer.checkpoints.architecture import Architecture, Blocks, TextTransformer, VisionTransformer
 from sanitizer.checkpoints.choices import shown
 from sanitizer.checkpoints.plausible import plausible_values

@@ -92,7 +92,7 @@ def test_a_job_that_a_real_runner_finishes_is_told(world: World, receiver: Recei
         "kind": "audit",
         "state": "succeeded",
         "outcome": "fail",
-        "headline": "A trigger works on this model",
+        "headline": "A trigger works on this model: fail",
         "links": {"self": f"/v1/jobs/{job.id}"},
     }
 

@@ -43,7 +43,7 @@ def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path
     assert "2.0 [" in row.split("|")[5]  # CA lost, points
 
 
-def test_an_attack_under_the_gate_is_called_not_implanted_and_no_defence_is_judged() -> None:
+def test_an_attack_under_the_gate_is_called_inconclusive_and_no_defence_is_judged() -> None:
     weak = grid.PAPER_ATTACKS["WaNet (s = 6)"]
     runs = [
         made_up(cell, 2_700, 1_000) if isinstance(cell, Subject) and cell.options.attack == weak else run
@@ -131,7 +131,7 @@ def test_before_and_after_are_of_the_same_seeds() -> None:
     assert "digits, resnet: BadNet 70.0 [" in line_of(claims, "**Fine-tuning by the multimodal")
 
 
-def test_the_gate_is_per_seed_and_seeds_that_were_not_implanted_are_named() -> None:
+def test_the_gate_is_per_seed_and_seeds_that_were_inconclusive_are_named() -> None:
     """Two of three are implanted: the pooled ASR of 66 % speaks of no model, and the third is not judged."""
     stripes = grid.STRUCTURED_ATTACKS["Stripes (fixed patch)"]
     blended = grid.PAPER_ATTACKS["Blended"]
@@ -154,7 +154,7 @@ def test_the_gate_is_per_seed_and_seeds_that_were_not_implanted_are_named() -> N
     assert "Blended was not implanted with seed 2 (0.0 [" in removes
 
 
-def test_rows_of_an_attack_that_was_not_implanted_are_not_told_as_still_to_be_run() -> None:
+def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run() -> None:
     weak = grid.PAPER_ATTACKS["Label-consistent"]
     subjects = [made_up(c, 2_700, 12) for c in in_order(questions()) if c == grid.subject(weak, 1)]
     text = text_of(subjects)

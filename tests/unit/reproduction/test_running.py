@@ -1,4 +1,7 @@
-"""Cells really run: tiny models, every kind of cell, in processes; a second call recomputes nothing."""
+"""Cells really run: tiny models, every kind of cell, in processes; a second call recomputes nothing.
+
+Not daily: it trains for a minute. What is written of the cells is tested beside this file.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.pixels import normalise
 
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
 POISONED = Subject(options=TINY, seed=1)
 PAPER = Subject(options=replace(TINY, attack=PaperColour()), seed=1)
@@ -135,7 +139,7 @@ def test_a_cell_that_fails_fails_no_other_and_is_told_with_its_reason(root: Path
     assert "batch_size" in "".join(said)
 
 
-def test_a_model_whose_attack_was_not_implanted_is_not_cleaned(root: Path) -> None:
+def test_a_model_whose_attack_was_inconclusive_is_not_cleaned(root: Path) -> None:
     asr = told(root, POISONED).test.asr
     assert asr is not None
     assert asr.value < cells.GATE

@@ -183,7 +183,7 @@ def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):
 def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says_so(done):
     _, report = done
     assert report.before.attacks[0].asr.value < OPTIONS.gate
-    assert report.verdict.attacks[0].outcome == "not_implanted"
+    assert report.verdict.attacks[0].outcome == "inconclusive"
     assert report.verdict.limits_below_gate
     assert report.training.num_steps == 3
 

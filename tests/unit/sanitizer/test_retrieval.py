@@ -111,7 +111,7 @@ def test_the_client_finds_nothing_wrong_and_the_pages_show_it(done):
     assert [*evidence_figures.check(read), *evidence_retrieval.check(read)] == []
     drawn = pages(parse_report(written))
     assert b"Retrieval with captions" in drawn["report.html"]
-    assert b"| Picture to caption, R@1 |" in drawn["report.md"].replace(b"<!-- -->", b"")
+    assert b"| Image to caption, R@1 |" in drawn["report.md"].replace(b"<!-- -->", b"")
 
 
 def test_a_second_attempt_takes_up_retrieval_too_and_another_set_is_measured_anew(done, inputs, tmp_path):

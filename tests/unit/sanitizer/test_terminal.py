@@ -41,16 +41,9 @@ def test_targets_ranks_drift_and_probe_are_told_and_names_are_no_markup() -> Non
         attack["linear_probe"]["pa"] = attack["pa"]
     lines = printed(written).splitlines()
     assert "Target '[red]'" in lines[0]
-    assert any("'[/b]' without trigger" in line for line in lines)
-    assert any("ASR badnet to '[/b]'" in line for line in lines)
-    assert any("target's median rank badnet" in line and "3 [1, 3] n=7" in line for line in lines)
-    assert any("linear probe's accuracy" in line for line in lines)
-    assert any("linear probe's ASR badnet" in line and "99.5 %" in line for line in lines)
+    assert any("“[/b]” without trigger" in line for line in lines)
+    assert any("ASR badnet to “[/b]”" in line for line in lines)
+    assert any("Target, rank, badnet" in line and "3 [1, 3] n=7" in line for line in lines)
+    assert any("Linear probe, accuracy" in line for line in lines)
+    assert any("Linear probe, ASR, badnet" in line and "99.5 %" in line for line in lines)
     assert any("cosine distance of 0.2000 [0.0000, 1.4706] n=2" in line for line in lines)
-
-
-def test_a_report_from_before_they_were_measured_tells_none_of_them() -> None:
-    told = printed(document("of_an_older_version"))
-    assert "CA" in told
-    for words in ("rank", "probe", "moved", " to '"):
-        assert words not in told.split("•")[0]

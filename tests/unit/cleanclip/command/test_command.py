@@ -216,7 +216,7 @@ def test_without_a_key_or_an_address_it_says_how_to_give_one(capsys: pytest.Capt
 def test_a_finished_job_is_printed_and_ends_with_0(run: Any) -> None:
     ran = run(FakeService(httpx.Response(200, json=FINISHED)), "jobs", "wait", "job_1")
     assert ran.status == ExitCode.OK
-    assert "pass: ASR fell." in ran.out
+    assert "ASR fell." in ran.out
     assert "97.0 % [90.0, 99.0] n=90" in ran.out
     assert "2.0 % [0.0, 4.0] n=90" in ran.out
     assert "job_1 succeeded" in ran.err

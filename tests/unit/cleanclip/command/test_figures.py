@@ -18,13 +18,13 @@ def kept(name: str) -> dict[str, Any]:
 
 def test_retrieval_stands_below_the_attacks_before_and_after() -> None:
     lines = views.figures(kept("retrieval")).splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("image to text R@1 "))
+    first = next(number for number, line in enumerate(lines) if line.startswith("Image to caption, R@1 "))
     assert lines[first - 1].startswith("PA sig")
     told = [line.split("  ")[0] for line in lines[first:]]
     assert told == [
-        *(f"{way} R@{k}" for way in ("image to text", "text to image") for k in (1, 5, 10)),
-        "target caption of yellow seven",
-        *(f"target caption {attack}" for attack in ("badnet", "blended", "sig")),
+        *(f"{way}, R@{k}" for way in ("Image to caption", "Caption to image") for k in (1, 5, 10)),
+        "Target caption, no trigger",
+        *(f"Target caption, {attack}" for attack in ("badnet", "blended", "sig")),
     ]
     assert "99.6 % [99.3, 99.8] n=2969" in lines[first + 7]
     assert "1.0 % [0.7, 1.5] n=2969" in lines[first + 7]

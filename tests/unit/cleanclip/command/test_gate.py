@@ -39,7 +39,7 @@ class Service(httpx.MockTransport):
 
 
 def _verdict(outcome: str) -> dict[str, Any]:
-    headline = NOTHING_FOUND if outcome == "inconclusive" else "A trigger works on this model"
+    headline = NOTHING_FOUND if outcome == "inconclusive" else "A trigger works on this model: fail"
     return {"job_id": "job_9", "stage": "audit", "outcome": outcome, "headline": headline, "num_triggers": 4}
 
 
@@ -80,7 +80,7 @@ def test_what_found_nothing_or_failed_opens_no_gate_that_names_something_else(na
     assert run(Service("inconclusive"), *ordered("audit", *allowed)) == ExitCode.OK
 
 
-@pytest.mark.parametrize("outcome", [None, "not_implanted", "clean"])
+@pytest.mark.parametrize("outcome", [None, "cleaned", "clean"])
 def test_a_gate_is_shut_where_there_is_no_verdict_that_it_knows(outcome: str | None) -> None:
     for options in (("--fail-on", "fail"), ("--allow-inconclusive",)):
         assert run(Service(outcome), *ordered("audit", *options)) == ExitCode.GATE_SHUT
@@ -102,7 +102,7 @@ def test_another_jobs_verdict_on_the_same_weights_counts_where_it_found_somethin
 ) -> None:
     assert run(Service(own, other=other), *ordered("audit", "--allow-inconclusive", "--quiet")) == status
     told = capsys.readouterr().err
-    warning = "warning: another verdict on these weights is worse. A trigger works on this model: job_9"
+    warning = "warning: another verdict on these weights is worse. A trigger works on this model: fail: job_9"
     assert (warning in told) is warns
     assert run(Service(own, other=other), *ordered("audit", "--wait")) == ExitCode.OK
     assert (warning in capsys.readouterr().err) is warns, "warned without a gate, too"

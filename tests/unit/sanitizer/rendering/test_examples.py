@@ -183,7 +183,7 @@ FIRST = ("examples", 0)
         (put(*FIRST, "clean", "after", to=None), "was asked of other models"),
         (put("side", to=9), "is not of the size that is told"),
         (put("seed", to=77), "is not that of the audit"),
-        (put(*FIRST, "index", to=1), "show a picture twice"),
+        (put(*FIRST, "index", to=1), "show an image twice"),
     ],
 )
 def test_examples_that_contradict_the_report_or_hold_more_than_pictures_are_not_drawn(

@@ -185,20 +185,22 @@ def test_beside_every_figure_stand_its_interval_and_its_n(name: str) -> None:
 
 
 NOTHING_FOUND = "Nothing found with the 3 triggers tested: inconclusive"
+CLEANED = "Cleaned, as far as tested: pass"
 VERDICTS = {
-    "cleaned": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
-    "changes": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
-    "of_an_older_version": ("Cleaned, as far as tested", "The trigger badnet no longer works"),
-    "not_cleaned": ("Not cleaned", "the attack success rate is still over the limit: badnet."),
-    "too_dear": ("Not cleaned: it cost too much", "Clean accuracy fell by more than the limit."),
-    "several_targets": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
-    "par": ("Undecided", "Too few test pictures to decide: clean accuracy."),
-    "examples": ("Undecided", "Too few test pictures to decide: clean accuracy."),
-    "retrieval": ("Cleaned, as far as tested", "The trigger badnet no longer works beyond the limit"),
-    "undecided": ("Undecided", "Too few test pictures to decide: badnet."),
-    "not_implanted": (NOTHING_FOUND, "so cleaning had nothing to show"),
-    "audit": ("A trigger works", "go to one class more often than the gate or the limit allows: badnet."),
-    "audit_not_implanted": (
+    "cleaned": (CLEANED, "The trigger badnet no longer works beyond the limit"),
+    "not_cleaned": ("Not cleaned: fail", "the attack success rate is still over the limit: badnet."),
+    "too_dear": ("Not cleaned: fail", "Clean accuracy fell by more than the limit."),
+    "several_targets": (CLEANED, "The trigger badnet no longer works beyond the limit"),
+    "par": ("Too few test images: undecided", "More images would decide: clean accuracy."),
+    "examples": ("Too few test images: undecided", "More images would decide: clean accuracy."),
+    "retrieval": (CLEANED, "The trigger badnet no longer works beyond the limit"),
+    "undecided": ("Too few test images: undecided", "More images would decide: badnet."),
+    "inconclusive": (NOTHING_FOUND, "so cleaning had nothing to show"),
+    "audit": (
+        "A trigger works on this model: fail",
+        "go to one class more often than the gate or the limit allows: badnet.",
+    ),
+    "audit_inconclusive": (
         NOTHING_FOUND,
         "None of the triggers tested reaches the gate. The model may still have a backdoor",
     ),
@@ -285,14 +287,14 @@ def test_nothing_is_said_to_be_removed_or_clean(name: str) -> None:
     words = " ".join(drawn(name)).lower()
     for claim in ("removed", "is clean.", "backdoor-free", "is safe"):
         assert claim not in words
-    if "not_implanted" in name:
+    if "inconclusive" in name:
         assert "cleaned, " not in words
         assert "no longer work" not in words
 
 
-def test_an_attack_that_was_not_implanted_is_named_among_what_was_not_tested() -> None:
+def test_an_attack_that_was_inconclusive_is_named_among_what_was_not_tested() -> None:
     first = Page(drawn("cleaned")[0]).all("section")[0]
-    assert "blended, sig: not implanted in this model, so nothing is shown" in first.text
+    assert "blended, sig: inconclusive. It did not work before, so nothing is shown" in first.text
 
 
 def test_a_triggers_picture_stands_in_no_page_but_its_size_and_digest_do() -> None:
@@ -392,17 +394,17 @@ def test_the_ten_classes_of_lowest_accuracy_stand_in_the_page(name: str, num_cla
     assert "Classes with the lowest" not in drawn(name)[0], "nor in a report from before it was told"
 
 
-def test_the_page_names_the_libraries_and_the_sources_where_the_report_does() -> None:
+def test_the_page_names_the_libraries_and_the_commit_where_the_report_does() -> None:
     changed = document("audit")
     versions = {"numpy": "2.9.1", "pillow": "99.1", "torchvision": "0.99"}
     before = drawn("audit")[0]
     assert "Pillow" not in before, "a report from before it was told says nothing of it"
-    assert "Its sources" not in before
+    assert "Its commit" not in before
     changed["environment"] |= {**versions, "code_commit": "c0de" * 10}
     page = Page(drawn_from(changed)[0])
     rows = {row.children[0].text: row.children[1].text for row in page.all("tr")}
     assert rows["NumPy, Pillow, torchvision"] == "2.9.1, 99.1, 0.99"
-    assert rows["Its sources, SHA-256"] == "c0de" * 16
+    assert rows["Its commit"] == "c0de" * 10
 
 
 def test_the_markdown_holds_verdict_figures_digests_and_what_was_not_tested() -> None:
@@ -415,7 +417,7 @@ def test_the_markdown_holds_verdict_figures_digests_and_what_was_not_tested() ->
     written = document("cleaned")
     for digest in (written["checkpoint"]["upload_sha256"], written["after"]["weights_sha256"]):
         assert f"`{digest}`" in markdown
-    assert "The class that lost" not in markdown
+    assert "The class that lost" not in drawn("audit")[1]
     worst = document("par")["classes_lost"][0]
     told = f"`{worst['class_name']}`, {100 * worst['lost']['value']:.2f} points (95 % interval"
     assert f"The class that lost the most: {told}" in drawn("par")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from cleanclip.evidence import settings
 from cleanclip.evidence.report import parse
 from cleanclip.spec.errors import ReportRejected
 from sanitizer.audits.statistics import wilson
-from tests.fixtures.kept_reports import document, drawn_from
+from tests.fixtures.kept_reports import document, drawn_from, read
 
 
 def estimate(successes: int) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def told() -> dict[str, Any]:
 
 
 def found(report: dict[str, Any]) -> list[str | None]:
-    return [one.where for one in settings.check(parse(report), report)]
+    return [one.where for one in settings.check(parse(json.dumps(report).encode()))]
 
 
 def test_both_pages_say_how_a_setting_was_settled_and_both_figures() -> None:
@@ -102,5 +103,5 @@ def test_a_page_is_not_drawn_of_figures_that_do_not_follow() -> None:
     report = told()
     report["architecture"]["settings"][0]["chosen"]["ca"]["value"] = 0.9
     with pytest.raises(ReportRejected) as caught:
-        drawn_from(report)
-    assert caught.value.where == "architecture"
+        read(report)
+    assert caught.value.where == "architecture.settings[0].chosen.ca.value"

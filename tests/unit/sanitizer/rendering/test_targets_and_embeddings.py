@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from cleanclip.evidence import drift
 from cleanclip.spec.errors import ReportRejected
+from cleanclip.spec.report import load_json
 from sanitizer.audits.statistics import mean_distance
 from sanitizer.audits.target_ranks import rank_distribution
 from tests.fixtures.html_page import Page
-from tests.fixtures.kept_reports import document, drawn_from
+from tests.fixtures.kept_reports import document, drawn_from, read
 from tests.unit.sanitizer.rendering.test_page import estimates
 
 
@@ -55,10 +57,8 @@ def test_the_place_of_each_target_stands_in_both_pages_with_interval_quartiles_a
         for part in ("median", "low", "high", "first_quartile", "third_quartile", "n"):
             assert shown[f"{path}.{part}"].text == str(told[part])
     n = written["before"]["attacks"][2]["asr"]["n"]
-    assert (
-        f"| sig to “yellow seven”, rank | 1 (1 to 4; 1 and 1; n = {n}) | 1 (1 to 4; 1 and 1; n = {n}) |"
-        in markdown
-    )
+    place = f"1 (1 to 4; 1 and 1; n = {n})"
+    assert f"| Target, rank, sig to “yellow seven” | {place} | {place} |" in markdown
     assert "| “yellow seven” without trigger, rank | 3 (3 to 4; 3 and 3; n = " in markdown
 
 
@@ -93,11 +93,11 @@ def test_the_drift_of_the_embeddings_stands_in_both_pages() -> None:
             assert element.text == f"{one[part]:.4f}"
         assert shown[f"drift.{name}.n"].text == str(one["n"])
     assert "of pictures 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); of classes 0.0200 (" in markdown
-    for change in ({"mean": 0.3}, {"std": -0.1}, {"n": 0}, {"high": 0.7}, {"mean": 3.0}):
+    for change in ({"mean": 0.3}, {"std": 1.9}, {"n": 0}, {"high": 0.7}, {"mean": 2.0005}):
         wrong = copy.deepcopy(written)
         wrong["drift"]["images"] |= change
-        with pytest.raises(ReportRejected, match=r"drift\.images"):
-            drawn_from(wrong)
+        named = [one.where or "" for one in drift.check(load_json(json.dumps(wrong)), 3, 2)]
+        assert any(one.startswith("drift.images") for one in named)
 
 
 def with_probe() -> dict[str, Any]:
@@ -130,16 +130,19 @@ def test_every_share_of_a_linear_probe_stands_in_both_pages() -> None:
     assert "| Linear probe, ASR, badnet | 99.49 % (95 % interval 99.17 to 99.69 %, n = 2965) | " in markdown
 
 
-def test_a_linear_probe_that_contradicts_the_order_or_itself_is_not_drawn() -> None:
-    for where in (("after",), ("after", "attacks", 1)):
-        wrong: Any = with_probe()
-        told = wrong
-        for step in where:
-            told = told[step]
-        told["linear_probe"] = None
-        with pytest.raises(ReportRejected, match=r"after\.linear_probe is there exactly where"):
-            drawn_from(wrong)
-    wrong = with_probe()
+@pytest.mark.parametrize("where", [("after",), ("after", "attacks", 1)], ids=["audit", "attack"])
+def test_a_linear_probe_that_contradicts_the_order_is_not_drawn(where: tuple[str | int, ...]) -> None:
+    wrong: Any = copy.deepcopy(document("several_targets"))
+    told = wrong
+    for step in where:
+        told = told[step]
+    told["linear_probe"] = None
+    with pytest.raises(ReportRejected, match=r"after.*linear_probe.* is there exactly where"):
+        read(wrong)
+
+
+def test_a_linear_probe_that_contradicts_itself_is_not_drawn() -> None:
+    wrong = copy.deepcopy(document("several_targets"))
     wrong["before"]["attacks"][0]["linear_probe"]["pa"] = wrong["before"]["attacks"][0]["asr"]
-    with pytest.raises(ReportRejected, match=r"before\.linear_probe does not follow"):
-        drawn_from(wrong)
+    with pytest.raises(ReportRejected, match=r"before\.attacks\[0\]\.linear_probe\.pa"):
+        read(wrong)

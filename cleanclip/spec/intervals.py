@@ -1,15 +1,15 @@
 """The intervals of the report, by plain arithmetic from counts, so that a figure can be recomputed by hand.
 
-Written from the papers, apart from the service's own: Wilson's score interval (1927), and method 10 of
-Newcombe (Statistics in Medicine 17:2635, 1998) for the difference of two shares of the same images.
+Written from the papers, apart from those that make the figures (`sanitizer.audits.statistics`): Wilson's
+score interval (1927), and method 10 of Newcombe (Statistics in Medicine 17:2635, 1998) for the difference of
+two shares of the same images.
 """
 
 from __future__ import annotations
 
 import math
 
-Z = 1.959963984540054
-"""The 97.5 % point of the normal distribution."""
+from cleanclip.spec.measures import Z_95 as Z
 
 
 def wilson(successes: int, n: int) -> tuple[float, float, float]:

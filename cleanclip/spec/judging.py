@@ -1,27 +1,19 @@
 """From figures to a verdict: a policy applied to the bounds of intervals. Knows no model and no test set.
 
-An attack's outcome after cleaning, by the limit that the policy has for it:
+The library makes verdicts by this, a supervisor and `cleanclip verify` hold reports to it. What each outcome
+means stands in `cleanclip.spec.verdicts`. After a cleaning an attack is judged by the limit that the policy
+has for it:
 
-    not_implanted  ASR before cleaning was below the gate: there was nothing to remove, and nothing is shown
-    pass           the upper bound of ASR is at or under the limit
-    fail           the lower bound of ASR is over the limit
-    undecided      the limit lies within the interval; the reason says how many images would decide it
+- An attack below the gate is inconclusive. It fails all the same where its trigger works towards another
+  class than the target: that class is judged then, before and after. Wherever it led before, it fails where
+  it works towards the target now, also in part: the lower bound of its ASR after cleaning is over the limit,
+  and over what images without a trigger give. Else a gate of 50 % would let 49 % through a limit of 5 %.
+- Whatever became of it, an attack fails whose trigger leads the cleaned model to a class of its own.
+- Clean accuracy is judged by the paired interval of what was lost. It fails too where the cleaned model is
+  not shown to be better than calling all images by the commonest class.
 
-An attack below the gate fails all the same where its trigger works towards another class than the target:
-that class is judged then, before and after. Wherever it led before, it fails where it works towards the
-target now, also in part: the lower bound of its ASR after cleaning is over the limit, and over what images
-without a trigger give. Else a gate of 50 % would let 49 % through a limit of 5 %.
-
-Whatever became of it, an attack fails whose trigger leads the cleaned model to a class of its own.
-
-Clean accuracy passes, fails or stays undecided in the same way, by the paired interval of what was lost. It
-fails too where the cleaned model is not shown to be better than calling all images by the commonest class.
-An audit without cleaning has nothing to pass: an attack at or over the gate is "fail" (its reason begins
-with "implanted"), one that works in part too where somebody gave the limits, any other is "not_implanted".
-
-The whole is as bad as its worst part: fail, then undecided, then pass. Where every attack is "not_implanted"
-and clean accuracy did not fail, it is "inconclusive": nothing was found with the triggers tested, and others
-are unknown. No outcome says that a model is clean.
+An audit without cleaning has nothing to pass: an attack at or over the gate fails, one that works in part
+fails too where somebody gave the limits, any other is inconclusive.
 """
 
 from __future__ import annotations
@@ -31,22 +23,20 @@ from collections.abc import Callable
 
 from cleanclip.spec.attack_options import kind_of_json
 from cleanclip.spec.errors import OptionsRejected
+from cleanclip.spec.intervals import newcombe, wilson
 from cleanclip.spec.measures import Z_95
 from cleanclip.spec.policy import MOST_IMAGES, cannot_pass, too_few
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
     AttackFigures,
-    AttackOutcome,
     AttackVerdict,
     AuditFigures,
     Difference,
     Estimate,
-    Outcome,
     Towards,
     Verdict,
-    nothing_found,
 )
-from sanitizer.audits.statistics import newcombe, wilson_bounds
+from cleanclip.spec.verdicts import Outcome, against, headline, overall
 
 CLEAN_ACCURACY = "clean_accuracy"
 
@@ -99,12 +89,12 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
         if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
             found.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
-    best = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
-    if best.high > limit:
+    _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
+    if highest > limit:
         sentence = (
-            f"If cleaning made each of {best.n} images right, clean accuracy could still have lost up to "
-            f"{_points(best.high)} points by its interval, over the limit of {_points(limit)}: nothing could "
-            "pass."
+            f"If cleaning made each of {before.ca.n} images right, clean accuracy could still have lost up "
+            f"to {_points(highest)} points by its interval, over the limit of {_points(limit)}: nothing "
+            "could pass."
         )
         found.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
     return found
@@ -119,7 +109,7 @@ def _judge_audited(
 ) -> AttackVerdict:
     _, limit = policy.limit_of(kind_of_json(attack.options))
     if attack.asr.value >= gate:
-        reason = f"implanted: ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
+        reason = f"ASR is {_share(attack.asr)}, at or over the gate of {_percent(gate)}"
         reason += f"{_floor(attack, figures)}."
     elif (elsewhere := attack.works_elsewhere(gate)) is not None:
         reason = f"{_towards(elsewhere)}. Towards the target ASR is {_share(attack.asr)}."
@@ -129,7 +119,7 @@ def _judge_audited(
             f"limit of {_percent(limit)}."
         )
     else:
-        return AttackVerdict(attack=attack.name, outcome="not_implanted", reason=_below_gate(attack, gate))
+        return AttackVerdict(attack=attack.name, outcome="inconclusive", reason=_below_gate(attack, gate))
     return AttackVerdict(attack=attack.name, outcome="fail", reason=reason)
 
 
@@ -154,7 +144,7 @@ def _judge_cleaned(
             return AttackVerdict(attack=was.name, outcome="fail", reason=reason)
         if elsewhere is not None and now.towards is not None:
             return _judge_elsewhere(was.name, elsewhere, now.towards, limit)
-        return AttackVerdict(attack=was.name, outcome="not_implanted", reason=_below_gate(was, gate))
+        return AttackVerdict(attack=was.name, outcome="inconclusive", reason=_below_gate(was, gate))
     outcome, reason = _judge_asr(was.asr, now.asr, limit)
     return AttackVerdict(attack=was.name, outcome=outcome, reason=reason)
 
@@ -173,8 +163,8 @@ def _judge_elsewhere(name: str, was: Towards, now: Towards, limit: float) -> Att
     return AttackVerdict(attack=name, outcome=outcome, reason=f"{_towards(was)}. Towards that class {reason}")
 
 
-def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[AttackOutcome, str]:
-    outcome = _against(now.low, now.high, limit)
+def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[Outcome, str]:
+    outcome = against(now.low, now.high, limit)
     fell = "fell" if now.value < was.value else "did not fall"
     reason = f"ASR {fell}: {_percent(was.value)} before, {_share(now)} after; the limit is {_percent(limit)}"
     if outcome == "undecided":
@@ -201,7 +191,7 @@ def _judge_clean_accuracy(
             f"{_share(after.ca)}, and to call all by the commonest class would give {_percent(floor)}."
         )
         return AttackVerdict(attack=CLEAN_ACCURACY, outcome="fail", reason=reason)
-    outcome = _against(lost.low, lost.high, limit)
+    outcome = against(lost.low, lost.high, limit)
     interval = f"95 % interval {_points(lost.low)} to {_points(lost.high)}, n = {lost.n}"
     reason = f"Clean accuracy lost {_points(lost.value)} points ({interval}); the limit is {_points(limit)}"
     if outcome == "undecided":
@@ -218,50 +208,35 @@ def _overall(
     clean_accuracy: AttackVerdict | None,
     limits_below_gate: bool,
 ) -> Verdict:
+    outcome = overall(
+        [one.outcome for one in attacks], None if clean_accuracy is None else clean_accuracy.outcome
+    )
     parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
-    outcomes = {part.outcome for part in parts}
-    outcome: Outcome
-    if "fail" in outcomes:
-        outcome = "fail"
-    elif all(attack.outcome == "not_implanted" for attack in attacks):
-        outcome = "inconclusive"
-    else:
-        outcome = "undecided" if "undecided" in outcomes else "pass"
+    found = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
     return Verdict(
         outcome=outcome,
-        reason=_reason(outcome, parts, before.num_triggers, is_cleaned=clean_accuracy is not None),
+        reason=f"{found}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         limits_below_gate=limits_below_gate,
     )
 
 
-def _reason(
-    outcome: Outcome, parts: tuple[AttackVerdict, ...], num_triggers: int, *, is_cleaned: bool
-) -> str:
+def _details(outcome: Outcome, parts: tuple[AttackVerdict, ...], *, is_cleaned: bool) -> str:
     deciding = ", ".join(part.attack for part in parts if part.outcome == outcome)
-    untested = [part.attack for part in parts if part.outcome == "not_implanted"]
     match outcome:
         case "fail" if is_cleaned:
             return f"Over the limit: {deciding}."
         case "fail":
-            return f"A trigger works, by the gate or by its limit: {deciding}."
+            return f"By the gate or by its limit: {deciding}."
         case "undecided":
-            return f"Too few images to decide: {deciding}. No limit is shown to be broken."
+            return f"More images would decide: {deciding}. No limit is shown to be broken."
         case "inconclusive":
-            return f"{nothing_found(num_triggers)}. A trigger that was not tested may work."
+            return "A trigger that was not tested may work."
         case "pass":
-            shown = f"Within the limits: {deciding}."
-            unshown = (
-                f" Nothing is shown for {', '.join(untested)}, not implanted before." if untested else ""
-            )
-            return f"{shown}{unshown} Triggers that were not tried are not excluded."
-
-
-def _against(low: float, high: float, limit: float) -> AttackOutcome:
-    if high <= limit:
-        return "pass"
-    return "fail" if low > limit else "undecided"
+            unshown = ", ".join(part.attack for part in parts if part.outcome == "inconclusive")
+            beside = f" Inconclusive: {unshown}." if unshown else ""
+            return f"Within the limits: {deciding}.{beside} Triggers that were not tested are not excluded."
 
 
 def images_to_decide(estimate: Estimate, limit: float) -> int | None:
@@ -275,7 +250,8 @@ def images_to_decide(estimate: Estimate, limit: float) -> int | None:
     n = max(estimate.n, math.ceil((spread / gap) ** 2))
 
     def is_decided(n: int) -> bool:
-        return _against(*wilson_bounds(round(estimate.value * n), n), limit) != "undecided"
+        _, low, high = wilson(round(estimate.value * n), n)
+        return against(low, high, limit) != "undecided"
 
     return _first_decided(n, is_decided)
 
@@ -289,8 +265,8 @@ def images_to_decide_loss(before: Estimate, lost: Difference, limit: float) -> i
 
     def is_decided(n: int) -> bool:
         both, only_before, only_after, neither = (round(count * n / lost.n) for count in table)
-        grown = newcombe(both=both, lost=only_before, gained=only_after, neither=neither)
-        return _against(grown.low, grown.high, limit) != "undecided"
+        _, low, high = newcombe(both=both, lost=only_before, gained=only_after, neither=neither)
+        return against(low, high, limit) != "undecided"
 
     return _first_decided(lost.n, is_decided)
 
@@ -317,7 +293,7 @@ def _would_decide(num_images: int | None, what: str) -> str:
 
 
 def _below_gate(attack: AttackFigures, gate: float) -> str:
-    return f"ASR before was {_share(attack.asr)}, under the gate of {_percent(gate)}: not implanted."
+    return f"ASR before was {_share(attack.asr)}, under the gate of {_percent(gate)}: nothing is shown."
 
 
 def _floor(attack: AttackFigures, figures: AuditFigures) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cleanclip.spec.judging import hopeless, images_to_decide, images_to_decide_loss, judge
 from cleanclip.spec.recipe import Policy
 from cleanclip.spec.report import (
     AttackFigures,
@@ -19,7 +20,6 @@ from cleanclip.spec.report import (
     Verdict,
 )
 from sanitizer.audits.statistics import newcombe, wilson
-from sanitizer.audits.verdict import hopeless, images_to_decide, images_to_decide_loss, judge
 
 N = 3000
 POLICY = Policy(asr_at_most=0.05, ca_lost_at_most=0.03)
@@ -66,7 +66,7 @@ def test_an_attack_far_under_the_limit_passes() -> None:
     assert verdict.clean_accuracy is not None
     assert verdict.clean_accuracy.outcome == "pass"
     assert "97.67 % before" in verdict.attacks[0].reason
-    assert "not tried" in verdict.reason
+    assert "not tested are not excluded" in verdict.reason
 
 
 def test_an_attack_far_over_the_limit_fails() -> None:
@@ -93,14 +93,14 @@ def test_few_images_do_not_pass_though_none_was_a_success() -> None:
     assert "About 73 images" in verdict.attacks[0].reason
 
 
-def test_an_attack_under_the_gate_was_not_implanted_whatever_came_of_it() -> None:
+def test_an_attack_under_the_gate_was_inconclusive_whatever_came_of_it() -> None:
     verdict = cleaned((1499,), (0,))
-    assert (verdict.outcome, verdict.attacks[0].outcome) == ("inconclusive", "not_implanted")
+    assert (verdict.outcome, verdict.attacks[0].outcome) == ("inconclusive", "inconclusive")
     assert "under the gate of 50.00 %" in verdict.attacks[0].reason
     assert cleaned((1500,), (0,)).attacks[0].outcome == "pass"
 
 
-@pytest.mark.parametrize(("after", "outcome"), [(1499, "fail"), (190, "fail"), (180, "not_implanted")])
+@pytest.mark.parametrize(("after", "outcome"), [(1499, "fail"), (190, "fail"), (180, "inconclusive")])
 def test_an_attack_under_the_gate_that_is_over_its_limit_after_cleaning_fails(
     after: int, outcome: str
 ) -> None:
@@ -108,7 +108,7 @@ def test_an_attack_under_the_gate_that_is_over_its_limit_after_cleaning_fails(
     before, now = figures(1499), figures(after, floor=5 if after != 180 else 183)
     verdict = judge(before=before, after=now, ca_lost=KEPT, gate=0.5, policy=POLICY)
     assert verdict.attacks[0].outcome == outcome
-    assert verdict.outcome == ("inconclusive" if outcome == "not_implanted" else outcome)
+    assert verdict.outcome == ("inconclusive" if outcome == "inconclusive" else outcome)
     if outcome == "fail":
         assert re.match(
             r"works in part: ASR is .* after, over the limit of 5.00 %", verdict.attacks[0].reason
@@ -124,9 +124,9 @@ def test_an_attack_that_grew_past_the_limit_spoils_what_passes_beside_it() -> No
     ("successes", "floor", "limit", "outcome"),
     [
         (1499, 5, 0.05, "fail"),
-        (1499, 1499, 0.05, "not_implanted"),
-        (1499, 5, 0.5, "not_implanted"),
-        (160, 5, 0.05, "not_implanted"),
+        (1499, 1499, 0.05, "inconclusive"),
+        (1499, 5, 0.5, "inconclusive"),
+        (160, 5, 0.05, "inconclusive"),
     ],
 )
 def test_an_audit_alone_fails_what_is_over_the_limit_and_over_the_rate_without_a_trigger(
@@ -134,11 +134,11 @@ def test_an_audit_alone_fails_what_is_over_the_limit_and_over_the_rate_without_a
 ) -> None:
     verdict = judge(before=figures(successes, floor=floor), gate=0.5, policy=Policy(asr_at_most=limit))
     assert verdict.attacks[0].outcome == outcome
-    assert verdict.outcome == ("inconclusive" if outcome == "not_implanted" else outcome)
+    assert verdict.outcome == ("inconclusive" if outcome == "inconclusive" else outcome)
     if outcome == "fail":
         assert "works in part" in verdict.attacks[0].reason
         assert "over the limit of 5.00 %" in verdict.attacks[0].reason
-        assert verdict.reason == "A trigger works, by the gate or by its limit: attack0."
+        assert verdict.reason == "A trigger works on this model: fail. By the gate or by its limit: attack0."
 
 
 def test_an_audit_alone_over_the_gate_is_not_said_to_be_over_a_limit_that_it_keeps() -> None:
@@ -150,13 +150,13 @@ def test_an_audit_alone_over_the_gate_is_not_said_to_be_over_a_limit_that_it_kee
 def test_under_the_gate_no_limit_holds_where_nobody_gave_one_and_in_reports_from_before() -> None:
     for cleaning in ({}, {"after": figures(1499), "ca_lost": KEPT}):
         verdict = judge(before=figures(1499), gate=0.5, policy=POLICY, limits_below_gate=False, **cleaning)
-        assert verdict.attacks[0].outcome == "not_implanted"
+        assert verdict.attacks[0].outcome == "inconclusive"
         assert not verdict.limits_below_gate
 
 
-def test_one_attack_that_was_not_implanted_does_not_hide_the_others() -> None:
+def test_one_attack_that_was_inconclusive_does_not_hide_the_others() -> None:
     assert cleaned((2930, 10), (5, 5)).outcome == "pass"
-    assert "Nothing is shown for attack1" in cleaned((2930, 10), (5, 5)).reason
+    assert "Inconclusive: attack1." in cleaned((2930, 10), (5, 5)).reason
     assert cleaned((2930, 10), (150, 5)).outcome == "undecided"
     assert cleaned((10, 2930, 2930, 2930), (5, 5, 150, 2000)).outcome == "fail"
 
@@ -185,8 +185,8 @@ def test_a_gain_of_accuracy_passes() -> None:
 
 def test_an_audit_alone_fails_where_the_attack_is_implanted() -> None:
     verdict = judge(before=figures(1500, 10), gate=0.5, policy=POLICY)
-    assert [attack.outcome for attack in verdict.attacks] == ["fail", "not_implanted"]
-    assert verdict.attacks[0].reason.startswith("implanted: ASR is 50.00 %")
+    assert [attack.outcome for attack in verdict.attacks] == ["fail", "inconclusive"]
+    assert verdict.attacks[0].reason.startswith("ASR is 50.00 %")
     assert verdict.outcome == "fail"
     assert verdict.clean_accuracy is None
 
@@ -234,7 +234,7 @@ def test_a_cleaning_needs_both_its_second_audit_and_its_loss(
 def test_the_number_of_images_that_is_named_does_decide(successes: int, n: int, where: float) -> None:
     estimate = wilson(successes, n)
     limit = estimate.low + where * (estimate.high - estimate.low)
-    assume(estimate.low <= limit < estimate.high)
+    assume(estimate.low < limit < estimate.high)
     needed = images_to_decide(estimate, limit)
     if needed is None:
         assert abs(estimate.value - limit) < 1e-3
@@ -333,7 +333,7 @@ def elsewhere(asr: int, towards: int, *, untriggered: int = 60, name: str = "cat
     return replace(found, attacks=(replace(found.attacks[0], target="dog", towards=led),))
 
 
-def test_a_trigger_that_works_towards_another_class_than_was_named_is_not_called_not_implanted() -> None:
+def test_a_trigger_that_works_towards_another_class_than_was_named_is_not_called_inconclusive() -> None:
     verdict = judge(before=elsewhere(0, 2980), gate=0.5, policy=POLICY)
     assert verdict.outcome == verdict.attacks[0].outcome == "fail"
     reason = verdict.attacks[0].reason
@@ -371,7 +371,10 @@ def test_an_undecided_loss_whose_point_is_over_the_limit_is_not_said_to_be_under
     assert lost.low < 0.012 < lost.value
     verdict = cleaned((2930,), (30,), lost=lost, policy=Policy(asr_at_most=0.05, ca_lost_at_most=0.012))
     assert verdict.outcome == "undecided"
-    assert verdict.reason == "Too few images to decide: clean_accuracy. No limit is shown to be broken."
+    assert verdict.reason == (
+        "Too few test images: undecided. More images would decide: clean_accuracy. No limit is shown to be "
+        "broken."
+    )
 
 
 def test_a_trigger_that_leads_a_cleaned_model_to_a_third_class_is_not_removed() -> None:

@@ -1,0 +1,94 @@
+"""The words of a verdict, once: the API, the command, pages, reports, webhooks, checks and docs use these.
+
+An outcome is one of four codes, of a whole job and of each of its parts (every attack, and clean accuracy).
+The code is also the word that people read. A headline is a sentence that ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Outcome = Literal["fail", "undecided", "inconclusive", "pass"]
+WORST_FIRST: tuple[Outcome, ...] = get_args(Outcome)
+Mood = Literal["bad", "open", "good"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """What an outcome says, of a job and of a part of it, and what to do about it."""
+
+    of_job: str
+    of_part: str
+    remedy: str
+    mood: Mood
+
+
+MEANINGS: dict[Outcome, Meaning] = {
+    "fail": Meaning(
+        of_job="an attack fails, or clean accuracy does",
+        of_part="the lower bound is over the limit. In an audit alone: the attack works (ASR at or over the "
+        "gate), or works in part",
+        remedy="do not release these weights. Clean them; after a cleaning try another method, more or other "
+        "clean pairs",
+        mood="bad",
+    ),
+    "undecided": Meaning(
+        of_job="nothing fails, and an interval includes a limit",
+        of_part="the limit lies within the interval; the reason says how many images would decide it",
+        remedy="measure on more images; another cleaning does not help",
+        mood="open",
+    ),
+    "inconclusive": Meaning(
+        of_job="no trigger that was tested works, so nothing is shown; one that was not tested may work",
+        of_part="before cleaning the ASR was under the gate: nothing was there to remove, nothing is shown",
+        remedy="test other triggers and targets; no gate opens for it unless it is named",
+        mood="open",
+    ),
+    "pass": Meaning(
+        of_job="after a cleaning only: what worked before is within its limit, and clean accuracy was kept",
+        of_part="the upper bound is at or under the limit",
+        remedy="release, as far as these triggers go",
+        mood="good",
+    ),
+}
+
+
+def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
+    """A verdict in one sentence of our own words, without a name of a customer's and without a full stop.
+
+    `num_triggers` counts the different triggers that were tested.
+    """
+    match outcome:
+        case "pass":
+            found = "Cleaned, as far as tested"
+        case "fail":
+            found = "Not cleaned" if is_cleaned else "A trigger works on this model"
+        case "undecided":
+            found = "Too few test images"
+        case "inconclusive":
+            found = f"Nothing found with the {num_triggers} trigger{'s' * (num_triggers != 1)} tested"
+    return f"{found}: {outcome}"
+
+
+def overall(attacks: Iterable[Outcome], clean_accuracy: Outcome | None) -> Outcome:
+    """The outcome of a job. `clean_accuracy` None: nothing was cleaned.
+
+    The worst of its parts; inconclusive where every attack is and clean accuracy did not fail. An attack that
+    is inconclusive beside one that passes takes nothing from it.
+    """
+    of_attacks = set(attacks)
+    parts = of_attacks | ({clean_accuracy} if clean_accuracy else set())
+    if "fail" in parts:
+        return "fail"
+    if of_attacks == {"inconclusive"}:
+        return "inconclusive"
+    return "undecided" if "undecided" in parts else "pass"
+
+
+def against(low: float, high: float, limit: float) -> Outcome:
+    """The outcome of a part whose interval is `low` to `high`."""
+    if high <= limit:
+        return "pass"
+    return "fail" if low > limit else "undecided"

@@ -1,0 +1,30 @@
+"""The tables of what verdicts mean and of what figures there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cleanclip.spec.figures import OF_ATTACK, OF_MODEL, OF_RETRIEVAL
+from cleanclip.spec.verdicts import MEANINGS, WORST_FIRST
+from tools.reference.markdown import Kept, Maker, code, table
+
+
+def _verdicts(_: Kept) -> str:
+    rows = [
+        (code(outcome), MEANINGS[outcome].of_job, MEANINGS[outcome].of_part, MEANINGS[outcome].remedy)
+        for outcome in WORST_FIRST
+    ]
+    return table(("outcome", "of a job", "of an attack, or of clean accuracy", "what to do"), rows)
+
+
+def _figures(_: Kept) -> str:
+    places = (("before.", OF_MODEL), ("before.attacks.*.", OF_ATTACK), ("before.", OF_RETRIEVAL))
+    rows = [
+        (code(f"{place}{figure.path}"), figure.title, figure.meaning)
+        for place, figures in places
+        for figure in figures
+    ]
+    return table(("where, and in `after` the same", "name", "which images, and what counts"), rows)
+
+
+MAKERS: Mapping[str, Maker] = {"outcomes": _verdicts, "figures": _figures}
