@@ -11,6 +11,7 @@ import json
 import platform
 import subprocess
 from collections import Counter, defaultdict
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "docs" / "test-all.json"
+SHARED = ("tests/docs/", "tests/end_to_end/")
 NUM_QUARTERS = 4
 UNKNOWN_S = 20.0
 """For a file that the last result does not name."""
+
+
+def mostly_full(values: Iterable[Any], *, daily: Container[Any]) -> list[Any]:
+    """The values as parameters of a test: those in `daily` every day, the others only in the full suite."""
+    return [value if value in daily else pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +37,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--quarter", type=int, choices=range(1, NUM_QUARTERS + 1), help="of the tests marked full"
     )
     group.addoption("--record-all", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file is run by one process; so is a folder whose files share a running service, which starts once."""
+    from xdist.scheduler import LoadFileScheduling  # the environment without torch has no xdist
+
+    class OneServiceOnce(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in SHARED if nodeid.startswith(folder)), _file(nodeid))
+
+    return OneServiceOnce(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

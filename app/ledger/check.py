@@ -80,8 +80,10 @@ def _check(settings: Settings, graces: Graces, grace_s: float) -> Ledger:
 @contextmanager
 def _snapshot(url: str) -> Iterator[psycopg.Connection[DictRow]]:
     """One read-only view of all rows at one moment."""
-    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, row_factory=dict_row) as connection:
+    parts = make_url(url)  # not as text: SQLAlchemy leaves a password's spaces as they are, libpq takes none
+    options = {**parts.query, **parts.translate_connect_args(database="dbname", username="user")}
+    conninfo = psycopg.conninfo.make_conninfo(**options)
+    with psycopg.connect(conninfo, row_factory=dict_row) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         query = "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(current_user, oid, 'MEMBER')"

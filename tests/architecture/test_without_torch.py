@@ -1,9 +1,9 @@
 """The service in an environment that has no torch: it starts, takes orders, and tests of its worker pass.
 
 import-linter reads every import, those inside functions too, but not what `importlib` does at run time; an
-environment without the package cannot be fooled. The tests run here are of the rooms where something is
-loaded by name (worker/wiring.py) and of the API as a whole; all tests once more would double their time. The
-environment is made by pip from `.[api,local]` and kept under var/ for the next run.
+environment without the package cannot be fooled. Daily, the tests run in it are those where something is
+loaded by name (worker/wiring.py), in the full suite also those of the API and of the worker. The environment
+is made by pip from `.[api,local]` and kept under var/ for the next run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "var" / "without-torch"
 PYTHON = FOLDER / "bin" / "python"
 HEAVY = ("torch", "torchvision", "open_clip", "timm", "numpy")
+ENTRY_POINTS = (
+    *("app.main", "app.cli.main", "worker.celery_app", "worker.sweeper", "worker.webhooks.__main__"),
+    "cleanclip.command.main",
+)
+WIRING = "tests/integration/api/test_wiring.py"
 TESTS = (
     "tests/unit/worker",
-    "tests/integration/api/test_wiring.py",
     "tests/integration/api/test_jobs.py",
     "tests/integration/api/test_uploads.py",
 )
@@ -72,24 +76,12 @@ class TestAnEnvironmentWithoutTorch:
         answer = _run([python, "-c", code], timeout_s=60)
         assert answer.stdout.strip() == "[]", answer.stderr
 
-    @pytest.mark.parametrize(
-        "module",
-        [
-            *("app.main", "app.cli.main", "worker.celery_app", "worker.sweeper", "worker.webhooks.__main__"),
-            "cleanclip.command.main",
-        ],
-    )
-    def test_every_entry_point_of_the_service_imports(self, python: Path, module: str) -> None:
-        answer = _run([python, "-c", f"import {module}"], timeout_s=60)
+    def test_every_entry_point_of_the_service_imports(self, python: Path) -> None:
+        answer = _run([python, "-c", f"import {', '.join(ENTRY_POINTS)}"], timeout_s=120)
         assert answer.returncode == 0, answer.stderr
 
-    def test_the_tests_of_the_service_pass(self, python: Path) -> None:
-        answer = _run([python, "-m", "pytest", *TESTS, "-m", "not slow"], timeout_s=840)
+    @pytest.mark.parametrize("tests", [(WIRING,), pytest.param(TESTS, marks=pytest.mark.full)], ids=len)
+    def test_the_tests_of_the_service_pass(self, python: Path, tests: Sequence[str]) -> None:
+        answer = _run([python, "-m", "pytest", *tests, "-m", "not slow"], timeout_s=840)
         assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
         assert " passed" in answer.stdout
-
-
-def test_a_fresh_interpreter_that_imports_the_service_has_loaded_nothing_heavy() -> None:
-    code = f"import app.main, sys; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
-    answer = _run([sys.executable, "-c", code], timeout_s=60)
-    assert answer.stdout.strip() == "[]", answer.stderr

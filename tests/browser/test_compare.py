@@ -184,6 +184,7 @@ def test_what_customers_wrote_is_text(page: Page, service: Service) -> None:
     assert page.locator("main img").count() == 0
 
 
+@pytest.mark.full
 def test_a_phone_scrolls_the_tables_by_touch_and_keyboard(
     service: Service, new_context: Callable[..., BrowserContext]
 ) -> None:

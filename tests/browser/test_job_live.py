@@ -105,6 +105,7 @@ def test_what_the_reader_opened_and_where_she_is_stay_while_other_parts_change(
     assert page.evaluate("document.activeElement.tagName") == "H1", "the button is gone; focus is not lost"
 
 
+@pytest.mark.full
 def test_several_tabs_follow_and_one_sees_what_the_other_did(page: Page, service: Service) -> None:
     job_id, attempt = running(service)
     tabs = [marked(page.context.new_page(), job_id) for _ in range(3)]
@@ -149,6 +150,7 @@ def _wait_for_streams(page: Page, service: Service, expected: int) -> None:
     raise AssertionError(f"{found[1]} streams are open, not {expected}")
 
 
+@pytest.mark.full
 def test_where_a_stream_is_refused_the_page_asks_by_itself(
     page: Page, service: Service, watched: Watched
 ) -> None:
@@ -163,6 +165,7 @@ def test_where_a_stream_is_refused_the_page_asks_by_itself(
     watched.expect("429")
 
 
+@pytest.mark.full
 def test_a_page_told_to_ask_later_does_so_though_the_stream_has_ended(
     page: Page, service: Service, watched: Watched
 ) -> None:
@@ -203,6 +206,7 @@ def test_a_lost_connection_is_said_and_the_page_goes_on_when_it_is_back(
     watched.errors = [error for error in watched.errors if "net::ERR_" not in error]
 
 
+@pytest.mark.full
 def test_an_answer_that_is_a_failure_is_a_lost_connection_not_the_pages_content(
     page: Page, service: Service, watched: Watched
 ) -> None:
@@ -256,6 +260,7 @@ def test_a_session_that_ended_leads_to_the_sign_in_and_back_to_the_job(
     watched.expect("401")
 
 
+@pytest.mark.full
 def test_a_job_tried_again_elsewhere_is_followed_once_the_tab_is_seen(page: Page, service: Service) -> None:
     job_id, attempt = running(service)
     left.fails(service, job_id, attempt)
@@ -294,6 +299,7 @@ def live(
     database.dispose()
 
 
+@pytest.mark.full
 def test_a_restart_of_the_service_is_survived(
     live: Live, new_context: Callable[..., BrowserContext], watched: Watched
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_row_says_what_came_of_its_job(page: Page, service: Service) -> None:
     assert "loss_not_finite" in row(page, failed)
 
 
+@pytest.mark.full
 def test_a_phone_shows_what_came_of_a_job(
     service: Service, new_context: Callable[..., BrowserContext]
 ) -> None:
@@ -218,6 +219,7 @@ def test_without_a_job_the_page_says_what_to_do_next(page: Page) -> None:
     assert page.get_by_role("link", name="Upload a checkpoint").is_visible()
 
 
+@pytest.mark.full
 def test_a_phone_scrolls_the_table_and_not_the_page(
     service: Service, new_context: Callable[..., BrowserContext]
 ) -> None:

@@ -255,6 +255,7 @@ def test_another_projects_key_is_not_there(page: Page, service: Service, watched
     watched.expect("404")
 
 
+@pytest.mark.full
 def test_keys_are_made_without_a_mouse_and_on_a_phone(
     service: Service, new_context: Callable[..., BrowserContext]
 ) -> None:
@@ -347,6 +348,7 @@ def test_the_log_goes_on_to_older_pages(page: Page, service: Service) -> None:
     page.wait_for_url("**/ui/trail?action=quota.set")
 
 
+@pytest.mark.full
 def test_a_phone_shows_an_entry_whole_and_in_few_lines(
     service: Service, new_context: Callable[..., BrowserContext]
 ) -> None:

@@ -153,6 +153,7 @@ def test_a_chosen_file_goes_in_parts_straight_to_the_store(
     expect(form.get_by_role("status")).to_contain_text("quarantine")
 
 
+@pytest.mark.full
 def test_a_dropped_file_is_sent_too(form: Page, parts: Parts, service: Service, tmp_path: Path) -> None:
     transfer = form.evaluate_handle(
         """(size) => {
@@ -171,6 +172,7 @@ def test_a_dropped_file_is_sent_too(form: Page, parts: Parts, service: Service, 
     assert sorted(parts.sent) == [1, 2]
 
 
+@pytest.mark.full
 def test_four_parts_are_on_their_way_at_a_time(
     form: Page, parts: Parts, service: Service, tmp_path: Path
 ) -> None:
@@ -263,6 +265,7 @@ def test_another_file_does_not_go_on_with_an_upload(
     assert stored_numbers(service) == []
 
 
+@pytest.mark.full
 def test_a_lost_network_is_waited_for(
     form: Page, parts: Parts, service: Service, tmp_path: Path, watched: Watched
 ) -> None:
@@ -279,6 +282,7 @@ def test_a_lost_network_is_waited_for(
     watched.errors = [error for error in watched.errors if "ERR_INTERNET_DISCONNECTED" not in error]
 
 
+@pytest.mark.full
 def test_a_digest_whose_program_cannot_be_loaded_is_begun_again(
     form: Page, parts: Parts, service: Service, tmp_path: Path
 ) -> None:
@@ -299,6 +303,7 @@ def test_a_digest_whose_program_cannot_be_loaded_is_begun_again(
     assert sorted(parts.sent) == [1, 2]
 
 
+@pytest.mark.full
 def test_a_file_is_chosen_again_where_the_program_that_samples_it_cannot_be_loaded(
     form: Page, service: Service, tmp_path: Path
 ) -> None:
@@ -310,6 +315,7 @@ def test_a_file_is_chosen_again_where_the_program_that_samples_it_cannot_be_load
     assert_arrived(service, wait_for_checkpoint(form), path)
 
 
+@pytest.mark.full
 def test_an_expired_address_is_asked_for_again(
     *,
     form: Page,
@@ -339,6 +345,7 @@ def test_an_expired_address_is_asked_for_again(
     watched.expect("403")
 
 
+@pytest.mark.full
 def test_a_session_that_ends_meanwhile_loses_nothing(
     form: Page, parts: Parts, service: Service, tmp_path: Path, watched: Watched
 ) -> None:
@@ -372,6 +379,7 @@ def test_a_browser_that_keeps_nothing_uploads_too(page: Page, service: Service, 
     assert_arrived(service, wait_for_checkpoint(page), path)
 
 
+@pytest.mark.full
 def test_of_two_tabs_only_one_sends_and_the_other_takes_over(
     form: Page, parts: Parts, service: Service, tmp_path: Path
 ) -> None:
@@ -392,6 +400,7 @@ def test_of_two_tabs_only_one_sends_and_the_other_takes_over(
     assert len(sent) == len(set(sent)), "what was held back may get through where its tab is closed"
 
 
+@pytest.mark.full
 def test_a_large_file_does_not_fill_the_browsers_memory(
     form: Page, chromium: Browser, service: Service, tmp_path: Path
 ) -> None:
@@ -479,6 +488,7 @@ def test_what_cannot_be_an_upload_is_said_at_once(form: Page, tmp_path: Path) ->
     expect(form.get_by_role("alert")).to_contain_text("up to 1.1 GB are taken")
 
 
+@pytest.mark.full
 def test_a_store_that_takes_nothing_from_pages_is_told_from_one_that_is_away(
     form: Page, service: Service, tmp_path: Path, watched: Watched
 ) -> None:

@@ -264,6 +264,7 @@ def test_a_key_without_admin_and_another_project_are_refused(
     watched.expect("404")
 
 
+@pytest.mark.full
 def test_a_phone_scrolls_the_tables_and_not_the_page(
     service: Service, webhook: str, new_context: Callable[..., BrowserContext]
 ) -> None:

@@ -166,8 +166,9 @@ def look_at_the_walls(compose: Compose) -> None:
         "import os, psycopg\n"
         "from app.settings import load_settings\n"
         "from sqlalchemy import make_url\n"
-        "url = make_url(load_settings().database.url).set(drivername='postgresql')\n"
-        "c = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)\n"
+        "url = make_url(load_settings().database.url)\n"
+        "given = url.translate_connect_args(database='dbname', username='user')\n"
+        "c = psycopg.connect(**given, autocommit=True)\n"
     )
     tried = 'try: c.execute("""{}"""); print("done")\nexcept psycopg.Error as e: print(type(e).__name__)\n'
     for statement in (

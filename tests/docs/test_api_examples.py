@@ -20,7 +20,7 @@ from tests.docs.conftest import Served, write_place
 from tests.docs.recording import Recorder, differences, shown
 from tools.reference import routes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(600)]
 
 WITHOUT_EXAMPLE = {
     "GET /metrics": "its lines are in docs/how-to/operating/monitoring.md",

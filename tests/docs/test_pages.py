@@ -121,7 +121,7 @@ class TestTheSite:
         assert "decisions/0001-" in make_site.menu()
 
 
-@pytest.mark.parametrize("name", ["README.md", "SECURITY.md"])
+@pytest.mark.parametrize("name", ["README.md", "SECURITY.md", "CONTRIBUTING.md"])
 def test_links_of_the_root_lead_to_files(name: str) -> None:
     path = make_site.ROOT / name
     dead = [

@@ -1,6 +1,7 @@
 """The drills, small: some kills, some faults, a storm over ten jobs; each ends with the ledger check.
 
-The whole of them is `make drills`. Real tiny CLIP, real child, real servers.
+The whole of them is `make drills`. Real tiny CLIP, real child, real servers. Daily, a worker is killed, told
+to leave and put to sleep in tests/end_to_end/test_worker.py.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from lab.drills.storm import Storm, weather
 from lab.drills.worker_entry import Workers
 from tests.fixtures.buckets import own_bucket
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.full, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """What cannot be used and only a worker finds out: checkpoints and data sets, all sent at once.
 
-A worker needs some seconds for each, and there are twenty: they are sent before other tests begin, and
-looked at when those are over.
+A worker needs some seconds for each: they are sent before other tests begin, and looked at after those.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,8 @@ HOSTILE_NAMES = (
 )
 OTHER_DIGEST = "digest_other_than_declared"
 """A good checkpoint; other bytes were announced."""
+DAILY = {"web_page", "os_system_by_reduce", OTHER_DIGEST, "without_captions", "without_class_names"}
+"""Sent in every run; the rest only where a test of the full suite asks for it."""
 
 
 def without_captions(folder: Path) -> dict[str, bytes]:
@@ -97,11 +98,11 @@ class Sent:
     """Appears when the code of one of the files is ever run."""
 
 
-def send(live: Live, careless: Client, folder: Path) -> Sent:
-    """Upload and register everything in the careless project; wait for nothing."""
+def send(live: Live, careless: Client, folder: Path, asked: Container[str]) -> Sent:
+    """Upload and register what is asked for in the careless project; wait for nothing."""
     canary = folder / "the-code-ran"
     checkpoints = {}
-    for name in HOSTILE_NAMES:
+    for name in filter(asked.__contains__, HOSTILE_NAMES):
         HOSTILE[name][0](folder / name, canary)
         checkpoint_id = careless.uploads.upload_file(folder / name, declared=DECLARED).checkpoint_id
         assert checkpoint_id is not None
@@ -111,6 +112,8 @@ def send(live: Live, careless: Client, folder: Path) -> Sent:
     checkpoints[OTHER_DIGEST] = upload_bytes(live.careless, (folder / "good").read_bytes(), sha256=other)
     datasets = {}
     for name, (make, kind, _) in BAD_DATA.items():
+        if name not in asked:
+            continue
         uri = live.put_data(name, make(folder / f"{name}-data"))
         datasets[name] = careless.datasets.create(kind=kind, uri=uri).id
     uri = live.put_data("slightly", slightly_corrupt(folder / "slightly"))

@@ -174,11 +174,20 @@ def audited_job(client: Client, subject: Subject) -> Job:
 
 @pytest.fixture(scope="package")
 def sent(
-    live: Live, careless: Client, subject: Subject, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    live: Live,
+    careless: Client,
+    subject: Subject,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> bad_inputs.Sent:
-    """Everything bad, sent after what is good is ready: the queue is long from then on."""
+    """Everything bad that a test of this run is about, sent after what is good is ready: a long queue."""
     assert subject.checkpoint.state == "accepted"
-    return bad_inputs.send(live, careless, tmp_path_factory.mktemp("hostile"))
+    asked = {
+        item.callspec.params.get("name")
+        for item in request.session.items
+        if item.path.parent == Path(__file__).parent and hasattr(item, "callspec")
+    }
+    return bad_inputs.send(live, careless, tmp_path_factory.mktemp("hostile"), asked | bad_inputs.DAILY)
 
 
 @pytest.fixture(scope="package")

@@ -18,10 +18,12 @@ from cleanclip.sync.client import Client
 from tests.end_to_end.live import LOOK_EVERY_S, PATIENCE_S, Live, wait_for_job, wait_until
 from tests.end_to_end.subject import AUDIT, NUM_PAIRS, RECIPE, Subject
 from tests.integration.api.service import refused
+from tests.suites import mostly_full
 from worker.sweeping.cleanup import delete_job_leftovers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+PHASES = ("stage", "baseline_audit", "finetune", "final_audit", "publish")
 LIMIT_S = 5.0
 LOOKS_EVERY_S_BY_DEFAULT = 1.0
 LOOKS_EVERY_S_HERE = 0.25
@@ -68,7 +70,7 @@ def event_types(client: Client, job: Job) -> list[str]:
     return [event.type for event in client.jobs.all_events(job.id)]
 
 
-@pytest.mark.parametrize("phase", ["stage", "baseline_audit", "finetune", "final_audit", "publish"])
+@pytest.mark.parametrize("phase", mostly_full(PHASES, daily={"baseline_audit", "finetune"}))
 def test_a_cancel_ends_the_job_within_five_seconds_and_nothing_is_published(
     live: Live, client: Client, subject: Subject, phase: str
 ) -> None:

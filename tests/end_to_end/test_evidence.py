@@ -36,7 +36,7 @@ def downloaded(world: World, job_id: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("has_key", [True, False])
+@pytest.mark.parametrize("has_key", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_what_a_worker_publishes_holds_and_says_whether_it_is_signed(
     world: World, service_environment: dict[str, str], broker_url: str, tmp_path: Path, has_key: bool
 ) -> None:

@@ -16,6 +16,7 @@ from cleanclip.models import Checkpoint, Dataset
 from cleanclip.sync.client import Client
 from tests.end_to_end.bad_inputs import (
     BAD_DATA,
+    DAILY,
     HOSTILE_NAMES,
     NUM_GOOD,
     NUM_SLIGHTLY_CORRUPT,
@@ -25,6 +26,7 @@ from tests.end_to_end.bad_inputs import (
 from tests.end_to_end.live import PATIENCE_S, Live, wait_until
 from tests.end_to_end.subject import Subject
 from tests.fixtures.hostile.corpus import HOSTILE
+from tests.suites import mostly_full
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -36,7 +38,7 @@ def rejected_checkpoint(careless: Client, checkpoint_id: str) -> Checkpoint:
     return caught.value.resource
 
 
-@pytest.mark.parametrize("name", [*HOSTILE_NAMES, OTHER_DIGEST])
+@pytest.mark.parametrize("name", mostly_full([*HOSTILE_NAMES, OTHER_DIGEST], daily=DAILY))
 def test_a_bad_checkpoint_is_rejected_with_its_reason_and_nothing_of_it_stays(
     live: Live, careless: Client, sent: Sent, name: str
 ) -> None:
@@ -62,7 +64,7 @@ def test_a_bad_checkpoint_is_rejected_with_its_reason_and_nothing_of_it_stays(
     )
 
 
-@pytest.mark.parametrize("name", BAD_DATA)
+@pytest.mark.parametrize("name", mostly_full(BAD_DATA, daily=DAILY))
 def test_a_bad_data_set_is_rejected_with_its_reason(
     live: Live, careless: Client, sent: Sent, name: str
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_worker_drops_what_is_not_a_hint_then_does_the_job_once_though_its_hin
     assert worker.wait(20) == 0
 
 
+@pytest.mark.full
 def test_a_hint_tells_its_worker_the_queue_whose_turn_it_is(
     world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_hint_tells_its_worker_the_queue_whose_turn_it_is(
         unit.jobs.request_cancel(world.project_id, held_back.id)
 
 
+@pytest.mark.full
 def test_a_job_whose_hint_never_came_is_found_by_the_sweeper(world: World, processes: Processes) -> None:
     job = world.audit_job()
     processes.worker("worker", "work")
@@ -157,6 +159,7 @@ def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
     assert list((world.folder / "sleeper-work").glob("job_*")) == []
 
 
+@pytest.mark.full
 def test_a_worker_that_is_busy_holds_no_hint_back_from_an_idle_one(
     world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_worker_that_is_busy_holds_no_hint_back_from_an_idle_one(
     wait_until(lambda: all(world.job(job.id).state is JobState.CANCELLED for job in jobs))
 
 
+@pytest.mark.full
 def test_the_broker_may_refuse_a_worker_for_a_while_and_be_emptied_while_jobs_wait(
     world: World, processes: Processes, publisher: BrokerPublisher, broker_url: str
 ) -> None:
@@ -188,6 +192,7 @@ def test_the_broker_may_refuse_a_worker_for_a_while_and_be_emptied_while_jobs_wa
     wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
 
 
+@pytest.mark.full
 def test_folders_of_dead_workers_are_cleaned_at_start_and_the_worker_says_that_it_lives(
     world: World, processes: Processes
 ) -> None:

@@ -1,4 +1,7 @@
-"""The whole way with the real library: inspect, validate, sanitize; also with the child killed half-way."""
+"""The whole way with the real library and every method; also with the child killed half-way.
+
+Daily, tests/end_to_end/test_journey.py proves the same of one method, through the API.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from tests.fixtures.checkpoints import DECLARED, write_open_clip_resnet
 from tests.fixtures.shards import make_labelled, make_pairs, pair_samples
 from tests.integration.worker.world import World, opened_world, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 RECIPE = {"method": "cleanclip", "epochs": 12, "batch_size": 8, "warmup_steps": 2, "learning_rate": 1e-3}
 PAR = {
     "method": "par",

@@ -105,6 +105,7 @@ def test_it_serves_restarts_what_dies_and_stops_with_stdin(running: Running) -> 
     assert processes_below(running.folder) == []
 
 
+@pytest.mark.full
 def test_nothing_outlives_a_serve_that_was_killed(running: Running) -> None:
     pids = [int(line.split()[0]) for line in processes_below(running.folder)]
     assert set(running.ready["pids"].values()) <= set(pids)

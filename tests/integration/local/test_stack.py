@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.storage.errors import AccessDenied, StoreUnavailable
 from app.storage.s3 import S3Store
 from tests.integration.local.processes import assert_all_gone, processes_below
+from tests.suites import mostly_full
 
 pytestmark = pytest.mark.stack
 
@@ -92,6 +93,7 @@ def parent(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
+@pytest.mark.full
 def test_data_survive_a_clean_stop_also_where_other_ports_must_be_taken(tmp_path: Path) -> None:
     with embedded(tmp_path / "stack", fsync=True) as stack:
         write_everywhere(stack.settings())
@@ -134,7 +136,9 @@ def test_data_survive_the_kill_of_every_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not guard.IS_LINUX, reason="reads /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize(
+    "number", mostly_full([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV], daily={signal.SIGKILL})
+)
 def test_nothing_outlives_the_parent(
     parent: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -144,6 +148,7 @@ def test_nothing_outlives_the_parent(
     assert_all_gone(tmp_path)
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not guard.IS_LINUX, reason="reads /proc")
 def test_after_the_kill_of_the_parent_the_folder_starts_at_once(
     parent: subprocess.Popen[str], tmp_path: Path
@@ -177,6 +182,7 @@ def test_a_server_that_is_given_is_not_started(tmp_path: Path, stack: Stack) -> 
             assert database.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.full
 def test_a_failed_start_shows_the_log_and_leaves_nothing(tmp_path: Path) -> None:
     with embedded(tmp_path / "stack"):
         pass

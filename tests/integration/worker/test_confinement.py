@@ -15,6 +15,7 @@ import pytest
 
 from app.domain.states import JobKind
 from tests.fixtures.shards import make_pairs
+from tests.suites import mostly_full
 from worker.confinement import allowed_calls, file_access, sandbox, syscall_filter
 from worker.confinement.sandbox import ChildLimits
 
@@ -56,7 +57,7 @@ def calls(level: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module", params=LEVELS)
+@pytest.fixture(scope="module", params=mostly_full(LEVELS, daily=LEVELS[:1]))
 def level(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -1,6 +1,7 @@
-"""The whole corpus in real children, as a worker starts them: refused, soon, small, nothing run or written.
+"""The corpus in real children, as a worker starts them: refused, soon, small, nothing run or written.
 
 Two children run at a time, each for one file; every file has a test of its own, which waits for its child.
+Daily, it is one of each family; tests/unit/sanitizer/checkpoints/test_hostile.py reads all in one process.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from cleanclip.spec.recipe import DeclaredOptions
 from tests.fixtures.benign_checkpoints import BENIGN
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.hostile.canaries import CanaryPort
-from tests.fixtures.hostile.corpus import HOSTILE
+from tests.fixtures.hostile.corpus import FAMILIES, HOSTILE
 from tests.fixtures.real_child import MAX_WALL_S, Ran, run_child
+from tests.suites import mostly_full
 
 MAX_PEAK_BYTES = 10**9
 SPEC = InspectSpec(filename="model.pt", declared=DeclaredOptions(**DECLARED), scanner_time_limit_s=0)
+DAILY = {next(iter(family.files)) for family in FAMILIES} | {
+    *("open_clip_fp16", "open_clip_safetensors_fp16", "openai_torchscript_fp16", "huggingface_fp16"),
+}
 WRITTEN_BY_A_CHILD = {"outcome.json", "spec.json", "inputs/upload", "inputs", "outputs", "home", "tmp"}
 
 
@@ -121,7 +126,7 @@ def assert_harmless(found: Inspected, port: CanaryPort) -> None:
     assert found.ran.peak_bytes < MAX_PEAK_BYTES
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", mostly_full(HOSTILE, daily=DAILY))
 def test_a_hostile_file_is_refused_by_a_real_child(
     name: str, inspected: dict[str, Future[Inspected]], port: CanaryPort
 ) -> None:
@@ -138,7 +143,7 @@ def test_a_hostile_file_is_refused_by_a_real_child(
     assert_harmless(found, port)
 
 
-@pytest.mark.parametrize("name", BENIGN)
+@pytest.mark.parametrize("name", mostly_full(BENIGN, daily=DAILY))
 def test_a_benign_file_is_accepted_by_a_real_child(
     name: str, inspected: dict[str, Future[Inspected]], port: CanaryPort
 ) -> None:

@@ -12,6 +12,7 @@ from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.hostile_shards import SHARDS
 from tests.fixtures.real_child import MAX_WALL_S, run_child
 from tests.fixtures.shards import good_pair, write_tar
+from tests.suites import mostly_full
 from worker.publishing.pictures import draw_samples
 
 SPEC = ValidateSpec(data_kind="pairs", max_skipped_share=0.9)
@@ -43,7 +44,7 @@ def pairs(folder: Path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", mostly_full(REFUSED, daily=REFUSED[:1]))
 def test_a_shard_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
     SHARDS[name].write(pairs(tmp_path) / "shard.tar")
     ran = run_child(tmp_path, SPEC)
@@ -55,7 +56,7 @@ def test_a_shard_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
     assert ran.peak_bytes < MAX_PEAK_BYTES
 
 
-@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("name", mostly_full(COUNTED, daily=COUNTED[:1]))
 def test_bad_members_are_counted_with_their_reasons(name: str, tmp_path: Path) -> None:
     SHARDS[name].write(pairs(tmp_path) / "shard.tar")
     ran = run_child(tmp_path, SPEC)
@@ -68,7 +69,7 @@ def test_bad_members_are_counted_with_their_reasons(name: str, tmp_path: Path) -
     assert len(shown["samples"]) == min(12, SHARDS[name].num_good), "none of the bad ones"
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", mostly_full(BOMBS, daily=BOMBS[:1]))
 def test_a_bomb_costs_neither_time_nor_memory(name: str, tmp_path: Path) -> None:
     members = [("bomb.jpg", IMAGES[name].make()), ("bomb.txt", b"a bomb"), *good_pair("z")]
     write_tar(pairs(tmp_path) / "shard.tar", members)

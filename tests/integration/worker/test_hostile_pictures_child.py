@@ -14,6 +14,7 @@ from tests.fixtures.audited import write_model
 from tests.fixtures.hostile_images import IMAGES
 from tests.fixtures.real_child import MAX_WALL_S, run_child
 from tests.fixtures.shards import make_labelled
+from tests.suites import mostly_full
 
 MAX_PEAK_BYTES = 10**9
 CASES = {
@@ -22,7 +23,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_full(CASES, daily={"jpeg_that_claims_to_be_enormous"}))
 def test_a_job_with_a_hostile_picture_ends_with_its_reason_and_its_place(name: str, tmp_path: Path) -> None:
     write_model(tmp_path / "job" / CHECKPOINT_PATH)
     make_labelled(tmp_path / "job" / LABELLED_PATH, 6)

@@ -110,6 +110,7 @@ def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.full
 def test_stopped_then_robbed_of_a_rank_it_ends_with_the_bytes_of_a_run_that_was_not_cut(
     tmp_path: Path,
 ) -> None:

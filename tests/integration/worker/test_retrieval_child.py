@@ -48,6 +48,7 @@ def test_pairs_are_measured_and_bad_ones_counted(job: Path, tmp_path: Path) -> N
     assert ran.peak_bytes < MAX_PEAK_BYTES
 
 
+@pytest.mark.full  # tests/integration/worker/test_hostile_data_child.py refuses them daily, as pairs
 @pytest.mark.parametrize("name", ["gzip_bomb", "sparse_member_of_a_terabyte"])
 def test_a_hostile_shard_is_refused_before_anything_is_measured(name: str, job: Path, tmp_path: Path) -> None:
     SHARDS[name].write(job / RETRIEVAL_PATH / "shard.tar")
@@ -59,6 +60,7 @@ def test_a_hostile_shard_is_refused_before_anything_is_measured(name: str, job: 
     assert not any(isinstance(event, PhaseStarted) for event in ran.events)
 
 
+@pytest.mark.full
 def test_a_spec_from_before_measures_none(job: Path, tmp_path: Path) -> None:
     make_pairs(job / RETRIEVAL_PATH, 20)
     ran = run_child(tmp_path, AuditSpec(audit=OPTIONS))

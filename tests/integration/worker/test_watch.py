@@ -15,6 +15,7 @@ import pytest
 
 from app.domain.states import JobKind
 from tests.integration.worker.world import wait_until
+from tests.suites import mostly_full
 from worker import supervision
 from worker.confinement import sandbox, session
 from worker.confinement.child import Child
@@ -103,7 +104,9 @@ def test_what_a_child_hides_on_the_disk_is_found(
     assert remove_tree(tmp_path / "job"), "pytest, which keeps what a test leaves, could not remove it later"
 
 
-@pytest.mark.parametrize("level", [level for level in LEVELS if level != "none"])  # there it has none
+@pytest.mark.parametrize(  # at the level "none" it has none
+    "level", mostly_full([level for level in LEVELS if level != "none"], daily=LEVELS[:1])
+)
 def test_shared_memory_counts_while_it_is_open(tmp_path: Path, level: str) -> None:
     program = (
         "import os, time\n"
@@ -135,7 +138,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", mostly_full(LEVELS, daily=LEVELS[:1]))
 @pytest.mark.parametrize("writes", [False, True])
 def test_memory_that_a_fork_shares_counts_once_and_what_is_written_by_itself(
     tmp_path: Path, level: str, writes: bool
@@ -238,7 +241,7 @@ def test_a_child_that_reads_may_not_take_for_ever_whatever_it_says(
     assert why_it_is_stopped(running, tmp_path, limits) == "wall_time_exceeded"
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", mostly_full(LEVELS, daily=LEVELS[:1]))
 def test_nothing_outlives_a_worker_that_is_killed(tmp_path: Path, level: str) -> None:
     program = (
         "import ctypes, os, sys, time\n"

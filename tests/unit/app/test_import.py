@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 FORBIDDEN = ("torch", "torchvision", "open_clip", "timm", "numpy", "PIL")
 _PROGRAM = """
 import json, sys, time

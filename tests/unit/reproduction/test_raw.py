@@ -24,6 +24,7 @@ def _no_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "none"))
 
 
+@pytest.mark.slow
 def test_the_raw_file_alone_gives_the_same_document(tmp_path: Path) -> None:
     cells, runs = in_order(questions()), whole()
     document.write_all(cells, runs, tmp_path)

@@ -1,4 +1,7 @@
-"""Cells really run: tiny models, every kind of cell, in processes; a second call recomputes nothing."""
+"""Cells really run: tiny models, every kind of cell, in processes; a second call recomputes nothing.
+
+Not daily: it trains for a minute. What is written of the cells is tested beside this file.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ from sanitizer.checkpoints.digests import file_sha256
 from sanitizer.checkpoints.model import LoadedCheckpoint, load_canonical
 from sanitizer.data.pixels import normalise
 
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 TINY = SubjectOptions(num_pairs=160, epochs=5, batch_size=32, vision_width=8, warmup_steps=2)
 POISONED = Subject(options=TINY, seed=1)
 PAPER = Subject(options=replace(TINY, attack=PaperColour()), seed=1)

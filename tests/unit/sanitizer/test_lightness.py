@@ -24,6 +24,7 @@ from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, 
 from tests.fixtures.checkpoints import DECLARED, write_open_clip
 from tests.fixtures.shards import make_labelled
 
+pytestmark = pytest.mark.slow
 HEAVY = ("torch", "torchvision", "open_clip", "timm", "transformers", "matplotlib", "jinja2")
 AUDIT = AuditOptions(target="not a class", attacks=(BadNetOptions(),))
 CODE = """

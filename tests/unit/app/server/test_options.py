@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from app.server.options import server_options
-
+from app.server.serving_options import server_options
 from app.settings import ApiSettings, Settings
 
 

@@ -107,6 +107,7 @@ def test_above_the_share_the_data_set_is_rejected_with_examples(tmp_path: Path) 
     assert "bad0: image_damaged (not a JPEG, PNG or WEBP)" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_million_tiny_members_take_little_time_and_memory(tmp_path: Path) -> None:
     """A quarter of a million here, and the cost of one: it does not grow with their number."""
     num_members = 250_000

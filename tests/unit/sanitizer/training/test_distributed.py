@@ -20,6 +20,8 @@ from sanitizer.training.step import StepOptions, accumulate_gradients
 from tests.fixtures.shards import make_pairs, write_tar
 from tests.fixtures.tiny_clips import tiny_batch, tiny_checkpoint, tiny_clip
 
+pytestmark = pytest.mark.slow
+
 NUM_RANKS = 2
 PAIRS_A_RANK = 5
 RECIPE = CleanCLIPRecipe(epochs=2, batch_size=6, learning_rate=1e-3, warmup_steps=2, max_skipped_share=0.5)

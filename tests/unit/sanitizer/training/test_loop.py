@@ -266,6 +266,7 @@ def creeping(first_step: int):
     return take
 
 
+@pytest.mark.slow
 def test_a_loss_that_creeps_up_leaves_the_last_good_state_from_which_a_run_is_the_same(
     pairs, tmp_path, monkeypatch
 ):
@@ -303,6 +304,7 @@ def test_a_loss_that_creeps_up_leaves_the_last_good_state_from_which_a_run_is_th
     assert all(torch.equal(weights[name], tensor) for name, tensor in uncut.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_while_its_loss_rises_still_knows_its_good_state(pairs, tmp_path, monkeypatch):
     recipe = replace(RECIPE, epochs=30)
     monkeypatch.setattr(loop, "take_step", creeping(0))
