@@ -123,10 +123,12 @@ def test_a_thousand_files_are_too_many(unsigned: Path) -> None:
 
 
 def test_names_and_texts_cannot_steer_a_terminal(unsigned: Path) -> None:
+    name = "\x1b[31m\u202egpj.exe\n"
     edit_json(
         unsigned / "statement.json",
-        lambda s: s["predicate"]["observed"]["checkpoint"].update(filename="\x1b[31m\u202egpj.exe\n"),
+        lambda s: s["predicate"]["observed"]["checkpoint"].update(filename=name),
     )
+    edit_json(unsigned / "report.json", lambda report: report["origin"].update(filename=name))
     sum_again(unsigned)
     text = plain_text(verify(unsigned))
     assert "made them from the upload" in text

@@ -227,7 +227,7 @@ def test_the_files_of_another_job_do_not_fit_even_if_every_digest_is_made_anew(
     assert "is not the file that was signed" in "".join(told(verify(signed, keys=[public_key])))
     sum_again(signed)
     found = verify(signed, keys=[public_key])
-    assert {one.file for one in found.findings} == {"statement.json", "SHA256SUMS"}
+    assert {one.file for one in found.findings} == {"report.json", "statement.json", "SHA256SUMS"}
     assert found.signature == "invalid"
     shutil.copy(other / "model.sig", signed / "model.sig")
     assert not verify(signed, keys=[public_key]).holds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -107,7 +106,7 @@ def test_a_cleaning_tells_recall_both_ways_before_and_after_and_what_was_lost(do
 def test_the_client_finds_nothing_wrong_and_the_pages_show_it(done):
     out, _ = done
     written = (out / "report.json").read_bytes()
-    read = evidence_report.parse(json.loads(written))
+    read = evidence_report.parse(written)
     assert [*evidence_figures.check(read), *evidence_retrieval.check(read)] == []
     drawn = pages(parse_report(written))
     assert b"Retrieval with captions" in drawn["report.html"]
@@ -254,7 +253,7 @@ def test_what_the_set_cannot_show_is_left_out_with_one_warning(inputs, tmp_path,
     assert len(told) == 1
     assert why in told[0]
     written = (tmp_path / "report.json").read_bytes()
-    assert list(evidence_retrieval.check(evidence_report.parse(json.loads(written)))) == []
+    assert list(evidence_retrieval.check(evidence_report.parse(written))) == []
     assert b"Target caption" not in pages(parse_report(written))["report.html"]
 
 
