@@ -54,7 +54,6 @@ def test_a_row_says_what_came_of_its_job(page: Page, service: Service) -> None:
         assert part in row(page, cleaned)
     assert "sig: ASR 28.2 % → 1.0 % (inconclusive)" in row(page, cleaned)
     assert "A trigger works on this model: fail" in row(page, audited)
-    assert "fail" not in row(page, audited), "an audit alone passes and fails nothing"
     assert "loss_not_finite" in row(page, failed)
 
 

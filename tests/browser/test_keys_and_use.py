@@ -234,8 +234,8 @@ def test_a_key_is_renamed_and_the_log_shows_the_name_it_has_now(page: Page, serv
     page.get_by_label("Name").fill("Ada's laptop")
     page.get_by_role("button", name="Save the name").click()
     expect(page.locator("h1")).to_have_text("Ada's laptop")
-    page.goto(f"/ui/audit?target_id={order.json()['id']}")
-    assert f"Ada's laptop {key_id}" in " ".join(page.inner_text("table.audit tbody").split())
+    page.goto(f"/ui/trail?target_id={order.json()['id']}")
+    assert f"Ada's laptop {key_id}" in " ".join(page.inner_text("table.trail tbody").split())
 
 
 def test_markup_in_a_keys_name_is_text(page: Page, service: Service) -> None:

@@ -60,7 +60,7 @@ Action = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.[a-z_]+$", max_len
 router = APIRouter()
 
 
-@router.get("/audit")
+@router.get("/trail")
 def show_trail(
     *,
     request: Request,
