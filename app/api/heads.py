@@ -39,6 +39,7 @@ class HeadMiddleware:
         async def send_headers(message: Message) -> None:
             if message["type"] != "http.response.start":
                 return
+            scope["method"] = "HEAD"  # the server frames the answer by it: no chunk, no length to fill
             await send(message)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             answered.set()

@@ -92,10 +92,10 @@ def test_the_trail_shows_the_name_that_a_key_has_now(service: Service, api: http
     key = made(service, "keys")
     key_id = read_key(service.ours.key).key_id
     before = api.get(f"/v1/keys/{key_id}").json()["name"]
-    [row] = api.get(f"/v1/audit?target_id={key.rpartition('/')[2]}").json()["data"]
+    [row] = api.get(f"/v1/trail?target_id={key.rpartition('/')[2]}").json()["data"]
     assert (row["key_id"], row["key_name"]) == (key_id, before)
     api.patch(f"/v1/keys/{key_id}", json={"name": "Ada's laptop"})
-    [row] = api.get(f"/v1/audit?target_id={key.rpartition('/')[2]}").json()["data"]
+    [row] = api.get(f"/v1/trail?target_id={key.rpartition('/')[2]}").json()["data"]
     assert row["key_name"] == "Ada's laptop"
     api.patch(f"/v1/keys/{key_id}", json={"name": before})
 

@@ -80,4 +80,4 @@ def test_how_an_attempt_left_its_job_is_counted() -> None:
     metrics.attempt_ended(JobKind.AUDIT, None)
     metrics.attempt_ended(JobKind.AUDIT, JobState.SUCCEEDED)
     assert value("cleanclip_attempts_total", kind="audit", outcome="lost") == before + 1
-    assert b"job_" not in generate_latest(metrics.REGISTRY)
+    assert b"job_0" not in generate_latest(metrics.REGISTRY)
