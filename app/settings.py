@@ -219,7 +219,7 @@ class QuotaSettings(Group):
     """At once, in each queue; more wait for their turn."""
     waiting_jobs: PositiveInt = 10_000
     stored_bytes: PositiveInt = 1024 * GIB
-    """Uploads, canonical weights and outputs together; data sets by reference are not ours to count."""
+    """Uploads, canonical weights and outputs together; datasets by reference are not ours to count."""
     bytes_in_flight: PositiveInt = 200 * GIB
     """Declared sizes of open uploads together."""
     open_uploads: PositiveInt = 50
@@ -248,9 +248,9 @@ class RetentionSettings(Group):
     outputs_days: PositiveFloat | None = None
     """Files of finished jobs; the job itself stays."""
     unused_days: PositiveFloat | None = None
-    """Accepted checkpoints and ready data sets that no job ever read."""
+    """Accepted checkpoints and ready datasets that no job ever read."""
     rejected_days: PositiveFloat | None = None
-    """What is known of rejected checkpoints and data sets; their bytes go at once anyway."""
+    """What is known of rejected checkpoints and datasets; their bytes go at once anyway."""
     webhook_deliveries_days: PositiveFloat = 30.0
     """Deliveries of webhooks, whatever became of them."""
 

@@ -17,7 +17,7 @@
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
     ├── WebhookRejected     a received message is not genuine (cleanclip.webhook_verification)
-    ├── Rejected            a checkpoint or data set was rejected; `resource.error` says why
+    ├── Rejected            a checkpoint or dataset was rejected; `resource.error` says why
     ├── JobFailed           `job.error` says why
     ├── JobCancelled
     └── WaitTimeout         what was waited for goes on without us; `last` is how it stood
@@ -147,7 +147,7 @@ class FileChanged(CleanClipError):
 
 
 class Rejected(CleanClipError):
-    """A checkpoint or data set that the service will not use."""
+    """A checkpoint or dataset that the service will not use."""
 
     def __init__(self, resource: Checkpoint | Dataset) -> None:
         error = resource.error

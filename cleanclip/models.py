@@ -26,7 +26,7 @@ class Answer(BaseModel):
 
 
 class Reason(Answer):
-    """Why a checkpoint or data set was rejected, or a job failed."""
+    """Why a checkpoint or dataset was rejected, or a job failed."""
 
     code: str
     detail: str = ""
@@ -143,7 +143,7 @@ class Checkpoint(Answer):
 
 
 class DatasetSummary(Answer):
-    """What a data set holds, by reading every sample."""
+    """What a dataset holds, by reading every sample."""
 
     sha256: str | None = None
     num_shards: int = 0
@@ -195,7 +195,7 @@ class DatasetSample(Answer):
 
     @property
     def jpeg(self) -> bytes:
-        """The picture: a file of at most 160 pixels a side."""
+        """The image: a file of at most 160 pixels a side."""
         return base64.b64decode(self.jpeg_base64)
 
 

@@ -78,7 +78,7 @@ class Meter:
             self._tell(force=False)
 
     def reset(self) -> None:
-        """Begin anew from the first byte."""
+        """Begin again from the first byte."""
         with self._lock:
             self._done_bytes = self._moved_bytes = 0
             self._recent = deque([(self._clock.now(), 0)])

@@ -1,6 +1,6 @@
 """What the demo does, as constants: the attack, how the test subject is poisoned, how it is cleaned.
 
-How these values were found, and on which pictures, is told in docs/start/demo.md. Free of torch.
+How these values were found, and on which images, is told in docs/start/demo.md. Free of torch.
 """
 
 from __future__ import annotations

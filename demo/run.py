@@ -105,7 +105,7 @@ def _poison(options: DemoOptions, console: Console) -> Subject:
 def _publish_data(
     options: DemoOptions, running: Service, console: Console
 ) -> tuple[Pictures, dict[str, str]]:
-    """The test pictures, and the s3:// addresses of clean pairs and labelled test set."""
+    """The test images, and the s3:// addresses of clean pairs and labelled test set."""
     test = compose(digits(), "test", NUM_TEST_IMAGES, seed=options.seed)
     folder = options.folder / f"data-seed{options.seed}"
     write_pairs(compose(digits(), "cleaning", NUM_CLEAN_PAIRS, seed=options.seed), folder / "pairs")
@@ -115,7 +115,7 @@ def _publish_data(
         for kind in ("pairs", "labelled")
     }
     console.print(
-        f"  {NUM_CLEAN_PAIRS:,} clean pairs and {NUM_TEST_IMAGES:,} test pictures of other scans:"
+        f"  {NUM_CLEAN_PAIRS:,} clean pairs and {NUM_TEST_IMAGES:,} test images of other scans:"
         f" {addresses['pairs']}, {addresses['labelled']}",
         highlight=False,
     )

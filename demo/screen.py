@@ -1,6 +1,6 @@
 """What the demo shows while it works: bars with rate and time left, and one line for whatever is finished.
 
-Where the output is no terminal there are no bars, only the lines. Knows rich and the client's answers.
+Where the output is not a terminal there are no bars, only the lines. Knows rich and the client's answers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PoisonBar:
     def epoch(self, figures: EpochFigures) -> None:
         self._progress.console.print(
             f"  epoch {figures.epoch}: loss {figures.loss:.2f}, CA {figures.ca:.1%}, ASR {figures.asr:.1%}"
-            " (validation pictures)",
+            " (validation images)",
             highlight=False,
         )
 

@@ -1,7 +1,7 @@
 """The service as the demo's neighbour: `python -m app.cli serve` as a process of its own, until told to stop.
 
 The service ends when this process does, however it ends: its standard input is a pipe from here.
-Knows what the service announces (address, key, where data sets may lie), and nothing of what it does.
+Knows what the service announces (address, key, where datasets may lie), and nothing of what it does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ServiceFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A running service. `storage` are boto3's client arguments for the store where data sets may lie."""
+    """A running service. `storage` are boto3's client arguments for the store where datasets may lie."""
 
     url: str
     key: str

@@ -14,8 +14,8 @@ Figures = dict[str, dict[str, Any]]
 
 NAMES = ("ca", "asr", "pa")
 LEGEND = (
-    "Shares of the test pictures in %, with 95 % intervals (Wilson). CA: clean accuracy. ASR: attack success"
-    " rate, triggered pictures of other classes called the target. PA: triggered pictures still given their"
+    "Shares of the test images in %, with 95 % intervals (Wilson). CA: clean accuracy. ASR: attack success"
+    " rate, triggered images of other classes called the target. PA: triggered images still given their"
     " true label."
 )
 MIN_ASR_BEFORE = 0.95

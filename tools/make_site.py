@@ -70,7 +70,7 @@ def for_the_site(text: str, path: Path) -> str:
 
 
 def place_of(file: Path) -> Path | None:
-    """Where in the copy a file of the repository lies; None: it is no part of the site."""
+    """Where in the copy a file of the repository lies; None: it is not a part of the site."""
     file = Path(os.path.normpath(file))
     if file.parent == ROOT and file.name in FROM_THE_ROOT:
         return Path(FROM_THE_ROOT[file.name])
@@ -78,7 +78,7 @@ def place_of(file: Path) -> Path | None:
 
 
 def copy() -> None:
-    """Make the copy anew. Raises DeadLink."""
+    """Make the copy again. Raises DeadLink."""
     shutil.rmtree(COPY, ignore_errors=True)
     files = [path for path in sorted(DOCS.rglob("*")) if path.is_file()] + [
         ROOT / name for name in FROM_THE_ROOT

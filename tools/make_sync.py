@@ -83,7 +83,7 @@ def main() -> None:
     for path, text in made().items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-            sys.stdout.write(f"{path.relative_to(ROOT)} made anew\n")
+            sys.stdout.write(f"{path.relative_to(ROOT)} made again\n")
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ class Attempt:
             self._tracker.note("warning", complaint)
         if state is None:
             self._ledger.record_state(None)
-            self._tracker.note("warning", "Training begins anew: no saved state could be used.")
+            self._tracker.note("warning", "Training begins again: no saved state could be used.")
         else:
             self._tracker.note("info", f"Training goes on from the state saved at step {state['step']}.")
 

@@ -78,7 +78,7 @@ def from_storage(error: StorageError) -> AttemptFailed:
         return AttemptFailed(
             "input_missing",
             "A file that the job needs is no longer in the object store.",
-            "Upload the checkpoint again, or register the data set again.",
+            "Upload the checkpoint again, or register the dataset again.",
         )
     if isinstance(error, ClockWrong):
         return AttemptFailed(

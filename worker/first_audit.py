@@ -83,7 +83,7 @@ class FirstAudit:
             _LOG.info("first_audit_not_shown")
             return None
         except (OSError, ValueError) as error:
-            raise not_believed("its first audit is no small regular file") from error
+            raise not_believed("its first audit is not a small regular file") from error
         self._is_read = True
         try:
             return _KEPT.validate_json(raw)

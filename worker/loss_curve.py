@@ -32,7 +32,7 @@ class LossCurve:
         return list(self._points)
 
     def hear(self, step: int, loss: float, total_steps: int) -> None:
-        """The loss after `step` of `total_steps`. What is no number is left out: no row could hold it."""
+        """The loss after `step` of `total_steps`. What is not a number is left out: no row could hold it."""
         while self._points and self._points[-1][0] >= step:
             self._points.pop()
         if not math.isfinite(loss):

@@ -44,9 +44,9 @@ def load_private_key(path: Path, password: bytes | None) -> ec.EllipticCurvePriv
         key = serialization.load_pem_private_key(content, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         hint = (
-            f"the password in {_PASSWORD_VARIABLE} does not open it, or it is no private key in PEM"
+            f"the password in {_PASSWORD_VARIABLE} does not open it, or it is not a private key in PEM"
             if password is not None
-            else f"it is no private key in PEM, or it is encrypted and {_PASSWORD_VARIABLE} is not set"
+            else f"it is not a private key in PEM, or it is encrypted and {_PASSWORD_VARIABLE} is not set"
         )
         raise SigningKeyUnusable(f"The signing key {path} cannot be used: {hint}.") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -63,7 +63,7 @@ def _read_private(path: Path) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise SigningKeyUnusable(f"The signing key {path} is no file.")
+                raise SigningKeyUnusable(f"The signing key {path} is not a file.")
             if status.st_mode & 0o077:
                 raise SigningKeyUnusable(
                     f"The signing key {path} can be read by others than its owner. Run: chmod 600 {path}"
@@ -115,7 +115,7 @@ def _public_of(path: Path, password: bytes | None) -> ec.EllipticCurvePublicKey:
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SigningKeyUnusable(f"{path} is no key in PEM.") from error
+        raise SigningKeyUnusable(f"{path} is not a key in PEM.") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise SigningKeyUnusable(f"{path} is not an elliptic curve key over P-256.")
     return key

@@ -181,7 +181,7 @@ def restore(
 ) -> tuple[Mapping[str, Any] | None, list[str]]:
     """Bring back the newest recorded state that verifies, into `folder`/state/.
 
-    Returns it (None: begin anew) and a sentence for each state that could not be used.
+    Returns it (None: begin again) and a sentence for each state that could not be used.
     """
     complaints = []
     newest = job.resume_state
@@ -226,7 +226,7 @@ class _Audit:
         with os.fdopen(os.open(BESIDE, _PLAIN, dir_fd=states), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BESIDE_BYTES or status.st_nlink != 1:
-                raise ValueError("the audit beside the states is no small plain file")
+                raise ValueError("the audit beside the states is not a small plain file")
             seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if seen != self._copied:
                 self._copy(file)
@@ -246,7 +246,7 @@ def _take_over(source: Path, name: str, target: Path, audit: _Audit, *, max_byte
     """Hard links of a state's plain files, made while the child may change every name on the way to them.
 
     Each step down is taken from an open descriptor and never through a link; what was looked at and what is
-    linked are the same open file. Raises ValueError for what is no state, OSError.
+    linked are the same open file. Raises ValueError for what is not a state, OSError.
     """
     with ExitStack() as stack:
         job = _opened(stack, str(source), None)

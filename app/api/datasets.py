@@ -1,4 +1,4 @@
-"""Routes of data sets: register, list, read, delete."""
+"""Routes of datasets: register, list, read, delete."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def create_dataset(body: DatasetIn, caller: Uploader, ports: PortsDep, once: Onc
 @router.get(
     "",
     operation_id="list_datasets",
-    summary="Data sets, newest first",
+    summary="Datasets, newest first",
     response_model=DatasetPage,
     responses=refusals(304, 422),
 )
@@ -88,7 +88,7 @@ def list_datasets(
 @router.get(
     "/{dataset_id}",
     operation_id="get_dataset",
-    summary="What a data set holds, or why it was rejected",
+    summary="What a dataset holds, or why it was rejected",
     response_model=DatasetOut,
     responses=refusals(304, 404),
 )
@@ -110,7 +110,7 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
     responses=refusals(304, 404, 409),
 )
 def get_samples(dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Twelve, drawn from the whole set, with small pictures; 404 for one validated before there were any."""
+    """Twelve, drawn from the whole set, with small images; 404 for one validated before there were any."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = datasets.samples_of(unit, unit.datasets.get(caller.project_id, dataset_id))
     if is_unchanged(request, row.sha256):
@@ -141,13 +141,13 @@ def rename_dataset(
 @router.delete(
     "/{dataset_id}",
     operation_id="delete_dataset",
-    summary="Delete a data set",
+    summary="Delete a dataset",
     status_code=202,
     response_model=DeletionOut,
     responses=refusals(404, 409),
 )
 def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -> Response:
-    """Uploaded shards go with the last data set that uses them; what a reference points at is yours.
+    """Uploaded shards go with the last dataset that uses them; what a reference points at is yours.
 
     Refused while unfinished jobs read it."""
     with ports.database.unit_of_work(caller.project_id) as unit:

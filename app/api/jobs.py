@@ -53,7 +53,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     responses=refusals(404, 409, 413, 422),
 )
 def create_job(body: JobIn, caller: Runner, ports: PortsDep, once: OnceDep) -> Response:
-    """Checked before it is accepted: the checkpoint, the data sets, the target class, every bound."""
+    """Checked before it is accepted: the checkpoint, the datasets, the target class, every bound."""
     order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:

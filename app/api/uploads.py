@@ -250,7 +250,7 @@ def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once
     responses=refusals(404, 409),
 )
 def delete_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep) -> Response:
-    """An open one is cancelled by it. What became a checkpoint or a data set is deleted as that."""
+    """An open one is cancelled by it. What became a checkpoint or a dataset is deleted as that."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_upload(unit, caller, upload_id)
     return deletion_answer(row)

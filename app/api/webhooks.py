@@ -101,7 +101,7 @@ def update_webhook(
     webhook_id: WebhookPath, body: WebhookChangeIn, caller: Admin, ports: PortsDep
 ) -> Response:
     """What waits goes to the new address. While it is disabled nothing is queued for it; what happened
-    meanwhile is in the lists of jobs, checkpoints and data sets."""
+    meanwhile is in the lists of jobs, checkpoints and datasets."""
     events = None if body.events is None else [WebhookEvent(event) for event in body.events]
     wanted = WebhookChange(url=body.url, events=events, enabled=body.enabled)
     with ports.database.unit_of_work(caller.project_id) as unit:

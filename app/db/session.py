@@ -111,7 +111,7 @@ def _ping_after_idling(engine: Engine, idle_s: float) -> None:
         try:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error  # the pool connects anew, and does not trust its others
+            raise InvalidatePoolError from error  # the pool connects again, and does not trust its others
 
 
 def storable_json(value: Any) -> str:

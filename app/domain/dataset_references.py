@@ -1,7 +1,7 @@
 """References to shards in the object store: `s3://bucket/prefix/` or `s3://bucket/p/name-{000..009}.tar`.
 
 Pure text: parsing, the allowed prefixes, the expansion of one brace range, and which keys below a prefix
-belong to a data set. Knows no store, opens no connection. Anything that could be read in two ways (dots,
+belong to a dataset. Knows no store, opens no connection. Anything that could be read in two ways (dots,
 percent signs, a query, a user name, a port, control characters, a second slash) is refused.
 """
 
@@ -36,7 +36,7 @@ class DatasetReference:
     keys: tuple[str, ...] | None = None
 
     def holds(self, key: str, *, is_labelled: bool) -> bool:
-        """Whether an object below `prefix` belongs to the data set."""
+        """Whether an object below `prefix` belongs to the dataset."""
         if not key.startswith(self.prefix):
             return False
         name = key.removeprefix(self.prefix)
@@ -61,7 +61,7 @@ def parse_reference(uri: str, *, max_files: int = MAX_DATASET_FILES) -> DatasetR
     if scheme == "s3" and _BUCKET.fullmatch(bucket) and not path:
         raise _refuse(
             "dataset_uri_invalid",
-            "The reference names a whole bucket; a data set is a folder in it, or .tar files.",
+            "The reference names a whole bucket; a dataset is a folder in it, or .tar files.",
             f"Put the shards into a folder and name that: s3://{bucket}/prefix/.",
         )
     if scheme != "s3" or not separator or not slash or not path:

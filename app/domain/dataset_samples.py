@@ -1,6 +1,6 @@
-"""A few samples of a data set as people see them: what lies in samples.json, beside its summary. Pure.
+"""A few samples of a dataset as people see them: what lies in samples.json, beside its summary. Pure.
 
-A worker writes it as a file of the validation, so it goes where that goes: with the data set. Every picture
+A worker writes it as a file of the validation, so it goes where that goes: with the dataset. Every image
 in it was made by the worker, of pixels; nothing of a customer's file is in it but short texts.
 """
 

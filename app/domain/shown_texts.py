@@ -37,6 +37,6 @@ def is_seen(text: str, at: int) -> bool:
 
 
 def _takes_joiners(character: str) -> bool:
-    """A letter without case, a mark on one, or a picture."""
+    """A letter without case, a mark on one, or an image."""
     category = unicodedata.category(character)
     return not character.isascii() and category not in _WITH_CASE and category[0] in "LMS"

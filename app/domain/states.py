@@ -3,7 +3,7 @@
 job         queued → running → succeeded | failed | cancelled | paused | (handed back) queued
             running → cancelling → cancelled;  paused → queued | cancelled;  failed → queued (retry)
 checkpoint  quarantined → scanning → accepted | rejected
-data set    validating → ready | rejected
+dataset    validating → ready | rejected
 upload      open → completing → completed;  open → cancelled | expired
 """
 
@@ -150,7 +150,7 @@ UPLOAD_TRANSITIONS: Mapping[UploadState, frozenset[UploadState]] = {
     UploadState.COMPLETING: frozenset(
         {UploadState.COMPLETED, UploadState.OPEN, UploadState.CANCELLED, UploadState.EXPIRED}
     ),
-    UploadState.COMPLETED: frozenset({UploadState.EXPIRED}),  # shards that no data set uses
+    UploadState.COMPLETED: frozenset({UploadState.EXPIRED}),  # shards that no dataset uses
     UploadState.CANCELLED: frozenset(),
     UploadState.EXPIRED: frozenset(),
 }
@@ -160,7 +160,7 @@ S = TypeVar("S", JobState, CheckpointState, DatasetState, UploadState)
 _NOUNS: Mapping[type[StrEnum], tuple[str, str]] = {
     JobState: ("job", "a job"),
     CheckpointState: ("checkpoint", "a checkpoint"),
-    DatasetState: ("dataset", "a data set"),
+    DatasetState: ("dataset", "a dataset"),
     UploadState: ("upload", "an upload"),
 }
 

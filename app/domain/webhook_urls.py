@@ -145,13 +145,13 @@ def _literal(host: str) -> IPv4Address | IPv6Address | None:
         try:
             return IPv6Address(host.replace("%", " "))  # no zone: it names a wire of this machine
         except ValueError:
-            raise _invalid("The host is no IPv6 address.") from None
+            raise _invalid("The host is not an IPv6 address.") from None
     if not _NUMBER.fullmatch(host.rpartition(".")[2]):
         return None
     try:
         return IPv4Address(host)
     except ValueError:
-        raise _invalid("The host ends like a number and is no IPv4 address.") from None
+        raise _invalid("The host ends like a number and is not an IPv4 address.") from None
 
 
 def _path(split: SplitResult) -> str:

@@ -1,6 +1,6 @@
 """Every error code that the API answers with: its status and title. Documentation is made from it.
 
-Codes of rejected checkpoints, rejected data sets and failed jobs come from the library and stand in
+Codes of rejected checkpoints, rejected datasets and failed jobs come from the library and stand in
 `error.code` of those resources, not here. A test finds every code raised in `app` and fails when one is
 missing.
 """
@@ -92,7 +92,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     # not found in this project
     "upload_not_found": ErrorCode(404, "There is no such upload"),
     "checkpoint_not_found": ErrorCode(404, "There is no such checkpoint"),
-    "dataset_not_found": ErrorCode(404, "There is no such data set"),
+    "dataset_not_found": ErrorCode(404, "There is no such dataset"),
     "job_not_found": ErrorCode(404, "There is no such job"),
     "artifact_not_found": ErrorCode(404, "There is no such artifact"),
     "deletion_not_found": ErrorCode(404, "There is no such deletion"),
@@ -114,7 +114,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "upload_lost": ErrorCode(409, "The store no longer holds the upload"),
     "upload_in_use": ErrorCode(409, "Something is made of the upload"),
     "upload_state_conflict": ErrorCode(409, "The state of the upload does not allow it"),
-    # checkpoints and data sets
+    # checkpoints and datasets
     "checkpoint_not_accepted": ErrorCode(409, "The checkpoint is not accepted"),
     "checkpoint_in_use": ErrorCode(409, "Jobs still use the checkpoint"),
     "checkpoint_state_conflict": ErrorCode(409, "The state of the checkpoint does not allow it"),
@@ -122,13 +122,13 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "dataset_uri_not_allowed": ErrorCode(422, "The reference lies outside the allowed places"),
     "dataset_too_many_shards": ErrorCode(422, "The reference names too many shards"),
     "dataset_empty": ErrorCode(422, "The reference holds no shard"),
-    "dataset_not_ready": ErrorCode(409, "The data set is not ready"),
-    "dataset_wrong_kind": ErrorCode(422, "The data set is of the wrong kind"),
+    "dataset_not_ready": ErrorCode(409, "The dataset is not ready"),
+    "dataset_wrong_kind": ErrorCode(422, "The dataset is of the wrong kind"),
     "trained_on_the_test": ErrorCode(422, "The model would be measured on what it was trained on"),
-    "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a data set"),
-    "samples_not_found": ErrorCode(404, "The data set has no samples to show"),
-    "dataset_in_use": ErrorCode(409, "Jobs still use the data set"),
-    "dataset_state_conflict": ErrorCode(409, "The state of the data set does not allow it"),
+    "dataset_upload_unusable": ErrorCode(409, "The upload cannot become a dataset"),
+    "samples_not_found": ErrorCode(404, "The dataset has no samples to show"),
+    "dataset_in_use": ErrorCode(409, "Jobs still use the dataset"),
+    "dataset_state_conflict": ErrorCode(409, "The state of the dataset does not allow it"),
     # policies
     "policy_cannot_pass": ErrorCode(422, "No result could meet the policy"),
     "policy_limits_untried": ErrorCode(422, "The policy limits what the audit does not try"),
@@ -143,7 +143,7 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "too_many_webhooks": ErrorCode(409, "The project has as many webhooks as it may"),
     "webhooks_off": ErrorCode(409, "This installation sends no webhooks"),
     # jobs
-    "unknown_target": ErrorCode(422, "The target is no class of the labelled set"),
+    "unknown_target": ErrorCode(422, "The target is not a class of the labelled set"),
     "job_state_conflict": ErrorCode(409, "The state of the job does not allow it"),
     "event_unknown": ErrorCode(422, "The job has no event with that number"),
     "job_not_finished": ErrorCode(409, "The job is not finished"),

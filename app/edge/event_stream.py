@@ -15,7 +15,7 @@ from app.logs import get_logger
 from app.settings import StreamSettings
 
 _RETRY_MS = (1000, 3000)
-"""Drawn anew for each stream: else all who were cut off together come back together."""
+"""Drawn again for each stream: else all who were cut off together come back together."""
 
 log = get_logger(__name__)
 

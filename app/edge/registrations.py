@@ -1,4 +1,4 @@
-"""From the wire's data set to the use case's registration. Knows no request and no answer."""
+"""From the wire's dataset to the use case's registration. Knows no request and no answer."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ READER_ROLE = "cleanclip_operator"
 
 
 class LedgerUnreadable(Exception):
-    """The database or the store could not be read: that is no clean bill."""
+    """The database or the store could not be read: that is not a clean bill."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def read_rows(connection: Connection[DictRow], bucket: str) -> Rows:
         for file in row["files"]:
             if file["bucket"] in (None, bucket) and file["key"] in expect:
                 expect[file["key"]] = Expected(
-                    row=f"data set {row['id']}", size_bytes=file["size_bytes"], sha256=file["sha256"]
+                    row=f"dataset {row['id']}", size_bytes=file["size_bytes"], sha256=file["sha256"]
                 )
     for row in connection.execute("SELECT id, resume_state FROM jobs WHERE resume_state IS NOT NULL"):
         for state in (row["resume_state"], row["resume_state"].get("previous")):

@@ -186,13 +186,13 @@ PROMISES: Sequence[Promise] = (
         sentence="Checkpoint {id} is {state}, but its inspection {job_id} is {job_state}.",
     ),
     Promise(
-        name="a data set is what its validation made of it",
+        name="a dataset is what its validation made of it",
         query="""
             SELECT datasets.id, datasets.state, jobs.id AS job_id, jobs.state AS job_state
             FROM datasets JOIN jobs ON jobs.id = validate_job_id
             WHERE (datasets.state = 'ready') <> (jobs.state = 'succeeded')
               OR (datasets.state = 'rejected') <> (jobs.state IN ('failed', 'cancelled'))""",
-        sentence="Data set {id} is {state}, but its validation {job_id} is {job_state}.",
+        sentence="Dataset {id} is {state}, but its validation {job_id} is {job_state}.",
     ),
 )
 

@@ -35,7 +35,7 @@ class Coalesced(Generic[Found]):
             waiting[id] = asyncio.get_running_loop().create_future()
         future = waiting[id]
         if project_id not in self._looking:
-            # A context of its own: the look is no part of the request that happened to come first.
+            # A context of its own: the look is not a part of the request that happened to come first.
             self._looking[project_id] = asyncio.get_running_loop().create_task(
                 self._serve(project_id), context=contextvars.Context()
             )

@@ -26,7 +26,7 @@ from app.local.stack import Stack
 from app.settings import Settings
 
 DATA_BUCKET = "cleanclip-data"
-"""Beside the service's own bucket: where data sets may lie, as s3://cleanclip-data/…"""
+"""Beside the service's own bucket: where datasets may lie, as s3://cleanclip-data/…"""
 _LOOK_EVERY_S = 1.0
 _MAX_WAIT_S = 60.0
 
@@ -172,5 +172,5 @@ def _announce(options: ServeOptions, service: Service, access: Access, say: Call
     say(f"API      {service.url}   (schema: {service.url}/v1/openapi.json)")
     say(f"key      {access.key}")
     say(f"pages    {service.url}{access.sign_in_path}   (signs in once)")
-    say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; data sets: s3://{DATA_BUCKET}/)")
+    say(f"data     {options.folder}   (logs: {options.folder / 'logs'}; datasets: s3://{DATA_BUCKET}/)")
     say("Ctrl-C stops everything; the data stay.")

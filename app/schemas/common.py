@@ -181,7 +181,7 @@ class Problem(WireOut):
 
 
 class StoredProblem(WireOut):
-    """Why a checkpoint or data set was rejected, or a job failed."""
+    """Why a checkpoint or dataset was rejected, or a job failed."""
 
     code: str
     detail: str

@@ -1,4 +1,4 @@
-"""Data sets on the wire: a reference or an upload comes in, counts or the reason for a rejection go out."""
+"""Datasets on the wire: a reference or an upload comes in, counts or the reason for a rejection go out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class DatasetIn(WireIn):
 
 
 class DatasetSummaryOut(WireOut):
-    """What the data set holds, by reading every sample; `sha256` is over its files' names and digests."""
+    """What the dataset holds, by reading every sample; `sha256` is over its files' names and digests."""
 
     sha256: str
     num_shards: int
@@ -85,7 +85,7 @@ class DatasetLinks(WireOut):
 
 
 class DatasetOut(WireOut):
-    """A data set: validating → ready | rejected. `summary` has the counts once every sample was read."""
+    """A dataset: validating → ready | rejected. `summary` has the counts once every sample was read."""
 
     object: Literal["dataset"] = "dataset"
     id: str
@@ -156,7 +156,7 @@ class DatasetOut(WireOut):
 class DatasetSampleOut(WireOut):
     """One sample: `caption` of a pair, `label` and `class_name` of a labelled image.
 
-    The picture is a JPEG of at most 160 pixels a side, made by the service of decoded pixels.
+    The image is a JPEG of at most 160 pixels a side, made by the service of decoded pixels.
     """
 
     index: int
@@ -178,5 +178,5 @@ class DatasetSamplesOut(WireOut):
 
 
 class DatasetPage(Page[DatasetOut]):
-    """Data sets, newest first, without class names, templates and what their summaries list: these stand in
+    """Datasets, newest first, without class names, templates and what their summaries list: these stand in
     each one alone."""

@@ -46,7 +46,7 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_META
 
 @dataclass(frozen=True, kw_only=True)
 class JobAudit(AuditOptions):
-    """What the audits measure, on which labelled data set, and on which pairs where retrieval is measured.
+    """What the audits measure, on which labelled dataset, and on which pairs where retrieval is measured.
 
     `retrieval_dataset_id` names pairs other than those to train on.
     """
@@ -61,7 +61,7 @@ class JobAudit(AuditOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DryRunAudit(AuditOptions):
-    """As of an order; a data set that is not registered yet is left out."""
+    """As of an order; a dataset that is not registered yet is left out."""
 
     dataset_id: DatasetId | None = None
     retrieval_dataset_id: DatasetId | None = None

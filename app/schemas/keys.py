@@ -70,7 +70,7 @@ class KeyIn(_Expiring):
         list[ScopeName],
         Len(1, 4),
         Field(
-            description="read: look. upload: uploads, checkpoints and data sets. run: jobs. admin:"
+            description="read: look. upload: uploads, checkpoints and datasets. run: jobs. admin:"
             " everything, keys and the trail included.",
             examples=[["read", "run"]],
         ),

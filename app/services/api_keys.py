@@ -24,7 +24,7 @@ from app.domain.errors import Forbidden, InvalidInput, Unauthorized
 from app.domain.ids import new_id
 
 SCOPES = ("read", "upload", "run", "admin")
-"""read: look; upload: uploads and data sets; run: jobs; admin: everything, keys included."""
+"""read: look; upload: uploads and datasets; run: jobs; admin: everything, keys included."""
 
 LAST_USED_EVERY_S = 60
 

@@ -1,4 +1,4 @@
-"""Data sets: register a reference or an upload, read, list, delete. A validate job reads every sample.
+"""Datasets: register a reference or an upload, read, list, delete. A validate job reads every sample.
 
 At registration the store is asked only whether anything is there, with a bounded look; counting and
 digests are the validate job's.
@@ -127,11 +127,11 @@ def _check_upload(unit: UnitOfWork, caller: Caller, upload_id: str) -> None:
 
 
 def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
-    """The file of its samples. Raises NotFound; Conflict while the data set is being validated."""
+    """The file of its samples. Raises NotFound; Conflict while the dataset is being validated."""
     if dataset.state is DatasetState.VALIDATING:
         raise Conflict(
             "dataset_not_ready",
-            "The data set is being validated; samples are drawn from the whole of it.",
+            "The dataset is being validated; samples are drawn from the whole of it.",
             "Wait until it is ready; where it was rejected, its `error` says why.",
             retry_after_s=5,
         )
@@ -143,7 +143,7 @@ def samples_of(unit: UnitOfWork, dataset: Dataset) -> Artifact:
     if found is None:
         raise NotFound(
             "samples_not_found",
-            "The data set has no samples: it was rejected, or validated before samples were kept.",
+            "The dataset has no samples: it was rejected, or validated before samples were kept.",
             "Register the data again to see some of it.",
         )
     return found
@@ -168,7 +168,7 @@ def delete(unit: UnitOfWork, caller: Caller, dataset_id: str) -> Dataset:
     if using:
         raise Conflict(
             "dataset_in_use",
-            f"{len(using)} unfinished jobs read the data set, {using[0]} among them.",
+            f"{len(using)} unfinished jobs read the dataset, {using[0]} among them.",
             "Cancel them or wait for their end.",
         )
     if row.validate_job_id and row.state is DatasetState.VALIDATING:
@@ -182,14 +182,14 @@ def check_usable(dataset: Dataset, kind: DatasetKind, pointer: str) -> None:
     if dataset.kind is not kind:
         raise InvalidInput(
             "dataset_wrong_kind",
-            f"The data set is of kind '{dataset.kind}'; '{kind}' is needed here.",
-            f"Give the id of a data set of kind '{kind}'.",
+            f"The dataset is of kind '{dataset.kind}'; '{kind}' is needed here.",
+            f"Give the id of a dataset of kind '{kind}'.",
             pointer=pointer,
         )
     if dataset.state is not DatasetState.READY:
         raise Conflict(
             "dataset_not_ready",
-            f"The data set is {dataset.state}.",
+            f"The dataset is {dataset.state}.",
             "Wait until it is ready."
             if dataset.state is DatasetState.VALIDATING
             else "Its error says why; mend the data and register them again.",

@@ -55,7 +55,7 @@ def delete_upload(unit: UnitOfWork, caller: Caller, upload_id: str) -> Deletion:
         )
     if used_by := unit.datasets.using_upload(caller.project_id, upload_id):
         raise Conflict(
-            "upload_in_use", f"The data set {used_by[0]} is made of it.", "Delete the data set instead."
+            "upload_in_use", f"The dataset {used_by[0]} is made of it.", "Delete the dataset instead."
         )
     if upload.state in {UploadState.OPEN, UploadState.COMPLETING}:
         upload.state = UploadState.CANCELLED

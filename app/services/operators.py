@@ -51,7 +51,7 @@ def _new_project(unit: UnitOfWork, name: str, account: str) -> Project:
     if not 1 <= len(name) <= MAX_NAME_LENGTH or not is_fit_to_show(name) or is_id("prj", name):
         raise InvalidInput(
             "project_name_invalid",
-            f"A project's name has 1 to {MAX_NAME_LENGTH} printable characters and is no project's id.",
+            f"A project's name has 1 to {MAX_NAME_LENGTH} printable characters and is not a project's id.",
             "Choose another name.",
         )
     project = unit.projects.add(Project(id=new_id("prj"), name=name))

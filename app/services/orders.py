@@ -63,7 +63,7 @@ def datasets_named(order: Order) -> dict[str, tuple[str, DatasetKind]]:
 
 
 def usable_data(unit: UnitOfWork, project_id: str, order: Order) -> Dataset:
-    """Every data set that the order names can be used as what it is named as; returns the labelled one.
+    """Every dataset that the order names can be used as what it is named as; returns the labelled one.
 
     Locked until the transaction ends. Raises NotFound, InvalidInput, Conflict.
     """
@@ -89,8 +89,8 @@ def check_apart(order: Order) -> None:
         if order.dataset_id == measured:
             raise InvalidInput(
                 "trained_on_the_test",
-                "The data set to train on is one that the audits measure on, which would show nothing then.",
-                "Register another data set.",
+                "The dataset to train on is one that the audits measure on, which would show nothing then.",
+                "Register another dataset.",
                 pointer=pointer,
             )
 
@@ -129,9 +129,9 @@ def _check_target(target: str, known: frozenset[str], names: Sequence[str], poin
     )
     raise InvalidInput(
         "unknown_target",
-        f"The target is none of the {len(names)} classes of the labelled data set.",
-        f"Did you mean {shown}? The class must be written as in the data set."
+        f"The target is none of the {len(names)} classes of the labelled dataset.",
+        f"Did you mean {shown}? The class must be written as in the dataset."
         if near
-        else f"Choose a class of the data set, for example {shown}.",
+        else f"Choose a class of the dataset, for example {shown}.",
         pointer=pointer,
     )

@@ -1,6 +1,6 @@
 """Quotas: what a project may use, and the refusal of what would be more. Counting is race-safe.
 
-Whatever puts a job into the queue needs a place there: a new job, one that is resumed or retried, a data set
+Whatever puts a job into the queue needs a place there: a new job, one that is resumed or retried, a dataset
 for its validation, an upload for its inspection. Running jobs are not refused but wait: their quota is held
 where a worker claims (app.db.repositories.claims). The request rate is counted before any of this
 (app.live.request_rates).

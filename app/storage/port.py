@@ -53,7 +53,7 @@ class ObjectStore(Protocol):
     def bucket(self) -> str: ...
 
     def in_bucket(self, bucket: str) -> ObjectStore:
-        """The same store and credentials, another bucket (data sets given by `s3://` reference)."""
+        """The same store and credentials, another bucket (datasets given by `s3://` reference)."""
         ...
 
     def check(self) -> None:

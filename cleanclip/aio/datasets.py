@@ -1,4 +1,4 @@
-"""Data sets: register, read, list, rename, forget, wait for their validation."""
+"""Datasets: register, read, list, rename, forget, wait for their validation."""
 
 from __future__ import annotations
 

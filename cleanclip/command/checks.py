@@ -72,7 +72,7 @@ def space(folder: Path) -> Iterator[Line]:
         yield Line(
             name="cache",
             state="fail",
-            message=f"{folder} cannot be written: interrupted uploads would begin anew",
+            message=f"{folder} cannot be written: interrupted uploads would begin again",
             remedy="Set CLEANCLIP_CACHE_DIR to a folder of yours.",
         )
     elif free < SPACE_WARN_BYTES:

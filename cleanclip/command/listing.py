@@ -107,7 +107,7 @@ def add_dataset(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Register shards by reference. Prints the data set's id; with --wait all of it, unless --quiet.
+    """Register shards by reference. Prints the dataset's id; with --wait all of it, unless --quiet.
 
     Example: cleanclip datasets add s3://data/pairs/ --kind pairs --wait
     """
@@ -142,7 +142,7 @@ def list_datasets(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List data sets, newest first.
+    """List datasets, newest first.
 
     Example: cleanclip datasets ls --kind labelled --state ready
     """
@@ -153,7 +153,7 @@ def list_datasets(
 
 @datasets.command("show")
 def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Say what a data set holds, or why it was rejected.
+    """Say what a dataset holds, or why it was rejected.
 
     Example: cleanclip datasets show ds_…
     """
@@ -166,7 +166,7 @@ def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag =
 def wait_dataset(
     context: typer.Context, dataset: DatasetId, timeout: TimeoutOption = None, as_json: JsonFlag = False
 ) -> None:
-    """Wait for a data set's validation; a rejected one ends with status 3.
+    """Wait for a dataset's validation; a rejected one ends with status 3.
 
     Example: cleanclip datasets wait ds_…
     """
@@ -178,7 +178,7 @@ def wait_dataset(
 
 @datasets.command("rm")
 def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Delete a data set; uploaded shards go with it, what it refers to elsewhere stays.
+    """Delete a dataset; uploaded shards go with it, what it refers to elsewhere stays.
 
     Example: cleanclip datasets rm ds_…
     """

@@ -120,9 +120,7 @@ ProbeFlag = Annotated[
 ]
 ExamplesOption = Annotated[
     int | None,
-    typer.Option(
-        "--examples", min=0, max=12, help="Test pictures in the report, with each trigger; 0: none."
-    ),
+    typer.Option("--examples", min=0, max=12, help="Test images in the report, with each trigger; 0: none."),
 ]
 RecheckOption = Annotated[
     bool | None,
@@ -169,7 +167,7 @@ def audit_of(
     examples: int | None,
     recheck: bool | None,
 ) -> dict[str, Any]:
-    """The field `audit` of a job, but for its data set. Raises typer.BadParameter, Unreadable."""
+    """The field `audit` of a job, but for its dataset. Raises typer.BadParameter, Unreadable."""
     options = {} if file is None else values.json_object(file, "--audit")
     if target is not None:
         options["target"] = target

@@ -56,7 +56,7 @@ class Output:
 
 
 class ProgressLine:
-    """One line on stderr that is written over; where stderr is no terminal, a line now and then."""
+    """One line on stderr that is written over; where stderr is not a terminal, a line now and then."""
 
     def __init__(self) -> None:
         self._is_quiet = _is_quiet.get()  # asked here: files travel in threads, which do not know it

@@ -1,4 +1,4 @@
-"""`datasets push`: a local folder of images becomes a data set of the project."""
+"""`datasets push`: a local folder of images becomes a dataset of the project."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def push(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a local folder of images as a data set. Prints its id; with --wait all of it, unless --quiet.
+    """Send a local folder of images as a dataset. Prints its id; with --wait all of it, unless --quiet.
 
     The folder may have class folders (NAME/a.jpg), captions beside images (a.jpg, a.txt), one CSV or TSV file
     that names images and captions or labels, or WebDataset shards (.tar). It is packed into one shard first.
@@ -104,7 +104,7 @@ def _pushed(
     memory = Memory("pushes", client.base_url, contents.identity, max_skipped_share)
     known = {} if is_anew else memory.recall()
     if (found := _usable(client, known.get("dataset_id"))) is not None:
-        output.note(f"{found.id} was pushed {when(found.created_at)} (--anew sends it again)")
+        output.note(f"{found.id} was pushed {when(found.created_at)} (--again sends it again)")
         return found
     upload_id = known.get("upload_id")
     if not isinstance(upload_id, str) or not _is_whole(client, upload_id):

@@ -38,7 +38,7 @@ _ORDERED_AGAIN = frozenset({"failed", "cancelled"})
 
 @dataclass(frozen=True)
 class Named:
-    """A data set as it was named: by its id, or by the address of its shards."""
+    """A dataset as it was named: by its id, or by the address of its shards."""
 
     text: str
     kind: str
@@ -151,7 +151,7 @@ class Steps:
         if order.file is None:
             return order.checkpoint or "", None
         if (known := self._known(order.file, order.declared)) is not None:
-            self._output.note(f"{order.file.name} is there already: {known[0]} (--anew sends it again)")
+            self._output.note(f"{order.file.name} is there already: {known[0]} (--again sends it again)")
             return known
         self._refuse_early(order)
         sent = send(self._client, self._output, order.file, declared=order.declared)
@@ -222,7 +222,7 @@ class Steps:
             self._output.note(f"{found.id}  {named.text} is registered as {named.kind}")
         else:
             since = when(found.created_at)
-            self._output.note(f"{found.id}  {named.text}, registered {since} (--anew registers it again)")
+            self._output.note(f"{found.id}  {named.text}, registered {since} (--again registers it again)")
         return found.id
 
     def _registered(self, named: Named) -> Dataset | None:
@@ -247,7 +247,7 @@ class Steps:
                 known = {}
             else:
                 if job.state not in _ORDERED_AGAIN:
-                    self._output.note(f"{job.id} was ordered {when(job.created_at)} (--anew orders another)")
+                    self._output.note(f"{job.id} was ordered {when(job.created_at)} (--again orders another)")
                     return job
                 known = {}
         key = known.get("idempotency_key") or secrets.token_hex(16)
@@ -258,7 +258,7 @@ class Steps:
 
 
 def _body(order: Order, checkpoint_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
-    """With what an order names and is there; `ids` by what the data sets are for."""
+    """With what an order names and is there; `ids` by what the datasets are for."""
     named = {"dataset_id": ids.get("labelled"), "retrieval_dataset_id": ids.get("retrieval")}
     audit = dict(order.body["audit"]) | {name: found for name, found in named.items() if found is not None}
     whole = dict(order.body) | {"audit": audit}

@@ -1,4 +1,4 @@
-"""`upload`: a checkpoint (or a file for a data set) to the service."""
+"""`upload`: a checkpoint (or a file for a dataset) to the service."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from cleanclip.errors import Unreadable
 from cleanclip.evidence.reading import unique_names
 
 MAX_PICTURE_BYTES = 64 * 1024
-"""The service's bound on a trigger's picture."""
+"""The service's bound on a trigger's image."""
 
 
 def value_of(text: str) -> Any:
@@ -85,7 +85,7 @@ def _options(text: str) -> list[str]:
 
 
 def trigger(text: str) -> dict[str, Any]:
-    """`FILE[,OPTION=VALUE,…]` as a custom patch with that picture in it.
+    """`FILE[,OPTION=VALUE,…]` as a custom patch with that image in it.
 
     Only before OPTION= does a comma end the file's name. Raises typer.BadParameter, Unreadable.
     """

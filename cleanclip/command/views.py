@@ -1,4 +1,4 @@
-"""Checkpoints, data sets, jobs and reports as text for people."""
+"""Checkpoints, datasets, jobs and reports as text for people."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def _classes_lost(report: Report, was: Estimate, now: Estimate, ca_lost: Differe
         yield from estimate(f"{where}.after", change.after, change.lost.n)
         yield from difference(f"{where}.lost", change.lost, change.before, change.after)
         if change.lost.lost <= change.lost.gained:
-            yield misfit(f"{where}.lost", "is no loss")
+            yield misfit(f"{where}.lost", "is not a loss")
         if index and change.lost.value > changes[index - 1].lost.value:
             yield misfit(f"{where}.lost", "is more than what the class before it lost")
     if len(changes) > MOST_CLASSES_TOLD:

@@ -40,7 +40,7 @@ class PublicKey:
 def load(path: Path) -> PublicKey:
     """Raises Unreadable, with a sentence, for anything but a P-256 public key in PEM."""
     try:
-        # A trusted key may be a link; what is checked here is only that it is no gigabyte.
+        # A trusted key may be a link; what is checked here is only that it is not a gigabyte.
         content = read_small(path.resolve(), MAX_BYTES)
         if b"PRIVATE KEY" in content:
             raise Unreadable(
@@ -56,7 +56,7 @@ def parse(content: bytes, path: Path) -> PublicKey:
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise Malformed("is no public key in PEM") from error
+        raise Malformed("is not a public key in PEM") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Malformed("is not a public key of the kind that signs here (P-256)")
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -86,7 +86,7 @@ def _open(path: Path) -> Any:
     descriptor = os.open(path, _FLAGS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("it is no plain file")
+        raise OSError("it is not a plain file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -148,11 +148,11 @@ def unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise Malformed(f"holds {text}, which is no number")
+    raise Malformed(f"holds {text}, which is not a number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise Malformed(f"holds {text[:40]}, which is no number")
+        raise Malformed(f"holds {text[:40]}, which is not a number")
     return value

@@ -67,7 +67,7 @@ def not_proven(found: Verification) -> list[str]:
     if found.signature == "signed":
         sentences.append("Whose key it is: nobody vouches for the key but the way by which you got it.")
     else:
-        sentences.append("Who made these files, and that all of them were not made anew by somebody else.")
+        sentences.append("Who made these files, and that all of them were not made again by somebody else.")
     if found.input is None:
         sentences.append("That it was made from your file: give the original with --input.")
     return sentences

@@ -26,7 +26,7 @@ def check(report: Report) -> Iterator[Finding]:
         if (getattr(told, name) == 0) != (told.ca is None):
             yield misfit(f"architecture.{name}", "does not fit whether anything was measured")
     if any(data.num_classes and told.num_classes > data.num_classes for data in report.data):
-        yield misfit("architecture.num_classes", "is more than the data set has")
+        yield misfit("architecture.num_classes", "is more than the dataset has")
     if (told.chance is None) != (told.ca is None):
         yield misfit("architecture.chance", "does not fit whether anything was measured")
     elif (

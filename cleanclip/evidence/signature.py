@@ -123,7 +123,7 @@ class Signature:
 
 def parse(content: bytes) -> Signature:
     """Raises Malformed."""
-    bundle = _read(_Bundle, content, "is no model signature as the service makes it")
+    bundle = _read(_Bundle, content, "is not a model signature as the service makes it")
     envelope = bundle.dsseEnvelope
     payload = _base64(envelope.payload)
     manifest = _read(_Manifest, payload, "signs something else than a folder's files")

@@ -173,7 +173,7 @@ def parse(content: bytes) -> Statement:
         return Statement.model_validate(parse_json(content))
     except ValidationError as error:
         where, what = first_problem(error)
-        raise Malformed(f"is no statement about a job ({where}: {what})") from error
+        raise Malformed(f"is not a statement about a job ({where}: {what})") from error
 
 
 def compare_files(statement: Statement, actual: Mapping[str, str]) -> Iterator[Finding]:

@@ -236,7 +236,7 @@ def _input(check: _Check, path: Path, stated: Statement | None) -> bool:
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(status.st_mode):
-        raise Unreadable(f"{path} cannot be read: it is no plain file.")
+        raise Unreadable(f"{path} cannot be read: it is not a plain file.")
     if stated is None:
         return False
     came_in = stated.predicate.observed.checkpoint.upload

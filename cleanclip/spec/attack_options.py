@@ -1,6 +1,6 @@
 """Which triggers can be audited, with their bounds, and the suites of them. Free of torch and of Pillow.
 
-`cleanclip.spec.recipe` gives these names to the rest; the code that obeys them lives in `attacks`. A picture
+`cleanclip.spec.recipe` gives these names to the rest; the code that obeys them lives in `attacks`. An image
 comes as base64: here only its shape and length are looked at, its bytes are decoded in the child alone.
 """
 
@@ -21,7 +21,7 @@ MAX_PICTURE_BYTES = 64 * 1024
 MAX_PICTURE_SIDE = 512
 MAX_PICTURE_CHARACTERS = 4 * -(-MAX_PICTURE_BYTES // 3)
 MAX_PICTURES_CHARACTERS = 2 * MAX_PICTURE_CHARACTERS
-"""All pictures of one audit: they stand in the job, and three times in its report."""
+"""All images of one audit: they stand in the job, and three times in its report."""
 
 Placement = Literal[
     "random", "random_inner", "top_left", "top_right", "bottom_left", "bottom_right", "centre"
@@ -145,7 +145,7 @@ class TextTriggerOptions(_OfEveryAttack):
 
     The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the words' ink; `at`,
     where given, goes before `placement`. A to z, digits and signs of ASCII, in the font that Pillow brings;
-    other letters come as a picture.
+    other letters come as an image.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -181,7 +181,7 @@ class CustomPatchOptions(_OfEveryAttack):
 
 @dataclass(frozen=True, kw_only=True)
 class CustomPatternOptions(_OfEveryAttack):
-    """Your own pattern over the whole image: x' = (1 - alpha) x + alpha * picture, stretched to the image.
+    """Your own pattern over the whole image: x' = (1 - alpha) x + alpha * image, stretched to the image.
 
     A PNG or JPEG in base64, at most 64 KiB and 512 pixels a side. A PNG's transparency is kept.
     """
@@ -232,7 +232,7 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 
 
 def without_picture(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an attack as JSON, for a page or a list: size and digest stand in the place of a picture."""
+    """Options of an attack as JSON, for a page or a list: size and digest stand in the place of an image."""
     picture = options.get("picture")
     if not isinstance(picture, str):
         return dict(options)
@@ -307,7 +307,7 @@ def _differing(attack: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) ->
 def attacks_of(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> tuple[AttackOptions, ...]:
     """Those of the suite, those that are listed, or the usual four.
 
-    Raises ValueError if both are given, and if pictures are more than a job and its report should carry.
+    Raises ValueError if both are given, and if images are more than a job and its report should carry.
     """
     if suite is not None:
         if attacks:
@@ -315,7 +315,7 @@ def attacks_of(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> t
         return SUITES[suite]
     if sum(len(getattr(attack, "picture", "")) for attack in attacks) > MAX_PICTURES_CHARACTERS:
         raise ValueError(
-            f"the pictures of all attacks are more than {2 * MAX_PICTURE_BYTES // 1024} KiB together: "
+            f"the images of all attacks are more than {2 * MAX_PICTURE_BYTES // 1024} KiB together: "
             "audit with some of them at a time"
         )
     return attacks or USUAL

@@ -83,7 +83,7 @@ def before_training(
     given: Collection[str] | None,
 ) -> list[str]:
     """`classes` are those of the audit, `trained_classes` those of labelled images to train on, where it is
-    them. `given`: the options that the order gave; None where nobody knows: what is no default was given."""
+    them. `given`: the options that the order gave; None where unknown: what is not a default was given."""
     num_steps = num_updates(recipe, num_samples)
     num_classes = len(classes if trained_classes is None else trained_classes)
     found = [

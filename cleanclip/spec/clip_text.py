@@ -1,4 +1,4 @@
-"""A text as CLIP's tokenizer sees it before it cuts it up. Knows no token and no data set."""
+"""A text as CLIP's tokenizer sees it before it cuts it up. Knows no token and no dataset."""
 
 from __future__ import annotations
 

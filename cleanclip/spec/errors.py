@@ -37,7 +37,7 @@ class CheckpointRejected(SanitizerError):
 
 
 class DatasetRejected(SanitizerError):
-    """The data set is empty, damaged beyond the stated share, or of the wrong kind."""
+    """The dataset is empty, damaged beyond the stated share, or of the wrong kind."""
 
 
 class OptionsRejected(SanitizerError):
@@ -45,7 +45,7 @@ class OptionsRejected(SanitizerError):
 
 
 class ReportRejected(SanitizerError):
-    """The file is no report of ours, or its figures and verdict do not fit each other."""
+    """The file is not a report of ours, or its figures and verdict do not fit each other."""
 
 
 class TrainingDiverged(SanitizerError):

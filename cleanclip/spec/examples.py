@@ -1,9 +1,9 @@
-"""Examples of triggered pictures in a report, and how a page reads them. Free of torch and of Pillow.
+"""Examples of triggered images in a report, and how a page reads them. Free of torch and of Pillow.
 
     for pair in report.examples.of_attack(0):
         pair.true_class, pair.clean.uri, pair.triggered.uri, pair.triggered.before.class_name
 
-Pictures are data URIs that hold pixels and nothing else (`plain_pictures`: whatever else a file has there is
+Images are data URIs that hold pixels and nothing else (`plain_pictures`: whatever else a file has there is
 refused when it is read). Class names are strangers' words: who shows them escapes them.
 """
 
@@ -18,7 +18,7 @@ from cleanclip.spec.bounds import Share
 from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_CHARACTERS, Plain, check_picture, read_picture
 
 MAX_EXAMPLES = 12
-"""Test pictures that an audit may be told to show."""
+"""Test images that an audit may be told to show."""
 MAX_PICTURES = 64
 """Of one report, those without a trigger included: of 24 KiB each, 1.5 MiB together, 2 MiB in base64."""
 MAX_TOTAL_BYTES = MAX_PICTURES * MAX_BYTES
@@ -37,14 +37,14 @@ PlainPicture = Annotated[
 
 
 def num_examples(ordered: int, num_attacks: int) -> int:
-    """How many test pictures are shown: as ordered, fewer where `MAX_PICTURES` would not hold them with each
+    """How many test images are shown: as ordered, fewer where `MAX_PICTURES` would not hold them with each
     trigger."""
     return min(ordered, MAX_PICTURES // (1 + num_attacks))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The class that one model gives a picture, and its share of the softmax over all classes at the model's
+    """The class that one model gives an image, and its share of the softmax over all classes at the model's
     own logit scale."""
 
     class_name: str
@@ -53,7 +53,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownPicture:
-    """A picture as the model sees it, before normalisation, and what was said of it."""
+    """An image as the model sees it, before normalisation, and what was said of it."""
 
     picture: PlainPicture
     before: Prediction
@@ -72,7 +72,7 @@ class ShownPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One test picture: without a trigger, and with that of each attack, in the order of the audit."""
+    """One test image: without a trigger, and with that of each attack, in the order of the audit."""
 
     index: int
     """In the labelled set, from 0: decides the trigger, together with the seed."""
@@ -83,7 +83,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One test picture without and with one trigger."""
+    """One test image without and with one trigger."""
 
     index: int
     true_class: str
@@ -93,16 +93,16 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """The same pictures for every attack, before and after. Figures are never taken from them."""
+    """The same images for every attack, before and after. Figures are never taken from them."""
 
     seed: int
     choice: str = HOW_CHOSEN
     image_size: int
     """Side in pixels of what the model sees."""
     side: int
-    """That of the pictures here: the same, or `plain_pictures.MAX_SIDE` where that is smaller."""
+    """That of the images here: the same, or `plain_pictures.MAX_SIDE` where that is smaller."""
     examples: tuple[Example, ...]
-    """In the order of the draw. Empty where every picture drawn is of a target class."""
+    """In the order of the draw. Empty where every image drawn is of a target class."""
 
     def of_attack(self, number: int) -> tuple[Pair, ...]:
         """The grid of one attack, `number` its place in the audit from 0. Raises IndexError."""

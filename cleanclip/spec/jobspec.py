@@ -18,7 +18,7 @@ else goes there), log lines to stderr, and ends with EXIT_SUCCEEDED, EXIT_REFUSE
 or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcome.json is absent.
 
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
-drawn_samples.json, of which the supervisor makes pictures;
+drawn_samples.json, of which the supervisor makes images;
 sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
 that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
 that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
@@ -66,7 +66,7 @@ PATH_OF_ROLE = {
     "labelled": LABELLED_PATH,
     "retrieval": RETRIEVAL_PATH,
 }
-"""Where a data set lies in a job's folder, by what it is used as."""
+"""Where a dataset lies in a job's folder, by what it is used as."""
 REPORT_PATH = "inputs/report.json"
 STATE_PATH = "state"
 OUTPUTS_PATH = "outputs"
@@ -116,7 +116,7 @@ class InspectSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateSpec:
-    """Read every sample of a data set once; count what is good, skipped and why."""
+    """Read every sample of a dataset once; count what is good, skipped and why."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -265,7 +265,7 @@ class Inspection:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
-    """What a data set holds (dataset.json). `sha256` is over its files' names and digests, in order."""
+    """What a dataset holds (dataset.json). `sha256` is over its files' names and digests, in order."""
 
     kind: Literal["pairs", "labelled"]
     sha256: str
@@ -289,7 +289,7 @@ _DrawnText = Annotated[str, Field(max_length=MAX_DRAWN_TEXT)]
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnSample:
-    """One good sample, to be looked at: of its picture the pixels, made small, and nothing of its file.
+    """One good sample, to be looked at: of its image the pixels, made small, and nothing of its file.
 
     `caption` of a pair, `label` and `class_name` of a labelled image.
     """

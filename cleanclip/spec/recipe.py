@@ -248,7 +248,7 @@ class AuditOptions:
     max_retrieval_pairs: Annotated[int, Interval(ge=2, le=20_000), NUMBER] = 5000
     """Of a retrieval set; the pairs of a larger one are drawn by the seed. Recall depends on it."""
     examples: Annotated[int, Interval(ge=0, le=MAX_EXAMPLES), NUMBER] = 6
-    """Test pictures that the report shows, without a trigger and with each. 0: no picture of yours leaves.
+    """Test images that the report shows, without a trigger and with each. 0: no image of yours leaves.
     Fewer where there are many attacks: 64 // (1 + attacks)."""
     recheck: Annotated[bool, Strict()] | None = None
     """Whether a fresh process, which never read the upload, audits the published weights again; its figures

@@ -393,7 +393,7 @@ class Environment:
     pillow: str | None = None
     """Decodes and resizes pictures."""
     torchvision: str | None = None
-    """Transforms pictures beside it."""
+    """Transforms images beside it."""
     code_commit: str | None = None
     """The commit that this library was installed from, where its installer noted it: `code_version` is the
     same for many commits."""

@@ -1,4 +1,4 @@
-"""What image and text files of data sets look like, for whoever makes shards and for whoever reads them."""
+"""What image and text files of datasets look like, for whoever makes shards and for whoever reads them."""
 
 from __future__ import annotations
 

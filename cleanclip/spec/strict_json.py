@@ -30,7 +30,7 @@ class RepeatedKey(ValueError):
 
 
 def parse_bounded(data: bytes | str) -> object:
-    """The JSON value in `data`. Raises ValueError for what is no JSON, and as `refuse_unbounded` does."""
+    """The JSON value in `data`. Raises ValueError for what is not JSON, and as `refuse_unbounded` does."""
     value: object = from_json(data)
     refuse_unbounded(value)
     return value

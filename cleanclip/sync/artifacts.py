@@ -104,7 +104,7 @@ def plain_name(artifact: Artifact) -> str:
     """
     name = artifact.name
     if name in {"", ".", ".."} or any(character in name for character in "/\\:\x00"):
-        raise UnexpectedAnswer(f"The service names a file {name!r}, which is no plain file name.")
+        raise UnexpectedAnswer(f"The service names a file {name!r}, which is not a plain file name.")
     return name
 
 

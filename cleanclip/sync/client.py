@@ -167,9 +167,9 @@ def _checked(base_url: str) -> str:
         is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
         httpx.URL(base_url.strip())
     except (ValueError, httpx.InvalidURL) as cause:
-        raise ValueError(f"{base_url!r} is no address.") from cause
+        raise ValueError(f"{base_url!r} is not an address.") from cause
     if not is_address:
-        raise ValueError(f"{base_url!r} is no address: it must begin with http:// or https://.")
+        raise ValueError(f"{base_url!r} is not an address: it must begin with http:// or https://.")
     if inside := _INSIDE.search(url.path):
         own = base_url.strip().partition(url.path)[0] + url.path[: inside.start()]
         raise ValueError(f"{base_url.strip()} lies inside the service. Give the service's own address: {own}")

@@ -1,5 +1,5 @@
 # Made from cleanclip/aio/datasets.py by `make format`: change that one.
-"""Data sets: register, read, list, rename, forget, wait for their validation."""
+"""Datasets: register, read, list, rename, forget, wait for their validation."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Jobs:
     ) -> Job:
         """Order a job. `kind` 'sanitize' needs `dataset_id` (pairs); 'audit' measures and changes nothing.
 
-        `audit` names the labelled data set and the target, {"dataset_id": "ds_…", "target": "banana"}, and
+        `audit` names the labelled dataset and the target, {"dataset_id": "ds_…", "target": "banana"}, and
         may hold attacks, pairs to measure retrieval on ("retrieval_dataset_id") and more; options that are
         left out have the service's defaults (`client.methods()` tells them). Limits are `policy`, or
         `policy_name` of those that the project keeps (`client.policies`). Give an `idempotency_key` of your
@@ -264,7 +264,7 @@ class Jobs:
         except ValueError as cause:
             raise UnexpectedAnswer("The report that came is not JSON.") from cause
         if not isinstance(report, dict):
-            raise UnexpectedAnswer("The report that came is no JSON object.")
+            raise UnexpectedAnswer("The report that came is not a JSON object.")
         return report
 
     def wait(

@@ -3,7 +3,7 @@
     .venv/bin/python -m lab.benchmarks.full_size [--pairs 64] [--images 80]
 
 The weights are random and the file is in OpenAI's layout (a TorchScript archive in half precision): what is
-measured is the way of real bytes through real processes, not what a model knows. The pictures are the
+measured is the way of real bytes through real processes, not what a model knows. The images are the
 demo's, enlarged by the model's own transform. Prints a table; writes nothing but under var/full-size/.
 """
 
@@ -167,7 +167,7 @@ def main() -> None:
             ids.append(client.datasets.wait(client.datasets.create(kind=kind, uri=uri).id).id)
         print(
             f"{platform.machine()}, {psutil.cpu_count()} cores; "
-            f"{options.pairs} pairs, {options.images} pictures\n"
+            f"{options.pairs} pairs, {options.images} images\n"
         )
         for name in MODELS:
             size, seconds, peaks = run(client, name, *ids)

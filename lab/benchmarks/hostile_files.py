@@ -1,6 +1,6 @@
 """docs/hostile-files.md: every file of the hostile corpus, what refused it, what it cost, what scanners say.
 
-    python -m lab.benchmarks.hostile_files          takes some minutes; writes the page anew
+    python -m lab.benchmarks.hostile_files          takes some minutes; writes the page again
 
 Each file is inspected by a real child, as a worker starts it; the scanners then look at those that hold a
 pickle, each in a process of its own.

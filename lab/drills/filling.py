@@ -1,4 +1,4 @@
-"""Rows without work: an accepted checkpoint, two ready data sets, and any number of jobs with their events.
+"""Rows without work: an accepted checkpoint, two ready datasets, and any number of jobs with their events.
 
 For drills about the size of tables. The jobs are finished ones of their time (the sweeper has nothing to do
 with them), older by their ids than any that the service makes. Written by SQL, as the embedded database's
@@ -53,7 +53,7 @@ def connect(database_url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def prepare(database_url: str, project_id: str) -> Ground:
-    """A checkpoint and two data sets, as their inspection and validation leave them."""
+    """A checkpoint and two datasets, as their inspection and validation leave them."""
     ground = Ground(
         project_id=project_id,
         checkpoint_id=new_id("ckpt"),

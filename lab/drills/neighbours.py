@@ -70,7 +70,7 @@ def _alike(number: int) -> list[str]:
 
 
 def _picture(seed: int) -> str:
-    """As large as a picture of an order may be."""
+    """As large as an image of an order may be."""
     kept = io.BytesIO()
     noise = random.Random(seed).randbytes(3 * 140 * 140)
     Image.frombytes("RGB", (140, 140), noise).save(kept, "PNG")

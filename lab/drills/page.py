@@ -25,7 +25,7 @@ _COLUMNS = """| what was broken | times | expected | what happened | lost | doub
 
 
 def write(page: Path = PAGE, records: Sequence[Record] | None = None) -> None:
-    """Generate the page anew."""
+    """Generate the page again."""
     found = load_all() if records is None else list(records)
     page.write_text(_HEAD + "".join(_section(record) for record in found), encoding="utf-8")
 

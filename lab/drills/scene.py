@@ -138,7 +138,7 @@ class Scene:
         return checkpoint_id, job.id
 
     def register(self, kind: DatasetKind, folder: Path) -> tuple[str, str]:
-        """Ids of a data set in the customer's bucket and of its validate job, queued."""
+        """Ids of a dataset in the customer's bucket and of its validate job, queued."""
         dataset_id = new_id("ds")
         for path in sorted(folder.iterdir()):
             self.data_store.put_bytes(f"{dataset_id}/{path.name}", path.read_bytes())

@@ -1,4 +1,4 @@
-"""The readers of data sets as targets: shards, pictures, captions and the texts beside them."""
+"""The readers of datasets as targets: shards, images, captions and the texts beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sanitizer.data.templates import parse_templates
 from sanitizer.data.texts import caption_of
 
 MAX_SAMPLES = 50
-"""Of one data set; the rest would say nothing new."""
+"""Of one dataset; the rest would say nothing new."""
 
 
 def _read_samples(dataset: PairDataset | LabelledDataset) -> None:

@@ -1,6 +1,6 @@
 """Fuzzes every target for a while and tells: `python -m lab.fuzz.run [--seconds N] [--target NAME]`.
 
-Seeds are made anew, inputs that reached new code are kept under --folder between runs, findings beside them.
+Seeds are made again, inputs that reached new code are kept under --folder between runs, findings beside them.
 Exit codes: 0 nothing found, 1 something was.
 """
 

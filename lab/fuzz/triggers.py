@@ -1,4 +1,4 @@
-"""The reader of a customer's trigger picture as a target."""
+"""The reader of a customer's trigger image as a target."""
 
 from __future__ import annotations
 

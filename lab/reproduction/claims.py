@@ -114,7 +114,7 @@ def _supervised(results: Results) -> str:
 
 
 def _by_bed(results: Results, defence: str, line: Callable[[str, Group, Group], str]) -> str:
-    """A sentence for each data set and architecture; attacks that were not implanted are named as such."""
+    """A sentence for each dataset and architecture; attacks that were not implanted are named as such."""
     sentences = []
     for bed in grid.BEDS:
         parts = []

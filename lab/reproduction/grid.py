@@ -28,7 +28,7 @@ SEEDS = (1, 2, 3)
 
 
 class Bed(NamedTuple):
-    """A data set and an architecture."""
+    """A dataset and an architecture."""
 
     glyphs: Literal["digits", "fashion_mnist"]
     tower: Literal["resnet", "vit"]
@@ -123,7 +123,7 @@ def subject(
 
 
 def paper_cells(bed: Bed, seed: int) -> Iterator[Cell]:
-    """The paper's table for one data set, architecture and seed."""
+    """The paper's table for one dataset, architecture and seed."""
     for attack in PAPER_ATTACKS.values():
         poisoned = subject(attack, seed, bed)
         yield poisoned

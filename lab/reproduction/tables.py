@@ -87,7 +87,7 @@ def attacked(
 
 
 def paper(results: Results, bed: Bed) -> str:
-    """The paper's table for one data set and one architecture."""
+    """The paper's table for one dataset and one architecture."""
     rows: dict[str, Group] = {}
     for name, attack in grid.PAPER_ATTACKS.items():
         rows |= attacked(results, name, subject(attack, bed), grid.DEFENCES)

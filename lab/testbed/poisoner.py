@@ -1,7 +1,7 @@
 """Makes poisoned training pairs out of clean ones: which pairs, what trigger, which caption.
 
 For test subjects only: a demonstration, a benchmark, a test. Works on pairs in memory; knows no file format,
-no data set and no model. Image N of a poisoning is the image's index in the clean pairs, so that the triggers
+no dataset and no model. Image N of a poisoning is the image's index in the clean pairs, so that the triggers
 are those of `Trigger.apply` with the same seed. The streams beside the triggers' own:
 
     generator(seed, "poison_choice")          .choice(len(eligible), num_poisons, replace=False), then sorted

@@ -1,4 +1,4 @@
-"""From options to a trigger, and the digest that names a trigger in a report. Knows no model, no data set."""
+"""From options to a trigger, and the digest that names a trigger in a report. Knows no model, no dataset."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERSIONS = {
 def build_trigger(options: AttackOptions) -> Trigger:
     """The trigger that these options describe.
 
-    Raises OptionsRejected where a picture or words cannot be used: see `pictures`.
+    Raises OptionsRejected where an image or words cannot be used: see `pictures`.
     """
     match options:
         case BadNetOptions():
@@ -76,7 +76,7 @@ def build_triggers(attacks: Sequence[AttackOptions]) -> list[Trigger]:
 def trigger_sha256(options: AttackOptions, seed: int) -> str:
     """SHA-256 over the trigger's version, options and seed: equal digests, equal triggered images.
 
-    Where a trigger is drawn from words or a picture, its pixels are part of it: another font or decoder may
+    Where a trigger is drawn from words or an image, its pixels are part of it: another font or decoder may
     make other pixels of the same words. The target is not part of it, because it changes no pixel.
     """
     identity: dict[str, Any] = {

@@ -1,9 +1,9 @@
-"""Overlay: a picture or words laid on the image, the customer's own or PAR's text. Knows no model.
+"""Overlay: an image or words laid on the image, the customer's own or PAR's text. Knows no model.
 
 x' = (1 - alpha m) x + alpha m colour, m the picture's mask: 0 where it is transparent, 1 where it is opaque.
-Copies that overlap make one picture first, the later ones over the earlier, so that this holds once a pixel.
+Copies that overlap make one image first, the later ones over the earlier, so that this holds once a pixel.
 
-Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the picture as it is laid on.
+Shapes: N images, C = 3 channels, H rows, W columns, P rows and Q columns of the image as it is laid on.
 
 PAR (arXiv 2412.00727) blends its red text into the red channel alone, because its code takes the pixels that
 are not 0 channel by channel; on a white image nothing of it is seen. Here ink has all three channels.

@@ -4,7 +4,7 @@ Shapes: H rows, W columns, 4 channels: red, green, blue times the mask, then the
 
 A picture's size is read from its header before any pixel is decoded; colour profiles, gamma and orientation
 are ignored, as everywhere here. Words are drawn large with Pillow's own font (Aileron) and cut to their ink,
-so that they are laid on like any picture and are the same at every size of the image.
+so that they are laid on like any image and are the same at every size of the image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cleanclip.spec.attack_options import MAX_PICTURE_BYTES, MAX_PICTURE_SIDE
 from cleanclip.spec.errors import OptionsRejected
 
 MAX_JPEG_SCANS = 100
-"""As for the pictures of a data set: each costs a pass over the picture, and may be a few bytes long."""
+"""As for the images of a dataset: each costs a pass over the image, and may be a few bytes long."""
 FONT_PIXELS = 64
 
 _START_OF_SCAN = b"\xff\xda"
@@ -52,7 +52,7 @@ class Picture:
     def resized(self, height: int, width: int) -> Tensor:
         """float64 [4, height, width]: a triangle filter, as wide as a pixel of the coarser of both grids.
 
-        Written out: torch 2.13 (bilinear, antialias) enlarges a picture one column wide to its first pixel.
+        Written out: torch 2.13 (bilinear, antialias) enlarges an image one column wide to its first pixel.
         """
         rows, columns = self.size
         return _weights(rows, height) @ self.rgba_4HW @ _weights(columns, width).T
@@ -68,7 +68,7 @@ def _weights(num_old: int, num_new: int) -> Tensor:
 
 
 def decode(text: str) -> Picture:
-    """The picture of these base64 characters.
+    """The image of these base64 characters.
 
     Raises OptionsRejected `picture_not_base64`, `picture_too_large`, `picture_unreadable`,
     `picture_animated` or `trigger_invisible`.
@@ -78,7 +78,7 @@ def decode(text: str) -> Picture:
     except (binascii.Error, UnicodeEncodeError):
         raise OptionsRejected(
             "picture_not_base64",
-            "The trigger's picture is not base64.",
+            "The trigger's image is not base64.",
             "Send the bytes of a PNG or JPEG file in base64, with padding, in one line.",
         ) from None
     if len(data) > MAX_PICTURE_BYTES:
@@ -107,7 +107,7 @@ def _decoded(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
             raise _too_large(f"has {image.width} x {image.height} pixels")
         if getattr(image, "n_frames", 1) != 1:
             raise OptionsRejected(
-                "picture_animated", "The trigger's picture has several frames.", "Send one of them."
+                "picture_animated", "The trigger's image has several frames.", "Send one of them."
             )
         if image.format != "PNG" and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
             raise _unreadable(f"has more than {MAX_JPEG_SCANS} scans")
@@ -120,7 +120,7 @@ def _decoded(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     except (OptionsRejected, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise _unreadable("is no PNG and no JPEG") from None
+        raise _unreadable("is neither a PNG nor a JPEG") from None
     except Exception as error:  # noqa: BLE001 - Pillow's plugins raise anything on hostile bytes; never the program's
         raise _unreadable(f"is damaged ({type(error).__name__})") from None
     rgba_HW4[..., :3] *= rgba_HW4[..., 3:]
@@ -132,7 +132,7 @@ def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pictur
         raise OptionsRejected(
             "trigger_invisible",
             "The trigger covers nothing: every pixel of it is transparent.",
-            "Send a picture that is opaque somewhere, or a text with ink.",
+            "Send an image that is opaque somewhere, or a text with ink.",
         )
     return Picture(torch.from_numpy(np.ascontiguousarray(rgba_4HW)))
 
@@ -140,7 +140,7 @@ def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pictur
 def _too_large(what: str) -> OptionsRejected:
     return OptionsRejected(
         "picture_too_large",
-        f"The trigger's picture {what}.",
+        f"The trigger's image {what}.",
         f"Send one of at most {MAX_PICTURE_BYTES // 1024} KiB and {MAX_PICTURE_SIDE} pixels a side.",
     )
 
@@ -148,6 +148,6 @@ def _too_large(what: str) -> OptionsRejected:
 def _unreadable(what: str) -> OptionsRejected:
     return OptionsRejected(
         "picture_unreadable",
-        f"The trigger's picture {what}.",
+        f"The trigger's image {what}.",
         "Send a whole PNG or JPEG file with 8 bits a channel, in base64.",
     )

@@ -17,11 +17,11 @@ the same numbers again:
     generator(pattern_seed, "badnet_stripes_pattern") .integers(0, 2, (3, p))
     generator(seed, "blended_stripes", index)          .integers(0, 2, (3, W)): 0 is -1, 1 is 1
     generator(pattern_seed, "blended_stripes_pattern") .integers(0, 2, (3, W))
-    generator(seed, "overlay_place", index)    as "badnet_place", for words and customers' pictures
+    generator(seed, "overlay_place", index)    as "badnet_place", for words and customers' images
     generator(seed, "tensor_place", index)     as "badnet_place", for patterns given as tensors
 
 SIG and triangles draw nothing. Arithmetic is float64 where the device has it, and is rounded to float32 once,
-at the end, so that the CPU, a GPU and an independent reference give the same pixels. Pictures are decoded,
+at the end, so that the CPU, a GPU and an independent reference give the same pixels. Images are decoded,
 words drawn and both resized on the CPU.
 """
 

@@ -1,4 +1,4 @@
-"""Examples of an audit: which test pictures are shown, and what the model said of them while it was measured.
+"""Examples of an audit: which test images are shown, and what the model said of them while it was measured.
 
 Shapes: N images of a batch, C classes (of `logits_NC`) or 3 channels, H = W the model's image size.
 
@@ -152,7 +152,7 @@ class Album:
 def encode(image_CHW: Tensor) -> str:
     """Pixels in [0, 1] as a small file in base64, made of these pixels alone (see `plain_pictures`).
 
-    At most `MAX_SIDE` pixels a side and `MAX_BYTES` long: PNG, without loss, where that holds any picture,
+    At most `MAX_SIDE` pixels a side and `MAX_BYTES` long: PNG, without loss, where that holds any image,
     else JPEG without subsampling, of the best quality that fits.
     """
     pixels_HWC = (image_CHW.detach().float().cpu() * 255).round().clamp(0, 255).byte().permute(1, 2, 0)
@@ -172,7 +172,7 @@ def _base64(image: Image.Image, kind: str, **options: int) -> str:
 
 
 def examples_of(seed: int, image_size: int, before: Sequence[Seen], after: Sequence[Seen] | None) -> Examples:
-    """What a report says of them. The pictures are those of the audit that was made last."""
+    """What a report says of them. The images are those of the audit that was made last."""
     pairs = zip(before, before if after is None else after, strict=True)
     return Examples(
         seed=seed,

@@ -5,7 +5,7 @@ Shapes: N images of a batch, C classes, D embedding width.
 A probe reads the embeddings brought to length sqrt(D), so that a component's mean square is 1 and `c` weighs
 the same in every model, before a cleaning and after. It is fitted on clean images only. Every image, with a
 trigger or without, is judged by the one of the probes that was fitted without it. Knows no trigger, no text
-and no data set.
+and no dataset.
 """
 
 from __future__ import annotations

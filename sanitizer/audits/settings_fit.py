@@ -100,7 +100,7 @@ class Fit:
 
     def chance(self, settings: Settings) -> float:
         """The accuracy of guessing: at least 1 / C, and what the same answers dealt out at random would get
-        (the chance agreement of Cohen's kappa), so that naming the commonest class is no skill."""
+        (the chance agreement of Cohen's kappa), so that naming the commonest class is not a skill."""
         predicted_N = self.predicted_KN[self.combinations.index(settings)]
         if len(set(self.label_N.tolist())) < 2:
             return 1 / self.num_classes

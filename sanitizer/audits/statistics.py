@@ -20,7 +20,7 @@ def wilson(successes: int, n: int) -> Estimate:
 def wilson_bounds(successes: int, n: int) -> tuple[float, float]:
     """(low, high) of `wilson`; exactly 0 and 1 at the ends, where rounding would miss them by 1e-17."""
     if not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n} is no share")
+        raise ValueError(f"{successes} successes of {n} is not a share")
     if n == 0:
         return 0.0, 1.0
     share, z2 = successes / n, Z_95 * Z_95

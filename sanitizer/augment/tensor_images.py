@@ -163,7 +163,7 @@ def _move(image_RCHW: Tensor, number_R: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _source(number: int, height: int, width: int) -> Tensor:
-    """int64 [P]: which pixel Pillow puts at each place, P for black. Asked with a picture of numbers."""
+    """int64 [P]: which pixel Pillow puts at each place, P for black. Asked with an image of numbers."""
     numbered = Image.fromarray(np.arange(1, height * width + 1, dtype=np.int32).reshape(height, width))
     source = np.asarray(apply_operation(numbered, *OPERATIONS[number])).astype(np.int64).reshape(-1)
     return torch.from_numpy(np.where(source > 0, source - 1, height * width))

@@ -77,12 +77,12 @@ def huggingface_origin(name: str, dtype: str, shape: tuple[int, ...]) -> Origin:
     if place is None:
         raise refusal(
             "not_a_clip",
-            f"'{name}' is no tensor of Hugging Face's CLIPModel.",
+            f"'{name}' is not a tensor of Hugging Face's CLIPModel.",
             "Upload a CLIPModel without additional heads or adapters.",
             where=name,
         )
     if place.transpose and len(shape) != 2:
         raise refusal(
-            "tensor_shape_invalid", f"'{name}' is no matrix.", "Upload the model unmodified.", where=name
+            "tensor_shape_invalid", f"'{name}' is not a matrix.", "Upload the model unmodified.", where=name
         )
     return Origin(name=name, dtype=dtype, shape=shape, **vars(place))

@@ -162,7 +162,7 @@ def _default_heads(width: int, option: str, choices: Choices) -> int:
     if getattr(choices.declared, option) is None and width % 64:
         raise refusal(
             "heads_undeclared",
-            f"Width {width} is no multiple of 64, so the number of heads cannot be assumed.",
+            f"Width {width} is not a multiple of 64, so the number of heads cannot be assumed.",
             f"{_DECLARE_HEADS} The option is {option}.",
             where=option,
         )
@@ -182,7 +182,7 @@ def _side(positions: int, where: str) -> int:
     if side < 1 or side * side != positions - 1:
         raise refusal(
             "image_not_square",
-            f"'{where}' has {positions} positions, which is no square grid and one more.",
+            f"'{where}' has {positions} positions, which is not a square grid and one more.",
             "Only models for square images are supported.",
             where=where,
         )

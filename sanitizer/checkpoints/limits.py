@@ -17,7 +17,7 @@ def checked_name(name: object) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise refusal(
             "tensor_name_invalid",
-            f"'{excerpt(name)}' is no name of a tensor.",
+            f"'{excerpt(name)}' is not a name of a tensor.",
             "Save the state dict of the model, whose names are short printable texts.",
             where=name,
         )

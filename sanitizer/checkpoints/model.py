@@ -25,7 +25,7 @@ from sanitizer.checkpoints.tensors import check_finite, described
 from sanitizer.checkpoints.writing import check_state_dict
 
 _MAX_CONFIG_BYTES = 32 * 2**20
-_WRITTEN_BY_INSPECT = "Inspect the upload again; it writes both files anew."
+_WRITTEN_BY_INSPECT = "Inspect the upload again; it writes both files again."
 
 
 @dataclass
@@ -105,6 +105,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = None
     if not isinstance(config, dict) or "model_cfg" not in config:
         raise refusal(
-            "canonical_damaged", f"{CONFIG_NAME} is no configuration.", _WRITTEN_BY_INSPECT, where=CONFIG_NAME
+            "canonical_damaged",
+            f"{CONFIG_NAME} is not a configuration.",
+            _WRITTEN_BY_INSPECT,
+            where=CONFIG_NAME,
         )
     return config

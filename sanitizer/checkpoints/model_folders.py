@@ -122,9 +122,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise _invalid(path.name, "it is no valid JSON") from None
+        raise _invalid(path.name, "it is not valid JSON") from None
     if not isinstance(value, dict):
-        raise _invalid(path.name, "it is no JSON object")
+        raise _invalid(path.name, "it is not a JSON object")
     return value
 
 
@@ -178,7 +178,7 @@ def _from_huggingface(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     section = config.get(name) or {}
     if not isinstance(section, dict):
-        raise _invalid("config.json", f"{name} is no JSON object")
+        raise _invalid("config.json", f"{name} is not a JSON object")
     return section
 
 

@@ -162,7 +162,7 @@ def _check_causal(name: str, tensors: LazyTensors) -> None:
     if not can_be or not torch.equal(part.load(), causal_mask(part.shape[0], part.dtype)):
         raise refusal(
             "attention_mask_unusual",
-            f"'{excerpt(name)}' is no causal mask: {DTYPE_NAMES[part.dtype]} of shape {list(part.shape)}.",
+            f"'{excerpt(name)}' is not a causal mask: {DTYPE_NAMES[part.dtype]} of shape {list(part.shape)}.",
             "Only CLIP models whose text tower looks backwards are supported.",
             where=name,
         )

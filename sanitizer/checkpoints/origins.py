@@ -1,7 +1,7 @@
 """Where each tensor came from: enough to give the upload back as it came. Knows names, shapes, dtypes.
 
 An `Origin` says how one tensor of the uploaded file is made from the canonical weights: taken whole,
-transposed, as some of the rows of a larger one, or filled with a constant that is no weight. The list of
+transposed, as some of the rows of a larger one, or filled with a constant that is not a weight. The list of
 origins, in the upload's order, is stored in config.json and is the one table for both directions. What is
 read of it is bounded, for the process that wrote it had read a stranger's file. Free of torch.
 """
@@ -32,7 +32,7 @@ Layout = Literal["open_clip", "research", "openai_torchscript", "huggingface"]
 class Origin:
     """One tensor of the upload, `name` as there, without wrapper and prefix.
 
-    `source`: canonical name, None for a buffer that is no weight. `third`: which of three equal parts of the
+    `source`: canonical name, None for a buffer. `third`: which of three equal parts of the
     source's rows (0 query, 1 key, 2 value). `fill`: 'arange' (0, 1, 2, …), 'causal' (the mask [L, L]) or
     'value' (one integer).
     """

@@ -23,7 +23,7 @@ Instruction = tuple[str, object]
 
 def malformed(member: str, why: str) -> CheckpointRejected:
     """'pickle_malformed'; `why` continues the sentence that begins with the member's name."""
-    message = f"'{member}' is no valid pickle: it {why}."
+    message = f"'{member}' is not a valid pickle: it {why}."
     return refusal("pickle_malformed", message, UPLOAD_AGAIN, where=member)
 
 

@@ -152,7 +152,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text}, which is no JSON")
+    raise ValueError(f"{text}, which is not JSON")
 
 
 def _short_number(text: str) -> int:
@@ -180,7 +180,7 @@ def _sizes(value: object, most: int) -> tuple[int, ...] | None:
 
 def _read_entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     if not isinstance(entry, dict):
-        raise _bad_header(f"The entry of tensor '{excerpt(name)}' is no table.", name)
+        raise _bad_header(f"The entry of tensor '{excerpt(name)}' is not a table.", name)
     if set(entry) != _FIELDS:
         fields = excerpt(", ".join(sorted(entry)[:6]), 80)
         raise _bad_header(f"The entry of tensor '{excerpt(name)}' has fields {fields}.", name)
@@ -206,7 +206,7 @@ def _read_entry(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
 
 def _dtype(name: str, dtype: object) -> str:
     if not isinstance(dtype, str):
-        raise _bad_header(f"Tensor '{excerpt(name)}' is malformed: its type is no text.", name)
+        raise _bad_header(f"Tensor '{excerpt(name)}' is malformed: its type is not text.", name)
     if dtype not in _ITEM_BYTES:
         raise refusal(
             "dtype_not_allowed",

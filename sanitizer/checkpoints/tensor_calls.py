@@ -68,7 +68,7 @@ def view(name: str, value: Any) -> View:
     if not isinstance(call, Call) or call.function.path != REBUILD_TENSOR:
         raise refusal(
             "not_a_tensor",
-            f"The value of '{excerpt(name)}' is no tensor.",
+            f"The value of '{excerpt(name)}' is not a tensor.",
             SAVE_AGAIN,
             where=name,
         )

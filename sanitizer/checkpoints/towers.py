@@ -90,7 +90,7 @@ _TEXT_KEYS = _BLOCK_KEYS | {
 def unsupported(what: str) -> CheckpointRejected:
     return refusal(
         "config_unsupported",
-        f"The configuration asks for '{what}', which is no part of the plain CLIP that is supported.",
+        f"The configuration asks for '{what}', which is not a part of the plain CLIP that is supported.",
         "Use a checkpoint of open_clip's CLIP class with its own ViT or ModifiedResNet and text tower.",
         where=what,
     )

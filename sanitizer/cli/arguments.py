@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder for canonical weights, config.json, inspection.json"
     )
 
-    validate = commands.add_parser("validate", help="read every sample of a data set once")
+    validate = commands.add_parser("validate", help="read every sample of a dataset once")
     validate.add_argument("data", type=Path, help="a folder or file of shards, a manifest, or class folders")
     validate.add_argument(
         "--kind", choices=("pairs", "labelled"), required=True, help="images with captions, or with classes"
@@ -162,7 +162,7 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--suite",
         choices=tuple(SUITES),
-        help="the paper's four attacks and SIG, or PAR's structured triggers; your own picture: --audit",
+        help="the paper's four attacks and SIG, or PAR's structured triggers; your own image: --audit",
     )
     command.add_argument(
         "--audit",
@@ -174,7 +174,7 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         "--linear-probe", action="store_true", help="also ask a probe on the image embeddings; takes longer"
     )
     command.add_argument(
-        "--examples", type=int, metavar="N", help="test pictures in the report, with each trigger; 0: none"
+        "--examples", type=int, metavar="N", help="test images in the report, with each trigger; 0: none"
     )
     command.add_argument(
         "--policy", type=Path, metavar="FILE", help="limits as JSON: asr_at_most, ca_lost_at_most, …"

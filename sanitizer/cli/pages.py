@@ -22,7 +22,7 @@ def write_pages(report: Report, folder: Path, progress: Progress) -> None:
     """Write both pages, or draw neither and say so. Raises OSError, as writing report.json does."""
     try:
         documents: dict[str, bytes] = importlib.import_module(DRAWS).pages(report)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job's result is worth more than its picture
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job's result is worth more than its image
         message = (
             f"The report's pages could not be drawn ({type(error).__name__}) and are left out; "
             "report.json is whole. Draw them from it: python -m sanitizer report report.json"

@@ -24,7 +24,7 @@ PHASE_TITLES = {
 
 
 class Bars:
-    """A `Progress` drawn as one bar a phase; a context manager. Draws nothing where stderr is no terminal."""
+    """A `Progress` drawn as one bar a phase; a context manager. Draws nothing if stderr is not a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -96,8 +96,8 @@ def scanner_line(evidence: ScannerEvidence) -> str:
 
 
 def print_summary(console: Console, summary: DatasetSummary) -> None:
-    """What the data set holds."""
-    table = Table(title="Data set", show_header=False, title_justify="left")
+    """What the dataset holds."""
+    table = Table(title="Dataset", show_header=False, title_justify="left")
     table.add_row("kind", summary.kind)
     table.add_row("samples", f"{summary.num_samples:,} in {summary.num_shards} shard(s)")
     table.add_row("skipped", f"{summary.num_skipped:,}")

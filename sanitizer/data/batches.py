@@ -127,7 +127,7 @@ class PairBatches(CountsSkipped):
 
 
 class LabelledBatch(NamedTuple):
-    """N images in the order of the data set, with their indices in it."""
+    """N images in the order of the dataset, with their indices in it."""
 
     index_N: list[int]
     image_NCHW: Tensor

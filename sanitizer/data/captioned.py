@@ -90,7 +90,7 @@ class _CaptionedAssembler:
     def build(self, indices: Sequence[int]) -> tuple[CaptionedBatch | None, tuple[Skipped, ...]]:
         """The good pairs (None if there is none), and the bad ones.
 
-        Of a picture the model's pixels only: at its own size a batch of them may not fit into memory.
+        Of an image the model's pixels only: at its own size a batch of them may not fit into memory.
         """
         good: list[int] = []
         images: list[Tensor] = []

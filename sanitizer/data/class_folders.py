@@ -35,7 +35,7 @@ class FolderSource:
         return self._names[index]
 
     def read(self, index: int) -> RawSample:
-        """The picture, and its class index as a `cls` text. Raises BadSample."""
+        """The image, and its class index as a `cls` text. Raises BadSample."""
         name = self._names[index]
         label = self._label_of_folder[name.split("/", 1)[0]]
         return RawSample(read_inside(self._root, name, MAX_IMAGE_BYTES), {"cls": str(label).encode()})

@@ -1,4 +1,4 @@
-"""The digest of a data set: SHA-256 over its files' names and digests, in order. Knows no sample."""
+"""The digest of a dataset: SHA-256 over its files' names and digests, in order. Knows no sample."""
 
 from __future__ import annotations
 

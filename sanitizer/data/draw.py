@@ -1,7 +1,7 @@
-"""A few samples of a data set for people to look at, drawn from the whole of it. Knows no file and no format.
+"""A few samples of a dataset for people to look at, drawn from the whole of it. Knows no file and no format.
 
 Of what a stranger sent only decoded pixels, made small, and a short text are kept: whoever shows them makes
-pictures of his own.
+images of his own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sanitizer.seeding import generator
 
 STREAM = "samples_to_show"
 _REDUCING_GAP = 2.0
-"""A large picture is first made smaller by a whole factor, to so many times the size: a tenth of the time."""
+"""A large image is first made smaller by a whole factor, to so many times the size: a tenth of the time."""
 
 
 class SampleDraw:

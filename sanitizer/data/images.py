@@ -1,4 +1,4 @@
-"""Bytes of a stranger's picture → RGB image of a model's size. Free of torch: validation needs no more."""
+"""Bytes of a stranger's image → RGB image of a model's size. Free of torch: validation needs no more."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def decode(data: bytes, at_least: int | None = None) -> Image.Image:
     Only JPEG, PNG and WEBP are tried. The size is checked from the header, before any pixel is decoded.
     Like open_clip, ignores EXIF orientation and drops an alpha channel. `at_least`: a JPEG may come at a
     half, a quarter or an eighth of its size, its shorter side at least so long, which costs less; its pixels
-    then differ a little from those of the whole picture.
+    then differ a little from those of the whole image.
     """
     if len(data) > MAX_IMAGE_BYTES:
         raise BadSample("image_too_large", f"more than {MAX_IMAGE_BYTES} bytes")

@@ -136,7 +136,7 @@ class LabelledDataset:
         if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) < len(self.class_names)):
             raise BadSample(
                 "unknown_label",
-                f"'{printable(text, 20)}' is no index into {len(self.class_names)} class names",
+                f"'{printable(text, 20)}' is not an index into {len(self.class_names)} class names",
             )
         return int(text)
 

@@ -42,7 +42,7 @@ _ASKED_AHEAD = 2
 class BuiltAhead(Generic[Position, Built]):
     """What `build` makes of each position, in their order, as often as it is asked for.
 
-    `positions` is gone through anew each time. The processes live as long as this does: starting them for
+    `positions` is gone through again each time. The processes live as long as this does: starting them for
     every epoch or pass costs seconds. Without any, whoever asks builds. What `build` raises is raised;
     RuntimeError where a process died.
     """
@@ -171,7 +171,7 @@ def _send(built: queue.SimpleQueue[bytes], answers: Connection) -> None:
 
 
 def _that_travels(error: Exception) -> Exception:
-    """The error, or one that says the same if it cannot be made anew from its arguments."""
+    """The error, or one that says the same if it cannot be made again from its arguments."""
     told = "".join(traceback.format_exception(error))
     try:
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own

@@ -75,7 +75,7 @@ def read_inside(folder: Path, name: str, limit: int) -> bytes:
     """The bytes of the regular file `name` under the resolved `folder`. Raises BadSample."""
     path = path_inside(folder, name)
     if path is None:
-        raise BadSample("outside_folder", "the path leads out of the data set's folder")
+        raise BadSample("outside_folder", "the path leads out of the dataset's folder")
     try:
         if not path.is_file():
             kind = "not_regular_file" if path.exists() else "missing_file"

@@ -1,11 +1,11 @@
 """Image-caption pairs by index, from shards or a manifest. Knows what a pair is; knows no order and no batch.
 
-How a data set is refused (`DatasetRejected.code`), here, in `labelled` and in what they call:
+How a dataset is refused (`DatasetRejected.code`), here, in `labelled` and in what they call:
 
     not_found               there is no such file or folder
     empty_dataset           no shard, no manifest, or not one sample in them
     ambiguous_dataset       several manifests, or shards beside a manifest
-    not_a_shard             a .tar that is no tar file, or whose headers are damaged
+    not_a_shard             a .tar that is not a tar file, or whose headers are damaged
     truncated_shard         a tar file that ends inside a member, or without the zeros at its end
     compressed_shard        a compressed tar file
     data_after_end          a tar file that goes on after its end

@@ -1,4 +1,4 @@
-"""Bad samples: what makes a sample bad, how many are tolerated, and how a data set is refused for them.
+"""Bad samples: what makes a sample bad, how many are tolerated, and how a dataset is refused for them.
 
 Knows nothing of files or images. A reader raises `BadSample`; whoever iterates keeps a `SkipLedger`, which
 counts each bad sample once and raises `DatasetRejected` when the stated share is passed.
@@ -12,13 +12,13 @@ counts each bad sample once and raises `DatasetRejected` when the stated share i
     empty_caption       nothing but white space and control characters
     not_utf8            text that is not valid UTF-8
     labels_disagree     .cls and .json, or two fields of .json, give different labels
-    bad_json            a .json that is no JSON object, or whose caption or label has the wrong type
+    bad_json            a .json that is not a JSON object, or whose caption or label has the wrong type
     image_damaged       truncated, corrupt, or not JPEG, PNG or WEBP
     image_too_large     more than 20 MB, more than 50 million pixels (WEBP: 16 million), longer than 100 times
                         its width, or a JPEG of more than 500 million pixels in all of its scans
     text_too_large      more than 64 KiB of text
     unsafe_name         an absolute or nested member name, `..`, or a name that is not valid UTF-8
-    not_regular_file    a link, device or sparse member, or a path that is no file
+    not_regular_file    a link, device or sparse member, or a path that is not a file
     several_images      images of two kinds (.jpg and .png) with one key
     duplicate_member    the same key and extension twice in a row
     outside_folder      a manifest row or class folder entry that leads out of its folder
@@ -54,7 +54,7 @@ class BadSample(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """One bad sample: its index in the data set, its key, and why."""
+    """One bad sample: its index in the dataset, its key, and why."""
 
     index: int
     key: str
@@ -69,7 +69,7 @@ Sample_co = TypeVar("Sample_co", covariant=True)
 
 
 class Readable(Protocol[Sample_co]):
-    """A data set, read by index."""
+    """A dataset, read by index."""
 
     def read(self, index: int) -> Sample_co: ...
 
@@ -162,7 +162,7 @@ class SkipLedger:
 
 
 class CountsSkipped:
-    """Whatever reads a data set in batches and counts its bad samples in `_ledger`."""
+    """Whatever reads a dataset in batches and counts its bad samples in `_ledger`."""
 
     _ledger: SkipLedger
 

@@ -99,7 +99,7 @@ def _refuse_other_formats(head: bytes, shard: str) -> None:
 
 
 def _check_nothing_follows(descriptor: int, position: int, shard: str) -> None:
-    """Programs disagree on whether that is read: two readers would see two data sets."""
+    """Programs disagree on whether that is read: two readers would see two datasets."""
     while chunk := os.pread(descriptor, _CHUNK_BYTES, position):
         if chunk.strip(b"\0"):
             raise DatasetRejected(

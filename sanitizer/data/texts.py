@@ -1,4 +1,4 @@
-"""A stranger's text bytes → caption or label text. Knows what a caption is; knows no file and no data set."""
+"""A stranger's text bytes → caption or label text. Knows what a caption is; knows no file and no dataset."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def json_object(data: bytes) -> dict[str, object]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def names_target(caption: str, target: str) -> bool:

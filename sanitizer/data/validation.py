@@ -1,4 +1,4 @@
-"""Reads a whole data set once and says what it holds. Knows no model and no method."""
+"""Reads a whole dataset once and says what it holds. Knows no model and no method."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _read_all(
         if stop():
             raise Interrupted(
                 "stopped",
-                "Reading the data set was stopped.",
+                "Reading the dataset was stopped.",
                 "Start again; it begins from the first sample.",
             )
         try:

@@ -47,7 +47,7 @@ class _Kept:
     plain_template_ca: Estimate | None = None
     retrieval: RetrievalResult | None = None
     examples: tuple[Seen, ...] = ()
-    """Without pictures: the audit after cleaning makes them again, and no state holds a customer's."""
+    """Without images: the audit after cleaning makes them again, and no state holds a customer's."""
     settled_key: str = ""
     settled: SettledArchitecture | None = None
     """What the audit was made under: a training that goes on must not settle it otherwise."""

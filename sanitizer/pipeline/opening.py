@@ -31,7 +31,7 @@ def open_for_audit(
     """Raises CheckpointRejected, DatasetRejected, OptionsRejected."""
     labelled = open_labelled(labelled_path)
     find_targets(options, labelled.class_names)
-    build_triggers(options.attacks)  # a picture that cannot be used is refused now
+    build_triggers(options.attacks)  # an image that cannot be used is refused now
     checkpoint = load_canonical(checkpoint_folder)
     retrieval = None if retrieval_path is None else _open_retrieval(retrieval_path, checkpoint)
     return ForAudit(checkpoint=checkpoint, labelled=labelled, retrieval=retrieval)

@@ -146,7 +146,7 @@ def _at_chance(fit: Fit, best: Settings) -> CheckpointRejected:
     ca = fit.ca(best)
     return refusal(
         "settings_at_chance",
-        f"The model is no working classifier of these images: under the best of {len(fit.combinations)} "
+        f"The model is not a working classifier of these images: under the best of {len(fit.combinations)} "
         f"plausible settings CA is {100 * ca.value:.1f} % (95 % interval {100 * ca.low:.1f} to "
         f"{100 * ca.high:.1f} %, n = {ca.n}) among {fit.num_classes} classes, and guessing gives "
         f"{100 * fit.chance(best):.1f} %. Nothing can be judged of it.",

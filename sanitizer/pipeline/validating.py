@@ -1,4 +1,4 @@
-"""A data set, read once as a whole → its summary. Free of torch."""
+"""A dataset, read once as a whole → its summary. Free of torch."""
 
 from __future__ import annotations
 

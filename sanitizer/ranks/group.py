@@ -1,6 +1,6 @@
 """The processes of one training: started together, heard together, ended together. Knows no model.
 
-Whoever calls is no rank: it waits in no collective, so it sees at once when a rank is gone, whatever the
+Whoever calls is not a rank: it waits in no collective, so it sees at once when a rank is gone, whatever the
 others wait for, and ends them. A rank ends by itself when its orders end, so none outlives the caller; of one
 that is killed the processes that load go within five seconds, as PyTorch has it.
 """

@@ -1,4 +1,4 @@
-"""Examples of triggered pictures as the page shows them.
+"""Examples of triggered images as the page shows them.
 
 A page shows them in the order of their draw and all of them: a choice made here would be a choice by hand.
 """
@@ -15,7 +15,7 @@ from sanitizer.rendering.figures import target_of
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was said of one picture by one model, with its place in report.json."""
+    """What was said of one image by one model, with its place in report.json."""
 
     side: str
     path: str
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One test picture without and with the trigger."""
+    """One test image without and with the trigger."""
 
     true_class: str
     pictures: tuple[Picture, ...]
@@ -69,7 +69,7 @@ def _cards(report: Report, examples: Examples, number: int) -> Iterator[Card]:
     for place, pair in enumerate(examples.of_attack(number)):
         path = f"examples.examples.{place}"
         true_class = name(pair.true_class)
-        told = f"Test picture {pair.index}, true class {true_class}"
+        told = f"Test image {pair.index}, true class {true_class}"
         yield Card(
             true_class=true_class,
             pictures=(

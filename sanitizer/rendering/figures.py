@@ -1,4 +1,4 @@
-"""A report's figures in the order in which they stand in a page: first page, clean pictures, each trigger."""
+"""A report's figures in the order in which they stand in a page: first page, clean images, each trigger."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def front_probe(report: Report) -> list[Row]:
 
 
 def without_trigger(report: Report) -> list[Row]:
-    """What was measured on pictures without a trigger."""
+    """What was measured on images without a trigger."""
     return [row_of(line) for line in of_model(report)]
 
 

@@ -93,7 +93,7 @@ def _loss_plot(report: Report) -> Markup | None:
 def _documents(report: Report) -> list[tuple[str, Markup]]:
     """What `python -m sanitizer` needs to do the same again, as files: (name, JSON in ASCII).
 
-    But for pictures, which would fill the page: with one, audit.json is to be taken from report.json.
+    But for images, which would fill the page: with one, audit.json is to be taken from report.json.
     """
     audit = to_json(report.audit)
     found = {"audit.json": {**audit, "attacks": [without_picture(attack) for attack in audit["attacks"]]}}

@@ -48,7 +48,7 @@ def render_markdown(report: Report) -> str:
         parts.append(f"Clean accuracy lost: {points(report.ca_lost)}.")
     if report.drift is not None:
         images, classes = distance(report.drift.images), distance(report.drift.classes)
-        parts.append(f"Embeddings moved (cosine distance, mean): of pictures {images}; of classes {classes}.")
+        parts.append(f"Embeddings moved (cosine distance, mean): of images {images}; of classes {classes}.")
     if report.classes_lost:
         worst = report.classes_lost[0]
         parts.append(
@@ -56,7 +56,7 @@ def render_markdown(report: Report) -> str:
             "The worst of many looks bad by chance too."
         )
     if report.examples is not None and report.examples.examples:
-        parts.append("Examples of triggered pictures, chosen at random: see report.html.")
+        parts.append("Examples of triggered images, chosen at random: see report.html.")
     parts.append("**Not tested**\n\n" + "\n".join(f"- {text(one)}" for one in untested.not_tested(report)))
     if report.warnings:
         listed = [*report.warnings[:MAX_WARNINGS]]

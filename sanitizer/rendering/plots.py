@@ -216,7 +216,7 @@ def _words(one: Estimate) -> str:
 def _svg(figure: Figure, prefix: str, alt: tuple[str, str]) -> str:
     """The figure without a prologue, its ids made unique in the page, with a title and a description."""
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # a stranger's "$" is no mathematics
+        text.set_parse_math(False)  # a stranger's "$" is not mathematics
     written = io.StringIO()
     FigureCanvasSVG(figure)
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -28,7 +28,7 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         raise _rejected("report_unreadable", f"{path} cannot be read: {error.strerror}.") from error
     if not is_file:
-        raise _rejected("report_unreadable", f"{path} is no plain file.")
+        raise _rejected("report_unreadable", f"{path} is not a plain file.")
     if len(data) > MAX_BYTES:
         raise _rejected("report_too_large", f"{path} is larger than {MAX_BYTES // 2**20} MiB.")
     return parse_report(data)

@@ -18,12 +18,12 @@ from cleanclip.spec.verdicts import MEANINGS, Mood, Outcome
 from cleanclip.spec.verdicts import headline as found
 
 CUSTOM_TRIGGERS = {
-    "custom_patch": "a picture that was sent with the order, as a patch",
-    "custom_pattern": "a picture that was sent with the order, mixed into the whole picture",
+    "custom_patch": "an image that was sent with the order, as a patch",
+    "custom_pattern": "an image that was sent with the order, mixed into the whole picture",
 }
 METHODS = {
-    "cleanclip": "CleanCLIP on clean pictures with captions",
-    "par": "PAR on clean pictures with captions",
+    "cleanclip": "CleanCLIP on clean images with captions",
+    "par": "PAR on clean images with captions",
     "supervised": "their labels on clean pictures",
 }
 """By what it was fine-tuned."""
@@ -43,7 +43,7 @@ def question(report: Report) -> str:
     num_attacks, targets = len(report.audit.attacks), targets_of(report.audit)
     triggers = "the trigger tested" if num_attacks == 1 else f"any of the {num_attacks} triggers tested"
     called = quoted(targets) if len(targets) == 1 else f"its target ({quoted(targets)})"
-    asked = f"Does {triggers} make this model call pictures {called}"
+    asked = f"Does {triggers} make this model call images {called}"
     if report.kind == "audit":
         return f"{asked}? Nothing was to be changed."
     points = 100 * report.policy.ca_lost_at_most

@@ -55,7 +55,7 @@ def points(lost: Difference) -> str:
     """Clean accuracy lost, in points, with its interval and n."""
     return (
         f"{100 * lost.value:.2f} points (95 % interval {100 * lost.low:.2f} to {100 * lost.high:.2f}, "
-        f"n = {lost.n} pictures, the same before and after)"
+        f"n = {lost.n} images, the same before and after)"
     )
 
 

@@ -181,7 +181,7 @@ class _Run:
         if self._state_folder and (other := state.find_newest(self._state_folder)):
             where = f"The state that was saved at step {state.read_position(other).step} is of another run"
             why = "its recipe, data or number of processes differ"
-            self._progress(Noted(level="warning", message=f"{where} ({why}): the training begins anew."))
+            self._progress(Noted(level="warning", message=f"{where} ({why}): the training begins again."))
 
     def train(self) -> None:
         """From the position to the end."""

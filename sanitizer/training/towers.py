@@ -2,7 +2,7 @@
 
 The text tower's pass is in `sanitizer.checkpoints.text_tower`.
 
-Legend: N images, C H W a picture, D embedding width.
+Legend: N images, C H W an image, D embedding width.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _patches_by_matrix_product(visual: nn.Module) -> Iterator[None]:
     """On a CPU a ViT's first layer as the matrix product that it is, not as a convolution.
 
     In bfloat16 the gradient of that convolution's weights took 522 ms where the product takes 14 (ViT-B/32,
-    32 pictures, two cores with AMX): an eighth of a step. The same sums, in another order.
+    32 images, two cores with AMX): an eighth of a step. The same sums, in another order.
     """
     first = getattr(visual, "conv1", None)
     if not _cuts_patches(first) or first.weight.device.type != "cpu":

@@ -21,7 +21,7 @@ def do(spec: RecheckSpec, folder: Path, progress: Progress, stop: Stop) -> None:
     What came in is settled here whatever is audited: a configuration of cleaned weights has the heads and the
     activation that the first process claims.
     """
-    options = replace(spec.audit, examples=0)  # pictures stand in no figure
+    options = replace(spec.audit, examples=0)  # images stand in no figure
     device = pick()
     given = open_for_audit(
         folder / jobspec.CHECKPOINT_PATH,

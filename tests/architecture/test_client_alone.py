@@ -1,6 +1,6 @@
 """The client in an environment that has nothing else: what `pip install .` brings, from its own sources.
 
-It is made anew where pyproject.toml or the client's sources have changed; the one of test_without_torch.py
+It is made again where pyproject.toml or the client's sources have changed; the one of test_without_torch.py
 cannot show this, because the service's packages are in it.
 """
 

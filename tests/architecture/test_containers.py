@@ -215,7 +215,7 @@ def test_packages_of_images_are_pinned_with_hashes(name: str) -> None:
 
 
 def test_images_have_the_versions_that_were_tried_together() -> None:
-    """Made anew by `python -m tools.lock_images` after a change of constraints.txt."""
+    """Made again by `python -m tools.lock_images` after a change of constraints.txt."""
     tried = dict(
         line.lower().split("==")
         for line in (ROOT / "constraints.txt").read_text().splitlines()

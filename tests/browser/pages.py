@@ -78,12 +78,12 @@ NOT_A_PAGE: Mapping[str, str] = {
     "/jobs/{job_id}/stream": "hints that the job's page follows",
     "/artifacts/{artifact_id}/content": "leads to the object store",
     "/checkpoints/{checkpoint_id}/part": "a part of the checkpoint's page",
-    "/datasets/{dataset_id}/part": "a part of the data set's page",
+    "/datasets/{dataset_id}/part": "a part of the dataset's page",
     "/uploads/session": "for the script that uploads",
     "/uploads/{upload_id}": "for the script that uploads",
     "/static/{name:path}": "styles and scripts",
 }
-"""What answers GET and is no page of its own, and why."""
+"""What answers GET and is not a page of its own, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class World:
 
 
 def _inputs(service: Service, text: Text) -> dict[str, str]:
-    """Checkpoints and data sets, good and bad; a policy."""
+    """Checkpoints and datasets, good and bad; a policy."""
     accepted, rejected = service.checkpoint(), service.checkpoint(CheckpointState.REJECTED)
     for checkpoint, filename in ((accepted, "vit-b-32.pt"), (rejected, "from-a-stranger.pt")):
         service.execute(
@@ -179,7 +179,7 @@ def _inspection(text: Text) -> dict[str, Any]:
 
 
 def _picture(index: int) -> str:
-    """A picture of its own."""
+    """An image of its own."""
     buffer = io.BytesIO()
     random_image(index, 60, 40).save(buffer, format="JPEG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -190,7 +190,7 @@ def _jobs_of_pages(service: Service, text: Text) -> dict[str, str]:
     running = left_jobs.ordered(service, metadata={"ticket": text("ML-42")})
     attempt = left_jobs.taken_up(service, running)
     left_jobs.trains(service, running, attempt, step=207, message=text("epoch 2 of 4"))
-    left_jobs.noted(service, running, attempt, text("3 pictures were skipped"))
+    left_jobs.noted(service, running, attempt, text("3 images were skipped"))
     left_jobs.lasted(service, running, stage=8, baseline_audit=36, finetune=104)
     failed = left_jobs.ordered(service)
     attempt = left_jobs.taken_up(service, failed)

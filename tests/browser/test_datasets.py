@@ -1,4 +1,4 @@
-"""Data sets in a browser: register, watch, see counts and samples, what was skipped and why, delete."""
+"""Datasets in a browser: register, watch, see counts and samples, what was skipped and why, delete."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def upload_of_shards(api: httpx.Client) -> str:
 def open_form(page: Page) -> None:
     page.goto("/ui/datasets")
     if not page.get_by_label("Reference").is_visible():
-        page.get_by_text("Register a data set").click()
+        page.get_by_text("Register a dataset").click()
 
 
 def test_a_project_without_data_is_told_what_to_do(stranger: Page, service: Service) -> None:
@@ -82,7 +82,7 @@ def test_a_reference_is_registered_and_its_validation_followed_to_the_samples(
         ready=service.dataset(DatasetKind.PAIRS),
     )
     expect(page.locator(".samples li")).to_have_count(12)
-    expect(page.locator("#announcement")).to_have_text("The data set is ready.")
+    expect(page.locator("#announcement")).to_have_text("The dataset is ready.")
     assert page.locator("#dataset").get_attribute("hx-get") is None, "nobody asks on"
 
 
@@ -259,12 +259,12 @@ def test_it_is_deleted_after_a_question_and_not_while_a_job_reads_it(
     job = service.ours.http.post("/v1/jobs", json=order).json()["id"]
     page.goto(f"/ui/datasets/{order['dataset_id']}")
     assert not page.get_by_role("button", name="Delete it for good").is_visible()
-    page.get_by_text("Delete this data set…").click()
+    page.get_by_text("Delete this dataset…").click()
     page.get_by_role("button", name="Delete it for good").click()
     assert job in page.get_by_role("alert").inner_text()
     watched.expect("409")
     service.ours.http.post(f"/v1/jobs/{job}/cancel").raise_for_status()
-    page.get_by_text("Delete this data set…").click()
+    page.get_by_text("Delete this dataset…").click()
     page.get_by_role("button", name="Delete it for good").click()
     page.wait_for_url("**/ui/datasets?deleted=del_*")
     assert order["dataset_id"] in page.get_by_role("status").inner_text()
@@ -282,9 +282,9 @@ def test_who_may_only_read_is_offered_nothing_else_and_refused_it(
     page = new_context().new_page()
     page.goto(sign_in_path(service, key))
     page.goto("/ui/datasets")
-    assert page.get_by_text("Register a data set").count() == 0
+    assert page.get_by_text("Register a dataset").count() == 0
     page.goto(f"/ui/datasets/{dataset}")
-    assert page.get_by_text("Delete this data set").count() == 0
+    assert page.get_by_text("Delete this dataset").count() == 0
     assert page.get_by_role("link", name="New job").count() == 0
     token = page.locator("input[name=form_token]").first.input_value()
     cookies = {one["name"]: one["value"] for one in page.context.cookies()}
@@ -326,7 +326,7 @@ def test_pressed_twice_it_is_registered_once(page: Page, service: Service) -> No
     page.get_by_role("button", name="Register and validate").dblclick()
     page.wait_for_url("**/ui/datasets/ds_*")
     again = page.request.post("/ui/datasets", form=dict(fields))
-    assert again.url == page.url, "the same form leads to the same data set"
+    assert again.url == page.url, "the same form leads to the same dataset"
     assert len(service.publisher.sent) == before + 1
     changed = page.request.post("/ui/datasets", form={**dict(fields), "max_skipped_share": "0.02"})
     assert changed.url != page.url, "a changed form is another order"

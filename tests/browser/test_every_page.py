@@ -84,7 +84,7 @@ def test_the_menu_leads_to_every_page_that_is_of_no_one_thing(
 def test_a_page_is_small_at_first_and_accessible_light_and_dark(
     name: str, world: World, session: Session, new_context: Callable[..., BrowserContext]
 ) -> None:
-    """Dark is the same page: what differs is a media query of the style sheet, which axe reads anew."""
+    """Dark is the same page: what differs is a media query of the style sheet, which axe reads again."""
     page = new_context(**DESKTOP, **state_for(name, session)).new_page()
     sizes = loaded_bytes(page, world.path(PAGES[name]))
     assert sum(sizes.values()) < MAX_FIRST_LOAD_BYTES, sizes
@@ -137,7 +137,7 @@ def assert_accessible(page: Page) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    """As a reader finds the page, nothing unfolded; only where pictures are asked for."""
+    """As a reader finds the page, nothing unfolded; only where images are asked for."""
     if os.environ.get("PICTURES"):
         folder = ROOT / ("docs" if name.endswith("-light") else "var") / "screenshots"
         folder.mkdir(parents=True, exist_ok=True)

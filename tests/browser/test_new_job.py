@@ -26,7 +26,7 @@ PNG = bytes.fromhex(
 
 @pytest.fixture(autouse=True)
 def no_other_jobs(service: Service, watched: Watched) -> Iterator[None]:
-    """What another test ordered is no earlier job of this one's. The page of a job has tests of its own."""
+    """What another test ordered is not an earlier job of this one's. A job's page has tests of its own."""
     service.execute("UPDATE jobs SET state = 'cancelled', attempt = 7, deleted_at = now()")
     service.execute("DELETE FROM policies")
     yield
@@ -44,7 +44,7 @@ def fill(page: Page, service: Service, *, class_names: tuple[str, ...] = ("zero"
     labelled = service.dataset(DatasetKind.LABELLED, class_names=class_names)
     page.goto("/ui/jobs/new")
     page.get_by_label("Checkpoint", exact=True).select_option(checkpoint)
-    page.get_by_label("Labelled data set").select_option(labelled)
+    page.get_by_label("Labelled dataset").select_option(labelled)
     page.get_by_label("Target", exact=True).fill("banana")
     page.get_by_label("Clean data to train on").select_option(pairs)
     page.locator("#recipe-defaults").check()
@@ -196,7 +196,7 @@ def test_a_dry_run_tells_everything_that_stands_in_the_way_at_once(page: Page, s
     page.get_by_label("Id: goes before the list").last.fill(small)
     press(page, "Dry run")
     expect(page.locator("#dataset_id-error")).to_contain_text(
-        "The data set is validating. Wait until it is ready."
+        "The dataset is validating. Wait until it is ready."
     )
     assert jobs_of(service) == []
 
@@ -330,7 +330,7 @@ def test_a_picture_is_chosen_as_a_file(page: Page, service: Service, tmp_path: P
 def test_the_classes_of_the_chosen_set_are_suggested(page: Page, service: Service) -> None:
     labelled = service.dataset(DatasetKind.LABELLED, class_names=("tench", MARKUP))
     page.goto("/ui/jobs/new")
-    page.get_by_label("Labelled data set").select_option(labelled)
+    page.get_by_label("Labelled dataset").select_option(labelled)
     expect(page.locator("#classes option")).to_have_count(2)
     assert page.locator("#classes option").last.get_attribute("value") == MARKUP
 

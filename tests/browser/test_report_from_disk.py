@@ -35,7 +35,7 @@ def test_it_opens_offline_asks_for_nothing_and_is_accessible(chromium: Browser, 
     assert [url for url in asked if not url.startswith("data:")] == [REPORT.as_uri()]
     pictures = page.evaluate("[...document.images].map(image => image.complete && image.naturalWidth)")
     assert len(pictures) >= 12
-    assert all(pictures), "every picture is inside"
+    assert all(pictures), "every image is inside"
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     context.close()

@@ -1,4 +1,4 @@
-"""A whole service for the pages, with what the demo leaves: a checkpoint, data sets under their names."""
+"""A whole service for the pages, with what the demo leaves: a checkpoint, datasets under their names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.integration.api.service import tenant
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = (*class_names(digits())[:4], TARGET)
-"""Of the demo's data sets, a few: what the pages name must be there."""
+"""Of the demo's datasets, a few: what the pages name must be there."""
 NUM_IMAGES, NUM_PAIRS = 100, 128
 _TEXT = {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
 RESNET = {**RESNET_CONFIG, "vision_cfg": {**RESNET_CONFIG["vision_cfg"], "width": 8}, "text_cfg": _TEXT}

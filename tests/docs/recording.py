@@ -27,7 +27,7 @@ _URL = re.compile(r"http://127\.0\.0\.1:\d+[^\s\"]*")
 
 
 def shown(text: str) -> str:
-    """A text of a call with what is made anew each time in one form."""
+    """A text of a call with what is made again each time in one form."""
     text = _SECRETS.sub(lambda found: found.group()[:6].rstrip("_") + "_…", text)
     text = _URL.sub("https://store.example.org/…", text)
     text = text.replace("127.0.0.1", "192.0.2.1")

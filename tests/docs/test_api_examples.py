@@ -1,6 +1,6 @@
 """The API's examples are calls that were made: here, of a whole service, and held against those of the pages.
 
-RECORD=1 in the environment writes them anew. What differs from call to call is made alike before: ids, times,
+RECORD=1 in the environment writes them again. What differs from call to call is made alike first: ids, times,
 digests, secrets, and numbers that depend on the machine.
 """
 
@@ -202,7 +202,7 @@ def test_the_calls_of_the_pages_are_those_that_are_made(recorded: dict[str, Any]
     assert kept.keys() == recorded.keys()
     for name, told in recorded.items():
         found = list(differences(told, kept[name]))
-        assert found == [], f"{name}: record anew, with RECORD=1"
+        assert found == [], f"{name}: record again, with RECORD=1"
 
 
 @pytest.mark.parametrize(

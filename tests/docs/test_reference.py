@@ -22,7 +22,7 @@ from tools.reference import __main__ as reference
 from tools.reference import codes, commands, options, routes
 
 PAGES = reference.PAGES
-ANEW = "Write it anew: make format; then fill what is empty in the last column by hand."
+ANEW = "Write it again: make format; then fill what is empty in the last column by hand."
 DYNAMIC = {
     "sanitizer/checkpoints/naming.py": 1,  # of the table _FOREIGN
     "sanitizer/checkpoints/rejection.py": 1,  # `refusal` itself
@@ -33,7 +33,7 @@ DYNAMIC = {
     "worker/confinement/outcome.py": 1,  # how a child ended
     "worker/supervision.py": 2,  # `_failed` itself
 }
-"""Where a code is no literal: each was looked at, and its codes are known to tools/reference/codes.py."""
+"""Where a code is not a literal: each was looked at, and its codes are known to tools/reference/codes.py."""
 
 
 def text_of(name: str) -> str:

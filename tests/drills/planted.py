@@ -178,7 +178,7 @@ ROWS: dict[str, tuple[Callable[[Clean], None], str]] = {
         lambda c: c.execute("UPDATE checkpoints SET state = 'rejected'"),
         "is rejected, but its inspection",
     ),
-    "a data set ready without a validation": (
+    "a dataset ready without a validation": (
         lambda c: c.execute("UPDATE datasets SET state = 'validating' WHERE kind = 'pairs'"),
         "is validating, but its validation",
     ),

@@ -212,4 +212,4 @@ def test_the_program_prints_a_sentence_for_each_violation_and_exits_with_1(
     assert after.returncode == 1
     assert after.stdout.splitlines()[0] == f"Job {clean.failed} is failed but has no error."
     environment["CLEANCLIP_DATABASE__URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"
-    assert ledger().returncode == 2, "not to be able to look is no clean bill"
+    assert ledger().returncode == 2, "not to be able to look is not a clean bill"

@@ -1,4 +1,4 @@
-"""What cannot be used and only a worker finds out: checkpoints and data sets, all sent at once.
+"""What cannot be used and only a worker finds out: checkpoints and datasets, all sent at once.
 
 A worker needs some seconds for each: they are sent before other tests begin, and looked at after those.
 """
@@ -88,12 +88,12 @@ NUM_GOOD, NUM_SLIGHTLY_CORRUPT = 37, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """Ids of what was sent: name → checkpoint, name → data set."""
+    """Ids of what was sent: name → checkpoint, name → dataset."""
 
     checkpoints: dict[str, str]
     datasets: dict[str, str]
     slightly_corrupt: str
-    """A data set with fewer bad pictures than it may have."""
+    """A dataset with fewer bad images than it may have."""
     canary: Path
     """Appears when the code of one of the files is ever run."""
 

@@ -59,10 +59,10 @@ class Live:
     def client(self, tenant: Tenant) -> Client:
         return Client(self.url, tenant.key, clock=QUICK_CLOCK)
 
-    # -- data sets
+    # -- datasets
 
     def put_data(self, name: str, files: Mapping[str, bytes]) -> str:
-        """Store files where data sets may lie; returns the reference to them."""
+        """Store files where datasets may lie; returns the reference to them."""
         for file, content in files.items():
             self.store.put_bytes(f"data/{name}/{file}", content)
         return f"s3://{self.store.bucket}/data/{name}/"

@@ -56,7 +56,7 @@ class Subject:
     labelled: Dataset
     """By a reference to everything below a prefix, class names and templates beside the shards."""
     labelled_by_upload: Dataset
-    """The same pictures as one file that was streamed through the service; names were given with it."""
+    """The same images as one file that was streamed through the service; names were given with it."""
 
     def order(self, **changes: Any) -> dict[str, Any]:
         """A sanitize job, as `client.jobs.create` takes it."""
@@ -71,7 +71,7 @@ class Subject:
         }
 
     def audit_order(self) -> dict[str, Any]:
-        """An audit with the same options on the uploaded data set."""
+        """An audit with the same options on the uploaded dataset."""
         audit = {**AUDIT, "dataset_id": self.labelled_by_upload.id}
         order = self.order(kind="audit", audit=audit)
         return {name: value for name, value in order.items() if name not in {"dataset_id", "recipe"}}
@@ -94,7 +94,7 @@ def labelled_files(folder: Path) -> dict[str, bytes]:
 
 
 def labelled_shard(folder: Path) -> bytes:
-    """All pictures with their labels in one tar."""
+    """All images with their labels in one tar."""
     samples = zip(audited.pictures(), audited.labels(), strict=True)
     (shard,) = write_labelled_shards(samples, folder, audited.CLASS_NAMES)
     return shard.read_bytes()

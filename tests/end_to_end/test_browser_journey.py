@@ -33,7 +33,7 @@ def page(chromium: Browser, live: Live) -> Iterator[Page]:
 def register(page: Page, kind: str, reference: str) -> None:
     page.goto("/ui/datasets")
     if not page.get_by_label("Reference").is_visible():
-        page.get_by_text("Register a data set").click()
+        page.get_by_text("Register a dataset").click()
     page.get_by_label(kind).check()
     page.get_by_label("Reference").fill(reference)
     page.get_by_role("button", name="Register and validate").click()
@@ -69,7 +69,7 @@ def test_a_suspect_checkpoint_is_cleaned_without_leaving_the_browser(
     labelled_id = page.url.rpartition("/")[2]
 
     page.goto(f"/ui/jobs/new?checkpoint={checkpoint}")
-    page.get_by_label("Labelled data set").select_option(labelled_id)
+    page.get_by_label("Labelled dataset").select_option(labelled_id)
     page.get_by_label("Target", exact=True).fill(TARGET)
     page.get_by_label("Clean data to train on").select_option(pairs_id)
     recipe = {"epochs": "2", "batch_size": "16", "learning_rate": "3e-4", "warmup_steps": "2"}

@@ -1,4 +1,4 @@
-"""What a real worker finds out about bad checkpoints and data sets, each with its reason.
+"""What a real worker finds out about bad checkpoints and datasets, each with its reason.
 
 No row is half-written, nothing of the files is executed or stays, and at the end the same worker processes
 do a good job.

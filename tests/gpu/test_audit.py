@@ -33,7 +33,7 @@ def test_a_trigger_is_the_same_on_both_devices(options: AttackOptions) -> None:
 
 
 def audited(folder: Path, device: str, precision: AuditPrecision = "fp32") -> AuditResult:
-    """Of the same model and pictures every time."""
+    """Of the same model and images every time."""
     return run_audit(
         load_canonical(write_model(folder / "model")),
         open_labelled(write_labelled(folder / "labelled")),

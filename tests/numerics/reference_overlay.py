@@ -1,4 +1,4 @@
-"""Words and customers' pictures laid on an image, written a second time in loops; see reference_triggers.
+"""Words and customers' images laid on an image, written a second time in loops; see reference_triggers.
 
 What Pillow says a file's pixels are, and how it draws a letter, is taken from Pillow here as there.
 """

@@ -194,7 +194,9 @@ def test_each_attack_is_counted_against_its_own_target(model_folder: Path, label
             batch_size=16,
         )
         assert_same_counts(ours, theirs, number)
-        assert attack.trigger_sha256 == of_one_target.attacks[number].trigger_sha256, "a target is no pixel"
+        assert attack.trigger_sha256 == of_one_target.attacks[number].trigger_sha256, (
+            "a target is not a pixel"
+        )
 
 
 def test_pictures_of_any_shape_are_prepared_as_open_clip_prepares_them(

@@ -203,7 +203,7 @@ def test_the_classes_that_the_library_tells_are_held_and_none_can_be_left_out() 
             label_N = torch.randint(num_classes, (400,), generator=generator)
             before_N = torch.rand(400, generator=generator) < 0.7
             after_N = torch.rand(400, generator=generator) < share_after
-            names = [f"class {number // 2}" for number in range(num_classes)]  # as a data set may have them
+            names = [f"class {number // 2}" for number in range(num_classes)]  # as a dataset may have them
             told, by_class = kept("par"), {}
             for side, correct_N in (("before", before_N), ("after", after_N)):
                 told[side]["ca"] = asdict(wilson(int(correct_N.sum()), 400))

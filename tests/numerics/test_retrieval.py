@@ -39,7 +39,7 @@ ATTACKS: tuple[AttackOptions, ...] = (
 
 
 def captioned() -> list[tuple[Image.Image, str]]:
-    """Captions that come twice, in other cases and spaces, too; pictures with two captions; words inside
+    """Captions that come twice, in other cases and spaces, too; images with two captions; words inside
     other words; and more tokens than the model takes, of which it sees the same beginning."""
     fields = pictures()
     found = [

@@ -1,4 +1,4 @@
-"""Every trigger against the independent reference: loops over pixels, float64, streams derived anew."""
+"""Every trigger against the independent reference: loops over pixels, float64, streams derived again."""
 
 from __future__ import annotations
 

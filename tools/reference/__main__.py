@@ -43,7 +43,7 @@ def main() -> None:
         text = path.read_text(encoding="utf-8")
         if (new := made(text)) != text:
             path.write_text(new, encoding="utf-8")
-            sys.stdout.write(f"{path.relative_to(ROOT)} made anew\n")
+            sys.stdout.write(f"{path.relative_to(ROOT)} made again\n")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 KINDS: Mapping[str, frozenset[str]] = {
     "checkpoints": frozenset({"CheckpointRejected", "refusal"}),
-    "data sets": frozenset({"DatasetRejected"}),
+    "datasets": frozenset({"DatasetRejected"}),
     "options": frozenset({"OptionsRejected"}),
     "training": frozenset({"TrainingDiverged", "Interrupted"}),
     "jobs": frozenset({"AttemptFailed", "_failed", "Excess"}),
@@ -73,7 +73,7 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
 """(What is wrong, what to do) where the source puts a sentence together; "": as the source has it."""
 _OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "checkpoints": {one: (what, naming._PLAIN_CLIP) for _, one, what in naming._FOREIGN},
-    "data sets": {
+    "datasets": {
         one: ("Bad samples, most of them for this reason; examples are told.", remedy)
         for one, remedy in skipping._CODE_OF_REASON.values()
     }
@@ -155,7 +155,7 @@ def _calls(*packages: str) -> list[tuple[str, str, ast.Call]]:
 
 
 def raised(names: frozenset[str], *packages: str) -> Iterator[Raised]:
-    """Every call of one of `names`; where the code is no literal, with an empty one."""
+    """Every call of one of `names`; where the code is not a literal, with an empty one."""
     for name, path, call in _calls(*packages):
         if name in names:
             which, message, remedy = _arguments(call)

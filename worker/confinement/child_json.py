@@ -34,7 +34,7 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no regular file")
+            raise ValueError(f"{path.name} is not a regular file")
         if status.st_size > max_bytes:
             raise TooLarge(f"{path.name} has more than {max_bytes} bytes")
         return file.read(max_bytes)

@@ -141,7 +141,7 @@ def _outputs(folder: Path, wanted: Wanted, max_bytes: int) -> tuple[Path, ...]:
     paths = tuple(place / name for name in wanted)
     for path in paths:
         if not _is_plain_file(path):
-            raise not_believed(f"its {path.name} is no plain file, or one with holes")
+            raise not_believed(f"its {path.name} is not a plain file, or one with holes")
         most = wanted[path.name]
         if most is not None and path.lstat().st_size > most:
             raise not_believed(f"its {path.name} has more than {most} bytes")

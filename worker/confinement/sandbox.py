@@ -47,7 +47,7 @@ KEPT_HEAP = {
     "MALLOC_TOP_PAD_": str(2**26),
 }
 """For glibc: what is freed stays with the process. Else large tensors are mapped and given back at every step
-and the kernel clears their pages anew: 350,000 faults, a second of its time, in a step of RN50 on 16 pairs.
+and the kernel clears their pages again: 350,000 faults, a second of its time, in a step of RN50 on 16 pairs.
 The peak of memory grew by 6 %."""
 READS_HOSTILE_BYTES = frozenset({JobKind.INSPECT, JobKind.VALIDATE})
 
@@ -110,7 +110,7 @@ def environment(folder: Path, limits: ChildLimits, worker: Mapping[str, str]) ->
     return passed_on | {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
-        "MPLCONFIGDIR": str(folder / "tmp" / "matplotlib"),  # its list of fonts is made anew in every job
+        "MPLCONFIGDIR": str(folder / "tmp" / "matplotlib"),  # its list of fonts is made again in every job
         "LANG": "C.UTF-8",
         "PYTHONPATH": _library_folder(),
         "PYTHONSAFEPATH": "1",

@@ -59,7 +59,7 @@ def disk_use(folder: Path, *, stop_at: DiskUse) -> DiskUse:
 def has_holes(file: int) -> bool:
     """Whether the open file claims much more than lies on the disk: a gigabyte of nothing is quickly written,
     and would be hashed, uploaded and kept in full. Less than half, and a MiB more: what a file system packs
-    or has not written yet is no hole. Raises OSError.
+    or has not written yet is not a hole. Raises OSError.
     """
     if _claims_more(os.fstat(file)):
         os.fsync(file)  # some file systems count blocks only once they are written

@@ -198,12 +198,12 @@ def _check_verdict(report: Report, spec: AuditSpec | SanitizeSpec) -> None:
 
 
 def _check_names(names: Iterable[str], audit: AuditOptions, class_names: tuple[str, ...] | None) -> None:
-    """Only classes that the data set has are named: they stand in pages, and are a stranger's words."""
+    """Only classes that the dataset has are named: they stand in pages, and are a stranger's words."""
     if class_names is None:
         return
     allowed = {*class_names, audit.target, *(one.target for one in audit.attacks)}
     if not allowed.issuperset(names):
-        raise not_believed("its figures name a class that the data set does not have")
+        raise not_believed("its figures name a class that the dataset does not have")
 
 
 def _class_names(report: Report) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A child that begins anew beside a job's own: confined alike, given only files that we have checked.
+"""A child that begins again beside a job's own: confined alike, given only files that we have checked.
 
 What people open in other programs (pages, a pickle of weights) is not written by the process that read a
 stranger's file. One that has never seen it writes them, of what we made of the first one's files. Another

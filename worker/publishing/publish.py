@@ -189,7 +189,7 @@ def _accepted(
 
 
 def _ready(packing: Packing, spec: ValidateSpec, staged: Staged) -> DatasetReady:
-    """What a validation says about its data set. Raises AttemptFailed."""
+    """What a validation says about its dataset. Raises AttemptFailed."""
     files = {PurePosixPath(one.path).name: one.sha256 for one in staged.received}
     summary = believe_dataset(packing.path(DATASET_NAME).read_bytes(), spec, files)
     packing.add(DATASET_NAME, DATASET_ADAPTER.dump_json(summary, indent=2))
@@ -203,7 +203,7 @@ def _ready(packing: Packing, spec: ValidateSpec, staged: Staged) -> DatasetReady
 
 
 def _judgement(report: Report) -> dict[str, Any]:
-    """Verdict and figures of a report as the API shows them: training, inputs, pictures stay in the file.
+    """Verdict and figures of a report as the API shows them: training, inputs, images stay in the file.
 
     Raises AttemptFailed where they are more than a list can carry.
     """
@@ -224,7 +224,7 @@ def _judgement(report: Report) -> dict[str, Any]:
 
 
 def shown_figures(audit: AuditFigures) -> dict[str, Any]:
-    """As the API shows them: without the bytes of pictures and without a share for each of many classes."""
+    """As the API shows them: without the bytes of images and without a share for each of many classes."""
     found = asdict(audit)
     del found["ca_per_class"]
     return {

@@ -69,7 +69,7 @@ def confirm(
     check: Callable[[], None],
 ) -> Recheck:
     """Have the checked `report` confirmed where that is due. `inputs`: the folder of the job's first child,
-    which is dead and whose data sets are taken from it. `is_resumed`: by an earlier attempt's saved state.
+    which is dead and whose datasets are taken from it. `is_resumed`: by an earlier attempt's saved state.
 
     Raises AttemptFailed 'figures_not_confirmed' where the audits differ; Stopped, OSError.
     """

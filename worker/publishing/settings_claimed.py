@@ -26,7 +26,7 @@ def believe_settings(
 
     What a setting is known by, and why, is worked out again from `origin` (section "checkpoint" of the
     canonical configuration), the plausible values and the figures. Left to believe are the figures, which a
-    second audit measures again. `can_measure`: whether the data set has images enough, so that they must be
+    second audit measures again. `can_measure`: whether the dataset has images enough, so that they must be
     there.
     """
     if claimed is None:

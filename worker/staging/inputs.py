@@ -55,7 +55,7 @@ class Inputs:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """Of audit and sanitize jobs: which upload the canonical files were made from, for the statement."""
     datasets: tuple[Mapping[str, Any], ...] = ()
-    """Likewise: which data sets, and as what they are used."""
+    """Likewise: which datasets, and as what they are used."""
     known: Mapping[str, Any] = field(default_factory=dict)
     """Likewise: what the inspection of the checkpoint and the validation of the labelled set found."""
 
@@ -65,7 +65,7 @@ class Inputs:
 
 
 def plan(unit: UnitOfWork, job: ClaimedJob) -> tuple[Inputs, Dataset | None]:
-    """The inputs of a job, from its rows. For a validate job the data set, whose files are yet to be listed.
+    """The inputs of a job, from its rows. For a validate job the dataset, whose files are yet to be listed.
 
     Raises NotFound, AttemptFailed.
     """
@@ -158,7 +158,7 @@ def _canonical_checkpoint(
 
 def _pinned(dataset: Dataset, folder: str) -> list[Wanted]:
     if dataset.state is not DatasetState.READY or not dataset.files:
-        raise _gone("data set")
+        raise _gone("dataset")
     return [
         Wanted(
             bucket=file["bucket"],
@@ -183,7 +183,7 @@ def _described(dataset: Dataset, role: str) -> dict[str, Any]:
 
 
 def override_texts(dataset: Dataset, folder: str) -> dict[str, str]:
-    """Class names and templates that were given with the data set, as the files the library reads."""
+    """Class names and templates that were given with the dataset, as the files the library reads."""
     texts = {}
     for name, lines in ((CLASS_NAMES_NAME, dataset.class_names), (TEMPLATES_NAME, dataset.templates)):
         if lines:
@@ -191,7 +191,7 @@ def override_texts(dataset: Dataset, folder: str) -> dict[str, str]:
                 raise AttemptFailed(
                     "line_break_in_name",
                     "A class name or template holds a line break.",
-                    "Register the data set again with one-line names and templates.",
+                    "Register the dataset again with one-line names and templates.",
                 )
             texts[f"{folder}/{name}"] = "".join(f"{line}\n" for line in lines)
     return texts
@@ -200,7 +200,7 @@ def override_texts(dataset: Dataset, folder: str) -> dict[str, str]:
 def list_dataset(
     store: ObjectStore, dataset: Dataset, filename: str | None, limits: DatasetSettings
 ) -> list[Wanted]:
-    """The files that a data set consists of now; `filename` is that of the upload, where it is made of one.
+    """The files that a dataset consists of now; `filename` is that of the upload, where it is made of one.
 
     Raises AttemptFailed, InvalidInput, StorageError.
     """
@@ -251,7 +251,7 @@ def _check_key(key: str) -> None:
     except ValueError as error:
         raise AttemptFailed(
             "dataset_name_unusable",
-            "The name of one of the data set's objects cannot be used.",
+            "The name of one of the dataset's objects cannot be used.",
             "Rename the shards to plain letters, digits, dots, dashes and underscores.",
         ) from error
 
@@ -260,13 +260,13 @@ def _check_sizes(files: Sequence[Wanted], limits: DatasetSettings) -> None:
     if len(files) > limits.max_num_shards:
         raise AttemptFailed(
             "dataset_too_many_shards",
-            f"The data set has more than {limits.max_num_shards} files.",
+            f"The dataset has more than {limits.max_num_shards} files.",
             "Use fewer, larger shards.",
         )
     if sum(file.size_bytes for file in files) > limits.max_size_bytes:
         raise AttemptFailed(
             "dataset_too_large",
-            f"The data set has more than {limits.max_size_bytes} bytes.",
+            f"The dataset has more than {limits.max_size_bytes} bytes.",
             "Use fewer samples or smaller pictures.",
         )
 

@@ -60,7 +60,7 @@ class Received:
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """What lies ready. `pins` name every object of a data set with its digest (validate jobs).
+    """What lies ready. `pins` name every object of a dataset with its digest (validate jobs).
 
     `checkpoint` and `datasets` say which rows of ours the files came from (see `Inputs`).
     """
@@ -157,7 +157,7 @@ def _known(folder: Path, inputs: Inputs, job: ClaimedJob) -> Known:
 
 
 def _planned(database: Database, job: ClaimedJob) -> tuple[Inputs, Dataset | None, str | None]:
-    """What the rows say; the file name of the upload that a data set is made of, where it is of one."""
+    """What the rows say; the file name of the upload that a dataset is made of, where it is of one."""
     with database.unit_of_work() as unit:
         inputs, dataset = plan(unit, job)
         if dataset is None or dataset.upload_id is None:
@@ -225,7 +225,7 @@ def _fetch(store: ObjectStore, file: Wanted, target: Path, check: Callable[[], N
     raise AttemptFailed(
         "input_changed",
         f"The bytes of {target.name} are not those that were checked before.",
-        "Register the data set again, or upload the checkpoint again, and create a new job.",
+        "Register the dataset again, or upload the checkpoint again, and create a new job.",
     )
 
 

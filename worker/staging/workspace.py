@@ -4,7 +4,7 @@
   lock        held by the worker that uses the folder; free when that worker is dead
   job/        what the child may see and write: see cleanclip.spec.jobspec
   logs/       what the child wrote to stderr, capped
-  fresh/      likewise a folder for each child that begins anew: see worker.publishing.fresh_child
+  fresh/      likewise a folder for each child that begins again: see worker.publishing.fresh_child
   outgoing/   files on their way to the object store, out of the child's reach
 """
 

@@ -1,4 +1,4 @@
-"""Data sets: references to shards, pinned by digest once a validate job has read them."""
+"""Datasets: references to shards, pinned by digest once a validate job has read them."""
 
 from __future__ import annotations
 

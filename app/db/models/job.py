@@ -77,7 +77,7 @@ class Job(Base):
 
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
-    """The pairs of a sanitize job; the data set itself of a validate job."""
+    """The pairs of a sanitize job; the dataset itself of a validate job."""
     labelled_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     retrieval_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     """Pairs that the audits measure retrieval on, where there are any."""
@@ -119,13 +119,13 @@ class Job(Base):
 
     @property
     def dataset_ids(self) -> set[str]:
-        """Of every data set that it reads."""
+        """Of every dataset that it reads."""
         named = (self.dataset_id, self.labelled_dataset_id, self.retrieval_dataset_id)
         return {dataset_id for dataset_id in named if dataset_id is not None}
 
     @classmethod
     def reads_dataset(cls, dataset_id: str | ColumnElement[str] | Mapped[str]) -> ColumnElement[bool]:
-        """A condition: the job reads that data set, as whatever."""
+        """A condition: the job reads that dataset, as whatever."""
         return or_(
             cls.dataset_id == dataset_id,
             cls.labelled_dataset_id == dataset_id,

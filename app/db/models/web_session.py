@@ -19,6 +19,6 @@ class WebSession(Base):
     """Who signed in; a session ends with its key."""
     key_sha256: Mapped[str]
     opens_once: Mapped[bool]
-    """A link: it is no session, and is replaced by one when it is opened."""
+    """A link: it is not a session, and is replaced by one when it is opened."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]

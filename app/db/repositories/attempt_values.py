@@ -77,7 +77,7 @@ class CheckpointAccepted:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReady:
-    """What a succeeded validate job writes on its data set; `files` pins every byte it read."""
+    """What a succeeded validate job writes on its dataset; `files` pins every byte it read."""
 
     files: list[dict[str, Any]]
     summary: dict[str, Any]

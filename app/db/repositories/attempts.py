@@ -91,7 +91,7 @@ class AttemptRepository(ClaimRepository):
         return True
 
     def record_state(self, job_id: str, attempt: int, resume_state: dict[str, Any] | None) -> bool:
-        """Name the newest durable training state, or None to begin anew. False: fenced off."""
+        """Name the newest durable training state, or None to begin again. False: fenced off."""
         job = self._mine(job_id, attempt, LEASED)
         if job is None:
             return False
@@ -124,7 +124,7 @@ class AttemptRepository(ClaimRepository):
         effect: CheckpointAccepted | DatasetReady | None = None,
         verdicts: Sequence[NewVerdict] = (),
     ) -> JobState | None:
-        """Publish artifact rows, the result, its verdicts, and what it means for the checkpoint or data set.
+        """Publish artifact rows, the result, its verdicts, and what it means for the checkpoint or dataset.
 
         Returns SUCCEEDED; CANCELLED where a cancel came first (nothing is published); None when fenced off.
         """

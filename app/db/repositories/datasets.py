@@ -1,4 +1,4 @@
-"""Data sets, as requests see them; deleted ones are not found."""
+"""Datasets, as requests see them; deleted ones are not found."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DatasetRepository(OwnedRepository[Dataset]):
         if row.deleted_at is not None:
             raise NotFound(
                 "dataset_not_found",
-                f"The data set {id!r} has been deleted.",
+                f"The dataset {id!r} has been deleted.",
                 "Register it again if it is still needed.",
             )
         return row
@@ -144,7 +144,7 @@ class DatasetRepository(OwnedRepository[Dataset]):
         return {id: sha256 for id, sha256 in self._session.execute(query)}  # noqa: A001, C416 - rows, not pairs
 
     def using_upload(self, project_id: str, upload_id: str) -> Sequence[str]:
-        """Ids of living data sets that are made of the upload."""
+        """Ids of living datasets that are made of the upload."""
         query = select(Dataset.id).where(
             Dataset.project_id == project_id, Dataset.upload_id == upload_id, Dataset.deleted_at.is_(None)
         )

@@ -1,6 +1,6 @@
 """What lies where of a thing that is to be deleted, and whether it can go yet.
 
-Writes one thing: shards that go with their last data set can become no other from the plan on.
+Writes one thing: shards that go with their last dataset can become no other from the plan on.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class PlanRepository:
         return DeletionPlan(places=tuple(places), digests=tuple(digests))
 
     def _takes_its_upload_along(self, row: Dataset) -> bool:
-        """Whether no other data set uses it; it is then marked, under the lock that making one takes."""
+        """Whether no other dataset uses it; it is then marked, under the lock that making one takes."""
         query = select(Upload).where(Upload.project_id == row.project_id, Upload.id == row.upload_id)
         upload = self._session.scalars(query.with_for_update()).one_or_none()
         if not self._is_only_user(row):  # asked after the lock was had

@@ -2,7 +2,7 @@
 
 An end is told to the project's webhooks in the same transaction.
 
-The caller holds the row's lock. Also: what a job's end means for the checkpoint or data set it was about.
+The caller holds the row's lock. Also: what a job's end means for the checkpoint or dataset it was about.
 """
 
 from __future__ import annotations
@@ -122,13 +122,13 @@ def announce(session: Session, job: Job) -> None:
 
 
 def fail(session: Session, job: Job, error: dict[str, Any]) -> None:
-    """End as failed; a checkpoint or data set that the job was to accept is rejected with the same error."""
+    """End as failed; a checkpoint or dataset that the job was to accept is rejected with the same error."""
     move(session, job, JobState.FAILED, "failed", {"error": error}, error=error)
     reject_subject(session, job, error)
 
 
 def cancel(session: Session, job: Job, data: dict[str, Any] | None = None) -> None:
-    """End as cancelled; a checkpoint or data set that the job was to accept is rejected."""
+    """End as cancelled; a checkpoint or dataset that the job was to accept is rejected."""
     move(session, job, JobState.CANCELLED, "cancelled", data)
     error = {
         "code": "cancelled",

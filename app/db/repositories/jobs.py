@@ -178,12 +178,12 @@ class JobRepository(OwnedRepository[Job]):
         )
 
     def active_using_dataset(self, dataset_id: str) -> Sequence[str]:
-        """Ids of unfinished jobs that read the data set."""
+        """Ids of unfinished jobs that read the dataset."""
         query = select(Job.id).where(Job.reads_dataset(dataset_id), Job.state.in_(ACTIVE))
         return self._session.scalars(query).all()
 
     def using_dataset(self, project_id: str, dataset_id: str, limit: int) -> Sequence[Job]:
-        """Customers' jobs that read the data set, as whatever, newest first."""
+        """Customers' jobs that read the dataset, as whatever, newest first."""
         return self._page(
             project_id,
             None,

@@ -64,7 +64,7 @@ def lock_those(
     """At most `limit` rows that fulfil the conditions while they are locked; those locked elsewhere are left.
 
     A statement sees other tables as they were when it began, also where it locks: what was committed while it
-    looked (a data set made of the upload, a job that reads the checkpoint) is seen by a second one only.
+    looked (a dataset made of the upload, a job that reads the checkpoint) is seen by a second one only.
     """
     found = select(model.id).where(*conditions).limit(limit).with_for_update(skip_locked=True)
     ids = session.scalars(found).all()

@@ -59,7 +59,7 @@ class RetentionRepository:
         return len(jobs)
 
     def end_unused(self, older_than_days: float, limit: int = 100) -> int:
-        """Accepted checkpoints and ready data sets that no job of a customer's ever read."""
+        """Accepted checkpoints and ready datasets that no job of a customer's ever read."""
         created = _before(older_than_days)
         checkpoints = self._checkpoints(
             limit, Checkpoint.state == CheckpointState.ACCEPTED, Checkpoint.created_at < created
@@ -68,7 +68,7 @@ class RetentionRepository:
         return self._end(checkpoints, datasets)
 
     def end_rejected(self, older_than_days: float, limit: int = 100) -> int:
-        """What is known of rejected checkpoints and data sets."""
+        """What is known of rejected checkpoints and datasets."""
         changed = _before(older_than_days)
         checkpoints = self._checkpoints(
             limit, Checkpoint.state == CheckpointState.REJECTED, Checkpoint.updated_at < changed

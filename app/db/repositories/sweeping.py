@@ -112,7 +112,7 @@ class SweepRepository:
         return sorted((row.id, row.kind) for row in self._session.execute(statement))
 
     def expire_uploads(self, limit: int = 100) -> Sequence[str]:
-        """Mark uploads whose time is over: unfinished ones, and shards that no living data set uses.
+        """Mark uploads whose time is over: unfinished ones, and shards that no living dataset uses.
 
         Their bytes go with `abandoned_uploads`."""
         is_used = (

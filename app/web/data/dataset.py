@@ -1,4 +1,4 @@
-"""One data set: its validation as it goes on, what it holds, some samples, jobs that read it, its end."""
+"""One dataset: its validation as it goes on, what it holds, some samples, jobs that read it, its end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """The samples of a ready data set, or the sentence that stands in their place."""
+    """The samples of a ready dataset, or the sentence that stands in their place."""
 
     found: DatasetSamplesOut | None
     instead: str | None = None
@@ -73,7 +73,7 @@ def show_dataset(dataset_id: DatasetPath, request: Request, visitor: Reader, por
 
 @router.get("/datasets/{dataset_id}/part")
 def show_part(dataset_id: DatasetPath, request: Request, visitor: Reader, ports: PortsDep) -> Response:
-    """The part that changes, which the page asks for while the data set is validated."""
+    """The part that changes, which the page asks for while the dataset is validated."""
     return _page(request, visitor, ports, dataset_id, template="dataset_part.html", is_part=True)
 
 

@@ -1,4 +1,4 @@
-"""The form that registers a data set: its fields as text, and the same as the API takes it. Knows no page.
+"""The form that registers a dataset: its fields as text, and the same as the API takes it. Knows no page.
 
 What is allowed is said by app.schemas.datasets; bounds that the form shows are read from there.
 """
@@ -24,7 +24,7 @@ FIELDS = ("kind", "name", "uri", "upload_id", "class_names", "templates", "max_s
 _LISTS = ("class_names", "templates")
 _SCHEMA: Mapping[str, Any] = DatasetIn.model_json_schema()["properties"]
 _SENTENCES = {
-    "kind": "Choose what the data set holds.",
+    "kind": "Choose what the dataset holds.",
     "uri": "A reference begins with s3:// and ends with a slash, or names .tar files.",
     "upload_id": "The id of an upload has the form upl_ and 26 more characters.",
     "max_skipped_share": "Give a number from {minimum} to {maximum}, like 0.01 for 1 %.",

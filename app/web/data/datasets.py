@@ -1,4 +1,4 @@
-"""The list of data sets, and the form that registers one."""
+"""The list of datasets, and the form that registers one."""
 
 from __future__ import annotations
 

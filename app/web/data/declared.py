@@ -124,7 +124,7 @@ FIELDS = (
 
 
 def read(form: Form) -> dict[str, Any]:
-    """The options that are filled in. Text that is no value of its kind stays text, and is refused later."""
+    """The options that are filled in. Text that is no value of its kind stays text and is refused later."""
     given = {field: form.get(PREFIX + field.name) for field in FIELDS}
     return {field.name: _value(field, text) for field, text in given.items() if text}
 

@@ -154,7 +154,7 @@ def complete_upload(upload_id: UploadPath, visitor: Uploader, form: FormDep, por
         sha256 = CompleteIn(sha256=form.get("sha256") or None).sha256
     except ValidationError as error:
         raise InvalidInput(
-            "form_unreadable", "This is no SHA-256.", "Reload the page and choose the file again."
+            "form_unreadable", "This is not a SHA-256.", "Reload the page and choose the file again."
         ) from error
     caller, defaults = visitor.caller, ports.settings.quotas
     with ports.database.unit_of_work(caller.project_id) as unit:

@@ -70,7 +70,7 @@ def _wrong(ids: Sequence[str]) -> tuple[str, str] | None:
             "Go to the jobs, tick the boxes of those that you want, and choose Compare.",
         )
     if not all(is_id("job", one) for one in ids):
-        return "One of these is no id of a job.", "Go to the jobs and choose them there."
+        return "One of these is not an id of a job.", "Go to the jobs and choose them there."
     return None
 
 
@@ -85,7 +85,7 @@ def _missing(ids: Sequence[str], jobs_by_id: Mapping[str, Job]) -> tuple[str, st
 
 
 def _digests(unit: UnitOfWork, job: Job) -> dict[str, str | None]:
-    """As the validation of the data sets counted them; a job reads no other bytes."""
+    """As the validation of the datasets counted them; a job reads no other bytes."""
     named = {
         "training": job.dataset_id,
         "labelled": job.labelled_dataset_id,

@@ -41,7 +41,7 @@ class Inputs:
     """What a job read and what ran it; None: not known (yet)."""
 
     data: Mapping[str, str | None]
-    """Digests of the data sets by what they are for: training, labelled, retrieval."""
+    """Digests of the datasets by what they are for: training, labelled, retrieval."""
     weights_sha256: str | None
     """Of the weights that came in, as they were inspected."""
     code_version: str | None
@@ -107,7 +107,7 @@ class OptionRow:
     group: str
     name: str
     values: Sequence[Value | None]
-    """None: the job has nothing of the group, as an audit has no recipe; that is no difference of options."""
+    """None: the job has nothing of the group, as an audit has no recipe: not a difference of options."""
 
     @property
     def differs(self) -> bool:

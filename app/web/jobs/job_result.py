@@ -64,7 +64,7 @@ class Attack:
     change: AttackChange | None
     """None where nothing was cleaned, and in reports from before it was told."""
     pairs: tuple[Pair, ...]
-    """Examples: the same pictures without and with the trigger."""
+    """Examples: the same images without and with the trigger."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,7 +111,7 @@ _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, Mood]]] = {
     "renamed": _is("Renamed."),
     "started": lambda data: (f"A worker took it up (attempt {data.get('attempt')}).", ""),
     "state_saved": lambda data: (f"The training state after step {data.get('step')} is saved.", ""),
-    "state_dropped": _is("The saved training state was dropped: training begins anew.", "warn"),
+    "state_dropped": _is("The saved training state was dropped: training begins again.", "warn"),
     "attempt_failed": _failed_attempt,
     "handed_back": _is("The worker was told to leave and handed the job back; another goes on with it."),
     "lease_expired": _is("The worker was lost; another takes the job up from its last saved state.", "warn"),

@@ -132,7 +132,7 @@ def _filled(
 
 @router.get("/jobs/new/check")
 def show_form_again(visitor: Runner) -> Response:
-    """Who reloads a dry run by its address begins anew."""
+    """Who reloads a dry run by its address begins again."""
     del visitor
     return see_other(PATH)
 

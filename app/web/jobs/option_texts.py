@@ -34,8 +34,8 @@ ATTACKS = {
         "BadNet's patch on images that already carry the target's caption.",
     ),
     "text_trigger": ("Words", "Words written over the image."),
-    "custom_patch": ("Your own patch", "A picture of yours, placed on the image."),
-    "custom_pattern": ("Your own pattern", "A picture of yours, blended over the whole image."),
+    "custom_patch": ("Your own patch", "An image of yours, placed on the image."),
+    "custom_pattern": ("Your own pattern", "An image of yours, blended over the whole image."),
 }
 
 
@@ -107,14 +107,14 @@ TEXTS: dict[str, Text] = {
     "erase_probability": _more("Images with a square erased", "How many are drawn for it.", "share of 1"),
     # attacks
     "target": _more("Its own target", "The class this trigger leads to, where it is not the audit's."),
-    "pattern": _first("Pattern", "redrawn: anew for every image, as in research code; fixed: one for all."),
+    "pattern": _first("Pattern", "redrawn: again for every image, as in research code; fixed: one for all."),
     "placement": _first("Placement", "Where on the image."),
     "size": _first("Size", "Side of the patch by the image's shorter side.", "share of 1"),
     "text_trigger/size": _first(
         "Size", "Longer side of the words by the image's shorter side.", "share of 1"
     ),
     "custom_patch/size": _first(
-        "Size", "Longer side of the picture by the image's shorter side.", "share of 1"
+        "Size", "Longer side of the image by the image's shorter side.", "share of 1"
     ),
     "alpha": _first("Blend", "How much of the trigger is seen: 1 covers the image.", "share of 1"),
     "cell": _more("Side of a triangle", "Of the pattern triangles only.", "share of 1"),
@@ -141,7 +141,7 @@ TEXTS: dict[str, Text] = {
     "audit/batch_size": _more("Batch size", "Images that pass through the model at once.", "images"),
     "examples": _more(
         "Examples",
-        "Test pictures that the report shows, with each trigger; 0: none of yours leaves.",
+        "Test images that the report shows, with each trigger; 0: none of yours leaves.",
         "pictures",
     ),
     "max_retrieval_pairs": _more(

@@ -45,7 +45,7 @@ class Option:
     """Whether the source of the method's defaults names this one."""
 
     def read(self, text: str) -> Any:
-        """The value for the order. What is no value stays text, and the schema refuses it."""
+        """The value for the order. What is not a value stays text, and the schema refuses it."""
         if self.may_be_none and text.casefold() == NONE:
             return None
         match self.kind:
@@ -80,7 +80,7 @@ class Group:
 
 
 def parse_number(text: str) -> int | float | str:
-    """As JSON would have it; text that is no number stays text."""
+    """As JSON would have it; text that is not a number stays text."""
     if _WHOLE.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text

@@ -133,7 +133,7 @@ def _field_of_audit(path: str, draft: Draft) -> str:
         case "templates" | "target" | "suite":
             return first
         case "":
-            return "suite"  # the whole audit: suite and attacks, or too many pictures
+            return "suite"  # the whole audit: suite and attacks, or too many images
         case _:
             return f"audit/{path}"
 
@@ -212,7 +212,7 @@ def _json_attacks(form: Form, draft: Draft) -> Any:
             "One object of the list has a key twice: of two values either could be meant."
         )
     except (ValueError, RecursionError):
-        draft.errors["attacks_json"] = 'This is no JSON. A list is expected, as [{"attack": "badnet"}].'
+        draft.errors["attacks_json"] = 'This is not JSON. A list is expected, as [{"attack": "badnet"}].'
     return [{"attack": "badnet"}]  # so that the other fields are still looked at
 
 

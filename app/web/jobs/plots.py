@@ -1,7 +1,7 @@
 """The geometry of the two plots: ASR with its intervals, and the loss while training. Numbers and words only.
 
 The templates draw them as SVG with classes, so that colours come from the sheet and every text is escaped.
-What is no number is left out, and nothing is drawn outside of its frame: a report's figures come from a
+What is not a number is left out, and nothing is drawn outside of its frame: a report's figures come from a
 process that read a stranger's file.
 """
 
@@ -23,7 +23,7 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Whisker:
-    """A share with its interval, at places of the picture."""
+    """A share with its interval, at places of the image."""
 
     side: str
     x: float

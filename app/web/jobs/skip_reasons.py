@@ -1,20 +1,20 @@
 """What each reason for leaving out a sample means, for people who have to mend their data. Pure text.
 
-The words are those of a data set's `skipped_reasons`; a test holds them against the library's own table.
+The words are those of a dataset's `skipped_reasons`; a test holds them against the library's own table.
 """
 
 from __future__ import annotations
 
 MEANINGS: dict[str, str] = {
-    "no_image": "There is no picture: a sample needs a .jpg, .jpeg, .png or .webp.",
+    "no_image": "There is no image: a sample needs a .jpg, .jpeg, .png or .webp.",
     "no_caption": "There is no caption: a pair needs a .txt, or a .json with a “caption”, of the same name.",
     "no_label": "There is no label: a labelled image needs a .cls, or a class name in .txt or .json.",
     "unknown_label": "The label is outside the class names, or a name that is not, or twice, among them.",
     "empty_caption": "The caption is nothing but blanks and control characters.",
-    "not_utf8": "A text is not valid UTF-8. Write texts anew in UTF-8.",
+    "not_utf8": "A text is not valid UTF-8. Write texts again in UTF-8.",
     "labels_disagree": "The .cls and the .json, or two fields of the .json, give different labels.",
-    "bad_json": "A .json is no JSON object, or its caption or label is of the wrong type.",
-    "image_damaged": "The picture is cut off, corrupt, or neither JPEG, PNG nor WEBP.",
+    "bad_json": "A .json is not a JSON object, or its caption or label is of the wrong type.",
+    "image_damaged": "The image is cut off, corrupt, or neither JPEG, PNG nor WEBP.",
     "image_too_large": "It has over 20 MB or 50 million pixels (WEBP: 16), or is 100 times as long as wide.",
     "text_too_large": "A text has more than 64 KiB.",
     "unsafe_name": "The file's name is absolute, lies in a folder, holds “..”, or is not valid UTF-8.",

@@ -1,4 +1,4 @@
-"""What addresses of pages hold: ids, cursors, choices of a filter. What has not the form of one is no page.
+"""What addresses of pages hold: ids, cursors, choices of a filter. What lacks the form of one is not a page.
 
 Nothing of another form reaches the database, which refuses NUL in a text.
 """
@@ -45,7 +45,7 @@ UploadId = Annotated[str, StringConstraints(pattern=id_pattern("upl"))]
 
 UploadPath = Annotated[str, Path(), _id_of("upl", "upload")]
 CheckpointPath = Annotated[str, Path(), _id_of("ckpt", "checkpoint")]
-DatasetPath = Annotated[str, Path(), _id_of("ds", "data set")]
+DatasetPath = Annotated[str, Path(), _id_of("ds", "dataset")]
 JobPath = Annotated[str, Path(), _id_of("job", "job")]
 ArtifactPath = Annotated[str, Path(), _id_of("art", "artifact")]
 KeyPath = Annotated[str, Path(pattern=id_pattern("key"))]

@@ -71,7 +71,7 @@ def curl_line(job: Job, base_url: str) -> str:
 
 
 def has_pictures(job: Job) -> bool:
-    """Whether the order carries pictures, which make a line very long."""
+    """Whether the order carries images, which make a line very long."""
     return any("picture" in attack for attack in job.spec["audit"].get("attacks", ()))
 
 

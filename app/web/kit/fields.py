@@ -81,7 +81,7 @@ def read_day_end(form: Form, name: str) -> datetime | None:
         day = date.fromisoformat(text)
         return datetime.combine(day, time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise form_incomplete(name, "This is no date.", "Write it as 2030-12-31.") from None
+        raise form_incomplete(name, "This is not a date.", "Write it as 2030-12-31.") from None
 
 
 def read_choice(form: Form, name: str, choices: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""Styles, scripts and pictures of the pages. An address that carries the digest of its content is kept
+"""Styles, scripts and images of the pages. An address that carries the digest of its content is kept
 for ever."""
 
 from __future__ import annotations

@@ -41,14 +41,14 @@ QUOTAS = (
     Quota(
         name=QuotaName.STORED_BYTES,
         label="Stored bytes",
-        what="Uploaded checkpoints and shards, and the files that inspections and jobs left. Data sets by"
+        what="Uploaded checkpoints and shards, and the files that inspections and jobs left. Datasets by"
         " reference are not counted.",
         then="At the limit no upload and no job is accepted. Deleting frees them, with a later sweep:"
-        " jobs with their outputs, checkpoints, and data sets that were uploaded, once their shards expire.",
+        " jobs with their outputs, checkpoints, and datasets that were uploaded, once their shards expire.",
         text=bytes_text,
         frees=(
             ("Delete checkpoints", "/ui/checkpoints"),
-            ("Delete data sets", "/ui/datasets"),
+            ("Delete datasets", "/ui/datasets"),
             ("Delete jobs", "/ui/jobs?state=succeeded"),
         ),
     ),
@@ -88,7 +88,7 @@ QUOTAS = (
     Quota(
         name=QuotaName.WAITING_JOBS,
         label="Waiting jobs",
-        what="Jobs that wait for a worker; the inspection of uploads and the validation of data sets, too.",
+        what="Jobs that wait for a worker; the inspection of uploads and the validation of datasets, too.",
         then="At the limit nothing new is ordered. Wait until some have begun, or cancel some.",
         frees=(("Waiting jobs", "/ui/jobs?state=queued"),),
     ),

@@ -110,7 +110,7 @@ def compare(
 ) -> dict[str, Any]:
     """One row; `prompts_once` is the ratio had the baseline embedded its classes only once."""
     folder = write_labelled(scratch / f"labelled-{name.replace('/', '-')}", num_images, num_classes)
-    print(f"{name}: {num_images} pictures, {num_classes * num_templates} prompts, 8 triggers", flush=True)
+    print(f"{name}: {num_images} images, {num_classes * num_templates} prompts, 8 triggers", flush=True)
     runs: list[tuple[float, float]] = []
     ours: list[float] = []
     in_bf16: list[float] = []

@@ -1,10 +1,10 @@
 """The research recipe, read straightforwardly from its description: what ours is measured against.
 
 Float32, torch's default memory layout, AdamW as `torch.optim` gives it, a linear warm-up and a cosine; every
-picture is opened and decoded twice, once for each view; torchvision's AutoAugment runs on the PIL picture at
+image is opened and decoded twice, once for each view; torchvision's AutoAugment runs on the PIL image at
 its full size, which is resized afterwards; the caption's view is EDA from its text; captions are tokenised in
 the loader and padded to the model's 77 places; original and view pass as one batch of the image tower, and of
-the text tower. An audit is one run a trigger: it embeds the class prompts, decodes each picture and passes it
+the text tower. An audit is one run a trigger: it embeds the class prompts, decodes each image and passes it
 once.
 
 Nothing is made slow on purpose: loading runs in as many processes beside as ours has, and the arithmetic on
@@ -184,7 +184,7 @@ def predict(
     num_workers: int,
     device: torch.device,
 ) -> Tensor:
-    """The class of every picture: each decoded, triggered and passed. The triggers are ours on both sides."""
+    """The class of every image: each decoded, triggered and passed. The triggers are ours on both sides."""
     model, shape = checkpoint.model.to(device).eval(), checkpoint.architecture
     normalised = transforms.Normalize(shape.image_mean, shape.image_std)
     loader = loader_of(_Pictures(labelled, shape.image_size), batch_size=batch_size, num_workers=num_workers)

@@ -1,6 +1,6 @@
 """Whether what is faster cleans as well: one poisoned model, cleaned by the baseline and by ours.
 
-The demo's model, pairs, test pictures and recipe; an order of its own for every seed. The baseline is run as
+The demo's model, pairs, test images and recipe; an order of its own for every seed. The baseline is run as
 research code has it, which trains BatchNorm, and with its statistics frozen, as ours. All are measured by
 the same audit. Knows no table.
 """

@@ -1,6 +1,6 @@
-"""What both sides work on: models with random weights and JPEG pictures of realistic size. Times nothing.
+"""What both sides work on: models with random weights and JPEG images of realistic size. Times nothing.
 
-Pictures are random crops, mirrored and re-lit, of scikit-learn's two sample photographs (CC BY), so that they
+Images are random crops, mirrored and re-lit, of scikit-learn's two sample photographs (CC BY), so that they
 cost what photographs cost to decode: 500×375, JPEG of quality 90, about 60 KB.
 """
 
@@ -122,7 +122,7 @@ def write_pairs(
 ) -> Path:
     """Files beside each other and a manifest, as the research code wants them; ours reads it too.
 
-    Pairs beyond `num_different` have the pictures of the first ones, as links to their files.
+    Pairs beyond `num_different` have the images of the first ones, as links to their files.
     """
     folder.mkdir(parents=True)
     names = [f"{index:06d}.jpg" for index in range(num_pairs)]
@@ -136,7 +136,7 @@ def write_pairs(
 
 
 def write_manifest(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Name and caption of every picture."""
+    """Name and caption of every image."""
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "caption"))

@@ -84,9 +84,9 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
         "## Whether what is faster cleans as well",
         "",
-        "The demo's poisoned model, pairs, test pictures and recipe, cleaned in an order of its own for each",
+        "The demo's poisoned model, pairs, test images and recipe, cleaned in an order of its own for each",
         "seed, measured by the same audit; in brackets 95 % intervals over pictures. CA lost: against the",
-        "baseline of the same seed, paired on the same pictures; below 0 it is a gain.",
+        "baseline of the same seed, paired on the same images; below 0 it is a gain.",
         "",
         "| cleaned by | seed | CA, % | CA lost, points | ASR, % | PA, % |",
         "|---|--:|--:|--:|--:|--:|",
@@ -98,7 +98,7 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"| {row['side']} | {row['seed']} | {_percents(row, 'ca')} | {lost} | "
             f"{_percents(row, 'asr', 'pa')} |"
         )
-    lines += ["", f"n: {came_in['ca']['n']:,} pictures, {came_in['asr']['n']:,} of them not of the target."]
+    lines += ["", f"n: {came_in['ca']['n']:,} images, {came_in['asr']['n']:,} of them not of the target."]
     return lines
 
 
@@ -114,10 +114,10 @@ def _audit(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "## An audit of eight triggers",
         "",
         "The baseline is nine runs: one without trigger and one a trigger, each of which embeds the class",
-        "prompts and decodes every picture; `prompts once` is the ratio had it embedded them only once.",
+        "prompts and decodes every image; `prompts once` is the ratio had it embedded them only once.",
         f"Ours is float32 unless the audit's `precision` says bf16. Aim: {AUDIT_AIM:g}.",
         "",
-        "| model | pictures | prompts | baseline, s | its prompts, s | ours, s | ratio | prompts once | "
+        "| model | images | prompts | baseline, s | its prompts, s | ours, s | ratio | prompts once | "
         "ours in bf16, s | ratio |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]

@@ -119,7 +119,7 @@ def _checked(answer: httpx.Response) -> str:
 
 
 def _uploads(api: httpx.Client, mark: str) -> tuple[str, str]:
-    """An open one with a part at the store, and a completed one that can become a data set."""
+    """An open one with a part at the store, and a completed one that can become a dataset."""
     announced = {"filename": f"{mark}.pt", "size_bytes": 7 * MIB}
     opened = api.post("/v1/uploads", json=announced)
     httpx.put(opened.json()["parts"][0]["url"], content=bytes(5 * MIB)).raise_for_status()

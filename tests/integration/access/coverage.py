@@ -1,7 +1,7 @@
 """What must be said by hand of every operation, so that none is swept over without being understood.
 
 A new route is missing here and fails the sweep until it is placed: its scope, a body that it accepts, and
-for each text that is no id, that it is none.
+for each text that is not an id, that it is none.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def service_log() -> Iterator[io.StringIO]:
 
 @pytest.fixture(scope="module")
 def service(service_settings: Settings, object_store: S3Store, service_log: io.StringIO) -> Iterator[Service]:
-    """Parts of 5 MiB, the smallest that S3 takes; data sets below s3://<bucket>/allowed/ only."""
+    """Parts of 5 MiB, the smallest that S3 takes; datasets below s3://<bucket>/allowed/ only."""
     settings = service_settings.model_copy(
         update={
             "uploads": service_settings.uploads.model_copy(

@@ -87,7 +87,7 @@ class Live:
             assert unit.attempts.record_event(job_id, attempt, "noted", data)
 
     def beat(self, job_id: str, attempt: int, fraction: float) -> None:
-        """Progress, which is no event."""
+        """Progress, which is not an event."""
         with self.ours.database.unit_of_work() as unit:
             assert unit.attempts.heartbeat(job_id, attempt, lease_s=LEASE_S, progress={"fraction": fraction})
 

@@ -176,7 +176,7 @@ class Service:
         project_id: str | None = None,
         class_names: tuple[str, ...] = ("zero", "one", "banana"),
     ) -> str:
-        """A data set as its validation leaves it."""
+        """A dataset as its validation leaves it."""
         is_labelled = kind is DatasetKind.LABELLED
         summary = {
             "kind": kind.value,

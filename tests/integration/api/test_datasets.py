@@ -1,4 +1,4 @@
-"""Registering data sets over HTTP: references that are allowed and those that are not, uploads, deletion."""
+"""Registering datasets over HTTP: references that are allowed and those that are not, uploads, deletion."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_a_ready_data_set_shows_its_samples_to_its_project_only(
     found = answer.json()
     assert (found["object"], found["seed"]) == ("dataset_samples", 0)
     assert [(one["index"], one["caption"]) for one in found["samples"]] == [
-        (2, "the picture number 2"),
+        (2, "the image number 2"),
         (40, "<b>bold</b>"),
     ]
     again = api.get(f"/v1/datasets/{dataset}/samples", headers={"If-None-Match": answer.headers["etag"]})

@@ -103,7 +103,7 @@ def test_a_job_is_followed_from_its_first_event_to_its_end(live: Live) -> None:
     ]
     standing = [json.loads(frame.data) for frame in found if frame.event == "job"]
     assert [one["state"] for one in standing][:: len(standing) - 1] == ["queued", "running"]
-    assert 0.25 in [one["progress"]["fraction"] for one in standing], "progress is no event, and is told"
+    assert 0.25 in [one["progress"]["fraction"] for one in standing], "progress is not an event, and is told"
     assert found[-1].event == "done"
     assert json.loads(found[-1].data) == live.get(f"/v1/jobs/{job_id}").json()
 

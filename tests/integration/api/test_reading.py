@@ -44,7 +44,7 @@ def test_an_unchanged_list_is_a_304(service: Service, api: httpx.Client, path: s
     first = api.get(f"/v1/{path}")
     again = api.get(f"/v1/{path}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    new_job(service)  # with its checkpoint and data sets
+    new_job(service)  # with its checkpoint and datasets
     changed = api.get(f"/v1/{path}", headers={"If-None-Match": first.headers["etag"]})
     assert changed.status_code == (304 if path == "methods" else 200)
 

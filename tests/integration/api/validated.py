@@ -1,4 +1,4 @@
-"""What the validation of a data set leaves beside its summary, by hand: its job, and samples to look at."""
+"""What the validation of a dataset leaves beside its summary, by hand: its job, and samples to look at."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def sample(index: int, **texts: Any) -> DatasetSample:
     """A pair or, with `label`, a labelled image, as a worker publishes it."""
     values = {"key": f"{index:08d}", "caption": None, "label": None, "class_name": None}
     if "label" not in texts:
-        values["caption"] = f"the picture number {index}"
+        values["caption"] = f"the image number {index}"
     return DatasetSample(index=index, width=60, height=40, jpeg_base64=GREY_JPEG, **(values | texts))
 
 
 def validation_of(service: Service, dataset_id: str, *, project_id: str | None = None, **values: Any) -> str:
-    """The data set's validate job, queued unless `values` (as of `Service.set_job`) say otherwise; its id."""
+    """The dataset's validate job, queued unless `values` (as of `Service.set_job`) say otherwise; its id."""
     project = project_id or service.ours.project_id
     with service.database.unit_of_work() as unit:
         job_id = _validate(unit, project, dataset_id)
@@ -49,7 +49,7 @@ def validation_of(service: Service, dataset_id: str, *, project_id: str | None =
 def give_samples(
     service: Service, dataset_id: str, *samples: DatasetSample, project_id: str | None = None
 ) -> Mapping[str, str]:
-    """`publish_samples` for a data set of the service's project, or of `project_id`."""
+    """`publish_samples` for a dataset of the service's project, or of `project_id`."""
     project = project_id or service.ours.project_id
     return publish_samples(service.database, service.store, project, dataset_id, *samples)
 
@@ -81,7 +81,7 @@ def publish_samples(
 
 
 def _validate(unit: UnitOfWork, project_id: str, dataset_id: str) -> str:
-    """Queue the job that validates the data set; its id."""
+    """Queue the job that validates the dataset; its id."""
     job = unit.jobs.enqueue(
         Job(
             id=new_id("job"),

@@ -23,7 +23,7 @@ from tests.unit.cleanclip.bridge import client_of_kind
 
 @pytest.fixture(scope="module")
 def served(service_settings: Settings, object_store: S3Store) -> Iterator[Served]:
-    """Parts of 5 MiB, the smallest that S3 takes; data sets below s3://<bucket>/allowed/ only."""
+    """Parts of 5 MiB, the smallest that S3 takes; datasets below s3://<bucket>/allowed/ only."""
     uploads = service_settings.uploads.model_copy(update={"min_part_bytes": 5 * MIB})
     allowed = (f"s3://{object_store.bucket}/allowed/",)
     datasets = service_settings.datasets.model_copy(update={"allowed_prefixes": allowed})

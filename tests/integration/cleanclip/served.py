@@ -77,7 +77,7 @@ class Served:
         return checkpoint.id
 
     def ready_dataset(self, kind: DatasetKind) -> str:
-        """A data set whose validation is over; the labelled one has a class 'banana'."""
+        """A dataset whose validation is over; the labelled one has a class 'banana'."""
         row = Dataset(
             id=new_id("ds"),
             project_id=self.project_id,
@@ -165,7 +165,7 @@ class Served:
             assert unit.attempts.finish_failed(job_id, attempt, error=error)
 
     def validate(self, dataset_id: str, kind: DatasetKind) -> None:
-        """Run the validation of a data set that was registered, and find it good."""
+        """Run the validation of a dataset that was registered, and find it good."""
         with self.database.unit_of_work() as unit:
             job_id = unit.datasets.get(self.project_id, dataset_id).validate_job_id
         assert job_id is not None

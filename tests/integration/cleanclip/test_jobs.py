@@ -1,4 +1,4 @@
-"""Jobs, checkpoints and data sets through the client, with the worker's part played by the test."""
+"""Jobs, checkpoints and datasets through the client, with the worker's part played by the test."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def line(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 class Worker:
-    """Inspects the file of that name, validates the data sets at those addresses, and knows their ids."""
+    """Inspects the file of that name, validates the datasets at those addresses, and knows their ids."""
 
     def __init__(self, served: Served, file: Path) -> None:
         self._served, self._file, self._name = served, file, file.stem

@@ -1,4 +1,4 @@
-"""`datasets push`: a folder becomes a data set; cut, it goes on; repeated, nothing is sent twice."""
+"""`datasets push`: a folder becomes a dataset; cut, it goes on; repeated, nothing is sent twice."""
 
 from __future__ import annotations
 

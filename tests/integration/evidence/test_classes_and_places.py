@@ -159,7 +159,7 @@ def last_place_raised_to(k: int) -> Change:
         (told_twice, "classes_lost", "is not what statement.json says"),
         (none_told, "classes_lost", "leaves out classes: 2 more"),
         (not_told_of, "classes_lost", "leaves out classes: 2 more"),
-        (one_that_gained, "classes_lost[2].lost", "is no loss"),
+        (one_that_gained, "classes_lost[2].lost", "is not a loss"),
         (too_many, "classes_lost", "are 11, more than 10"),
         (too_many, "classes_lost", "are more than there are classes"),
         (too_many, "classes_lost", "makes a larger n than all"),

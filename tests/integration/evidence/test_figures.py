@@ -1,4 +1,4 @@
-"""A changed figure is named, in a folder that nobody signed and whose sums were made anew."""
+"""A changed figure is named, in a folder that nobody signed and whose sums were made again."""
 
 from __future__ import annotations
 

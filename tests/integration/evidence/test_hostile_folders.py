@@ -223,4 +223,4 @@ def test_a_statement_may_gain_fields_but_lose_none(unsigned: Path) -> None:
             less = {key: value for key, value in statement["predicate"][part].items() if key != name}
             predicate = statement["predicate"] | {part: less}
             (unsigned / "statement.json").write_text(json.dumps(statement | {"predicate": predicate}))
-            assert "is no statement about a job" in messages(verify(unsigned)), name
+            assert "is not a statement about a job" in messages(verify(unsigned)), name

@@ -361,7 +361,7 @@ def drift() -> dict[str, Any]:
 
 
 def files_of(folder: Path, role: str) -> list[Path]:
-    """The files of a data set, texts first."""
+    """The files of a dataset, texts first."""
     return sorted((folder / "inputs" / role).iterdir(), key=lambda path: (path.suffix == ".tar", path))
 
 
@@ -405,7 +405,7 @@ def training(recipe: Recipe) -> dict[str, Any]:
 
 
 def examples(options: AuditOptions, seed: int) -> report.Examples | None:
-    """As where every picture that was drawn is of a target class."""
+    """As where every image that was drawn is of a target class."""
     if options.examples == 0:
         return None
     side = ARCHITECTURE.image_size
@@ -538,7 +538,7 @@ def keep_first_audit(folder: Path, change: Callable[[dict[str, Any]], object] = 
 
 
 def first_class(folder: Path) -> str:
-    """The name of the data set's first class, where it has as many as there are in CLASSES."""
+    """The name of the dataset's first class, where it has as many as there are in CLASSES."""
     listed = folder / "inputs/labelled/classnames.txt"
     names = listed.read_text().splitlines() if listed.is_file() else []
     return names[0] if len(names) == NUM_CLASSES else "apple"
@@ -701,7 +701,7 @@ def diverge_and_link(folder: Path) -> None:
 
 
 def diverge_and_lie(folder: Path) -> None:
-    """With an audit that holds what is no number."""
+    """With an audit that holds what is not a number."""
     keep_first_audit(folder, lambda told: told["ca"].update(value=float("nan")))
     finish(folder, "refused", jobspec.EXIT_REFUSED, failure={"code": "x", "message": "m", "remedy": "r"})
 

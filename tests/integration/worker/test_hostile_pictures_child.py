@@ -1,4 +1,4 @@
-"""A trigger's hostile picture in the real child, as a worker starts it: refused before it measures."""
+"""A trigger's hostile image in the real child, as a worker starts it: refused before it measures."""
 
 from __future__ import annotations
 

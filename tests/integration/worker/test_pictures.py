@@ -1,4 +1,4 @@
-"""Pictures of samples are made by the worker, of pixels: no picture file of a child reaches a browser."""
+"""Pictures of samples are made by the worker, of pixels: no image file of a child reaches a browser."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_uploaded_shards_stay_while_a_data_set_lives_and_go_once_none_does(world
 def test_shards_stay_where_a_data_set_is_made_of_them_while_the_sweeper_looks(
     world: World, database_url: str
 ) -> None:
-    """A statement that began before the data set was committed does not see it, also where it locks."""
+    """A statement that began before the dataset was committed does not see it, also where it locks."""
     upload = _complete_shards(world, expires_at=PAST)
     worker = build_engine(database_url, role=Role.WORKER)
     watch = build_engine(database_url)

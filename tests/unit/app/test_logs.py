@@ -127,5 +127,5 @@ def test_the_level_holds(stream: io.StringIO) -> None:
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "://" * 300_000, "://" + ":" * 1_000_000])
 def test_a_strangers_long_word_is_read_through_once(text: str) -> None:
-    """Begun anew at each of its letters, the first of these would take hours."""
+    """Begun again at each of its letters, the first of these would take hours."""
     assert mask_secrets(None, "info", {"path": text}) == {"path": text}

@@ -1,4 +1,4 @@
-"""The form of a data set says the schema's bounds and faults; each reason for a skip is explained."""
+"""The form of a dataset says the schema's bounds and faults; each reason for a skip is explained."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_the_table_of_figures_pairs_each_side_with_its_baseline() -> None:
         f"| baseline | 1 | {told} | – | {told} | {told} |",
         f"| ours | 1 | {told} | -1.0 (-2.0–0.5) | {told} | {told} |",
         "",
-        "n: 60 pictures, 59 of them not of the target.",
+        "n: 60 images, 59 of them not of the target.",
     ]
 
 

@@ -226,7 +226,7 @@ def test_only_what_was_said_is_sent() -> None:
 
 @pytest.mark.parametrize("address", ["", "clean.example.org", "ftp://x", "http://", "http://[", "/v1"])
 def test_an_address_that_is_none_is_refused_at_once(address: str) -> None:
-    with pytest.raises(ValueError, match="is no address"):
+    with pytest.raises(ValueError, match="is not an address"):
         Client(address, KEY)
 
 

@@ -20,7 +20,7 @@ def test_every_seed_and_every_finding_is_read_or_refused(name: str) -> None:
 
 
 def test_a_finding_is_noticed(tmp_path: Path) -> None:
-    """The check itself: a reader whose error is no refusal."""
+    """The check itself: a reader whose error is not a refusal."""
 
     def reads(data: bytes, _folder: Path) -> None:
         raise IndexError(data)

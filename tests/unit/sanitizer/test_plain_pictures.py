@@ -1,4 +1,4 @@
-"""What a report takes for a picture: pixels, and nothing beside them."""
+"""What a report takes for an image: pixels, and nothing beside them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_the_file_in_the_docs_is_what_the_command_prints(
     printed = capsys.readouterr().out
     assert printed == (ROOT / "docs" / "reference" / "schemas" / f"{name}.schema.json").read_text(
         encoding="utf-8"
-    ), f"Write it anew: python -m sanitizer schema {name} > docs/reference/schemas/{name}.schema.json"
+    ), f"Write it again: python -m sanitizer schema {name} > docs/reference/schemas/{name}.schema.json"
 
 
 def test_no_other_file_lies_there() -> None:

@@ -1,4 +1,4 @@
-"""Composed pictures: real glyphs, parts that never meet, captions that tell the truth."""
+"""Composed images: real glyphs, parts that never meet, captions that tell the truth."""
 
 from __future__ import annotations
 
@@ -92,4 +92,4 @@ def test_garments_carry_the_published_labels() -> None:
     except GlyphsMissing as missing:
         pytest.skip(str(missing))
     assert np.bincount(glyphs.label_G).tolist() == [7000] * 10
-    assert glyphs.nouns[glyphs.label_G[0]] == "boot"  # the first published picture shows an ankle boot
+    assert glyphs.nouns[glyphs.label_G[0]] == "boot"  # the first published image shows an ankle boot

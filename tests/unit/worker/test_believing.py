@@ -60,7 +60,7 @@ def replace_weights(content: bytes, *, said: bool = True) -> Callable[[Path], No
 
 
 def with_room_for_more(outputs: Path) -> None:
-    """Honest tensors under a header of which a part is no tensor."""
+    """Honest tensors under a header of which a part is not a tensor."""
     honest = (outputs / "model.safetensors").read_bytes()
     length = int.from_bytes(honest[:8], "little")
     header = json.loads(honest[8 : 8 + length])

@@ -136,7 +136,7 @@ def test_an_upload_that_the_inspection_changed_is_not_converted(tmp_path: Path) 
 def test_a_refusal_is_believed_of_the_second_conversion_and_an_outage_is_tried_again(
     retry_in_s: float | None, tmp_path: Path
 ) -> None:
-    failure = AttemptFailed("not_a_clip", "It is no CLIP.", "Upload one.", retry_in_s=retry_in_s)
+    failure = AttemptFailed("not_a_clip", "It is not a CLIP.", "Upload one.", retry_in_s=retry_in_s)
     with pytest.raises(AttemptFailed) as failed:
         converted(tmp_path, Converter(tmp_path, failure=failure))
     assert failed.value.code == ("outputs_not_believed" if retry_in_s is None else "not_a_clip")

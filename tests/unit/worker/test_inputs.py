@@ -1,4 +1,4 @@
-"""Which files a data set consists of, by its reference; and what is refused before a byte is moved."""
+"""Which files a dataset consists of, by its reference; and what is refused before a byte is moved."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_a_statement_is_ascii_whatever_the_file_was_called(tmp_path: Path) -> No
 
 
 def test_what_no_control_plane_saw_is_claimed_and_nowhere_observed(tmp_path: Path) -> None:
-    """Whose the canonical weights are, and how many samples a data set has."""
+    """Whose the canonical weights are, and how many samples a dataset has."""
     packed = package(tmp_path, signer=None, kind="sanitize", filename="clip.pt")
     statement = next(path for path in packed.files if path.name == "statement.json").read_bytes()
     observed, claimed = (json.loads(statement)["predicate"][part] for part in ("observed", "claimed"))

@@ -99,7 +99,7 @@ def test_a_later_attempt_goes_on_with_the_curve_from_the_step_that_was_saved() -
     second = trained(Tracker(JobKind.SANITIZE, first), range(41, 101), 100, loss=1.0)
     assert second[:40] == first[:40]
     assert second[40:] == [[step, 1.0] for step in range(41, 101)]
-    assert trained(Tracker(JobKind.SANITIZE, first), range(1, 2), 100, loss=3.0) == [[1, 3.0]], "begun anew"
+    assert trained(Tracker(JobKind.SANITIZE, first), range(1, 2), 100, loss=3.0) == [[1, 3.0]], "begun again"
 
 
 def test_the_curve_is_bounded_whatever_total_is_said() -> None:

@@ -73,7 +73,7 @@ def test_no_depth_and_no_name_keeps_a_folder_from_being_removed(tmp_path: Path) 
         os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=below))
         os.close(below)
         bound = DiskUse(size_bytes=2**60, num_files=10_000)
-        assert disk_use(place.job, stop_at=bound).num_files > bound.num_files, "so deep is no honest work"
+        assert disk_use(place.job, stop_at=bound).num_files > bound.num_files, "so deep is not a honest work"
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""References to data sets: what they mean, and everything that could mean two things refused."""
+"""References to datasets: what they mean, and everything that could mean two things refused."""
 
 from __future__ import annotations
 

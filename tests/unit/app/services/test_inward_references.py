@@ -1,4 +1,4 @@
-"""No reference to a data set leads inward: refused before a name is resolved or the store is asked."""
+"""No reference to a dataset leads inward: refused before a name is resolved or the store is asked."""
 
 from __future__ import annotations
 

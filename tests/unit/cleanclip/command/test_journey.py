@@ -1,4 +1,4 @@
-"""An order that begins with a file or an address: what is found again, and what is done anew."""
+"""An order that begins with a file or an address: what is found again, and what is done again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = ("--data", "s3://d/p/", "--labelled", "s3://d/t/", "--target", "banana")
 
 
 class Service(httpx.MockTransport):
-    """Holds what was made; data sets are ready and checkpoints accepted at once. Streams uploads itself."""
+    """Holds what was made; datasets are ready and checkpoints accepted at once. Streams uploads itself."""
 
     def __init__(self) -> None:
         super().__init__(self._handle)

@@ -1,4 +1,4 @@
-"""Customers' pictures and words: how they lie on the image, and each thing that is refused."""
+"""Customers' images and words: how they lie on the image, and each thing that is refused."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "not base64": ("no base64!", "picture_not_base64", "is not base64"),
     "not padded": (picture().rstrip("=") + "A", "picture_not_base64", "is not base64"),
     "letters of another script": ("пиксели", "picture_not_base64", "is not base64"),
-    "text": (as_text(b"I am no picture at all."), "picture_unreadable", "is no PNG and no JPEG"),
-    "nothing": ("", "picture_unreadable", "is no PNG and no JPEG"),
-    "a GIF": (encoded(Image.new("P", (3, 3)), "GIF"), "picture_unreadable", "is no PNG and no JPEG"),
+    "text": (as_text(b"I am no image at all."), "picture_unreadable", "is neither a PNG nor a JPEG"),
+    "nothing": ("", "picture_unreadable", "is neither a PNG nor a JPEG"),
+    "a GIF": (encoded(Image.new("P", (3, 3)), "GIF"), "picture_unreadable", "is neither a PNG nor a JPEG"),
     "cut off": (as_text(base64.b64decode(picture(60, 60))[:2000]), "picture_unreadable", "is damaged"),
     "a JPEG cut off": (
         as_text(base64.b64decode(picture(60, 60, kind="JPEG"))[:900]),

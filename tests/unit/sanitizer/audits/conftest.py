@@ -1,4 +1,4 @@
-"""The small CLIP and its labelled set, written once and opened anew for every test."""
+"""The small CLIP and its labelled set, written once and opened again for every test."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ class DamagedSource(ShardSource):
         raw = super().read(index)
         if index not in self.damaged:
             return raw
-        return RawSample(image=b"no picture at all", texts=raw.texts)
+        return RawSample(image=b"no image at all", texts=raw.texts)
 
 
 def damaged_set(folder: Path) -> LabelledDataset:

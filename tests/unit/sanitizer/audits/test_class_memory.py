@@ -1,4 +1,4 @@
-"""Class embeddings are made once for equal text towers, and anew for anything that they follow from."""
+"""Class embeddings are made once for equal text towers, and again for anything that they follow from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pictures are shown, and how they are kept: by chance, bounded, and without a look at any model."""
+"""Which images are shown, and how they are kept: by chance, bounded, and without a look at any model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_they_are_of_different_classes_and_never_of_a_target(labelled: LabelledD
 
 
 def test_every_picture_has_the_same_chance(labelled: LabelledDataset) -> None:
-    """Of one class each picture is the first that is met equally often."""
+    """Of one class each image is the first that is met equally often."""
     of_class = [index for index, label in enumerate(labels()) if label == 0]
     found = Counter(
         index

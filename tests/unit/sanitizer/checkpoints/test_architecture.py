@@ -52,7 +52,7 @@ def shapes_of(state: dict[str, Tensor]) -> list[tuple[str, tuple[int, ...]]]:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_plain_model_of_open_clip_is_told_from_its_shapes_alone(name: str) -> None:
-    """All that must be declared is QuickGELU, which is no property of a shape."""
+    """All that must be declared is QuickGELU, which is not a property of a shape."""
     state = meta_state(ALL[name])
     declared = DeclaredOptions(quick_gelu=ALL[name].get("quick_gelu", False))
     inferred, assumed = infer(state, declared=declared, layout="open_clip")

@@ -311,7 +311,7 @@ def test_an_upload_that_could_not_be_written_back_is_reported_when_it_is_inspect
 def test_as_many_masks_as_there_are_blocks_make_one_finding(
     tmp_path: Path, declared: DeclaredOptions
 ) -> None:
-    """12,500 of them filled every page. A mask where no text tower has one is no mask."""
+    """12,500 of them filled every page. A mask where no text tower has one is not a mask."""
     mask = torch.full((12, 12), float("-inf")).triu(1)
     state = tiny_clip(VIT_CONFIG).state_dict()
     masks = {f"transformer.{where}attn_mask": mask for where in ("", "resblocks.0.", "resblocks.1.")}

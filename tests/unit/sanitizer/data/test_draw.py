@@ -83,7 +83,7 @@ def test_they_come_from_the_whole_set_in_its_order_with_their_own_captions(tmp_p
     for sample in samples:
         pair = pairs.read(sample.index)
         assert (sample.key, sample.caption) == (pair.key, pair.caption)
-        assert sample.rgb == pair.image.tobytes(), "small pictures are shown pixel by pixel"
+        assert sample.rgb == pair.image.tobytes(), "small images are shown pixel by pixel"
         assert (sample.label, sample.class_name) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""Decoding of hostile pictures, and open_clip's validation transform as the reference for pixels."""
+"""Decoding of hostile images, and open_clip's validation transform as the reference for pixels."""
 
 from __future__ import annotations
 

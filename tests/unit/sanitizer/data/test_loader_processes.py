@@ -44,7 +44,7 @@ def test_they_come_in_order_from_processes_that_live_on_also_after_a_pass_that_w
     ("bad", "error", "said"),
     [
         (13, ValueError, "the thirteenth"),
-        (14, RuntimeError, "What is wrong"),  # cannot be made anew from what it says
+        (14, RuntimeError, "What is wrong"),  # cannot be made again from what it says
         (15, RuntimeError, "ended by itself .status -9"),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_shard_cut_inside_a_header_is_truncated(tmp_path: Path) -> None:
 def test_a_shard_cut_where_a_sample_ends_is_truncated_because_its_end_is_missing(
     size_bytes: int, tmp_path: Path
 ) -> None:
-    """24 samples of 60 were a data set that is ready. The end is two blocks of zeros, not one."""
+    """24 samples of 60 were a dataset that is ready. The end is two blocks of zeros, not one."""
     path = write_tar(tmp_path / "shard.tar", [("0001.jpg", b"x" * 512), ("0002.jpg", b"y" * 512)])
     whole = path.read_bytes()
     path.write_bytes(whole[:1024] + bytes(size_bytes - 1024))

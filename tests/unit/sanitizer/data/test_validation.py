@@ -1,4 +1,4 @@
-"""Reading a whole data set once: counts, refusals, progress, stopping."""
+"""Reading a whole dataset once: counts, refusals, progress, stopping."""
 
 from __future__ import annotations
 

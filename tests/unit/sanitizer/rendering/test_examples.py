@@ -1,4 +1,4 @@
-"""Examples in the pages: what is shown, what a stranger's words and pictures cannot do, how large it gets."""
+"""Examples in the pages: what is shown, what a stranger's words and images cannot do, how large it gets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_attack_has_its_grid_of_the_same_pictures_with_what_was_said() -> 
                 (picture,) = figure.all("img")
                 assert picture.attributes["src"] == f"data:image/png;base64,{told['picture']}"
                 assert picture.attributes["alt"] == (
-                    f"Test picture {example['index']}, true class {example['true_class']}, {words}"
+                    f"Test image {example['index']}, true class {example['true_class']}, {words}"
                 )
                 for line, side in zip(figure.all("span"), ("before", "after"), strict=True):
                     assert line.text.split() == [
@@ -70,7 +70,7 @@ def test_every_attack_has_its_grid_of_the_same_pictures_with_what_was_said() -> 
 
 def test_the_short_page_says_where_they_are_and_no_more() -> None:
     told = [line for line in drawn("examples")[1].splitlines() if "xamples" in line]
-    assert told == ["Examples of triggered pictures, chosen at random: see report.html."]
+    assert told == ["Examples of triggered images, chosen at random: see report.html."]
     assert "base64" not in drawn("examples")[1]
 
 
@@ -101,7 +101,7 @@ def test_the_largest_pages_are_bounded(num_attacks: int, ordered: int) -> None:
 
 
 def test_by_the_bounds_alone_no_page_is_too_large() -> None:
-    """Each picture of an attack stands once in its grid, each one without a trigger in all grids."""
+    """Each image of an attack stands once in its grid, each one without a trigger in all grids."""
     for num_attacks in range(1, 33):
         num = MAX_PICTURES // (1 + num_attacks)
         assert 2 * min(num, 12) * num_attacks * -(-MAX_BYTES // 3) * 4 < MAX_PAGE_BYTES - 800_000
@@ -130,7 +130,7 @@ def test_no_picture_left_to_show_is_said() -> None:
     written = with_examples(1, 8)
     written["examples"]["examples"] = []
     page, markdown = drawn_from(written)
-    assert "each picture that was drawn is of a target class" in section(Page(page)).text
+    assert "each image that was drawn is of a target class" in section(Page(page)).text
     assert "xamples" not in markdown
 
 
@@ -151,7 +151,7 @@ def test_names_of_classes_stay_words_in_every_place(payload: str) -> None:
         (one.tag, sorted(one.attributes)) for one in harmless.elements
     ]
     for picture in page.all("img"):
-        assert picture.attributes["alt"].startswith("Test picture ")
+        assert picture.attributes["alt"].startswith("Test image ")
         assert not {"\u202e", "\x00"} & set(picture.attributes["alt"])
         assert len(picture.attributes["alt"]) < 300
     assert payload not in markdown_from(written)

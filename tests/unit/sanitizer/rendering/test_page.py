@@ -308,7 +308,7 @@ def test_a_triggers_picture_stands_in_no_page_but_its_size_and_digest_do() -> No
     assert page.count(hashlib.sha256(data).hexdigest()) == 2
     assert page.count("picture_bytes") == page.count("27000") == 2
     assert "audit.json is the object" in page
-    assert "a picture that was sent with the order, as a patch" in page
+    assert "an image that was sent with the order, as a patch" in page
 
 
 def test_limits_of_their_own_their_name_and_the_options_given_stand_in_the_page() -> None:
@@ -354,7 +354,7 @@ def test_with_many_triggers_the_first_page_shows_the_worst_and_says_how_many_fol
 
 
 def with_classes(written: dict[str, Any], num_classes: int) -> dict[str, Any]:
-    """`ca_per_class` for a report of 3,000 pictures: all that CA counts as wrong is in the last classes."""
+    """`ca_per_class` for a report of 3,000 images: all that CA counts as wrong is in the last classes."""
     n = 3000 // num_classes
     for side in ("before", "after"):
         audit = written[side]

@@ -66,7 +66,7 @@ def test_each_trigger_is_told_with_its_own_target_and_the_floor_under_it() -> No
     source, markdown = drawn_from(of_several_targets())
     page = Page(source)
     first = page.all("section")[0].text
-    assert "call pictures its target (“<b>”, “yellow seven”)" in first
+    assert "call images its target (“<b>”, “yellow seven”)" in first
     assert "ASR badnet to “<b>”" in first
     assert "ASR sig to “yellow seven”" in first
     assert "Any target class but “<b>”, “yellow seven”" in first
@@ -92,7 +92,7 @@ def test_the_drift_of_the_embeddings_stands_in_both_pages() -> None:
             assert json.loads(element.attributes["value"]) == one[part]
             assert element.text == f"{one[part]:.4f}"
         assert shown[f"drift.{name}.n"].text == str(one["n"])
-    assert "of pictures 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); of classes 0.0200 (" in markdown
+    assert "of images 0.2333 (95 % interval 0.0000 to 0.6128, n = 3); of classes 0.0200 (" in markdown
     for change in ({"mean": 0.3}, {"std": 1.9}, {"n": 0}, {"high": 0.7}, {"mean": 2.0005}):
         wrong = copy.deepcopy(written)
         wrong["drift"]["images"] |= change
