@@ -124,7 +124,7 @@ def test_every_share_of_a_linear_probe_stands_in_both_pages() -> None:
         for part in ("value", "low", "high", "successes", "n"):
             assert json.loads(shown[f"{path}.{part}"]) == told[part]
     text = " ".join(source.split())
-    assert "in 4 parts of the test pictures" in text
+    assert "in 4 parts of the test images" in text
     assert "Longest fit: 77 steps before, 77 after." in text
     assert "| Linear probe, accuracy | " in markdown
     assert "| Linear probe, ASR, badnet | 99.49 % (95 % interval 99.17 to 99.69 %, n = 2965) | " in markdown
