@@ -170,7 +170,7 @@ def test_a_job_named_twice_is_one_and_what_is_not_there_is_named(
     assert "Only one job" in compared(page, one, one)
     theirs = "job_" + "0" * 26
     assert f"There is no job {theirs}" in compared(page, one, theirs)
-    assert "no id of a job" in compared(page, one, MARKUP)
+    assert "not an id of a job" in compared(page, one, MARKUP)
     assert page.locator("main img").count() == 0
     watched.expect("422")
 

@@ -269,8 +269,8 @@ def test_what_cleaning_did_to_every_trigger_stands_with_its_interval_beside_a_pl
         assert part in figures
     lost = page.inner_text("#job-accuracy")
     assert "Target without trigger" in lost
-    assert "1.80 points (0.88 to 2.74), on the same 3,000 pictures" in lost
-    assert "This report holds no pictures." in page.inner_text("#job-examples")
+    assert "1.80 points (0.88 to 2.74), on the same 3,000 images" in lost
+    assert "This report holds no images." in page.inner_text("#job-examples")
     assert page.locator("#job-training polyline").count() == 3
 
 
@@ -376,10 +376,9 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
     told = document("examples")
     examples, attacks = told["examples"], told["before"]["attacks"]
     unfolded(page, left.finished(service, told))
-    grids = page.locator("#job-examples ul.examples")
-    assert grids.count() == len(attacks)
-    cards = grids.first.locator("li")
+    cards = page.locator("#job-examples ul.examples > li")
     assert cards.count() == len(examples["examples"])
+    assert cards.first.locator("img").count() == 1 + len(attacks), "the clean image stands once"
     cards.first.scroll_into_view_if_needed()
     for picture in cards.first.locator("img").all():
         picture.evaluate("one => one.decode()")
@@ -389,7 +388,9 @@ def test_the_same_pictures_stand_clean_and_triggered_with_what_was_said_before_a
     triggered = first["triggered"][0]
     assert f"before: {triggered['before']['class_name']}" in shown
     assert f"after: {triggered['after']['class_name']}" in shown
-    [called_target] = cards.first.locator(".said.target").all()
+    with_first = cards.first.locator("figure").nth(1)
+    assert attacks[0]["name"] in with_first.inner_text()
+    [called_target] = with_first.locator(".said.target").all()
     assert called_target.inner_text().startswith(f"before: {told['audit']['target']}")
 
 

@@ -152,7 +152,7 @@ def test_bytes_that_changed_under_a_row_are_found(clean: Clean) -> None:
     assert "has other bytes than its row's digest says" in found[0]
 
 
-@pytest.mark.parametrize("key", [SOMEWHERE_ELSE, "states/p/job_x/attempt-1/step-00000001/a", "stray"])
+@pytest.mark.parametrize("key", [SOMEWHERE_ELSE, "states/p/job_x/attempt-1/step-00000001/a", "uploads/stray"])
 def test_an_object_without_a_row_is_found_once_the_grace_is_over(clean: Clean, key: str) -> None:
     clean.store.put_bytes(key, b"left behind")
     young, old = clean.violations(grace_s=60.0), clean.violations()

@@ -26,7 +26,6 @@ from cleanclip.spec.report import (
     AttackChange,
     Estimate,
     Examples,
-    Pair,
     Report,
     load_json,
 )
@@ -63,7 +62,6 @@ class Attack:
     trigger_sha256: str
     change: AttackChange | None
     """None where nothing was cleaned, and in reports from before it was told."""
-    pairs: tuple[Pair, ...]
     """Examples: the same images without and with the trigger."""
 
 
@@ -183,7 +181,6 @@ def _attack(report: Report, number: int) -> Attack:
         options=json.dumps(without_picture(was.options), ensure_ascii=False),
         trigger_sha256=was.trigger_sha256,
         change=report.change_of(number),
-        pairs=() if report.examples is None else report.examples.of_attack(number),
     )
 
 
