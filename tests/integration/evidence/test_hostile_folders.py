@@ -185,7 +185,7 @@ def test_keys_that_are_none_are_refused_with_a_sentence(key_folder: Path, tmp_pa
         with pytest.raises(Unreadable, match="P-256"):
             keys.load(tmp_path / name)
     (tmp_path / "nonsense.pem").write_bytes(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
-    with pytest.raises(Unreadable, match="no public key"):
+    with pytest.raises(Unreadable, match="not a public key"):
         keys.load(tmp_path / "nonsense.pem")
     (tmp_path / "empty").mkdir()
     with pytest.raises(Unreadable, match="holds 0"):
