@@ -46,7 +46,7 @@ def test_no_images_say_nothing() -> None:
 
 @pytest.mark.parametrize(("successes", "n"), [(-1, 5), (6, 5)])
 def test_what_is_no_share_is_refused(successes: int, n: int) -> None:
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="not a share"):
         wilson(successes, n)
 
 

@@ -108,11 +108,11 @@ def inspection(upload: bytes, canonical: bytes) -> dict[str, Any]:
     }
 
 
-def config(found: dict[str, Any], declared: Any = None) -> dict[str, Any]:
+def config(found: dict[str, Any], declared: Any = None, filename: str = "clip.pt") -> dict[str, Any]:
     """config.json beside them."""
     named = ("layout", "upload_sha256", "assumed", "findings", "scanners", "dtype", "weights_sha256")
     section = {name: found[name] for name in named} | {
-        "filename": "clip.pt",
+        "filename": filename,
         "upload_size_bytes": found["size_bytes"],
         "declared": to_json(parse(DeclaredOptions, declared or {})),
         "configured": [],
@@ -635,7 +635,7 @@ def inspect(folder: Path, spec: dict[str, Any], out: Path) -> None:
         finish(folder, "refused", jobspec.EXIT_REFUSED, failure=failure)
     files, found = canonical_files(data)
     (out / "model.safetensors").write_bytes(files["model.safetensors"])
-    (out / "config.json").write_text(json.dumps(config(found, spec["declared"])))
+    (out / "config.json").write_text(json.dumps(config(found, spec["declared"], spec["filename"])))
     (out / "inspection.json").write_text(json.dumps(found))
     finish(folder, "succeeded", 0, ("model.safetensors", "config.json", "inspection.json"))
 
@@ -825,7 +825,7 @@ def inspect_another_model(folder: Path) -> None:
     canonical = weights(b"another")
     found = inspection(upload, canonical)
     (folder / "outputs/model.safetensors").write_bytes(canonical)
-    (folder / "outputs/config.json").write_text(json.dumps(config(found, spec["declared"])))
+    (folder / "outputs/config.json").write_text(json.dumps(config(found, spec["declared"], spec["filename"])))
     (folder / "outputs/inspection.json").write_text(json.dumps(found | {"converted_again": True}))
     finish(folder, "succeeded", 0, ("model.safetensors", "config.json", "inspection.json"))
 

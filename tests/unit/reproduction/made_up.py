@@ -14,13 +14,13 @@ from lab.reproduction.summary import Results
 from sanitizer.audits.statistics import newcombe, wilson
 
 OTHERS = 2_900
-"""Test images that are not of the target class."""
+"""Test pictures that are not of the target class."""
 
 
 def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
-    """A cell with these counts of 3,000 and of 2,900 images; `lost` of those right before are wrong now.
+    """A cell with these counts of 3,000 and of 2,900 pictures; `lost` of those right before are wrong now.
 
-    The first `ca` images are those that are right.
+    The first `ca` pictures are those that are right.
     """
     shares = Shares(
         ca=wilson(ca, NUM_TEST),
@@ -46,7 +46,7 @@ def made_up(cell: Cell, ca: int, asr: int, *, lost: int = 0) -> Measured:
 
 
 def with_right(run: Measured, is_right: list[bool]) -> Measured:
-    """The same cell with these images right."""
+    """The same cell with these pictures right."""
     ca = wilson(sum(is_right), len(is_right))
     return replace(run, correct=packed(is_right), test=replace(run.test, ca=ca))
 

@@ -19,7 +19,7 @@ from tests.unit.reproduction.made_up import made_up, with_right
 
 
 def by_loop(values: list[float], clusters: list[int]) -> float:
-    """The same quantity, image by image."""
+    """The same quantity, picture by picture."""
     mean = sum(values) / len(values)
     sums: dict[int, float] = {}
     for value, cluster in zip(values, clusters, strict=True):

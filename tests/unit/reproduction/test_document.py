@@ -22,7 +22,7 @@ from tests.unit.reproduction.made_up import OTHERS, line_of, made_up, section_of
 
 @pytest.fixture(autouse=True)
 def _no_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Writing a document fetches no images here: those of Fashion-MNIST are not at hand."""
+    """Writing a document fetches no pictures here: those of Fashion-MNIST are not at hand."""
     monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "none"))
 
 
@@ -37,7 +37,7 @@ def test_a_row_holds_the_counts_of_all_seeds_and_the_range_between_them(tmp_path
     low, high = 100 * wilson(29 * 6, 3 * OTHERS).low, 100 * wilson(29 * 6, 3 * OTHERS).high
     assert f"2.0 [{low:.1f}, {high:.1f}] (1.0–3.0)" in row
     assert "| 1, 2, 3 | 9,000 |" in row
-    assert row.split("|")[6] == " 8,700 "  # ASR leaves out images of the target class
+    assert row.split("|")[6] == " 8,700 "  # ASR leaves out pictures of the target class
     assert row.split("|")[7].startswith(" 0.3 [")  # the floor: 10 of 2,900
     assert row.split("|")[8].startswith(" 2.0 [")
     assert "2.0 [" in row.split("|")[5]  # CA lost, points
@@ -90,7 +90,7 @@ def test_the_small_subset_has_a_page_of_its_own_with_the_same_legend(tmp_path: P
     document.write_quick(quick(), [run for run in whole() if run.id in names], tmp_path)
     text = (tmp_path / document.DOCUMENT).read_text(encoding="utf-8")
     assert "| 1 | 3,000 | 88.0 [" in line_of(text, "| BadNet: CleanCLIP (1, 1)")
-    assert "over 5 cells (digits)" in line_of(text, "Intervals take images for independent")
+    assert "over 5 cells (digits)" in line_of(text, "Intervals take pictures for independent")
     assert len(document.read_raw(tmp_path / document.RAW)) == 5
 
 
@@ -164,7 +164,7 @@ def test_rows_of_an_attack_that_was_inconclusive_are_not_told_as_still_to_be_run
 
 
 def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> None:
-    """2,640 right after CleanCLIP, 2,760 after MMCL alone on the same images: 120 of 3,000."""
+    """2,640 right after CleanCLIP, 2,760 after MMCL alone on the same pictures: 120 of 3,000."""
     mmcl = grid.DEFENCES["MMCL only (λ2 = 0)"]
     runs = [
         made_up(cell, 2_760, 29) if isinstance(cell, Cleaning) and cell.recipe == mmcl else run
@@ -173,7 +173,7 @@ def test_cleanclip_is_compared_with_what_the_same_pairs_do_by_themselves() -> No
     expected = newcombe(both=3 * 2_640, lost=3 * 120, gained=0, neither=3 * 240)
     keeps = line_of(text_of(runs), "**CleanCLIP keeps clean accuracy")
     interval = f"BadNet 4.0 [{100 * expected.low:.1f}, {100 * expected.high:.1f}] (4.0–4.0)"
-    assert f"by CleanCLIP against MMCL alone, on the same images: {interval}" in keeps
+    assert f"by CleanCLIP against MMCL alone, on the same pictures: {interval}" in keeps
 
 
 def test_models_that_differ_in_their_trigger_have_names_of_their_own() -> None:
@@ -197,7 +197,7 @@ def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
         left_out=("fashion_mnist",),
     )
     text = document.document(Results(whole()), 1, [], effects)
-    legend = line_of(text, "Intervals take images for independent")
+    legend = line_of(text, "Intervals take pictures for independent")
     assert "the variance of CA is 1.4 to 4.0 times the binomial one, over 2 cells (digits)" in legend
     assert "about 1.2 to 2.0 times as wide" in legend
     assert "That of CA lost is 1.0 to 2.2 times as large: 1.0 to 1.5 times as wide" in legend

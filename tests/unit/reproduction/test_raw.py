@@ -20,7 +20,7 @@ PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / document.FOLDER / doc
 
 @pytest.fixture(autouse=True)
 def _no_fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Writing a document fetches no images here: those of Fashion-MNIST are not at hand."""
+    """Writing a document fetches no pictures here: those of Fashion-MNIST are not at hand."""
     monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "none"))
 
 
@@ -62,7 +62,7 @@ def test_what_was_published_stays_where_a_model_was_trained_again_for_what_start
     assert document.gather(cells, tmp_path / "runs", raw, say=said.append) == [published, of_published]
     (line,) = said
     assert line.startswith(f"left out: {of_again.id}")
-    assert line.endswith("90 images were lost and 0 gained; from this model it would be 100 and 0")
+    assert line.endswith("90 pictures were lost and 0 gained; from this model it would be 100 and 0")
 
 
 def test_a_cleaning_that_names_the_weights_it_started_from_must_name_those_of_the_published_model() -> None:

@@ -61,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def elsewhere(root: Path, tmp_path: Path) -> Path:
-    """A folder without any cell, but with the images, which take longest to compose."""
+    """A folder without any cell, but with the pictures, which take longest to compose."""
     (tmp_path / "data").symlink_to(Folders(root).sets.folder)
     return tmp_path
 

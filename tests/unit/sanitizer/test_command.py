@@ -70,9 +70,7 @@ def test_audit_prints_a_table_or_the_report(inputs, capsys):
     assert main([*arguments, "--attack", "badnet", "--seed", "4"]) == 0
     table = capsys.readouterr().out
     assert "ASR badnet" in table
-    assert "Verdict: inconclusive. Nothing found with the 1 trigger tested: inconclusive." in " ".join(
-        table.split()
-    )
+    assert "Verdict: Nothing found with the 1 trigger tested: inconclusive." in " ".join(table.split())
     assert main([*arguments, "--attack", "badnet", "--attack", "sig", "--json"]) == 0
     report = load_json(capsys.readouterr().out)
     assert [attack.name for attack in report.before.attacks] == ["badnet", "sig"]

@@ -172,7 +172,7 @@ def test_the_final_figures_are_those_of_the_file_handed_out(done, inputs):
         device=torch.device("cpu"),
         progress=ignore,
         phase="final_audit",
-        stop=pipeline.never,
+        stop=pipeline.never_stop,
     )
     (ours,), (told,) = again.figures.attacks, report.after.attacks
     assert ours.towards == told.towards_now
@@ -201,14 +201,16 @@ def test_what_a_report_tells_of_its_training_fits_the_recipe(inputs, tmp_path, r
     sanitize(inputs, tmp_path, recipe=recipe)
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["recipe"]["method"] == recipe.method
-    assert list(evidence_training.check(evidence_report.parse(document))) == []
+    assert list(evidence_training.check(evidence_report.parse(json.dumps(document).encode()))) == []
     assert [data["kind"] for data in document["data"]] == [
         "pairs" if recipe.training_data == "pairs" else "training",
         "labelled",
     ]
     document["training"]["curve"][0]["loss"] += 0.1
     document["training"]["curve"][1]["learning_rate"] *= 0.9
-    found = [one.where for one in evidence_training.check(evidence_report.parse(document))]
+    found = [
+        one.where for one in evidence_training.check(evidence_report.parse(json.dumps(document).encode()))
+    ]
     # Without parts there is nothing that a loss could be held against.
     loss = [] if isinstance(recipe, SupervisedRecipe) else ["training.curve[0]"]
     assert found == [*loss, "training.curve[1].learning_rate"]
@@ -593,7 +595,7 @@ def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path)
     assert [attack.name for attack in read.before.attacks] == ["custom_patch", "badnet"]
     assert read.before.attacks[0].options["picture"] == patch.picture
     assert read.before.attacks[0].trigger_sha256 == trigger_sha256(patch, 3)
-    assert list(evidence_figures.check(evidence_report.parse(json.loads(written)))) == []
+    assert list(evidence_figures.check(evidence_report.parse(written))) == []
 
 
 def test_a_validation_leaves_a_summary(inputs, tmp_path):

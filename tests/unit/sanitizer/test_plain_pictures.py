@@ -86,7 +86,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_whatever_is_more_or_less_than_a_small_picture_is_refused(what: str) -> None:
-    with pytest.raises(ValueError, match="picture"):
+    with pytest.raises(ValueError, match="image"):
         read_picture(base64_of(REFUSED[what]))
 
 

@@ -112,7 +112,8 @@ def test_a_declaration_that_the_images_contradict_is_refused_before_anything_is_
 def test_a_declaration_that_fits_is_kept_and_called_declared(inputs, tmp_path):
     learned.write_model(tmp_path / "checkpoint", num_heads_vision=4, num_heads_text=2, quick_gelu=False)
     report = audit(inputs, tmp_path / "out", tmp_path / "checkpoint")
-    settled = [report.architecture.setting(option).settled for option in learned.ASSUMED]
+    by_option = {one.option: one.settled for one in report.architecture.settings}
+    settled = [by_option[option] for option in learned.ASSUMED]
     assert settled == ["declared"] * 3
     assert report.warnings == ()
 
@@ -123,7 +124,7 @@ def test_a_model_at_chance_under_every_setting_is_not_judged(tmp_path):
     with pytest.raises(CheckpointRejected) as caught:
         audit(tmp_path, tmp_path / "out")
     assert caught.value.code == "settings_at_chance"
-    assert "no working classifier" in caught.value.message
+    assert "not a working classifier" in caught.value.message
     assert "guessing gives" in caught.value.message
 
 

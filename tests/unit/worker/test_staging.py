@@ -31,8 +31,8 @@ def job(audit: dict[str, Any]) -> ClaimedJob:
     )
 
 
-@pytest.mark.parametrize(("ordered", "expected"), [({"examples": 3}, 3), ({"examples": 0}, 0), ({}, 0)])
-def test_an_order_from_before_there_were_examples_gets_none(ordered: dict[str, int], expected: int) -> None:
+@pytest.mark.parametrize(("ordered", "expected"), [({"examples": 3}, 3), ({"examples": 0}, 0)])
+def test_as_many_examples_are_shown_as_were_ordered(ordered: dict[str, int], expected: int) -> None:
     spec = _spec(job({"target": "dog", **ordered}), {"upload_sha256": "1" * 64}, 60.0, 1)
     assert isinstance(spec, AuditSpec)
     assert spec.audit.examples == expected

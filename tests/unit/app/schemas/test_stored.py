@@ -67,7 +67,7 @@ def shown_everywhere(row: Job) -> JobOut:
     """In a list, on a page, and beside another job."""
     result = result_of(row)
     assert result is not None
-    attack_lines(row, result)
+    attack_lines(result)
     kept_figures(row.result)
     inputs = Inputs(data={}, weights_sha256=None, code_version=None)
     column = Column(job=row, filename=None, result=result, inputs=inputs)
