@@ -145,9 +145,8 @@ def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: Po
     """In whatever state. Names are for people: nothing is found by them, and two jobs may have the same. A
     report names its job as the job was named when the report was written."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        job = jobs.rename(unit, caller, job_id, body.name)
-        found, etag = JobOut.of(job), job_etag(job.id, job.version)
-    return json_answer(found, headers=cache_headers(etag))
+        found = JobOut.of(jobs.rename(unit, caller, job_id, body.name))
+    return json_answer(found)
 
 
 def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: str) -> Response:

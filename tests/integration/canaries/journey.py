@@ -91,7 +91,7 @@ class Journey:
         self.store.put_bytes(f"allowed/{folder}/0.tar", caption.encode())
         body: dict[str, Any] = {"kind": kind, "uri": f"s3://{self.store.bucket}/allowed/{folder}/"}
         if kind == "labelled":
-            places = [*ANSWERED, "child/folder", "child/inputs", "object/outputs"]
+            places = [*ANSWERED, "child/folder", "child/inputs", "object/outputs", "object/states"]
             name = self.canaries.new("class_name", places, ["rows/datasets"])
             body |= {"class_names": [name, *list(CLASSES)[1:]], "templates": ["a {c}."]}
         made = self.record("POST", "/v1/datasets", self.key, json=body).json()
