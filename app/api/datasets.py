@@ -74,8 +74,8 @@ def list_datasets(
     state: DatasetState | None = None,
     kind: DatasetKind | None = None,
 ) -> Response:
-    """Deleted ones are not listed. Class names, templates and examples of what was skipped stand in each data
-    set alone (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
+    """Deleted ones are not listed. Class names, templates and examples of what was skipped stand in each
+    dataset alone (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         found, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
     etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in found)])
