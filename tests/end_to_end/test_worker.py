@@ -20,6 +20,7 @@ from tests.fixtures.broker_messages import malformed_messages
 from tests.integration.worker.world import World, opened_world, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+from worker.health import alive_folder
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_folders_of_dead_workers_are_cleaned_at_start_and_the_worker_says_that_i
     orphan = world.folder / "worker-work" / "job_gone.1"
     (orphan / "job").mkdir(parents=True)
     (orphan / "lock").touch()
-    processes.worker("worker", "work")
+    worker = processes.worker("worker", "work")
     ready(processes, "worker")
     assert not orphan.exists()
-    wait_until((world.folder / "worker-work" / ".alive").exists)
+    wait_until((alive_folder() / str(worker.pid)).exists)
