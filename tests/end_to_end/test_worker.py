@@ -18,9 +18,9 @@ from lab.drills.processes import processes_in
 from tests.end_to_end.worker_processes import Processes
 from tests.fixtures.broker_messages import malformed_messages
 from tests.integration.worker.world import World, opened_world, wait_until
+from worker.health import alive_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-from worker.health import alive_folder
 
 
 @pytest.fixture(scope="module")
