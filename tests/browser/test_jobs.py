@@ -141,8 +141,8 @@ def test_pages_go_on_and_come_back(page: Page, service: Service) -> None:
 
 
 def test_a_search_looks_through_so_many_jobs_and_says_where_to_go_on(service: Service) -> None:
-    needles = [ordered(service, metadata={"find": "me"}), ordered(service), ordered(service)]
-    wanted = Wanted(text="me")
+    needles = [ordered(service, metadata={"find": "needle"}), ordered(service), ordered(service)]
+    wanted = Wanted(text="needle")
     with service.database.unit_of_work() as unit:
         first = unit.job_search.page(service.ours.project_id, wanted, 10, window=2)
         assert (list(first.rows), first.older) == ([], needles[1])
