@@ -25,7 +25,7 @@ Unit = Annotated[str, MaxLen(40)]
 Sentence = Annotated[str, MaxLen(10_000)]
 _EVENT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
-Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit"]
+Phase = Literal["inspect", "validate", "baseline_audit", "finetune", "final_audit", "rebound"]
 
 
 @dataclass(frozen=True, kw_only=True)
