@@ -30,12 +30,19 @@ from cleanclip.spec.recipe import (
     Seed,
 )
 from cleanclip.spec.remarks import remarks
-from cleanclip.spec.report import AttackChange, AuditFigures, Difference, SettledArchitecture, Verdict
+from cleanclip.spec.report import (
+    AttackChange,
+    AuditFigures,
+    Difference,
+    ReboundFigures,
+    SettledArchitecture,
+    Verdict,
+)
 from cleanclip.spec.strict_json import MAX_TEXT_CHARACTERS
 
 KindName = Literal["sanitize", "audit"]
 StateName = Literal["queued", "running", "cancelling", "paused", "succeeded", "failed", "cancelled"]
-PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "publish"]
+PhaseName = Literal["stage", "baseline_audit", "finetune", "final_audit", "rebound", "publish"]
 
 MetadataKey = Annotated[
     str, Field(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS, pattern=r"^[A-Za-z0-9_.-]+$")
@@ -219,6 +226,11 @@ class ResultOut(WireOut):
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
+    rebound: ReboundFigures | None = Field(
+        None,
+        description="What came back after benign fine-tuning, where it was ordered; the curves' points are in"
+        " the report.",
+    )
     warnings: list[str] = Field(
         default_factory=list, description="What the report warns of; the first of them, where they are many."
     )

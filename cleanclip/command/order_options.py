@@ -118,6 +118,13 @@ PolicyOption = Annotated[
 ProbeFlag = Annotated[
     bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
 ]
+ReboundFlag = Annotated[
+    bool,
+    typer.Option(
+        "--rebound",
+        help="Also train copies of the cleaned model further: does the backdoor come back? Takes longer.",
+    ),
+]
 ExamplesOption = Annotated[
     int | None,
     typer.Option("--examples", min=0, max=12, help="Test images in the report, with each trigger; 0: none."),
@@ -164,6 +171,7 @@ def audit_of(
     attacks: list[str] | None,
     triggers: list[str] | None,
     linear_probe: bool,
+    rebound: bool = False,
     examples: int | None,
     recheck: bool | None,
 ) -> dict[str, Any]:
@@ -181,6 +189,8 @@ def audit_of(
         options |= {"suite": suite} if suite is not None else {"attacks": listed}
     if linear_probe and not options.get("linear_probe"):
         options["linear_probe"] = {}
+    if rebound and not options.get("rebound"):
+        options["rebound"] = {}
     if examples is not None:
         options["examples"] = examples
     if recheck is not None:

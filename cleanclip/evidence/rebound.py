@@ -151,7 +151,7 @@ def _highest(told: ReboundFigures, after: AuditFigures) -> Iterator[Finding]:
     for number, one in enumerate(told.highest):
         where = f"rebound.highest[{number}]"
         counted = [
-            (curve, point.step, point.attacks[number].asr)
+            (curve, its_own.rate, point.step, point.attacks[number].asr)
             for curve, its_own in enumerate(told.curves)
             for point in its_own.points
         ]
@@ -159,11 +159,11 @@ def _highest(told: ReboundFigures, after: AuditFigures) -> Iterator[Finding]:
 
 
 def _highest_of(
-    where: str, one: HighestASR, counted: Sequence[tuple[int, int, Estimate]]
+    where: str, one: HighestASR, counted: Sequence[tuple[int, float, int, Estimate]]
 ) -> Iterator[Finding]:
-    most = max((asr.successes for _, _, asr in counted), default=0)
-    first = next(((curve, step, asr) for curve, step, asr in counted if asr.successes == most), None)
-    if (one.curve, one.step, one.asr) != first:
+    most = max((asr.successes for *_, asr in counted), default=0)
+    first = next((point for point in counted if point[-1].successes == most), None)
+    if (one.curve, one.rate, one.step, one.asr) != first:
         yield misfit(where, "is not the highest point of the curves")
         return
     yield from same(f"{where}.num_points", one.num_points, len(counted))

@@ -102,8 +102,7 @@ def _shown_for_rebound(report: Report, index: int) -> set[str]:
         return set()
     highest = rebound.highest[index]
     limit = report.policy.rebound_limit_of(kind_of_json(was.options))[1]
-    rate = f"{rebound.curves[highest.curve].rate:g}"
-    counts = {str(highest.num_points), str(highest.step), *_NUMBER.findall(rate)}
+    counts = {str(highest.num_points), str(highest.step), *_NUMBER.findall(f"{highest.rate:g}")}
     return counts | _spelled([was.asr, highest.asr], report.audit.gate, limit)
 
 

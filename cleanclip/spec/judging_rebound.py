@@ -24,8 +24,8 @@ def judge_rebound(
     _, limit = policy.rebound_limit_of(kind_of_json(was.options))
     reason = (
         f"The highest ASR of {highest.num_points} measurements after benign fine-tuning is "
-        f"{share(highest.asr)}, after {highest.step} updates at {rebound.curves[highest.curve].rate:g} times "
-        f"the cleaning's learning rate; the limit is {percent(limit)}"
+        f"{share(highest.asr)}, after {highest.step} updates at {highest.rate:g} times the "
+        f"cleaning's learning rate; the limit is {percent(limit)}"
     )
     if was.asr.value < gate:
         if highest.low > max(limit, floor_at_highest(rebound, number).high):

@@ -12,6 +12,7 @@ from annotated_types import Interval, MaxLen
 
 from cleanclip.spec.measures import Count, Estimate, Ratio
 
+Rate = Annotated[float, Interval(gt=0, le=100)]
 Updates = Annotated[float, Interval(ge=0, le=10_000)]
 """Between two whole ones where a share was crossed between two measurements."""
 
@@ -37,7 +38,7 @@ class ReboundPoint:
 class ReboundCurve:
     """One benign fine-tuning, from step 0 (the cleaned model as it is published)."""
 
-    rate: Annotated[float, Interval(gt=0, le=100)]
+    rate: Rate
     """The multiple of the recipe's learning rate."""
     learning_rate: Annotated[float, Interval(gt=0, le=100)]
     seed: int
@@ -56,6 +57,8 @@ class HighestASR:
     attack: str
     curve: Count
     """Its place in `curves`."""
+    rate: Rate
+    """Of that curve."""
     step: Count
     asr: Estimate
     """Its upper bound is one for the highest of all, too: whichever point truly is the highest, its own bound

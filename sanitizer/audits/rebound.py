@@ -179,6 +179,14 @@ def highest(curves: Sequence[ReboundCurve], names: Sequence[str]) -> tuple[Highe
         asr = point.attacks[attack].asr
         low, _ = wilson_bounds(asr.successes, asr.n, z)
         found.append(
-            HighestASR(attack=name, curve=curve, step=point.step, asr=asr, low=low, num_points=len(places))
+            HighestASR(
+                attack=name,
+                rate=curves[curve].rate,
+                curve=curve,
+                step=point.step,
+                asr=asr,
+                low=low,
+                num_points=len(places),
+            )
         )
     return tuple(found)

@@ -20,6 +20,7 @@ PHASE_TITLES = {
     "baseline_audit": "Auditing as it came",
     "finetune": "Cleaning",
     "final_audit": "Auditing the cleaned file",
+    "rebound": "Training copies further",
 }
 
 
@@ -131,6 +132,9 @@ def print_report(console: Console, report: Report) -> None:
     for part in (*report.verdict.attacks, report.verdict.clean_accuracy):
         if part is not None:
             console.print(f"• {part.attack}: {part.outcome}. {part.reason}", highlight=False, markup=False)
+    for part in report.verdict.rebound:
+        told = f"• {part.attack} after benign fine-tuning: {part.outcome}. {part.reason}"
+        console.print(told, highlight=False, markup=False)
     console.print(f"Verdict: {report.verdict.reason}", highlight=False, markup=False)
     for setting in report.architecture.settings if report.architecture else ():
         if setting.option in COMPARED:

@@ -196,7 +196,7 @@ class ClaimRepository:
             "started",
             {"state": JobState.RUNNING.value, "attempt": job.attempt} | lost,
             phase=None,
-            phases=pending_phases(job.kind),
+            phases=pending_phases(job.kind, job.spec),
             progress=progress_anew(job),
         )
         if job.kind is JobKind.INSPECT and job.checkpoint_id:

@@ -54,7 +54,7 @@ class JobRepository(OwnedRepository[Job]):
         The caller sets id, project_id, kind, what it is about, spec, seed and metadata; the rest is set here.
         """
         job.state = JobState.QUEUED
-        job.phases = pending_phases(job.kind)
+        job.phases = pending_phases(job.kind, job.spec)
         job.progress = dict(NO_PROGRESS)
         job.version = job.event_seq = job.attempt = job.attempts_used = 0
         job.max_attempts = job.max_attempts or DEFAULT_MAX_ATTEMPTS
@@ -278,7 +278,7 @@ class JobRepository(OwnedRepository[Job]):
             not_before=None,
             swept_at=None,
             phase=None,
-            phases=pending_phases(job.kind),
+            phases=pending_phases(job.kind, job.spec),
             progress=progress_anew(job),
         )
         announce(self._session, job)
