@@ -253,7 +253,7 @@ class ResultOut(WireOut):
         found = cls.of_stored({name: value for name, value in result.items() if name != "remarks"})
         if found.verdict is None or found.before is None:
             return found
-        told = remarks(found.before, found.after, found.verdict)
+        told = remarks(found.before, found.after, found.verdict, found.rebound)
         return found.model_copy(update={"remarks": told})
 
 

@@ -140,7 +140,7 @@ def print_report(console: Console, report: Report) -> None:
         if setting.option in COMPARED:
             words = f"{setting.option} {setting.value}, {setting.known_by}"
             console.print(words, highlight=False, markup=False)
-    for remark in remarks(report.before, report.after, report.verdict):
+    for remark in remarks(report.before, report.after, report.verdict, report.rebound):
         console.print(f"! {remark}", style="yellow", highlight=False, markup=False)
     for warning in report.warnings:
         console.print(f"! {warning}", style="yellow", highlight=False, markup=False)
