@@ -75,7 +75,7 @@ def check_rebound(audit: AuditOptions, policy: Policy, *, is_cleaned: bool) -> N
     if rebound is None:
         if is_cleaned and policy.rebound_asr_at_most is not None:
             raise OptionsRejected(
-                "policy_limits_untried",
+                "policy_limits_unmeasured",
                 "The policy limits the ASR after benign fine-tuning, and the audit does not measure it.",
                 "Set audit.rebound to {}, or take rebound_asr_at_most out of the policy.",
                 where=REBOUND_LIMIT,

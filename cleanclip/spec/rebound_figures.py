@@ -36,36 +36,37 @@ class ReboundPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ReboundCurve:
-    """One benign fine-tuning, from step 0 (the cleaned model as it is published)."""
+    """One benign fine-tuning, from step 0 (the cleaned model as it is published).
+
+    `rate` is the multiple of the recipe's learning rate. `areas`: of each attack the area under ASR over
+    updates, divided by the last step: its mean on the way, by straight lines between the points; 0 where there
+    is only one point. `diverged_at`: the update at which the loss diverged; no later point was measured.
+    """
 
     rate: Rate
-    """The multiple of the recipe's learning rate."""
     learning_rate: Annotated[float, Interval(gt=0, le=100)]
     seed: int
     points: Annotated[tuple[ReboundPoint, ...], MaxLen(21)]
     areas: tuple[Ratio, ...]
-    """Of each attack the area under ASR over updates, divided by the last step: its mean on the way, by
-    straight lines between the points. 0 where there is only one point."""
     diverged_at: Count | None = None
-    """The update at which the loss diverged: no later point was measured. None: it did not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HighestASR:
-    """The highest ASR of one attack over all points of all curves, the first of equal ones."""
+    """The highest ASR of one attack over all points of all curves, the first of equal ones.
+
+    `curve` is its place in `curves`. The upper bound of `asr` is one for the highest of all, too: whichever
+    point truly is the highest, its own bound covers it with 95 %, and no bound is above this one. `low` is a
+    lower bound for the highest of all: Wilson's at a level of 0.05 / `num_points` (Bonferroni), because the
+    point was chosen for its height.
+    """
 
     attack: str
     curve: Count
-    """Its place in `curves`."""
     rate: Rate
-    """Of that curve."""
     step: Count
     asr: Estimate
-    """Its upper bound is one for the highest of all, too: whichever point truly is the highest, its own bound
-    covers it with 95 %, and no bound is above this one."""
     low: Ratio
-    """A lower bound for the highest of all: with a level of 0.05 / `num_points` (Bonferroni), because the
-    point was chosen for its height."""
     num_points: Count
 
 
@@ -94,25 +95,28 @@ class Relearning:
 
 @dataclass(frozen=True, kw_only=True)
 class Relearned:
-    """The old trigger against a fresh one of the same family, place, size and target, on the same model."""
+    """The old trigger against a fresh one of the same family, place, size and target, on the same model.
+
+    `fresh` None: the family has no other trigger of its kind (an image of the customer's own). `ratio`: updates
+    to 50 % of the old one through those of the fresh one; under 1 the old one comes back faster. None where
+    one of them is not known, or the fresh one is at 50 % from the start.
+    """
 
     attack: str
     old: Relearning
     fresh: Relearning | None
-    """None where the family has no other trigger of its kind (an image of the customer's own)."""
     ratio: Annotated[float, Interval(ge=0, le=1e9)] | None = None
-    """Updates to 50 % of the old one through those of the fresh one. Under 1: the old one comes back faster.
-    None where one of them is not known, or the fresh one is at 50 % from the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReboundFigures:
-    """All of it; every share is of the same images at every point."""
+    """All of it; every share is of the same images at every point.
+
+    `num_samples`: of the clean data that the copies were trained on. `highest`: of each attack, in the order of
+    the audit's. `relearned`: of each attack that worked before the cleaning, where that was ordered.
+    """
 
     num_samples: Count
-    """Clean samples in the data that the copies were trained on."""
     curves: Annotated[tuple[ReboundCurve, ...], MaxLen(50)]
     highest: tuple[HighestASR, ...]
-    """Of each attack, in the order of the audit's."""
     relearned: tuple[Relearned, ...] = ()
-    """Of each attack that worked before the cleaning, where relearning was ordered."""

@@ -241,7 +241,7 @@ def test_words_that_read_the_same_backwards_have_no_fresh_trigger():
 @pytest.mark.parametrize(
     ("options", "policy", "code"),
     [
-        (replace(OPTIONS, rebound=None), Policy(rebound_asr_at_most=0.02), "policy_limits_untried"),
+        (replace(OPTIONS, rebound=None), Policy(rebound_asr_at_most=0.02), "policy_limits_unmeasured"),
         (
             replace(OPTIONS, rebound=ReboundOptions(steps=(10_000,), num_seeds=3)),
             Policy(),
