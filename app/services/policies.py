@@ -77,8 +77,8 @@ def check_order(
     """`summary` is the labelled set's; None for an order whose policy nothing has to pass.
 
     Raises InvalidInput (`policy_limits_untried`, `policy_cannot_pass`, and for the rebound
-    `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are held
-    against the number of images by the job itself, which warns.
+    `policy_limits_unmeasured`, `rebound_without_clean_data`, `rebound_too_long`). Limits that nobody gave are
+    held against the number of images by the job itself, which warns.
     """
     with _placed("/policy_name" if source.given == "kept" else "/policy"):
         check_audit(policy, audit.attacks)

@@ -39,8 +39,8 @@ class ReboundCurve:
     """One benign fine-tuning, from step 0 (the cleaned model as it is published).
 
     `rate` is the multiple of the recipe's learning rate. `areas`: of each attack the area under ASR over
-    updates, divided by the last step: its mean on the way, by straight lines between the points; 0 where there
-    is only one point. `diverged_at`: the update at which the loss diverged; no later point was measured.
+    updates, divided by the last step: its mean on the way, by straight lines between the points; 0 of a
+    single point. `diverged_at`: the update at which the loss diverged; no later point was measured.
     """
 
     rate: Rate
@@ -97,9 +97,9 @@ class Relearning:
 class Relearned:
     """The old trigger against a fresh one of the same family, place, size and target, on the same model.
 
-    `fresh` None: the family has no other trigger of its kind (an image of the customer's own). `ratio`: updates
-    to 50 % of the old one through those of the fresh one; under 1 the old one comes back faster. None where
-    one of them is not known, or the fresh one is at 50 % from the start.
+    `fresh` None: the family has no other trigger of its kind (an image of the customer's own). `ratio`:
+    updates to 50 % of the old one through those of the fresh one; under 1 the old one comes back faster. None
+    where one of them is not known, or the fresh one is at 50 % from the start.
     """
 
     attack: str
@@ -112,8 +112,8 @@ class Relearned:
 class ReboundFigures:
     """All of it; every share is of the same images at every point.
 
-    `num_samples`: of the clean data that the copies were trained on. `highest`: of each attack, in the order of
-    the audit's. `relearned`: of each attack that worked before the cleaning, where that was ordered.
+    `num_samples`: of the clean data that the copies were trained on. `highest`: of each attack, in the order
+    of the audit's. `relearned`: of each attack that worked before the cleaning, where that was ordered.
     """
 
     num_samples: Count
