@@ -8,7 +8,14 @@ import pytest
 
 from app.domain.states import JobPhase
 from app.services.estimates import Load, Measured, Span, Unit, span_of, sum_of
-from cleanclip.spec.recipe import AuditOptions, BadNetOptions, CleanCLIPRecipe, LinearProbeOptions, PARRecipe
+from cleanclip.spec.recipe import (
+    AuditOptions,
+    BadNetOptions,
+    CleanCLIPRecipe,
+    LinearProbeOptions,
+    PARRecipe,
+    ReboundOptions,
+)
 from cleanclip.spec.recommended import model_of
 
 BASELINE, FINETUNE, FINAL = JobPhase.BASELINE_AUDIT, JobPhase.FINETUNE, JobPhase.FINAL_AUDIT
@@ -50,6 +57,17 @@ def test_a_linear_probe_is_one_more_pass_and_retrieval_a_pass_of_its_pairs_for_e
     assert load(audit=probed).amount(BASELINE) == 1_000 * (1 + 4 + 1)
     assert load(audit=probed, num_retrieval=300).amount(FINAL) == 1_000 * (1 + 4 + 2) + 200 * (1 + 4)
     assert load(audit=probed, num_retrieval=100).amount(BASELINE) == 1_000 * 6 + 100 * 5
+
+
+def test_a_rebound_counts_what_its_copies_are_trained_and_measured_on() -> None:
+    once = AuditOptions(target="banana", rebound=ReboundOptions(steps=(10, 50), max_images=400))
+    trained, measured_on = 50 * 100 * 4, 3 * 400 * (1 + 4)
+    assert load(audit=once).amount(JobPhase.REBOUND) == trained + measured_on
+    twice = AuditOptions(
+        target="banana", rebound=ReboundOptions(steps=(10, 50), rates=(1, 3), max_images=2000)
+    )
+    assert load(audit=twice).amount(JobPhase.REBOUND) == 2 * (trained + 3 * 1_000 * (1 + 4))
+    assert load().amount(JobPhase.REBOUND) is None
 
 
 def test_training_sees_whole_batches_only() -> None:
