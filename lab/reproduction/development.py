@@ -7,9 +7,9 @@ models of the seeds 1, 2 and 3 are held out: no figure of theirs decides anythin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cleanclip.spec.recipe import Recipe
+from cleanclip.spec.recipe import Recipe, UARRecipe
 from lab.reproduction import grid
 from lab.reproduction.cells import Subject
 from lab.testbed.options import BADNET, Implanted, Planted, SubjectOptions
@@ -69,4 +69,18 @@ MODELS = (
     _one("vit-clean", "none", None, grid.FASHION_VIT, 16),
 )
 
-RECIPES: dict[str, Recipe] = {"cleanclip": grid.CLEANCLIP, "par": grid.PAR}
+UAR = UARRecipe(learning_rate=5e-4)
+"""The trial's recipe for models of this size."""
+
+RECIPES: dict[str, Recipe] = {
+    "uar": UAR,
+    "cleanclip": grid.CLEANCLIP,
+    "par": grid.PAR,
+    "uar 20": replace(UAR, consistency_weight=20.0, weak_learning_rate=3e-4),
+    "uar low rate": replace(UAR, learning_rate=2e-4),
+    "uar free statistics": replace(UAR, freeze_batch_norm_statistics=False),
+    "uar weak live": replace(UAR, live_step=0.05, blend_alpha=0.08, max_patch_size=0.2),
+    "uar images alone": replace(UAR, trained_on="images_of_pairs"),
+    "uar no bank": replace(UAR, inversion_steps=0, reinversion_steps=0),
+    "uar strong alone": replace(UAR, strong_epochs=5),
+}
