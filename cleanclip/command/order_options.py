@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -188,6 +188,13 @@ def audit_of(
     if "target" not in options:
         raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
     return options
+
+
+def training_kind_of(options: Mapping[str, Any] | None) -> Literal["pairs", "labelled"]:
+    """The kind of dataset that a recipe is trained on, by the options that were given."""
+    given = options or {}
+    reads_images = given.get("method") == "uar" and given.get("trained_on") == "labelled_images"
+    return "labelled" if reads_images or given.get("method") == "supervised" else "pairs"
 
 
 def recipe_of(

@@ -36,6 +36,7 @@ from cleanclip.command.order_options import (
     audit_of,
     policy_of,
     recipe_of,
+    training_kind_of,
 )
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, WaitFlag, session_of
@@ -71,7 +72,7 @@ def sanitize(
     recheck: RecheckOption = None,
     recipe: RecipeOption = RECOMMENDED,
     method: Annotated[
-        str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
+        str | None, typer.Option(help="cleanclip, par, supervised or uar.", autocompletion=completion.methods)
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None,
     lr: Annotated[
@@ -141,7 +142,7 @@ def sanitize(
         "warmup_steps": warmup_steps,
     }
     options, is_recommended = recipe_of(recipe, options_named, recipe_option)
-    training_kind = "labelled" if (options or {}).get("method") == "supervised" else "pairs"
+    training_kind = training_kind_of(options)
     body = {
         "kind": "sanitize",
         "audit": audit_of(

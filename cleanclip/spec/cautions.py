@@ -13,8 +13,8 @@ from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
-from cleanclip.spec.recommended import Family, Recommendation, Size, model_name, recommended
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
+from cleanclip.spec.recommended import NOBODYS, Family, Recommendation, Size, model_name, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -99,6 +99,8 @@ def before_training(
             found += _cleanclip(recipe)
         case PARRecipe():
             found += _par(recipe)
+        case UARRecipe():
+            found += _uar(recipe, num_samples)
     return found
 
 
@@ -173,7 +175,7 @@ def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> It
 
 
 def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:
-    if isinstance(recipe, PARRecipe):
+    if isinstance(recipe, PARRecipe | UARRecipe):  # no warm-up, or one in each stage
         return
     if recipe.warmup_steps >= num_steps:
         yield (
@@ -202,7 +204,7 @@ def _against_the_source(
         if "learning_rate" not in (given or ()):
             yield (
                 f"Nothing was published, or measured by this project, for {recipe.method} on a {model}: "
-                "the defaults are those of a full-size ModifiedResNet. Try learning rates."
+                f"the defaults are {_defaults_of(recipe)}. Try learning rates."
             )
         return
     others = [
@@ -216,6 +218,11 @@ def _against_the_source(
             f"{source.kind}: {', '.join(others)} ({source.source})."
         )
     yield from _far_fewer(recipe, num_samples, source)
+
+
+def _defaults_of(recipe: Recipe) -> str:
+    has_source = recommended(recipe.method, "ModifiedResNet", "full") is not None
+    return "those of a full-size ModifiedResNet" if has_source else NOBODYS
 
 
 def _is_default(recipe: Recipe, name: str) -> bool:
@@ -258,4 +265,26 @@ def _par(recipe: PARRecipe) -> Iterator[str]:
         yield (
             "The learning rate does not come down to learning_rate from a higher one: PAR moves away from "
             "the model that came in by large steps first. Raise initial_learning_rate, or push_share from 0."
+        )
+
+
+def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
+    shortest = min(stage.num_epochs for stage in recipe.stages()) * (num_samples // recipe.batch_size)
+    if recipe.warmup_steps >= shortest:
+        yield (
+            f"The warm-up of {recipe.warmup_steps} steps does not end within a stage of {shortest} updates, "
+            "so the learning rate never reaches its full value there."
+        )
+    if recipe.stage_names() == ("strong",):
+        yield "There is no weak stage: the strong stage alone costs clean accuracy. Lower strong_epochs."
+    inverts = recipe.inverted_patches + recipe.inverted_blends > 0 and recipe.inversion_steps > 0
+    if not inverts:
+        yield (
+            "No pattern is inverted on the model that came in: only patterns that climb from random starts "
+            "act on the backdoor."
+        )
+    if recipe.trained_on != "pairs":
+        yield (
+            "Captions are not used: the image tower is held to its old embeddings of clean images alone, "
+            "their errors included."
         )
