@@ -76,4 +76,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:  # a build's command; without one only the files are made
         from setuptools import setup
 
-        setup()
+        setup(script_name="setup.py")  # so that it is not part of the package
