@@ -15,8 +15,8 @@ MEANINGS: dict[str, str] = {
     "labels_disagree": "The .cls and the .json, or two fields of the .json, give different labels.",
     "bad_json": "A .json is not a JSON object, or its caption or label is of the wrong type.",
     "image_damaged": "The image is cut off, corrupt, or neither JPEG, PNG nor WEBP.",
-    "image_too_large": "It has over 20 MB or 50 million pixels (WEBP: 16), is over 100 times as long as wide, "
-    "or is a JPEG of over 500 million pixels in all its scans.",
+    "image_too_large": "It has over 20 MB or 50 million pixels (WEBP: 16; JPEG: 500 in all scans), or is "
+    "over 100 times as long as wide.",
     "text_too_large": "A text has more than 64 KiB.",
     "unsafe_name": "The file's name is absolute, lies in a folder, holds “..”, or is not valid UTF-8.",
     "not_regular_file": "It is a link, a device or a sparse file; only plain files are read.",
