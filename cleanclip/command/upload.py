@@ -43,7 +43,7 @@ def upload(
     purpose: Annotated[str, typer.Option(help="checkpoint or dataset.")] = "checkpoint",
     sha256: Annotated[str | None, typer.Option(help="The digest that the file should have.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--anew", help="Go on with an interrupted upload of this file.")
+        bool, typer.Option("--resume/--again", help="Go on with an interrupted upload of this file.")
     ] = True,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
