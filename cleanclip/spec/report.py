@@ -430,8 +430,8 @@ class Report:
     attack_changes: tuple[AttackChange, ...] = ()
     """In the order of the attacks. Empty where nothing was cleaned, and in reports from before."""
     classes_lost: tuple[ClassChange, ...] = ()
-    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval stands by itself:
-    the worst of many classes looks bad by chance too."""
+    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval is for one class
+    alone: among many classes, the worst looks bad by chance too."""
     drift: EmbeddingDrift | None = None
     """None where nothing was cleaned, and in reports from before it was measured."""
     retrieval_lost: RetrievalLost | None = None

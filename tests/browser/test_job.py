@@ -153,7 +153,7 @@ def test_a_running_job_is_paused_and_goes_on_after_all(page: Page, service: Serv
     job_id = left.ordered(service)
     left.taken_up(service, job_id)
     opened(page, job_id).get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Go on after all").click()
+    page.get_by_role("button", name="Keep it running").click()
     page.get_by_role("button", name="Pause").wait_for()
     assert "The pause was withdrawn." in page.inner_text("#job-lines")
 
@@ -410,7 +410,7 @@ def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, ser
     opened(page, job_id)
     left.measures_first(service, job_id, attempt, load_json(json.dumps(document("cleaned"))))
     page.wait_for_selector("#job-preliminary")
-    assert "The job goes on." in page.inner_text("#job-preliminary")
+    assert "The job is not finished yet." in page.inner_text("#job-preliminary")
     left.fails(service, job_id, attempt)
     page.wait_for_selector("#job-error")
     error = page.inner_text("#job-error")
@@ -420,7 +420,7 @@ def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, ser
     preliminary = page.inner_text("#job-preliminary")
     assert "Before cleaning: A trigger works on this model" in preliminary
     assert "not signed" in preliminary
-    assert "The job did not get further." in preliminary
+    assert "The job did not finish." in preliminary
     assert "93.13 % (92.17 to 93.98 %)" in figures
     assert page.locator("#job-loss polyline").count() == 1, "how the loss ran away"
     assert page.locator("#job-verdict").count() == 0

@@ -111,7 +111,7 @@ def test_several_tabs_follow_and_one_sees_what_the_other_did(page: Page, service
     tabs = [marked(page.context.new_page(), job_id) for _ in range(3)]
     tabs[0].get_by_role("button", name="Pause").click()
     for tab in tabs[1:]:
-        expect(tab.get_by_role("button", name="Go on after all")).to_be_visible()
+        expect(tab.get_by_role("button", name="Keep it running")).to_be_visible()
     left.succeeds(service, job_id, attempt, document("audit"))
     for tab in tabs:
         expect(tab.locator(".badge.succeeded").first).to_be_visible()
