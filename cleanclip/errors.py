@@ -85,7 +85,7 @@ class InvalidInput(ApiError):
 
 
 class Unauthorized(ApiError):
-    """No key, or none that is valid."""
+    """No key, or an invalid one."""
 
 
 class Forbidden(ApiError):
@@ -93,11 +93,11 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """No such thing in this project."""
+    """This project has no such resource."""
 
 
 class Conflict(ApiError):
-    """The state of the thing does not allow it."""
+    """The state of the resource does not allow it."""
 
 
 class RateLimited(ApiError):

@@ -101,7 +101,7 @@ def list_jobs(
 @router.get(
     "/{job_id}",
     operation_id="get_job",
-    summary="How a job stands",
+    summary="The state of a job",
     response_model=JobOut,
     responses=refusals(304, 404),
 )
@@ -176,7 +176,7 @@ def cancel_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 @router.post(
     "/{job_id}/pause",
     operation_id="pause_job",
-    summary="Save the training state and let the worker go",
+    summary="Pause a job: save its training state and free the worker",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409),
@@ -189,7 +189,7 @@ def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
 @router.post(
     "/{job_id}/resume",
     operation_id="resume_job",
-    summary="Go on with a paused job",
+    summary="Resume a paused job",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409),
@@ -238,7 +238,7 @@ def list_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=2**53, description="Events with a larger seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events with a larger seq.")] = None,
     limit: Limit = 100,
 ) -> Response:
     """Numbers grow by one without a gap: `after` = the last one that you have seen."""

@@ -50,7 +50,7 @@ Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
 @router.post(
     "",
     operation_id="create_key",
-    summary="Make a key of this project",
+    summary="Create a key of this project",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(409, 413, 422),
@@ -123,7 +123,7 @@ def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep
 @router.post(
     "/{key_id}/rotate",
     operation_id="rotate_key",
-    summary="Replace a key by a new one",
+    summary="Replace a key with a new one",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(404, 409, 413, 422),
@@ -156,7 +156,7 @@ def rotate_key(
 @router.post(
     "/{key_id}/revoke",
     operation_id="revoke_key",
-    summary="Stop a key for good",
+    summary="Revoke a key",
     response_model=KeyOut,
     responses=refusals(404, 409),
 )

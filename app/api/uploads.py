@@ -42,7 +42,7 @@ log = get_logger(__name__)
 @router.post(
     "",
     operation_id="create_upload",
-    summary="Announce a file and get the plan of its parts",
+    summary="Create an upload and get the plan of its parts",
     status_code=201,
     response_model=UploadOut,
     responses=refusals(409, 413, 422),
@@ -127,7 +127,7 @@ def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports:
 @router.get(
     "/{upload_id}",
     operation_id="get_upload",
-    summary="How an upload stands, with the parts that are stored",
+    summary="The state of an upload, with the parts that are stored",
     response_model=UploadOut,
     responses=refusals(404),
 )
@@ -178,7 +178,7 @@ async def put_content(upload_id: UploadPath, request: Request, caller: Uploader,
 @router.post(
     "/{upload_id}/complete",
     operation_id="complete_upload",
-    summary="All parts are sent",
+    summary="Complete an upload whose parts are all sent",
     response_model=UploadOut,
     responses=refusals(404, 409, 413, 422),
 )
@@ -226,7 +226,7 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
 @router.post(
     "/{upload_id}/cancel",
     operation_id="cancel_upload",
-    summary="Give an upload up",
+    summary="Cancel an upload",
     response_model=UploadOut,
     responses=refusals(404, 409),
 )

@@ -23,7 +23,8 @@ class VerdictOut(WireOut):
     object: Literal["verdict"] = "verdict"
     job_id: str
     stage: Literal["audit", "before_cleaning", "after_cleaning"] = Field(
-        description="An audit's; or of a cleaning: of the weights that came in, or of those that it made."
+        description="The verdict of an audit; or, of a cleaning, on its input weights or on "
+        "the weights that it made."
     )
     outcome: Outcome
     headline: str = Field(examples=["Nothing found with the 4 triggers tested: inconclusive"])

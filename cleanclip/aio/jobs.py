@@ -169,7 +169,7 @@ class Jobs:
         return await self._act(job_id, "pause")
 
     async def resume(self, job_id: str) -> Job:
-        """Go on with a paused job. Raises Conflict unless it is paused.
+        """Resume a paused job. Raises Conflict unless it is paused.
 
         Example:
             job = await client.jobs.resume(job.id)

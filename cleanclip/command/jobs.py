@@ -116,7 +116,7 @@ def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> 
 
 @jobs.command("resume")
 def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Go on with a paused job.
+    """Resume a paused job.
 
     Example: cleanclip jobs resume job_…
     """

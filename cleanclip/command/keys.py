@@ -89,7 +89,7 @@ def rotate_key(
 
 @keys.command("revoke")
 def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
-    """Stop a key for good.
+    """Revoke a key for good.
 
     Example: cleanclip keys revoke key_…
     """

@@ -20,7 +20,7 @@ from cleanclip.command.session import (
     wait_for_dataset,
 )
 
-LimitOption = Annotated[int, typer.Option(min=1, max=100, help="How many at most.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=100, help="The most rows to list.")]
 AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
 StateOption = Annotated[str | None, typer.Option(help="Only those in this state.")]
 CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT", autocompletion=completion.checkpoints)]

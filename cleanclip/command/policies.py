@@ -54,7 +54,7 @@ def put_policy(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The limits as JSON.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Keep limits under a name, in the place of what was there. Needs a key with scope admin.
+    """Create a policy, or replace the one of that name. Needs a key with scope admin.
 
     Example: cleanclip policies put release release.json
     """

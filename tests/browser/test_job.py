@@ -155,7 +155,7 @@ def test_a_running_job_is_paused_and_goes_on_after_all(page: Page, service: Serv
     opened(page, job_id).get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Keep it running").click()
     page.get_by_role("button", name="Pause").wait_for()
-    assert "The pause was withdrawn." in page.inner_text("#job-lines")
+    assert "The pause request was withdrawn." in page.inner_text("#job-lines")
 
 
 def test_a_waiting_job_is_paused_and_resumed_and_workers_are_told(page: Page, service: Service) -> None:

@@ -54,7 +54,7 @@ def test_the_page_follows_from_the_queue_to_the_result_without_a_reload(page: Pa
     job_id = left.ordered(service)
     marked(page, job_id)
     attempt = left.taken_up(service, job_id)
-    expect(page.locator("#job-standing")).to_contain_text("A worker took it up.")
+    expect(page.locator("#job-standing")).to_contain_text("A worker started it.")
     left.beat(service, job_id, attempt, JobPhase.BASELINE_AUDIT, fraction=0.1)
     expect(page.locator("#job-standing")).to_contain_text("Running: Audit before cleaning.")
     left.trains(service, job_id, attempt, step=100)
@@ -269,7 +269,7 @@ def test_a_job_tried_again_elsewhere_is_followed_once_the_tab_is_seen(page: Page
     _hide(page, hidden=False)
     expect(page.locator(".badge.queued")).to_be_visible()
     left.taken_up(service, job_id)
-    expect(page.locator("#job-standing")).to_contain_text("A worker took it up.")
+    expect(page.locator("#job-standing")).to_contain_text("A worker started it.")
     assert is_still_here(page)
 
 
@@ -314,7 +314,7 @@ def test_a_restart_of_the_service_is_survived(
     assert claimed is not None
     page.goto(f"{live.process.url}/ui/jobs/{job_id}")
     page.evaluate("window.isStillHere = true")
-    expect(page.locator("#job-standing")).to_contain_text("A worker took it up.")
+    expect(page.locator("#job-standing")).to_contain_text("A worker started it.")
     live.process.stop()
     expect(page.get_by_text(LOST)).to_be_visible()
     live.note(job_id, claimed.attempt, level="info", message="Said while the service was away.")

@@ -28,9 +28,9 @@ KINDS: Mapping[str, frozenset[str]] = {
 }
 """Section → what is called to refuse."""
 PACKAGES = ("cleanclip/spec", "sanitizer", "worker")
-_AGAIN = "The job is tried again by itself; if it ends as failed, the log's tail says where it stood."
-_OPERATOR = "The job is tried again by itself; ask the operator if it keeps failing."
-_SMALLER = "The job is tried again by itself; if it ends as failed, use smaller batches."
+_AGAIN = "The job is retried automatically. If it fails for good, the end of its log says where it stopped."
+_OPERATOR = "The job is retried automatically. If it keeps failing, ask the operator."
+_SMALLER = "The job is retried automatically. If it fails for good, use smaller batches."
 _BY_HAND: Mapping[str, tuple[str, str]] = {
     "out_of_memory": ("The job used more memory than it may.", _SMALLER),
     "bad_template": (
@@ -42,15 +42,15 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
         "Upload a checkpoint of open_clip's CLIP class, OpenAI's CLIP, or Hugging Face's CLIPModel.",
     ),
     "child_crashed": ("The job's process ended by a signal or with an exit status.", _AGAIN),
-    "child_interrupted": ("The job's process was told to stop by somebody else.", _AGAIN),
-    "child_killed": ("The job's process was killed, most likely for want of memory.", _AGAIN),
+    "child_interrupted": ("The job's process was stopped from outside.", _AGAIN),
+    "child_killed": ("The job's process was killed, most likely because memory ran out.", _AGAIN),
     "child_flood": ("The job's process wrote, or said, more than any job does.", _OPERATOR),
-    "child_nonsense": ("The job's process sent messages that are not in its protocol.", _OPERATOR),
+    "child_nonsense": ("The job's process sent messages outside its protocol.", _OPERATOR),
     "child_stalled": ("The job's process has shown no sign of life for too long.", _SMALLER),
     "disk_allowance_used_up": ("The job wrote more files than it may.", _SMALLER),
     "sandbox_failed": ("The job's process could not be set up.", _AGAIN),
-    "too_many_open_files": ("The job's process opened files without end.", _SMALLER),
-    "too_many_processes": ("The job's process started others without end.", _SMALLER),
+    "too_many_open_files": ("The job's process opened more files than it may.", _SMALLER),
+    "too_many_processes": ("The job's process started more processes than it may.", _SMALLER),
     "not_a_state_dict": ("It holds no table of tensors by name.", ""),
     "pickle_malformed": ("The pickle breaks the rules of its own grammar.", ""),
     "policy_cannot_pass": (

@@ -78,7 +78,10 @@ def _give_back(packing: Packing, known: Known, fresh: FreshChildren) -> tuple[st
     except AttemptFailed as failure:
         if failure.code in _REFUSALS:
             raise
-        why = f"The weights could not be written in the uploaded layout, which is left out: {failure.message}"
+        why = (
+            "The weights could not be written in the uploaded layout, so that file is left "
+            f"out: {failure.message}"
+        )
         return (why,)
     packing.take(left.files)
     return left.notes

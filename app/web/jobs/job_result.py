@@ -103,9 +103,9 @@ def fetch_report(store: ObjectStore, key: str) -> Report:
         raise ReportUnreadable("The report is too large to be shown here.") from error
     except StorageError as error:
         log.warning("report_not_fetched", reason=str(error)[:300])
-        raise ReportUnreadable("The object store did not give the report out just now.") from error
+        raise ReportUnreadable("The object store does not give out the report at the moment.") from error
     except ValidationError as error:
-        raise ReportUnreadable("The report is of a version that this page does not read.") from error
+        raise ReportUnreadable("The report has a version that this page does not read.") from error
 
 
 def _fits(report: Report) -> bool:

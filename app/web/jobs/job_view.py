@@ -219,13 +219,13 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.QUEUED:
             return _waiting(job, num_before, now)
         case JobState.RUNNING if job.pause_requested_at:
-            return "A pause was asked for: the training state is saved, then the worker lets go."
+            return "Pause requested: the worker saves the training state, then stops."
         case JobState.RUNNING:
-            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker took it up."
+            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker started it."
         case JobState.CANCELLING:
-            return "A cancel was asked for: the worker stops within seconds."
+            return "Cancel requested: the worker stops within seconds."
         case JobState.PAUSED:
-            return "Paused. Resume it, and it goes on from its last saved state."
+            return "Paused. When you resume it, it continues from its last saved state."
         case JobState.SUCCEEDED:
             return "Finished."
         case JobState.FAILED:
@@ -236,8 +236,8 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
 
 def _waiting(job: Job, num_before: int, now: datetime) -> str:
     if job.not_before is not None and job.not_before > now:
-        return f"An attempt failed. The next begins after {job.not_before:%H:%M:%S} UTC."
+        return f"An attempt failed. The next one starts after {job.not_before:%H:%M:%S} UTC."
     if num_before == 0:
-        return "Waiting for a worker; none of your project's jobs is before it."
+        return "Waiting for a worker; it is the first of your project's jobs."
     ahead = "1 job" if num_before == 1 else f"{num_before} jobs"
     return f"Waiting for a worker; {ahead} of your project come{'s' if num_before == 1 else ''} before it."
