@@ -13,7 +13,7 @@
     │   ├── UnexpectedAnswer   something answers, but it is not this service
     │   └── StoreError      the object store did not take or give bytes
     │       └── StoreUnreachable   no connection to it could be made at all
-    ├── Unreadable          a file, folder or key of this machine cannot be read, so nothing is known about it
+    ├── Unreadable          a file, folder or key on this machine cannot be read, so nothing is known about it
     ├── DigestMismatch      bytes arrived that are not those that were promised; they were thrown away
     ├── FileChanged         a file changed while it was being sent
     ├── WebhookRejected     a received message is not genuine (cleanclip.webhook_verification)
@@ -132,7 +132,7 @@ class DigestMismatch(CleanClipError):
     """SHA-256 `actual`, where `expected` was promised."""
 
     def __init__(self, name: str, *, expected: str, actual: str) -> None:
-        super().__init__(f"{name}: the SHA-256 is {actual}, but {expected} was promised.")
+        super().__init__(f"{name}: the SHA-256 is {actual}, but {expected} was expected.")
         self.name = name
         self.expected = expected
         self.actual = actual
@@ -180,7 +180,7 @@ class WaitTimeout(CleanClipError):
     """The time to wait is over; what was waited for goes on."""
 
     def __init__(self, last: Checkpoint | Dataset | Job, timeout_s: float) -> None:
-        super().__init__(f"{last.id} is still {last.state} after {timeout_s:g} s; it goes on without us.")
+        super().__init__(f"{last.id} is still {last.state} after {timeout_s:g} s; it continues.")
         self.last = last
 
 

@@ -104,7 +104,7 @@ def check_isolation(required: Isolation) -> None:
     found = strongest_isolation()
     if LEVELS.index(found) > LEVELS.index(required):
         raise IsolationTooWeak(
-            f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, and here children can be cut off to the "
+            f"CLEANCLIP_WORKER__REQUIRE_ISOLATION is {required}, but this machine allows the "
             f"level '{found}' only. docs/how-to/operating/isolation.md says what each "
             "container runtime must allow."
         )

@@ -36,7 +36,7 @@ def _show_issued(options: argparse.Namespace, key: ApiKey, text: str) -> None:
         document = {"project_id": key.project_id, "key_id": key.id, "key": text}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        say(f"Key {key.id} of project {key.project_id}. It is shown this once:")
+        say(f"Key {key.id} of project {key.project_id}. It is shown only once:")
         sys.stdout.write(text + "\n")
 
 

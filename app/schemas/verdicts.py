@@ -56,8 +56,8 @@ class VerdictList(WireOut):
 
     object: Literal["list"] = "list"
     weights_sha256: str | None = Field(
-        description="Of the weights that they are about: those that a cleaning made, or, until it has"
-        " succeeded, those that came in. Null before the first audit is made."
+        description="The digest of the weights that they are about: those that a cleaning "
+        "made, or its input weights until it has succeeded. Null before the first audit."
     )
     data: list[VerdictOut]
     num_verdicts: int = Field(description="How many there are, counted up to 1,000.")

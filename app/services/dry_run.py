@@ -139,7 +139,8 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             return _training(load)
         case JobPhase.FINAL_AUDIT:
             return (
-                "Measures the cleaned weights with the same triggers on the same images, and how far they moved "
+                "Measures the cleaned weights with the same triggers on the same images, and "
+                "how far they moved "
                 f"from what came in: {_measured(phase, load)}"
             )
         case _:

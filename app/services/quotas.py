@@ -115,8 +115,8 @@ def check_new_upload(unit: UnitOfWork, project_id: str, size_bytes: int, default
         )
         raise QuotaExceeded(
             "quota_exceeded",
-            f"Open uploads of the project have {in_flight} bytes together, this one {size_bytes} more;"
-            f" {limits.bytes_in_flight} may be on their way.",
+            f"Open uploads of the project have {in_flight} bytes together, this one "
+            f"{size_bytes} more; the limit is {limits.bytes_in_flight}.",
             "Complete or cancel open uploads first; the operator can give the project more.",
             retry_after_s=_TRY_AGAIN_AFTER_S if size_bytes <= limits.bytes_in_flight else None,
             quota=use,

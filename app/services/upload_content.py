@@ -109,7 +109,8 @@ async def briskly(chunks: AsyncIterator[bytes], settings: UploadSettings) -> Asy
         except TimeoutError as error:
             raise Conflict(
                 "upload_stalled",
-                f"{num_bytes} bytes arrived within {window_s:g} seconds; at least {num_needed:.0f} are needed.",
+                f"{num_bytes} bytes arrived within {window_s:g} seconds; at least "
+                f"{num_needed:.0f} are needed.",
                 "Send the file again, or upload it in parts, which can be resumed.",
             ) from error
         waited_s += time.monotonic() - began_s

@@ -264,9 +264,9 @@ class Jobs:
         try:
             report = json.loads(answer.content)
         except ValueError as cause:
-            raise UnexpectedAnswer("The report that came is not JSON.") from cause
+            raise UnexpectedAnswer("The service's report is not JSON.") from cause
         if not isinstance(report, dict):
-            raise UnexpectedAnswer("The report that came is not a JSON object.")
+            raise UnexpectedAnswer("The service's report is not a JSON object.")
         return report
 
     async def wait(

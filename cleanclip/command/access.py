@@ -17,13 +17,14 @@ def login(
     context: typer.Context,
     *,
     url: Annotated[
-        str | None, typer.Option(help="Where the service is, for example https://clean.example.org.")
+        str | None, typer.Option(help="The address of the service, for example https://clean.example.org.")
     ] = None,
     api_key: Annotated[
-        str | None, typer.Option(help="The key; better left out: it is asked for, or read from stdin.")
+        str | None,
+        typer.Option(help="The key. Better leave it out: the command asks for it, or reads it from stdin."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(help="Keep them under this name, beside others.", metavar="NAME")
+        str | None, typer.Option(help="Save address and key under this profile name.", metavar="NAME")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -54,7 +54,7 @@ def looked_at(session: Session) -> Iterator[Line]:
         yield Line(
             name=cause.part,
             state="fail",
-            message="there is none of that name" if cause.part == "profile" else "none is configured",
+            message="there is no profile of that name" if cause.part == "profile" else "none is configured",
             remedy=str(cause),
         )
         return

@@ -19,7 +19,7 @@ from cleanclip.sync.client import Client
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", autocompletion=completion.jobs)]
 
-jobs = Commands(no_args_is_help=True, help="Jobs: follow them, steer them.")
+jobs = Commands(no_args_is_help=True, help="List, follow, pause, resume, retry and delete jobs.")
 
 
 @jobs.command("ls")
@@ -137,7 +137,7 @@ def list_events(
     context: typer.Context,
     *,
     job: JobId,
-    after: Annotated[int | None, typer.Option(min=0, help="Only those with a larger number.")] = None,
+    after: Annotated[int | None, typer.Option(min=0, help="Only events with a larger number.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Everything that happened to a job, oldest first.

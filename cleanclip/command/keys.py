@@ -22,13 +22,11 @@ keys = Commands(no_args_is_help=True, help="API keys of the project. Needs a key
 def create_key(
     context: typer.Context,
     *,
-    name: Annotated[str, typer.Argument(help="For people, to tell keys apart.")],
-    scope: Annotated[
-        list[str], typer.Option("--scope", help="read, upload, run or admin; may be given again.")
-    ],
+    name: Annotated[str, typer.Argument(help="A name to tell keys apart.")],
+    scope: Annotated[list[str], typer.Option("--scope", help="read, upload, run or admin; repeatable.")],
     expires_days: Annotated[
         float | None,
-        typer.Option(min=0.001, max=3650, help="Unless given, it is valid until it is revoked."),
+        typer.Option(min=0.001, max=3650, help="Default: valid until it is revoked."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -73,7 +71,7 @@ def rotate_key(
     key: KeyId,
     overlap_hours: Annotated[
         float | None,
-        typer.Option(min=0, max=720, help="How long the old key stays valid; a day unless given."),
+        typer.Option(min=0, max=720, help="How long the old key stays valid. Default: a day."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -99,5 +97,5 @@ def revoke_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) ->
 
 
 def _show_issued(output: Output, issued: IssuedKey) -> None:
-    output.note(f"{issued.id} ({', '.join(issued.scopes)}). The key is shown this once:")
+    output.note(f"{issued.id} ({', '.join(issued.scopes)}). The key is shown only once:")
     output.result(issued.to_json(), issued.key or "")

@@ -21,13 +21,15 @@ from cleanclip.command.session import (
 )
 
 LimitOption = Annotated[int, typer.Option(min=1, max=100, help="The most rows to list.")]
-AfterOption = Annotated[str | None, typer.Option(help="Go on after this id (last_id of the page before).")]
-StateOption = Annotated[str | None, typer.Option(help="Only those in this state.")]
+AfterOption = Annotated[
+    str | None, typer.Option(help="Continue after this id (last_id of the previous page).")
+]
+StateOption = Annotated[str | None, typer.Option(help="Only in this state.")]
 CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT", autocompletion=completion.checkpoints)]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", autocompletion=completion.datasets)]
 
 checkpoints = Commands(no_args_is_help=True, help="Uploaded checkpoints.")
-datasets = Commands(no_args_is_help=True, help="Pairs to clean with, labelled sets to audit with.")
+datasets = Commands(no_args_is_help=True, help="Datasets: pairs to clean with, labelled sets to audit with.")
 
 
 @checkpoints.command("ls")
@@ -92,16 +94,18 @@ def remove_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json:
 def add_dataset(
     context: typer.Context,
     *,
-    source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/, or an upload's id.")],
+    source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/ or the id of an upload.")],
     kind: Annotated[str, typer.Option(help="pairs or labelled.", autocompletion=completion.kinds)],
     class_names: Annotated[
-        Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
     ] = None,
     templates: Annotated[
-        Path | None, typer.Option(help="File with one template a line, {c} for the class.", metavar="FILE")
+        Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
     ] = None,
     max_skipped_share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="More bad samples than this share: rejected.")
+        float | None,
+        typer.Option(min=0, max=1, help="The dataset is rejected above this share of bad samples."),
     ] = None,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,

@@ -18,7 +18,7 @@ from cleanclip.project_models import Policy
 
 PolicyName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.policies)]
 
-policies = Commands(no_args_is_help=True, help="Limits that the project keeps by name, for --policy NAME.")
+policies = Commands(no_args_is_help=True, help="Named limits of the project, for --policy NAME.")
 
 
 @policies.command("ls")

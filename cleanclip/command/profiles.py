@@ -14,7 +14,7 @@ from cleanclip.command.formats import table
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, Session, session_of
 
-profiles = Commands(no_args_is_help=True, help="Addresses and keys that `login` has kept.")
+profiles = Commands(no_args_is_help=True, help="Addresses and keys that `login` has saved.")
 
 
 @profiles.command("ls")

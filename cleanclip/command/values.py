@@ -95,7 +95,7 @@ def trigger(text: str) -> dict[str, Any]:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_PICTURE_BYTES:
             raise typer.BadParameter(
-                f"--trigger: {path} is larger than {MAX_PICTURE_BYTES // 1024} KiB, the most that is taken."
+                f"--trigger: {path} is larger than {MAX_PICTURE_BYTES // 1024} KiB, the limit."
             )
         data = path.read_bytes()
     except OSError as cause:

@@ -17,7 +17,7 @@ WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, wh_�
 DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Its id, whd_…")]
 EventOption = Annotated[
     list[str] | None,
-    typer.Option("--event", help="job.succeeded and the like; may be given again. Unless given: all."),
+    typer.Option("--event", help="An event such as job.succeeded; repeatable. Default: all."),
 ]
 
 webhooks = Commands(
@@ -30,7 +30,7 @@ webhooks = Commands(
 def create_webhook(
     context: typer.Context,
     *,
-    url: Annotated[str, typer.Argument(help="https://…, of a public server.")],
+    url: Annotated[str, typer.Argument(help="https:// address of a public server.")],
     event: EventOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -73,10 +73,11 @@ def update_webhook(
     context: typer.Context,
     *,
     webhook: WebhookId,
-    url: Annotated[str | None, typer.Option(help="What waits goes there, too.")] = None,
+    url: Annotated[str | None, typer.Option(help="The new address; waiting messages go there, too.")] = None,
     event: EventOption = None,
     enable: Annotated[
-        bool | None, typer.Option("--enable/--disable", help="Disabled: nothing is sent, nothing queued.")
+        bool | None,
+        typer.Option("--enable/--disable", help="While disabled, nothing is sent and nothing is queued."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -96,7 +97,7 @@ def rotate_secret(
     webhook: WebhookId,
     overlap_hours: Annotated[
         float | None,
-        typer.Option(min=0, max=720, help="How long the old secret signs, too; a day unless given."),
+        typer.Option(min=0, max=720, help="How long the old secret still signs. Default: a day."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -173,7 +174,7 @@ def replay_delivery(
 
 
 def _show_issued(output: Output, issued: IssuedWebhook) -> None:
-    output.note(f"{issued.id} to {issued.url}. The secret is shown this once:")
+    output.note(f"{issued.id} to {issued.url}. The secret is shown only once:")
     output.result(issued.to_json(), issued.secret or "")
 
 

@@ -24,8 +24,8 @@ MAX_PICTURES = 64
 MAX_TOTAL_BYTES = MAX_PICTURES * MAX_BYTES
 
 HOW_CHOSEN = (
-    "Chosen at random by this seed before any prediction was looked at: of different classes where there are "
-    "enough, never of a target class."
+    "Chosen at random by this seed before any prediction was made: from different classes if "
+    "there are enough, never from a target class."
 )
 
 PlainPicture = Annotated[

@@ -63,9 +63,9 @@ Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
 """Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
 
 WHO_VOUCHES = (
-    "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
-    "what was handed out; model.sig, if there is one, binds both to an operator's key. Without it: unsigned. "
-    "Check the folder with: cleanclip verify FOLDER"
+    "This file alone proves nothing about its origin. statement.json, if it is beside it, "
+    "binds it to the input and the outputs; model.sig, if there is one, binds both to an "
+    "operator's key. Without model.sig the folder is unsigned. Check it with: cleanclip verify FOLDER"
 )
 
 
@@ -287,10 +287,10 @@ ScannerVerdict = Literal[
 
 
 WHAT_DANGEROUS_MEANS = (
-    "“dangerous” is the scanner's word for a file that names code outside its list of harmless names: a "
-    "program that loads the file as a pickle may run that code. picklescan says it of every research "
-    "checkpoint and every TorchScript archive. Here nothing in the file was executed, and scanners decide "
-    "nothing."
+    "“dangerous” is the scanner's word for a file that names code outside its list of harmless "
+    "names: a program that loads the file as a pickle may run that code. picklescan reports it "
+    "for every research checkpoint and every TorchScript archive. This service executed "
+    "nothing in the file, and its decision does not depend on scanners."
 )
 
 

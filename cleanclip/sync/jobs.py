@@ -170,7 +170,7 @@ class Jobs:
         return self._act(job_id, "pause")
 
     def resume(self, job_id: str) -> Job:
-        """Go on with a paused job. Raises Conflict unless it is paused.
+        """Resume a paused job. Raises Conflict unless it is paused.
 
         Example:
             job = client.jobs.resume(job.id)
@@ -262,9 +262,9 @@ class Jobs:
         try:
             report = json.loads(answer.content)
         except ValueError as cause:
-            raise UnexpectedAnswer("The report that came is not JSON.") from cause
+            raise UnexpectedAnswer("The service's report is not JSON.") from cause
         if not isinstance(report, dict):
-            raise UnexpectedAnswer("The report that came is not a JSON object.")
+            raise UnexpectedAnswer("The service's report is not a JSON object.")
         return report
 
     def wait(

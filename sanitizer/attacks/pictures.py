@@ -112,7 +112,7 @@ def _decoded(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         if image.format != "PNG" and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
             raise _unreadable(f"has more than {MAX_JPEG_SCANS} scans")
         if image.mode not in _MODES:
-            raise _unreadable(f"has pixels of a kind that is not taken ({image.mode})")
+            raise _unreadable(f"has an unsupported pixel format ({image.mode})")
         image.load()
         rgba_HW4 = np.asarray(image.convert("RGBA"), dtype=np.float64) / 255
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -132,7 +132,7 @@ def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pictur
         raise OptionsRejected(
             "trigger_invisible",
             "The trigger covers nothing: every pixel of it is transparent.",
-            "Send an image that is opaque somewhere, or a text with ink.",
+            "Send an image that is not fully transparent, or a text with visible characters.",
         )
     return Picture(torch.from_numpy(np.ascontiguousarray(rgba_4HW)))
 
@@ -149,5 +149,5 @@ def _unreadable(what: str) -> OptionsRejected:
     return OptionsRejected(
         "picture_unreadable",
         f"The trigger's image {what}.",
-        "Send a whole PNG or JPEG file with 8 bits a channel, in base64.",
+        "Send a complete PNG or JPEG file with 8 bits per channel, in base64.",
     )

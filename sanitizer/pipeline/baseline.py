@@ -86,7 +86,7 @@ def audit_once(
     path = folder / FILE_NAME
     found = _read(path, key, options, seed)
     if found is not None:
-        progress(Noted(level="info", message="The baseline audit of an earlier attempt is used again."))
+        progress(Noted(level="info", message="The baseline audit of an earlier attempt is reused."))
         return found
     result = run_audit(
         checkpoint,

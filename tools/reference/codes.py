@@ -54,18 +54,18 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
     "not_a_state_dict": ("It holds no table of tensors by name.", ""),
     "pickle_malformed": ("The pickle breaks the rules of its own grammar.", ""),
     "policy_cannot_pass": (
-        "No result on so few images could show that the limit is kept.",
-        "Give more images, or a higher limit; the sentence says how many are needed.",
+        "The limit cannot be met with so few images.",
+        "Give more images, or a higher limit; the message says how many are needed.",
     ),
     "report_inconsistent": ("", "Give a report.json as a job left it."),
     "report_malformed": ("", "Give a report.json as a job left it, or a newer version of this program."),
     "report_too_large": ("", "Give a report.json as a job left it."),
     "report_unreadable": ("", "Give a report.json as a job left it."),
     "safetensors_header_invalid": ("The header of the safetensors file cannot be read.", ""),
-    "unknown_format": ("The file is of no kind that is read here.", ""),
+    "unknown_format": ("The file format is not supported.", ""),
     "unknown_target": (
         "",
-        "Write a class exactly as the labelled set has it; the sentence tells the nearest.",
+        "Write a class exactly as the labelled set has it; the message names the nearest.",
     ),
     "zip_layout_invalid": ("The archive is not laid out as torch writes it.", ""),
     "zip_truncated": ("The archive is cut off.", ""),
@@ -74,10 +74,10 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
 _OF_A_TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "checkpoints": {one: (what, naming._PLAIN_CLIP) for _, one, what in naming._FOREIGN},
     "datasets": {
-        one: ("Bad samples, most of them for this reason; examples are told.", remedy)
+        one: ("Bad samples, most of them for this reason; the message has examples.", remedy)
         for one, remedy in skipping._CODE_OF_REASON.values()
     }
-    | {skipping._ANY_REASON[0]: ("Bad samples; examples are told.", skipping._ANY_REASON[1])},
+    | {skipping._ANY_REASON[0]: ("Too many bad samples; the message has examples.", skipping._ANY_REASON[1])},
     "jobs": {
         name: _BY_HAND[name]
         for name in ("child_crashed", "child_interrupted", "child_killed", "sandbox_failed")

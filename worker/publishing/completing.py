@@ -107,7 +107,8 @@ def _draw(packing: Packing, fresh: FreshChildren, warn: Warn) -> None:
         if failure.code in _REFUSALS:
             raise not_believed(f"its {REPORT_NAME} cannot be shown honestly ({failure.code})") from failure
         warn(
-            f"The report's pages could not be drawn ({failure.code}) and are left out; report.json is whole. "
+            f"The report's pages could not be drawn ({failure.code}) and are left out; "
+            "report.json is complete. "
             "Draw them from it: python -m sanitizer report report.json"
         )
         return
