@@ -129,6 +129,6 @@ def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_rotate_key)
 
-    one = commands.add_parser("revoke-key", help="stop a key, also the last one of a project")
+    one = commands.add_parser("revoke-key", help="revoke a key, even the last one of a project")
     one.add_argument("key", metavar="KEY")
     one.set_defaults(run=_run_revoke_key)

@@ -76,7 +76,9 @@ def _limit(text: str) -> str:
 
 def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
-    one = commands.add_parser("set-quota", help="limits of one project; 'default': as the settings say")
+    one = commands.add_parser(
+        "set-quota", help="set the limits of one project; 'default' takes the settings' values"
+    )
     one.add_argument("--project", required=True, metavar="NAME", help="whose")
     for name in QuotaName:
         one.add_argument(
@@ -96,8 +98,8 @@ def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     one.set_defaults(run=_run_deletion)
 
     for command, run, text in (
-        ("deletions", _run_deletions, "receipts of a project and what is under way, newest first"),
-        ("trail", _run_trail, "the trail of a project, newest first"),
+        ("deletions", _run_deletions, "list receipts of a project and deletions in progress, newest first"),
+        ("trail", _run_trail, "list the trail of a project, newest first"),
     ):
         one = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
         one.add_argument("--project", required=True, metavar="NAME|ID", help="whose")

@@ -141,7 +141,7 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
             return (
                 "Measures the cleaned weights with the same triggers on the same images, and "
                 "how far they moved "
-                f"from what came in: {_measured(phase, load)}"
+                f"from the input model: {_measured(phase, load)}"
             )
         case _:
             return "Writes the report and the statement, and stores all files."

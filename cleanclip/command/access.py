@@ -28,7 +28,7 @@ def login(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Try an address and a key, and keep them in a file that only you can read.
+    """Check an address and a key, and save them in a file that only you can read.
 
     Example: cleanclip login --url http://127.0.0.1:8000
 
@@ -53,7 +53,7 @@ def _asked_key() -> str:
 
 
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Say which service and key are used, and whether both work; `doctor` looks further.
+    """Print which service and key are used, and whether they work; `doctor` checks more.
 
     Example: cleanclip check
     """

@@ -30,7 +30,7 @@ def create_key(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a key and print it: this once.
+    """Create a key and print it. It cannot be shown again.
 
     Example: cleanclip keys create "nightly audits" --scope read --scope run
     """
@@ -55,7 +55,7 @@ def list_keys(
 
 @keys.command("show")
 def show_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> None:
-    """Say what a key may do, and when it was last used.
+    """Show what a key may do, and when it was last used.
 
     Example: cleanclip keys show key_…
     """
@@ -75,7 +75,7 @@ def rotate_key(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace a key: print a new one with the same name and scopes, this once.
+    """Replace a key: print a new one with the same name and scopes. It cannot be shown again.
 
     Example: cleanclip keys rotate key_… --overlap-hours 1
     """

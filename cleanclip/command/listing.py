@@ -52,7 +52,7 @@ def list_checkpoints(
 
 @checkpoints.command("show")
 def show_checkpoint(context: typer.Context, checkpoint: CheckpointId, as_json: JsonFlag = False) -> None:
-    """Say what a checkpoint is, or why it was rejected.
+    """Show what a checkpoint is, or why it was rejected.
 
     Example: cleanclip checkpoints show ckpt_…
     """
@@ -111,7 +111,7 @@ def add_dataset(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Register shards by reference. Prints the dataset's id; with --wait all of it, unless --quiet.
+    """Register shards by reference. Prints the dataset's id; with --wait the whole dataset, unless --quiet.
 
     Example: cleanclip datasets add s3://data/pairs/ --kind pairs --wait
     """
@@ -157,7 +157,7 @@ def list_datasets(
 
 @datasets.command("show")
 def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Say what a dataset holds, or why it was rejected.
+    """Show what a dataset holds, or why it was rejected.
 
     Example: cleanclip datasets show ds_…
     """
@@ -182,7 +182,7 @@ def wait_dataset(
 
 @datasets.command("rm")
 def remove_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag = False) -> None:
-    """Delete a dataset; uploaded shards go with it, what it refers to elsewhere stays.
+    """Delete a dataset and its uploaded shards; shards that it refers to elsewhere stay.
 
     Example: cleanclip datasets rm ds_…
     """

@@ -122,12 +122,12 @@ def sanitize(
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
 
-    With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
-    finds what was done and goes on; a job that failed or was cancelled is ordered again. The status says
-    whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
+    With FILE it does every step: it uploads, registers data by address, waits and orders. Repeat it to
+    continue after an interruption; a job that failed or was cancelled is ordered again. The exit status says
+    whether the job succeeded, whatever its verdict; with --fail-on it also depends on the verdict.
 
     Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
 
@@ -221,12 +221,13 @@ def audit(
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
 
-    With FILE and addresses of data it does the whole thing, as `sanitize`.
+    With FILE and addresses of data it does every step, like `sanitize`.
 
-    The status says whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
+    The exit status says whether the job succeeded, whatever its verdict; with --fail-on it also depends on
+    the verdict.
 
     Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
 

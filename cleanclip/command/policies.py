@@ -37,7 +37,7 @@ def list_policies(
 
 @policies.command("show")
 def show_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
-    """Say what limits a name stands for now.
+    """Show the limits of a policy.
 
     Example: cleanclip policies show release
     """
@@ -66,7 +66,7 @@ def put_policy(
 
 @policies.command("rm")
 def remove_policy(context: typer.Context, name: PolicyName, as_json: JsonFlag = False) -> None:
-    """Delete a policy. Jobs keep what they were ordered with. Needs a key with scope admin.
+    """Delete a policy. Jobs keep the limits that they were ordered with. Needs a key with scope admin.
 
     Example: cleanclip policies rm release
     """

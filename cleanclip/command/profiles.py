@@ -54,7 +54,7 @@ def _used(session: Session) -> str | None:
 
 @profiles.command("rm")
 def remove_profile(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonFlag = False) -> None:
-    """Forget a profile. The key stays valid: `keys revoke` ends it.
+    """Delete a profile. The key stays valid until `keys revoke`.
 
     Example: cleanclip profiles rm production
     """

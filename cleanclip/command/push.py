@@ -57,7 +57,8 @@ def push(
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a local folder of images as a dataset. Prints its id; with --wait all of it, unless --quiet.
+    """Send a local folder of images as a dataset. Prints its id; with --wait the whole dataset, unless
+    --quiet.
 
     The folder may have class folders (NAME/a.jpg), captions beside images (a.jpg, a.txt), one CSV or TSV file
     that names images and captions or labels, or WebDataset shards (.tar). It is packed into one shard first.

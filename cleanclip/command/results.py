@@ -34,7 +34,7 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show a finished job's verdict and figures, and who vouches for them; with --json the whole report.
+    """Show a finished job's verdict, figures and signature; with --json the whole report.
 
     Example: cleanclip report job_… --out report.json
     """
@@ -61,7 +61,7 @@ def download(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fetch everything that a job left, every digest checked, also against the job's own SHA256SUMS.
+    """Download all files of a job and check every digest, also against the job's own SHA256SUMS.
 
     If it is interrupted, run it again to continue. Prints the paths.
 

@@ -19,7 +19,7 @@ deletions = Commands(no_args_is_help=True, help="Deletions and their receipts.")
 
 
 def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Say what the project uses, and its limits.
+    """Show what the project uses, and its limits.
 
     Example: cleanclip usage --json
     """

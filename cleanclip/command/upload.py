@@ -51,8 +51,8 @@ def upload(
 ) -> None:
     """Send a file in parts, straight to the object store; if interrupted, run it again to continue.
 
-    Prints the checkpoint's id. With --wait also waits for its inspection, compares digests and prints what it
-    is; with --quiet still the id alone.
+    Prints the checkpoint's id. With --wait it also waits for the inspection, compares digests and prints the
+    result; with --quiet it prints only the id.
 
     Example: cleanclip upload clip.pt --declared quick_gelu=true --wait
     """

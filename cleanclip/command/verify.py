@@ -37,11 +37,11 @@ def verify(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check offline that a job's files are whole, fit each other and are signed by a key that you trust.
+    """Check offline that a job's files are complete, match each other and are signed by a key that you trust.
 
-    Without a key the signature is checked against the key that lies beside it, which nobody vouches for.
-    Status 0: all that could be checked holds, which without a trusted key proves little; read what is said.
-    8: something is not as it should be. 11: the folder, the input or a key cannot be read.
+    Without a key the signature is checked against the key beside it, which nobody vouches for. Status 0:
+    every check passed, which proves little without a trusted key; read the output. 8: a check failed. 11: the
+    folder, the input or a key cannot be read.
 
     Example: cleanclip verify cleaned/ --input clip.pt --key operator.pub.pem
     """

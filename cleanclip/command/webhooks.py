@@ -34,7 +34,7 @@ def create_webhook(
     event: EventOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a webhook and print its secret: this once.
+    """Create a webhook and print its secret. It cannot be shown again.
 
     Example: cleanclip webhooks create https://example.org/hooks --event job.succeeded --event job.failed
     """
@@ -59,7 +59,7 @@ def list_webhooks(
 
 @webhooks.command("show")
 def show_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Say where a webhook goes, and how it stands.
+    """Show a webhook's address and state.
 
     Example: cleanclip webhooks show wh_…
     """
@@ -81,7 +81,7 @@ def update_webhook(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Change where a webhook goes or what it is told, disable or enable it.
+    """Change a webhook's address or events, disable or enable it.
 
     Example: cleanclip webhooks update wh_… --disable
     """
@@ -101,7 +101,7 @@ def rotate_secret(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Replace the secret: print a new one, this once.
+    """Replace the secret: print a new one. It cannot be shown again.
 
     Example: cleanclip webhooks rotate-secret wh_… --overlap-hours 1
     """
@@ -124,7 +124,7 @@ def remove_webhook(context: typer.Context, webhook: WebhookId, as_json: JsonFlag
 
 @webhooks.command("test")
 def send_test(context: typer.Context, webhook: WebhookId, as_json: JsonFlag = False) -> None:
-    """Send a test message; `deliveries` tells how it went.
+    """Send a test message; `deliveries` shows the result.
 
     Example: cleanclip webhooks test wh_…
     """
@@ -143,7 +143,7 @@ def list_deliveries(
     after: AfterOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List what was sent, newest first; with --state failed what was given up.
+    """List deliveries, newest first; with --state failed those that were given up.
 
     Example: cleanclip webhooks deliveries wh_… --state failed
     """
@@ -164,7 +164,7 @@ def list_deliveries(
 def replay_delivery(
     context: typer.Context, *, webhook: WebhookId, delivery: DeliveryId, as_json: JsonFlag = False
 ) -> None:
-    """Send a message again, whatever became of it.
+    """Send a message again, whether it arrived or not.
 
     Example: cleanclip webhooks replay wh_… whd_…
     """

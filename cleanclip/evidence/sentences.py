@@ -7,7 +7,7 @@ from cleanclip.evidence.verification import Verification
 
 _SINCE: dict[SignatureState, str] = {
     "signed": "the holder of that key signed them",
-    "unchecked": "whoever made the key that lies beside them signed them",
+    "unchecked": "the owner of the key beside them signed them",
     "unsigned": "the list of digests was made",
 }
 

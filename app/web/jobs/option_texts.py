@@ -15,7 +15,7 @@ METHODS = {
     ),
     "par": (
         "PAR (Perturb and Recover)",
-        "Pushes the model away from what came in, then recovers it on clean pairs. "
+        "Pushes the model away from the input model, then recovers it on clean pairs. "
         "Published against structured triggers, which CleanCLIP does not remove.",
     ),
     "supervised": (

@@ -89,7 +89,7 @@ def test_a_signed_folder_without_a_key_says_that_nobody_vouches_for_its_own(
     assert status == ExitCode.OK
     assert out.startswith("SIGNER NOT CHECKED: ")
     assert public_key.sha256 in out
-    assert "since whoever made the key that lies beside them signed them" in out
+    assert "since the owner of the key beside them signed them" in out
 
 
 def test_a_key_that_came_with_the_files_is_not_taken_as_trusted(run: Any, signed: Path) -> None:

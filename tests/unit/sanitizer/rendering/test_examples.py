@@ -111,7 +111,7 @@ def test_pictures_made_smaller_are_told_as_such() -> None:
     written = with_examples(1, 32)
     assert "Made smaller" not in drawn_from(written)[0]
     written["examples"]["image_size"] = 336
-    assert "Made smaller, from 336 to 32 pixels a side" in drawn_from(written)[0]
+    assert "Scaled down from 336 to 32 pixels a side" in drawn_from(written)[0]
 
 
 def test_an_audit_alone_shows_one_answer_a_picture() -> None:
