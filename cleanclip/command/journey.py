@@ -42,7 +42,7 @@ def carry_out(
     order: Order,
     ending: Ending,
     *,
-    is_anew: bool,
+    is_again: bool,
     is_dry_run: bool = False,
 ) -> None:
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
@@ -62,7 +62,7 @@ def carry_out(
         raise typer.BadParameter("--key needs --download.")
     keys = [] if ending.folder is None else verify.trusted_keys(ending.folder, ending.keys)
     with session.client() as client:
-        steps = Steps(client, output, Deadline(session.clock, ending.timeout_s), is_anew=is_anew)
+        steps = Steps(client, output, Deadline(session.clock, ending.timeout_s), is_again=is_again)
         job = steps.ordered(order)
         if not ending.is_waited_for:
             output.result(job.to_json(), job.id)
@@ -97,7 +97,7 @@ def _stated_outcome(verification: Verification) -> str | None:
 def _try(session: Session, output: Output, order: Order) -> None:
     """Prints what the order would do; ends with REFUSED where it would not be taken."""
     with session.client() as client:
-        steps = Steps(client, output, Deadline(session.clock, None), is_anew=False)
+        steps = Steps(client, output, Deadline(session.clock, None), is_again=False)
         ahead = steps.look_ahead(order)
     output.result(ahead.to_json(), ahead_view.dry_run(ahead))
     if ahead.obstacles:

@@ -51,8 +51,8 @@ KeyOption = Annotated[
     list[Path] | None,
     typer.Option("--key", metavar="PUB.pem", help="With --download: a public key that you trust."),
 ]
-AnewFlag = Annotated[
-    bool, typer.Option("--anew", help="Upload, register and order again what an earlier run did.")
+AgainFlag = Annotated[
+    bool, typer.Option("--again", help="Upload, register and order again what an earlier run did.")
 ]
 DryRunFlag = Annotated[
     bool,

@@ -10,7 +10,7 @@ from cleanclip.command import completion, journey, values
 from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
 from cleanclip.command.order_options import (
     RECOMMENDED,
-    AnewFlag,
+    AgainFlag,
     AsrOption,
     AttackOption,
     AuditOption,
@@ -118,7 +118,7 @@ def sanitize(
     key: KeyOption = None,
     fail_on: FailOnOption = None,
     allow_inconclusive: AllowFlag = False,
-    anew: AnewFlag = False,
+    again: AgainFlag = False,
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -185,7 +185,7 @@ def sanitize(
             keys=key or [],
             gate=gate_of(fail_on, allow_inconclusive=allow_inconclusive),
         ),
-        is_anew=anew,
+        is_again=again,
         is_dry_run=dry_run,
     )
 
@@ -217,7 +217,7 @@ def audit(
     key: KeyOption = None,
     fail_on: FailOnOption = None,
     allow_inconclusive: AllowFlag = False,
-    anew: AnewFlag = False,
+    again: AgainFlag = False,
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -266,6 +266,6 @@ def audit(
             keys=key or [],
             gate=gate_of(fail_on, allow_inconclusive=allow_inconclusive),
         ),
-        is_anew=anew,
+        is_again=again,
         is_dry_run=dry_run,
     )

@@ -43,7 +43,7 @@ def upload(
     purpose: Annotated[str, typer.Option(help="checkpoint or dataset.")] = "checkpoint",
     sha256: Annotated[str | None, typer.Option(help="The digest that the file should have.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--anew", help="Continue this interrupted upload of the file.")
+        bool, typer.Option("--resume/--again", help="Continue this interrupted upload of the file.")
     ] = True,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,

@@ -17,7 +17,7 @@ from app.db.repositories.job_changes import (
     cancel,
     move,
     pending_phases,
-    progress_anew,
+    initial_progress,
     record,
 )
 from app.db.repositories.owned import OwnedRepository
@@ -279,7 +279,7 @@ class JobRepository(OwnedRepository[Job]):
             swept_at=None,
             phase=None,
             phases=pending_phases(job.kind),
-            progress=progress_anew(job),
+            progress=initial_progress(job),
         )
         announce(self._session, job)
         return job
