@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.attempt_values import ClaimedJob, claimed_job
-from app.db.repositories.job_changes import lock_row, pending_phases, initial_progress, record, seconds
+from app.db.repositories.job_changes import initial_progress, lock_row, pending_phases, record, seconds
 from app.domain.states import CheckpointState, JobKind, JobState
 
 CLAIM_LOCK = 7_263_003

@@ -15,9 +15,9 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    initial_progress,
     move,
     pending_phases,
-    initial_progress,
     record,
 )
 from app.db.repositories.owned import OwnedRepository
