@@ -17,7 +17,7 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownPicture
+from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
@@ -51,7 +51,7 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Setting",
     "SettingFigures",
     "SettledArchitecture",
-    "ShownPicture",
+    "ShownImage",
     "TargetCaptions",
     "TopK",
 ]
@@ -391,7 +391,7 @@ class Environment:
     numpy: str | None = None
     """Makes every random draw. None, as are the next three, in a report from before it was told."""
     pillow: str | None = None
-    """Decodes and resizes pictures."""
+    """Decodes and resizes images."""
     torchvision: str | None = None
     """Transforms images beside it."""
     code_commit: str | None = None
@@ -436,7 +436,7 @@ class Report:
     """None where nothing was cleaned, and in reports from before it was measured."""
     retrieval_lost: RetrievalLost | None = None
     examples: Examples | None = None
-    """Pictures stand here and in no figure. None where none were ordered, and in reports from before."""
+    """Images stand here and in no figure. None where none were ordered, and in reports from before."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

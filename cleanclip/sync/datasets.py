@@ -61,7 +61,7 @@ class Datasets:
         return self._wire.get(Dataset, f"/v1/datasets/{dataset_id}")
 
     def samples(self, dataset_id: str) -> DatasetSamples:
-        """Twelve, drawn from the whole set, with small pictures. Raises NotFound where none were kept.
+        """Twelve, drawn from the whole set, with small images. Raises NotFound where none were kept.
 
         Example:
             for sample in (client.datasets.samples(pairs.id)).samples:

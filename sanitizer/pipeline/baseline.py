@@ -113,7 +113,7 @@ def audit_once(
         skipped_examples=result.skipped_examples,
         plain_template_ca=result.plain_template_ca,
         retrieval=result.retrieval,
-        examples=tuple(replace(one, pictures=()) for one in result.examples),
+        examples=tuple(replace(one, images=()) for one in result.examples),
         settled_key="" if settled is None else settled[0],
         settled=None if settled is None else settled[1],
     )

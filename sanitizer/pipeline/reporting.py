@@ -128,7 +128,7 @@ def probe_warnings(*audits: AuditFigures) -> list[str]:
 
 
 def examples(given: ForAudit, options: AuditOptions, seed: int, *audits: AuditResult) -> Examples | None:
-    """Of the audit, or of those before and after, with the last one's pictures. None where not ordered."""
+    """Of the audit, or of those before and after, with the last one's images. None where not ordered."""
     if options.examples == 0:
         return None
     before, *after = (audit.examples for audit in audits)

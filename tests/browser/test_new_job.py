@@ -304,7 +304,7 @@ def test_everything_works_without_scripts(
     press(page, "Order the job")
     page.wait_for_url("**/ui/jobs/job_*")
     [job] = jobs_of(service)
-    assert job["audit"]["attacks"][0]["picture"] == "iVBORw0KGgo="
+    assert job["audit"]["attacks"][0]["image"] == "iVBORw0KGgo="
 
 
 def test_a_picture_is_chosen_as_a_file(page: Page, service: Service, tmp_path: Path) -> None:
@@ -317,14 +317,14 @@ def test_a_picture_is_chosen_as_a_file(page: Page, service: Service, tmp_path: P
     small.write_bytes(PNG)
     chooser = page.locator("#custom_patch-picture-file")
     chooser.set_input_files(large)
-    expect(page.locator("[data-picture] [role=status]").first).to_contain_text("at most 65536")
+    expect(page.locator("[data-image] [role=status]").first).to_contain_text("at most 65536")
     chooser.set_input_files(small)
-    expect(page.locator("[data-picture] [role=status]").first).to_contain_text(f"small.png: {len(PNG)} bytes")
+    expect(page.locator("[data-image] [role=status]").first).to_contain_text(f"small.png: {len(PNG)} bytes")
     press(page, "Order the job")
     page.wait_for_url("**/ui/jobs/job_*")
     [attack] = jobs_of(service)[0]["audit"]["attacks"]
     assert attack["attack"] == "custom_patch"
-    assert attack["picture"].startswith("iVBORw0KGgo")
+    assert attack["image"].startswith("iVBORw0KGgo")
 
 
 def test_the_classes_of_the_chosen_set_are_suggested(page: Page, service: Service) -> None:

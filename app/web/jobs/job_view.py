@@ -34,7 +34,7 @@ from app.web.jobs.job_result import (
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
-from app.web.kit.command_line import command_line, curl_line, has_pictures
+from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
 
@@ -71,7 +71,7 @@ class Shown:
     """Of a job that has not succeeded: what its audit before cleaning found out."""
     command: str
     curl: str
-    has_pictures: bool
+    has_images: bool
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
@@ -136,7 +136,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),
-        has_pictures=has_pictures(job),
+        has_images=has_images(job),
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,

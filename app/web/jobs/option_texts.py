@@ -134,7 +134,7 @@ TEXTS: dict[str, Text] = {
     "at": _more(
         "At", "Row and column, for example 0.5, 0.5 for the middle; overrides the placement.", "shares of 1"
     ),
-    "picture": _first("Picture", "A PNG or JPEG of at most 64 KiB and 512 pixels a side."),
+    "image": _first("Image", "A PNG or JPEG of at most 64 KiB and 512 pixels a side."),
     # audit
     "gate": _more("Gate", "An attack whose ASR before cleaning is lower is inconclusive.", "share of 1"),
     "audit/precision": _more(
@@ -144,7 +144,7 @@ TEXTS: dict[str, Text] = {
     "examples": _more(
         "Examples",
         "Test images that the report shows, with each trigger; 0: the report holds none of your images.",
-        "pictures",
+        "images",
     ),
     "max_retrieval_pairs": _more(
         "Pairs for retrieval",
