@@ -88,7 +88,7 @@ def list_jobs(
 
 @router.get(
     "/{job_id}",
-    summary="How a job stands",
+    summary="The state of a job",
     response_model=JobOut,
     responses=refusals(304, 404),
 )
@@ -161,7 +161,7 @@ def cancel_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 
 @router.post(
     "/{job_id}/pause",
-    summary="Save the training state and let the worker go",
+    summary="Pause a job: save its training state and free the worker",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409),
@@ -173,7 +173,7 @@ def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
 
 @router.post(
     "/{job_id}/resume",
-    summary="Go on with a paused job",
+    summary="Resume a paused job",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409),
@@ -219,7 +219,7 @@ def list_job_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=2**53, description="Events with a larger seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events with a larger seq.")] = None,
     limit: Limit = 100,
 ) -> Response:
     """Numbers grow by one without a gap: `after` = the last one that you have seen."""
