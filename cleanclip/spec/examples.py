@@ -53,7 +53,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownImage:
-    """An image as the model sees it, before normalisation, and what was said of it."""
+    """An image as the model sees it, before normalisation, and the model's answers."""
 
     image: PlainImage
     before: Prediction

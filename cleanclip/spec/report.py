@@ -95,7 +95,7 @@ class Towards:
     """The class that triggered images go to most, whatever target the order named.
 
     Both shares are of the images whose true class is another one. An audit after a cleaning takes the class
-    of the audit before, so that both sides speak of one class.
+    of the audit before, so that both sides are about one class.
     """
 
     class_name: str
@@ -142,7 +142,7 @@ class AttackFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFigures:
-    """How often clean images of other classes are called `target`: the floor under every attack on it."""
+    """How often clean images of other classes are classified as `target`: the floor under its ASR."""
 
     target: str
     untriggered_target_rate: Estimate
@@ -177,7 +177,7 @@ class AuditFigures:
     interval stands by itself. Empty where more than `MOST_CLASSES_LISTED` have images, which a warning tells,
     in reports from before it was told, and in a job's `result`: its report has them."""
     untriggered_target_rate: Estimate
-    """How often a clean image of another class is called the target: the floor under ASR."""
+    """How often a clean image of another class is classified as the target: the floor under ASR."""
     untriggered_target_top_k: tuple[TopK, ...] = ()
     """The floor under `asr_top_k`."""
     untriggered_target_rank: RankDistribution | None = None
@@ -222,7 +222,7 @@ class AuditFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingDrift:
-    """How far the embeddings moved from those of the model that came in."""
+    """How far the embeddings moved from those of the input model."""
 
     images: MeanDistance
     """Of the same images, without a trigger."""
@@ -243,7 +243,8 @@ class ClassChange:
 @dataclass(frozen=True, kw_only=True)
 class AttackChange:
     """What one attack lost, on the same triggered images before and after: `asr_lost` of those of other
-    classes, `lost` being called the target before and not after; `pa_lost` of all, below 0 where it rose."""
+    classes, `lost` being classified as the target before and not after; `pa_lost` of all, below 0 if
+    it rose."""
 
     attack: str
     asr_lost: Difference
@@ -252,7 +253,7 @@ class AttackChange:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackVerdict:
-    """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
+    """The outcome of one attack, or of clean accuracy, under the policy; `reason` is a sentence."""
 
     attack: str
     outcome: Outcome
@@ -262,7 +263,7 @@ class AttackVerdict:
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """`outcome` is the worst of its parts; 'inconclusive' where every attack is: no trigger that was tested
-    works, and others are unknown. Never says 'clean'. `reason` begins with `headline`."""
+    works, and others are unknown. It never says 'clean'. `reason` begins with `headline`."""
 
     outcome: Outcome
     reason: str
@@ -296,7 +297,7 @@ WHAT_DANGEROUS_MEANS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScannerEvidence:
-    """What another scanner said of the uploaded bytes. Evidence only: it accepts and refuses nothing."""
+    """What another scanner reported about the upload. It does not decide whether a file is accepted."""
 
     name: str
     version: str | None
@@ -322,7 +323,7 @@ class CheckpointInput:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Of which job the report is, by the service's own records. All five are names for people."""
+    """The job that the report belongs to, from the service's own records. All five are names for people."""
 
     filename: str
     """Of the upload."""
@@ -349,10 +350,10 @@ class DataInput:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """Means over the steps since the point before. A part that the method does not have is None.
+    """Means over the steps since the previous point. None for parts that the method does not have.
 
     `loss_push` is what PAR subtracts from `loss_clip`; `distance_*` the batch's mean squared distances to
-    the unit embeddings of the model that came in, 0 to 4.
+    the unit embeddings of the input model, 0 to 4.
     """
 
     step: int
@@ -369,7 +370,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How it was trained, and the curve; `resumed_from_steps` are the updates it went on from."""
+    """How it was trained, and the curve; `resumed_from_steps` are the updates from which it was resumed."""
 
     num_steps: int
     num_epochs: int
@@ -382,7 +383,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What the figures were made with, so that they can be made again."""
+    """What the figures were computed with, so that they can be repeated."""
 
     code_version: str
     python: str

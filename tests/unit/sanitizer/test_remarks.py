@@ -43,7 +43,8 @@ def test_a_higher_rate_is_remarked_on_where_the_intervals_lie_apart(
     found = told(with_first(cleaned().after or cleaned().before, asr=asr, floor=rate, pa=wilson(950, 1000)))
     assert found == (
         [
-            "Images with the trigger are still classified as the target more often than images without it, by the "
+            "Images with the trigger are still classified as the target more often than images "
+            "without it, by the "
             f"95 % intervals: badnet {called / 10:.2f} % against {floor / 10:.2f} %."
         ]
         if is_remarked
