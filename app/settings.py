@@ -139,7 +139,7 @@ class WorkerSettings(Group):
     """Per child; None: the number of cores, or the container's share of them if that is less."""
     more_calls: tuple[Annotated[int, Field(ge=0, lt=2**30)], ...] = ()
     """Numbers of system calls that children may make in addition to the list. Each one weakens the sandbox:
-    see docs/how-to/operating/deployment.md, "Calls of the kernel"."""
+    see docs/how-to/operating/deployment.md, "System calls"."""
     require_isolation: Literal["full", "network", "none"] = "none"
     """A worker whose children cannot be cut off so far does not start: docs/how-to/operating/isolation.md."""
     device: Device = "auto"
