@@ -24,7 +24,6 @@ _EXAMPLE = {"id": "3", "event": "phase_started", "data": '{"object": "event", "s
 
 @router.get(
     "/{job_id}/events/stream",
-    operation_id="stream_job_events",
     summary="Follow a job live",
     response_class=Response,
     responses={

@@ -86,6 +86,17 @@ class WireOut(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
+    def in_row(cls, row: object, **others: Any) -> dict[str, Any]:
+        """`others`, and of all other fields those that the row has under the same name."""
+        names = cls.model_fields.keys() - others.keys()
+        return {name: getattr(row, name) for name in names if hasattr(row, name)} | others
+
+    @classmethod
+    def of_row(cls, row: object, **others: Any) -> Self:
+        """An answer of `in_row`."""
+        return cls.model_validate(cls.in_row(row, **others))
+
+    @classmethod
     def of_stored(cls, stored: Mapping[str, Any], **sure: Any) -> Self:
         """From JSON on a row, whose values came from a process that read a stranger's file, and from values
         that are `sure`. One that cannot be shown is left out, as if it were not known: a list does not fail

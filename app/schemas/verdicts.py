@@ -39,14 +39,10 @@ class VerdictOut(WireOut):
     @classmethod
     def of(cls, row: WeightsVerdict) -> VerdictOut:
         is_cleaned = row.stage is VerdictStage.AFTER_CLEANING
-        return cls(
-            job_id=row.job_id,
-            stage=row.stage.value,
-            outcome=row.outcome.value,
+        return cls.of_row(
+            row,
             headline=headline(row.outcome.value, is_cleaned=is_cleaned, num_triggers=row.num_triggers),
-            num_triggers=row.num_triggers,
             preliminary=row.is_preliminary,
-            created_at=row.created_at,
             links=VerdictLinks(job=f"/v1/jobs/{row.job_id}"),
         )
 

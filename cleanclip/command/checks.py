@@ -95,7 +95,7 @@ def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
             lines = [*_transport(http.base_url, answer)]
     except httpx.RequestError as cause:
         is_tls = "certificate" in str(cause).lower() or "ssl" in str(cause).lower()
-        why, remedy = why_unreachable(http.base_url, cause)
+        why, remedy, _ = why_unreachable(http.base_url, cause)
         message = f"{where} does not answer: {why}".rstrip(".")
         remedy = remedy or (
             "Check the address (`cleanclip login --url …`) and whether a proxy or VPN is needed."

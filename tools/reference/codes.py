@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from app.edge.error_codes import ERROR_CODES
+from cleanclip.spec.skip_reasons import MEANINGS
 from sanitizer.checkpoints import naming
 from sanitizer.data import skipping
 from tools.reference.markdown import Kept, Maker, code, table
@@ -195,13 +196,6 @@ def remedies_of_the_api() -> dict[str, str]:
     return found
 
 
-def reasons_of_samples() -> list[tuple[str, str]]:
-    """Why a sample is skipped, as the reader's own description lists it."""
-    lines = (skipping.__doc__ or "").splitlines()
-    rows = [line.split(maxsplit=1) for line in lines if line.startswith("    ") and "  " in line.strip()]
-    return [(name, meaning) for name, meaning in rows]
-
-
 def of_the_api(kept: Kept) -> str:
     """`kept` is what to do, where no sentence of the source says it."""
     advice = remedies_of_the_api()
@@ -221,7 +215,7 @@ def _section(name: str) -> Maker:
 
 
 def _samples(_: Kept) -> str:
-    return table(("reason", "meaning"), [(code(name), meaning) for name, meaning in reasons_of_samples()])
+    return table(("reason", "meaning"), [(code(name), meaning) for name, meaning in MEANINGS.items()])
 
 
 MAKERS: Mapping[str, Maker] = {

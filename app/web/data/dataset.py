@@ -20,11 +20,11 @@ from app.schemas.datasets import DatasetOut, DatasetSamplesOut
 from app.schemas.jobs import ProgressOut
 from app.services import datasets, deletions
 from app.storage.errors import StorageError
-from app.web.jobs.skip_reasons import meaning
 from app.web.kit.addresses import DatasetPath
 from app.web.kit.fields import read_name_or_none
 from app.web.kit.rendering import page, see_other
 from app.web.kit.visitor import FormDep, Reader, Uploader, Visitor
+from cleanclip.spec.skip_reasons import meaning
 
 MAX_JOBS = 25
 MAX_CLASSES = 200

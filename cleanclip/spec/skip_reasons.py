@@ -1,6 +1,6 @@
-"""What each reason for leaving out a sample means, for people who have to mend their data. Pure text.
+"""Why a sample is left out, and what each reason means for people who have to mend their data.
 
-The words are those of a dataset's `skipped_reasons`; a test holds them against the library's own table.
+The keys are `BadSample.reason` and those of a dataset's `skipped_reasons`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ MEANINGS: dict[str, str] = {
     "labels_disagree": "The .cls and the .json, or two fields of the .json, give different labels.",
     "bad_json": "A .json is not a JSON object, or its caption or label is of the wrong type.",
     "image_damaged": "The image is cut off, corrupt, or neither JPEG, PNG nor WEBP.",
-    "image_too_large": "It has over 20 MB or 50 million pixels (WEBP: 16), or is 100 times as long as wide.",
+    "image_too_large": "It has over 20 MB or 50 million pixels (WEBP: 16; JPEG: 500 in all scans), or is "
+    "over 100 times as long as wide.",
     "text_too_large": "A text has more than 64 KiB.",
     "unsafe_name": "The file's name is absolute, is in a folder, holds “..”, or is not valid UTF-8.",
     "not_regular_file": "It is a link, a device or a sparse file; only plain files are read.",
