@@ -309,7 +309,7 @@ class ScannerEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInput:
-    """What came in, by digest, and what its inspection found."""
+    """The input, by digest, and the findings of its inspection."""
 
     upload_sha256: str | None
     """Digest of the bytes that came in; None where the library was given canonical weights."""

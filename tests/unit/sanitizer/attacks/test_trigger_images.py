@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "16 bits": (
         encoded(Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16))),
         "trigger_image_unreadable",
-        "of a kind that is not taken",
+        "unsupported pixel format",
     ),
     "a JPEG of many scans": (many_scans(), "trigger_image_unreadable", "more than 100 scans"),
     "too wide": (encoded(Image.new("RGB", (513, 2))), "trigger_image_too_large", "513 x 2 pixels"),
@@ -234,7 +234,7 @@ def test_the_digest_follows_the_pixels_that_were_drawn(
     options: AttackOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = trigger_sha256(options, 0)
-    shifted = trigger_images.Picture(trigger_images.draw("I", "#000000").rgba_4HW)
+    shifted = trigger_images.TriggerImage(trigger_images.draw("I", "#000000").rgba_4HW)
     monkeypatch.setattr(overlay, "draw", lambda text, colour: shifted)
     monkeypatch.setattr(overlay, "decode", lambda text: shifted)
     assert trigger_sha256(options, 0) != before
