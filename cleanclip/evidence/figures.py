@@ -123,7 +123,7 @@ def _targets(where: str, figures: AuditFigures, report: Report) -> Iterator[Find
         for target, rate in floors:
             counted = sum(one.accuracy.n for one in figures.ca_per_class if one.class_name == target)
             if counted != figures.ca.n - rate.n:
-                told = f"tells of {counted} images of a target that has another number"
+                told = f"has {counted} images for a target that has another number"
                 yield misfit(f"{where}.ca_per_class", told)
 
 

@@ -232,7 +232,7 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 
 
 def without_image(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an attack as JSON, for a page or a list: size and digest stand in the place of an image."""
+    """Options of an attack as JSON, for a page or a list: size and digest instead of an image."""
     image = options.get("image")
     if not isinstance(image, str):
         return dict(options)

@@ -1,4 +1,4 @@
-"""What a linear probe can be told, with bounds. Free of torch; the code that obeys it is `audits.probe`."""
+"""The options of a linear probe, with bounds. Free of torch; the code that obeys it is `audits.probe`."""
 
 from __future__ import annotations
 

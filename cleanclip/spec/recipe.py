@@ -109,7 +109,7 @@ AuditPrecision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningOptions:
-    """What every method's fine-tuning can be told: AdamW; the learning rate ends by a cosine to zero."""
+    """The options of every method's fine-tuning: AdamW; the learning rate ends by a cosine to zero."""
 
     training_data: ClassVar[Literal["pairs", "labelled"]] = "pairs"
 

@@ -1,7 +1,7 @@
 """The report: a typed, versioned document; report.json is written from it and nothing else. Free of torch.
 
 Every share carries its counts, its 95 % Wilson interval and the seed of the audit it belongs to.
-ASR excludes images of the target class; `asr_including_target` stands beside it; PA is the share of
+ASR excludes images of the target class; `asr_including_target` includes them; PA is the share of
 triggered images still given their true label.
 """
 
@@ -173,9 +173,11 @@ class AuditFigures:
     ca: Estimate
     ca_top5: Estimate
     ca_per_class: tuple[ClassAccuracy, ...] = ()
-    """In the order of the class names, which need not differ; a class without images is left out. Each
-    interval stands by itself. Empty where more than `MOST_CLASSES_LISTED` have images, which a warning tells,
-    in reports from before it was told, and in a job's `result`: its report has them."""
+    """In the order of the class names, which need not differ; a class without images is left out.
+
+    Each interval is for one class alone. Empty where more than `MOST_CLASSES_LISTED` have images, which a
+    warning tells, and in a job's `result`: its report has them.
+    """
     untriggered_target_rate: Estimate
     """How often a clean image of another class is classified as the target: the floor under ASR."""
     untriggered_target_top_k: tuple[TopK, ...] = ()
@@ -390,7 +392,7 @@ class Environment:
     torch: str
     open_clip: str
     numpy: str | None = None
-    """Makes every random draw. None, as are the next three, in a report from before it was told."""
+    """Makes every random draw. None, as are the next three, in an older report."""
     pillow: str | None = None
     """Decodes and resizes images."""
     torchvision: str | None = None
@@ -403,7 +405,7 @@ class Environment:
     num_threads: int
     precision: str
     num_processes: int = 1
-    """That shared out the training; one in a report from before it was told."""
+    """That shared out the training; one in an older report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -424,7 +426,7 @@ class Report:
     """None in an audit, and where nobody told which options were given."""
     policy: Policy = field(default_factory=Policy)
     policy_source: PolicySource | None = None
-    """None in a report from before it was told."""
+    """None in an older report."""
     before: AuditFigures
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
@@ -455,7 +457,7 @@ class Report:
         return tuple(sorted(sorted(numbers, key=badness)[:most]))
 
     def change_of(self, number: int) -> AttackChange | None:
-        """Of the attack with this number, where it is told."""
+        """Of the attack with this number, if the report has it."""
         return self.attack_changes[number] if number < len(self.attack_changes) else None
 
 
