@@ -25,16 +25,12 @@ class Source(Protocol):
 
     def key(self, index: int) -> str:
         """The sample's name, for messages; may hold anything printable or not."""
-        ...
 
     def read(self, index: int) -> RawSample:
         """Raises BadSample."""
-        ...
 
     def has_text(self, extensions: frozenset[str]) -> bool:
         """Whether any sample has a text of one of these extensions."""
-        ...
 
     def files(self) -> Iterator[tuple[str, Path | None]]:
         """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
-        ...
