@@ -13,6 +13,7 @@ from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
 from app.db.models.job import Job
 from app.db.models.upload import Upload
+from app.db.repositories.base import Repository
 from app.db.repositories.pages import Expressions, page_of
 from app.domain.errors import NotFound
 
@@ -20,16 +21,13 @@ Row = TypeVar("Row", bound=Base)
 Deletable = TypeVar("Deletable", bound=Upload | Checkpoint | Dataset | Job)
 
 
-class OwnedRepository(Generic[Row]):
+class OwnedRepository(Repository, Generic[Row]):
     """Rows with `id` and `project_id`. Nobody learns that a row of another project exists."""
 
     model: ClassVar[type[Any]]
     noun: ClassVar[str]
     cuts: ClassVar[Expressions | None] = None
     """What stands in lists in the place of columns."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     def add(self, row: Row) -> Row:
         """Insert now, so that its constraints and server defaults are known."""
