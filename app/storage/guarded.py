@@ -15,6 +15,7 @@ from app.storage.bulkhead import Bulkhead
 from app.storage.port import OCTETS, ObjectStore, Part, StoredObject
 
 _PAGE = 1000
+_ASKS_NOBODY = frozenset({"bucket", "presign_get", "presign_part"})
 Item = TypeVar("Item")
 
 
@@ -29,15 +30,16 @@ class _GuardedStore:
     def __init__(self, store: ObjectStore, bulkhead: Bulkhead) -> None:
         self._store = store
         self._bulkhead = bulkhead
-        self.bucket = store.bucket
-        self.check = store.check
-        """By the caller's own thread: whether the store answers is asked apart from those who need it."""
-        self.presign_part = store.presign_part
-        self.presign_get = store.presign_get
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._store, name)
+        if name in _ASKS_NOBODY:
+            return call
         return lambda *args, **kwargs: self._bulkhead.call(lambda: call(*args, **kwargs))
+
+    def check(self) -> None:
+        """By the caller's own thread: whether the store answers is asked apart from those who need it."""
+        self._store.check()
 
     def in_bucket(self, bucket: str) -> ObjectStore:
         return guarded(self._store.in_bucket(bucket), self._bulkhead)
