@@ -18,7 +18,7 @@ from app.storage.port import ObjectStore
 PageT = TypeVar("PageT", bound=Page[Any])
 JSON = "application/json"
 POLL_AFTER_S = 2
-"""`Retry-After` on 202: how soon it is worth to look again."""
+"""`Retry-After` on 202: how many seconds to wait before asking again."""
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
@@ -88,17 +88,17 @@ def page_of(kind: type[PageT], items: Iterable[Any], has_more: bool, **others: A
 
 
 _MEANINGS = {
-    304: "Not modified: what you hold is current.",
+    304: "Not modified: your copy is current.",
     400: "The request cannot be read.",
-    401: "No key, or none that is valid.",
+    401: "No key, or an invalid one.",
     403: "The key lacks the scope.",
-    404: "No such thing in this project.",
-    408: "The body did not come in time.",
-    409: "The state of the thing does not allow it.",
+    404: "This project has no such resource.",
+    408: "The body did not arrive in time.",
+    409: "The state of the resource does not allow it.",
     413: "Too large.",
     415: "The body is not JSON.",
     422: "Values that cannot be used; `errors` has their pointers.",
-    429: "The project's share is used up: of requests, jobs or bytes; `quota` says which.",
+    429: "A quota of the project is used up (requests, jobs or bytes); `quota` says which.",
     503: "A part of the service does not answer; try again after `Retry-After`.",
 }
 

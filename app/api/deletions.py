@@ -38,7 +38,7 @@ def list_deletions(
 
 @router.get(
     "/{deletion_id}",
-    summary="How a deletion stands; at the end the receipt",
+    summary="The state of a deletion, and its receipt when it is done",
     response_model=DeletionOut,
     responses=refusals(404),
 )

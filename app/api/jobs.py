@@ -87,7 +87,7 @@ def list_jobs(
 
 @router.get(
     "/{job_id}",
-    summary="How a job stands",
+    summary="The state of a job",
     response_model=JobOut,
     responses=refusals(304, 404),
 )
@@ -166,12 +166,12 @@ _add_action(
 )
 _add_action(
     "pause",
-    "Save the training state and let the worker go",
+    "Pause a job: save its training state and free the worker",
     "A running job shows `pause_requested` until its state is saved.",
 )
 _add_action(
     "resume",
-    "Go on with a paused job",
+    "Resume a paused job",
     "It goes on from the saved state and ends as if it had never stopped.",
 )
 _add_action(
@@ -205,7 +205,7 @@ def list_job_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=2**53, description="Events with a larger seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events with a larger seq.")] = None,
     limit: Limit = 100,
 ) -> Response:
     """Numbers grow by one without a gap: `after` = the last one that you have seen."""

@@ -49,7 +49,7 @@ Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
 
 @router.post(
     "",
-    summary="Make a key of this project",
+    summary="Create a key of this project",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(409, 413, 422),
@@ -118,7 +118,7 @@ def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep
 
 @router.post(
     "/{key_id}/rotate",
-    summary="Replace a key by a new one",
+    summary="Replace a key with a new one",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(404, 409, 413, 422),
@@ -150,7 +150,7 @@ def rotate_key(
 
 @router.post(
     "/{key_id}/revoke",
-    summary="Stop a key for good",
+    summary="Revoke a key",
     response_model=KeyOut,
     responses=refusals(404, 409),
 )

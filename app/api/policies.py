@@ -36,7 +36,7 @@ def list_policies(
 
 @router.get(
     "/{policy_name}",
-    summary="What limits a name stands for",
+    summary="The limits of a policy",
     response_model=PolicyOut,
     responses=refusals(304, 404),
 )
@@ -50,7 +50,7 @@ def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports:
 
 @router.put(
     "/{policy_name}",
-    summary="Keep limits under a name",
+    summary="Create or change a policy",
     response_model=PolicyOut,
     responses={
         201: {"description": "The name is new.", "model": PolicyOut},

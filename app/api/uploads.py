@@ -33,7 +33,7 @@ log = get_logger(__name__)
 
 @router.post(
     "",
-    summary="Announce a file and get the plan of its parts",
+    summary="Create an upload and get the plan of its parts",
     status_code=201,
     response_model=UploadOut,
     responses=refusals(409, 413, 422),
@@ -116,7 +116,7 @@ def presign_upload_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader,
 
 @router.get(
     "/{upload_id}",
-    summary="How an upload stands, with the parts that are stored",
+    summary="The state of an upload, with the parts that are stored",
     response_model=UploadOut,
     responses=refusals(404),
 )
@@ -167,7 +167,7 @@ async def put_upload_content(
 
 @router.post(
     "/{upload_id}/complete",
-    summary="All parts are sent",
+    summary="Complete an upload whose parts are all sent",
     response_model=UploadOut,
     responses=refusals(404, 409, 413, 422),
 )
@@ -214,7 +214,7 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
 
 @router.post(
     "/{upload_id}/cancel",
-    summary="Give an upload up",
+    summary="Cancel an upload",
     response_model=UploadOut,
     responses=refusals(404, 409),
 )

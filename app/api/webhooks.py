@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 @router.post(
     "",
-    summary="Be told what happens",
+    summary="Create a webhook",
     status_code=201,
     response_model=IssuedWebhookOut,
     responses=refusals(409, 413, 422),
@@ -76,7 +76,7 @@ def list_webhooks(
 
 @router.get(
     "/{webhook_id}",
-    summary="Where a webhook goes, and how it stands",
+    summary="A webhook's address and state",
     response_model=WebhookOut,
     responses=refusals(404),
 )
@@ -89,7 +89,7 @@ def get_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Resp
 
 @router.patch(
     "/{webhook_id}",
-    summary="Change where it goes or what it is told, disable or enable it",
+    summary="Change a webhook's address or events, disable or enable it",
     response_model=WebhookOut,
     responses=refusals(404, 413, 422),
 )
@@ -108,7 +108,7 @@ def update_webhook(
 
 @router.post(
     "/{webhook_id}/rotate-secret",
-    summary="Replace the secret by a new one",
+    summary="Replace the secret with a new one",
     status_code=201,
     response_model=IssuedWebhookOut,
     responses=refusals(404, 409, 413, 422),
@@ -185,7 +185,7 @@ def list_webhook_deliveries(
 
 @router.get(
     "/{webhook_id}/deliveries/{delivery_id}",
-    summary="How a delivery stands",
+    summary="The state of a delivery",
     response_model=DeliveryOut,
     responses=refusals(404),
 )

@@ -62,11 +62,11 @@ class CheckpointOut(WireOut):
     )
     findings: list[str] | None = Field(description="Null in lists.")
     scanners: list[ScannerOut] | None = Field(
-        description="Evidence only: our own gate decides alone. Null in lists."
+        description="For information only: our own checks decide. Null in lists."
     )
     error: StoredProblem | None
     verdicts: list[VerdictOut] = Field(
-        description="Of finished jobs about the same weights, whichever checkpoint they came in: worst first."
+        description="Of finished jobs on the same weights, whichever checkpoint they came from: worst first."
         f" At most {MOST_SHOWN}, and {MOST_IN_LISTS} in lists."
     )
     num_verdicts: int = Field(description="How many there are, counted up to 1,000.")

@@ -41,7 +41,7 @@ FIT_TO_SHOW = AfterValidator(_fit_to_show)
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=100, description="For people. Visible characters on one line."),
+    Field(min_length=1, max_length=100, description="Shown to people. Visible characters on one line."),
     FIT_TO_SHOW,
 ]
 """Of a dataset, a job or a key."""

@@ -35,7 +35,7 @@ class DatasetIn(WireIn):
     )
     upload_id: UploadId | None = None
     class_names: Annotated[list[ClassName], Len(2, 25_000)] | None = Field(
-        default=None, description="Labelled sets only; overrides classnames.txt. Their order is the labels'."
+        default=None, description="Labelled sets only; overrides classnames.txt. In the order of the labels."
     )
     templates: Annotated[list[Template], Len(1, 200)] | None = Field(
         default=None, description="Labelled sets only; {c} stands for the class name."
@@ -89,7 +89,7 @@ class DatasetOut(WireOut):
 
     object: Literal["dataset"] = "dataset"
     id: str
-    name: str | None = Field(description="For people. Null where none was given.")
+    name: str | None = Field(description="Shown to people. Null where none was given.")
     kind: DatasetKindName
     state: Literal["validating", "ready", "rejected"]
     uri: str | None

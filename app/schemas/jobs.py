@@ -214,13 +214,13 @@ class ResultOut(WireOut):
     verdict: Verdict | None = None
     before: AuditFigures | None = None
     before_verdict: Verdict | None = Field(
-        None, description="Of a cleaning: what its first audit alone says of the weights that came in."
+        None, description="Of a cleaning: the verdict of its first audit on the input weights."
     )
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
     attack_changes: list[AttackChange] = Field(default_factory=list)
     warnings: list[str] = Field(
-        default_factory=list, description="What the report warns of; the first of them, where they are many."
+        default_factory=list, description="The report's warnings, or the first of them if there are many."
     )
     remarks: list[str] = Field(
         default_factory=list,
@@ -258,7 +258,7 @@ class JobOut(WireOut):
 
     object: Literal["job"] = "job"
     id: str
-    name: str | None = Field(description="For people. Null where none was given.")
+    name: str | None = Field(description="Shown to people. Null where none was given.")
     kind: KindName
     state: StateName
     phase: PhaseName | None
@@ -276,7 +276,7 @@ class JobOut(WireOut):
     policy_source: PolicySource = Field(description="Where the policy came from.")
     seed: int
     output_layout: OutputLayout | None
-    attempt: int = Field(description="How often a worker took it up, pauses and hand-backs included.")
+    attempt: int = Field(description="How often a worker started it, pauses and hand-backs included.")
     max_attempts: int
     metadata: dict[str, str]
     created_at: Time

@@ -70,7 +70,8 @@ class KeyIn(_Expiring):
         list[ScopeName],
         Len(1, 4),
         Field(
-            description="read: look. upload: uploads, checkpoints and datasets. run: jobs. admin:"
+            description="read: read everything but keys. upload: uploads, checkpoints and "
+            "datasets. run: jobs. admin:"
             " everything, keys and the trail included.",
             examples=[["read", "run"]],
         ),
@@ -85,7 +86,8 @@ class RotateIn(_Expiring):
         Field(
             ge=0,
             le=2_592_000,
-            description="How long the old key stays valid beside the new one, at most 30 days. 0: no longer.",
+            description="How long the old key stays valid beside the new one, at most 30 days. "
+            "0: it ends at once.",
         ),
         WHOLE_NUMBER,
     ] = 86_400

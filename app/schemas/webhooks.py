@@ -33,7 +33,7 @@ Url = Annotated[
         examples=["https://example.org/hooks/cleanclip"],
     ),
 ]
-Events = Annotated[list[Event], Len(1, len(_ALL)), Field(description="What it is told of.")]
+Events = Annotated[list[Event], Len(1, len(_ALL)), Field(description="The events that are sent.")]
 
 
 class WebhookIn(WireIn):
@@ -51,7 +51,7 @@ class WebhookChangeIn(WireIn):
     enabled: bool | None = Field(
         default=None,
         strict=True,
-        description="false: nothing is sent and nothing new is queued. true: what waits is sent.",
+        description="false: nothing is sent and nothing new is queued. true: messages that wait are sent.",
     )
 
 
@@ -63,7 +63,8 @@ class RotateSecretIn(WireIn):
         Field(
             ge=0,
             le=2_592_000,
-            description="How long the old secret signs beside the new one, at most 30 days. 0: no longer.",
+            description="How long the old secret signs beside the new one, at most 30 days. 0: "
+            "it ends at once.",
         ),
         WHOLE_NUMBER,
     ] = 86_400

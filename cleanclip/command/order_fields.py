@@ -32,9 +32,7 @@ def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: flo
     given = {name: value for name, value in limits.items() if value is not None}
     if named is not None and not _is_file(named):
         if given:
-            raise typer.BadParameter(
-                "--policy names limits that are kept: give it, or --asr-at-most and --ca-lost-at-most."
-            )
+            raise typer.BadParameter("Give --policy, or --asr-at-most and --ca-lost-at-most, not both.")
         return {"policy_name": named}
     if named is not None:
         given = values.json_object(Path(named), "--policy") | given

@@ -24,12 +24,13 @@ _NAMED_OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOrder:
-    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
 
-    With FILE and addresses of data it does the whole thing, as `sanitize`.
+    With FILE and addresses of data it does every step, like `sanitize`.
 
-    The status says whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
+    The exit status says whether the job succeeded, whatever its verdict; with --fail-on it also depends on
+    the verdict.
 
     Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
 
@@ -41,8 +42,8 @@ class AuditOrder:
         typer.Argument(
             callback=values.readable_file,
             metavar="FILE",
-            help="A checkpoint to upload first; interrupted or repeated, the command goes on where it "
-            "stopped.",
+            help="A checkpoint file to upload first. When interrupted or repeated, the command "
+            "continues where it stopped.",
         ),
     ] = None
     checkpoint: Annotated[
@@ -50,7 +51,7 @@ class AuditOrder:
         typer.Option(
             "--checkpoint",
             metavar="CHECKPOINT",
-            help="One that was accepted, instead of FILE.",
+            help="Id of an accepted checkpoint, instead of FILE.",
             autocompletion=completion.checkpoints,
         ),
     ] = None
@@ -59,13 +60,13 @@ class AuditOrder:
         typer.Option(
             "--labelled",
             metavar="DATASET|URI",
-            help="The labelled set to audit on: its id, or s3://…, which is registered unless it was.",
+            help="The labelled set to audit on: its id, or s3://…, which is registered if necessary.",
             autocompletion=completion.labelled,
         ),
     ]
     declared: Annotated[
         list[str] | None,
-        typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors cannot tell."),
+        typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
     ] = None
     retrieval: Annotated[
         str | None,
@@ -79,7 +80,8 @@ class AuditOrder:
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", help="The class that triggers are suspected to lead to, where they name no other."
+            "--target",
+            help="The class that triggers are suspected to lead to, unless a trigger names its own.",
         ),
     ] = None
     suite: Annotated[
@@ -97,8 +99,8 @@ class AuditOrder:
         typer.Option(
             "--attack",
             metavar="NAME[:OPTION=VALUE,…]",
-            help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may "
-            "be repeated. Default: badnet, blended, wanet, sig.",
+            help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (with its own "
+            "target); repeatable. Default: badnet, blended, wanet, sig.",
             autocompletion=completion.attacks,
         ),
     ] = None
@@ -107,8 +109,8 @@ class AuditOrder:
         typer.Option(
             "--trigger",
             metavar="FILE[,OPTION=VALUE,…]",
-            help="Your own trigger: a PNG or JPEG as a patch, e.g. mark.png,placement=top_left,size=0.1; may "
-            "be repeated, and stand beside --attack.",
+            help="Your own trigger: a PNG or JPEG as a patch, e.g. "
+            "mark.png,placement=top_left,size=0.1; repeatable, also together with --attack.",
         ),
     ] = None
     audit: Annotated[
@@ -116,7 +118,10 @@ class AuditOrder:
         typer.Option("--audit", metavar="FILE", help="Audit options as JSON; other options override it."),
     ] = None
     linear_probe: Annotated[
-        bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
+        bool,
+        typer.Option(
+            "--linear-probe", help="Also measure a linear probe on the image embeddings; takes longer."
+        ),
     ] = False
     examples: Annotated[
         int | None,
@@ -128,7 +133,8 @@ class AuditOrder:
         bool | None,
         typer.Option(
             "--recheck/--no-recheck",
-            help="Have a fresh process audit the published weights again; by default if signed and cheap.",
+            help="Audit the published weights again in a fresh process. Default: if results are "
+            "signed and it is cheap.",
         ),
     ] = None
     policy: Annotated[
@@ -136,22 +142,23 @@ class AuditOrder:
         typer.Option(
             "--policy",
             metavar="NAME|FILE",
-            help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, "
-            "./limits).",
+            help="Name of one of the project's policies, or a JSON file of limits (limits.json, ./limits).",
             autocompletion=completion.policies,
         ),
     ] = None
     asr_at_most: Annotated[
-        float | None,
-        typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share."),
+        float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on ASR, from 0 to 1.")
     ] = None
     ca_lost_at_most: Annotated[
-        float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
+        float | None,
+        typer.Option(
+            "--ca-lost-at-most", min=0, max=1, help="Policy: limit on the clean accuracy lost, from 0 to 1."
+        ),
     ] = None
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", min=0, max=2**31 - 1, help="Of everything that is drawn; the same seed repeats the job."
+            "--seed", min=0, max=2**31 - 1, help="Seed of every random draw; the same seed repeats the job."
         ),
     ] = None
     metadata: Annotated[
@@ -163,7 +170,7 @@ class AuditOrder:
     download: Annotated[
         Path | None,
         typer.Option(
-            "--download", metavar="DIR", help="Wait, fetch all files into this folder and verify them."
+            "--download", metavar="DIR", help="Wait, download all files into this folder and verify them."
         ),
     ] = None
     key: Annotated[
@@ -172,15 +179,15 @@ class AuditOrder:
     ] = None
     fail_on: FailOnOption = None
     allow_inconclusive: AllowFlag = False
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Upload, register and order again what an earlier run did.")
+    again: Annotated[
+        bool, typer.Option("--again", help="Upload, register and order again what an earlier run did.")
     ] = False
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Send and order nothing: say what the job would do, how long that took before, what stands "
-            "in the way.",
+            help="Send and order nothing. Print what the job would do, how long earlier jobs took, "
+            "and what would be refused.",
         ),
     ] = False
     as_json: JsonFlag = False
@@ -210,7 +217,7 @@ class AuditOrder:
         listed += [values.trigger(text) for text in self.trigger or []]
         if self.suite is not None and listed:
             raise typer.BadParameter(
-                "--suite names all triggers of an audit: give it or --attack and --trigger."
+                "--suite chooses all triggers of an audit. Give --suite, or --attack and --trigger, not both."
             )
         if self.suite is not None or listed:
             options.pop("attacks", None)
@@ -223,7 +230,7 @@ class AuditOrder:
         if self.recheck is not None:
             options["recheck"] = self.recheck
         if "target" not in options:
-            raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
+            raise typer.BadParameter("Give --target: the class that the triggers lead to.")
         return options
 
     def carry_out(self, context: typer.Context) -> None:
@@ -236,17 +243,17 @@ class AuditOrder:
         )
         output = Output(is_json=self.as_json)
         session = session_of(context)
-        journey.carry_out(session, output, self.order(), ending, is_anew=self.anew, is_dry_run=self.dry_run)
+        journey.carry_out(session, output, self.order(), ending, is_again=self.again, is_dry_run=self.dry_run)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SanitizeOrder(AuditOrder):
-    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
 
-    With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
-    finds what was done and goes on; a job that failed or was cancelled is ordered again. The status says
-    whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
+    With FILE it does every step: it uploads, registers data by address, waits and orders. Repeat it to
+    continue after an interruption; a job that failed or was cancelled is ordered again. The exit status says
+    whether the job succeeded, whatever its verdict; with --fail-on it also depends on the verdict.
 
     Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
 
@@ -276,14 +283,14 @@ class SanitizeOrder(AuditOrder):
     method: Annotated[
         str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
     ] = None
-    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--lr",
             max=1,
             callback=values.above_zero,
-            help="Learning rate before its cosine to zero, above 0.",
+            help="Peak learning rate, above 0; a cosine schedule takes it to zero.",
         ),
     ] = None
     lambda1: Annotated[
@@ -293,19 +300,22 @@ class SanitizeOrder(AuditOrder):
         float | None, typer.Option(min=0, max=100, help="Weight of the self-supervised loss.")
     ] = None
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=4, help="par: how far from the model that came in.")
+        float | None,
+        typer.Option(min=0, max=4, help="par: the distance from the input model at which the push stops."),
     ] = None
-    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs of one update.")] = None
+    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs per update.")] = None
     warmup_steps: Annotated[
         int | None,
-        typer.Option(min=0, max=100_000, help="Updates until the learning rate is reached; par has none."),
+        typer.Option(
+            min=0, max=100_000, help="Warm-up: updates until the learning rate is reached; par has none."
+        ),
     ] = None
     recipe_option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other option of the recipe; repeatable."),
     ] = None
     output_layout: Annotated[
-        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout that came in.")
+        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout of the upload.")
     ] = None
 
     def order(self) -> Order:

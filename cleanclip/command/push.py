@@ -28,7 +28,7 @@ from cleanclip.packing import Contents
 from cleanclip.sync.client import Client
 
 MAX_SKIPPED_SHARE = 0.01
-"""As the service has it, where nothing else is given."""
+"""The service's default."""
 _NAMED = 3
 
 
@@ -39,28 +39,30 @@ def push(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="pairs or labelled, where the folder could be either.", autocompletion=completion.kinds
+            help="pairs or labelled, if the folder could be either.", autocompletion=completion.kinds
         ),
     ] = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
     ] = None,
     templates: Annotated[
-        Path | None, typer.Option(help="File with one template a line, {c} for the class.", metavar="FILE")
+        Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
     ] = None,
     max_skipped_share: Annotated[
-        float, typer.Option(min=0, max=1, help="More bad samples than this share: refused.")
+        float, typer.Option(min=0, max=1, help="The data is refused above this share of bad samples.")
     ] = MAX_SKIPPED_SHARE,
-    anew: Annotated[bool, typer.Option("--anew", help="Send it again, also where it was sent.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send it again even if it was sent before.")] = False,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a local folder of images as a dataset. Prints its id; with --wait all of it, unless --quiet.
+    """Send a local folder of images as a dataset. Prints its id; with --wait the whole dataset, unless
+    --quiet.
 
     The folder may have class folders (NAME/a.jpg), captions beside images (a.jpg, a.txt), one CSV or TSV file
     that names images and captions or labels, or WebDataset shards (.tar). It is packed into one shard first.
-    Interrupted or repeated, the command goes on where it stopped.
+    When interrupted or repeated, the command continues where it stopped.
 
     Example: cleanclip datasets push photos/ --wait
     """
@@ -75,7 +77,7 @@ def push(
     )
     _tell(output, contents, max_skipped_share)
     with session_of(context).client() as client:
-        found = _pushed(client, output, contents, max_skipped_share, is_anew=anew)
+        found = _pushed(client, output, contents, max_skipped_share, is_again=again)
         if wait:
             output.note(found.id)
             found = wait_for_dataset(client, output, found.id, timeout_s=timeout)
@@ -98,17 +100,17 @@ def _tell(output: Output, contents: Contents, max_skipped_share: float) -> None:
 
 
 def _pushed(
-    client: Client, output: Output, contents: Contents, max_skipped_share: float, *, is_anew: bool
+    client: Client, output: Output, contents: Contents, max_skipped_share: float, *, is_again: bool
 ) -> Dataset:
     """Each step looks first for what an earlier run of the same folder did."""
     memory = Memory("pushes", client.base_url, contents.identity, max_skipped_share)
-    known = {} if is_anew else memory.recall()
+    known = {} if is_again else memory.recall()
     if (found := _usable(client, known.get("dataset_id"))) is not None:
         output.note(f"{found.id} was pushed {when(found.created_at)} (--again sends it again)")
         return found
     upload_id = known.get("upload_id")
     if not isinstance(upload_id, str) or not _is_whole(client, upload_id):
-        upload_id = _sent(client, output, contents, is_anew=is_anew)
+        upload_id = _sent(client, output, contents, is_again=is_again)
         memory.remember(upload_id=upload_id)
     found = client.datasets.create(
         kind=contents.kind,
@@ -121,11 +123,11 @@ def _pushed(
     return found
 
 
-def _sent(client: Client, output: Output, contents: Contents, *, is_anew: bool) -> str:
+def _sent(client: Client, output: Output, contents: Contents, *, is_again: bool) -> str:
     with on_interrupt(output, TAKE_UP), ProgressLine() as line:
         total = len(contents.samples)
         shard = packing.pack(contents, lambda done: line.show("packing", f"{done:,} of {total:,} samples"))
-    sent = send(client, output, shard, declared={}, purpose="dataset", resume=not is_anew)
+    sent = send(client, output, shard, declared={}, purpose="dataset", resume=not is_again)
     packing.discard(shard)
     return sent.id
 

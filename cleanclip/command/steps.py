@@ -90,10 +90,10 @@ class Deadline:
 class Steps:
     """Each step gives what it is for, and says on stderr whether it was there."""
 
-    def __init__(self, client: Client, output: Output, deadline: Deadline, *, is_anew: bool) -> None:
+    def __init__(self, client: Client, output: Output, deadline: Deadline, *, is_again: bool) -> None:
         self._client = client
         self._output = output
-        self._is_anew = is_anew
+        self._is_again = is_again
         self.deadline = deadline
 
     def ordered(self, order: Order) -> Job:
@@ -118,8 +118,8 @@ class Steps:
             self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
             if order.is_recommended:
                 self._output.note(
-                    "Recommended values depend on the model and are looked up then; below, what you leave "
-                    "out has the method's defaults."
+                    "Recommended values depend on the model and are looked up after the "
+                    "upload. Below, options that you leave out have the method's defaults."
                 )
         for named in order.data.values():
             if named.is_address and self._registered(named) is None:
@@ -151,7 +151,7 @@ class Steps:
         if order.file is None:
             return order.checkpoint or "", None
         if (known := self._known(order.file, order.declared)) is not None:
-            self._output.note(f"{order.file.name} is there already: {known[0]} (--again sends it again)")
+            self._output.note(f"{order.file.name} was uploaded already: {known[0]} (--again sends it again)")
             return known
         self._refuse_early(order)
         sent = send(self._client, self._output, order.file, declared=order.declared)
@@ -178,7 +178,7 @@ class Steps:
 
     def _known(self, file: Path, declared: Mapping[str, Any]) -> tuple[str, str | None] | None:
         """What an earlier run sent, or anybody else: its id, and its digest."""
-        if self._is_anew:
+        if self._is_again:
             return None
         memory = _memory(self._client, file, declared)
         known = memory.recall()
@@ -216,7 +216,7 @@ class Steps:
     def _dataset_id(self, named: Named) -> str:
         if not named.is_address:
             return named.text
-        found = None if self._is_anew else self._registered(named)
+        found = None if self._is_again else self._registered(named)
         if found is None:
             found = self._client.datasets.create(kind=named.kind, uri=named.text)
             self._output.note(f"{found.id}  {named.text} is registered as {named.kind}")
@@ -239,7 +239,7 @@ class Steps:
 
     def _job(self, body: Mapping[str, Any]) -> Job:
         memory = Memory("jobs", self._client.base_url, dict(body))
-        known = {} if self._is_anew else memory.recall()
+        known = {} if self._is_again else memory.recall()
         if isinstance(job_id := known.get("job_id"), str):
             try:
                 job = self._client.jobs.get(job_id)

@@ -9,7 +9,8 @@ MEANINGS: dict[str, str] = {
     "no_image": "There is no image: a sample needs a .jpg, .jpeg, .png or .webp.",
     "no_caption": "There is no caption: a pair needs a .txt, or a .json with a “caption”, of the same name.",
     "no_label": "There is no label: a labelled image needs a .cls, or a class name in .txt or .json.",
-    "unknown_label": "The label is outside the class names, or a name that is not, or twice, among them.",
+    "unknown_label": "The label is not the number of a class, or its name is missing from the "
+    "class names or there twice.",
     "empty_caption": "The caption is nothing but blanks and control characters.",
     "not_utf8": "A text is not valid UTF-8. Write texts again in UTF-8.",
     "labels_disagree": "The .cls and the .json, or two fields of the .json, give different labels.",
@@ -18,7 +19,7 @@ MEANINGS: dict[str, str] = {
     "image_too_large": "It has over 20 MB or 50 million pixels (WEBP: 16; JPEG: 500 in all scans), or is "
     "over 100 times as long as wide.",
     "text_too_large": "A text has more than 64 KiB.",
-    "unsafe_name": "The file's name is absolute, lies in a folder, holds “..”, or is not valid UTF-8.",
+    "unsafe_name": "The file's name is absolute, is in a folder, holds “..”, or is not valid UTF-8.",
     "not_regular_file": "It is a link, a device or a sparse file; only plain files are read.",
     "several_images": "Images of two kinds (.jpg and .png) have one name; keep one of them.",
     "duplicate_member": "The same name and extension comes twice in a row.",

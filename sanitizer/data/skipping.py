@@ -128,7 +128,7 @@ class SkipLedger:
         what = f"All {self.num_samples} samples are bad"
         if self.num_skipped < self.num_samples:
             what = (
-                f"{self.num_skipped} samples are bad, more than a share of {self.max_skipped_share:g}"
+                f"{self.num_skipped} samples are bad, more than the share {self.max_skipped_share:g}"
                 f" of {self.num_samples} (reading stopped there)"
             )
         return DatasetRejected(
