@@ -6,7 +6,6 @@ CLIP_benchmark. A sample's label is its `.cls` (the class index), else "cls", "l
 `.json` (index or name), else the class name in its `.txt`; where `.cls` and `.json` give two labels, it is
 a bad sample. In class folders the folder is the label: its
 name is the class name, or, where classnames.txt lists other names, the i-th folder is the i-th line.
-The table of refusals is in `sanitizer.data.pairs`.
 """
 
 from __future__ import annotations
