@@ -19,7 +19,7 @@ from sanitizer.data.images import decode
 from sanitizer.data.manifest import ManifestSource
 from sanitizer.data.shards import ShardSource
 from sanitizer.data.skipping import BadSample, printable
-from sanitizer.data.sources import Source
+from sanitizer.data.sources import Indexed, Source
 from sanitizer.data.texts import caption_of
 
 
@@ -32,27 +32,13 @@ class Pair:
     caption: str
 
 
-class PairDataset:
+class PairDataset(Indexed):
     """Pairs of a source by index, bad ones included: `read` raises BadSample for those."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    @property
-    def num_shards(self) -> int:
-        return self._source.num_shards
 
     @cached_property
     def sha256(self) -> str:
         """Over the names and digests of all files, in order. Reads every byte once, the first time."""
         return dataset_sha256(self._source.files())
-
-    def key(self, index: int) -> str:
-        """The name of the sample, for messages."""
-        return printable(self._source.key(index))
 
     def caption(self, index: int) -> str:
         """The caption of pair `index`; its image is not decoded. Raises BadSample."""

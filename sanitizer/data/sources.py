@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sanitizer.data.skipping import printable
+
 
 @dataclass(frozen=True, slots=True)
 class RawSample:
@@ -34,3 +36,21 @@ class Source(Protocol):
 
     def files(self) -> Iterator[tuple[str, Path | None]]:
         """Name and path of every file, in a fixed order; no path where it leads out of the folder."""
+
+
+class Indexed:
+    """The samples of a source by index."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def num_shards(self) -> int:
+        return self._source.num_shards
+
+    def key(self, index: int) -> str:
+        """The name of the sample, for messages."""
+        return printable(self._source.key(index))
