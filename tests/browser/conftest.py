@@ -1,9 +1,9 @@
 """A real Chromium on the pages of a real server, with its database and its object store.
 
-Browser and server are one for the folder; each module has projects of its own, and one session. Rows are
-written as a worker would have left them (`Service`); the journey with a worker is in
-tests/end_to_end/test_browser_journey.py. Every page of every test is watched: an error on the console, an
-answer that the content security policy blocked, or a request to another host fails the test at its end.
+Browser and server are one for the folder; each module has projects of its own. Rows are written as a worker
+would have left them (`Service`); the journey with a worker is in tests/end_to_end/test_browser_journey.py.
+Every page of every test is watched: an error on the console, an answer that the content security policy
+blocked, or a request to another host fails the test at its end.
 """
 
 from __future__ import annotations
@@ -149,29 +149,19 @@ def stranger(new_context: Callable[..., BrowserContext]) -> Page:
     return new_context().new_page()
 
 
-@pytest.fixture(scope="module")
-def session(service: Service) -> Session:
-    """Of our tenant's key, which may do everything."""
+@pytest.fixture
+def page(service: Service, new_context: Callable[..., BrowserContext]) -> Page:
+    """A browser that is signed in and shows nothing yet."""
+    return new_context(storage_state=new_session(service)).new_page()
+
+
+def new_session(service: Service) -> Session:
+    """Of our tenant's key, which may do everything; made without a page."""
     answer = httpx.get(service.url + sign_in_path(service))
     ((name, value),) = answer.cookies.items()
     cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}
     kept = {"expires": -1, "httpOnly": True, "secure": False, "sameSite": "Lax"}
     return {"cookies": [cookie | kept], "origins": []}
-
-
-@pytest.fixture
-def page(session: Session, new_context: Callable[..., BrowserContext]) -> Page:
-    """A browser that is signed in and shows nothing yet. The session is the module's: who ends it signs in
-    for herself (`signed_in`)."""
-    return new_context(storage_state=session).new_page()
-
-
-@pytest.fixture
-def signed_in(service: Service, new_context: Callable[..., BrowserContext]) -> Page:
-    """A browser with a session of its own, on the page that is shown first."""
-    page = new_context().new_page()
-    page.goto(sign_in_path(service))
-    return page
 
 
 def sign_in_path(service: Service, key: str | None = None) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, Response
 
 from app.web.application import MODULES
-from tests.browser.conftest import Session
+from tests.browser.conftest import Session, new_session
 from tests.browser.pages import NOT_A_PAGE, PAGES, World
 from tests.integration.api.service import Service
 from tests.suites import mostly_full
@@ -43,6 +43,12 @@ ROWS_WHOSE_BORDERS_DO_NOT_MEET = """[...document.querySelectorAll('tr')].filter(
 def world(service: Service) -> World:
     """Something of everything."""
     return World.made(service, text=lambda plain: plain)
+
+
+@pytest.fixture(scope="module")
+def session(service: Service) -> Session:
+    """One for all pages: each sign-in is a line of the trail, which is one of them."""
+    return new_session(service)
 
 
 def test_every_page_is_looked_at() -> None:

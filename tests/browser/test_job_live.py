@@ -247,16 +247,16 @@ def test_a_job_that_is_deleted_while_it_is_watched_is_said_once_and_asked_for_no
 
 
 def test_a_session_that_ended_leads_to_the_sign_in_and_back_to_the_job(
-    signed_in: Page, service: Service, watched: Watched
+    page: Page, service: Service, watched: Watched
 ) -> None:
     job_id, attempt = running(service)
-    marked(signed_in, job_id)
+    marked(page, job_id)
     service.execute("UPDATE web_sessions SET expires_at = now() - interval '1 second'")
     left.trains(service, job_id, attempt)
-    signed_in.wait_for_url("**/ui/sign-in?next=*")
-    signed_in.get_by_label("Project key").fill(service.ours.key)
-    signed_in.get_by_role("button", name="Sign in").click()
-    signed_in.wait_for_url(f"**/ui/jobs/{job_id}")
+    page.wait_for_url("**/ui/sign-in?next=*")
+    page.get_by_label("Project key").fill(service.ours.key)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"**/ui/jobs/{job_id}")
     watched.expect("401")
 
 

@@ -58,31 +58,33 @@ def test_a_link_signs_in_once(
     watched.expect("401")
 
 
-def test_signing_out_ends_the_session_for_whoever_kept_its_cookie(signed_in: Page, service: Service) -> None:
-    cookies = {one["name"]: one["value"] for one in signed_in.context.cookies()}
-    signed_in.get_by_role("button", name="Sign out").click()
-    signed_in.wait_for_url("**/ui/sign-in")
+def test_signing_out_ends_the_session_for_whoever_kept_its_cookie(page: Page, service: Service) -> None:
+    page.goto("/ui/jobs")
+    cookies = {one["name"]: one["value"] for one in page.context.cookies()}
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/ui/sign-in")
     answer = httpx.get(f"{service.url}/ui/jobs", cookies=cookies)
     assert answer.status_code == 303
     assert "/ui/sign-in" in answer.headers["location"]
 
 
-def test_a_session_ends_by_the_clock_and_with_its_key(signed_in: Page, service: Service) -> None:
+def test_a_session_ends_by_the_clock_and_with_its_key(page: Page, service: Service) -> None:
     service.execute("UPDATE web_sessions SET expires_at = now() - interval '1 second'")
-    signed_in.goto("/ui/jobs")
-    assert "/ui/sign-in" in signed_in.url
+    page.goto("/ui/jobs")
+    assert "/ui/sign-in" in page.url
     with service.database.unit_of_work() as unit:
         row, text = api_keys.issue(unit, project_id=service.ours.project_id, name="short")
-    signed_in.goto(sign_in_path(service, text))
-    assert signed_in.url.endswith("/ui/jobs")
+    page.goto(sign_in_path(service, text))
+    assert page.url.endswith("/ui/jobs")
     service.execute("UPDATE api_keys SET revoked_at = now() WHERE id = :id", id=row.id)
-    signed_in.reload()
-    assert "/ui/sign-in" in signed_in.url
+    page.reload()
+    assert "/ui/sign-in" in page.url
 
 
-def test_a_form_of_another_site_or_another_session_changes_nothing(signed_in: Page, service: Service) -> None:
-    cookies = {one["name"]: one["value"] for one in signed_in.context.cookies()}
-    token = signed_in.locator("input[name=form_token]").first.input_value()
+def test_a_form_of_another_site_or_another_session_changes_nothing(page: Page, service: Service) -> None:
+    page.goto("/ui/jobs")
+    cookies = {one["name"]: one["value"] for one in page.context.cookies()}
+    token = page.locator("input[name=form_token]").first.input_value()
     url = f"{service.url}/ui/sign-out"
     foreign = httpx.post(
         url, data={"form_token": token}, cookies=cookies, headers={"Sec-Fetch-Site": "cross-site"}
@@ -94,8 +96,8 @@ def test_a_form_of_another_site_or_another_session_changes_nothing(signed_in: Pa
     without = httpx.post(url, cookies=cookies, headers={"Sec-Fetch-Site": "same-origin"})
     wrong = httpx.post(url, data={"form_token": "0" * 64}, cookies=cookies)
     assert [answer.status_code for answer in (foreign, older, no_origin, without, wrong)] == [403] * 5
-    signed_in.reload()
-    assert signed_in.url.endswith("/ui/jobs"), "still signed in"
+    page.reload()
+    assert page.url.endswith("/ui/jobs"), "still signed in"
 
 
 def test_nobody_is_sent_elsewhere_by_a_link_to_us(stranger: Page, service: Service) -> None:
