@@ -38,7 +38,7 @@ from cleanclip.command.order_options import (
     recipe_of,
 )
 from cleanclip.command.output import Output
-from cleanclip.command.session import JsonFlag, TimeoutOption, WaitFlag, session_of
+from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order, named
 
 
@@ -108,6 +108,7 @@ def sanitize(
     asr_at_most: AsrOption = None,
     ca_lost_at_most: CaOption = None,
     seed: SeedOption = None,
+    name: NameOption = None,
     metadata: MetadataOption = None,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
@@ -157,6 +158,7 @@ def sanitize(
         "recipe": options,
         **policy_of(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
+        "name": name,
         "output_layout": output_layout,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,
     }
@@ -207,6 +209,7 @@ def audit(
     asr_at_most: AsrOption = None,
     ca_lost_at_most: CaOption = None,
     seed: SeedOption = None,
+    name: NameOption = None,
     metadata: MetadataOption = None,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
@@ -243,6 +246,7 @@ def audit(
         ),
         **policy_of(policy, asr_at_most, ca_lost_at_most),
         "seed": seed,
+        "name": name,
         "metadata": values.text_pairs(metadata or [], "--metadata") or None,
     }
     journey.carry_out(

@@ -17,11 +17,11 @@ import typer
 from cleanclip.command import values
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import size, when
-from cleanclip.command.memory import Memory, of_file
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import send
 from cleanclip.errors import NotFound, with_remedy
+from cleanclip.memory import Memory, of_file
 from cleanclip.models import Checkpoint, Dataset, DryRun, Job
 from cleanclip.retries import Clock
 from cleanclip.spec.recommended import model_of, with_recommended

@@ -95,7 +95,7 @@ class Client:
         self._wire = wire
         self.uploads = Uploads(wire, store)
         self.checkpoints = Checkpoints(wire)
-        self.datasets = Datasets(wire)
+        self.datasets = Datasets(wire, self.uploads)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
         self.trail = Trail(wire)

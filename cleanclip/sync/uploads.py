@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanclip.errors import CleanClipError, Conflict, DigestMismatch, FileChanged, NotFound, StoreUnreachable
+from cleanclip.memory import Memory, of_file
 from cleanclip.models import Upload
 from cleanclip.sync.downloading import sha256_of
 from cleanclip.sync.sending import PartSender, Sent, read_in_slices
@@ -16,7 +17,6 @@ from cleanclip.sync.store import Store
 from cleanclip.sync.upload_calls import UploadCalls
 from cleanclip.sync.wire import Wire
 from cleanclip.transfer import Meter, OnTransfer, SentFile
-from cleanclip.upload_memory import UploadMemory
 
 _SEND_AGAIN = frozenset({"upload_parts_missing", "upload_part_mismatch"})
 
@@ -52,7 +52,7 @@ class Uploads(UploadCalls):
         """
         path = Path(path)
         sha256 = None if sha256 is None else sha256.lower()
-        memory = UploadMemory.of(self._wire.base_url, path, purpose=purpose, declared=declared)
+        memory = Memory("uploads", self._wire.base_url, of_file(path), purpose, dict(declared or {}))
         upload = self._unfinished(memory, path) if resume else None
         if upload is None:
             upload = self.create(
@@ -62,7 +62,7 @@ class Uploads(UploadCalls):
                 declared=declared,
                 sha256=sha256,
             )
-            memory.remember(upload.id)
+            memory.remember(upload_id=upload.id)
         try:
             sent = self._deliver(upload, path, sha256, progress)
         except (FileChanged, DigestMismatch):
@@ -75,9 +75,9 @@ class Uploads(UploadCalls):
         memory.forget()
         return sent
 
-    def _unfinished(self, memory: UploadMemory, path: Path) -> Upload | None:
-        upload_id = memory.recall()
-        if upload_id is None:
+    def _unfinished(self, memory: Memory, path: Path) -> Upload | None:
+        upload_id = memory.recall().get("upload_id")
+        if not isinstance(upload_id, str):
             return None
         try:
             upload = self.get(upload_id)
