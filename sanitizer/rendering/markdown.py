@@ -32,7 +32,7 @@ def render_markdown(report: Report) -> str:
         _table(report, front),
     ]
     if num_left_out:
-        parts.append(f"{num_left_out} more triggers: see report.html.")
+        parts.append(f"{num_left_out} more {'trigger' if num_left_out == 1 else 'triggers'}: see report.html.")
     ranks = figures.front_ranks(report)
     if ranks:
         told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."
