@@ -100,6 +100,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(bodies.refuse_repeated_keys)],
+        generate_unique_id_function=lambda route: route.name,  # the operation's id is its function's name
         lifespan=_closing(ports),
     )
     app.state.ports = ports

@@ -45,7 +45,7 @@ class DatabaseSettings(Server):
     pool_size: PositiveInt = 10
     """Connections of each API process. Requests beyond them wait for one; none is opened for a moment."""
     statement_timeout_s: PositiveFloat = 15.0
-    """A request's statement that takes longer is ended, and the request answered with 503."""
+    """A statement that takes longer is ended, and its request fails with 503."""
 
 
 class BrokerSettings(Server):

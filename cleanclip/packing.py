@@ -60,8 +60,8 @@ class Contents:
         num_left_out = len(self.left_out)
         if num_left_out > max_share * (len(self.samples) + num_left_out):
             raise Unreadable(
-                f"{num_left_out:,} files of {self.root} cannot be used, which is a larger share than "
-                f"{max_share:g}. The first: {self.left_out[0]}"
+                f"{num_left_out:,} files of {self.root} cannot be used: more than max_skipped_share "
+                f"({max_share:g}) allows. The first: {self.left_out[0]}"
             )
 
     @property

@@ -27,7 +27,7 @@ def why_unreachable(url: httpx.URL, cause: httpx.RequestError) -> Reason:
     if url.scheme == "https" and any(one in lowered for one in _NOT_TLS):
         plain = str(url.copy_with(scheme="http", port=url.port or 443)).rstrip("/")
         return Reason(
-            "What answers there speaks http, not https.",
+            "The server at this address speaks http, not https.",
             f"Use {plain}, or the port on which the service speaks https.",
             is_lasting=True,
         )
@@ -35,13 +35,14 @@ def why_unreachable(url: httpx.URL, cause: httpx.RequestError) -> Reason:
         reason = words.rpartition(": ")[2].partition(" (_ssl")[0]
         return Reason(
             f"Its certificate is not trusted on this machine ({reason}).",
-            "Let SSL_CERT_FILE name a file of your own authorities, or use the certificate's name.",
+            "Set SSL_CERT_FILE to a file with your certificate authorities, or use the host "
+            "name that is in the certificate.",
             is_lasting=True,
         )
     if url.scheme == "http" and isinstance(cause, httpx.RemoteProtocolError):
         return Reason(
-            f"{words.rstrip('.')}.", "If the service speaks https there, write https:// in its address."
+            f"{words.rstrip('.')}.", "If the service uses https at this address, write https:// instead."
         )
     if any(one in lowered for one in _DOWN):
-        return Reason(f"{words.rstrip('.')}.", "Is the address right, and the service up?")
+        return Reason(f"{words.rstrip('.')}.", "Check the address, and whether the service is running.")
     return Reason(f"{words.rstrip('.')}.", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from app.api.answers import POLL_AFTER_S, json_answer, page_fields, refusals
+from app.api.answers import POLL_AFTER_S, json_answer, page_of, refusals
 from app.api.auth import Reader
 from app.api.paths import DEFAULT_PAGE, After, DeletionPath, Limit
 from app.db.models.deletion import Deletion
@@ -23,7 +23,6 @@ def deletion_answer(row: Deletion) -> Response:
 
 @router.get(
     "",
-    operation_id="list_deletions",
     summary="Deletions, newest first",
     response_model=DeletionPage,
     responses=refusals(422),
@@ -34,14 +33,12 @@ def list_deletions(
     """Those that the retention setting made, too."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.deletions.page(caller.project_id, after, limit)
-    data = [DeletionOut.of(row) for row in rows]
-    return json_answer(DeletionPage(**page_fields(data, has_more)))
+    return json_answer(page_of(DeletionPage, map(DeletionOut.of, rows), has_more))
 
 
 @router.get(
     "/{deletion_id}",
-    operation_id="get_deletion",
-    summary="How a deletion stands; at the end the receipt",
+    summary="The state of a deletion, and its receipt when it is done",
     response_model=DeletionOut,
     responses=refusals(404),
 )

@@ -21,7 +21,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.post(
     "/dry-run",
-    operation_id="dry_run_job",
     summary="What an order would do, without ordering it",
     response_model=DryRunOut,
     responses=refusals(404, 413, 422),

@@ -24,7 +24,6 @@ _EXAMPLE = {"id": "3", "event": "phase_started", "data": '{"object": "event", "s
 
 @router.get(
     "/{job_id}/events/stream",
-    operation_id="stream_job_events",
     summary="Follow a job live",
     response_class=Response,
     responses={
@@ -41,11 +40,14 @@ async def stream_job_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Begin after this seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Start after this seq.")] = None,
     last_event_id: Annotated[
         int | None,
         Header(
-            alias="Last-Event-ID", ge=0, le=MAX_SEQ, description="The last `id` that came; wins over `after`."
+            alias="Last-Event-ID",
+            ge=0,
+            le=MAX_SEQ,
+            description="The last `id` that was received; overrides `after`.",
         ),
     ] = None,
 ) -> Response:

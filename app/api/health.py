@@ -30,7 +30,7 @@ class ReadinessOut(WireOut):
     broker: Verdict
 
 
-@router.get("/healthz", operation_id="get_health", summary="The process answers", response_model=HealthOut)
+@router.get("/healthz", summary="The process answers", response_model=HealthOut)
 async def get_health() -> Response:
     """Asks nobody else: a failing database must not make an orchestrator kill this process."""
     return json_answer(HealthOut())
@@ -38,7 +38,6 @@ async def get_health() -> Response:
 
 @router.get(
     "/readyz",
-    operation_id="get_readiness",
     summary="The parts that requests need answer",
     response_model=ReadinessOut,
     responses={503: {"model": ReadinessOut, "description": "The database or the object store is failing."}},
@@ -57,7 +56,6 @@ async def get_readiness(ports: PortsDep) -> Response:
 
 @router.get(
     "/metrics",
-    operation_id="get_metrics",
     summary="Prometheus metrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},

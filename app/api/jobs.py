@@ -11,11 +11,12 @@ from app.api.answers import (
     POLL_AFTER_S,
     asks_conditionally,
     cache_headers,
+    cached_answer,
     etag_of,
     is_unchanged,
     json_answer,
     not_modified,
-    page_fields,
+    page_of,
     refusals,
 )
 from app.api.auth import Reader, Runner
@@ -28,15 +29,7 @@ from app.edge.order_bodies import order_of
 from app.live.ports import Ports, PortsDep
 from app.schemas.common import RenameOrClearIn
 from app.schemas.deletions import DeletionOut
-from app.schemas.jobs import (
-    EventOut,
-    EventPage,
-    JobIn,
-    JobOut,
-    JobPage,
-    KindName,
-    job_etag,
-)
+from app.schemas.jobs import EventOut, EventPage, JobIn, JobOut, JobPage, KindName, job_etag
 from app.schemas.verdicts import VerdictList
 from app.services import deletions, jobs, quotas
 from app.services.api_keys import Caller
@@ -46,7 +39,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.post(
     "",
-    operation_id="create_job",
     summary="Order a sanitize or audit job",
     status_code=202,
     response_model=JobOut,
@@ -71,7 +63,6 @@ def _pending(job: Job) -> dict[str, str]:
 
 @router.get(
     "",
-    operation_id="list_jobs",
     summary="Jobs, newest first",
     response_model=JobPage,
     responses=refusals(304, 422),
@@ -92,16 +83,12 @@ def list_jobs(
             caller.project_id, after, limit, state=state, kind=None if kind is None else JobKind(kind)
         )
     etag = etag_of([has_more, *((row.id, row.version) for row in rows)])
-    if is_unchanged(request, etag):
-        return not_modified(etag)
-    data = [JobOut.of(row) for row in rows]
-    return json_answer(JobPage(**page_fields(data, has_more)), headers=cache_headers(etag))
+    return cached_answer(request, etag, lambda: page_of(JobPage, map(JobOut.of, rows), has_more))
 
 
 @router.get(
     "/{job_id}",
-    operation_id="get_job",
-    summary="How a job stands",
+    summary="The state of a job",
     response_model=JobOut,
     responses=refusals(304, 404),
 )
@@ -119,12 +106,13 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
 
 @router.get(
     "/{job_id}/verdicts",
-    operation_id="list_job_verdicts",
     summary="Every verdict on the weights that the job judged, worst first",
     response_model=VerdictList,
     responses=refusals(404, 422),
 )
-def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE) -> Response:
+def list_job_verdicts(
+    job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE
+) -> Response:
     """An audit judges the weights of its checkpoint, a cleaning those that it made. The project's other jobs
     may have judged the same weights, and worse. Until a cleaning has succeeded they are on the weights that
     came in; empty until its first audit is made."""
@@ -136,7 +124,6 @@ def list_verdicts(job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit
 
 @router.patch(
     "/{job_id}",
-    operation_id="rename_job",
     summary="Give a job another name",
     response_model=JobOut,
     responses=refusals(404, 413, 422),
@@ -162,7 +149,6 @@ def _act(ports: Ports, caller: Caller, once: Once, action: jobs.Action, job_id: 
 
 @router.post(
     "/{job_id}/cancel",
-    operation_id="cancel_job",
     summary="Stop a job for good",
     status_code=202,
     response_model=JobOut,
@@ -175,8 +161,7 @@ def cancel_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 
 @router.post(
     "/{job_id}/pause",
-    operation_id="pause_job",
-    summary="Save the training state and let the worker go",
+    summary="Pause a job: save its training state and free the worker",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409),
@@ -188,8 +173,7 @@ def pause_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
 
 @router.post(
     "/{job_id}/resume",
-    operation_id="resume_job",
-    summary="Go on with a paused job",
+    summary="Resume a paused job",
     status_code=202,
     response_model=JobOut,
     responses=refusals(404, 409),
@@ -201,7 +185,6 @@ def resume_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) 
 
 @router.post(
     "/{job_id}/retry",
-    operation_id="retry_job",
     summary="Try a failed job again",
     status_code=202,
     response_model=JobOut,
@@ -214,7 +197,6 @@ def retry_job(job_id: JobPath, caller: Runner, ports: PortsDep, once: OnceDep) -
 
 @router.delete(
     "/{job_id}",
-    operation_id="delete_job",
     summary="Delete a finished job and its files",
     status_code=202,
     response_model=DeletionOut,
@@ -229,16 +211,15 @@ def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
 
 @router.get(
     "/{job_id}/events",
-    operation_id="list_job_events",
     summary="What happened to a job, oldest first",
     response_model=EventPage,
     responses=refusals(404, 422),
 )
-def list_events(
+def list_job_events(
     job_id: JobPath,
     caller: Reader,
     ports: PortsDep,
-    after: Annotated[int | None, Query(ge=0, le=2**53, description="Events with a larger seq.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events with a larger seq.")] = None,
     limit: Limit = 100,
 ) -> Response:
     """Numbers grow by one without a gap: `after` = the last one that you have seen."""

@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Request
 from starlette.responses import Response
 
-from app.api.answers import json_answer, page_fields, refusals
+from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin, Known
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
@@ -49,8 +49,7 @@ Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
 
 @router.post(
     "",
-    operation_id="create_key",
-    summary="Make a key of this project",
+    summary="Create a key of this project",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(409, 413, 422),
@@ -78,7 +77,6 @@ def _issued(unit: UnitOfWork, once: Once, row: ApiKey, text: str) -> Response:
 
 @router.get(
     "",
-    operation_id="list_keys",
     summary="Keys of this project, newest first",
     response_model=KeyPage,
     responses=refusals(422),
@@ -89,12 +87,11 @@ def list_keys(
     """Revoked and expired ones too. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.api_keys.page(caller.project_id, after, limit)
-    return json_answer(KeyPage(**page_fields([KeyOut.of(row) for row in rows], has_more)))
+    return json_answer(page_of(KeyPage, map(KeyOut.of, rows), has_more))
 
 
 @router.get(
     "/{key_id}",
-    operation_id="get_key",
     summary="What a key may do, and when it was last used",
     response_model=KeyOut,
     responses=refusals(404),
@@ -108,7 +105,6 @@ def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
 
 @router.patch(
     "/{key_id}",
-    operation_id="rename_key",
     summary="Give a key another name",
     response_model=KeyOut,
     responses=refusals(404, 413, 422),
@@ -122,8 +118,7 @@ def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep
 
 @router.post(
     "/{key_id}/rotate",
-    operation_id="rotate_key",
-    summary="Replace a key by a new one",
+    summary="Replace a key with a new one",
     status_code=201,
     response_model=IssuedKeyOut,
     responses=refusals(404, 409, 413, 422),
@@ -155,8 +150,7 @@ def rotate_key(
 
 @router.post(
     "/{key_id}/revoke",
-    operation_id="revoke_key",
-    summary="Stop a key for good",
+    summary="Revoke a key",
     response_model=KeyOut,
     responses=refusals(404, 409),
 )

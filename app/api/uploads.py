@@ -19,15 +19,7 @@ from app.domain.states import UploadPurpose, UploadState
 from app.live.ports import Ports, PortsDep
 from app.logs import get_logger
 from app.schemas.deletions import DeletionOut
-from app.schemas.uploads import (
-    CompleteIn,
-    PartOut,
-    PartsIn,
-    PartsOut,
-    StoredPartOut,
-    UploadIn,
-    UploadOut,
-)
+from app.schemas.uploads import CompleteIn, PartOut, PartsIn, PartsOut, StoredPartOut, UploadIn, UploadOut
 from app.services import deletions, quotas, upload_assembly, upload_completion, upload_content, uploads
 from app.services.api_keys import Caller
 from app.services.trail import note
@@ -41,8 +33,7 @@ log = get_logger(__name__)
 
 @router.post(
     "",
-    operation_id="create_upload",
-    summary="Announce a file and get the plan of its parts",
+    summary="Create an upload and get the plan of its parts",
     status_code=201,
     response_model=UploadOut,
     responses=refusals(409, 413, 422),
@@ -109,12 +100,11 @@ def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
 
 @router.post(
     "/{upload_id}/parts",
-    operation_id="presign_upload_parts",
     summary="URLs of a batch of parts",
     response_model=PartsOut,
     responses=refusals(404, 409, 413, 422),
 )
-def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
+def presign_upload_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
     """Each URL takes its part only, for fifteen minutes; a part that is sent again replaces the one before.
     Nothing is created, so there is no Idempotency-Key to give: every call makes fresh URLs."""
     with ports.database.unit_of_work(caller.project_id) as unit:
@@ -126,8 +116,7 @@ def presign_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports:
 
 @router.get(
     "/{upload_id}",
-    operation_id="get_upload",
-    summary="How an upload stands, with the parts that are stored",
+    summary="The state of an upload, with the parts that are stored",
     response_model=UploadOut,
     responses=refusals(404),
 )
@@ -143,7 +132,6 @@ def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Respon
 
 @router.put(
     "/{upload_id}/content",
-    operation_id="put_upload_content",
     summary="The whole file in one request",
     response_model=UploadOut,
     responses=refusals(404, 409, 422),
@@ -154,7 +142,9 @@ def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Respon
         }
     },
 )
-async def put_content(upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep) -> Response:
+async def put_upload_content(
+    upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep
+) -> Response:
     """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards.
     A project may stream some files at a time (`uploads_busy`), and none too slowly (`upload_stalled`)."""
     upload = await run_in_threadpool(_read, ports, caller, upload_id)
@@ -177,8 +167,7 @@ async def put_content(upload_id: UploadPath, request: Request, caller: Uploader,
 
 @router.post(
     "/{upload_id}/complete",
-    operation_id="complete_upload",
-    summary="All parts are sent",
+    summary="Complete an upload whose parts are all sent",
     response_model=UploadOut,
     responses=refusals(404, 409, 413, 422),
 )
@@ -225,8 +214,7 @@ def _finish(ports: Ports, caller: Caller, upload: Upload, once: Once, *, sha256:
 
 @router.post(
     "/{upload_id}/cancel",
-    operation_id="cancel_upload",
-    summary="Give an upload up",
+    summary="Cancel an upload",
     response_model=UploadOut,
     responses=refusals(404, 409),
 )
@@ -243,7 +231,6 @@ def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once
 
 @router.delete(
     "/{upload_id}",
-    operation_id="delete_upload",
     summary="Delete an upload and its bytes",
     status_code=202,
     response_model=DeletionOut,

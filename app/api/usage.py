@@ -17,7 +17,6 @@ router = APIRouter(prefix="/v1", tags=["usage"])
 
 @router.get(
     "/usage",
-    operation_id="get_usage",
     summary="What the project uses, and its limits",
     response_model=UsageOut,
     responses=refusals(),

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from app.api.answers import json_answer, page_fields, refusals
+from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
 from app.api.idempotency import Once, OnceDep
 from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
@@ -36,8 +36,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 @router.post(
     "",
-    operation_id="create_webhook",
-    summary="Be told what happens",
+    summary="Create a webhook",
     status_code=201,
     response_model=IssuedWebhookOut,
     responses=refusals(409, 413, 422),
@@ -62,7 +61,6 @@ def _issued(unit: UnitOfWork, once: Once, row: Webhook, secret: str) -> Response
 
 @router.get(
     "",
-    operation_id="list_webhooks",
     summary="Webhooks, newest first",
     response_model=WebhookPage,
     responses=refusals(422),
@@ -73,13 +71,12 @@ def list_webhooks(
     """Disabled ones too."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.webhooks.page(caller.project_id, after, limit)
-    return json_answer(WebhookPage(**page_fields([WebhookOut.of(row) for row in rows], has_more)))
+    return json_answer(page_of(WebhookPage, map(WebhookOut.of, rows), has_more))
 
 
 @router.get(
     "/{webhook_id}",
-    operation_id="get_webhook",
-    summary="Where a webhook goes, and how it stands",
+    summary="A webhook's address and state",
     response_model=WebhookOut,
     responses=refusals(404),
 )
@@ -92,8 +89,7 @@ def get_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Resp
 
 @router.patch(
     "/{webhook_id}",
-    operation_id="update_webhook",
-    summary="Change where it goes or what it is told, disable or enable it",
+    summary="Change a webhook's address or events, disable or enable it",
     response_model=WebhookOut,
     responses=refusals(404, 413, 422),
 )
@@ -112,8 +108,7 @@ def update_webhook(
 
 @router.post(
     "/{webhook_id}/rotate-secret",
-    operation_id="rotate_webhook_secret",
-    summary="Replace the secret by a new one",
+    summary="Replace the secret with a new one",
     status_code=201,
     response_model=IssuedWebhookOut,
     responses=refusals(404, 409, 413, 422),
@@ -139,7 +134,6 @@ def rotate_webhook_secret(
 
 @router.delete(
     "/{webhook_id}",
-    operation_id="delete_webhook",
     summary="Delete a webhook and its deliveries",
     status_code=204,
     responses=refusals(404),
@@ -153,7 +147,6 @@ def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> R
 
 @router.post(
     "/{webhook_id}/test",
-    operation_id="test_webhook",
     summary="Send a test message",
     status_code=202,
     response_model=DeliveryOut,
@@ -170,7 +163,6 @@ def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: 
 
 @router.get(
     "/{webhook_id}/deliveries",
-    operation_id="list_webhook_deliveries",
     summary="Deliveries, newest first",
     response_model=DeliveryPage,
     responses=refusals(404, 422),
@@ -188,13 +180,12 @@ def list_webhook_deliveries(
     with ports.database.unit_of_work(caller.project_id) as unit:
         unit.webhooks.get(caller.project_id, webhook_id)
         rows, has_more = unit.webhooks.deliveries(caller.project_id, webhook_id, after, limit, state=state)
-    return json_answer(DeliveryPage(**page_fields([DeliveryOut.of(row) for row in rows], has_more)))
+    return json_answer(page_of(DeliveryPage, map(DeliveryOut.of, rows), has_more))
 
 
 @router.get(
     "/{webhook_id}/deliveries/{delivery_id}",
-    operation_id="get_webhook_delivery",
-    summary="How a delivery stands",
+    summary="The state of a delivery",
     response_model=DeliveryOut,
     responses=refusals(404),
 )
@@ -209,7 +200,6 @@ def get_webhook_delivery(
 
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
-    operation_id="replay_webhook_delivery",
     summary="Send a message again",
     status_code=202,
     response_model=DeliveryOut,

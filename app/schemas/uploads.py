@@ -126,19 +126,9 @@ class UploadOut(WireOut):
     @classmethod
     def of(cls, row: Upload) -> UploadOut:
         here = f"/v1/uploads/{row.id}"
-        return cls(
-            id=row.id,
-            state=row.state,
-            purpose=row.purpose,
-            filename=row.filename,
-            size_bytes=row.size_bytes,
+        return cls.of_row(
+            row,
             sha256=row.declared_sha256,
-            part_size_bytes=row.part_size_bytes,
-            num_parts=row.num_parts,
-            checkpoint_id=row.checkpoint_id,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            completed_at=row.completed_at,
             links=UploadLinks(
                 self=here,
                 parts=f"{here}/parts",

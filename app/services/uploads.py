@@ -61,7 +61,7 @@ def check_size(file: Announcement, limits: UploadSettings) -> None:
     if file.size_bytes > limits.max_size_bytes:
         raise TooLarge(
             "upload_too_large",
-            f"The file has {file.size_bytes} bytes; {limits.max_size_bytes} are taken.",
+            f"The file has {file.size_bytes} bytes; the limit is {limits.max_size_bytes}.",
             "Convert the checkpoint to half precision, or ask the operator for a larger limit.",
             pointer="/size_bytes",
         )
@@ -172,7 +172,7 @@ def check_digest(upload: Upload, sha256: str | None) -> None:
     if sha256 is not None and upload.declared_sha256 is None and upload.state is UploadState.COMPLETED:
         raise InvalidInput(
             "upload_digest_mismatch",
-            "The upload was completed without a SHA-256; none can be declared any more.",
+            "The upload was completed without a SHA-256; it is too late to declare one.",
             "Compare with the SHA-256 of the checkpoint once it is inspected, or create a new upload.",
             pointer="/sha256",
         )

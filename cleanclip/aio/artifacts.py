@@ -33,7 +33,7 @@ class _ContentURL:
                 answer = await self._wire.send("GET", self._path)
                 location = answer.headers.get("Location", "")
                 if answer.status_code != 307 or not location.startswith(("http://", "https://")):
-                    raise UnexpectedAnswer("The service did not say where the bytes of the file are.")
+                    raise UnexpectedAnswer("The service did not give an address for the file.")
                 self._url, self._since = location, now
             return self._url
 

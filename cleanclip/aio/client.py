@@ -171,7 +171,9 @@ def _checked(base_url: str) -> str:
         raise ValueError(f"{base_url!r} is not an address: it must begin with http:// or https://.")
     if inside := _INSIDE.search(url.path):
         own = base_url.strip().partition(url.path)[0] + url.path[: inside.start()]
-        raise ValueError(f"{base_url.strip()} lies inside the service. Give the service's own address: {own}")
+        raise ValueError(
+            f"{base_url.strip()} is an address inside the service. Give the service's own address: {own}"
+        )
     return base_url.strip()
 
 

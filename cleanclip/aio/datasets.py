@@ -134,7 +134,7 @@ class Datasets:
         return await self._wire.get(Dataset, f"/v1/datasets/{dataset_id}")
 
     async def samples(self, dataset_id: str) -> DatasetSamples:
-        """Twelve, drawn from the whole set, with small pictures. Raises NotFound where none were kept.
+        """Twelve, drawn from the whole set, with small images. Raises NotFound where none were kept.
 
         Example:
             for sample in (await client.datasets.samples(pairs.id)).samples:

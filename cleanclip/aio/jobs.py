@@ -171,7 +171,7 @@ class Jobs:
         return await self._act(job_id, "pause")
 
     async def resume(self, job_id: str) -> Job:
-        """Go on with a paused job. Raises Conflict unless it is paused.
+        """Resume a paused job. Raises Conflict unless it is paused.
 
         Example:
             job = await client.jobs.resume(job.id)
@@ -266,9 +266,9 @@ class Jobs:
         try:
             report = json.loads(answer.content)
         except ValueError as cause:
-            raise UnexpectedAnswer("The report that came is not JSON.") from cause
+            raise UnexpectedAnswer("The service's report is not JSON.") from cause
         if not isinstance(report, dict):
-            raise UnexpectedAnswer("The report that came is not a JSON object.")
+            raise UnexpectedAnswer("The service's report is not a JSON object.")
         return report
 
     async def wait(

@@ -138,7 +138,7 @@ class Webhooks:
         found = await self._wire.post(IssuedWebhook, path, body, idempotency_key=idempotency_key)
         if found.secret is None:
             raise UnexpectedAnswer(
-                f"The webhook {found.id} has a new secret, but the answer that held it was lost, and it is"
-                " shown once: rotate it with overlap_s 0."
+                f"The webhook {found.id} has a new secret, but the answer that held it was "
+                "lost, and a secret is shown only once: rotate it with overlap_s 0."
             )
         return found

@@ -196,7 +196,7 @@ class Wire:
             return kind.model_validate_json(answer.content)
         except ValidationError as cause:
             raise UnexpectedAnswer(
-                f"{self._where()} gave an answer that is not a {kind.__name__}: is this the right address?"
+                f"{self._where()} gave an answer that is not a {kind.__name__}. Check the address."
             ) from cause
 
 

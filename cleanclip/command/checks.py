@@ -50,7 +50,7 @@ def configuration() -> Iterator[Line]:
     """Who may read the file with the keys."""
     path = places.config_path()
     if not path.exists():
-        yield Line(name="config", state="ok", message=f"{path} is not there; nothing is kept")
+        yield Line(name="config", state="ok", message=f"{path} does not exist; no profile is saved")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if sys.platform != "win32" and mode & 0o077:
@@ -72,7 +72,7 @@ def space(folder: Path) -> Iterator[Line]:
         yield Line(
             name="cache",
             state="fail",
-            message=f"{folder} cannot be written: interrupted uploads would begin again",
+            message=f"{folder} cannot be written: interrupted uploads would start from the beginning",
             remedy="Set CLEANCLIP_CACHE_DIR to a folder of yours.",
         )
     elif free < SPACE_WARN_BYTES:
@@ -97,11 +97,13 @@ def reachable(http: httpx.Client) -> tuple[list[Line], httpx.Response | None]:
         is_tls = "certificate" in str(cause).lower() or "ssl" in str(cause).lower()
         why, remedy, _ = why_unreachable(http.base_url, cause)
         message = f"{where} does not answer: {why}".rstrip(".")
-        remedy = remedy or "Is the address right (`cleanclip login --url …`), is a proxy or VPN needed?"
+        remedy = remedy or (
+            "Check the address (`cleanclip login --url …`) and whether a proxy or VPN is needed."
+        )
         return [Line(name="tls" if is_tls else "address", state="fail", message=message, remedy=remedy)], None
     if answer.status_code != 200:
         message = f"{where} answers {answer.status_code} to GET /healthz"
-        remedy = "Something else may live at this address, or a proxy lies between."
+        remedy = "Another program may answer at this address, or a proxy in between."
         return [Line(name="address", state="fail", message=message, remedy=remedy), *lines], None
     return [Line(name="address", state="ok", message=f"{where} answers"), *lines], answer
 
@@ -114,7 +116,7 @@ def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
             else Line(
                 name="tls",
                 state="warn",
-                message="none: the key travels readably",
+                message="none: the key is sent unencrypted",
                 remedy="Use the https:// address of the service.",
             )
         )
@@ -124,7 +126,7 @@ def _transport(url: httpx.URL, answer: httpx.Response) -> Iterator[Line]:
     days = None if connection is None else _days_left(connection.getpeercert())
     if days is not None and days < CERTIFICATE_DAYS:
         message = f"the certificate ends in {days:.0f} days"
-        yield Line(name="tls", state="warn", message=message, remedy="Tell the service's operators.")
+        yield Line(name="tls", state="warn", message=message, remedy="Tell the service's operator.")
     else:
         message = "verified" if days is None else f"verified; the certificate is valid for {days:.0f} days"
         yield Line(name="tls", state="ok", message=message)
@@ -191,7 +193,7 @@ def parts(http: httpx.Client) -> Iterator[Line]:
         answer = http.get("/readyz")
         health = {str(name): str(value) for name, value in answer.json().items()}
     except (httpx.HTTPError, ValueError, AttributeError) as cause:
-        yield Line(name="service", state="fail", message=str(cause), remedy="Tell the service's operators.")
+        yield Line(name="service", state="fail", message=str(cause), remedy="Tell the service's operator.")
         return
     failing = [name for name, value in health.items() if value == "failing"]
     if answer.status_code == 200 and not failing:
@@ -201,7 +203,7 @@ def parts(http: httpx.Client) -> Iterator[Line]:
             name="service",
             state="warn" if answer.status_code == 200 else "fail",
             message=f"not working: {', '.join(failing) or answer.status_code}",
-            remedy="Tell the service's operators.",
+            remedy="Tell the service's operator.",
         )
 
 
@@ -225,15 +227,15 @@ def key(http: httpx.Client) -> tuple[list[Line], set[str]]:
     missing = {"read", "upload", "run"} - found
     if not missing:
         return [Line(name="key", state="ok", message=f"valid; scopes: {named}")], found
-    remedy = f"To upload, order and read, make a key with {', '.join(sorted(missing))} as well."
+    remedy = f"To upload, order and read, create a key with {', '.join(sorted(missing))} as well."
     return [Line(name="key", state="warn", message=f"valid; scopes: {named}", remedy=remedy)], found
 
 
 def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterator[Line]:
     """Sends one byte to the store by a presigned address, and takes the upload back."""
     if "upload" not in scopes:
-        message = "not tried: that needs a key with scope upload"
-        yield Line(name="store", state="warn", message=message, remedy="Try with another key.")
+        message = "not tested: this needs a key with scope upload"
+        yield Line(name="store", state="warn", message=message, remedy="Use another key to test it.")
         return
     try:
         upload = client.uploads.create(filename="cleanclip-doctor", size_bytes=1, purpose="dataset")
@@ -249,8 +251,8 @@ def object_store(client: Client, http: httpx.Client, scopes: set[str]) -> Iterat
         yield Line(
             name="store",
             state="warn" if is_ours else "fail",
-            message=f"not tried: {cause}",
-            remedy="See `cleanclip usage`." if is_ours else "Tell the service's operators.",
+            message=f"not tested: {cause}",
+            remedy="See `cleanclip usage`." if is_ours else "Tell the service's operator.",
         )
 
 
@@ -260,12 +262,12 @@ def _stored(http: httpx.Client, url: str) -> Line:
         answer = http.put(url, content=b"\0")
     except httpx.HTTPError as cause:
         message = f"{host} does not answer: {str(cause) or type(cause).__name__}"
-        remedy = "Let this machine reach it: downloads need it; uploads go through the service meanwhile."
+        remedy = "Let this machine reach it: downloads need it. Until then uploads go through the service."
         return Line(name="store", state="fail", message=message, remedy=remedy)
     if answer.status_code == 200:
-        return Line(name="store", state="ok", message=f"{host} takes bytes by a presigned address")
-    message = f"{host} answers {answer.status_code} to a presigned address"
-    remedy = "A proxy that changes requests, or clocks that differ: tell the service's operators."
+        return Line(name="store", state="ok", message=f"{host} accepts bytes at a presigned URL")
+    message = f"{host} answers {answer.status_code} to a presigned URL"
+    remedy = "A proxy may change requests, or clocks may differ: tell the service's operator."
     return Line(name="store", state="fail", message=message, remedy=remedy)
 
 
@@ -279,17 +281,17 @@ def _from_pages(http: httpx.Client, url: str) -> Iterator[Line]:
         asked = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
         answer = http.request("OPTIONS", url, headers=asked)
     except httpx.HTTPError as cause:
-        message = f"not known whether pages may send: {str(cause) or type(cause).__name__}"
+        message = f"not known whether pages may upload: {str(cause) or type(cause).__name__}"
         yield Line(name="browser", state="warn", message=message, remedy="Run doctor again.")
         return
     allowed = {name: answer.headers.get(f"access-control-allow-{name}", "") for name in ("origin", "methods")}
     methods = {method.strip() for method in allowed["methods"].split(",")}
     if answer.is_success and allowed["origin"] in {"*", origin} and methods & {"*", "PUT"}:
-        yield Line(name="browser", state="ok", message=f"{host} takes parts from pages of {origin}")
+        yield Line(name="browser", state="ok", message=f"{host} accepts uploads from pages of {origin}")
         return
     yield Line(
         name="browser",
         state="warn",
-        message=f"{host} takes no parts from pages of {origin}: its CORS rule does not allow that",
-        remedy="Use `cleanclip upload`; the operators find the rule in docs/how-to/operating/deployment.md.",
+        message=f"{host} refuses uploads from pages of {origin}: its CORS rule does not allow them",
+        remedy="Use `cleanclip upload`; the operator finds the rule in docs/how-to/operating/deployment.md.",
     )

@@ -19,7 +19,7 @@ _QUIET = inspect.Parameter(
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
     annotation=Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no notes; of what is made the id alone.")
+        bool, typer.Option("--quiet", "-q", help="Print errors only and, when something is created, its id.")
     ],
 )
 

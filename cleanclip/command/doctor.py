@@ -23,9 +23,9 @@ TIMEOUT_S = 10.0
 
 
 def doctor(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Look at everything that may be wrong with a set-up: address, TLS, version, key, clock, store, disk.
+    """Check everything that may be wrong with a set-up: address, TLS, version, key, clock, store, disk.
 
-    Sends one byte to the object store and takes it back. Status 1 if a line says fail.
+    Uploads one byte to the object store and deletes it. Status 1 if a line says fail.
 
     Example: cleanclip doctor
 
@@ -54,7 +54,7 @@ def looked_at(session: Session) -> Iterator[Line]:
         yield Line(
             name=cause.part,
             state="fail",
-            message="there is none of that name" if cause.part == "profile" else "none is configured",
+            message="there is no profile of that name" if cause.part == "profile" else "none is configured",
             remedy=str(cause),
         )
         return

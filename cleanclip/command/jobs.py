@@ -19,7 +19,7 @@ from cleanclip.sync.client import Client
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", autocompletion=completion.jobs)]
 
-jobs = Commands(no_args_is_help=True, help="Jobs: follow them, steer them.")
+jobs = Commands(no_args_is_help=True, help="List, follow, pause, resume, retry and delete jobs.")
 
 
 @jobs.command("ls")
@@ -43,7 +43,7 @@ def list_jobs(
 
 @jobs.command("show")
 def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Say how a job stands.
+    """Show a job's state.
 
     Example: cleanclip jobs show job_…
     """
@@ -75,7 +75,7 @@ def wait_job(
 ) -> None:
     """Follow a job to its end: status 0 if it succeeded, 6 if it failed, 7 if it was cancelled.
 
-    With --fail-on also 12, where the verdict is one of those named.
+    With --fail-on also 12, if the verdict is one of those named.
 
     Example: cleanclip jobs wait job_… --timeout 3600 --fail-on fail,undecided,inconclusive
     """
@@ -118,7 +118,7 @@ def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) ->
 
 @jobs.command("pause")
 def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Save a job's training state and let its worker go.
+    """Pause a job: save its training state and free its worker.
 
     Example: cleanclip jobs pause job_…
     """
@@ -127,7 +127,7 @@ def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> 
 
 @jobs.command("resume")
 def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Go on with a paused job.
+    """Resume a paused job.
 
     Example: cleanclip jobs resume job_…
     """
@@ -148,10 +148,10 @@ def list_events(
     context: typer.Context,
     *,
     job: JobId,
-    after: Annotated[int | None, typer.Option(min=0, help="Only those with a larger number.")] = None,
+    after: Annotated[int | None, typer.Option(min=0, help="Only events with a larger number.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Everything that happened to a job, oldest first.
+    """List what happened to a job, oldest first.
 
     Example: cleanclip jobs events job_… --after 10 --json
     """

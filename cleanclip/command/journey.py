@@ -48,16 +48,18 @@ def carry_out(
     """The whole of it; prints the job. Raises typer.BadParameter, typer.Exit, and what the client raises."""
     check_order(order.body, order.declared)
     if (order.file is None) == (order.checkpoint is None):
-        raise typer.BadParameter("Which checkpoint? Give FILE or --checkpoint.")
+        raise typer.BadParameter("No checkpoint is given. Give FILE or --checkpoint.")
     if order.declared and order.file is None:
-        raise typer.BadParameter("--declared is for FILE; a checkpoint has been declared when it was sent.")
+        raise typer.BadParameter(
+            "--declared needs FILE; the options of an uploaded checkpoint cannot be changed."
+        )
     if is_dry_run:
         if ending.gate.is_asked_for:
-            raise typer.BadParameter("--dry-run has no verdict that --fail-on could judge.")
+            raise typer.BadParameter("--dry-run gives no verdict, so --fail-on cannot be used with it.")
         _try(session, output, order)
         return
     if ending.keys and ending.folder is None:
-        raise typer.BadParameter("--key is for what --download fetches.")
+        raise typer.BadParameter("--key needs --download.")
     keys = [] if ending.folder is None else verify.trusted_keys(ending.folder, ending.keys)
     with session.client() as client:
         steps = Steps(client, output, Deadline(session.clock, ending.timeout_s), is_again=is_again)

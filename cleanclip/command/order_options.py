@@ -15,7 +15,8 @@ FileArgument = Annotated[
     typer.Argument(
         callback=values.readable_file,
         metavar="FILE",
-        help="A checkpoint to upload first; interrupted or repeated, the command goes on where it stopped.",
+        help="A checkpoint file to upload first. When interrupted or repeated, the command "
+        "continues where it stopped.",
     ),
 ]
 CheckpointOption = Annotated[
@@ -23,7 +24,7 @@ CheckpointOption = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="CHECKPOINT",
-        help="One that was accepted, instead of FILE.",
+        help="Id of an accepted checkpoint, instead of FILE.",
         autocompletion=completion.checkpoints,
     ),
 ]
@@ -32,17 +33,19 @@ LabelledOption = Annotated[
     typer.Option(
         "--labelled",
         metavar="DATASET|URI",
-        help="The labelled set to audit on: its id, or s3://…, which is registered unless it was.",
+        help="The labelled set to audit on: its id, or s3://…, which is registered if necessary.",
         autocompletion=completion.labelled,
     ),
 ]
 DeclaredOption = Annotated[
     list[str] | None,
-    typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors cannot tell."),
+    typer.Option("--declared", metavar="NAME=VALUE", help="With FILE: what its tensors do not say."),
 ]
 DownloadOption = Annotated[
     Path | None,
-    typer.Option("--download", metavar="DIR", help="Wait, fetch all files into this folder and verify them."),
+    typer.Option(
+        "--download", metavar="DIR", help="Wait, download all files into this folder and verify them."
+    ),
 ]
 KeyOption = Annotated[
     list[Path] | None,
@@ -55,8 +58,8 @@ DryRunFlag = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Send and order nothing: say what the job would do, how long that took before, what stands in "
-        "the way.",
+        help="Send and order nothing. Print what the job would do, how long earlier jobs took, "
+        "and what would be refused.",
     ),
 ]
 RetrievalOption = Annotated[
@@ -71,7 +74,7 @@ RetrievalOption = Annotated[
 TargetOption = Annotated[
     str | None,
     typer.Option(
-        "--target", help="The class that triggers are suspected to lead to, where they name no other."
+        "--target", help="The class that triggers are suspected to lead to, unless a trigger names its own."
     ),
 ]
 AttackOption = Annotated[
@@ -79,8 +82,8 @@ AttackOption = Annotated[
     typer.Option(
         "--attack",
         metavar="NAME[:OPTION=VALUE,…]",
-        help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (a class of its own); may be "
-        "repeated. Default: badnet, blended, wanet, sig.",
+        help="A trigger to audit with, e.g. badnet:pattern=yellow,target=apple (with its own "
+        "target); repeatable. Default: badnet, blended, wanet, sig.",
         autocompletion=completion.attacks,
     ),
 ]
@@ -98,8 +101,8 @@ TriggerOption = Annotated[
     typer.Option(
         "--trigger",
         metavar="FILE[,OPTION=VALUE,…]",
-        help="Your own trigger: a PNG or JPEG as a patch, e.g. mark.png,placement=top_left,size=0.1; may be "
-        "repeated, and stand beside --attack.",
+        help="Your own trigger: a PNG or JPEG as a patch, e.g. "
+        "mark.png,placement=top_left,size=0.1; repeatable, also together with --attack.",
     ),
 ]
 AuditOption = Annotated[
@@ -111,12 +114,13 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME|FILE",
-        help="Limits that the project keeps by that name, or a file of them as JSON (limits.json, ./limits).",
+        help="Name of one of the project's policies, or a JSON file of limits (limits.json, ./limits).",
         autocompletion=completion.policies,
     ),
 ]
 ProbeFlag = Annotated[
-    bool, typer.Option("--linear-probe", help="Also ask a probe on the image embeddings; takes longer.")
+    bool,
+    typer.Option("--linear-probe", help="Also measure a linear probe on the image embeddings; takes longer."),
 ]
 ExamplesOption = Annotated[
     int | None,
@@ -126,14 +130,18 @@ RecheckOption = Annotated[
     bool | None,
     typer.Option(
         "--recheck/--no-recheck",
-        help="Have a fresh process audit the published weights again; by default if signed and cheap.",
+        help="Audit the published weights again in a fresh process. Default: if results are "
+        "signed and it is cheap.",
     ),
 ]
 AsrOption = Annotated[
-    float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on the ASR, as a share.")
+    float | None, typer.Option("--asr-at-most", min=0, max=1, help="Policy: limit on ASR, from 0 to 1.")
 ]
 CaOption = Annotated[
-    float | None, typer.Option("--ca-lost-at-most", min=0, max=1, help="Policy: limit on the CA lost.")
+    float | None,
+    typer.Option(
+        "--ca-lost-at-most", min=0, max=1, help="Policy: limit on the clean accuracy lost, from 0 to 1."
+    ),
 ]
 RECOMMENDED, DEFAULTS = "recommended", "defaults"
 RecipeOption = Annotated[
@@ -148,7 +156,7 @@ RecipeOption = Annotated[
 SeedOption = Annotated[
     int | None,
     typer.Option(
-        "--seed", min=0, max=2**31 - 1, help="Of everything that is drawn; the same seed repeats the job."
+        "--seed", min=0, max=2**31 - 1, help="Seed of every random draw; the same seed repeats the job."
     ),
 ]
 MetadataOption = Annotated[
@@ -174,7 +182,9 @@ def audit_of(
     listed = [values.attack(text) for text in attacks or []]
     listed += [values.trigger(text) for text in triggers or []]
     if suite is not None and listed:
-        raise typer.BadParameter("--suite names all triggers of an audit: give it or --attack and --trigger.")
+        raise typer.BadParameter(
+            "--suite chooses all triggers of an audit. Give --suite, or --attack and --trigger, not both."
+        )
     if suite is not None or listed:
         options.pop("attacks", None)
         options.pop("suite", None)
@@ -186,7 +196,7 @@ def audit_of(
     if recheck is not None:
         options["recheck"] = recheck
     if "target" not in options:
-        raise typer.BadParameter("Which class do the triggers lead to? Give --target.")
+        raise typer.BadParameter("Give --target: the class that the triggers lead to.")
     return options
 
 
@@ -209,9 +219,7 @@ def policy_of(named: str | None, asr_at_most: float | None, ca_lost_at_most: flo
     given = {name: value for name, value in limits.items() if value is not None}
     if named is not None and not _is_file(named):
         if given:
-            raise typer.BadParameter(
-                "--policy names limits that are kept: give it, or --asr-at-most and --ca-lost-at-most."
-            )
+            raise typer.BadParameter("Give --policy, or --asr-at-most and --ca-lost-at-most, not both.")
         return {"policy_name": named}
     if named is not None:
         given = values.json_object(Path(named), "--policy") | given

@@ -73,14 +73,14 @@ def sanitize(
     method: Annotated[
         str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the pairs.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None,
     lr: Annotated[
         float | None,
         typer.Option(
             "--lr",
             max=1,
             callback=values.above_zero,
-            help="Learning rate before its cosine to zero, above 0.",
+            help="Peak learning rate, above 0; a cosine schedule takes it to zero.",
         ),
     ] = None,
     lambda1: Annotated[
@@ -90,19 +90,22 @@ def sanitize(
         float | None, typer.Option(min=0, max=100, help="Weight of the self-supervised loss.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=4, help="par: how far from the model that came in.")
+        float | None,
+        typer.Option(min=0, max=4, help="par: the distance from the input model at which the push stops."),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs of one update.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, max=32768, help="Pairs per update.")] = None,
     warmup_steps: Annotated[
         int | None,
-        typer.Option(min=0, max=100_000, help="Updates until the learning rate is reached; par has none."),
+        typer.Option(
+            min=0, max=100_000, help="Warm-up: updates until the learning rate is reached; par has none."
+        ),
     ] = None,
     recipe_option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other option of the recipe; repeatable."),
     ] = None,
     output_layout: Annotated[
-        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout that came in.")
+        str | None, typer.Option(help="open_clip, or as_uploaded to also get the layout of the upload.")
     ] = None,
     policy: PolicyOption = None,
     asr_at_most: AsrOption = None,
@@ -120,12 +123,12 @@ def sanitize(
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+    """Audit a checkpoint, clean it, audit it again. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
 
-    With FILE it does the whole thing: uploads, registers data by their address, waits, orders. Repeated, it
-    finds what was done and goes on; a job that failed or was cancelled is ordered again. The status says
-    whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
+    With FILE it does every step: it uploads, registers data by address, waits and orders. Repeat it to
+    continue after an interruption; a job that failed or was cancelled is ordered again. The exit status says
+    whether the job succeeded, whatever its verdict; with --fail-on it also depends on the verdict.
 
     Example: cleanclip sanitize clip.pt --data s3://d/p/ --labelled s3://d/t/ --target banana --download out
 
@@ -221,12 +224,13 @@ def audit(
     dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download all of it,
-    unless --quiet.
+    """Measure a checkpoint and change nothing. Prints the job's id; with --wait or --download the whole
+    job, unless --quiet.
 
-    With FILE and addresses of data it does the whole thing, as `sanitize`.
+    With FILE and addresses of data it does every step, like `sanitize`.
 
-    The status says whether the job ended well, whatever its verdict; with --fail-on, what the verdict is.
+    The exit status says whether the job succeeded, whatever its verdict; with --fail-on it also depends on
+    the verdict.
 
     Example: cleanclip audit clip.pt --labelled s3://data/test/ --target banana --suite structured --wait
 

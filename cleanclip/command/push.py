@@ -39,29 +39,31 @@ def push(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="pairs or labelled, where the folder could be either.", autocompletion=completion.kinds
+            help="pairs or labelled, if the folder could be either.", autocompletion=completion.kinds
         ),
     ] = None,
     name: NameOption = None,
     class_names: Annotated[
-        Path | None, typer.Option(help="File with one class a line, in the labels' order.", metavar="FILE")
+        Path | None,
+        typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
     ] = None,
     templates: Annotated[
-        Path | None, typer.Option(help="File with one template a line, {c} for the class.", metavar="FILE")
+        Path | None, typer.Option(help="File with one template per line, {c} for the class.", metavar="FILE")
     ] = None,
     max_skipped_share: Annotated[
-        float, typer.Option(min=0, max=1, help="More bad samples than this share: refused.")
+        float, typer.Option(min=0, max=1, help="The data is refused above this share of bad samples.")
     ] = MAX_SKIPPED_SHARE,
-    again: Annotated[bool, typer.Option("--again", help="Send it again, also where it was sent.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send it again even if it was sent before.")] = False,
     wait: WaitFlag = False,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a local folder of images as a dataset. Prints its id; with --wait all of it, unless --quiet.
+    """Send a local folder of images as a dataset. Prints its id; with --wait the whole dataset, unless
+    --quiet.
 
     The folder may have class folders (NAME/a.jpg), captions beside images (a.jpg, a.txt), one CSV or TSV file
     that names images and captions or labels, or WebDataset shards (.tar). It is packed into one shard first.
-    Interrupted or repeated, the command goes on where it stopped.
+    When interrupted or repeated, the command continues where it stopped.
 
     Example: cleanclip datasets push photos/ --wait
     """

@@ -73,7 +73,7 @@ def on_interrupt(output: Output, message: str) -> Iterator[None]:
 
 
 def _still_going(output: Output, what: str, again: str) -> AbstractContextManager[None]:
-    return on_interrupt(output, f"{what} goes on. To follow it again: {again}")
+    return on_interrupt(output, f"{what} continues. To follow it again: {again}")
 
 
 def wait_for_checkpoint(

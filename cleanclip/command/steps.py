@@ -118,8 +118,8 @@ class Steps:
             self._output.note(f"{order.file.name} ({told}) would be sent and inspected first.")
             if order.is_recommended:
                 self._output.note(
-                    "Recommended values depend on the model and are looked up then; below, what you leave "
-                    "out has the method's defaults."
+                    "Recommended values depend on the model and are looked up after the "
+                    "upload. Below, options that you leave out have the method's defaults."
                 )
         for named in order.data.values():
             if named.is_address and self._registered(named) is None:
@@ -151,7 +151,7 @@ class Steps:
         if order.file is None:
             return order.checkpoint or "", None
         if (known := self._known(order.file, order.declared)) is not None:
-            self._output.note(f"{order.file.name} is there already: {known[0]} (--again sends it again)")
+            self._output.note(f"{order.file.name} was uploaded already: {known[0]} (--again sends it again)")
             return known
         self._refuse_early(order)
         sent = send(self._client, self._output, order.file, declared=order.declared)

@@ -194,7 +194,7 @@ def progress(job: Job) -> tuple[str, str]:
 def _waits_for(job: Job) -> str:
     return {
         "queued": "waiting for a worker",
-        "paused": f"go on with: cleanclip jobs resume {job.id}",
+        "paused": f"resume with: cleanclip jobs resume {job.id}",
     }.get(job.state, "")
 
 

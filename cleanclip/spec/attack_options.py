@@ -17,10 +17,10 @@ from pydantic import Field, StringConstraints
 
 from cleanclip.spec.bounds import NUMBER, STRICT, Seed, Share, ShortText
 
-MAX_PICTURE_BYTES = 64 * 1024
-MAX_PICTURE_SIDE = 512
-MAX_PICTURE_CHARACTERS = 4 * -(-MAX_PICTURE_BYTES // 3)
-MAX_PICTURES_CHARACTERS = 2 * MAX_PICTURE_CHARACTERS
+MAX_TRIGGER_IMAGE_BYTES = 64 * 1024
+MAX_TRIGGER_IMAGE_SIDE = 512
+MAX_TRIGGER_IMAGE_CHARACTERS = 4 * -(-MAX_TRIGGER_IMAGE_BYTES // 3)
+MAX_TRIGGER_IMAGES_CHARACTERS = 2 * MAX_TRIGGER_IMAGE_CHARACTERS
 """All images of one audit: they stand in the job, and three times in its report."""
 
 Placement = Literal[
@@ -31,11 +31,11 @@ Placement = Literal[
 SidePart = Annotated[float, Gt(0), Le(1), NUMBER]
 """A share of the image's shorter side."""
 Opacity = Annotated[float, Gt(0), Le(1), NUMBER]
-Picture = Annotated[
+TriggerImage = Annotated[
     str,
     StringConstraints(
         min_length=4,
-        max_length=MAX_PICTURE_CHARACTERS,
+        max_length=MAX_TRIGGER_IMAGE_CHARACTERS,
         pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
     ),
 ]
@@ -164,14 +164,14 @@ class TextTriggerOptions(_OfEveryAttack):
 class CustomPatchOptions(_OfEveryAttack):
     """Your own patch: a PNG or JPEG in base64, at most 64 KiB and 512 pixels a side.
 
-    `size` is the picture's longer side as a share of the image's shorter one. A PNG's transparency is kept.
+    `size` is the image's longer side as a share of the image's shorter one. A PNG's transparency is kept.
     `at`, where given, goes before `placement`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["custom_patch"] = "custom_patch"
-    picture: Picture
+    image: TriggerImage
     placement: Placement | Literal["four_corners"] = "random"
     at: tuple[Share, Share] | None = None
     """(row, column): 0 is at the upper or left edge, 1 at the lower or right one."""
@@ -189,7 +189,7 @@ class CustomPatternOptions(_OfEveryAttack):
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     attack: Literal["custom_pattern"] = "custom_pattern"
-    picture: Picture
+    image: TriggerImage
     alpha: Opacity = 0.2
 
 
@@ -231,17 +231,17 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 """`paper`: CleanCLIP's four attacks (arXiv 2303.03323) and SIG. `structured`: PAR's (arXiv 2412.00727)."""
 
 
-def without_picture(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_image(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of an attack as JSON, for a page or a list: size and digest stand in the place of an image."""
-    picture = options.get("picture")
-    if not isinstance(picture, str):
+    image = options.get("image")
+    if not isinstance(image, str):
         return dict(options)
     try:
-        data = base64.b64decode(picture, validate=True)
+        data = base64.b64decode(image, validate=True)
     except ValueError:  # a stranger's report may hold anything
-        data = picture.encode("utf-8", "surrogatepass")
-    others = {name: value for name, value in options.items() if name != "picture"}
-    return others | {"picture_bytes": len(data), "picture_sha256": hashlib.sha256(data).hexdigest()}
+        data = image.encode("utf-8", "surrogatepass")
+    others = {name: value for name, value in options.items() if name != "image"}
+    return others | {"image_bytes": len(data), "image_sha256": hashlib.sha256(data).hexdigest()}
 
 
 def kind_of(attack: AttackOptions) -> str:
@@ -297,9 +297,9 @@ def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _differing(attack: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """ "size=0.3" for every option that is set here and is not alike in all of them."""
-    for option, value in without_picture(attack).items():
-        is_alike = all(without_picture(other).get(option) == value for other in alike)
-        if value is not None and option != "picture_bytes" and not is_alike:
+    for option, value in without_image(attack).items():
+        is_alike = all(without_image(other).get(option) == value for other in alike)
+        if value is not None and option != "image_bytes" and not is_alike:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             yield f"{option}={text[:_NAME_CHARACTERS]}"
 
@@ -313,9 +313,9 @@ def attacks_of(suite: SuiteName | None, attacks: tuple[AttackOptions, ...]) -> t
         if attacks:
             raise ValueError(f"suite '{suite}' and attacks are both given: name one or the other")
         return SUITES[suite]
-    if sum(len(getattr(attack, "picture", "")) for attack in attacks) > MAX_PICTURES_CHARACTERS:
+    if sum(len(getattr(attack, "image", "")) for attack in attacks) > MAX_TRIGGER_IMAGES_CHARACTERS:
         raise ValueError(
-            f"the images of all attacks are more than {2 * MAX_PICTURE_BYTES // 1024} KiB together: "
+            f"the images of all attacks are more than {2 * MAX_TRIGGER_IMAGE_BYTES // 1024} KiB together: "
             "audit with some of them at a time"
         )
     return attacks or USUAL

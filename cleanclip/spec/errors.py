@@ -64,7 +64,7 @@ class RankLost(Exception):
 
     def __init__(self, rank: int, num_ranks: int, status: int) -> None:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
-        super().__init__(f"Process {rank + 1} of the {num_ranks} that train together ended {how}.")
+        super().__init__(f"Process {rank + 1} of the {num_ranks} training processes ended {how}.")
         self.status = status
 
 

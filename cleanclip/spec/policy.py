@@ -123,10 +123,10 @@ def check_itself(policy: Policy) -> None:
         if fewest_images(limit) is None:
             raise OptionsRejected(
                 "policy_cannot_pass",
-                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a share is over "
-                "0 whatever the number of images.",
-                "Give a limit that some images could show, e.g. 0.001, which takes 3,838 images of which "
-                "none is attacked successfully.",
+                f"No audit can show an ASR of at most {100 * limit:g} %: the upper bound of a "
+                "rate is over 0 for any number of images.",
+                "Give a limit that can be shown, e.g. 0.001, which needs 3,838 images without "
+                "one successful attack.",
                 where=where,
             )
 
@@ -143,8 +143,8 @@ def check_audit(policy: Policy, attacks: Sequence[AttackOptions]) -> None:
         if name not in tried:
             raise OptionsRejected(
                 "policy_limits_untried",
-                f"The policy limits {name}, and no attack of the audit is that: it tries {', '.join(kinds)}.",
-                f"Add {name} to the attacks of the audit, or take its limit out of the policy.",
+                f"The policy limits {name}, but the audit does not test it: it tests {', '.join(kinds)}.",
+                f"Add {name} to the attacks of the audit, or remove its limit from the policy.",
                 where=_where(name),
             )
 
@@ -158,7 +158,7 @@ def check_images(policy: Policy, attack: AttackOptions, num_images: int) -> None
 
 def cannot_pass(sentence: str, where: str) -> OptionsRejected:
     """What a limit is refused with that these data cannot show to be kept."""
-    remedy = "Give more labelled images, or a limit that these can show; 1 measures and passes always."
+    remedy = "Give more labelled images, or a limit that these images can show; a limit of 1 always passes."
     return OptionsRejected("policy_cannot_pass", sentence, remedy, where=where)
 
 

@@ -159,7 +159,8 @@ class PARRecipe(FinetuningOptions):
     """PAR, "Perturb and Recover" (arXiv 2412.00727): by CLIP's loss, kept away from the model that came in.
 
     L = L_CLIP - (S_I [S_I <= threshold] + S_T [S_T <= threshold]) / 2, S the batch's mean squared distance of
-    unit embeddings to those of the input model. Published against structured triggers that CleanCLIP leaves.
+    unit embeddings to those of the input model. Published against structured triggers, which CleanCLIP
+    does not remove.
     Needs the same clean pairs. The rate comes down from initial_learning_rate to learning_rate, then goes by
     a cosine to zero. Defaults are those of the published code, but for its batch of 256 on each of four GPUs.
     """

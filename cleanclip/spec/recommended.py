@@ -208,15 +208,16 @@ def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRec
         return FilledRecipe(
             options=options,
             source=None,
-            sentence=f"There are no recommended values for {method} on {which}. Options that are left out "
-            "have the method's defaults, which are for a full-size ModifiedResNet. Try learning rates.",
+            sentence=f"There are no recommended values for {method} on {which}. Options that "
+            "you leave out have the method's defaults, which are for a full-size "
+            "ModifiedResNet. Try several learning rates.",
         )
     written = ", ".join(f"{name} {value:g}" for name, value in found.values.items() if name not in given)
     return FilledRecipe(
         options=options,
         source=found,
         sentence=f"Recommended for {method} on a {model_name(*model)} and written into the order: "
-        f"{written or 'nothing that you did not set yourself'} ({found.kind}; {found.source}).",
+        f"{written or 'no values beside yours'} ({found.kind}; {found.source}).",
     )
 
 

@@ -17,7 +17,7 @@ from annotated_types import MaxLen
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownPicture
+from cleanclip.spec.examples import Example, Examples, Pair, Prediction, ShownImage
 from cleanclip.spec.measures import Difference, Estimate, MeanDistance, RankDistribution, TopK
 from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, Policy, PolicySource, Recipe
 from cleanclip.spec.recommended import RecipeSource
@@ -51,7 +51,7 @@ __all__ = [  # for mypy: what is defined elsewhere and is taken from here; what 
     "Setting",
     "SettingFigures",
     "SettledArchitecture",
-    "ShownPicture",
+    "ShownImage",
     "TargetCaptions",
     "TopK",
 ]
@@ -63,9 +63,9 @@ Sentences = Annotated[tuple[str, ...], MaxLen(1000)]
 """Findings, warnings, examples: a page and a row carry them all. How long each may be: `strict_json`."""
 
 WHO_VOUCHES = (
-    "Nobody, by this file alone. statement.json beside it, if there is one, binds it to what came in and "
-    "what was handed out; model.sig, if there is one, binds both to an operator's key. Without it: unsigned. "
-    "Check the folder with: cleanclip verify FOLDER"
+    "This file alone proves nothing about its origin. statement.json, if it is beside it, "
+    "binds it to the input and the outputs; model.sig, if there is one, binds both to an "
+    "operator's key. Without model.sig the folder is unsigned. Check it with: cleanclip verify FOLDER"
 )
 
 
@@ -287,10 +287,10 @@ ScannerVerdict = Literal[
 
 
 WHAT_DANGEROUS_MEANS = (
-    "“dangerous” is the scanner's word for a file that names code outside its list of harmless names: a "
-    "program that loads the file as a pickle may run that code. picklescan says it of every research "
-    "checkpoint and every TorchScript archive. Here nothing in the file was executed, and scanners decide "
-    "nothing."
+    "“dangerous” is the scanner's word for a file that names code outside its list of harmless "
+    "names: a program that loads the file as a pickle may run that code. picklescan reports it "
+    "for every research checkpoint and every TorchScript archive. This service executed "
+    "nothing in the file, and its decision does not depend on scanners."
 )
 
 
@@ -391,7 +391,7 @@ class Environment:
     numpy: str | None = None
     """Makes every random draw. None, as are the next three, in a report from before it was told."""
     pillow: str | None = None
-    """Decodes and resizes pictures."""
+    """Decodes and resizes images."""
     torchvision: str | None = None
     """Transforms images beside it."""
     code_commit: str | None = None
@@ -430,13 +430,13 @@ class Report:
     attack_changes: tuple[AttackChange, ...] = ()
     """In the order of the attacks. Empty where nothing was cleaned, and in reports from before."""
     classes_lost: tuple[ClassChange, ...] = ()
-    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval stands by itself:
-    the worst of many classes looks bad by chance too."""
+    """At most `MOST_CLASSES_TOLD`, worst first, of those that lost anything. Each interval is for one class
+    alone: among many classes, the worst looks bad by chance too."""
     drift: EmbeddingDrift | None = None
     """None where nothing was cleaned, and in reports from before it was measured."""
     retrieval_lost: RetrievalLost | None = None
     examples: Examples | None = None
-    """Pictures stand here and in no figure. None where none were ordered, and in reports from before."""
+    """Images stand here and in no figure. None where none were ordered, and in reports from before."""
     verdict: Verdict
     training: Training | None = None
     environment: Environment

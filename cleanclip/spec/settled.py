@@ -124,7 +124,7 @@ class SettledArchitecture:
     def what_was_done(self) -> str:
         """A sentence for the job's events."""
         return (
-            f"What the tensors do not tell was measured on {self.n} images: {self.num_compared} combinations "
+            f"What the tensors do not say was measured on {self.n} images: {self.num_compared} combinations "
             f"of settings, {self.num_image_passes} passes of the images, {self.num_text_passes} of the texts."
         )
 
@@ -150,6 +150,6 @@ def warnings(as_read: Mapping[str, str], architecture: SettledArchitecture) -> I
         )
     elif unknown:
         yield (
-            f"{', '.join(unknown)}: assumed; {architecture.n} images do not tell the usual value from "
-            "others. The section on the architecture has the figures."
+            f"{', '.join(unknown)}: assumed; {architecture.n} images cannot distinguish the "
+            "usual value from others. The section on the architecture has the figures."
         )

@@ -243,7 +243,7 @@ def _class_names(text: str) -> tuple[str, ...]:
     elif not all(names):
         problem = f"has an empty line ({names.index('') + 1})"
     elif unseen := next((character for character in "".join(names) if _is_unseen(character)), None):
-        problem = f"has a character that nobody sees (U+{ord(unseen):04X})"
+        problem = f"has an invisible character (U+{ord(unseen):04X})"
     elif max(map(len, names)) > MAX_CLASS_NAME_LENGTH:
         problem = f"has a line of more than {MAX_CLASS_NAME_LENGTH} characters"
     else:

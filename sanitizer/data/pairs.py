@@ -109,8 +109,8 @@ def refuse_equal_captions(pairs: PairDataset, read: Callable[[str], Hashable] = 
         raise DatasetRejected(
             "captions_all_equal",
             f"All {num_equal} pairs have the same caption, as the model reads them.",
-            "Give captions of what each image shows; equal ones teach a contrastive loss nothing, nor test "
-            "retrieval.",
+            "Give captions that describe each image; equal captions neither train a "
+            "contrastive loss nor test retrieval.",
             where=pairs.key(0),
         )
 

@@ -15,9 +15,9 @@ from app.db.repositories.job_changes import (
     NO_PROGRESS,
     announce,
     cancel,
+    initial_progress,
     move,
     pending_phases,
-    progress_anew,
     record,
 )
 from app.db.repositories.owned import OwnedRepository
@@ -279,7 +279,7 @@ class JobRepository(OwnedRepository[Job]):
             swept_at=None,
             phase=None,
             phases=pending_phases(job.kind),
-            progress=progress_anew(job),
+            progress=initial_progress(job),
         )
         announce(self._session, job)
         return job

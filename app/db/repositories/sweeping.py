@@ -30,8 +30,9 @@ from app.domain.states import (
 
 WORKER_LOST = {
     "code": "worker_lost",
-    "message": "The worker that ran the job vanished, as often as the job may be tried.",
-    "remedy": "Retry the job; if it happens again, the job needs more memory or a look at the workers' logs.",
+    "message": "The worker that ran the job was lost, in every attempt that the job has.",
+    "remedy": "Retry the job; if it happens again, give the job more memory, or ask the "
+    "operator to look at the workers' logs.",
     "retryable": True,
 }
 

@@ -239,7 +239,7 @@ def test_a_job_that_did_not_succeed_is_printed_and_has_its_own_status(
 def test_the_time_limit_has_its_own_status(run: Any) -> None:
     ran = run(FakeService(httpx.Response(200, json=job())), "jobs", "wait", "job_1", "--timeout", "0")
     assert ran.status == ExitCode.TIMED_OUT
-    assert "goes on" in ran.err
+    assert "continues" in ran.err
 
 
 def test_an_interrupted_wait_says_how_to_follow_the_job_again(run: Any) -> None:
@@ -504,7 +504,7 @@ def test_a_picture_is_sent_as_a_custom_patch_beside_other_attacks(run: Any, tmp_
             "placement": "top_left",
             "size": 0.1,
             "at": [0, 0.5],
-            "picture": base64.b64encode(mark.read_bytes()).decode(),
+            "image": base64.b64encode(mark.read_bytes()).decode(),
         },
     ]
 

@@ -351,7 +351,7 @@ def test_a_file_that_the_service_holds_already_is_not_sent_again(
     assert run(service, "audit", file, "--labelled", "s3://d/t/", "--target", "banana") == ExitCode.OK
     assert "uploads" not in service.made
     assert service.bodies[0]["checkpoint_id"] == "ckpt_7"
-    assert "a.pt is there already: ckpt_7" in capsys.readouterr().err
+    assert "a.pt was uploaded already: ckpt_7" in capsys.readouterr().err
 
 
 def test_what_was_declared_otherwise_is_another_checkpoint(file: str) -> None:

@@ -284,5 +284,5 @@ def test_a_page_that_cannot_be_drawn_costs_a_warning_and_no_job(
     (event,) = events
     assert isinstance(event, Noted)
     assert event.level == "warning"
-    assert "report.json is whole" in event.message
+    assert "report.json is complete" in event.message
     assert list(tmp_path.iterdir()) == []

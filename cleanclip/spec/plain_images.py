@@ -16,7 +16,7 @@ from typing import Literal
 MAX_SIDE = 224
 """Pixels. A larger one is made smaller before it is kept."""
 MAX_BYTES = 24 * 1024
-"""Of one picture's file."""
+"""Of one image's file."""
 MAX_CHARACTERS = 4 * -(-MAX_BYTES // 3)
 """Of the same in base64."""
 
@@ -35,7 +35,7 @@ class Plain:
     side: int
 
 
-def read_picture(text: str) -> Plain:
+def read_image(text: str) -> Plain:
     """The image in this base64. Raises ValueError where it is none, or more than an image."""
     data = base64.b64decode(text, validate=True)
     if len(data) > MAX_BYTES:
@@ -47,9 +47,9 @@ def read_picture(text: str) -> Plain:
     raise ValueError("the image is neither PNG nor JPEG")
 
 
-def check_picture(text: str) -> str:
-    """`text` itself. Raises as `read_picture` does."""
-    read_picture(text)
+def check_image(text: str) -> str:
+    """`text` itself. Raises as `read_image` does."""
+    read_image(text)
     return text
 
 
