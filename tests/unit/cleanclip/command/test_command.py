@@ -353,6 +353,10 @@ def test_a_recipe_that_is_not_named_gets_what_is_recommended_for_the_model_and_s
     assert recipe == {"method": "cleanclip"}
     assert "There are no recommended values for cleanclip on a medium-size VisionTransformer" in said
     assert sent("--recipe", "defaults") == (None, ""), "no checkpoint is looked at"
+    things = ("--checkpoint", "ckpt_1", "--pairs", "ds_1", "--labelled", "ds_2", "--target", "apple")
+    refused = run(FakeService(problem(403, "scope_missing")), "sanitize", *things)
+    assert refused.status == ExitCode.NOT_AUTHORISED
+    assert "Use a key with the scope 'read', or choose --recipe defaults" in " ".join(refused.err.split())
 
 
 WRONG = [
