@@ -11,7 +11,7 @@ from cleanclip.command import completion, gate, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.gate import AllowFlag, FailOnOption
-from cleanclip.command.listing import AfterOption, LimitOption, StateOption
+from cleanclip.command.listing import AfterOption, LimitOption, NameArgument, StateOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
 from cleanclip.models import Job
@@ -49,6 +49,17 @@ def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> N
     """
     with session_of(context).client() as client:
         found = client.jobs.get(job)
+    Output(is_json=as_json).result(found.to_json(), views.job(found))
+
+
+@jobs.command("rename")
+def rename_job(context: typer.Context, job: JobId, name: NameArgument, as_json: JsonFlag = False) -> None:
+    """Give a job another name, in whatever state it is.
+
+    Example: cleanclip jobs rename job_… "release 7, nightly"
+    """
+    with session_of(context).client() as client:
+        found = client.jobs.rename(job, name or None)
     Output(is_json=as_json).result(found.to_json(), views.job(found))
 
 

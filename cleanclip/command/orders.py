@@ -13,7 +13,7 @@ from cleanclip.command.commands import command_of
 from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
 from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of
 from cleanclip.command.output import Output
-from cleanclip.command.session import JsonFlag, TimeoutOption, WaitFlag, session_of
+from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order, named
 
 _NAMED_OPTIONS = (
@@ -161,6 +161,7 @@ class AuditOrder:
             "--seed", min=0, max=2**31 - 1, help="Seed of every random draw; the same seed repeats the job."
         ),
     ] = None
+    name: NameOption = None
     metadata: Annotated[
         list[str] | None,
         typer.Option("--metadata", metavar="NAME=VALUE", help="A note on the job; repeatable."),
@@ -200,6 +201,7 @@ class AuditOrder:
                 "audit": self._audit(),
                 **policy_of(self.policy, self.asr_at_most, self.ca_lost_at_most),
                 "seed": self.seed,
+                "name": self.name,
                 "metadata": values.text_pairs(self.metadata or [], "--metadata") or None,
             },
             file=self.file,
