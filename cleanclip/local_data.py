@@ -29,7 +29,8 @@ from cleanclip.spec.sample_files import (
 MAX_CLASSES, MAX_NAME, MAX_TEMPLATE = 25_000, 200, 300
 """Of the service."""
 LAYOUTS = (
-    "class folders (NAME/a.jpg), images with captions beside (a.jpg, a.txt), one CSV or TSV file that names "
+    "class folders (NAME/a.jpg), images with captions beside them (a.jpg, a.txt), one CSV or "
+    "TSV file that names "
     "images and captions or labels, or WebDataset shards (.tar)"
 )
 
@@ -57,8 +58,8 @@ def contents_of(
     names = class_names or found.class_names or _lines(found.base / CLASS_NAMES_NAME)
     if found.kind == "labelled" and not names:
         raise Unreadable(
-            f"{root} has numbers for classes and no {CLASS_NAMES_NAME}. Write it (one class a line, in the "
-            "order of the numbers), or give --class-names."
+            f"{root} has class numbers but no {CLASS_NAMES_NAME}. Write that file (one class "
+            "name per line, in the order of the numbers), or give --class-names."
         )
     if found.kind == "pairs" and (class_names or templates):
         raise Unreadable(f"{root} holds pairs, which have no classes.")
@@ -102,9 +103,9 @@ class _Found:
         """The image at `path`, called `name` in messages, unless it cannot be used."""
         real = path.resolve()
         if not real.is_relative_to(self.base.resolve()):
-            self.left_out.append(f"{name} leads out of the folder.")
+            self.left_out.append(f"{name} is outside the folder.")
         elif not real.is_file():
-            self.left_out.append(f"{name} is not there.")
+            self.left_out.append(f"{name} does not exist.")
         else:
             facts = real.stat()
             self.take_part(real, 0, facts.st_size, name, text)
@@ -198,7 +199,7 @@ def _of_table(table: Path, kind: str | None, class_names: Sequence[str] | None) 
             text_at = label_at if kind == "labelled" or caption_at is None else caption_at
             if image_at is None or text_at is None:
                 raise Unreadable(
-                    f"The first line of {table} has to name a column for images ({', '.join(IMAGE_COLUMNS)}) "
+                    f"The first line of {table} must name a column for images ({', '.join(IMAGE_COLUMNS)}) "
                     f"and one for captions ({', '.join(CAPTION_COLUMNS)}) or labels "
                     f"({', '.join(LABEL_COLUMNS)})."
                 )

@@ -22,7 +22,7 @@ Is this CLIP checkpoint backdoored, and can you fix it? Upload a checkpoint, aud
 - **Errors** are `application/problem+json` with a stable `code`, `errors` with JSON pointers, and a
   `request_id` to quote.
 - **Repeat a POST** safely with an `Idempotency-Key` header.
-- **Poll** with `If-None-Match`; `Retry-After` says when it is worth it.
+- **Poll** with `If-None-Match`; `Retry-After` says how long to wait.
 - **Follow** a job live over `GET /v1/jobs/{id}/events/stream` (server-sent events, `Last-Event-ID`).
 - **Pages**: `after` = the `last_id` of the page before.
 """

@@ -62,10 +62,10 @@ After = Annotated[
     Query(
         max_length=64,
         pattern="^[a-z]{2,4}_[0-9a-z]{26}$",
-        description="The last_id of the page before; the answer goes on after it.",
+        description="The last_id of the previous page; the answer continues after it.",
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most entries in one answer.")]
 __all__ = [
     "DEFAULT_PAGE",
     "After",

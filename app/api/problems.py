@@ -110,7 +110,7 @@ def on_storage_error(request: Request, error: Exception) -> Response:
         headers = {}
     return problem(
         code="store_unavailable",
-        detail="The object store did not do what was asked of it.",
+        detail="The object store did not do what the service asked.",
         remedy="Try again in a few seconds.",
         request_id=request_id_of(request),
         headers=headers,
@@ -135,11 +135,11 @@ def on_http_error(request: Request, error: Exception) -> Response:
             "There is nothing at this address.",
             "See /v1/openapi.json for all addresses.",
         ),
-        405: ("method_not_allowed", "This address does not take this method.", "See the Allow header."),
+        405: ("method_not_allowed", "This address does not support this method.", "See the Allow header."),
         408: (
             "body_too_slow",
-            "The body of the request did not come in time.",
-            "Send it again, over a better connection; upload files in parts.",
+            "The body of the request did not arrive in time.",
+            "Send it again, over a faster connection; upload files in parts.",
         ),
         413: ("body_too_large", "The body is larger than this address takes.", "Upload files in parts."),
     }

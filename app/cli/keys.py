@@ -36,7 +36,7 @@ def _show_issued(options: argparse.Namespace, key: ApiKey, text: str) -> None:
         document = {"project_id": key.project_id, "key_id": key.id, "key": text}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        say(f"Key {key.id} of project {key.project_id}. It is shown this once:")
+        say(f"Key {key.id} of project {key.project_id}. It is shown only once:")
         sys.stdout.write(text + "\n")
 
 
@@ -93,9 +93,9 @@ def _number(most: float) -> Callable[[str], float]:
 
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
-    one = commands.add_parser("create-key", help="make an API key, and its project if there is none")
+    one = commands.add_parser("create-key", help="create an API key, and its project if it does not exist")
     one.add_argument("--project", required=True, metavar="NAME", help="whose")
-    one.add_argument("--name", default="created on the command line", help="what lists call it")
+    one.add_argument("--name", default="created on the command line", help="its name in lists")
     one.add_argument(
         "--scopes",
         type=_scopes,
@@ -107,14 +107,14 @@ def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_create_key)
 
-    one = commands.add_parser("projects", help="list the projects, or make one")
-    one.add_argument("--create", metavar="NAME", help="make this one")
-    one.add_argument("--json", action="store_true", help="one object a line")
+    one = commands.add_parser("projects", help="list the projects, or create one")
+    one.add_argument("--create", metavar="NAME", help="create this project")
+    one.add_argument("--json", action="store_true", help="one JSON object per line")
     one.set_defaults(run=_run_projects)
 
     one = commands.add_parser("keys", help="list the keys of a project")
     one.add_argument("--project", required=True, metavar="NAME", help="whose")
-    one.add_argument("--json", action="store_true", help="one object a line")
+    one.add_argument("--json", action="store_true", help="one JSON object per line")
     one.set_defaults(run=_run_keys)
 
     one = commands.add_parser("rotate-key", help="replace a key; the old one stays valid for a while")
@@ -129,6 +129,6 @@ def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=_run_rotate_key)
 
-    one = commands.add_parser("revoke-key", help="stop a key, also the last one of a project")
+    one = commands.add_parser("revoke-key", help="revoke a key, even the last one of a project")
     one.add_argument("key", metavar="KEY")
     one.set_defaults(run=_run_revoke_key)

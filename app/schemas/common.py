@@ -41,7 +41,7 @@ FIT_TO_SHOW = AfterValidator(_fit_to_show)
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=100, description="For people. Visible characters on one line."),
+    Field(min_length=1, max_length=100, description="Shown to people. Visible characters on one line."),
     FIT_TO_SHOW,
 ]
 """Of a dataset, a job or a key."""
@@ -84,6 +84,17 @@ class WireOut(BaseModel):
     """Base of everything that goes out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def in_row(cls, row: object, **others: Any) -> dict[str, Any]:
+        """`others`, and of all other fields those that the row has under the same name."""
+        names = cls.model_fields.keys() - others.keys()
+        return {name: getattr(row, name) for name in names if hasattr(row, name)} | others
+
+    @classmethod
+    def of_row(cls, row: object, **others: Any) -> Self:
+        """An answer of `in_row`."""
+        return cls.model_validate(cls.in_row(row, **others))
 
     @classmethod
     def of_stored(cls, stored: Mapping[str, Any], **sure: Any) -> Self:

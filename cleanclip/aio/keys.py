@@ -25,7 +25,7 @@ class Keys:
         expires_in_s: int | None = None,
         idempotency_key: str | None = None,
     ) -> IssuedKey:
-        """Make a key; its text is in `key`, this once. `scopes`: read, upload, run, admin.
+        """Create a key; only this answer has its text, in `key`. `scopes`: read, upload, run, admin.
 
         Raises UnexpectedAnswer where the key was made but the answer that held it was lost.
 
@@ -89,7 +89,7 @@ class Keys:
         found = await self._wire.post(IssuedKey, path, body, idempotency_key=idempotency_key)
         if found.key is None:
             raise UnexpectedAnswer(
-                f"The key {found.id} was made, but the answer that held it was lost, and it is shown once:"
-                " revoke it and make another."
+                f"The key {found.id} was created, but the answer that held it was lost, and a "
+                "key is shown only once: revoke it and create another."
             )
         return found

@@ -15,11 +15,11 @@ from cleanclip.project_models import Deletion, Use
 
 DeletionId = Annotated[str, typer.Argument(metavar="DELETION")]
 
-deletions = Commands(no_args_is_help=True, help="What was deleted, with receipts.")
+deletions = Commands(no_args_is_help=True, help="Deletions and their receipts.")
 
 
 def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Say what the project uses, and its limits.
+    """Show what the project uses, and its limits.
 
     Example: cleanclip usage --json
     """
@@ -31,7 +31,7 @@ def usage(context: typer.Context, as_json: JsonFlag = False) -> None:
             _row("running jobs", found.running_jobs),
             _row("waiting jobs", found.waiting_jobs),
             _row("stored", found.stored_bytes, is_bytes=True),
-            _row("uploads on their way", found.bytes_in_flight, is_bytes=True),
+            _row("open uploads", found.bytes_in_flight, is_bytes=True),
             _row("open uploads", found.open_uploads),
             _row("database rows", found.row_bytes, is_bytes=True),
             _row("requests in a minute", found.requests_per_minute),
@@ -48,7 +48,9 @@ def _row(name: str, use: Use, *, is_bytes: bool = False) -> tuple[str, str, str]
 def trail(
     context: typer.Context,
     *,
-    action: Annotated[str | None, typer.Option(help="Only such changes, e.g. key.create.")] = None,
+    action: Annotated[
+        str | None, typer.Option(help="Only changes with this action, e.g. key.create.")
+    ] = None,
     target: Annotated[str | None, typer.Option(metavar="ID", help="Only of this job, upload, key…")] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="Only by this key, key_…")] = None,
     limit: LimitOption = 20,

@@ -18,7 +18,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningOptions:
-    """What every method's fine-tuning can be told: AdamW; the learning rate ends by a cosine to zero."""
+    """The options of every method's fine-tuning: AdamW; the learning rate ends by a cosine to zero."""
 
     epochs: Annotated[int, Interval(ge=1, le=100), NUMBER] = 10
     batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 64

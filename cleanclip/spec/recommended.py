@@ -42,6 +42,14 @@ class Recommendation:
     source: str
 
 
+_PAR_SMALL = {
+    "learning_rate": 3e-4,
+    "initial_learning_rate": 1e-3,
+    "push_share": 0.5,
+    "threshold": 2.15,
+    "epochs": 6,
+    "batch_size": 64,
+}
 RECOMMENDATIONS: tuple[Recommendation, ...] = (
     Recommendation(
         method="cleanclip",
@@ -116,14 +124,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         method="par",
         families=("ModifiedResNet",),
         size="small",
-        values={
-            "learning_rate": 3e-4,
-            "initial_learning_rate": 1e-3,
-            "push_share": 0.5,
-            "threshold": 2.15,
-            "epochs": 6,
-            "batch_size": 64,
-        },
+        values=_PAR_SMALL,
         num_samples=8_000,
         kind="measured",
         source="docs/decisions/0053: one run on a test subject of 32 pixels, BadNet",
@@ -132,14 +133,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         method="par",
         families=("VisionTransformer",),
         size="small",
-        values={
-            "learning_rate": 3e-4,
-            "initial_learning_rate": 1e-3,
-            "push_share": 0.5,
-            "threshold": 2.15,
-            "epochs": 6,
-            "batch_size": 64,
-        },
+        values=_PAR_SMALL,
         num_samples=8_000,
         kind="measured",
         source="docs/reproduction.md: stripes, triangles and text on nine test subjects of 32 pixels, "
@@ -234,15 +228,16 @@ def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRec
         return FilledRecipe(
             options=options,
             source=None,
-            sentence=f"There are no recommended values for {method} on {which}. Options that are left out "
-            f"have the method's defaults, {_defaults_of(method)}. Try learning rates.",
+            sentence=f"There are no recommended values for {method} on {which}. Options that "
+            f"you leave out have the method's defaults, {_defaults_of(method)}. Try several "
+            "learning rates.",
         )
     written = ", ".join(f"{name} {value:g}" for name, value in found.values.items() if name not in given)
     return FilledRecipe(
         options=options,
         source=found,
         sentence=f"Recommended for {method} on a {model_name(*model)} and written into the order: "
-        f"{written or 'nothing that you did not set yourself'} ({found.kind}; {found.source}).",
+        f"{written or 'no values beside yours'} ({found.kind}; {found.source}).",
     )
 
 

@@ -1,6 +1,6 @@
 """What no figure of a report covers, in sentences: for its pages and its short form.
 
-Names are strangers' words: they come through `strangers.name`, and whoever shows a sentence escapes it.
+Names are untrusted: they come through `strangers.name`, and whoever shows a sentence escapes it.
 """
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ def not_tested(report: Report) -> list[str]:
     ]
     if report.kind == "sanitize":
         found.append(
-            "Whether the clean pairs are clean: a handful of poisoned ones can undo the cleaning. Whether "
+            "Whether the clean pairs are clean: a few poisoned pairs can undo the cleaning. Whether "
             "the backdoor comes back when the model is trained further."
         )
     unproven = [name(part.attack) for part in report.verdict.attacks if part.outcome == "inconclusive"]
     if unproven:
         listed = ", ".join(unproven)
-        found.append(f"{listed}: inconclusive. It did not work before, so nothing is shown either way.")
+        found.append(
+            f"{listed}: inconclusive. It did not work before cleaning, so nothing is shown either way."
+        )
     skipped = [one for one in report.data if one.num_skipped]
     if skipped:
         parts = ", ".join(f"{one.num_skipped} of {one.num_samples} {KINDS[one.kind]}" for one in skipped)

@@ -34,7 +34,7 @@ def seeds_of(target: str) -> Seeds:
         "safetensors": _safetensors,
         "tar": _tar,
         "image": _image,
-        "picture": _picture,
+        "trigger_image": _picture,
     }
     for name, data in made.get(target, _text)():
         if 0 < len(data) <= MAX_SEED_BYTES:

@@ -116,7 +116,7 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
 
 def as_trigger(attack: OptimisedPattern, picture: str) -> CustomPatternOptions:
     """An optimised pattern as the trigger that it came to: `picture` is its PNG in base64."""
-    return CustomPatternOptions(picture=picture, alpha=attack.alpha)
+    return CustomPatternOptions(image=picture, alpha=attack.alpha)
 
 
 def _train(cell: Subject, attack: Attack, folder: Path) -> TestSubject:
@@ -168,7 +168,7 @@ def _measure(
         from_weights_sha256=before.weights_sha256 if before else None,
         poisons=trained.num_poisons if trained else 0,
         ca_by_epoch=tuple(epoch.ca for epoch in trained.epochs) if trained else (),
-        picture=attack.picture if isinstance(attack, CustomPatternOptions) else None,
+        picture=attack.image if isinstance(attack, CustomPatternOptions) else None,
         wall_s=round(time.monotonic() - started, 1),
         made_with=made_with(),
     )

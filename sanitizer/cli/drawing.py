@@ -23,7 +23,7 @@ def draw(arguments: argparse.Namespace, err: Console) -> None:
         REPORT_MARKDOWN_NAME: arguments.markdown,
     }
     if list(wanted.values()).count(STDOUT) > 1:
-        raise UsageError("One page fits on stdout: give the other a file.")
+        raise UsageError("Only one of the two can go to stdout: give the other a file.")
     documents = pages(read_report(arguments.report))
     if not any(wanted.values()):
         _write_beside(arguments.report.parent, documents, err)
@@ -42,7 +42,7 @@ def _write_beside(folder: Path, documents: dict[str, bytes], err: Console) -> No
         path = folder / name
         if path.exists() and path.read_bytes() != content:
             raise UsageError(
-                f"{path} is there and differs; another version may have drawn it. "
+                f"{path} exists and differs; another version may have drawn it. "
                 "Name a file with --html or --markdown."
             )
     for name, content in documents.items():

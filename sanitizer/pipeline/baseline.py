@@ -86,7 +86,7 @@ def audit_once(
     path = folder / FILE_NAME
     found = _read(path, key, options, seed)
     if found is not None:
-        progress(Noted(level="info", message="The baseline audit of an earlier attempt is used again."))
+        progress(Noted(level="info", message="The baseline audit of an earlier attempt is reused."))
         return found
     result = run_audit(
         checkpoint,
@@ -113,7 +113,7 @@ def audit_once(
         skipped_examples=result.skipped_examples,
         plain_template_ca=result.plain_template_ca,
         retrieval=result.retrieval,
-        examples=tuple(replace(one, pictures=()) for one in result.examples),
+        examples=tuple(replace(one, images=()) for one in result.examples),
         settled_key="" if settled is None else settled[0],
         settled=None if settled is None else settled[1],
     )

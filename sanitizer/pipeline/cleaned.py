@@ -56,8 +56,8 @@ def _write_back(out_dir: Path, tensors: dict[str, Tensor], provenance: dict[str,
             partial.unlink()
         why = error.message if isinstance(error, CheckpointRejected) else f"{type(error).__name__}."
         return (
-            f"The uploaded layout could not be written, and is left out: {why} The cleaned weights are "
-            f"whole in {WEIGHTS_NAME}.",
+            f"The uploaded layout could not be written and is left out: {why} The cleaned "
+            f"weights are complete in {WEIGHTS_NAME}.",
         )
 
 

@@ -86,7 +86,7 @@ def train(
             class_CD=class_CD,
         )
     check_fits(recipe, checkpoint, len(data), num_ranks)
-    progress(Noted(level="info", message=f"{num_ranks} processes share out the training."))
+    progress(Noted(level="info", message=f"{num_ranks} processes share the training."))
     checkpoint.model.to("cpu")  # each rank has its own; this process needs none meanwhile
     with tempfile.TemporaryDirectory(prefix="ranks-") as meeting:
         if class_CD is not None:

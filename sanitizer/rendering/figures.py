@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cleanclip.spec.attack_options import without_picture
+from cleanclip.spec.attack_options import without_image
 from cleanclip.spec.figures import of_attack, of_model, with_target
 from cleanclip.spec.report import (
     MOST_ATTACKS_IN_FRONT,
@@ -125,7 +125,7 @@ def attacks(report: Report) -> list[Attack]:
                 outcome=told.outcome,
                 reason=told.reason,
                 rows=tuple(row_of(line) for line in of_attack(report, number)),
-                options=rows(without_picture(_without_target(was.options))),
+                options=rows(without_image(_without_target(was.options))),
                 trigger_sha256=was.trigger_sha256,
                 change=report.change_of(number),
                 path=f"attack_changes.{number}",

@@ -55,5 +55,5 @@ def check(report: Report) -> None:
 
 
 def _rejected(code: str, message: str, where: str | None = None) -> ReportRejected:
-    remedy = "Give a report.json as a job left it; cleanclip verify checks the folder that it came in."
+    remedy = "Give an unmodified report.json; cleanclip verify checks its folder."
     return ReportRejected(code, message, remedy, where=where)

@@ -198,9 +198,13 @@ class _Run:
 
     def _tell_of_another_run(self) -> None:
         if self._state_folder and (other := state.find_newest(self._state_folder)):
-            where = f"The state that was saved at step {state.read_position(other).step} is of another run"
+            where = (
+                f"The state that was saved at step {state.read_position(other).step} belongs to another run"
+            )
             why = "its recipe, data or number of processes differ"
-            self._progress(Noted(level="warning", message=f"{where} ({why}): the training begins again."))
+            self._progress(
+                Noted(level="warning", message=f"{where} ({why}): the training starts from the beginning.")
+            )
 
     def train(self) -> None:
         """From the position to the end."""
@@ -319,13 +323,13 @@ class _Run:
     def _stop_now(self) -> NoReturn:
         if self._state_folder is None:
             raise Interrupted(
-                "stopped", "The training was asked to stop.", "Run it again; nothing was saved."
+                "stopped", "The training was stopped on request.", "Run it again; nothing was saved."
             )
         if self._saved_step != self._position.step:
             self._save()
         raise Interrupted(
             "stopped",
-            f"The training was asked to stop after step {self._position.step} of {self._total_steps}.",
+            f"The training was stopped on request after step {self._position.step} of {self._total_steps}.",
             "Run it again with the same arguments; it resumes from there.",
         )
 

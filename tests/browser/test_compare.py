@@ -117,7 +117,7 @@ def test_what_is_not_known_of_a_job_differs_from_nothing(page: Page, service: Se
     compared(page, done, waiting)
     assert page.locator("tr.differs").count() == 0
     assert "Nothing, as far as is known." in page.inner_text("main")
-    unknown = page.get_by_role("region", name="Not known of every job").locator("tbody tr")
+    unknown = page.get_by_role("region", name="Not known for every job").locator("tbody tr")
     assert [" ".join(text.split()) for text in unknown.all_inner_texts()] == [
         "Seeds: seed of the audits 3 not known",
         "Code: version 0.1.0 not known",

@@ -222,7 +222,7 @@ def _options(column: Column) -> Iterator[tuple[tuple[str, str], Value]]:
     for use, digest in column.inputs.data.items():
         yield ("data", f"{use}, SHA-256"), digest or UNKNOWN
     weights = column.inputs.weights_sha256 if before is None else before.weights_sha256
-    yield ("data", "weights that came in, SHA-256"), weights or UNKNOWN
+    yield ("data", "input weights, SHA-256"), weights or UNKNOWN
     yield ("code", "version"), column.inputs.code_version or UNKNOWN
 
 

@@ -34,7 +34,7 @@ from app.web.jobs.job_result import (
 )
 from app.web.jobs.job_story import Line, Phase, lines_of, phase_title, phases_of
 from app.web.jobs.plots import LossPlot, live_loss
-from app.web.kit.command_line import command_line, curl_line, has_pictures
+from app.web.kit.command_line import command_line, curl_line, has_images
 from app.web.kit.rendering import page
 from app.web.kit.visitor import Visitor
 
@@ -71,7 +71,7 @@ class Shown:
     """Of a job that has not succeeded: what its audit before cleaning found out."""
     command: str
     curl: str
-    has_pictures: bool
+    has_images: bool
     recipe: dict[str, Any] | None
     audit: dict[str, Any]
     checkpoint_name: str | None
@@ -136,7 +136,7 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
         first_headline=first_headline(kept),
         command=command_line(job),
         curl=curl_line(job, base_url),
-        has_pictures=has_pictures(job),
+        has_images=has_images(job),
         recipe=job.spec.get("recipe"),
         audit=job.spec["audit"],
         checkpoint_name=checkpoint_name,
@@ -219,13 +219,13 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
         case JobState.QUEUED:
             return _waiting(job, num_before, now)
         case JobState.RUNNING if job.pause_requested_at:
-            return "A pause was asked for: the training state is saved, then the worker lets go."
+            return "Pause requested: the worker saves the training state, then stops."
         case JobState.RUNNING:
-            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker took it up."
+            return f"Running: {phase_title(job.phase, job.kind)}." if job.phase else "A worker started it."
         case JobState.CANCELLING:
-            return "A cancel was asked for: the worker stops within seconds."
+            return "Cancel requested: the worker stops within seconds."
         case JobState.PAUSED:
-            return "Paused. Resume it, and it goes on from its last saved state."
+            return "Paused. When you resume it, it continues from its last saved state."
         case JobState.SUCCEEDED:
             return "Finished."
         case JobState.FAILED:
@@ -236,8 +236,8 @@ def _standing(job: Job, num_before: int, now: datetime) -> str:
 
 def _waiting(job: Job, num_before: int, now: datetime) -> str:
     if job.not_before is not None and job.not_before > now:
-        return f"An attempt failed. The next begins after {job.not_before:%H:%M:%S} UTC."
+        return f"An attempt failed. The next one starts after {job.not_before:%H:%M:%S} UTC."
     if num_before == 0:
-        return "Waiting for a worker; none of your project's jobs is before it."
+        return "Waiting for a worker; it is the first of your project's jobs."
     ahead = "1 job" if num_before == 1 else f"{num_before} jobs"
     return f"Waiting for a worker; {ahead} of your project come{'s' if num_before == 1 else ''} before it."

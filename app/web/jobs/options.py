@@ -22,7 +22,7 @@ _YES, _NO = "yes", "no"
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
-Kind = Literal["number", "numbers", "truth", "choice", "text", "picture"]
+Kind = Literal["number", "numbers", "truth", "choice", "text", "image"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Option:
                 return [parse_number(part.strip()) for part in text.split(",")]
             case "truth":
                 return {_YES: True, _NO: False}.get(text, text)
-            case "picture":
+            case "image":
                 return "".join(text.split())
             case _:
                 return text
@@ -193,8 +193,8 @@ def _option(
     choices = [choice for one in branches for choice in one.get("enum", [one.get("const")]) if choice]
     first = branches[0]
     kind: Kind
-    if option == "picture":
-        kind = "picture"
+    if option == "image":
+        kind = "image"
     elif choices:
         kind = "choice"
     else:

@@ -27,8 +27,8 @@ _ORDER: TypeAdapter[Any] = TypeAdapter(JobIn)
 _SAID = {
     "missing": "Fill this in.",
     "string_too_short": "Fill this in.",
-    "string_pattern_mismatch": "This does not have the form that is asked for here.",
-    "number_expected": "A number is expected, as 3, 0.5 or 1e-5.",
+    "string_pattern_mismatch": "This does not have the form that this field needs.",
+    "number_expected": "A number is expected, for example 3, 0.5 or 1e-5.",
     "int_from_float": "A whole number is expected.",
     "bool_type": "Choose yes or no.",
     "literal_error": "Choose one of the list.",
@@ -209,10 +209,12 @@ def _json_attacks(form: Form, draft: Draft) -> Any:
         return json.loads(form.get("attacks_json"), object_pairs_hook=unique_keys)
     except RepeatedKey:
         draft.errors["attacks_json"] = (
-            "One object of the list has a key twice: of two values either could be meant."
+            "One object of the list has a key twice; it is not clear which value you mean."
         )
     except (ValueError, RecursionError):
-        draft.errors["attacks_json"] = 'This is not JSON. A list is expected, as [{"attack": "badnet"}].'
+        draft.errors["attacks_json"] = (
+            'This is not JSON. A list is expected, for example [{"attack": "badnet"}].'
+        )
     return [{"attack": "badnet"}]  # so that the other fields are still looked at
 
 
@@ -244,7 +246,7 @@ def _metadata(form: Form, draft: Draft) -> Mapping[str, str]:
         if not equals:
             draft.errors["metadata"] = "Each line is a name and a value: ticket=ML-42."
         elif name.strip() in found:
-            draft.errors["metadata"] = f"{name.strip()} stands there twice."
+            draft.errors["metadata"] = f"{name.strip()} is there twice."
         else:
             found[name.strip()] = value.strip()
     return found

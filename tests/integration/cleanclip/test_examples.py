@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.aio.client import AsyncClient
 from cleanclip.models import Checkpoint, Dataset, Job
-from cleanclip.sync.client import Client
 from tests.integration.api.validated import publish_samples, sample
 from tests.integration.cleanclip.served import REPORT_BYTES, Served
 from tests.unit.cleanclip.examples import example_of, public_calls
@@ -35,6 +35,9 @@ class Scene:
         self._served, self._client, self._folder, self._call = served, client, folder, call
         self.folder = folder
         self.body = b"abc"
+        if call == "push":
+            (folder / "a.jpg").write_bytes(b"an image")
+            (folder / "a.txt").write_text("its caption", encoding="utf-8")
 
     def names(self, code: str) -> dict[str, Any]:
         used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.command.exit_codes import ExitCode
-from cleanclip.sync.client import Client
 from tests.fixtures.evidence import UPLOAD, packed
 from tests.integration.cleanclip.served import Served
 from tests.integration.cleanclip.test_command import cleanclip, ended, new_checkpoint
@@ -117,7 +117,7 @@ def test_one_line_does_it_all_and_repeated_does_nothing_twice(
 
     (tmp_path / "out" / "report.md").unlink()
     out, err = ended(cleanclip(*line))
-    assert f"is there already: {worker.checkpoint_id}" in err
+    assert f"was uploaded already: {worker.checkpoint_id}" in err
     assert f"{job_id} was ordered" in err
     assert "no signature" in out.lower() or "unsigned" in out.lower()
     assert (tmp_path / "out" / "report.md").read_bytes() == files["report.md"]

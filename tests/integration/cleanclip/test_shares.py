@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.errors import Conflict, NotFound
-from cleanclip.sync.client import Client
 from tests.integration.cleanclip.served import Served
 
 
@@ -55,7 +55,7 @@ def test_the_trail_says_who_did_what(served: Served, client: Client) -> None:
 def test_the_command_says_what_is_used_and_where_a_receipt_will_be(served: Served) -> None:
     usage = json.loads(cleanclip(served, "usage", "--json"))
     assert usage["requests_per_minute"]["limit"] == 6000
-    assert "uploads on their way" in cleanclip(served, "usage")
+    assert "open uploads" in cleanclip(served, "usage")
     checkpoint = served.accepted_checkpoint()
     told = json.loads(cleanclip(served, "checkpoints", "rm", checkpoint, "--json"))
     assert told["deleted"] == checkpoint

@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
+from cleanclip.sync.client import Client
 
 from cleanclip.errors import (
     ApiError,
@@ -21,7 +22,6 @@ from cleanclip.errors import (
     UnexpectedAnswer,
 )
 from cleanclip.retries import Retries, parse_retry_after
-from cleanclip.sync.client import Client
 from tests.unit.cleanclip.service import KEY, FakeClock, FakeService, client_on, job, problem
 
 BOTH_CLIENTS = True
@@ -199,7 +199,7 @@ def test_a_deletion_whose_answer_was_lost_is_not_reported_as_not_found() -> None
 def test_another_service_at_the_address_is_noticed(body: bytes) -> None:
     with (
         client_on(FakeService(httpx.Response(200, content=body))) as client,
-        pytest.raises(UnexpectedAnswer, match="right address"),
+        pytest.raises(UnexpectedAnswer, match="Check the address"),
     ):
         client.jobs.get("job_1")
 

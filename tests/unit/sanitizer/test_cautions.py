@@ -163,7 +163,7 @@ def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
 )
 def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | None, recipe: Recipe) -> None:
     [found] = told(recipe, family=family, size=size)
-    assert "Nothing was published, or measured by this project" in found
+    assert "There are no published or measured values" in found
     assert told(recipe, family=family, size=size, given=("learning_rate",)) == []
 
 
@@ -254,8 +254,8 @@ def test_an_audits_defaults_are_not_warned_of() -> None:
 
 def test_attacks_that_are_one_measurement_are_told() -> None:
     assert cautions.before_audit(AuditOptions(target="dog", suite="paper"), Policy(), is_cleaned=True) == [
-        "badnet and label_consistent put the same on an image, for the same target: their figures are one "
-        "measurement, told under each name."
+        "badnet and label_consistent put the same trigger on an image, for the same target: "
+        "their figures are one measurement, reported under each name."
     ]
     attacks = (BadNetOptions(), BadNetOptions(target="cat"), SIGOptions(), BadNetOptions(target="dog"))
     options = AuditOptions(target="dog", attacks=attacks)

@@ -348,14 +348,14 @@ def test_examples_show_the_same_pictures_before_and_after_and_no_state_keeps_the
     of_audit, of_cleaning = alone.examples.of_attack(0), shown.of_attack(0)
     assert len(of_audit) == 6
     for one, other in zip(of_audit, of_cleaning, strict=True):
-        assert (one.index, one.clean.picture) == (other.index, other.clean.picture)
-        assert (one.triggered.picture, one.triggered.before) == (
-            other.triggered.picture,
+        assert (one.index, one.clean.image) == (other.index, other.clean.image)
+        assert (one.triggered.image, one.triggered.before) == (
+            other.triggered.image,
             other.triggered.before,
         )
         assert one.triggered.after is None
     for kept in (path for path in (out / "state").rglob("*") if path.is_file()):
-        assert not any(one.clean.picture.encode() in kept.read_bytes() for one in of_cleaning)
+        assert not any(one.clean.image.encode() in kept.read_bytes() for one in of_cleaning)
     none = replace(OPTIONS, examples=0)
     silent = pipeline.audit(
         inputs / "checkpoint", inputs / "labelled", none, out / "none", seed=3, device="cpu"
@@ -449,9 +449,9 @@ def test_a_baseline_of_other_code_or_pixels_is_made_again_before_a_training(inpu
         ),
         ({"device": "abacus"}, OptionsRejected, "unknown_device"),
         (
-            {"options": AuditOptions(target="dog", attacks=(CustomPatchOptions(picture="AAAA"),))},
+            {"options": AuditOptions(target="dog", attacks=(CustomPatchOptions(image="AAAA"),))},
             OptionsRejected,
-            "picture_unreadable",
+            "trigger_image_unreadable",
         ),
     ],
 )
@@ -603,7 +603,7 @@ def test_an_audit_is_held_to_limits_that_were_given_below_the_gate_too(inputs, t
 
 
 def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path):
-    patch = CustomPatchOptions(picture=picture(6, 6, mode="RGBA"), placement="bottom_right", size=0.3)
+    patch = CustomPatchOptions(image=picture(6, 6, mode="RGBA"), placement="bottom_right", size=0.3)
     options = AuditOptions(target="dog", attacks=(patch, BadNetOptions()))
     report = pipeline.audit(
         inputs / "checkpoint", inputs / "labelled", options, tmp_path, seed=3, device="cpu"
@@ -613,7 +613,7 @@ def test_a_customers_own_trigger_is_audited_and_repeated_whole(inputs, tmp_path)
     assert read == report
     assert read.audit.attacks[0] == patch
     assert [attack.name for attack in read.before.attacks] == ["custom_patch", "badnet"]
-    assert read.before.attacks[0].options["picture"] == patch.picture
+    assert read.before.attacks[0].options["image"] == patch.image
     assert read.before.attacks[0].trigger_sha256 == trigger_sha256(patch, 3)
     assert list(evidence_figures.check(evidence_report.parse(written))) == []
 

@@ -10,8 +10,8 @@ import { bytesText, secondsText } from './upload_texts.js';
 const STATES = {
   starting: 'The upload is being announced.',
   sending: 'Sending. Leave this page open.',
-  digesting: 'All parts are sent. The SHA-256 is still being computed.',
-  completing: 'All parts are sent. The object store puts them together.',
+  digesting: 'Complete an upload whose parts are all sent. The SHA-256 is still being computed.',
+  completing: 'Complete an upload whose parts are all sent. The object store puts them together.',
   paused: 'Paused. What was sent is kept.',
   waiting: '',
   offline: 'The network is gone. It goes on by itself when it is back.',

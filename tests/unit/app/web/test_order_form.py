@@ -124,7 +124,7 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
         ({"dataset_id": ""}, "dataset_id", "Choose one."),
         ({"audit/dataset_id": ""}, "audit/dataset_id", "Choose one."),
         ({"target": ""}, "target", "Fill this in."),
-        ({"method": ""}, "method", "none of cleanclip, par, supervised, uar"),
+        ({"method": ""}, "method", "one of cleanclip, par, supervised, uar"),
         ({"cleanclip/epochs": "1000"}, "cleanclip/epochs", "must be less than or equal to 100"),
         ({"cleanclip/epochs": "2.5"}, "cleanclip/epochs", "whole number"),
         ({"cleanclip/epochs": "1_0"}, "cleanclip/epochs", "number is expected"),
@@ -143,7 +143,7 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
         ({"suite": "list"}, "suite", "at least one"),
         ({"suite": "nothing"}, "suite", "one of the list"),
         ({"suite": "list", "attack": "sig", "sig/frequency": "0"}, "sig/frequency", "greater than or equal"),
-        ({"suite": "list", "attack": "custom_patch"}, "custom_patch/picture", "Fill this in."),
+        ({"suite": "list", "attack": "custom_patch"}, "custom_patch/image", "Fill this in."),
         (
             {"suite": "list", "attack": "text_trigger", "text_trigger/at": "0.5"},
             "text_trigger/at",

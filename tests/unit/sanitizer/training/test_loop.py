@@ -257,7 +257,7 @@ def test_a_state_of_another_run_is_not_resumed(pairs, tmp_path, changes):
     _, finetuned = run(pairs, folder=tmp_path, progress=events.append, **changes)
     assert finetuned.training.resumed_from_steps == ()
     assert isinstance(events[0], Noted)
-    assert "step 3 is of another run" in events[0].message
+    assert "step 3 belongs to another run" in events[0].message
 
 
 def test_events_come_in_order_and_say_where_the_state_is(pairs, tmp_path):
@@ -330,7 +330,7 @@ def test_a_learning_rate_that_is_far_too_high_is_reported_not_delivered(pairs, t
     with pytest.raises(TrainingDiverged) as caught:
         run(pairs, recipe=recipe, folder=tmp_path)
     assert caught.value.code in {"loss_not_finite", "loss_diverged"}
-    assert caught.value.message.endswith("The last good state is that of step 0, the weights that came in.")
+    assert caught.value.message.endswith("The last good state is that of step 0, the input weights.")
     good = state.find_newest(tmp_path)
     assert good.name == "step-00000000"
     kept, came_in = load_file(good / state.WEIGHTS_NAME), tiny_checkpoint().model.state_dict()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from cleanclip.spec.plain_pictures import MAX_BYTES, MAX_SIDE, read_picture
+from cleanclip.spec.plain_images import MAX_BYTES, MAX_SIDE, read_image
 from tests.fixtures.tiny_png import RED_SQUARE, png
 
 
@@ -87,14 +87,14 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_whatever_is_more_or_less_than_a_small_picture_is_refused(what: str) -> None:
     with pytest.raises(ValueError, match="image"):
-        read_picture(base64_of(REFUSED[what]))
+        read_image(base64_of(REFUSED[what]))
 
 
 def test_pixels_alone_are_taken_with_their_kind_and_side() -> None:
     for data, kind in ((PNG, "image/png"), (JPEG, "image/jpeg")):
-        found = read_picture(base64_of(data))
+        found = read_image(base64_of(data))
         assert (found.media_type, found.side) == (kind, 16)
-    assert read_picture(RED_SQUARE).side == 2
+    assert read_image(RED_SQUARE).side == 2
 
 
 def test_every_byte_that_is_changed_is_refused_or_leaves_a_picture_of_the_same_size() -> None:
@@ -103,7 +103,7 @@ def test_every_byte_that_is_changed_is_refused_or_leaves_a_picture_of_the_same_s
         for place in range(0, len(data), 3):
             changed = data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]
             try:
-                found = read_picture(base64_of(changed))
+                found = read_image(base64_of(changed))
             except ValueError:
                 continue
             assert 1 <= found.side <= MAX_SIDE
@@ -111,4 +111,4 @@ def test_every_byte_that_is_changed_is_refused_or_leaves_a_picture_of_the_same_s
 
 def test_what_is_not_base64_is_refused() -> None:
     with pytest.raises(ValueError, match=r"base64|padding"):
-        read_picture("a" + RED_SQUARE)
+        read_image("a" + RED_SQUARE)

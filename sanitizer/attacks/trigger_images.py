@@ -1,8 +1,8 @@
-"""What a customer calls a trigger → pixels with a mask: a picture's bytes, or words. Trusts neither.
+"""What a customer calls a trigger → pixels with a mask: an image's bytes, or words. Trusts neither.
 
 Shapes: H rows, W columns, 4 channels: red, green, blue times the mask, then the mask, all in [0, 1].
 
-A picture's size is read from its header before any pixel is decoded; colour profiles, gamma and orientation
+An image's size is read from its header before any pixel is decoded; colour profiles, gamma and orientation
 are ignored, as everywhere here. Words are drawn large with Pillow's own font (Aileron) and cut to their ink,
 so that they are laid on like any image and are the same at every size of the image.
 """
@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 from torch import Tensor
 
-from cleanclip.spec.attack_options import MAX_PICTURE_BYTES, MAX_PICTURE_SIDE
+from cleanclip.spec.attack_options import MAX_TRIGGER_IMAGE_BYTES, MAX_TRIGGER_IMAGE_SIDE
 from cleanclip.spec.errors import OptionsRejected
 
 MAX_JPEG_SCANS = 100
@@ -33,7 +33,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True)
-class Picture:
+class TriggerImage:
     """`rgba_4HW` is float64, colours already multiplied by the mask."""
 
     rgba_4HW: Tensor
@@ -67,26 +67,26 @@ def _weights(num_old: int, num_new: int) -> Tensor:
     return height_NO / height_NO.sum(dim=1, keepdim=True)
 
 
-def decode(text: str) -> Picture:
+def decode(text: str) -> TriggerImage:
     """The image of these base64 characters.
 
-    Raises OptionsRejected `picture_not_base64`, `picture_too_large`, `picture_unreadable`,
-    `picture_animated` or `trigger_invisible`.
+    Raises OptionsRejected `trigger_image_not_base64`, `trigger_image_too_large`, `trigger_image_unreadable`,
+    `trigger_image_animated` or `trigger_invisible`.
     """
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise OptionsRejected(
-            "picture_not_base64",
+            "trigger_image_not_base64",
             "The trigger's image is not base64.",
             "Send the bytes of a PNG or JPEG file in base64, with padding, in one line.",
         ) from None
-    if len(data) > MAX_PICTURE_BYTES:
-        raise _too_large(f"is more than {MAX_PICTURE_BYTES // 1024} KiB")
+    if len(data) > MAX_TRIGGER_IMAGE_BYTES:
+        raise _too_large(f"is more than {MAX_TRIGGER_IMAGE_BYTES // 1024} KiB")
     return _seen(_decoded(data))
 
 
-def draw(text: str, colour: str) -> Picture:
+def draw(text: str, colour: str) -> TriggerImage:
     """The words in `colour` ("#rrggbb"), cut to their ink; printable ASCII, all of which the font has.
 
     Raises OptionsRejected `trigger_invisible`.
@@ -103,16 +103,16 @@ def draw(text: str, colour: str) -> Picture:
 def _decoded(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
-        if max(image.size) > MAX_PICTURE_SIDE:
+        if max(image.size) > MAX_TRIGGER_IMAGE_SIDE:
             raise _too_large(f"has {image.width} x {image.height} pixels")
         if getattr(image, "n_frames", 1) != 1:
             raise OptionsRejected(
-                "picture_animated", "The trigger's image has several frames.", "Send one of them."
+                "trigger_image_animated", "The trigger's image has several frames.", "Send one of them."
             )
         if image.format != "PNG" and data.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
             raise _unreadable(f"has more than {MAX_JPEG_SCANS} scans")
         if image.mode not in _MODES:
-            raise _unreadable(f"has pixels of a kind that is not taken ({image.mode})")
+            raise _unreadable(f"has an unsupported pixel format ({image.mode})")
         image.load()
         rgba_HW4 = np.asarray(image.convert("RGBA"), dtype=np.float64) / 255
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -127,27 +127,28 @@ def _decoded(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     return rgba_HW4.transpose(2, 0, 1)
 
 
-def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Picture:
+def _seen(rgba_4HW: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> TriggerImage:
     if not rgba_4HW[3].any():
         raise OptionsRejected(
             "trigger_invisible",
             "The trigger covers nothing: every pixel of it is transparent.",
-            "Send an image that is opaque somewhere, or a text with ink.",
+            "Send an image that is not fully transparent, or a text with visible characters.",
         )
-    return Picture(torch.from_numpy(np.ascontiguousarray(rgba_4HW)))
+    return TriggerImage(torch.from_numpy(np.ascontiguousarray(rgba_4HW)))
 
 
 def _too_large(what: str) -> OptionsRejected:
     return OptionsRejected(
-        "picture_too_large",
+        "trigger_image_too_large",
         f"The trigger's image {what}.",
-        f"Send one of at most {MAX_PICTURE_BYTES // 1024} KiB and {MAX_PICTURE_SIDE} pixels a side.",
+        f"Send one of at most {MAX_TRIGGER_IMAGE_BYTES // 1024} KiB and "
+        f"{MAX_TRIGGER_IMAGE_SIDE} pixels a side.",
     )
 
 
 def _unreadable(what: str) -> OptionsRejected:
     return OptionsRejected(
-        "picture_unreadable",
+        "trigger_image_unreadable",
         f"The trigger's image {what}.",
-        "Send a whole PNG or JPEG file with 8 bits a channel, in base64.",
+        "Send a complete PNG or JPEG file with 8 bits per channel, in base64.",
     )

@@ -1,7 +1,7 @@
 """Whether bytes are a small image and nothing else: what a report may hold, and a page may show. Standard
 library only.
 
-A report is a file that strangers may have written, and a page puts its images before a browser's decoders.
+A report is an untrusted file, and a page puts its images before a browser's decoders.
 So an image is a square RGB PNG or baseline JPEG of known size without any part that does not make pixels:
 no metadata, no comment, no thumbnail, no second frame, nothing behind its end.
 """
@@ -16,7 +16,7 @@ from typing import Literal
 MAX_SIDE = 224
 """Pixels. A larger one is made smaller before it is kept."""
 MAX_BYTES = 24 * 1024
-"""Of one picture's file."""
+"""Of one image's file."""
 MAX_CHARACTERS = 4 * -(-MAX_BYTES // 3)
 """Of the same in base64."""
 
@@ -35,8 +35,8 @@ class Plain:
     side: int
 
 
-def read_picture(text: str) -> Plain:
-    """The image in this base64. Raises ValueError where it is none, or more than an image."""
+def read_image(text: str) -> Plain:
+    """The image in this base64. Raises ValueError if it is not one, or more than an image."""
     data = base64.b64decode(text, validate=True)
     if len(data) > MAX_BYTES:
         raise ValueError(f"the image has more than {MAX_BYTES} bytes")
@@ -47,9 +47,9 @@ def read_picture(text: str) -> Plain:
     raise ValueError("the image is neither PNG nor JPEG")
 
 
-def check_picture(text: str) -> str:
-    """`text` itself. Raises as `read_picture` does."""
-    read_picture(text)
+def check_image(text: str) -> str:
+    """`text` itself. Raises as `read_image` does."""
+    read_image(text)
     return text
 
 

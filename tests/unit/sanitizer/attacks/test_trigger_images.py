@@ -20,7 +20,7 @@ from cleanclip.spec.recipe import (
     TextTriggerOptions,
     parse,
 )
-from sanitizer.attacks import overlay, pictures
+from sanitizer.attacks import overlay, trigger_images
 from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
 from tests.fixtures.tiny_png import RED_SQUARE, png
 from tests.fixtures.triggers import encoded, picture, random_images
@@ -49,33 +49,37 @@ def noise(side: int, mode: str = "RGB") -> Image.Image:
 
 
 REFUSED: dict[str, tuple[str, str, str]] = {
-    "not base64": ("no base64!", "picture_not_base64", "is not base64"),
-    "not padded": (picture().rstrip("=") + "A", "picture_not_base64", "is not base64"),
-    "letters of another script": ("пиксели", "picture_not_base64", "is not base64"),
-    "text": (as_text(b"I am no image at all."), "picture_unreadable", "is neither a PNG nor a JPEG"),
-    "nothing": ("", "picture_unreadable", "is neither a PNG nor a JPEG"),
-    "a GIF": (encoded(Image.new("P", (3, 3)), "GIF"), "picture_unreadable", "is neither a PNG nor a JPEG"),
-    "cut off": (as_text(base64.b64decode(picture(60, 60))[:2000]), "picture_unreadable", "is damaged"),
+    "not base64": ("no base64!", "trigger_image_not_base64", "is not base64"),
+    "not padded": (picture().rstrip("=") + "A", "trigger_image_not_base64", "is not base64"),
+    "letters of another script": ("пиксели", "trigger_image_not_base64", "is not base64"),
+    "text": (as_text(b"I am no image at all."), "trigger_image_unreadable", "is neither a PNG nor a JPEG"),
+    "nothing": ("", "trigger_image_unreadable", "is neither a PNG nor a JPEG"),
+    "a GIF": (
+        encoded(Image.new("P", (3, 3)), "GIF"),
+        "trigger_image_unreadable",
+        "is neither a PNG nor a JPEG",
+    ),
+    "cut off": (as_text(base64.b64decode(picture(60, 60))[:2000]), "trigger_image_unreadable", "is damaged"),
     "a JPEG cut off": (
         as_text(base64.b64decode(picture(60, 60, kind="JPEG"))[:900]),
-        "picture_unreadable",
+        "trigger_image_unreadable",
         "is damaged",
     ),
     "16 bits": (
         encoded(Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16))),
-        "picture_unreadable",
-        "of a kind that is not taken",
+        "trigger_image_unreadable",
+        "unsupported pixel format",
     ),
-    "a JPEG of many scans": (many_scans(), "picture_unreadable", "more than 100 scans"),
-    "too wide": (encoded(Image.new("RGB", (513, 2))), "picture_too_large", "513 x 2 pixels"),
-    "a bomb": (as_text(png(512, 60_000, bytes(100))), "picture_too_large", "512 x 60000 pixels"),
+    "a JPEG of many scans": (many_scans(), "trigger_image_unreadable", "more than 100 scans"),
+    "too wide": (encoded(Image.new("RGB", (513, 2))), "trigger_image_too_large", "513 x 2 pixels"),
+    "a bomb": (as_text(png(512, 60_000, bytes(100))), "trigger_image_too_large", "512 x 60000 pixels"),
     "a great bomb": (
         as_text(png(2**31 - 1, 2**31 - 1, bytes(100))),
-        "picture_too_large",
+        "trigger_image_too_large",
         "far too many pixels",
     ),
-    "too many bytes": (encoded(noise(200)), "picture_too_large", "more than 64 KiB"),
-    "animated": (animated(), "picture_animated", "several frames"),
+    "too many bytes": (encoded(noise(200)), "trigger_image_too_large", "more than 64 KiB"),
+    "animated": (animated(), "trigger_image_animated", "several frames"),
     "transparent": (
         encoded(Image.new("RGBA", (4, 4), (255, 0, 0, 0))),
         "trigger_invisible",
@@ -86,7 +90,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize(("text", "code", "words"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_picture_that_cannot_be_used_is_refused_with_its_place(text: str, code: str, words: str) -> None:
-    for hostile in (CustomPatchOptions(picture=text), CustomPatternOptions(picture=text)):
+    for hostile in (CustomPatchOptions(image=text), CustomPatternOptions(image=text)):
         with pytest.raises(OptionsRejected) as refused:
             build_triggers([BadNetOptions(), hostile])
         assert (refused.value.code, refused.value.where) == (code, "audit.attacks.1")
@@ -103,7 +107,7 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", explode)
     with pytest.raises(OptionsRejected, match="pixels"):
-        pictures.decode(as_text(png(512, 60_000, bytes(100))))
+        trigger_images.decode(as_text(png(512, 60_000, bytes(100))))
 
 
 def test_words_that_leave_no_ink_are_refused() -> None:
@@ -121,8 +125,8 @@ def test_letters_beyond_printable_ascii_are_no_text(text: str) -> None:
 def test_the_font_has_every_letter_that_a_text_may_hold() -> None:
     letters = [chr(number) for number in range(ord("!"), ord("~") + 1)]
     assert parse(TextTriggerOptions, {"text": "".join(letters[:64])}).text == "".join(letters[:64])
-    boxed = pictures.draw("\U0010ffff", "#000000").sha256
-    digests = {pictures.draw(letter, "#000000").sha256 for letter in letters}
+    boxed = trigger_images.draw("\U0010ffff", "#000000").sha256
+    digests = {trigger_images.draw(letter, "#000000").sha256 for letter in letters}
     assert boxed not in digests
     assert len(digests) > 85, "but for a few like | and l, each looks as no other"
 
@@ -140,22 +144,22 @@ def test_the_font_has_every_letter_that_a_text_may_hold() -> None:
     ids=lambda image: f"{image.mode}-{image.width}",
 )
 def test_every_kind_of_png_with_eight_bits_is_taken(image: Image.Image) -> None:
-    assert pictures.decode(encoded(image)).size == (image.height, image.width)
+    assert trigger_images.decode(encoded(image)).size == (image.height, image.width)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_every_kind_of_jpeg_is_taken(mode: str) -> None:
-    assert pictures.decode(encoded(Image.new(mode, (5, 4)), "JPEG")).size == (4, 5)
+    assert trigger_images.decode(encoded(Image.new(mode, (5, 4)), "JPEG")).size == (4, 5)
 
 
 def test_the_picture_of_the_services_tests_is_one() -> None:
-    red = pictures.decode(RED_SQUARE).rgba_4HW
+    red = trigger_images.decode(RED_SQUARE).rgba_4HW
     assert red[:, 1, 1].tolist() == [1, 0, 0, 1]
 
 
 def test_a_picture_at_its_own_size_is_pasted_pixel_for_pixel() -> None:
     image = noise(8)
-    options = CustomPatchOptions(picture=encoded(image), placement="bottom_right", size=0.25)
+    options = CustomPatchOptions(image=encoded(image), placement="bottom_right", size=0.25)
     patched = build_trigger(options).apply(torch.zeros(1, 3, 32, 32), [0], 0)[0]
     expected = torch.from_numpy(np.array(image)).permute(2, 0, 1).double() / 255
     assert torch.equal(patched[:, 24:, 24:], expected.float())
@@ -167,7 +171,7 @@ def test_what_is_transparent_keeps_the_image() -> None:
     image.putpixel((1, 2), (255, 255, 255, 0))
     image.putpixel((3, 0), (255, 0, 0, 51))
     white = torch.ones(1, 3, 8, 8)
-    patched = build_trigger(CustomPatchOptions(picture=encoded(image), at=(0, 1), size=0.5)).apply(
+    patched = build_trigger(CustomPatchOptions(image=encoded(image), at=(0, 1), size=0.5)).apply(
         white, [0], 0
     )[0]
     assert patched[:, 2, 5].tolist() == [1, 1, 1]
@@ -179,7 +183,7 @@ def test_what_is_transparent_keeps_the_image() -> None:
     ("at", "corner"), [((0, 0), (0, 0)), ((1, 1), (24, 24)), ((0.5, 0), (12, 0)), ((0, 0.25), (0, 6))]
 )
 def test_an_explicit_place_is_a_share_of_the_room(at: tuple[float, float], corner: tuple[int, int]) -> None:
-    options = CustomPatchOptions(picture=encoded(Image.new("RGB", (2, 2), "white")), at=at, size=0.25)
+    options = CustomPatchOptions(image=encoded(Image.new("RGB", (2, 2), "white")), at=at, size=0.25)
     patched = build_trigger(options).apply(torch.zeros(1, 3, 32, 32), [7], 7)[0, 0]
     assert tuple(patched.nonzero()[0].tolist()) == corner
     assert int(patched.sum()) == 64
@@ -189,7 +193,7 @@ def test_a_picture_keeps_its_shape_and_a_thin_one_does_not_vanish() -> None:
     white = encoded(Image.new("RGB", (100, 50), "white"))
     line = encoded(Image.new("RGB", (1, 100), "white"))
     for text, rows, columns in ((white, 8, 16), (line, 16, 1)):
-        options = CustomPatchOptions(picture=text, placement="top_left", size=0.5)
+        options = CustomPatchOptions(image=text, placement="top_left", size=0.5)
         patched = build_trigger(options).apply(torch.zeros(1, 3, 32, 32), [0], 0)[0, 0]
         assert torch.allclose(patched[:rows, :columns], torch.ones(rows, columns))
         assert float(patched.sum()) == pytest.approx(rows * columns)
@@ -197,7 +201,7 @@ def test_a_picture_keeps_its_shape_and_a_thin_one_does_not_vanish() -> None:
 
 def test_a_pattern_is_stretched_to_the_image_and_mixed_in() -> None:
     grey = torch.full((1, 3, 30, 20), 0.5)
-    options = CustomPatternOptions(picture=encoded(Image.new("RGB", (7, 3), (255, 0, 102))), alpha=0.2)
+    options = CustomPatternOptions(image=encoded(Image.new("RGB", (7, 3), (255, 0, 102))), alpha=0.2)
     mixed = build_trigger(options).apply(grey, [0], 0)[0]
     for channel, value in enumerate((0.6, 0.4, 0.48)):
         assert torch.allclose(mixed[channel], torch.tensor(value))
@@ -206,14 +210,14 @@ def test_a_pattern_is_stretched_to_the_image_and_mixed_in() -> None:
 @pytest.mark.parametrize("size", [0.25, 0.6, 1])
 def test_copies_in_four_corners_that_overlap_are_mixed_in_once(size: float) -> None:
     white = encoded(Image.new("RGB", (5, 5), "white"))
-    options = CustomPatchOptions(picture=white, placement="four_corners", size=size, alpha=0.2)
+    options = CustomPatchOptions(image=white, placement="four_corners", size=size, alpha=0.2)
     patched = build_trigger(options).apply(torch.zeros(2, 3, 16, 16), [0, 1], 0)
     assert sorted({round(value, 6) for value in patched.flatten().tolist()} - {0.0}) == [0.2]
     assert float((patched[0, 0] > 0).float().mean()) == pytest.approx(1 if size > 0.5 else 0.25)
 
 
 def test_a_random_place_is_drawn_per_image_and_seed() -> None:
-    options = CustomPatchOptions(picture=encoded(Image.new("RGB", (2, 2), "white")), size=0.25)
+    options = CustomPatchOptions(image=encoded(Image.new("RGB", (2, 2), "white")), size=0.25)
     black = torch.zeros(20, 3, 16, 16)
     places = [
         tuple(one[0].nonzero()[0].tolist()) for one in build_trigger(options).apply(black, range(20), 0)
@@ -223,14 +227,14 @@ def test_a_random_place_is_drawn_per_image_and_seed() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [TextTriggerOptions(), CustomPatchOptions(picture=picture()), CustomPatternOptions(picture=picture())],
+    [TextTriggerOptions(), CustomPatchOptions(image=picture()), CustomPatternOptions(image=picture())],
     ids=lambda options: options.attack,
 )
 def test_the_digest_follows_the_pixels_that_were_drawn(
     options: AttackOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = trigger_sha256(options, 0)
-    shifted = pictures.Picture(pictures.draw("I", "#000000").rgba_4HW)
+    shifted = trigger_images.TriggerImage(trigger_images.draw("I", "#000000").rgba_4HW)
     monkeypatch.setattr(overlay, "draw", lambda text, colour: shifted)
     monkeypatch.setattr(overlay, "decode", lambda text: shifted)
     assert trigger_sha256(options, 0) != before
@@ -238,6 +242,6 @@ def test_the_digest_follows_the_pixels_that_were_drawn(
 
 def test_words_and_pictures_leave_the_images_outside_of_them_alone() -> None:
     images = random_images(3, 32)
-    for options in (TextTriggerOptions(), CustomPatchOptions(picture=picture(), placement="top_left")):
+    for options in (TextTriggerOptions(), CustomPatchOptions(image=picture(), placement="top_left")):
         triggered = build_trigger(options).apply(images, range(3), 0)
         assert torch.equal(triggered[:, :, 25:], images[:, :, 25:])
