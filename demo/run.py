@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cleanclip.sync.client import Client
 from rich.console import Console
 
 from cleanclip.models import Job
 from cleanclip.spec.recipe import to_json
+from cleanclip.sync.client import Client
 from demo import screen, shards
 from demo.recipe import ATTACK, AUDIT, CLEANING, DECLARED, NUM_CLEAN_PAIRS, NUM_TEST_IMAGES, POISONING, TARGET
 from demo.serving import Service, service

@@ -282,7 +282,7 @@ def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
     inverts = recipe.inverted_patches + recipe.inverted_blends > 0 and recipe.inversion_steps > 0
     if not inverts:
         yield (
-            "No pattern is inverted on the model that came in: only patterns that climb from random starts "
+            "No pattern is inverted on the input model: only patterns that climb from random starts "
             "act on the backdoor."
         )
     if recipe.trained_on != "pairs":

@@ -33,7 +33,7 @@ class UARRecipe(FinetuningOptions):
 
     L = L_CLIP(f(x'), T0) + consistency_weight * mean(1 - cos(f(x'), f0(x))). x' is the batch, part of it with
     patterns that many images share: live ones, which climb this loss, and those of a bank, which are inverted
-    on the model. f0 and T0 are the model that came in, on clean images and captions. Trains the image tower
+    on the model. f0 and T0 are the input model, on clean images and captions. It trains the image tower
     only and needs no trigger and no label. A method of this project, run on small models only: the default
     learning_rate is a guess for full-size models.
     """
@@ -73,7 +73,7 @@ class UARRecipe(FinetuningOptions):
     inverted_patches: _Count = 8
     inverted_blends: _Count = 4
     inversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 100
-    """On the model that came in, before the first update. 0: no inversion."""
+    """On the input model, before the first update. 0: no inversion."""
     reinversion_steps: Annotated[int, Interval(ge=0, le=10_000), NUMBER] = 60
     """On the model between the two stages; the patterns are added to the bank."""
     inverted_patch_size: _Side = 0.25
@@ -113,7 +113,7 @@ class UARRecipe(FinetuningOptions):
         return tuple(name for name, num_epochs in lengths.items() if num_epochs > 0)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Those that have an epoch. The first inverts on the model that came in."""
+        """Those that have an epoch. The first inverts on the input model."""
         weak_rate = self.learning_rate if self.weak_learning_rate is None else self.weak_learning_rate
         strong = Stage(
             first_epoch=0,
