@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.command.exit_codes import ExitCode
+from cleanclip.sync.client import Client
 from tests.integration.cleanclip.served import MIB, REPORT, REPORT_BYTES, Served, new_key, sums
 
 WEIGHTS = os.urandom(2 * MIB)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.aio.client import AsyncClient
 from cleanclip.models import Checkpoint, Dataset, Job
+from cleanclip.sync.client import Client
 from tests.integration.api.validated import publish_samples, sample
 from tests.integration.cleanclip.served import REPORT_BYTES, Served
 from tests.unit.cleanclip.examples import example_of, public_calls

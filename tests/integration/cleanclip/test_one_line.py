@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.command.exit_codes import ExitCode
+from cleanclip.sync.client import Client
 from tests.fixtures.evidence import UPLOAD, packed
 from tests.integration.cleanclip.served import Served
 from tests.integration.cleanclip.test_command import cleanclip, ended, new_checkpoint

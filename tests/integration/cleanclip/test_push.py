@@ -7,7 +7,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cleanclip.sync.client import Client
 
 from app.domain.object_keys import upload_key
 from app.domain.states import DatasetKind
@@ -16,6 +15,7 @@ from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.main import main
 from cleanclip.command.session import Session
 from cleanclip.local_data import contents_of
+from cleanclip.sync.client import Client
 from tests.integration.cleanclip.served import MIB, Served
 from tests.integration.cleanclip.wires import Wires, part_number
 

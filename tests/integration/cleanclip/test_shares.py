@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from cleanclip.sync.client import Client
 
 from app.domain.states import DatasetKind
 from cleanclip.errors import Conflict, NotFound
+from cleanclip.sync.client import Client
 from tests.integration.cleanclip.served import Served
 
 

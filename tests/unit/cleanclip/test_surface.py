@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from cleanclip.sync.client import Client
 
 from cleanclip.aio.client import AsyncClient
 from cleanclip.setup import HAND_MADE, SOURCE, TARGET, make_sync, synchronous_modules
+from cleanclip.sync.client import Client
 from tests.unit.cleanclip.examples import example_of, public_calls
 
 SURFACE = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cleanclip.sync.artifacts import plain_name
 
 from cleanclip import places
 from cleanclip.errors import ApiError, Conflict, StoreError, UnexpectedAnswer
 from cleanclip.memory import Memory, of_file
 from cleanclip.models import Artifact
+from cleanclip.sync.artifacts import plain_name
 from cleanclip.transfer import Meter, TransferProgress
 from tests.unit.cleanclip.service import FakeClock, FakeRoutes, client_on, problem
 

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
-from cleanclip.sync.client import Client
 
 from cleanclip.errors import TransportError
 from cleanclip.retries import Clock
+from cleanclip.sync.client import Client
 from cleanclip.unreachable import why_unreachable
 
 

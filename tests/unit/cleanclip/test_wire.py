@@ -7,7 +7,6 @@ from email.utils import format_datetime
 
 import httpx
 import pytest
-from cleanclip.sync.client import Client
 
 from cleanclip.errors import (
     ApiError,
@@ -22,6 +21,7 @@ from cleanclip.errors import (
     UnexpectedAnswer,
 )
 from cleanclip.retries import Retries, parse_retry_after
+from cleanclip.sync.client import Client
 from tests.unit.cleanclip.service import KEY, FakeClock, FakeService, client_on, job, problem
 
 BOTH_CLIENTS = True
