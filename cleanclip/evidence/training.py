@@ -89,7 +89,7 @@ def _consistency(where: str, point: CurvePoint, recipe: Recipe) -> Iterator[Find
     told = point.loss_consistency
     if (told is None) == isinstance(recipe, UARRecipe):
         yield misfit(f"{where}.loss_consistency", "belongs to each point of UAR's curve, and to no other")
-    elif told is not None and not 0 <= told <= 2 + _SINGLE:
+    elif told is not None and not -_SINGLE <= told <= 2 + _SINGLE:
         yield misfit(f"{where}.loss_consistency", f"is {told:.6g}, out of 0 to 2")
     if isinstance(recipe, UARRecipe) and (point.loss_clip is None) == (recipe.trained_on == "pairs"):
         yield misfit(f"{where}.loss_clip", "belongs to UAR on pairs, and not to UAR on images alone")
