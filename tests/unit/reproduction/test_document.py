@@ -202,7 +202,7 @@ def test_the_legend_tells_by_how_much_intervals_are_too_narrow() -> None:
     assert "about 1.2 to 2.0 times as wide" in legend
     assert "That of CA lost is 1.0 to 2.2 times as large: 1.0 to 1.5 times as wide" in legend
     assert "of the rows that pool seeds the variance of CA is 3.0 to 5.6 times the binomial one" in legend
-    assert "Left out, as the glyphs were not at hand: fashion_mnist." in legend
+    assert "Left out, because the glyphs were not available: fashion_mnist." in legend
     assert "by how much was not computed here." in text_of(whole())
 
 
