@@ -58,9 +58,7 @@ def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceD
 
 
 def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tuple[Upload, Response]:
-    begun = uploads.begin(ports.store, caller)
-    is_created = False
-    try:
+    with uploads.begun(ports.store, caller) as begun:
         with ports.database.unit_of_work(caller.project_id) as unit:
             if (answer := once.seen(unit, caller)) is not None:  # another request was quicker
                 known = UploadOut.model_validate_json(bytes(answer.body)).id
@@ -69,11 +67,8 @@ def _create(ports: Ports, caller: Caller, once: Once, file: Announcement) -> tup
             row = uploads.create(unit, caller, file, begun, ports.settings.uploads)
             headers = {"Location": f"/v1/uploads/{row.id}"}
             answer = once.keep(unit, UploadOut.of(row), status=201, headers=headers)
-        is_created = True
-        return row, answer
-    finally:
-        if not is_created:
-            ports.store.abort_multipart(begun.object_key, begun.store_upload_id)
+        begun.has_row = True
+    return row, answer
 
 
 def _with_first_urls(ports: Ports, upload: Upload, answer: Response) -> Response:

@@ -94,7 +94,7 @@ class AsyncClient:
         self._wire = wire
         self.uploads = Uploads(wire, store)
         self.checkpoints = Checkpoints(wire)
-        self.datasets = Datasets(wire)
+        self.datasets = Datasets(wire, self.uploads)
         self.jobs = Jobs(wire)
         self.artifacts = Artifacts(wire, store)
         self.trail = Trail(wire)

@@ -85,6 +85,7 @@ class Jobs:
         seed: int | None = None,
         output_layout: str | None = None,
         max_attempts: int | None = None,
+        name: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> DryRun:
         """What `create` with the same would do; orders nothing. All that would be refused is in `obstacles`.
@@ -113,6 +114,7 @@ class Jobs:
             seed=seed,
             output_layout=output_layout,
             max_attempts=max_attempts,
+            name=name,
             metadata=metadata,
         )
         return await self._wire.post(DryRun, "/v1/jobs/dry-run", body)

@@ -11,7 +11,7 @@ from cleanclip.command import completion, gate, views
 from cleanclip.command.commands import Commands
 from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.gate import AllowFlag, FailOnOption
-from cleanclip.command.listing import AfterOption, LimitOption, StateOption
+from cleanclip.command.listing import AfterOption, LimitOption, NameArgument, StateOption
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, TimeoutOption, conclude, session_of, wait_for_job
 from cleanclip.models import Job
@@ -52,6 +52,17 @@ def show_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> N
     Output(is_json=as_json).result(found.to_json(), views.job(found))
 
 
+@jobs.command("rename")
+def rename_job(context: typer.Context, job: JobId, name: NameArgument, as_json: JsonFlag = False) -> None:
+    """Give a job another name, in whatever state it is.
+
+    Example: cleanclip jobs rename job_… "release 7, nightly"
+    """
+    with session_of(context).client() as client:
+        found = client.jobs.rename(job, name or None)
+    Output(is_json=as_json).result(found.to_json(), views.job(found))
+
+
 @jobs.command("wait")
 def wait_job(
     context: typer.Context,
@@ -89,47 +100,23 @@ def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) ->
     show_deletion(Output(is_json=as_json), job, found)
 
 
-def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:
-    output = Output(is_json=as_json)
-    with session_of(context).client() as client:
-        found = act(client)
-    output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
+def _add_action(name: str, what: str, act: Callable[[Client, str], Job]) -> None:
+    @jobs.command(name, help=f"{what}\n\nExample: cleanclip jobs {name} job_…")
+    def steer(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+        output = Output(is_json=as_json)
+        with session_of(context).client() as client:
+            found = act(client, job)
+        output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
 
 
-@jobs.command("cancel")
-def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Stop a job for good.
-
-    Example: cleanclip jobs cancel job_…
-    """
-    _act(context, lambda client: client.jobs.cancel(job), as_json=as_json)
-
-
-@jobs.command("pause")
-def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Pause a job: save its training state and free its worker.
-
-    Example: cleanclip jobs pause job_…
-    """
-    _act(context, lambda client: client.jobs.pause(job), as_json=as_json)
-
-
-@jobs.command("resume")
-def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Resume a paused job.
-
-    Example: cleanclip jobs resume job_…
-    """
-    _act(context, lambda client: client.jobs.resume(job), as_json=as_json)
-
-
-@jobs.command("retry")
-def retry_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Try a failed job again.
-
-    Example: cleanclip jobs retry job_…
-    """
-    _act(context, lambda client: client.jobs.retry(job), as_json=as_json)
+_add_action("cancel", "Stop a job for good.", lambda client, job: client.jobs.cancel(job))
+_add_action(
+    "pause",
+    "Pause a job: save its training state and free its worker.",
+    lambda client, job: client.jobs.pause(job),
+)
+_add_action("resume", "Resume a paused job.", lambda client, job: client.jobs.resume(job))
+_add_action("retry", "Try a failed job again.", lambda client, job: client.jobs.retry(job))
 
 
 @jobs.command("events")

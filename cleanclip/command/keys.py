@@ -1,4 +1,4 @@
-"""`keys …`: make, list, show, rotate, revoke."""
+"""`keys …`: make, list, show, rename, rotate, revoke."""
 
 from __future__ import annotations
 
@@ -61,6 +61,23 @@ def show_key(context: typer.Context, key: KeyId, as_json: JsonFlag = False) -> N
     """
     with session_of(context).client() as client:
         found = client.keys.get(key)
+    Output(is_json=as_json).result(found.to_json(), views.key(found))
+
+
+@keys.command("rename")
+def rename_key(
+    context: typer.Context,
+    *,
+    key: KeyId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new one.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Give a key another name.
+
+    Example: cleanclip keys rename key_… "nightly audits of release 7"
+    """
+    with session_of(context).client() as client:
+        found = client.keys.rename(key, name)
     Output(is_json=as_json).result(found.to_json(), views.key(found))
 
 

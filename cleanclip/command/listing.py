@@ -13,6 +13,7 @@ from cleanclip.command.deletion_output import show_deletion
 from cleanclip.command.output import Output
 from cleanclip.command.session import (
     JsonFlag,
+    NameOption,
     TimeoutOption,
     WaitFlag,
     session_of,
@@ -24,6 +25,7 @@ LimitOption = Annotated[int, typer.Option(min=1, max=100, help="The most rows to
 AfterOption = Annotated[
     str | None, typer.Option(help="Continue after this id (last_id of the previous page).")
 ]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The new name; '' removes it.")]
 StateOption = Annotated[str | None, typer.Option(help="Only in this state.")]
 CheckpointId = Annotated[str, typer.Argument(metavar="CHECKPOINT", autocompletion=completion.checkpoints)]
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", autocompletion=completion.datasets)]
@@ -96,6 +98,7 @@ def add_dataset(
     *,
     source: Annotated[str, typer.Argument(metavar="URI", help="s3://bucket/prefix/ or the id of an upload.")],
     kind: Annotated[str, typer.Option(help="pairs or labelled.", autocompletion=completion.kinds)],
+    name: NameOption = None,
     class_names: Annotated[
         Path | None,
         typer.Option(help="File with one class name per line, in the order of the labels.", metavar="FILE"),
@@ -122,6 +125,7 @@ def add_dataset(
     with session_of(context).client() as client:
         found = client.datasets.create(
             kind=kind,
+            name=name,
             uri=None if is_upload else source,
             upload_id=source if is_upload else None,
             class_names=None if class_names is None else values.lines(class_names, "--class-names"),
@@ -163,6 +167,19 @@ def show_dataset(context: typer.Context, dataset: DatasetId, as_json: JsonFlag =
     """
     with session_of(context).client() as client:
         found = client.datasets.get(dataset)
+    Output(is_json=as_json).result(found.to_json(), views.dataset(found))
+
+
+@datasets.command("rename")
+def rename_dataset(
+    context: typer.Context, dataset: DatasetId, name: NameArgument, as_json: JsonFlag = False
+) -> None:
+    """Give a dataset another name.
+
+    Example: cleanclip datasets rename ds_… "clean pairs, 2026-11"
+    """
+    with session_of(context).client() as client:
+        found = client.datasets.rename(dataset, name or None)
     Output(is_json=as_json).result(found.to_json(), views.dataset(found))
 
 

@@ -45,10 +45,9 @@ def report(
     if out is not None:
         out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         output.note(f"Written to {out}.")
-    warnings = "".join(f"\nwarning: {text}" for text in found.get("warnings") or ())
     remarks = shown.result.remarks if shown.result else ()
     figures = views.figures({**found, "remarks": remarks})
-    output.result(found, f"{figures}{warnings}\n\nsignature: {views.signature(shown.signature)}")
+    output.result(found, f"{figures}\n\nsignature: {views.signature(shown.signature)}")
     gate.warn(output, worse)
 
 

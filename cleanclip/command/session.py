@@ -23,6 +23,7 @@ from cleanclip.transfer import TransferProgress
 PATIENCE = Retries(max_tries=5)
 """People wait: an address where nobody answers is reported after some seven seconds."""
 
+NameOption = Annotated[str | None, typer.Option(help="For people; it can be changed.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 WaitFlag = Annotated[bool, typer.Option("--wait", help="Wait until it is finished.")]
 TimeoutOption = Annotated[

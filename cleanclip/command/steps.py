@@ -17,11 +17,11 @@ import typer
 from cleanclip.command import values
 from cleanclip.command.exit_codes import ExitCode
 from cleanclip.command.formats import size, when
-from cleanclip.command.memory import Memory, of_file
 from cleanclip.command.output import Output
 from cleanclip.command.session import wait_for_checkpoint, wait_for_dataset
 from cleanclip.command.upload import send
-from cleanclip.errors import NotFound, with_remedy
+from cleanclip.errors import Forbidden, NotFound, with_remedy
+from cleanclip.memory import Memory, of_file
 from cleanclip.models import Checkpoint, Dataset, DryRun, Job
 from cleanclip.retries import Clock
 from cleanclip.spec.recommended import model_of, with_recommended
@@ -140,7 +140,16 @@ class Steps:
         """With the recommended values in the recipe, which is printed before anything is ordered."""
         if not order.is_recommended:
             return order
-        inspected = self._client.checkpoints.get(checkpoint_id).to_json()
+        try:
+            inspected = self._client.checkpoints.get(checkpoint_id).to_json()
+        except Forbidden as refusal:
+            raise Forbidden(
+                status=refusal.status,
+                code=refusal.code,
+                detail=f"The recommended recipe depends on {checkpoint_id}, which this key may not read.",
+                remedy="Use a key with the scope 'read', or choose --recipe defaults or a file.",
+                request_id=refusal.request_id,
+            ) from refusal
         filled = with_recommended(order.body.get("recipe") or {}, model_of(inspected))
         self._output.note(filled.sentence)
         return replace(order, body={**order.body, "recipe": filled.options})

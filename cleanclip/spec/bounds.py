@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Gt, Interval, Len
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 STRICT: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictOptions:
+    """Base of options that refuse unknown fields."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
 
 def _not_text_or_truth(value: Any) -> Any:

@@ -11,12 +11,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import StringConstraints, TypeAdapter
 
 from cleanclip.spec.attack_options import SUITES, AttackOptions, kind_of
-from cleanclip.spec.bounds import STRICT, Share
+from cleanclip.spec.bounds import Share, StrictOptions
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.measures import Z_95
 
@@ -54,7 +54,7 @@ PolicyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class Policy(StrictOptions):
     """Limits that a cleaned model is judged by, on the bound of the 95 % interval, not on the point.
 
     `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the
@@ -64,8 +64,6 @@ class Policy:
     test every attack that has a limit here.
     `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     asr_at_most: Share = 0.05
     asr_at_most_for: dict[LimitName, Share] = field(default_factory=dict)

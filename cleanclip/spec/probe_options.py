@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 from annotated_types import Gt, Interval, Le
 
-from cleanclip.spec.bounds import NUMBER, STRICT
+from cleanclip.spec.bounds import NUMBER, StrictOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProbeOptions:
+class LinearProbeOptions(StrictOptions):
     """Logistic regression from the image tower's embeddings to the labels, without the text tower.
 
     Fitted on the audit's own clean images in `folds` folds: the probe that judges an image, clean or
@@ -19,8 +19,6 @@ class LinearProbeOptions:
     more pass of the images, and a fit for each fold. `c` is the inverse strength of the L2 penalty; the
     default is CLIP's value.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     folds: Annotated[int, Interval(ge=2, le=20), NUMBER] = 5
     c: Annotated[float, Gt(0), Le(1e6), NUMBER] = 0.316

@@ -32,7 +32,8 @@ def render_markdown(report: Report) -> str:
         _table(report, front),
     ]
     if num_left_out:
-        parts.append(f"{num_left_out} more triggers: see report.html.")
+        noun = "trigger" if num_left_out == 1 else "triggers"
+        parts.append(f"{num_left_out} more {noun}: see report.html.")
     ranks = figures.front_ranks(report)
     if ranks:
         told_as = "The place of the target, 1 the first: median (its 95 % interval; quartiles)."

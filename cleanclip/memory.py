@@ -1,4 +1,4 @@
-"""What an earlier run of the command did, so that the same command continues instead of doing it again.
+"""What an earlier run did, so that the same call or command continues instead of doing it again.
 
 Small files in the user's cache folder. Holds no key; the service is asked before what it says is believed.
 """
@@ -32,6 +32,12 @@ class Memory:
         """A cache that cannot be written costs the going on, not the work."""
         try:
             places.write_private(self._path, facts)
+        except OSError:
+            return
+
+    def forget(self) -> None:
+        try:
+            self._path.unlink(missing_ok=True)
         except OSError:
             return
 
