@@ -188,12 +188,12 @@ class Datasets:
             pairs = await client.datasets.wait(pairs.id, timeout_s=600)
             print(pairs.summary)
         """
-        found = await wait_for(
+        dataset = await wait_for(
             self._wire, Dataset, f"/v1/datasets/{dataset_id}", timeout_s=timeout_s, on_change=on_progress
         )
-        if found.state == "rejected":
-            raise Rejected(found)
-        return found
+        if dataset.state == "rejected":
+            raise Rejected(dataset)
+        return dataset
 
 
 async def _pack(contents: Contents, on_packed: Callable[[int], None] | None) -> None:

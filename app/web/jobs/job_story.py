@@ -52,7 +52,7 @@ def phase_title(name: str, kind: str) -> str:
 
 def phases_of(job: Job, now: datetime) -> list[Phase]:
     """In their order."""
-    found = [PhaseOut.model_validate(phase) for phase in job.phases]
+    phases = [PhaseOut.model_validate(phase) for phase in job.phases]
     return [
         Phase(
             title=phase_title(phase.name, job.kind),
@@ -60,7 +60,7 @@ def phases_of(job: Job, now: datetime) -> list[Phase]:
             started_at=phase.started_at,
             took_s=_took_s(phase, now),
         )
-        for phase in found
+        for phase in phases
     ]
 
 
