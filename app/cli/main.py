@@ -11,8 +11,8 @@ from app.cli.access import account, migrate, operators_database
 from app.cli.keys import add_keys
 from app.cli.ledger import add_ledger
 from app.cli.output import say
+from app.cli.projects import add_project_commands
 from app.cli.serving import add_serve
-from app.cli.shares import add_shares
 from app.cli.store import add_store
 from app.cli.webhooks import add_webhooks
 from app.domain.errors import DomainError
@@ -56,7 +56,7 @@ def command_line() -> argparse.ArgumentParser:
     one.set_defaults(run=_run_migrate)
 
     add_keys(commands)
-    add_shares(commands)
+    add_project_commands(commands)
     add_webhooks(commands)
     add_ledger(commands)
     add_store(commands)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cleanclip import packing
 from cleanclip.aio.crew import Aside
-from cleanclip.aio.shares import deleted
+from cleanclip.aio.project import deleted
 from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire

@@ -21,7 +21,7 @@ MAX_WARNINGS = 20
 
 
 def render_markdown(report: Report) -> str:
-    """The page. `report` has been checked: see `reading`."""
+    """The page. `report` has been checked: see `checked_report`."""
     told = sentences.headline(report)
     front, num_left_out = figures.front(report)
     parts = [

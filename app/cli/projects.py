@@ -74,7 +74,7 @@ def _limit(text: str) -> str:
     return text
 
 
-def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_project_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
     one = commands.add_parser(
         "set-quota", help="set the limits of one project; 'default' takes the settings' values"
