@@ -16,7 +16,7 @@ from app.db.models.job import Job
 from app.domain.states import TERMINAL, JobState
 from app.schemas.jobs import ResultOut
 from app.web.jobs import figures
-from app.web.jobs.figures import AttackLine, Said
+from app.web.jobs.figures import AttackLine, VerdictLabel
 from cleanclip.spec.report import Estimate
 
 LEAST_COMPARED, MOST_COMPARED = 2, 6
@@ -57,8 +57,8 @@ class Column:
     inputs: Inputs
 
     @property
-    def said(self) -> Said | None:
-        return figures.verdict_said(self.job, self.result)
+    def verdict_label(self) -> VerdictLabel | None:
+        return figures.verdict_label(self.job, self.result)
 
     @property
     def took_s(self) -> float | None:

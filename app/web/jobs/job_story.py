@@ -76,11 +76,11 @@ def lines_of(events: Sequence[JobEvent], kind: str) -> list[Line]:
     return [
         Line(seq=event.seq, at=event.created_at, text=text, mood=mood)
         for event in reversed(events)
-        for text, mood in [_told(event, kind)]
+        for text, mood in [_sentence_of(event, kind)]
     ]
 
 
-def _told(event: JobEvent, kind: str) -> tuple[str, Mood]:
+def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
     data = event.data
     if event.type in ("phase_started", "phase_finished"):
         title = phase_title(str(data.get("phase")), kind)

@@ -17,7 +17,7 @@ from app.schemas.jobs import ProgressOut, ResultOut
 from app.web.jobs import figures
 from app.web.jobs.comparison import MOST_COMPARED
 from app.web.jobs.failures import is_partial
-from app.web.jobs.figures import AttackLine, Said
+from app.web.jobs.figures import AttackLine, VerdictLabel
 from app.web.jobs.job_story import phase_title
 from app.web.kit.addresses import EMPTY_IS_NONE, Cursor, Words, link, seen_mark
 from app.web.kit.rendering import page
@@ -57,8 +57,8 @@ class JobRow:
         return figures.targets_of(self.job)
 
     @property
-    def said(self) -> Said | None:
-        return figures.verdict_said(self.job, self.result)
+    def verdict_label(self) -> VerdictLabel | None:
+        return figures.verdict_label(self.job, self.result)
 
     @property
     def lines(self) -> Sequence[AttackLine]:

@@ -14,6 +14,7 @@ from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.examples import MAX_IMAGES, MAX_TOTAL_BYTES
 from cleanclip.spec.plain_images import MAX_BYTES
 from cleanclip.spec.report import dump_json
+from sanitizer.rendering import checked_report
 from sanitizer.rendering.checked_report import parse_report
 from tests.fixtures.example_pictures import with_examples
 from tests.fixtures.html_page import Page
