@@ -66,6 +66,7 @@ _EACH = {word: re.compile(rf"(?<!\w)(?:{word})(?!\w)", re.M) for word in SAY_INS
 _NO_PROSE = re.compile(r"```.*?```|`[^`\n]*`|\]\([^)]*\)|<!--.*?-->|\{%.*?%\}|\{#.*?#\}|\{\{.*?\}\}", re.S)
 _DOCSTRING = re.compile(r'"""(.*?)"""', re.S)
 _LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+_SCRIPT_LITERAL = re.compile(r"'[^'\n]*'|`[^`]*`")
 _PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -79,6 +80,7 @@ _PAGES = [
     *(ROOT / "app" / "web" / "kit" / "templates").glob("*.html"),
     *(ROOT / "sanitizer" / "rendering" / "templates").glob("*.j2"),
 ]
+_SCRIPTS = sorted((ROOT / "app" / "web" / "kit" / "static").glob("*.js"))
 _MODULES = [
     path
     for package in ("app", "worker", "sanitizer", "cleanclip")
@@ -112,6 +114,12 @@ def test_pages_say_it_in_plain_words() -> None:
     for path in _PAGES:
         place = str(path.relative_to(ROOT))
         found[place] = _wrong(place, _NO_PROSE.sub("", path.read_text(encoding="utf-8")))
+    for path in _SCRIPTS:
+        place, literals = (
+            str(path.relative_to(ROOT)),
+            _SCRIPT_LITERAL.findall(path.read_text(encoding="utf-8")),
+        )
+        found[place] = _wrong(place, "\n".join(literals))
     found = {place: words for place, words in found.items() if words}
     assert not found, f"say instead: {found}"
 
