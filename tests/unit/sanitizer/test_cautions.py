@@ -28,7 +28,7 @@ from cleanclip.spec.recommended import (
     with_recommended,
 )
 
-LEFT_OUT = "Options that were left out have the method's defaults"
+LEFT_OUT = "Options that you left out have the method's defaults"
 
 
 def classes(number: int) -> list[str]:
@@ -124,7 +124,7 @@ def test_a_small_model_is_told_what_was_measured_on_small_models() -> None:
 )
 def test_where_no_source_speaks_the_sentence_says_so(family: str, size: str | None, recipe: Recipe) -> None:
     [found] = told(recipe, family=family, size=size)
-    assert "Nothing was published, or measured by this project" in found
+    assert "There are no published or measured values" in found
     assert told(recipe, family=family, size=size, given=("learning_rate",)) == []
 
 
@@ -226,7 +226,7 @@ def test_attacks_that_are_one_measurement_are_told() -> None:
 
 def test_an_audit_in_bf16_is_told_so() -> None:
     (told,) = audit_told(Policy(), precision="bf16")
-    assert "in fp32 an image near a tie may be counted otherwise" in told
+    assert "in fp32 an image near a tie may be counted differently" in told
 
 
 def test_a_limit_that_the_gate_overtakes_is_told_where_nothing_is_cleaned() -> None:

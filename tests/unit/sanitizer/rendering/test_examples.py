@@ -109,7 +109,7 @@ def test_by_the_bounds_alone_no_page_is_too_large() -> None:
 
 def test_pictures_made_smaller_are_told_as_such() -> None:
     written = with_examples(1, 32)
-    assert "Made smaller" not in drawn_from(written)[0]
+    assert "Scaled down" not in drawn_from(written)[0]
     written["examples"]["image_size"] = 336
     assert "Scaled down from 336 to 32 pixels a side" in drawn_from(written)[0]
 
