@@ -51,7 +51,10 @@ def list_checkpoints(
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
         judged = checkpoints.worst_verdicts(unit, caller.project_id, rows)
     etag = etag_of(
-        [has_more, *((row.id, row.updated_at, found.mark) for row, found in zip(rows, judged, strict=True))]
+        [
+            has_more,
+            *((row.id, row.updated_at, verdicts.mark) for row, verdicts in zip(rows, judged, strict=True)),
+        ]
     )
     return cached_answer(
         request,

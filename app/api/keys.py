@@ -112,8 +112,8 @@ def get_key(key_id: KeyPath, caller: Admin, ports: PortsDep) -> Response:
 def rename_key(key_id: KeyPath, body: RenameIn, caller: Renamer, ports: PortsDep) -> Response:
     """The trail shows the name that a key has now beside its id. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found = KeyOut.of(key_management.rename(unit, caller, key_id, body.name))
-    return json_answer(found)
+        renamed = KeyOut.of(key_management.rename(unit, caller, key_id, body.name))
+    return json_answer(renamed)
 
 
 @router.post(

@@ -66,9 +66,9 @@ def put_policy(
     """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row, is_new = policies.put(unit, caller, policy_name, body)
-        found = PolicyOut.of(row)
-    headers = {"Location": found.links.self} if is_new else {}
-    return json_answer(found, status=201 if is_new else 200, headers=headers)
+        policy = PolicyOut.of(row)
+    headers = {"Location": policy.links.self} if is_new else {}
+    return json_answer(policy, status=201 if is_new else 200, headers=headers)
 
 
 @router.delete(

@@ -104,8 +104,8 @@ def update_webhook(
     wanted = WebhookChange(url=body.url, events=events, enabled=body.enabled)
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = webhooks.change(unit, caller, ports.webhook_rules, webhook_id, wanted)
-        found = WebhookOut.of(row)
-    return json_answer(found)
+        webhook = WebhookOut.of(row)
+    return json_answer(webhook)
 
 
 @router.post(
@@ -162,8 +162,8 @@ def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: 
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
-        found = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
-        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+        delivery = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
+        return once.keep(unit, delivery, status=202, headers={"Location": delivery.links.self})
 
 
 @router.get(
@@ -218,5 +218,5 @@ def replay_webhook_delivery(
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
-        found = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
-        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+        delivery = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
+        return once.keep(unit, delivery, status=202, headers={"Location": delivery.links.self})

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from sanitizer.cli.arguments import UsageError
+from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages
-from sanitizer.rendering.reading import read_report
 
 STDOUT = "-"
 
