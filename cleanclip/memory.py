@@ -1,4 +1,4 @@
-"""What an earlier run did, so that the same call or command goes on instead of doing it again.
+"""What an earlier run did, so that the same call or command continues instead of doing it again.
 
 Small files in the user's cache folder. Holds no key; the service is asked before what it says is believed.
 """

@@ -100,47 +100,23 @@ def remove_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) ->
     show_deletion(Output(is_json=as_json), job, found)
 
 
-def _act(context: typer.Context, act: Callable[[Client], Job], *, as_json: bool) -> None:
-    output = Output(is_json=as_json)
-    with session_of(context).client() as client:
-        found = act(client)
-    output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
+def _add_action(name: str, what: str, act: Callable[[Client, str], Job]) -> None:
+    @jobs.command(name, help=f"{what}\n\nExample: cleanclip jobs {name} job_…")
+    def steer(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
+        output = Output(is_json=as_json)
+        with session_of(context).client() as client:
+            found = act(client, job)
+        output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
 
 
-@jobs.command("cancel")
-def cancel_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Stop a job for good.
-
-    Example: cleanclip jobs cancel job_…
-    """
-    _act(context, lambda client: client.jobs.cancel(job), as_json=as_json)
-
-
-@jobs.command("pause")
-def pause_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Pause a job: save its training state and free its worker.
-
-    Example: cleanclip jobs pause job_…
-    """
-    _act(context, lambda client: client.jobs.pause(job), as_json=as_json)
-
-
-@jobs.command("resume")
-def resume_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Resume a paused job.
-
-    Example: cleanclip jobs resume job_…
-    """
-    _act(context, lambda client: client.jobs.resume(job), as_json=as_json)
-
-
-@jobs.command("retry")
-def retry_job(context: typer.Context, job: JobId, as_json: JsonFlag = False) -> None:
-    """Try a failed job again.
-
-    Example: cleanclip jobs retry job_…
-    """
-    _act(context, lambda client: client.jobs.retry(job), as_json=as_json)
+_add_action("cancel", "Stop a job for good.", lambda client, job: client.jobs.cancel(job))
+_add_action(
+    "pause",
+    "Pause a job: save its training state and free its worker.",
+    lambda client, job: client.jobs.pause(job),
+)
+_add_action("resume", "Resume a paused job.", lambda client, job: client.jobs.resume(job))
+_add_action("retry", "Try a failed job again.", lambda client, job: client.jobs.retry(job))
 
 
 @jobs.command("events")

@@ -42,6 +42,14 @@ class Recommendation:
     source: str
 
 
+_PAR_SMALL = {
+    "learning_rate": 3e-4,
+    "initial_learning_rate": 1e-3,
+    "push_share": 0.5,
+    "threshold": 2.15,
+    "epochs": 6,
+    "batch_size": 64,
+}
 RECOMMENDATIONS: tuple[Recommendation, ...] = (
     Recommendation(
         method="cleanclip",
@@ -116,14 +124,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         method="par",
         families=("ModifiedResNet",),
         size="small",
-        values={
-            "learning_rate": 3e-4,
-            "initial_learning_rate": 1e-3,
-            "push_share": 0.5,
-            "threshold": 2.15,
-            "epochs": 6,
-            "batch_size": 64,
-        },
+        values=_PAR_SMALL,
         num_samples=8_000,
         kind="measured",
         source="docs/decisions/0053: one run on a test subject of 32 pixels, BadNet",
@@ -132,14 +133,7 @@ RECOMMENDATIONS: tuple[Recommendation, ...] = (
         method="par",
         families=("VisionTransformer",),
         size="small",
-        values={
-            "learning_rate": 3e-4,
-            "initial_learning_rate": 1e-3,
-            "push_share": 0.5,
-            "threshold": 2.15,
-            "epochs": 6,
-            "batch_size": 64,
-        },
+        values=_PAR_SMALL,
         num_samples=8_000,
         kind="measured",
         source="docs/reproduction.md: stripes, triangles and text on nine test subjects of 32 pixels, "

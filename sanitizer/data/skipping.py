@@ -7,7 +7,7 @@ counts each bad sample once and raises `DatasetRejected` when the stated share i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -44,6 +44,7 @@ class Skipped:
 
 
 Sample_co = TypeVar("Sample_co", covariant=True)
+Batch = TypeVar("Batch")
 
 
 class Readable(Protocol[Sample_co]):
@@ -143,6 +144,14 @@ class CountsSkipped:
     """Whatever reads a dataset in batches and counts its bad samples in `_ledger`."""
 
     _ledger: SkipLedger
+
+    def _counted(self, built: Iterable[tuple[Batch | None, Sequence[Skipped]]]) -> Iterator[Batch]:
+        """Batches that have a good sample. Raises DatasetRejected when too many are bad."""
+        for batch, all_skipped in built:
+            for skipped in all_skipped:
+                self._ledger.add(skipped)
+            if batch is not None:
+                yield batch
 
     @property
     def num_skipped(self) -> int:

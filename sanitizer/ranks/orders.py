@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from cleanclip.spec import errors
+from cleanclip.spec.bounds import StrictOptions
 from cleanclip.spec.errors import SanitizerError
 from cleanclip.spec.progress import ProgressEvent
-from cleanclip.spec.recipe import STRICT, Recipe
+from cleanclip.spec.recipe import Recipe
 from sanitizer.training.loop import Finetuned
 
 STOP = b"stop\n"
@@ -26,10 +27,8 @@ CLASSES_NAME = "classes.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankOrder:
+class RankOrder(StrictOptions):
     """What a rank is to do: the first line that it reads. `meeting_folder` is where ranks find each other."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     rank: int
     num_ranks: int

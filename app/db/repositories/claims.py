@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import and_, func, or_, select, text, update
-from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.job import Job
 from app.db.repositories.attempt_values import ClaimedJob, claimed_job
+from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import initial_progress, lock_row, pending_phases, record, seconds
 from app.domain.states import CheckpointState, JobKind, JobState
 
@@ -113,11 +113,8 @@ _CLAIM_NEXT = text(
 )
 
 
-class ClaimRepository:
+class ClaimRepository(Repository):
     """The beginning of an attempt; `AttemptRepository` adds the rest."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     def claim_next(
         self, queue: str, kinds: Collection[JobKind], *, owner: str, lease_s: float, running_jobs: int

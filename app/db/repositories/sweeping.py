@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import cast
 
 from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
-from sqlalchemy.orm import Session
 
 from app.db.models.checkpoint import Checkpoint
 from app.db.models.dataset import Dataset
@@ -15,6 +14,7 @@ from app.db.models.idempotency_key import IdempotencyKey
 from app.db.models.job import Job
 from app.db.models.outbox_message import OutboxMessage
 from app.db.models.upload import Upload
+from app.db.repositories.base import Repository
 from app.db.repositories.job_changes import announce, cancel, fail, move, seconds
 from app.db.repositories.owned import lock_those
 from app.domain.states import (
@@ -37,10 +37,7 @@ WORKER_LOST = {
 }
 
 
-class SweepRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
+class SweepRepository(Repository):
     def requeue_or_fail_expired(self, limit: int = 100) -> list[tuple[str, JobState]]:
         """Jobs whose lease ran out: queued again, failed `worker_lost`, cancelled or paused."""
         query = (

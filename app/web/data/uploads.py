@@ -86,17 +86,12 @@ def _unusable(error: ValidationError) -> InvalidInput:
 
 
 def _create(ports: Ports, caller: Caller, file: Announcement) -> Upload:
-    begun = uploads.begin(ports.store, caller)
-    is_created = False
-    try:
+    with uploads.begun(ports.store, caller) as begun:
         with ports.database.unit_of_work(caller.project_id) as unit:
             quotas.check_new_upload(unit, caller.project_id, file.size_bytes, ports.settings.quotas)
             row = uploads.create(unit, caller, file, begun, ports.settings.uploads)
-        is_created = True
-        return row
-    finally:
-        if not is_created:
-            ports.store.abort_multipart(begun.object_key, begun.store_upload_id)
+        begun.has_row = True
+    return row
 
 
 def _out(upload: Upload) -> dict[str, Any]:

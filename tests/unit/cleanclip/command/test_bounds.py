@@ -15,7 +15,7 @@ from tools.reference.routes import document
 RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe")
 OF_AN_ORDER = {
     "epochs": (RECIPES, "epochs"),
-    "lr": (RECIPES, "learning_rate"),
+    "learning_rate": (RECIPES, "learning_rate"),
     "lambda1": (RECIPES, "lambda1"),
     "lambda2": (RECIPES, "lambda2"),
     "threshold": (RECIPES, "threshold"),
