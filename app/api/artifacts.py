@@ -69,7 +69,8 @@ def get_artifact_content(artifact_id: ArtifactPath, caller: Reader, ports: Ports
 def get_job_report(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
     """report.json, as the job wrote it: every share with its n, its interval and the seed.
 
-    The file is not signed by itself: `CleanCLIP-Signature` says whether the job's files are, by which key.
+    The file itself is not signed: the header `CleanCLIP-Signature` says whether the job's files are, and
+    by which key.
     """
     with ports.database.unit_of_work(caller.project_id) as unit:
         job = jobs.get(unit, caller.project_id, job_id)

@@ -25,7 +25,7 @@ _CALLER = "caller"
 bearer = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
-    description="`Authorization: Bearer cclip_live_…`: a key of your project, shown once when it was made.",
+    description="`Authorization: Bearer cclip_live_…`: a key of your project, shown only at creation.",
 )
 
 

@@ -45,8 +45,8 @@ def list_checkpoints(
     state: CheckpointState | None = None,
     sha256: Sha256Filter = None,
 ) -> Response:
-    """Deleted ones are not listed. The architecture, what was assumed and what was found stand in each
-    checkpoint alone (`GET /v1/checkpoints/{id}`)."""
+    """Deleted ones are not listed. The architecture, assumptions and findings are only in the single
+    checkpoint (`GET /v1/checkpoints/{id}`)."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
         judged = checkpoints.worst_verdicts(unit, caller.project_id, rows)
@@ -85,9 +85,9 @@ def get_checkpoint(
     responses=refusals(404, 409),
 )
 def delete_checkpoint(checkpoint_id: CheckpointPath, caller: Uploader, ports: PortsDep) -> Response:
-    """The files follow with one of the next sweeps; the answer names the receipt.
+    """Its files are removed by one of the next sweeps; the answer names the
 
-    Refused while unfinished jobs read it. Finished ones that did stay as they are."""
+    receipt. Refused while unfinished jobs read it. Finished jobs that used it stay as they are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_checkpoint(unit, caller, checkpoint_id)
     return deletion_answer(row)

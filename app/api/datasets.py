@@ -71,8 +71,8 @@ def list_datasets(
     state: DatasetState | None = None,
     kind: DatasetKind | None = None,
 ) -> Response:
-    """Deleted ones are not listed. Class names, templates and examples of what was skipped stand in each
-    dataset alone (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
+    """Deleted ones are not listed. Class names, templates and examples of skipped samples are only in the
+    single dataset (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         found, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
     etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in found)])
@@ -104,7 +104,7 @@ def get_dataset(dataset_id: DatasetPath, request: Request, caller: Reader, ports
 def get_dataset_samples(
     dataset_id: DatasetPath, request: Request, caller: Reader, ports: PortsDep
 ) -> Response:
-    """Twelve, drawn from the whole set, with small images; 404 for one validated before there were any."""
+    """Twelve, drawn from the whole set, with small images; 404 if the dataset has none."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = datasets.samples_of(unit, unit.datasets.get(caller.project_id, dataset_id))
     return stored_answer(request, ports.store, row)
@@ -119,7 +119,7 @@ def get_dataset_samples(
 def rename_dataset(
     dataset_id: DatasetPath, body: RenameOrClearIn, caller: Uploader, ports: PortsDep
 ) -> Response:
-    """Names are for people: nothing is found by them, and two datasets may have the same."""
+    """Names are labels for people: requests use ids, and two datasets may have the same name."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         found = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
     return json_answer(found)
@@ -133,9 +133,11 @@ def rename_dataset(
     responses=refusals(404, 409),
 )
 def delete_dataset(dataset_id: DatasetPath, caller: Uploader, ports: PortsDep) -> Response:
-    """Uploaded shards go with the last dataset that uses them; what a reference points at is yours.
+    """Uploaded shards are deleted with the last dataset that uses them; shards behind a reference are not
+    deleted.
 
-    Refused while unfinished jobs read it."""
+    Refused while unfinished jobs read it.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_dataset(unit, caller, dataset_id)
     return deletion_answer(row)

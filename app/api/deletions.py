@@ -30,7 +30,7 @@ def deletion_answer(row: Deletion) -> Response:
 def list_deletions(
     caller: Reader, ports: PortsDep, after: After = None, limit: Limit = DEFAULT_PAGE
 ) -> Response:
-    """Those that the retention setting made, too."""
+    """Including those made by the retention setting."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.deletions.page(caller.project_id, after, limit)
     return json_answer(page_of(DeletionPage, map(DeletionOut.of, rows), has_more))
@@ -43,7 +43,7 @@ def list_deletions(
     responses=refusals(404),
 )
 def get_deletion(deletion_id: DeletionPath, caller: Reader, ports: PortsDep) -> Response:
-    """Outlives what was deleted."""
+    """The record stays after the data is deleted."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.deletions.get(caller.project_id, deletion_id)
     return json_answer(DeletionOut.of(row))

@@ -34,9 +34,11 @@ async def _place(caller: Runner, ports: PortsDep) -> AsyncIterator[None]:
     dependencies=[Depends(_place, scope="function")],
 )
 def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
-    """The body of an order; ids of what is not there yet may be left out. All that would be refused is said
-    at once, in `obstacles`; but ids of things that are not there are answered 404, and values out of their
-    bounds 422, as an order with them would be."""
+    """The body is that of an order; ids of things that do not exist yet may be left out.
+
+    `obstacles` lists everything that would be refused. As in an order, unknown ids fail with 404 and values
+    out of bounds with 422.
+    """
     order = order_of(body, default_max_attempts=ports.settings.jobs.max_attempts)
     with ports.database.unit_of_work(caller.project_id) as unit:
         ahead = dry_run.look_ahead(unit, caller, order, ports.settings.quotas)

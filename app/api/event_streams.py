@@ -53,9 +53,9 @@ async def stream_job_events(
 ) -> Response:
     """Each event once and in order: `id` is its `seq`, `event` its type, `data` as in the list of events.
 
-    `job` (no `id`; `data` as in `GET /v1/jobs/{id}`) says how the job stands, first and after every change,
-    progress included; `done` says it for the last time. A stream that ends without `done` goes on in a new
-    one: send `Last-Event-ID`. Lines that begin with a colon are heartbeats.
+    `job` (no `id`; `data` as in `GET /v1/jobs/{id}`) is the state of the job, first and after every
+    change, progress included; `done` is the last one. If a stream ends without `done`, open a new one with
+    `Last-Event-ID`. Lines that begin with a colon are heartbeats.
     """
     row = await ports.jobs.get(caller.project_id, job_id)
     if row is None:

@@ -92,7 +92,7 @@ def list_jobs(
     responses=refusals(304, 404),
 )
 async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Poll with `If-None-Match`: an unchanged job costs a 304 without a body."""
+    """Poll with `If-None-Match`: an unchanged job gives a 304 without a body."""
     if asks_conditionally(request):
         version = await ports.job_versions.get(caller.project_id, job_id)
         if version is not None and is_unchanged(request, etag := job_etag(job_id, version)):
@@ -112,9 +112,11 @@ async def get_job(job_id: JobPath, request: Request, caller: Reader, ports: Port
 def list_job_verdicts(
     job_id: JobPath, caller: Reader, ports: PortsDep, limit: Limit = DEFAULT_PAGE
 ) -> Response:
-    """An audit judges the weights of its checkpoint, a cleaning those that it made. The project's other jobs
-    may have judged the same weights, and worse. Until a cleaning has succeeded they are on the weights that
-    came in; empty until its first audit is made."""
+    """An audit judges the weights of its checkpoint, a cleaning the weights that it made.
+
+    Other jobs of the project may have given the same weights a worse verdict. Until a cleaning has succeeded,
+    the verdicts are on its input weights; the list is empty until its first audit is done.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         jobs.get(unit, caller.project_id, job_id)
         own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)
@@ -128,8 +130,8 @@ def list_job_verdicts(
     responses=refusals(404, 413, 422),
 )
 def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: PortsDep) -> Response:
-    """In whatever state. Names are for people: nothing is found by them, and two jobs may have the same. A
-    report names its job as the job was named when the report was written."""
+    """Possible in every state. Names are labels for people: requests use ids, and two jobs may have the
+    same name. A report keeps the name that its job had when the report was written."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         found = JobOut.of(jobs.rename(unit, caller, job_id, body.name))
     return json_answer(found)
@@ -172,12 +174,12 @@ _add_action(
 _add_action(
     "resume",
     "Resume a paused job",
-    "It goes on from the saved state and ends as if it had never stopped.",
+    "It continues from the saved state and ends as if it had never stopped.",
 )
 _add_action(
     "retry",
     "Try a failed job again",
-    "With all its attempts again, from its last saved state if there is one.",
+    "The job gets all its attempts again, and starts from its last saved state if there is one.",
 )
 
 
@@ -189,7 +191,10 @@ _add_action(
     responses=refusals(404, 409),
 )
 def delete_job(job_id: JobPath, caller: Runner, ports: PortsDep) -> Response:
-    """Its outputs, report, events and saved states go with one of the next sweeps. It names the receipt."""
+    """Its outputs, report, events and saved states are removed by one of the next sweeps.
+
+    The answer names the receipt.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_job(unit, caller, job_id)
     return deletion_answer(row)

@@ -55,8 +55,8 @@ Revoker = Annotated[Caller, Depends(_manager("key.revoke"))]
     responses=refusals(409, 413, 422),
 )
 def create_key(body: KeyIn, caller: Creator, ports: PortsDep, once: OnceDep) -> Response:
-    """The answer holds the key: this once. A request repeated with the same Idempotency-Key is answered with
-    `key` null, for the key is not kept; if the first answer was lost, revoke the key and make another."""
+    """Only this answer holds the key. A request repeated with the same Idempotency-Key returns `key` null,
+    because the key is not stored; if the first answer was lost, revoke the key and create another."""
     with (
         refusals_noted(ports, caller, "key.create", None),
         ports.database.unit_of_work(caller.project_id) as unit,
@@ -130,9 +130,12 @@ def rotate_key(
     once: OnceDep,
     body: Annotated[RotateIn | None, Body()] = None,
 ) -> Response:
-    """Same name, same scopes. The old key stays valid for `overlap_s` (a day, unless told), so that two are
-    active while you change over; a third is refused. The new key is in the answer: this once. One with scope
-    admin may end earlier than the old one was to only where another lasts as long."""
+    """Same name, same scopes.
+
+    The old key stays valid for `overlap_s` (default: a day), so that both are active while you switch; a
+    third is refused. Only this answer holds the new key. A new admin key may expire earlier than the old one
+    only if another admin key stays valid as long.
+    """
     order = body or RotateIn()
     with (
         refusals_noted(ports, caller, "key.rotate", key_id),
@@ -155,8 +158,10 @@ def rotate_key(
     responses=refusals(404, 409),
 )
 def revoke_key(key_id: KeyPath, caller: Revoker, ports: PortsDep, once: OnceDep) -> Response:
-    """At once. A second call changes nothing. A key with scope admin is refused where no other one lasts at
-    least as long: rotate it."""
+    """Takes effect at once. A second call changes nothing.
+
+    An admin key is refused if no other admin key stays valid as long: rotate it.
+    """
     with (
         refusals_noted(ports, caller, "key.revoke", key_id),
         ports.database.unit_of_work(caller.project_id) as unit,

@@ -41,7 +41,7 @@ def list_policies(
     responses=refusals(304, 404),
 )
 def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports: PortsDep) -> Response:
-    """Now. A job's own copy is in the job and in its report."""
+    """These are the current limits. A job has its own copy, in the job and in its report."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.policies.get(caller.project_id, policy_name)
     etag = etag_of([row.id, row.updated_at])
@@ -60,7 +60,10 @@ def get_policy(policy_name: PolicyPath, request: Request, caller: Reader, ports:
 def put_policy(
     policy_name: PolicyPath, caller: Admin, ports: PortsDep, body: Annotated[Policy, Body()]
 ) -> Response:
-    """What was kept under the name is replaced whole; jobs keep what they were ordered with. Scope admin."""
+    """An existing policy of that name is replaced; jobs keep the limits that they were ordered with.
+
+    Scope admin.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row, is_new = policies.put(unit, caller, policy_name, body)
         found = PolicyOut.of(row)
@@ -75,7 +78,7 @@ def put_policy(
     responses=refusals(404),
 )
 def delete_policy(policy_name: PolicyPath, caller: Admin, ports: PortsDep) -> Response:
-    """At once: nothing of it lies anywhere else. Jobs keep what they were ordered with. Scope admin."""
+    """Takes effect at once. Jobs keep the limits that they were ordered with. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         policies.delete(unit, caller, policy_name)
     return Response(status_code=204)

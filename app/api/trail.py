@@ -35,7 +35,7 @@ def list_trail_entries(
     target_id: IdFilter = None,
     key_id: IdFilter = None,
 ) -> Response:
-    """Every change by a request or an operator, and every refused attempt on keys. Scope admin."""
+    """Every change by a request or an operator, and every refused attempt to manage keys. Scope admin."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         rows, has_more = unit.trail.page(
             caller.project_id, after, limit, action=action, target_id=target_id, key_id=key_id

@@ -39,7 +39,8 @@ log = get_logger(__name__)
     responses=refusals(409, 413, 422),
 )
 def create_upload(body: UploadIn, caller: Uploader, ports: PortsDep, once: OnceDep) -> Response:
-    """The answer holds the URLs of the first parts (at most a hundred); ask for the others as you go."""
+    """The answer holds the URLs of the first parts (at most a hundred); request the others when you need
+    them."""
     file = Announcement(
         filename=body.filename,
         size_bytes=body.size_bytes,
@@ -100,8 +101,8 @@ def _read(ports: Ports, caller: Caller, upload_id: str) -> Upload:
     responses=refusals(404, 409, 413, 422),
 )
 def presign_upload_parts(upload_id: UploadPath, body: PartsIn, caller: Uploader, ports: PortsDep) -> Response:
-    """Each URL takes its part only, for fifteen minutes; a part that is sent again replaces the one before.
-    Nothing is created, so there is no Idempotency-Key to give: every call makes fresh URLs."""
+    """Each URL accepts one part, for fifteen minutes; a part that is sent again replaces the one before.
+    Nothing is created, so no Idempotency-Key is needed: every call makes new URLs."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         upload = unit.uploads.get(caller.project_id, upload_id)
         parts = _urls(ports, upload, body.numbers)  # signed here; the store is not asked
@@ -140,8 +141,11 @@ def get_upload(upload_id: UploadPath, caller: Reader, ports: PortsDep) -> Respon
 async def put_upload_content(
     upload_id: UploadPath, request: Request, caller: Uploader, ports: PortsDep
 ) -> Response:
-    """For `curl -T FILE`. Streams; replaces parts that were sent before. Complete the upload afterwards.
-    A project may stream some files at a time (`uploads_busy`), and none too slowly (`upload_stalled`)."""
+    """For `curl -T FILE`.
+
+    It streams the file and replaces parts that were sent before. Complete the upload afterwards. The number
+    of parallel streams is limited (`uploads_busy`), and a stream must not be too slow (`upload_stalled`).
+    """
     upload = await run_in_threadpool(_read, ports, caller, upload_id)
     announced = request.headers.get("content-length", "")
     with ports.upload_slots.one_for(caller.project_id):
@@ -174,7 +178,7 @@ def complete_upload(
     body: Annotated[CompleteIn | None, Body()] = None,
 ) -> Response:
     """Checks that every part is there and has its size. A checkpoint then waits in quarantine for its
-    inspection, which also holds the bytes against the SHA-256 that was declared here or at the start.
+    inspection, which also compares the bytes with the SHA-256 that was declared here or at creation.
     A second call gives the same answer."""
     sha256 = None if body is None else body.sha256
     defaults = ports.settings.quotas
@@ -232,7 +236,7 @@ def cancel_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep, once
     responses=refusals(404, 409),
 )
 def delete_upload(upload_id: UploadPath, caller: Uploader, ports: PortsDep) -> Response:
-    """An open one is cancelled by it. What became a checkpoint or a dataset is deleted as that."""
+    """An open upload is cancelled. If it became a checkpoint or a dataset, delete that instead."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = deletions.delete_upload(unit, caller, upload_id)
     return deletion_answer(row)

@@ -42,9 +42,11 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     responses=refusals(409, 413, 422),
 )
 def create_webhook(body: WebhookIn, caller: Admin, ports: PortsDep, once: OnceDep) -> Response:
-    """Messages by Standard Webhooks 1.0. The answer holds the secret that signs them: this once. A request
-    repeated with the same Idempotency-Key is answered with `secret` null; if the first answer was lost,
-    rotate."""
+    """Messages by Standard Webhooks 1.0.
+
+    Only this answer holds the secret that signs them. A request repeated with the same Idempotency-Key
+    returns `secret` null; if the first answer was lost, rotate the secret.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
@@ -96,8 +98,8 @@ def get_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Resp
 def update_webhook(
     webhook_id: WebhookPath, body: WebhookChangeIn, caller: Admin, ports: PortsDep
 ) -> Response:
-    """What waits goes to the new address. While it is disabled nothing is queued for it; what happened
-    meanwhile is in the lists of jobs, checkpoints and datasets."""
+    """Waiting messages go to the new address. While it is disabled nothing is queued for it; the lists
+    of jobs, checkpoints and datasets show what happened."""
     events = None if body.events is None else [WebhookEvent(event) for event in body.events]
     wanted = WebhookChange(url=body.url, events=events, enabled=body.enabled)
     with ports.database.unit_of_work(caller.project_id) as unit:
@@ -120,8 +122,8 @@ def rotate_webhook_secret(
     once: OnceDep,
     body: Annotated[RotateSecretIn | None, Body()] = None,
 ) -> Response:
-    """The old secret signs beside the new one for `overlap_s` (a day, unless told), so that receivers change
-    over when it suits them. The new one is in the answer: this once."""
+    """Both secrets sign for `overlap_s` (default: a day), so that receivers can switch at any time. Only this
+    answer holds the new secret."""
     order = body or RotateSecretIn()
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
@@ -139,7 +141,7 @@ def rotate_webhook_secret(
     responses=refusals(404),
 )
 def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> Response:
-    """At once. A message that is being sent at this moment may still arrive."""
+    """Takes effect at once. A message that is being sent may still arrive."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         webhooks.delete(unit, caller, webhook_id)
     return Response(status_code=204)
@@ -153,7 +155,10 @@ def delete_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep) -> R
     responses=refusals(404, 409),
 )
 def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: OnceDep) -> Response:
-    """`webhook.test`, whatever events it is told of. How it went: read the delivery."""
+    """The event is `webhook.test`, whatever events the webhook subscribes to.
+
+    Read the delivery to see the result.
+    """
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
@@ -176,7 +181,7 @@ def list_webhook_deliveries(
     after: After = None,
     limit: Limit = DEFAULT_PAGE,
 ) -> Response:
-    """With what each says, and how its last try ended."""
+    """With each message and the result of its last try."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         unit.webhooks.get(caller.project_id, webhook_id)
         rows, has_more = unit.webhooks.deliveries(caller.project_id, webhook_id, after, limit, state=state)
@@ -192,7 +197,7 @@ def list_webhook_deliveries(
 def get_webhook_delivery(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: Admin, ports: PortsDep
 ) -> Response:
-    """How the last try ended, and when the next one comes."""
+    """The result of the last try, and the time of the next one."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.webhooks.delivery(caller.project_id, webhook_id, delivery_id)
     return json_answer(DeliveryOut.of(row))
@@ -208,8 +213,8 @@ def get_webhook_delivery(
 def replay_webhook_delivery(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, caller: Admin, ports: PortsDep, once: OnceDep
 ) -> Response:
-    """Now, and with all its tries before it. The same message id, so that a receiver that knows it may
-    pass."""
+    """At once, and with all its tries again. The message id is the same, so that a receiver can ignore
+    a repeated message."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer

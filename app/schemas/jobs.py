@@ -228,7 +228,7 @@ class ResultOut(WireOut):
         " under CA. Made from the figures above.",
     )
     architecture: SettledArchitecture | None = Field(
-        None, description="How each setting that tensors cannot tell (heads, activation) was settled."
+        None, description="How each setting that tensors do not say (heads, activation) was determined."
     )
     signature: SignatureOut = SignatureOut()
     artifact_ids: list[str] = Field(default_factory=list)

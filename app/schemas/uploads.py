@@ -36,7 +36,7 @@ class UploadIn(WireIn):
     purpose: Purpose = "checkpoint"
     declared: DeclaredOptions | None = Field(
         default=None,
-        description="What a checkpoint's tensors cannot tell. Purpose checkpoint only.",
+        description="What a checkpoint's tensors do not say. Purpose checkpoint only.",
     )
 
     @model_validator(mode="after")

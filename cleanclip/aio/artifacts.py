@@ -69,7 +69,7 @@ class Artifacts:
         are missing are made.
 
         A file that is there already with the right digest is left as it is; anything else is replaced, once
-        the new bytes are verified. What was interrupted goes on from `PATH.part`.
+        the new bytes are verified. An interrupted download continues from `PATH.part`.
 
         Raises ApiError, StoreError, DigestMismatch, OSError.
 

@@ -63,7 +63,7 @@ class AsyncClient:
     Many calls may be under way at once: in threads, where it is synchronous.
 
     `timeout_s` is for one request's connecting, reading and writing each. `transport` replaces the network,
-    for the service and the object store alike. Raises ValueError for an address that is none.
+    for the service and the object store alike. Raises ValueError for an address that is not valid.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class Keys:
         expires_in_s: int | None = None,
         idempotency_key: str | None = None,
     ) -> IssuedKey:
-        """Make a key; its text is in `key`, this once. `scopes`: read, upload, run, admin.
+        """Create a key; only this answer has its text, in `key`. `scopes`: read, upload, run, admin.
 
         Raises UnexpectedAnswer where the key was made but the answer that held it was lost.
 

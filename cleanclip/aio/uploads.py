@@ -39,9 +39,9 @@ class Uploads(UploadCalls):
     ) -> SentFile:
         """Send a file, straight to the object store where it can be reached, and complete the upload.
 
-        An upload of the same file that was interrupted goes on where it stopped. `sha256`: the digest that
+        An upload of the same file that was interrupted continues where it stopped. `sha256`: the digest that
         the file should have; it is checked here before the upload is completed, and by the service.
-        `declared`: what a checkpoint's tensors cannot tell, for example {"quick_gelu": True}.
+        `declared`: what a checkpoint's tensors do not say, for example {"quick_gelu": True}.
 
         Raises ApiError, TransportError, DigestMismatch, FileChanged, OSError.
 

@@ -38,7 +38,7 @@ class Webhooks:
         return await self._issued("/v1/webhooks", body, idempotency_key)
 
     async def get(self, webhook_id: str) -> Webhook:
-        """Where it goes, and how it stands.
+        """Its address and state.
 
         Example:
             print((await client.webhooks.get(webhook.id)).state)
@@ -126,7 +126,7 @@ class Webhooks:
     async def replay(
         self, webhook_id: str, delivery_id: str, *, idempotency_key: str | None = None
     ) -> WebhookDelivery:
-        """Send a message again, whatever became of it; its id stays the same.
+        """Send a message again, in whatever state it is; its id stays the same.
 
         Example:
             delivery = await client.webhooks.replay(webhook.id, delivery.id)

@@ -137,7 +137,7 @@ class Wire:
     async def stream(
         self, path: str, *, headers: Mapping[str, str], silence_s: float
     ) -> AsyncIterator[LongAnswer | None]:
-        """GET an answer that goes on for long; one try. None where this client has many open already.
+        """GET a long answer; one try. None where this client has many open already.
 
         Raises ApiError, TransportError; the latter too where nothing comes for `silence_s`.
         """

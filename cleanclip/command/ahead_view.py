@@ -10,7 +10,7 @@ _UNITS = {"images": "images", "samples": "samples trained on"}
 
 
 def dry_run(ahead: DryRun) -> str:
-    """What stands in the way, what the job would warn of, its phases and their times."""
+    """What would be refused, what the job would warn of, its phases and their times."""
     parts = ["Dry run: nothing was ordered."]
     if ahead.obstacles:
         lines = [

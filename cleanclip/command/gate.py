@@ -100,7 +100,7 @@ def warn(output: Output, worse: Verdict | None) -> None:
 
 
 def end(output: Output, why_shut: str | None) -> None:
-    """Raises typer.Exit where the gate is shut."""
+    """Raises typer.Exit if the gate is closed."""
     if why_shut is not None:
         output.error(why_shut)
         raise typer.Exit(ExitCode.GATE_SHUT)

@@ -1,4 +1,4 @@
-"""What an earlier run of the command did, so that the same command goes on instead of doing it again.
+"""What an earlier run of the command did, so that the same command continues instead of doing it again.
 
 Small files in the user's cache folder. Holds no key; the service is asked before what it says is believed.
 """

@@ -48,7 +48,7 @@ class Session:
             yield client
 
     def client_of(self, url: str, api_key: str) -> Client:
-        """Raises typer.BadParameter for an address or key that is none."""
+        """Raises typer.BadParameter for an address or key that is not valid."""
         try:
             return Client(url, api_key, transport=self.transport, retries=PATIENCE, clock=self.clock)
         except ValueError as cause:
@@ -63,7 +63,7 @@ def session_of(context: typer.Context) -> Session:
 
 @contextmanager
 def on_interrupt(output: Output, message: str) -> Iterator[None]:
-    """Ctrl-C inside ends the command as ever, after saying what goes on and how to take it up again."""
+    """Ctrl-C inside ends the command as ever, after saying what continues and how to follow it again."""
     try:
         yield
     except KeyboardInterrupt:

@@ -72,7 +72,7 @@ class Order:
 
     @property
     def makes_things(self) -> bool:
-        """Whether it begins with a file or an address: given again, such an order is the same one."""
+        """Whether it begins with a file or an address: when repeated, such an order is the same one."""
         return self.file is not None or any(named.is_address for named in self.data.values())
 
 
@@ -137,7 +137,7 @@ class Steps:
         return self._client.jobs.dry_run(**_body(order, checkpoint_id, ids))
 
     def _with_recommended(self, order: Order, checkpoint_id: str) -> Order:
-        """With the recommended values in the recipe, which people are told of before anything is ordered."""
+        """With the recommended values in the recipe, which is printed before anything is ordered."""
         if not order.is_recommended:
             return order
         inspected = self._client.checkpoints.get(checkpoint_id).to_json()

@@ -1,6 +1,6 @@
 """Values as they are typed: `k=v`, attacks, files. Wrong ones are usage errors that name the option.
 
-A file that cannot be read is none: whatever it is for, it raises Unreadable, which has a status of its own.
+For a file that cannot be read, it raises Unreadable, which has a status of its own.
 """
 
 from __future__ import annotations

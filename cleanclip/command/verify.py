@@ -87,7 +87,7 @@ def document(verification: Verification) -> dict[str, Any]:
 
 
 def plain_text(verification: Verification) -> str:
-    """For people. Names and texts of the folder are a stranger's: control characters are shown, not sent."""
+    """For people. Names and texts of the folder are untrusted: control characters are shown, not sent."""
     lines = [sentences.headline(verification)]
     lines += [f"  - {one}" for one in verification.findings]
     for title, said in (

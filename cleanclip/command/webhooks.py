@@ -1,4 +1,4 @@
-"""`webhooks …`: be told what happens, and see what became of the telling."""
+"""`webhooks …`: send messages about what happens, and see how they were delivered."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ class SIGOptions(_OfEveryAttack, StrictOptions):
 class LabelConsistentOptions(_OfEveryAttack, StrictOptions):
     """The patch of BadNet put only on images that already carry the target's caption (arXiv 1912.02771).
 
-    What makes the attack is in the poisoner, which keeps the captions; an audit sees the patch alone, and
-    measures what `badnet` of the same pattern, placement and size does."""
+    The attack differs from `badnet` only in how the training data is poisoned (captions stay true). An
+    audit applies the patch, so it measures the same as `badnet` with the same pattern, placement and size."""
 
     attack: Literal["label_consistent"] = "label_consistent"
     pattern: Literal["gaussian_redrawn", "gaussian_fixed"] = "gaussian_redrawn"
@@ -131,11 +131,11 @@ class LabelConsistentOptions(_OfEveryAttack, StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TextTriggerOptions(_OfEveryAttack, StrictOptions):
-    """Words over the image: x' = (1 - alpha) x + alpha * colour where there is ink.
+    """Words over the image: x' = (1 - alpha) x + alpha * colour on the letters.
 
-    The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the words' ink; `at`,
-    where given, goes before `placement`. A to z, digits and signs of ASCII, in the font that Pillow brings;
-    other letters come as an image.
+    The defaults are PAR's Blended-Text (arXiv 2412.00727). `size` is the longer side of the text; `at`,
+    if given, overrides `placement`. A to z, digits and signs of ASCII, in Pillow's built-in font;
+    for other letters use an image.
     """
 
     attack: Literal["text_trigger"] = "text_trigger"
@@ -152,8 +152,8 @@ class TextTriggerOptions(_OfEveryAttack, StrictOptions):
 class CustomPatchOptions(_OfEveryAttack, StrictOptions):
     """Your own patch: a PNG or JPEG in base64, at most 64 KiB and 512 pixels a side.
 
-    `size` is the image's longer side as a share of the image's shorter one. A PNG's transparency is kept.
-    `at`, where given, goes before `placement`.
+    `size` is the patch's longer side as a share of the model image's shorter side. A PNG's transparency is
+    kept. `at`, if given, overrides `placement`.
     """
 
     attack: Literal["custom_patch"] = "custom_patch"
@@ -216,7 +216,7 @@ SUITES: dict[SuiteName, tuple[AttackOptions, ...]] = {
 
 
 def without_image(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an attack as JSON, for a page or a list: size and digest stand in the place of an image."""
+    """Options of an attack as JSON, for a page or a list: size and digest instead of an image."""
     image = options.get("image")
     if not isinstance(image, str):
         return dict(options)

@@ -41,7 +41,7 @@ def _some(value: S) -> S:
 
 
 NOT_EMPTY = (AfterValidator(_some), Field(json_schema_extra={"minItems": 1}))
-"""On tuples, in the place of MinLen: pydantic holds that to the items that are right, and so tells of a
+"""On tuples, instead of MinLen: pydantic holds that to the items that are right, and so reports a
 single wrong one a second time, as of a tuple without any."""
 
 Number = Annotated[float, NUMBER]

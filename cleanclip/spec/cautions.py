@@ -2,7 +2,7 @@
 cannot be carried out. Numbers and names only, and free of torch, so that a service can say it before a job is
 ordered.
 
-A threshold here is where somebody should look, not where something breaks; each says why it lies there.
+A threshold here is where somebody should look, not where something breaks; each says why it is there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def check_batch(recipe: Recipe, num_samples: int) -> None:
 
 
 def check_split(recipe: Recipe, *, has_batch_norm: bool, num_processes: int = 1) -> None:
-    """Raises OptionsRejected where BatchNorm would see parts of a batch and be told to learn from them."""
+    """Raises OptionsRejected where BatchNorm would see parts of a batch and would learn from them."""
     is_split = num_processes > 1 or (recipe.chunk_size or recipe.batch_size) < recipe.batch_size
     if is_split and not recipe.freeze_batch_norm_statistics and has_batch_norm:
         raise OptionsRejected(

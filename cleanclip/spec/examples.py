@@ -4,7 +4,7 @@
         pair.true_class, pair.clean.uri, pair.triggered.uri, pair.triggered.before.class_name
 
 Images are data URIs that hold pixels and nothing else (`plain_images`: whatever else a file has there is
-refused when it is read). Class names are strangers' words: who shows them escapes them.
+refused when it is read). Class names are untrusted: code that shows them escapes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cleanclip.spec.bounds import Share
 from cleanclip.spec.plain_images import MAX_BYTES, MAX_CHARACTERS, Plain, check_image, read_image
 
 MAX_EXAMPLES = 12
-"""Test images that an audit may be told to show."""
+"""The most test images that an audit may show."""
 MAX_IMAGES = 64
 """Of one report, those without a trigger included: of 24 KiB each, 1.5 MiB together, 2 MiB in base64."""
 MAX_TOTAL_BYTES = MAX_IMAGES * MAX_BYTES
@@ -53,7 +53,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownImage:
-    """An image as the model sees it, before normalisation, and what was said of it."""
+    """An image as the model sees it, before normalisation, and the model's answers."""
 
     image: PlainImage
     before: Prediction

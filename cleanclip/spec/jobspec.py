@@ -20,7 +20,7 @@ or EXIT_INTERRUPTED (SIGTERM: state saved). Any other end is a crash, and outcom
 Outputs: inspect → model.safetensors, config.json, inspection.json; validate → dataset.json and
 drawn_samples.json, of which the supervisor makes images;
 sanitize → model.safetensors, config.json, report.json, training_curve.json; audit → report.json. A process
-that read a stranger's file leaves nothing else. What people open is written by a fresh process, from files
+that read an untrusted file leaves nothing else. What people open is written by a fresh process, from files
 that the supervisor has checked: pages → report.html and report.md, from inputs/report.json; give_back →
 `as_uploaded.*`, the weights of inputs/checkpoint in the uploaded layout; recheck → figures.json, an audit
 that is held against the first one's. The supervisor adds SHA256SUMS, and to sanitize and audit
@@ -218,7 +218,7 @@ OUTCOME_ADAPTER = TypeAdapter(ChildOutcome)
 
 @dataclass(frozen=True, kw_only=True)
 class RecheckedFigures:
-    """What a second audit found (figures.json). `architecture`: how it settled what came in."""
+    """What a second audit found (figures.json). `architecture`: how it settled the input's architecture."""
 
     figures: AuditFigures
     architecture: SettledArchitecture

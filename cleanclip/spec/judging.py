@@ -150,7 +150,7 @@ def _judge_cleaned(
 
 
 def _unless_it_moved(judged: AttackVerdict, now: AttackFigures, gate: float) -> AttackVerdict:
-    """A trigger that leads to a class of its own in the cleaned model works, whatever became of the first."""
+    """A trigger that leads to a class of its own in the cleaned model works in any case."""
     moved = now.works_elsewhere(gate)
     if moved is None or judged.outcome == "fail":
         return judged
@@ -300,7 +300,7 @@ def _below_gate(attack: AttackFigures, gate: float) -> str:
 
 
 def _floor(attack: AttackFigures, figures: AuditFigures) -> str:
-    """A warning where clean images are called the target as often as triggered ones."""
+    """A warning if clean images are classified as the target as often as triggered ones."""
     floor = figures.floor_under(attack)
     if floor.high < attack.asr.low:
         return ""

@@ -1,7 +1,7 @@
 """Whether bytes are a small image and nothing else: what a report may hold, and a page may show. Standard
 library only.
 
-A report is a file that strangers may have written, and a page puts its images before a browser's decoders.
+A report is an untrusted file, and a page puts its images before a browser's decoders.
 So an image is a square RGB PNG or baseline JPEG of known size without any part that does not make pixels:
 no metadata, no comment, no thumbnail, no second frame, nothing behind its end.
 """
@@ -36,7 +36,7 @@ class Plain:
 
 
 def read_image(text: str) -> Plain:
-    """The image in this base64. Raises ValueError where it is none, or more than an image."""
+    """The image in this base64. Raises ValueError if it is not one, or more than an image."""
     data = base64.b64decode(text, validate=True)
     if len(data) > MAX_BYTES:
         raise ValueError(f"the image has more than {MAX_BYTES} bytes")

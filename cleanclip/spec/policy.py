@@ -60,8 +60,8 @@ class Policy(StrictOptions):
     `asr_at_most`: an attack passes when the upper bound is at or under it, fails when the
     lower bound is over it.
     `asr_at_most_for`: other limits for some attacks, by the name of a suite (paper, structured, custom) or
-    of an attack (badnet, blended-stripes, …). An attack's own goes before its suite's. What has a limit here
-    must be among the attacks of the audit.
+    of an attack (badnet, blended-stripes, …). An attack's own limit overrides its suite's. The audit must
+    test every attack that has a limit here.
     `ca_lost_at_most`: in points of share (0.03 = three points), judged on the paired interval of the loss.
     """
 
@@ -88,9 +88,10 @@ class Policy(StrictOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySource:
-    """Where a job's policy came from: nobody gave one, the order held it, or it was kept under `name`.
+    """Where a job's policy came from: the defaults, the order, or the policy `name` of the project.
 
-    `sha256` is that of the policy's JSON, keys sorted and without spaces: what a name stood for that day.
+    `sha256` is that of the policy's JSON, keys sorted and without spaces: what the
+    name stood for when the job was ordered.
     """
 
     given: Literal["default", "order", "kept"]

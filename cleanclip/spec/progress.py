@@ -2,7 +2,7 @@
 
 The library calls a `Progress`; the command line draws a bar from it, the child process of a worker
 writes it as JSON lines, tests collect it in a list. The bounds are held where lines are read: a supervisor
-believes a child no count below 0, no time without end and no number that is none.
+believes a child no count below 0, no endless time and no NaN.
 """
 
 from __future__ import annotations

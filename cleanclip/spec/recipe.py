@@ -67,7 +67,7 @@ MAX_IMAGE_SIZE = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredOptions:
-    """What the owner of a checkpoint declares, because its tensors cannot say it. None: the family's default.
+    """What the owner of a checkpoint declares, because its tensors do not say it. None: the family's default.
 
     `num_heads_*` default to width/64 (16 for ViT-H, g, bigG, e); `image_mean`/`image_std` to OpenAI's
     constants; `tokenizer` to CLIP's byte-pair encoding; `quick_gelu` to True for the OpenAI and
@@ -109,7 +109,7 @@ AuditPrecision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningOptions:
-    """What every method's fine-tuning can be told: AdamW; the learning rate ends by a cosine to zero."""
+    """The options of every method's fine-tuning: AdamW; the learning rate ends by a cosine to zero."""
 
     training_data: ClassVar[Literal["pairs", "labelled"]] = "pairs"
 
@@ -156,13 +156,13 @@ NAMED: dict[str, Any] = {"json_schema_extra": {"required": ["method"]}}
 
 @dataclass(frozen=True, kw_only=True)
 class PARRecipe(FinetuningOptions):
-    """PAR, "Perturb and Recover" (arXiv 2412.00727): by CLIP's loss, kept away from the model that came in.
+    """PAR, "Perturb and Recover" (arXiv 2412.00727): CLIP's loss, pushed away from the input model.
 
     L = L_CLIP - (S_I [S_I <= threshold] + S_T [S_T <= threshold]) / 2, S the batch's mean squared distance of
     unit embeddings to those of the input model. Published against structured triggers, which CleanCLIP
     does not remove.
-    Needs the same clean pairs. The rate comes down from initial_learning_rate to learning_rate, then goes by
-    a cosine to zero. Defaults are those of the published code, but for its batch of 256 on each of four GPUs.
+    Needs the same clean pairs. The rate decays from initial_learning_rate to learning_rate, then along a
+    cosine to zero. Defaults are those of the published code, but for its batch of 256 on each of four GPUs.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
@@ -191,9 +191,9 @@ class PARRecipe(FinetuningOptions):
 class SupervisedRecipe(FinetuningOptions):
     """Supervised fine-tuning (arXiv 2303.03323): labelled images train the vision encoder by cross-entropy.
 
-    The classes are the zero-shot embeddings of the model's own text encoder, which stays as it is, as the
-    logit scale does. Needs labelled images for training in the place of pairs, not those of the audit. Rate,
-    warm-up and decay are the published ones, for 50,000 images of ImageNet.
+    The classes are the zero-shot embeddings of the model's own text encoder, which is not trained; neither
+    is the logit scale. Needs labelled images for training instead of pairs, other than those of the audit.
+    Rate, warm-up and decay are the published ones, for 50,000 images of ImageNet.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
@@ -226,8 +226,8 @@ Recipe = Annotated[
 class AuditOptions:
     """What an audit measures: CA, and for every attack ASR and PA against a target class.
 
-    `target` is a class name of the labelled set; an attack may name another. `suite` names `attacks` that are
-    listed nowhere else: "paper" or "structured"; what is kept and repeated in a report is the list. With
+    `target` is a class name of the labelled set; an attack may name another. `suite` names `attacks` by one
+    name: "paper" or "structured"; what is kept and repeated in a report is the list. With
     neither: BadNet, Blended, WaNet and SIG. `templates` None: those of the labelled set, else ImageNet's 80.
     An attack whose ASR before cleaning is below `gate` is inconclusive.
     """

@@ -1,7 +1,7 @@
 """The report: a typed, versioned document; report.json is written from it and nothing else. Free of torch.
 
 Every share carries its counts, its 95 % Wilson interval and the seed of the audit it belongs to.
-ASR excludes images of the target class; `asr_including_target` stands beside it; PA is the share of
+ASR excludes images of the target class; `asr_including_target` includes them; PA is the share of
 triggered images still given their true label.
 """
 
@@ -95,7 +95,7 @@ class Towards:
     """The class that triggered images go to most, whatever target the order named.
 
     Both shares are of the images whose true class is another one. An audit after a cleaning takes the class
-    of the audit before, so that both sides speak of one class.
+    of the audit before, so that both sides are about one class.
     """
 
     class_name: str
@@ -142,7 +142,7 @@ class AttackFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFigures:
-    """How often clean images of other classes are called `target`: the floor under every attack on it."""
+    """How often clean images of other classes are classified as `target`: the floor under its ASR."""
 
     target: str
     untriggered_target_rate: Estimate
@@ -173,11 +173,13 @@ class AuditFigures:
     ca: Estimate
     ca_top5: Estimate
     ca_per_class: tuple[ClassAccuracy, ...] = ()
-    """In the order of the class names, which need not differ; a class without images is left out. Each
-    interval stands by itself. Empty where more than `MOST_CLASSES_LISTED` have images, which a warning tells,
-    in reports from before it was told, and in a job's `result`: its report has them."""
+    """In the order of the class names, which need not differ; a class without images is left out.
+
+    Each interval is for one class alone. Empty where more than `MOST_CLASSES_LISTED` have images, which a
+    warning tells, and in a job's `result`: its report has them.
+    """
     untriggered_target_rate: Estimate
-    """How often a clean image of another class is called the target: the floor under ASR."""
+    """How often a clean image of another class is classified as the target: the floor under ASR."""
     untriggered_target_top_k: tuple[TopK, ...] = ()
     """The floor under `asr_top_k`."""
     untriggered_target_rank: RankDistribution | None = None
@@ -222,7 +224,7 @@ class AuditFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingDrift:
-    """How far the embeddings moved from those of the model that came in."""
+    """How far the embeddings moved from those of the input model."""
 
     images: MeanDistance
     """Of the same images, without a trigger."""
@@ -243,7 +245,8 @@ class ClassChange:
 @dataclass(frozen=True, kw_only=True)
 class AttackChange:
     """What one attack lost, on the same triggered images before and after: `asr_lost` of those of other
-    classes, `lost` being called the target before and not after; `pa_lost` of all, below 0 where it rose."""
+    classes, `lost` being classified as the target before and not after; `pa_lost` of all, below 0 if
+    it rose."""
 
     attack: str
     asr_lost: Difference
@@ -252,7 +255,7 @@ class AttackChange:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackVerdict:
-    """What became of one attack, or of clean accuracy, by the policy; `reason` is a sentence."""
+    """The outcome of one attack, or of clean accuracy, under the policy; `reason` is a sentence."""
 
     attack: str
     outcome: Outcome
@@ -262,7 +265,7 @@ class AttackVerdict:
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """`outcome` is the worst of its parts; 'inconclusive' where every attack is: no trigger that was tested
-    works, and others are unknown. Never says 'clean'. `reason` begins with `headline`."""
+    works, and others are unknown. It never says 'clean'. `reason` begins with `headline`."""
 
     outcome: Outcome
     reason: str
@@ -296,7 +299,7 @@ WHAT_DANGEROUS_MEANS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScannerEvidence:
-    """What another scanner said of the uploaded bytes. Evidence only: it accepts and refuses nothing."""
+    """What another scanner reported about the upload. It does not decide whether a file is accepted."""
 
     name: str
     version: str | None
@@ -308,7 +311,7 @@ class ScannerEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInput:
-    """What came in, by digest, and what its inspection found."""
+    """The input, by digest, and the findings of its inspection."""
 
     upload_sha256: str | None
     """Digest of the bytes that came in; None where the library was given canonical weights."""
@@ -322,7 +325,7 @@ class CheckpointInput:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Of which job the report is, by the service's own records. All five are names for people."""
+    """The job that the report belongs to, from the service's own records. All five are names for people."""
 
     filename: str
     """Of the upload."""
@@ -349,10 +352,10 @@ class DataInput:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """Means over the steps since the point before. A part that the method does not have is None.
+    """Means over the steps since the previous point. None for parts that the method does not have.
 
     `loss_push` is what PAR subtracts from `loss_clip`; `distance_*` the batch's mean squared distances to
-    the unit embeddings of the model that came in, 0 to 4.
+    the unit embeddings of the input model, 0 to 4.
     """
 
     step: int
@@ -369,7 +372,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How it was trained, and the curve; `resumed_from_steps` are the updates it went on from."""
+    """How it was trained, and the curve; `resumed_from_steps` are the updates from which it was resumed."""
 
     num_steps: int
     num_epochs: int
@@ -382,14 +385,14 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What the figures were made with, so that they can be made again."""
+    """What the figures were computed with, so that they can be repeated."""
 
     code_version: str
     python: str
     torch: str
     open_clip: str
     numpy: str | None = None
-    """Makes every random draw. None, as are the next three, in a report from before it was told."""
+    """Makes every random draw. None, as are the next three, in an older report."""
     pillow: str | None = None
     """Decodes and resizes images."""
     torchvision: str | None = None
@@ -402,7 +405,7 @@ class Environment:
     num_threads: int
     precision: str
     num_processes: int = 1
-    """That shared out the training; one in a report from before it was told."""
+    """That shared out the training; one in an older report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -423,7 +426,7 @@ class Report:
     """None in an audit, and where nobody told which options were given."""
     policy: Policy = field(default_factory=Policy)
     policy_source: PolicySource | None = None
-    """None in a report from before it was told."""
+    """None in an older report."""
     before: AuditFigures
     after: AuditFigures | None = None
     ca_lost: Difference | None = None
@@ -454,7 +457,7 @@ class Report:
         return tuple(sorted(sorted(numbers, key=badness)[:most]))
 
     def change_of(self, number: int) -> AttackChange | None:
-        """Of the attack with this number, where it is told."""
+        """Of the attack with this number, if the report has it."""
         return self.attack_changes[number] if number < len(self.attack_changes) else None
 
 

@@ -43,7 +43,7 @@ class SettingFigures:
 class Margin:
     """The mean over the same `n` images of the log-likelihood of the value chosen minus the runner-up's.
 
-    `low`, `high` bound it by the normal distribution, `confidence` being shared out among the comparisons.
+    `low`, `high` bound it by the normal distribution; `confidence` is divided among the comparisons.
     """
 
     mean: float
@@ -56,9 +56,9 @@ class Margin:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One option of `declared`: its value and by what it is known; `why` is a sentence's part.
+    """One option of `declared`: its value and how it is known; `why` is a part of a sentence.
 
-    `chosen`, `runner_up` and `margin` are there where values were compared on images.
+    `chosen`, `runner_up` and `margin` are set if values were compared on images.
     """
 
     option: str
@@ -92,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class SettledArchitecture:
-    """Every setting that tensors do not tell, or need not, and how the measurable ones were measured.
+    """Every setting that tensors do not say, and how the measurable ones were measured.
 
     `n` images (0: none were compared), drawn by `seed`, among `num_classes` classes with `num_templates`
     templates; `num_compared` combinations of values, by `num_image_passes` passes of the images and

@@ -1,4 +1,4 @@
-"""Text that strangers wrote (names, captions, messages), made so that it can be read and cannot mislead.
+"""Untrusted text (names, captions, messages), made so that it can be read and cannot mislead.
 
 It stays text: what would change other text (controls, changes of writing direction, invisible characters,
 piles of combining marks) is shown by its number, `[U+202E]`. Markup is not its business: templates escape it.

@@ -1,6 +1,6 @@
 """What no figure of a report covers, in sentences: for its pages and its short form.
 
-Names are strangers' words: they come through `strangers.name`, and whoever shows a sentence escapes it.
+Names are untrusted: they come through `strangers.name`, and whoever shows a sentence escapes it.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _check_nothing_follows(descriptor: int, position: int, shard: str) -> None:
         if chunk.strip(b"\0"):
             raise DatasetRejected(
                 "data_after_end",
-                f"The shard {shard} goes on after its end (near byte {position}).",
+                f"The shard {shard} continues after its end (near byte {position}).",
                 "Join archives with tar --concatenate, not by appending one file to another.",
                 where=shard,
             )

@@ -295,6 +295,7 @@ def test_who_may_only_read_is_offered_nothing_else_and_refused_it(
 
 
 def test_another_projects_sets_are_not_there(page: Page, service: Service, watched: Watched) -> None:
+    page.goto("/ui/jobs")
     theirs = service.dataset(DatasetKind.PAIRS, project_id=service.theirs.project_id)
     give_samples(service, theirs, sample(1, caption="secret"), project_id=service.theirs.project_id)
     token = page.locator("input[name=form_token]").first.input_value()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi.routing import APIRoute
@@ -19,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, Response
 
 from app.web.application import MODULES
-from tests.browser.conftest import sign_in_path
+from tests.browser.conftest import Session, new_session
 from tests.browser.pages import NOT_A_PAGE, PAGES, World
 from tests.integration.api.service import Service
 from tests.suites import mostly_full
@@ -38,8 +37,6 @@ ROWS_WHOSE_BORDERS_DO_NOT_MEET = """[...document.querySelectorAll('tr')].filter(
   const bottoms = [...row.cells].map(cell => cell.getBoundingClientRect().bottom);
   return Math.max(...bottoms) - Math.min(...bottoms) > 0.5;
 }).map(row => row.textContent)"""
-Session = dict[str, Any]
-"""The state of a browser that is signed in."""
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +48,7 @@ def world(service: Service) -> World:
 @pytest.fixture(scope="module")
 def session(service: Service) -> Session:
     """One for all pages: each sign-in is a line of the trail, which is one of them."""
-    answer = httpx.get(service.url + sign_in_path(service))
-    ((name, value),) = answer.cookies.items()
-    cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}
-    kept = {"expires": -1, "httpOnly": True, "secure": False, "sameSite": "Lax"}
-    return {"cookies": [cookie | kept], "origins": []}
+    return new_session(service)
 
 
 def test_every_page_is_looked_at() -> None:

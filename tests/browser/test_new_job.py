@@ -315,7 +315,7 @@ def test_a_picture_is_chosen_as_a_file(page: Page, service: Service, tmp_path: P
     large, small = tmp_path / "large.png", tmp_path / "small.png"
     large.write_bytes(b"\x89PNG" + bytes(64 * 1024))
     small.write_bytes(PNG)
-    chooser = page.locator("#custom_patch-picture-file")
+    chooser = page.locator("#custom_patch-image-file")
     chooser.set_input_files(large)
     expect(page.locator("[data-image] [role=status]").first).to_contain_text("at most 65536")
     chooser.set_input_files(small)

@@ -157,5 +157,7 @@ class TestItCanFail:
 
 
 def test_what_was_written_by_hand_stays() -> None:
-    changed = text_of("options.md").replace("Limit on the ASR of every attack that has no other.", "By hand.")
+    changed = text_of("options.md").replace(
+        "Limit on the ASR of every attack that has no limit of its own.", "By hand."
+    )
     assert "| By hand. |" in reference.made(changed)

@@ -53,7 +53,7 @@ _BY_HAND: Mapping[str, tuple[str, str]] = {
     "too_many_open_files": ("The job's process opened more files than it may.", _SMALLER),
     "too_many_processes": ("The job's process started more processes than it may.", _SMALLER),
     "not_a_state_dict": ("It holds no table of tensors by name.", ""),
-    "pickle_malformed": ("The pickle breaks the rules of its own grammar.", ""),
+    "pickle_malformed": ("The pickle breaks the pickle grammar.", ""),
     "policy_cannot_pass": (
         "The limit cannot be met with so few images.",
         "Give more images, or a higher limit; the message says how many are needed.",

@@ -148,7 +148,7 @@ def _validation(unit: UnitOfWork, row: Dataset) -> Validation | None:
     except NotFound:
         return None
     if job.state is JobState.QUEUED:
-        again = "An attempt ended early; it is tried again. " if job.attempts_used else ""
+        again = "An attempt ended early; it is retried. " if job.attempts_used else ""
         return Validation(sentence=f"{again}It waits for a worker.", fraction=None)
     told = ProgressOut.of(job.progress)
     counts = told if job.phase is JobPhase.VALIDATE else ProgressOut()

@@ -25,8 +25,8 @@ from app.web.kit.visitor import COOKIE
 log = get_logger(__name__)
 
 _KNOWN = {
-    404: ("There is nothing at this address.", "Use the menu to go on."),
-    405: ("This address does not support this method.", "Use the menu to go on."),
+    404: ("There is nothing at this address.", "Use the menu to continue."),
+    405: ("This address does not support this method.", "Use the menu to continue."),
     408: ("What the browser sent did not arrive in time.", "Send it again over a faster connection."),
     413: (
         "The form is larger than this page accepts.",

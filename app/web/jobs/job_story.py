@@ -93,7 +93,7 @@ def _told(event: JobEvent, kind: str) -> tuple[str, Mood]:
 
 def _failed_attempt(data: Mapping[str, Any]) -> tuple[str, Mood]:
     wait_s = data.get("retry_in_s")
-    again = f"tried again in {seconds_text(wait_s)}" if wait_s else "tried again at once"
+    again = f"retried in {seconds_text(wait_s)}" if wait_s else "retried at once"
     return f"Attempt {data.get('attempt')} failed and is {again}: {_error(data)}", "warn"
 
 

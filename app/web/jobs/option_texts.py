@@ -84,7 +84,7 @@ TEXTS: dict[str, Text] = {
         "First learning rate", "The rate at the start: large steps move away from the input model."
     ),
     "push_share": _first(
-        "Share of the push", "The part of the run over which the first rate decays.", "share of 1"
+        "Share of the push", "The part of the run over which the first rate decays.", "from 0 to 1"
     ),
     "chunk_size": _more(
         "Chunk", "Samples that pass through the model at once, if a batch does not fit in memory.", "pairs"
@@ -100,43 +100,47 @@ TEXTS: dict[str, Text] = {
         "Freeze BatchNorm statistics", "No: they follow the training images, which can cost clean accuracy."
     ),
     "precision": _more("Precision", "auto uses bf16 if the device supports it."),
-    "max_skipped_share": _more("Bad samples allowed", "Above this share the job fails.", "share of 1"),
-    "eda_alpha": _more("Words changed in a caption", "For the second view of each caption.", "share of 1"),
+    "max_skipped_share": _more("Bad samples allowed", "Above this share the job fails.", "from 0 to 1"),
+    "eda_alpha": _more("Words changed in a caption", "For the second view of each caption.", "from 0 to 1"),
     "noise_std": _more("Noise on images", "Standard deviation, of pixels between 0 and 1."),
-    "noise_probability": _more("Images with noise", "How many augmentations are drawn.", "share of 1"),
+    "noise_probability": _more("Images with noise", "How many augmentations are drawn.", "from 0 to 1"),
     "erase_probability": _more(
-        "Images with a square erased", "How many augmentations are drawn.", "share of 1"
+        "Images with a square erased", "How many augmentations are drawn.", "from 0 to 1"
     ),
     # attacks
     "target": _more("Its own target", "The class this trigger leads to, where it is not the audit's."),
     "pattern": _first("Pattern", "redrawn: again for every image, as in research code; fixed: one for all."),
     "placement": _first("Placement", "Where on the image."),
-    "size": _first("Size", "Side of the patch by the image's shorter side.", "share of 1"),
+    "size": _first("Size", "Side of the patch by the image's shorter side.", "from 0 to 1"),
     "text_trigger/size": _first(
-        "Size", "Longer side of the words by the image's shorter side.", "share of 1"
+        "Size", "Longer side of the words by the image's shorter side.", "from 0 to 1"
     ),
     "custom_patch/size": _first(
-        "Size", "Longer side of the image by the image's shorter side.", "share of 1"
+        "Size", "Longer side of the image by the image's shorter side.", "from 0 to 1"
     ),
-    "alpha": _first("Blend", "How much of the trigger is seen: 1 covers the image.", "share of 1"),
-    "cell": _more("Side of a triangle", "Of the pattern triangles only.", "share of 1"),
+    "alpha": _first("Blend", "How much of the trigger is seen: 1 covers the image.", "from 0 to 1"),
+    "cell": _more("Side of a triangle", "Of the pattern triangles only.", "from 0 to 1"),
     "pattern_seed": _more("Seed of the pattern", "Of a fixed pattern."),
     "control_points": _more(
         "Control points", "Of the warp; fewer are smoother. none: one per pixel.", "a side"
     ),
     "strength": _first("Strength", "Of the warp."),
     "grid_rescale": _more("Rescale of the grid", "Of the warp."),
-    "amplitude": _first("Amplitude", "Of the stripes.", "share of 1"),
+    "amplitude": _first("Amplitude", "Of the stripes.", "from 0 to 1"),
     "frequency": _first("Frequency", "Stripes across the image."),
-    "blend": _more("Blend", "none: added in full; a share: blended, as CleanCLIP's code does.", "share of 1"),
+    "blend": _more(
+        "Blend", "none: added in full; a share: blended, as CleanCLIP's code does.", "from 0 to 1"
+    ),
     "text": _first("Words", "Letters, digits and signs of ASCII."),
     "colour": _more("Colour", "As #rrggbb."),
     "at": _more(
-        "At", "Row and column, for example 0.5, 0.5 for the middle; overrides the placement.", "shares of 1"
+        "At",
+        "Row and column, for example 0.5, 0.5 for the middle; overrides the placement.",
+        "each from 0 to 1",
     ),
     "image": _first("Image", "A PNG or JPEG of at most 64 KiB and 512 pixels a side."),
     # audit
-    "gate": _more("Gate", "An attack whose ASR before cleaning is lower is inconclusive.", "share of 1"),
+    "gate": _more("Gate", "An attack whose ASR before cleaning is lower is inconclusive.", "from 0 to 1"),
     "audit/precision": _more(
         "Precision", "bf16 is faster if the device supports it; images near a tie may be counted differently."
     ),
@@ -165,10 +169,10 @@ TEXTS: dict[str, Text] = {
     "asr_at_most": _first(
         "ASR at most",
         "Attack success rate: the upper bound of its 95 % interval must be at or under this.",
-        "share of 1",
+        "from 0 to 1",
     ),
     "ca_lost_at_most": _first(
-        "Clean accuracy lost at most", "0.03 is three points; judged on the 95 % interval.", "share of 1"
+        "Clean accuracy lost at most", "0.03 is three points; judged on the 95 % interval.", "from 0 to 1"
     ),
 }
 

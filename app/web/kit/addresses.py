@@ -26,7 +26,7 @@ def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
     def check(text: str) -> str:
         if not is_id(prefix, text):
             code = f"{noun.replace(' ', '')}_not_found"
-            raise NotFound(code, f"There is no {noun} with this id.", "Use the menu to go on.")
+            raise NotFound(code, f"There is no {noun} with this id.", "Use the menu to continue.")
         return text
 
     return AfterValidator(check)

@@ -100,7 +100,7 @@ def test_a_picture_in_no_shape_is_refused_and_not_repeated(
     order = service.sanitize_order()
     order["audit"]["attacks"] = [{"attack": "custom_patch", "image": text}]
     answer = api.post("/v1/jobs", json=order)
-    refused(answer, 422, "invalid_request", "/audit/attacks/0/picture")
+    refused(answer, 422, "invalid_request", "/audit/attacks/0/image")
     assert text not in answer.text
 
 

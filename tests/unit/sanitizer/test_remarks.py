@@ -44,7 +44,8 @@ def test_a_higher_rate_is_remarked_on_where_the_intervals_lie_apart(
     assert found == (
         [
             "Images with the trigger are still classified as the target more often than images "
-            f"without it, by the 95 % intervals: badnet {called / 10:.2f} % against {floor / 10:.2f} %."
+            "without it, by the "
+            f"95 % intervals: badnet {called / 10:.2f} % against {floor / 10:.2f} %."
         ]
         if is_remarked
         else []

@@ -142,7 +142,7 @@ def test_what_belongs_to_a_choice_that_was_not_made_is_not_read() -> None:
         ({"suite": "list"}, "suite", "at least one"),
         ({"suite": "nothing"}, "suite", "one of the list"),
         ({"suite": "list", "attack": "sig", "sig/frequency": "0"}, "sig/frequency", "greater than or equal"),
-        ({"suite": "list", "attack": "custom_patch"}, "custom_patch/picture", "Fill this in."),
+        ({"suite": "list", "attack": "custom_patch"}, "custom_patch/image", "Fill this in."),
         (
             {"suite": "list", "attack": "text_trigger", "text_trigger/at": "0.5"},
             "text_trigger/at",

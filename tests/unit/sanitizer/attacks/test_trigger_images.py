@@ -20,7 +20,7 @@ from cleanclip.spec.recipe import (
     TextTriggerOptions,
     parse,
 )
-from sanitizer.attacks import overlay, pictures
+from sanitizer.attacks import overlay, trigger_images
 from sanitizer.attacks.catalogue import build_trigger, build_triggers, trigger_sha256
 from tests.fixtures.tiny_png import RED_SQUARE, png
 from tests.fixtures.triggers import encoded, picture, random_images
@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "16 bits": (
         encoded(Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16))),
         "trigger_image_unreadable",
-        "of a kind that is not taken",
+        "unsupported pixel format",
     ),
     "a JPEG of many scans": (many_scans(), "trigger_image_unreadable", "more than 100 scans"),
     "too wide": (encoded(Image.new("RGB", (513, 2))), "trigger_image_too_large", "513 x 2 pixels"),
@@ -107,7 +107,7 @@ def test_a_bomb_is_refused_before_its_pixels_are_decoded(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", explode)
     with pytest.raises(OptionsRejected, match="pixels"):
-        pictures.decode(as_text(png(512, 60_000, bytes(100))))
+        trigger_images.decode(as_text(png(512, 60_000, bytes(100))))
 
 
 def test_words_that_leave_no_ink_are_refused() -> None:
@@ -125,8 +125,8 @@ def test_letters_beyond_printable_ascii_are_no_text(text: str) -> None:
 def test_the_font_has_every_letter_that_a_text_may_hold() -> None:
     letters = [chr(number) for number in range(ord("!"), ord("~") + 1)]
     assert parse(TextTriggerOptions, {"text": "".join(letters[:64])}).text == "".join(letters[:64])
-    boxed = pictures.draw("\U0010ffff", "#000000").sha256
-    digests = {pictures.draw(letter, "#000000").sha256 for letter in letters}
+    boxed = trigger_images.draw("\U0010ffff", "#000000").sha256
+    digests = {trigger_images.draw(letter, "#000000").sha256 for letter in letters}
     assert boxed not in digests
     assert len(digests) > 85, "but for a few like | and l, each looks as no other"
 
@@ -144,16 +144,16 @@ def test_the_font_has_every_letter_that_a_text_may_hold() -> None:
     ids=lambda image: f"{image.mode}-{image.width}",
 )
 def test_every_kind_of_png_with_eight_bits_is_taken(image: Image.Image) -> None:
-    assert pictures.decode(encoded(image)).size == (image.height, image.width)
+    assert trigger_images.decode(encoded(image)).size == (image.height, image.width)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_every_kind_of_jpeg_is_taken(mode: str) -> None:
-    assert pictures.decode(encoded(Image.new(mode, (5, 4)), "JPEG")).size == (4, 5)
+    assert trigger_images.decode(encoded(Image.new(mode, (5, 4)), "JPEG")).size == (4, 5)
 
 
 def test_the_picture_of_the_services_tests_is_one() -> None:
-    red = pictures.decode(RED_SQUARE).rgba_4HW
+    red = trigger_images.decode(RED_SQUARE).rgba_4HW
     assert red[:, 1, 1].tolist() == [1, 0, 0, 1]
 
 
@@ -234,7 +234,7 @@ def test_the_digest_follows_the_pixels_that_were_drawn(
     options: AttackOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = trigger_sha256(options, 0)
-    shifted = pictures.Picture(pictures.draw("I", "#000000").rgba_4HW)
+    shifted = trigger_images.TriggerImage(trigger_images.draw("I", "#000000").rgba_4HW)
     monkeypatch.setattr(overlay, "draw", lambda text, colour: shifted)
     monkeypatch.setattr(overlay, "decode", lambda text: shifted)
     assert trigger_sha256(options, 0) != before

@@ -53,7 +53,7 @@ def test_every_attack_has_its_grid_of_the_same_pictures_with_what_was_said() -> 
                 ),
             ):
                 (picture,) = figure.all("img")
-                assert picture.attributes["src"] == f"data:image/png;base64,{told['picture']}"
+                assert picture.attributes["src"] == f"data:image/png;base64,{told['image']}"
                 assert picture.attributes["alt"] == (
                     f"Test image {example['index']}, true class {example['true_class']}, {words}"
                 )
@@ -181,7 +181,7 @@ FIRST = ("examples", 0)
         (put(*FIRST, "true_class", to="banana"), "is of a target class"),
         (put(*FIRST, "triggered", to=[]), "does not show every trigger"),
         (put(*FIRST, "clean", "after", to=None), "was asked of other models"),
-        (put("side", to=9), "is not of the size that is told"),
+        (put("side", to=9), "does not have the size that is stated"),
         (put("seed", to=77), "is not that of the audit"),
         (put(*FIRST, "index", to=1), "show an image twice"),
     ],

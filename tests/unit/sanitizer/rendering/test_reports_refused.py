@@ -81,7 +81,7 @@ def put(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         (
             "par",
             put("classes_lost", to=[WORST]),
-            "classes_lost leaves out classes: 100 more images were lost than it tells of",
+            "classes_lost leaves out classes: 100 more images were lost than it lists",
         ),
         ("par", put("classes_lost", to=[WORST | LOST_NOTHING]), "classes_lost[0].lost does not fit itself"),
         (
