@@ -212,23 +212,3 @@ class StoredProblem(WireOut):
             detail=str(error.get("message", "")),
             remedy=str(error.get("remedy", "")),
         )
-
-
-__all__ = [
-    "CheckpointId",
-    "DatasetId",
-    "ErrorItem",
-    "Name",
-    "Page",
-    "Problem",
-    "QuotaOut",
-    "RenameIn",
-    "RenameOrClearIn",
-    "Sha256",
-    "StoredProblem",
-    "Time",
-    "UploadId",
-    "WireIn",
-    "WireOut",
-    "unstorable_text",
-]
