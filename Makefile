@@ -28,6 +28,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SYNC := cleanclip/sync/client.py
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 
@@ -65,10 +66,9 @@ check: install-dev docs  ## Lint, types, import laws, the site's links
 docs: install-dev  ## Build the documentation's site into var/site/; fails where a link leads nowhere
 	@$(BIN)/python -m tools.make_site
 
-format: install-dev  ## Put the code into its one form; make the synchronous client and the reference pages
+format: install-dev  ## Put the code into its one form; make the reference pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/python -m tools.make_sync
 	$(BIN)/python -m tools.reference
 
 images:  ## Build the container images; TORCH=cuda or cpu, TAG=…; without a hub on stand-ins of the bases
@@ -81,11 +81,15 @@ compose-test: install-dev  ## Start docker-compose.yml on a real engine and run 
 clean:  ## Remove the virtual environment and everything under var/
 	rm -rf $(VENV) var
 
-install: $(INSTALLED)-demo  ## Make the virtual environment (the other targets do it too)
-install-dev: $(INSTALLED)-dev
+install: $(INSTALLED)-demo $(SYNC)  ## Make the virtual environment (the other targets do it too)
+install-dev: $(INSTALLED)-dev $(SYNC)
+
+# The synchronous client is not kept in the repository; installing makes it, and so does a change of its source.
+$(SYNC): cleanclip/setup.py $(wildcard cleanclip/aio/*.py) | $(BIN)/python
+	@$(BIN)/python cleanclip/setup.py && touch $@
 
 # One stamp per extra: a second run is instant, a changed list of packages installs again.
-$(INSTALLED)-%: pyproject.toml cleanclip/pyproject.toml constraints.txt | $(BIN)/python
+$(INSTALLED)-%: pyproject.toml cleanclip/pyproject.toml cleanclip/setup.py constraints.txt | $(BIN)/python
 	@echo "Installing (extra '$*'); the first time this takes a minute or two …"
 	@mkdir -p var && started=$$(date +%s) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \

@@ -23,14 +23,20 @@ from sqlalchemy.engine import make_url
 from app.local.stack import Stack
 from app.settings import Settings
 from app.storage.s3 import S3Store
+from cleanclip.setup import make_sync
 from tests.fixtures.buckets import own_bucket
 from tests.fixtures.databases import own_database
 from tests.fixtures.webhooks import WEBHOOKS_KEY
 
 pytest_plugins = ("tests.suites",)
 
+make_sync()
+"""So that the tests see the synchronous client of today's source, also where nobody ran `make`."""
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """Before anything loads torch: its idle threads would burn the cores that the other process tests on."""
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core each; two threads cost 1.6 times the time
 
 _NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
 _broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))
@@ -76,6 +82,10 @@ def database_url(stack: Stack, template_database: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def broker_url(stack: Stack) -> str:
     """URL of an empty broker database that only this module uses."""
+    return empty_broker(stack)
+
+
+def empty_broker(stack: Stack) -> str:
     url = stack.settings().broker.url.rpartition("/")[0] + f"/{next(_broker_databases)}"
     with redis.Redis.from_url(url) as broker:
         broker.flushdb()
@@ -98,15 +108,19 @@ def service_settings(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Settings:
     """Settings that point every part of the service at this module's own database, broker and bucket."""
+    return settings_of(stack, database_url, broker_url, object_store, tmp_path_factory.mktemp("work"))
+
+
+def settings_of(stack: Stack, database_url: str, broker_url: str, store: S3Store, work_dir: Path) -> Settings:
     base = stack.settings()
     return base.model_copy(
         update={
             "database": base.database.model_copy(update={"url": database_url}),
             "broker": base.broker.model_copy(update={"url": broker_url}),
             "api": base.api.model_copy(update={"stop_grace_s": 5}),
-            "storage": base.storage.model_copy(update={"bucket": object_store.bucket}),
+            "storage": base.storage.model_copy(update={"bucket": store.bucket}),
             "webhooks": base.webhooks.model_copy(update={"encryption_keys": (SecretStr(WEBHOOKS_KEY),)}),
-            "worker": base.worker.model_copy(update={"work_dir": tmp_path_factory.mktemp("work")}),
+            "worker": base.worker.model_copy(update={"work_dir": work_dir}),
         }
     )
 

@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "docs" / "test-all.json"
-SHARED = ("tests/docs/", "tests/end_to_end/")
+SHARED = ("tests/browser/", "tests/docs/", "tests/end_to_end/")
 NUM_QUARTERS = 4
 UNKNOWN_S = 20.0
 """For a file that the last result does not name."""

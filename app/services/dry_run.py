@@ -137,20 +137,21 @@ def describe_phase(phase: JobPhase, load: Load) -> str:
     num_triggers = len(of_same_pixels(load.audit.attacks))
     match phase:
         case JobPhase.STAGE:
-            return "Brings the checkpoint and the data to the worker and holds them to their digests."
+            return "Copies the checkpoint and the data to the worker and checks their digests."
         case JobPhase.BASELINE_AUDIT:
             return f"Measures clean accuracy and {_count(num_triggers, 'trigger')}: {_measured(phase, load)}"
         case JobPhase.FINETUNE:
             return _training(load)
         case JobPhase.FINAL_AUDIT:
             return (
-                "Measures the cleaned file with the same triggers on the same images, and how far it moved "
-                f"from what came in: {_measured(phase, load)}"
+                "Measures the cleaned weights with the same triggers on the same images, and "
+                "how far they moved "
+                f"from the input model: {_measured(phase, load)}"
             )
         case JobPhase.REBOUND:
             return _rebound(load)
         case _:
-            return "Writes the report and the statement, and keeps all files in the object store."
+            return "Writes the report and the statement, and stores all files."
 
 
 def _count(number: int, noun: str, nouns: str | None = None) -> str:

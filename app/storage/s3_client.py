@@ -7,10 +7,12 @@ Portable across S3 servers: path addressing by default, SigV4, checksums only wh
 from __future__ import annotations
 
 import ipaddress
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -66,6 +68,8 @@ _BY_CODE: dict[str, type[StorageError]] = {
 }
 _MAX_SKEW_S = 300.0
 """Stores take a quarter of an hour; no clock that somebody keeps is wrong by a third of it."""
+_MAKING = threading.Lock()
+"""Sessions are not made for several threads; the clients that they make are."""
 _UNREACHABLE = (BotoConnectionError, HTTPClientError, IncompleteReadError)
 
 
@@ -83,14 +87,21 @@ def make_client(settings: StorageSettings, *, endpoint_url: str | None) -> S3Cli
         tcp_keepalive=True,
         proxies={} if _is_on_this_machine(endpoint_url) else None,
     )
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key,
-        aws_secret_access_key=settings.secret_key.get_secret_value(),
-        config=config,
-    )
+    with _MAKING:
+        return _session().client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=settings.region,
+            aws_access_key_id=settings.access_key,
+            aws_secret_access_key=settings.secret_key.get_secret_value(),
+            config=config,
+        )
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for the process: each reads the model of S3's protocol again, for a tenth of a second."""
+    return boto3.session.Session()
 
 
 def _is_on_this_machine(endpoint_url: str | None) -> bool:

@@ -1,16 +1,21 @@
 """A real Chromium on the pages of a real server, with its database and its object store.
 
-Rows are written as a worker would have left them (`Service`); the journey with a worker is in
-tests/end_to_end/test_browser_journey.py. Every page of every test is watched: an error on the console, an
-answer that the content security policy blocked, or a request to another host fails the test at its end.
+Browser and server are one for the folder; each module has projects of its own. Rows are written as a worker
+would have left them (`Service`); the journey with a worker is in tests/end_to_end/test_browser_journey.py.
+Every page of every test is watched: an error on the console, an answer that the content security policy
+blocked, or a request to another host fails the test at its end.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import (
     Browser,
@@ -22,20 +27,56 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from app.local.stack import Stack
 from app.services import api_keys, sessions
+from tests.conftest import empty_broker, settings_of
+from tests.fixtures.buckets import own_bucket
 from tests.fixtures.chromium import ARGUMENTS, installed
-from tests.integration.api.conftest import service, service_log
+from tests.fixtures.databases import own_database
+from tests.integration.api.conftest import logged, served, tenants
 from tests.integration.api.service import Service
 
-__all__ = ["service", "service_log"]
+Session = dict[str, Any]
+"""The state of a browser that is signed in, as Playwright's `new_context` takes it."""
 
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
+@pytest.fixture(scope="package")
+def service_log() -> Iterator[io.StringIO]:
+    with logged() as stream:
+        yield stream
+
+
+@pytest.fixture(scope="package")
+def folders_service(
+    stack: Stack,
+    template_database: str,
+    service_log: io.StringIO,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Service]:
+    base = stack.settings()
+    with (
+        own_database(base.database.url, "browser", template=template_database) as database_url,
+        own_bucket(base.storage, "browser") as store,
+    ):
+        work_dir = tmp_path_factory.mktemp("work")
+        with served(settings_of(stack, database_url, empty_broker(stack), store, work_dir), store) as service:
+            yield service
+
+
 @pytest.fixture(scope="module")
+def service(folders_service: Service) -> Iterator[Service]:
+    """With two projects that only this module uses; of others it has rows, too."""
+    folders_service.execute("UPDATE projects SET name = id")  # of others; a name is given once
+    with tenants(folders_service.database, folders_service.url) as (ours, theirs):
+        yield replace(folders_service, ours=ours, theirs=theirs)
+
+
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The system's, else the one that `playwright install chromium` fetched. Ends with its module: while
+    """The system's, else the one that `playwright install chromium` fetched. Ends with its folder: while
     Playwright lives, an event loop runs in this thread, and no other test could run one of its own."""
     with sync_playwright() as playwright:
         path = installed()
@@ -110,10 +151,17 @@ def stranger(new_context: Callable[..., BrowserContext]) -> Page:
 
 @pytest.fixture
 def page(service: Service, new_context: Callable[..., BrowserContext]) -> Page:
-    """A browser that is signed in with our tenant's key, which may do everything."""
-    page = new_context().new_page()
-    page.goto(sign_in_path(service))
-    return page
+    """A browser that is signed in and shows nothing yet."""
+    return new_context(storage_state=new_session(service)).new_page()
+
+
+def new_session(service: Service) -> Session:
+    """Of our tenant's key, which may do everything; made without a page."""
+    answer = httpx.get(service.url + sign_in_path(service))
+    ((name, value),) = answer.cookies.items()
+    cookie = {"name": name, "value": value, "domain": "127.0.0.1", "path": "/ui"}
+    kept = {"expires": -1, "httpOnly": True, "secure": False, "sameSite": "Lax"}
+    return {"cookies": [cookie | kept], "origins": []}
 
 
 def sign_in_path(service: Service, key: str | None = None) -> str:

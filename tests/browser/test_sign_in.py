@@ -59,6 +59,7 @@ def test_a_link_signs_in_once(
 
 
 def test_signing_out_ends_the_session_for_whoever_kept_its_cookie(page: Page, service: Service) -> None:
+    page.goto("/ui/jobs")
     cookies = {one["name"]: one["value"] for one in page.context.cookies()}
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/ui/sign-in")
@@ -81,6 +82,7 @@ def test_a_session_ends_by_the_clock_and_with_its_key(page: Page, service: Servi
 
 
 def test_a_form_of_another_site_or_another_session_changes_nothing(page: Page, service: Service) -> None:
+    page.goto("/ui/jobs")
     cookies = {one["name"]: one["value"] for one in page.context.cookies()}
     token = page.locator("input[name=form_token]").first.input_value()
     url = f"{service.url}/ui/sign-out"
