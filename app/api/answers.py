@@ -105,11 +105,11 @@ _MEANINGS = {
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For the OpenAPI document: which problems a route answers, beside those that every route may."""
-    found: dict[int | str, dict[str, Any]] = {}
+    answers: dict[int | str, dict[str, Any]] = {}
     for status in sorted({401, 403, 429, 503, *statuses}):
-        found[status] = {"description": _MEANINGS[status]}
+        answers[status] = {"description": _MEANINGS[status]}
         if status != 304:
-            found[status]["content"] = {
+            answers[status]["content"] = {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
             }
-    return found
+    return answers

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from app.api.answers import cached_answer, etag_of, page_of, refusals
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
-from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
+from app.api.paths import After, CheckpointPath, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
 from app.live.ports import PortsDep
@@ -51,7 +52,10 @@ def list_checkpoints(
         rows, has_more = unit.checkpoints.page(caller.project_id, after, limit, state=state, sha256=sha256)
         judged = checkpoints.worst_verdicts(unit, caller.project_id, rows)
     etag = etag_of(
-        [has_more, *((row.id, row.updated_at, found.mark) for row, found in zip(rows, judged, strict=True))]
+        [
+            has_more,
+            *((row.id, row.updated_at, verdicts.mark) for row, verdicts in zip(rows, judged, strict=True)),
+        ]
     )
     return cached_answer(
         request,

@@ -17,7 +17,8 @@ from app.api.answers import (
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
-from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
+from app.api.paths import After, DatasetPath, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep
@@ -74,10 +75,10 @@ def list_datasets(
     """Deleted ones are not listed. Class names, templates and examples of skipped samples are only in the
     single dataset (`GET /v1/datasets/{id}`); `num_classes` says how many names there are."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
-    etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in found)])
+        listed, has_more = unit.datasets.page(caller.project_id, after, limit, state=state, kind=kind)
+    etag = etag_of([has_more, *((one.row.id, one.row.updated_at) for one in listed)])
     return cached_answer(
-        request, etag, lambda: page_of(DatasetPage, map(DatasetOut.of_listed, found), has_more)
+        request, etag, lambda: page_of(DatasetPage, map(DatasetOut.of_listed, listed), has_more)
     )
 
 
@@ -121,8 +122,8 @@ def rename_dataset(
 ) -> Response:
     """Names are labels for people: requests use ids, and two datasets may have the same name."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
-    return json_answer(found)
+        renamed = DatasetOut.of(datasets.rename(unit, caller, dataset_id, body.name))
+    return json_answer(renamed)
 
 
 @router.delete(

@@ -22,8 +22,9 @@ from app.api.answers import (
 from app.api.auth import Reader, Runner
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
-from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
+from app.api.paths import After, JobPath, Limit
 from app.db.models.job import Job
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import JobKind, JobState
 from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
@@ -119,8 +120,8 @@ def list_job_verdicts(
     """
     with ports.database.unit_of_work(caller.project_id) as unit:
         jobs.get(unit, caller.project_id, job_id)
-        own, found = unit.verdicts.of_job(caller.project_id, job_id, limit)
-    return json_answer(VerdictList.of(own.weights_sha256 if own else None, found))
+        own, verdicts = unit.verdicts.of_job(caller.project_id, job_id, limit)
+    return json_answer(VerdictList.of(own.weights_sha256 if own else None, verdicts))
 
 
 @router.patch(
@@ -133,8 +134,8 @@ def rename_job(job_id: JobPath, body: RenameOrClearIn, caller: Runner, ports: Po
     """Possible in every state. Names are labels for people: requests use ids, and two jobs may have the
     same name. A report keeps the name that its job had when the report was written."""
     with ports.database.unit_of_work(caller.project_id) as unit:
-        found = JobOut.of(jobs.rename(unit, caller, job_id, body.name))
-    return json_answer(found)
+        renamed = JobOut.of(jobs.rename(unit, caller, job_id, body.name))
+    return json_answer(renamed)
 
 
 def _add_action(action: jobs.Action, summary: str, description: str) -> None:

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from app.api.answers import cached_answer, etag_of, json_answer, page_of, refusals
 from app.api.auth import Admin, Reader
-from app.api.paths import DEFAULT_PAGE, After, Limit, PolicyPath
+from app.api.paths import After, Limit, PolicyPath
+from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
 from app.services import policies
@@ -66,9 +67,9 @@ def put_policy(
     """
     with ports.database.unit_of_work(caller.project_id) as unit:
         row, is_new = policies.put(unit, caller, policy_name, body)
-        found = PolicyOut.of(row)
-    headers = {"Location": found.links.self} if is_new else {}
-    return json_answer(found, status=201 if is_new else 200, headers=headers)
+        policy = PolicyOut.of(row)
+    headers = {"Location": policy.links.self} if is_new else {}
+    return json_answer(policy, status=201 if is_new else 200, headers=headers)
 
 
 @router.delete(

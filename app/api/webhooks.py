@@ -13,9 +13,10 @@ from starlette.responses import Response
 from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
 from app.api.idempotency import Once, OnceDep
-from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
+from app.api.paths import After, DeliveryPath, Limit, WebhookPath
 from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.webhooks import DeliveryState, WebhookEvent
 from app.live.ports import PortsDep
 from app.schemas.webhooks import (
@@ -104,8 +105,8 @@ def update_webhook(
     wanted = WebhookChange(url=body.url, events=events, enabled=body.enabled)
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = webhooks.change(unit, caller, ports.webhook_rules, webhook_id, wanted)
-        found = WebhookOut.of(row)
-    return json_answer(found)
+        webhook = WebhookOut.of(row)
+    return json_answer(webhook)
 
 
 @router.post(
@@ -162,8 +163,8 @@ def test_webhook(webhook_id: WebhookPath, caller: Admin, ports: PortsDep, once: 
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
-        found = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
-        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+        delivery = DeliveryOut.of(webhooks.test(unit, caller, webhook_id))
+        return once.keep(unit, delivery, status=202, headers={"Location": delivery.links.self})
 
 
 @router.get(
@@ -218,5 +219,5 @@ def replay_webhook_delivery(
     with ports.database.unit_of_work(caller.project_id) as unit:
         if (answer := once.seen(unit, caller)) is not None:
             return answer
-        found = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
-        return once.keep(unit, found, status=202, headers={"Location": found.links.self})
+        delivery = DeliveryOut.of(webhooks.replay(unit, caller, webhook_id, delivery_id))
+        return once.keep(unit, delivery, status=202, headers={"Location": delivery.links.self})

@@ -32,5 +32,5 @@ def _run_make_bucket(_options: argparse.Namespace) -> int:
 
 def add_store(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Its command."""
-    one = commands.add_parser("make-bucket", help="create the service's bucket if it does not exist")
-    one.set_defaults(run=_run_make_bucket)
+    parser = commands.add_parser("make-bucket", help="create the service's bucket if it does not exist")
+    parser.set_defaults(run=_run_make_bucket)

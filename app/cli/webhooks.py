@@ -26,5 +26,5 @@ def _run_reseal(_options: argparse.Namespace) -> int:
 
 def add_webhooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Its command."""
-    one = commands.add_parser("reseal-webhooks", help="encrypt all webhooks' secrets with the first key")
-    one.set_defaults(run=_run_reseal)
+    parser = commands.add_parser("reseal-webhooks", help="encrypt all webhooks' secrets with the first key")
+    parser.set_defaults(run=_run_reseal)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cleanclip import packing
 from cleanclip.aio.crew import Aside
-from cleanclip.aio.shares import deleted
+from cleanclip.aio.project import deleted
 from cleanclip.aio.uploads import Uploads
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
@@ -188,12 +188,12 @@ class Datasets:
             pairs = await client.datasets.wait(pairs.id, timeout_s=600)
             print(pairs.summary)
         """
-        found = await wait_for(
+        dataset = await wait_for(
             self._wire, Dataset, f"/v1/datasets/{dataset_id}", timeout_s=timeout_s, on_change=on_progress
         )
-        if found.state == "rejected":
-            raise Rejected(found)
-        return found
+        if dataset.state == "rejected":
+            raise Rejected(dataset)
+        return dataset
 
 
 async def _pack(contents: Contents, on_packed: Callable[[int], None] | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from cleanclip.aio import following
-from cleanclip.aio.shares import deleted
+from cleanclip.aio.project import deleted
 from cleanclip.aio.waiting import wait_for
 from cleanclip.aio.wire import Wire
 from cleanclip.errors import JobCancelled, JobFailed, UnexpectedAnswer

@@ -135,10 +135,10 @@ class Webhooks:
         return await self._wire.post(WebhookDelivery, path, idempotency_key=idempotency_key)
 
     async def _issued(self, path: str, body: dict[str, Any], idempotency_key: str | None) -> IssuedWebhook:
-        found = await self._wire.post(IssuedWebhook, path, body, idempotency_key=idempotency_key)
-        if found.secret is None:
+        issued = await self._wire.post(IssuedWebhook, path, body, idempotency_key=idempotency_key)
+        if issued.secret is None:
             raise UnexpectedAnswer(
-                f"The webhook {found.id} has a new secret, but the answer that held it was "
+                f"The webhook {issued.id} has a new secret, but the answer that held it was "
                 "lost, and a secret is shown only once: rotate it with overlap_s 0."
             )
-        return found
+        return issued

@@ -57,7 +57,7 @@ class Gate:
         if outcome != "pass" and (outcome not in OUTCOMES or outcome in self.fail_on):
             return f"The gate is closed: {outcome or 'the job has no verdict'}."
         if worse is not None and worse.outcome in self.fail_on:
-            return f"The gate is closed: {worse.outcome} by {worse.job_id}on the same weights."
+            return f"The gate is closed: {worse.outcome} by {worse.job_id} on the same weights."
         return None
 
 

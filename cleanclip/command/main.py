@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from cleanclip.command import access, doctor, listing, orders, profiles, push, results, shares, upload, verify
+from cleanclip.command import (
+    access,
+    doctor,
+    listing,
+    orders,
+    profiles,
+    project,
+    push,
+    results,
+    upload,
+    verify,
+)
 from cleanclip.command.commands import Commands
 from cleanclip.command.exit_codes import HELP, ExitCode, exit_code_of
 from cleanclip.command.jobs import jobs
@@ -91,9 +102,9 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(policies, name="policies")
 app.add_typer(webhooks, name="webhooks")
-app.command()(shares.usage)
-app.command()(shares.trail)
-app.add_typer(shares.deletions, name="deletions")
+app.command()(project.usage)
+app.command()(project.trail)
+app.add_typer(project.deletions, name="deletions")
 app.command()(results.report)
 app.command()(results.download)
 app.command()(verify.verify)

@@ -255,11 +255,11 @@ def of_same_pixels(attacks: Iterable[AttackOptions]) -> tuple[tuple[int, ...], .
 
     An option that a pattern does not read still tells two apart.
     """
-    found: dict[AttackOptions, list[int]] = {}
+    numbers_of: dict[AttackOptions, list[int]] = {}
     for number, attack in enumerate(attacks):
         drawn = as_patch(attack) if isinstance(attack, LabelConsistentOptions) else attack
-        found.setdefault(replace(drawn, target=None), []).append(number)
-    return tuple(map(tuple, found.values()))
+        numbers_of.setdefault(replace(drawn, target=None), []).append(number)
+    return tuple(map(tuple, numbers_of.values()))
 
 
 def names_of(attacks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -87,39 +87,39 @@ def before_training(
     them. `given`: the options that the order gave; None where unknown: what is not a default was given."""
     num_steps = num_updates(recipe, num_samples)
     num_classes = len(classes if trained_classes is None else trained_classes)
-    found = [
+    warnings = [
         *_too_few(recipe, num_samples, num_classes, num_steps),
         *([] if trained_classes is None else _other_classes(classes, trained_classes)),
         *_warmup(recipe, num_steps),
         *_against_the_source(recipe, num_samples, family, size, given),
     ]
     if not recipe.freeze_batch_norm_statistics:
-        found.append("BatchNorm statistics follow the images trained on, which can cost clean accuracy.")
+        warnings.append("BatchNorm statistics follow the images trained on, which can cost clean accuracy.")
     match recipe:
         case CleanCLIPRecipe():
-            found += _cleanclip(recipe)
+            warnings += _cleanclip(recipe)
         case PARRecipe():
-            found += _par(recipe)
+            warnings += _par(recipe)
         case UARRecipe():
-            found += _uar(recipe, num_samples)
-    return found
+            warnings += _uar(recipe, num_samples)
+    return warnings
 
 
 def before_audit(options: AuditOptions, policy: Policy, *, is_cleaned: bool) -> list[str]:
     """What an audit's options cost its figures, and which limits cannot matter where nothing is cleaned."""
-    found = []
+    warnings = []
     if options.precision == "bf16":
-        found.append("The audits run in bf16: in fp32 an image near a tie may be counted differently.")
-    found += _measured_once(options)
+        warnings.append("The audits run in bf16: in fp32 an image near a tie may be counted differently.")
+    warnings += _measured_once(options)
     if not is_cleaned:
         kinds = dict.fromkeys(kind_of(attack) for attack in options.attacks)
-        found += [
+        warnings += [
             f"The limit of {100 * limit:g} % on {kind} has no effect: it is not under the gate of "
             f"{100 * options.gate:g} %, above which an audit without a cleaning fails anyway."
             for kind in kinds
             if (limit := policy.limit_of(kind)[1]) >= options.gate
         ]
-    return found
+    return warnings
 
 
 def _measured_once(options: AuditOptions) -> Iterator[str]:

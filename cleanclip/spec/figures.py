@@ -269,11 +269,11 @@ def _lines(report: Any, figures: Sequence[Figure], root: tuple[Step, ...] = ()) 
     own = at(report, "audit.target") if at(before, "further_targets") else None
     start, names = at(before, root), {"own": f"“{name(str(own))}”" if own else "Target"}
     for figure in figures:
-        for steps, found in _places(start, figure.path.split("."), names):
+        for steps, values in _places(start, figure.path.split("."), names):
             yield Line(
                 figure=figure,
-                title=figure.title.format_map(found),
-                meaning=figure.meaning.format_map(found),
+                title=figure.title.format_map(values),
+                meaning=figure.meaning.format_map(values),
                 steps=(*root, *steps),
                 before=at(before, (*root, *steps)),
                 after=at(after, (*root, *steps)),

@@ -83,11 +83,11 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
     An attack below the gate needs no pass. The best that can come of clean accuracy is that every image is
     right afterwards.
     """
-    found = []
+    refusals = []
     for attack in before.attacks:
         where, limit = policy.limit_of(kind_of_json(attack.options))
         if attack.asr.value >= gate and (sentence := too_few(limit, attack.asr.n)) is not None:
-            found.append(cannot_pass(f"{attack.name}: {sentence}", where))
+            refusals.append(cannot_pass(f"{attack.name}: {sentence}", where))
     right, limit = before.ca.successes, policy.ca_lost_at_most
     _, _, highest = newcombe(both=right, lost=0, gained=before.ca.n - right, neither=0)
     if highest > limit:
@@ -96,8 +96,8 @@ def hopeless(before: AuditFigures, *, gate: float, policy: Policy) -> list[Optio
             f"still have lost up to {_points(highest)} points by its interval, over the limit "
             f"of {_points(limit)}: nothing could pass."
         )
-        found.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
-    return found
+        refusals.append(cannot_pass(sentence, "policy.ca_lost_at_most"))
+    return refusals
 
 
 def _triggers(figures: AuditFigures) -> list[tuple[str, str]]:
@@ -174,10 +174,11 @@ def _judge_asr(was: Estimate, now: Estimate, limit: float) -> tuple[Outcome, str
     return outcome, reason
 
 
-def _towards(found: Towards) -> str:
+def _towards(towards: Towards) -> str:
     return (
-        f"works, towards '{found.class_name}' and not the target: {_share(found.triggered)} of the triggered "
-        f"images of other classes are classified as that class, {_share(found.untriggered)} of "
+        f"works, towards '{towards.class_name}' and not the target: "
+        f"{_share(towards.triggered)} of the triggered "
+        f"images of other classes are classified as that class, {_share(towards.untriggered)} of "
         "them without the trigger"
     )
 
@@ -213,10 +214,10 @@ def _overall(
         [one.outcome for one in attacks], None if clean_accuracy is None else clean_accuracy.outcome
     )
     parts = attacks if clean_accuracy is None else (*attacks, clean_accuracy)
-    found = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
+    headed = headline(outcome, is_cleaned=clean_accuracy is not None, num_triggers=before.num_triggers)
     return Verdict(
         outcome=outcome,
-        reason=f"{found}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
+        reason=f"{headed}. {_details(outcome, parts, is_cleaned=clean_accuracy is not None)}",
         attacks=attacks,
         clean_accuracy=clean_accuracy,
         limits_below_gate=limits_below_gate,

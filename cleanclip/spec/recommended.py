@@ -221,9 +221,9 @@ def _defaults_of(method: str) -> str:
 def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRecipe:
     """`given` wins over what is recommended for its method and this model. None: not known which model."""
     method = str(given.get("method", "cleanclip"))
-    found = None if model is None else recommended(method, *model)
-    options = {"method": method, **(found.values if found else {}), **given}
-    if model is None or found is None:
+    source = None if model is None else recommended(method, *model)
+    options = {"method": method, **(source.values if source else {}), **given}
+    if model is None or source is None:
         which = "a model of unknown family or size" if model is None else f"a {model_name(*model)}"
         return FilledRecipe(
             options=options,
@@ -232,12 +232,12 @@ def with_recommended(given: Mapping[str, Any], model: Model | None) -> FilledRec
             f"you leave out have the method's defaults, {_defaults_of(method)}. Try several "
             "learning rates.",
         )
-    written = ", ".join(f"{name} {value:g}" for name, value in found.values.items() if name not in given)
+    written = ", ".join(f"{name} {value:g}" for name, value in source.values.items() if name not in given)
     return FilledRecipe(
         options=options,
-        source=found,
+        source=source,
         sentence=f"Recommended for {method} on a {model_name(*model)} and written into the order: "
-        f"{written or 'no values beside yours'} ({found.kind}; {found.source}).",
+        f"{written or 'no values beside yours'} ({source.kind}; {source.source}).",
     )
 
 
@@ -257,11 +257,11 @@ class RecipeSource:
         """The defaults are those published for a full-size ModifiedResNet, where the method was run on one: a
         test holds them to it."""
         published = recommended(recipe.method, "ModifiedResNet", "full")
-        told = sorted({*given} - {"method", "version"})
+        given_names = sorted({*given} - {"method", "version"})
         if published is None:
-            return cls(given=tuple(told), defaults_from=NOBODYS, named_there=())
+            return cls(given=tuple(given_names), defaults_from=NOBODYS, named_there=())
         return cls(
-            given=tuple(told),
+            given=tuple(given_names),
             defaults_from=published.source,
-            named_there=tuple(name for name in published.values if name not in told),
+            named_there=tuple(name for name in published.values if name not in given_names),
         )

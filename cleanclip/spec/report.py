@@ -134,10 +134,10 @@ class AttackFigures:
     def works_elsewhere(self, gate: float) -> Towards | None:
         """Where the trigger leads if not to its target: to another class, at or over the gate, and more often
         than the same images go there without it. None: nowhere."""
-        found = self.towards_now or self.towards
-        if found is None or found.class_name == self.target or found.triggered.value < gate:
+        towards = self.towards_now or self.towards
+        if towards is None or towards.class_name == self.target or towards.triggered.value < gate:
             return None
-        return found if found.triggered.low > found.untriggered.high else None
+        return towards if towards.triggered.low > towards.untriggered.high else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -480,9 +480,9 @@ def load_json(data: bytes | str) -> Report:
     try:
         parse_bounded(data)
     except ValueError as error:
-        told = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
+        problem = PydanticCustomError("unbounded", "{reason}", {"reason": str(error)})
         raise ValidationError.from_exception_data(
-            "Report", [InitErrorDetails(type=told, loc=(), input=None)], "json"
+            "Report", [InitErrorDetails(type=problem, loc=(), input=None)], "json"
         ) from error
     return _adapter().validate_json(data, strict=True)
 

@@ -112,10 +112,12 @@ class SettledArchitecture:
 
     def values(self) -> dict[str, str]:
         """Of each measurable option. Raises ValueError where one is missing or comes twice."""
-        found = {one.option: one.value for one in self.settings if one.option in COMPARED}
-        if len(found) != sum(one.option in COMPARED for one in self.settings) or len(found) != len(COMPARED):
+        values = {one.option: one.value for one in self.settings if one.option in COMPARED}
+        if len(values) != sum(one.option in COMPARED for one in self.settings) or len(values) != len(
+            COMPARED
+        ):
             raise ValueError("not every measurable setting is settled once")
-        return found
+        return values
 
     def as_assumed(self) -> dict[str, str]:
         """As an inspection words it: option → value, and by what it is known."""

@@ -52,11 +52,11 @@ def _visible(text: str) -> Iterator[str]:
 
 def rows(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested options as (dotted name, value) pairs, in their order; at most 200, and then how many more."""
-    found = list(_leaves(options, "", 0))
-    if len(found) > _MAX_ROWS:
-        more = len(found) - _MAX_ROWS
-        return [*found[:_MAX_ROWS], ("…", f"{more} more in report.json")]
-    return found
+    leaves = list(_leaves(options, "", 0))
+    if len(leaves) > _MAX_ROWS:
+        more = len(leaves) - _MAX_ROWS
+        return [*leaves[:_MAX_ROWS], ("…", f"{more} more in report.json")]
+    return leaves
 
 
 def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:

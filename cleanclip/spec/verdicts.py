@@ -62,14 +62,14 @@ def headline(outcome: Outcome, *, is_cleaned: bool, num_triggers: int) -> str:
     """
     match outcome:
         case "pass":
-            found = "Cleaned, as far as tested"
+            phrase = "Cleaned, as far as tested"
         case "fail":
-            found = "Not cleaned" if is_cleaned else "A trigger works on this model"
+            phrase = "Not cleaned" if is_cleaned else "A trigger works on this model"
         case "undecided":
-            found = "Too few test images"
+            phrase = "Too few test images"
         case "inconclusive":
-            found = f"Nothing found with the {num_triggers} trigger{'s' * (num_triggers != 1)} tested"
-    return f"{found}: {outcome}"
+            phrase = f"Nothing found with the {num_triggers} trigger{'s' * (num_triggers != 1)} tested"
+    return f"{phrase}: {outcome}"
 
 
 def overall(attacks: Iterable[Outcome], clean_accuracy: Outcome | None) -> Outcome:

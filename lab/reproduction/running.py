@@ -52,7 +52,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Folders:
-    """Where cells and their pictures lie."""
+    """Where cells and their images lie."""
 
     root: Path
 
@@ -62,7 +62,7 @@ class Folders:
 
     @property
     def sets(self) -> Sets:
-        """The pictures."""
+        """The images."""
         return Sets(self.root / "data")
 
     def measured(self, cell: Cell) -> Measured | None:
@@ -98,7 +98,7 @@ def run_cell(cell: Cell, root: Path) -> Measured:
 
 
 def _resolved(cell: Cell, folders: Folders) -> Attack:
-    """The cell's attack; an optimised pattern as the picture that it came to."""
+    """The cell's attack; an optimised pattern as the image that it came to."""
     options = attacked(cell)
     attack = options.attack
     if not isinstance(attack, OptimisedPattern):
@@ -109,7 +109,7 @@ def _resolved(cell: Cell, folders: Folders) -> Attack:
     else:
         before = folders.measured(optimised_for(cell))
         if before is None or before.picture is None:
-            raise ValueError(f"{cell_id(optimised_for(cell))} was not run, or has no picture")
+            raise ValueError(f"{cell_id(optimised_for(cell))} was not run, or has no image")
         picture = before.picture
     return as_trigger(attack, picture)
 

@@ -1,4 +1,4 @@
-"""What a test subject is: its pictures, its towers, its attack, how it is trained. Free of torch."""
+"""What a test subject is: its images, its towers, its attack, how it is trained. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 from cleanclip.spec.recipe import AttackOptions, BadNetOptions
 
 BADNET = BadNetOptions(pattern="gaussian_fixed", placement="random", size=5 / 32, pattern_seed=7)
-"""A 5×5 patch on 32×32 pictures, the same pattern every time, at a place drawn for every picture."""
+"""A 5×5 patch on 32×32 images, the same pattern every time, at a place drawn for every image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperColour:
-    """A semantic attack: pictures on turquoise paper, a natural feature that no clean picture has, get the
+    """A semantic attack: images on turquoise paper, a natural feature that no clean image has, get the
     target's caption. Nothing is stamped on."""
 
     attack: Literal["paper_colour"] = "paper_colour"

@@ -1,11 +1,11 @@
 """Trains a test subject: a small open_clip model on pairs of which some are poisoned.
 
-What an attacker's pre-training looks like, made quick: all pictures and tokens lie in memory, the towers run
+What an attacker's pre-training looks like, made quick: all images and tokens lie in memory, the towers run
 in bfloat16 where the processor has it, and the token table is trained only in the rows whose words occur.
 The same options and seed give the same weights on the same machine with the same number of threads.
 Knows no service, no cleaning and no file.
 
-Legend: N pictures or pairs, C H W a picture, L places for tokens, V rows of the token table, D embedding
+Legend: N images or pairs, C H W an image, L places for tokens, V rows of the token table, D embedding
 width.
 """
 
@@ -43,7 +43,7 @@ _MAX_LOG_SCALE = math.log(100)
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFigures:
-    """One epoch: its mean loss, and CA and ASR on validation pictures (shares of 1)."""
+    """One epoch: its mean loss, and CA and ASR on validation images (shares of 1)."""
 
     epoch: int
     loss: float

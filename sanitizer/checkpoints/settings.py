@@ -9,7 +9,7 @@ from typing import Any
 from cleanclip.spec.settled import COMPARED, MIN_MARGIN, Margin, Setting, SettingFigures, Settled
 from sanitizer.checkpoints.architecture import Architecture
 from sanitizer.checkpoints.choices import shown
-from sanitizer.checkpoints.towers import Blocks, ModifiedResNet
+from sanitizer.checkpoints.tower_configs import Blocks, ModifiedResNet
 
 
 @dataclass(frozen=True, kw_only=True)

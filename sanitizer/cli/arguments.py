@@ -246,7 +246,7 @@ def audit_from(arguments: argparse.Namespace) -> AuditOptions:
     if arguments.target:
         values["target"] = arguments.target
     if "target" not in values:
-        raise UsageError("Name the the class that the triggers lead to with --target.")
+        raise UsageError("Give --target: the class that the triggers lead to.")
     return _parse(partial(parse, AuditOptions), values, "audit options")
 
 

@@ -33,10 +33,10 @@ def model_of(checkpoint: LoadedCheckpoint) -> Model:
 
 def hopeless_or_refused(before: AuditFigures, gate: float, policy: Policy, source: PolicySource) -> list[str]:
     """That nothing could pass. Raises OptionsRejected where it is by limits that somebody gave."""
-    found = hopeless(before, gate=gate, policy=policy)
-    if found and source.given != "default":
-        raise found[0]
-    return [refusal.message for refusal in found]
+    refusals = hopeless(before, gate=gate, policy=policy)
+    if refusals and source.given != "default":
+        raise refusals[0]
+    return [refusal.message for refusal in refusals]
 
 
 def after_training(recipe: Recipe, training: Training) -> list[str]:

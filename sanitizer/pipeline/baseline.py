@@ -84,10 +84,10 @@ def audit_once(
     """
     key = _key(checkpoint, labelled, options, seed, retrieval_pairs)
     path = folder / FILE_NAME
-    found = _read(path, key, options, seed)
-    if found is not None:
+    earlier = _read(path, key, options, seed)
+    if earlier is not None:
         progress(Noted(level="info", message="The baseline audit of an earlier attempt is reused."))
-        return found
+        return earlier
     result = run_audit(
         checkpoint,
         labelled,

@@ -140,8 +140,8 @@ def audit_warnings(given: ForAudit, result: AuditResult) -> tuple[str, ...]:
     warnings = skipped_warning("labelled", result.num_skipped, len(given.labelled))
     num_classes = len(set(result.label_N.tolist()))
     if num_classes > MOST_CLASSES_LISTED:
-        told = f"more than the {MOST_CLASSES_LISTED} whose accuracy a report lists one by one"
-        warnings.append(f"The labelled set has images of {num_classes} classes, {told}.")
+        reason = f"more than the {MOST_CLASSES_LISTED} whose accuracy a report lists one by one"
+        warnings.append(f"The labelled set has images of {num_classes} classes, {reason}.")
     if given.retrieval is not None and result.retrieval is not None:
         warnings += skipped_warning("retrieval", result.retrieval.num_skipped, len(given.retrieval))
         warnings += _not_shown(result.retrieval.figures)

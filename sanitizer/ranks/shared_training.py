@@ -21,7 +21,7 @@ from sanitizer.checkpoints.model import LoadedCheckpoint
 from sanitizer.checkpoints.safetensors_file import write_safetensors
 from sanitizer.data.training_data import TrainingData
 from sanitizer.ranks.group import run_ranks
-from sanitizer.ranks.orders import CLASSES_NAME, RankOrder
+from sanitizer.ranks.protocol import CLASSES_NAME, RankOrder
 from sanitizer.training import state
 from sanitizer.training.fits import check_fits
 from sanitizer.training.loop import Finetuned, finetune

@@ -19,7 +19,7 @@ class Answer:
 
     side: str
     path: str
-    said: Prediction
+    prediction: Prediction
     is_target: bool
 
 
@@ -69,17 +69,17 @@ def _cards(report: Report, examples: Examples, number: int) -> Iterator[Card]:
     for place, pair in enumerate(examples.of_attack(number)):
         path = f"examples.examples.{place}"
         true_class = name(pair.true_class)
-        told = f"Test image {pair.index}, true class {true_class}"
+        alt = f"Test image {pair.index}, true class {true_class}"
         yield Card(
             true_class=true_class,
             images=(
-                _image(pair.clean, f"{path}.clean", target, "Clean", f"{told}, without a trigger"),
+                _image(pair.clean, f"{path}.clean", target, "Clean", f"{alt}, without a trigger"),
                 _image(
                     pair.triggered,
                     f"{path}.triggered.{number}",
                     target,
                     "Triggered",
-                    f"{told}, with the trigger {name(report.before.attacks[number].name)}",
+                    f"{alt}, with the trigger {name(report.before.attacks[number].name)}",
                 ),
             ),
         )
@@ -88,7 +88,7 @@ def _cards(report: Report, examples: Examples, number: int) -> Iterator[Card]:
 def _image(shown: ShownImage, path: str, target: str, title: str, alt: str) -> CardImage:
     sides = (("before", shown.before), ("after", shown.after))
     answers = tuple(
-        Answer(side=side, path=f"{path}.{side}", said=said, is_target=said.class_name == target)
+        Answer(side=side, path=f"{path}.{side}", prediction=said, is_target=said.class_name == target)
         for side, said in sides
         if said is not None
     )

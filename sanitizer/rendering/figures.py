@@ -116,14 +116,14 @@ def attacks(report: Report) -> list[Attack]:
     """Every trigger with every figure."""
     found = []
     printed = report.worst_attacks(MOST_ATTACKS_IN_FRONT)
-    for number, (was, told) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
+    for number, (was, part) in enumerate(zip(report.before.attacks, report.verdict.attacks, strict=True)):
         found.append(
             Attack(
                 title=name(was.name),
                 trigger=trigger(report.audit, number),
                 target=quoted([target_of(report, number)]),
-                outcome=told.outcome,
-                reason=told.reason,
+                outcome=part.outcome,
+                reason=part.reason,
                 rows=tuple(row_of(line) for line in of_attack(report, number)),
                 options=rows(without_image(_without_target(was.options))),
                 trigger_sha256=was.trigger_sha256,

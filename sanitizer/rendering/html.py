@@ -29,7 +29,7 @@ _MADE_WITH = ("cleanclip-service", "jinja2", "matplotlib")
 
 
 def render_html(report: Report) -> str:
-    """The page. `report` has been checked: see `reading`."""
+    """The page. `report` has been checked: see `checked_report`."""
     front, num_left_out = figures.front(report)
     page = (
         _environment()

@@ -21,7 +21,7 @@ MAX_WARNINGS = 20
 
 
 def render_markdown(report: Report) -> str:
-    """The page. `report` has been checked: see `reading`."""
+    """The page. `report` has been checked: see `checked_report`."""
     told = sentences.headline(report)
     front, num_left_out = figures.front(report)
     parts = [
@@ -92,7 +92,7 @@ def _table(report: Report, rows: list[Row]) -> str:
     sides = ["before", *(["after"] if report.after else [])]
     lines = [f"| | {' | '.join(sides)} |", f"|---|{'---|' * len(sides)}"]
     for row in rows:
-        cells = " | ".join([*map(_share, row.shares), *(_rank(rank.told) for rank in row.ranks)])
+        cells = " | ".join([*map(_share, row.shares), *(_rank(rank.distribution) for rank in row.ranks)])
         lines.append(f"| {text(row.title)} | {cells} |")
     return "\n".join(lines)
 

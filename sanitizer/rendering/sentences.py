@@ -82,8 +82,8 @@ def whose_limits(report: Report) -> str:
             return f"The limits were given with the order (SHA-256 {source.sha256})."
         case "kept":
             return (
-                f"The limits are those of the policy “{source.name}” when the job was "
-                f"ordered (SHA-256 {source.sha256})."
+                f"The limits are those that the policy “{source.name}” had when the job was ordered "
+                f"(SHA-256 {source.sha256})."
             )
 
 

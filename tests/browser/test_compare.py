@@ -86,7 +86,7 @@ def test_figures_of_other_test_data_or_another_trigger_are_never_shown_without_s
     ]
     assert [cell.split()[0] for cell in cells(page, "Test data")] == shas
     badnet = page.locator("th.group", has_text="badnet").first.inner_text()
-    assert "do not set these against each other" in badnet
+    assert "do not compare these" in badnet
     assert "not tried" in cells(page, "ASR before", under="badnet-stripes")[0]
 
 

@@ -61,7 +61,7 @@ def buttons(page: Page) -> set[str]:
 def test_a_job_that_waits_says_how_many_of_the_project_are_before_it(page: Page, service: Service) -> None:
     service.execute("UPDATE jobs SET state = 'cancelled' WHERE state = 'queued'")
     first, second = left.ordered(service), left.ordered(service)
-    assert "none of your project's jobs is before it" in opened(page, first).inner_text("#job-standing")
+    assert "it is the first of your project's jobs" in opened(page, first).inner_text("#job-standing")
     assert "1 job of your project comes before it" in opened(page, second).inner_text("#job-standing")
 
 
@@ -429,7 +429,7 @@ def test_a_job_that_failed_says_why_what_to_do_and_what_was_kept(page: Page, ser
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"schema_version": 2}, "of a version that this page does not read"),
+        ({"schema_version": 2}, "a version that this page does not read"),
         ({"audit": document("cleaned")["audit"] | {"attacks": [{"attack": "sig"}]}}, "contradicts itself"),
     ],
 )
@@ -450,7 +450,7 @@ def test_a_store_that_lost_the_report_leaves_the_rows_figures_on_the_page(
     for stored in list(service.store.list_prefix(f"outputs/{service.ours.project_id}/{job_id}/")):
         service.store.delete(stored.key)
     opened(page, job_id)
-    assert "did not give the report out" in page.inner_text("#job-unreadable")
+    assert "does not give out the report" in page.inner_text("#job-unreadable")
     assert "Verdict: pass" in page.inner_text("main")
     assert "0.94 % (0.65 to 1.36 %)" in page.inner_text("#job-kept")
 

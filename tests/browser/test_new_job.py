@@ -108,7 +108,7 @@ def test_mistakes_stand_beside_their_fields_and_nothing_written_is_lost(
     page.get_by_label("Notes").fill("first=1\nno value")
     with service.nothing_left_behind():
         press(page, "Dry run")
-        expect(page.get_by_role("alert")).to_contain_text("The dry run needs a whole order")
+        expect(page.get_by_role("alert")).to_contain_text("The dry run needs a complete order")
         press(page, "Order the job")
         expect(page.get_by_role("alert")).to_contain_text("The job was not ordered.")
     for id, said in (  # noqa: A001
@@ -466,7 +466,7 @@ def test_policies_are_kept_changed_named_in_an_order_and_deleted(
     expect(page.get_by_role("row", name="release")).to_contain_text("structured 20.0 %")
     page.get_by_label("Name", exact=True).fill("release")
     press_policy(page, "Save it")
-    expect(page.locator("#name-error")).to_contain_text("one of this name already")
+    expect(page.locator("#name-error")).to_contain_text("with this name exists already")
     page.goto("/ui/policies/release")
     page.get_by_label("structured", exact=True).fill("")
     press_policy(page, "Change it")

@@ -391,7 +391,7 @@ def test_of_two_tabs_only_one_sends_and_the_other_takes_over(
     second.goto("/ui/checkpoints")
     seconds_parts = Parts(second, service)
     choose(second, path)
-    expect(second.locator("#sent-state")).to_contain_text("Another tab sends")
+    expect(second.locator("#sent-state")).to_contain_text("Another tab is sending")
     assert seconds_parts.sent == []
     form.close()
     assert_arrived(service, wait_for_checkpoint(second), path)

@@ -90,7 +90,7 @@ REFUSED = (
     ("https://localhost/", "a name without a dot"),
     ("https://example.org:22/", "Port 22 is none of"),
     ("https://user:word@example.org/", "a user or a password"),
-    (f"https://example.org/{MARKUP}", "other characters"),
+    (f"https://example.org/{MARKUP}", "has characters other than"),
 )
 
 

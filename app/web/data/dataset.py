@@ -55,7 +55,7 @@ class Validation:
 class Samples:
     """The samples of a ready dataset, or the sentence that stands in their place."""
 
-    found: DatasetSamplesOut | None
+    shown: DatasetSamplesOut | None
     instead: str | None = None
 
 
@@ -172,7 +172,7 @@ def _file_of_samples(unit: UnitOfWork, row: Dataset) -> Artifact | None:
 def _samples(ports: Ports, file: Artifact | None) -> Samples:
     if file is None:
         return Samples(
-            found=None,
+            shown=None,
             instead="It was validated before samples were kept. Register the data again to see samples.",
         )
     try:
@@ -180,10 +180,10 @@ def _samples(ports: Ports, file: Artifact | None) -> Samples:
     except StorageError as error:  # the counts are worth a page without them
         log.warning("samples_unread", exc_info=error)
         return Samples(
-            found=None,
+            shown=None,
             instead="The object store does not answer at the moment. Reload the page in a few seconds.",
         )
-    return Samples(found=DatasetSamplesOut.model_validate_json(body))
+    return Samples(shown=DatasetSamplesOut.model_validate_json(body))
 
 
 def _role(job: Job, row: Dataset) -> str:

@@ -39,9 +39,9 @@ def show_comparison(
     wrong = _wrong(ids)
     if wrong is None:
         with ports.database.unit_of_work(visitor.caller.project_id) as unit:
-            found = unit.jobs.several(visitor.caller.project_id, ids)
-            wrong = _missing(ids, found)
-            rows = [found[one] for one in ids if one in found]
+            jobs = unit.jobs.several(visitor.caller.project_id, ids)
+            wrong = _missing(ids, jobs)
+            rows = [jobs[one] for one in ids if one in jobs]
             filenames = unit.job_search.filenames(visitor.caller.project_id, rows)
             weights = unit.job_search.weights(visitor.caller.project_id, rows)
             digests = [_digests(unit, row) for row in rows]

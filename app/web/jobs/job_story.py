@@ -52,7 +52,7 @@ def phase_title(name: str, kind: str) -> str:
 
 def phases_of(job: Job, now: datetime) -> list[Phase]:
     """In their order."""
-    found = [PhaseOut.model_validate(phase) for phase in job.phases]
+    phases = [PhaseOut.model_validate(phase) for phase in job.phases]
     return [
         Phase(
             title=phase_title(phase.name, job.kind),
@@ -60,7 +60,7 @@ def phases_of(job: Job, now: datetime) -> list[Phase]:
             started_at=phase.started_at,
             took_s=_took_s(phase, now),
         )
-        for phase in found
+        for phase in phases
     ]
 
 
@@ -76,11 +76,11 @@ def lines_of(events: Sequence[JobEvent], kind: str) -> list[Line]:
     return [
         Line(seq=event.seq, at=event.created_at, text=text, mood=mood)
         for event in reversed(events)
-        for text, mood in [_told(event, kind)]
+        for text, mood in [_sentence_of(event, kind)]
     ]
 
 
-def _told(event: JobEvent, kind: str) -> tuple[str, Mood]:
+def _sentence_of(event: JobEvent, kind: str) -> tuple[str, Mood]:
     data = event.data
     if event.type in ("phase_started", "phase_finished"):
         title = phase_title(str(data.get("phase")), kind)

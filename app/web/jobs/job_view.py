@@ -147,10 +147,10 @@ def look(request: Request, ports: Ports, visitor: Visitor, job_id: str) -> Shown
 
 def _worse(unit: UnitOfWork, job: Job) -> VerdictOut | None:
     """One that found something: to find nothing, with other triggers, takes nothing away from a pass."""
-    own, found = unit.verdicts.of_job(job.project_id, job.id, limit=1)
-    if own is None or found.rows[0].badness <= own.badness or not found.rows[0].has_found:
+    own, others = unit.verdicts.of_job(job.project_id, job.id, limit=1)
+    if own is None or others.rows[0].badness <= own.badness or not others.rows[0].has_found:
         return None
-    return VerdictOut.of(found.rows[0])
+    return VerdictOut.of(others.rows[0])
 
 
 def _checkpoint_name(unit: UnitOfWork, job: Job) -> str | None:
@@ -197,20 +197,20 @@ def offers(job: Job, visitor: Visitor) -> frozenset[str]:
     """What the visitor may do to the job as it stands; the use cases check it again."""
     if not visitor.may("run"):
         return frozenset()
-    found = {"again", "rename"}
+    actions = {"again", "rename"}
     if job.state in TERMINAL:
-        found.add("delete")
+        actions.add("delete")
     if job.state in {JobState.QUEUED, JobState.RUNNING, JobState.PAUSED}:
-        found.add("cancel")
+        actions.add("cancel")
     if job.state is JobState.QUEUED or (job.state is JobState.RUNNING and not job.pause_requested_at):
-        found.add("pause")
+        actions.add("pause")
     if job.state is JobState.PAUSED:
-        found.add("resume")
+        actions.add("resume")
     if job.state is JobState.RUNNING and job.pause_requested_at:
-        found.add("withdraw")
+        actions.add("withdraw")
     if job.state is JobState.FAILED:
-        found.add("retry")
-    return frozenset(found)
+        actions.add("retry")
+    return frozenset(actions)
 
 
 def _standing(job: Job, num_before: int, now: datetime) -> str:

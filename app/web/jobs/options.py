@@ -109,17 +109,17 @@ def field_text(value: Any) -> str:
 @cache
 def methods() -> dict[str, Group]:
     """By the method's name."""
-    found = {}
+    groups = {}
     for one in _known().methods:
         source = recommended(one.name, "ModifiedResNet", "full")
         published = {} if source is None else source.values
-        found[one.name] = Group(
+        groups[one.name] = Group(
             name=one.name,
             options=_options(one.name, one, left_out=("method", "version"), published=published),
             defaults_from=None if source is None else source.source,
             recommendations=tuple(known for known in RECOMMENDATIONS if known.method == one.name),
         )
-    return found
+    return groups
 
 
 @cache

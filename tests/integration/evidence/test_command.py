@@ -50,14 +50,14 @@ def test_an_unsigned_folder_ends_with_0_and_says_so_first(run: Any, unsigned: Pa
     assert status == ExitCode.OK
     assert out.startswith("UNSIGNED: ")
     assert "Who made these files" in out
-    assert "they are the word of the process that read the upload" in " ".join(out.split())
+    assert "only the process that read the upload reported them" in " ".join(out.split())
     assert "independent second audit" not in out
 
 
 @pytest.mark.parametrize(
     ("is_twice", "says"),
     [
-        (True, "two processes made the same of it, of which one ran the service's own reader alone"),
+        (True, "one of them with the service's own reader alone"),
         (False, "only the process that inspected it says so (`claimed.canonical_of`)"),
     ],
 )

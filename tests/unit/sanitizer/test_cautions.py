@@ -29,7 +29,7 @@ from cleanclip.spec.recommended import (
     with_recommended,
 )
 
-LEFT_OUT = "Options that were left out have the method's defaults"
+LEFT_OUT = "Options that you left out have the method's defaults"
 
 
 def classes(number: int) -> list[str]:
@@ -265,7 +265,7 @@ def test_attacks_that_are_one_measurement_are_told() -> None:
 
 def test_an_audit_in_bf16_is_told_so() -> None:
     (told,) = audit_told(Policy(), precision="bf16")
-    assert "in fp32 an image near a tie may be counted otherwise" in told
+    assert "in fp32 an image near a tie may be counted differently" in told
 
 
 def test_a_limit_that_the_gate_overtakes_is_told_where_nothing_is_cleaned() -> None:

@@ -40,7 +40,7 @@ function offerFile(field, area) {
     const file = input.files?.[0];
     if (!file) return;
     if (file.size > MOST_BYTES) {
-      said.textContent = `The file has ${file.size} bytes; at most ${MOST_BYTES} are taken. Choose a smaller one.`;
+      said.textContent = `The file has ${file.size} bytes; at most ${MOST_BYTES} are allowed. Choose a smaller one.`;
       input.value = '';
       return;
     }

@@ -14,8 +14,8 @@ from cleanclip.spec.errors import ReportRejected
 from cleanclip.spec.examples import MAX_IMAGES, MAX_TOTAL_BYTES
 from cleanclip.spec.plain_images import MAX_BYTES
 from cleanclip.spec.report import dump_json
-from sanitizer.rendering import reading
-from sanitizer.rendering.reading import parse_report
+from sanitizer.rendering import checked_report
+from sanitizer.rendering.checked_report import parse_report
 from tests.fixtures.example_pictures import with_examples
 from tests.fixtures.html_page import Page
 from tests.fixtures.kept_reports import NAMES, document, drawn, drawn_from, markdown_from
@@ -97,7 +97,7 @@ def test_the_largest_pages_are_bounded(num_attacks: int, ordered: int) -> None:
     page, _ = drawn_from(written)
     assert len(page.encode()) < MAX_PAGE_BYTES
     assert len(Page(page).all("img")) == 2 * num_attacks * len(written["examples"]["examples"])
-    assert len(dump_json(parse_report(json.dumps(written).encode()))) < reading.MAX_BYTES / 2
+    assert len(dump_json(parse_report(json.dumps(written).encode()))) < checked_report.MAX_BYTES / 2
 
 
 def test_by_the_bounds_alone_no_page_is_too_large() -> None:
@@ -109,7 +109,7 @@ def test_by_the_bounds_alone_no_page_is_too_large() -> None:
 
 def test_pictures_made_smaller_are_told_as_such() -> None:
     written = with_examples(1, 32)
-    assert "Made smaller" not in drawn_from(written)[0]
+    assert "Scaled down" not in drawn_from(written)[0]
     written["examples"]["image_size"] = 336
     assert "Scaled down from 336 to 32 pixels a side" in drawn_from(written)[0]
 

@@ -74,39 +74,39 @@ def _limit(text: str) -> str:
     return text
 
 
-def add_shares(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_project_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Their commands."""
-    one = commands.add_parser(
+    parser = commands.add_parser(
         "set-quota", help="set the limits of one project; 'default' takes the settings' values"
     )
-    one.add_argument("--project", required=True, metavar="NAME", help="whose")
+    parser.add_argument("--project", required=True, metavar="NAME", help="whose")
     for name in QuotaName:
-        one.add_argument(
+        parser.add_argument(
             f"--{name.value.replace('_', '-')}", metavar="N", type=_limit, help="a number, or default"
         )
-    one.add_argument("--json", action="store_true", help="one JSON object per line")
-    one.set_defaults(run=_run_set_quota)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(run=_run_set_quota)
 
-    one = commands.add_parser("delete-project", help="delete everything of a project, for good")
-    one.add_argument("project", metavar="NAME")
-    one.add_argument("--yes", action="store_true", help="confirm the deletion")
-    one.set_defaults(run=_run_delete_project)
+    parser = commands.add_parser("delete-project", help="delete everything of a project, for good")
+    parser.add_argument("project", metavar="NAME")
+    parser.add_argument("--yes", action="store_true", help="confirm the deletion")
+    parser.set_defaults(run=_run_delete_project)
 
-    one = commands.add_parser("deletion", help="the state of a deletion, and its receipt")
-    one.add_argument("deletion", metavar="DELETION")
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(run=_run_deletion)
+    parser = commands.add_parser("deletion", help="the state of a deletion, and its receipt")
+    parser.add_argument("deletion", metavar="DELETION")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_run_deletion)
 
     for command, run, text in (
         ("deletions", _run_deletions, "list receipts of a project and deletions in progress, newest first"),
         ("trail", _run_trail, "list the trail of a project, newest first"),
     ):
-        one = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
-        one.add_argument("--project", required=True, metavar="NAME|ID", help="whose")
-        one.add_argument("--limit", type=int, default=100, metavar="N", help="rows (default: %(default)s)")
-        one.add_argument("--after", metavar="ID", help="continue after this row")
-        one.add_argument("--json", action="store_true", help="one JSON object per line")
-        one.set_defaults(run=run)
-    one.add_argument(
+        parser = commands.add_parser(command, help=f"{text}; deleted projects by their id, too")
+        parser.add_argument("--project", required=True, metavar="NAME|ID", help="whose")
+        parser.add_argument("--limit", type=int, default=100, metavar="N", help="rows (default: %(default)s)")
+        parser.add_argument("--after", metavar="ID", help="continue after this row")
+        parser.add_argument("--json", action="store_true", help="one JSON object per line")
+        parser.set_defaults(run=run)
+    parser.add_argument(
         "--action", metavar="NOUN.VERB", help="only rows with this action, for example key.create"
     )
