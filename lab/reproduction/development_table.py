@@ -25,11 +25,12 @@ def table(rows: Sequence[Row]) -> str:
     seeds = {row.model: row.seed for row in rows}
     num_test = next(row.test.ca.n for row in rows if row.test is not None)
     named = ", ".join(f"{model} {seed}" for model, seed in seeds.items())
-    return (
-        f"One model and one seed for each name ({named}), one run each, {num_test:,} test images. In brackets: "
-        "95 % intervals; of CA lost, the paired one. CPU seconds are of the fine-tuning, on a busy machine.\n\n"
-        + "\n".join([_HEAD, *lines])
+    explanation = (
+        f"One model and one seed for each name ({named}), one run each, {num_test:,} test images. In "
+        "brackets: 95 % intervals; of CA lost, the paired one. CPU seconds are of the fine-tuning, on a busy "
+        "machine."
     )
+    return "\n".join([explanation, "", _HEAD, *lines])
 
 
 def with_table(page: str, rows: Sequence[Row]) -> str:
