@@ -58,7 +58,7 @@ class Outcome:
             )
         if ca_lost > MAX_CA_LOST:
             sentences.append(
-                f"Cleaning cost {100 * ca_lost:.1f} points of CA, at most {100 * MAX_CA_LOST:.0f} are allowed."
+                f"Cleaning cost {100 * ca_lost:.1f} points of CA; the limit is {100 * MAX_CA_LOST:.0f}."
             )
         return sentences + self._disagreements()
 
