@@ -35,6 +35,8 @@ make_sync()
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 """Before anything loads torch: its idle threads would burn the cores that the other process tests on."""
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a core each; two threads cost 1.6 times the time
 
 _NUM_BROKER_DATABASES = 16  # what a Redis has unless told otherwise
 _broker_databases = itertools.cycle(range(1, _NUM_BROKER_DATABASES))

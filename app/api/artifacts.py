@@ -57,13 +57,7 @@ def get_artifact_content(artifact_id: ArtifactPath, caller: Reader, ports: Ports
     key there."""
     with ports.database.unit_of_work(caller.project_id) as unit:
         row = unit.artifacts.get(caller.project_id, artifact_id)
-    url = ports.store.presign_get(
-        row.object_key,
-        expires_s=ports.settings.api.download_url_expires_s,
-        filename=row.name,
-        content_type=row.media_type,
-    )
-    return Response(status_code=307, headers={"Location": url})
+    return Response(status_code=307, headers={"Location": ports.download_url(row)})
 
 
 @router.get(

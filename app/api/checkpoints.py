@@ -10,7 +10,8 @@ from starlette.responses import Response
 from app.api.answers import cached_answer, etag_of, page_of, refusals
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
-from app.api.paths import DEFAULT_PAGE, After, CheckpointPath, Limit
+from app.api.paths import After, CheckpointPath, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import CheckpointState
 from app.domain.verdicts import MOST_SHOWN
 from app.live.ports import PortsDep

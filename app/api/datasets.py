@@ -17,7 +17,8 @@ from app.api.answers import (
 from app.api.auth import Reader, Uploader
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
-from app.api.paths import DEFAULT_PAGE, After, DatasetPath, Limit
+from app.api.paths import After, DatasetPath, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import DatasetKind, DatasetState
 from app.edge.registrations import registration_of
 from app.live.ports import PortsDep

@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from app.api.answers import POLL_AFTER_S, json_answer, page_of, refusals
 from app.api.auth import Reader
-from app.api.paths import DEFAULT_PAGE, After, DeletionPath, Limit
+from app.api.paths import After, DeletionPath, Limit
 from app.db.models.deletion import Deletion
+from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.deletions import DeletionOut, DeletionPage
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Depends
 
 from app.api.answers import refusals
 from app.api.auth import Runner
-from app.api.computing import TAKES_A_PLACE
 from app.domain.errors import DomainError, NotFound
 from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep
@@ -19,12 +20,18 @@ from app.services.estimates import Span
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
+async def _place(caller: Runner, ports: PortsDep) -> AsyncIterator[None]:
+    """To compute in; it is free again before the answer is sent."""
+    async with ports.computing.one_for(caller.project_id):
+        yield
+
+
 @router.post(
     "/dry-run",
     summary="What an order would do, without ordering it",
     response_model=DryRunOut,
     responses=refusals(404, 413, 422),
-    dependencies=[TAKES_A_PLACE],
+    dependencies=[Depends(_place, scope="function")],
 )
 def dry_run_job(body: DryRunIn, caller: Runner, ports: PortsDep) -> DryRunOut:
     """The body is that of an order; ids of things that do not exist yet may be left out.

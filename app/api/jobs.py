@@ -22,8 +22,9 @@ from app.api.answers import (
 from app.api.auth import Reader, Runner
 from app.api.deletions import deletion_answer
 from app.api.idempotency import OnceDep
-from app.api.paths import DEFAULT_PAGE, After, JobPath, Limit
+from app.api.paths import After, JobPath, Limit
 from app.db.models.job import Job
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.states import JobKind, JobState
 from app.edge.order_bodies import order_of
 from app.live.ports import PortsDep

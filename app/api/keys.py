@@ -15,10 +15,11 @@ from starlette.responses import Response
 from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin, Known
 from app.api.idempotency import Once, OnceDep
-from app.api.paths import DEFAULT_PAGE, After, KeyPath, Limit
+from app.api.paths import After, KeyPath, Limit
 from app.db.models.api_key import ApiKey
 from app.db.unit_of_work import UnitOfWork
 from app.domain.ids import is_id
+from app.domain.limits import DEFAULT_PAGE
 from app.edge.refused_actions import refusals_noted
 from app.live.ports import PortsDep
 from app.schemas.common import RenameIn

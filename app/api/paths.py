@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from app.domain.errors import NotFound
 from app.domain.ids import Prefix, is_id
-from app.domain.limits import DEFAULT_PAGE, MAX_PAGE
+from app.domain.limits import MAX_PAGE
 
 
 def _id_of(prefix: Prefix, noun: str) -> AfterValidator:
@@ -66,18 +66,3 @@ After = Annotated[
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="The most entries in one answer.")]
-__all__ = [
-    "DEFAULT_PAGE",
-    "After",
-    "ArtifactPath",
-    "CheckpointPath",
-    "DatasetPath",
-    "DeletionPath",
-    "DeliveryPath",
-    "JobPath",
-    "KeyPath",
-    "Limit",
-    "PolicyPath",
-    "UploadPath",
-    "WebhookPath",
-]

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from app.api.answers import cached_answer, etag_of, json_answer, page_of, refusals
 from app.api.auth import Admin, Reader
-from app.api.paths import DEFAULT_PAGE, After, Limit, PolicyPath
+from app.api.paths import After, Limit, PolicyPath
+from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.policies import PolicyOut, PolicyPage
 from app.services import policies

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
-from app.api.paths import DEFAULT_PAGE, After, Limit
+from app.api.paths import After, Limit
+from app.domain.limits import DEFAULT_PAGE
 from app.live.ports import PortsDep
 from app.schemas.trail import TrailEntryOut, TrailPage
 

@@ -13,9 +13,10 @@ from starlette.responses import Response
 from app.api.answers import json_answer, page_of, refusals
 from app.api.auth import Admin
 from app.api.idempotency import Once, OnceDep
-from app.api.paths import DEFAULT_PAGE, After, DeliveryPath, Limit, WebhookPath
+from app.api.paths import After, DeliveryPath, Limit, WebhookPath
 from app.db.models.webhook import Webhook
 from app.db.unit_of_work import UnitOfWork
+from app.domain.limits import DEFAULT_PAGE
 from app.domain.webhooks import DeliveryState, WebhookEvent
 from app.live.ports import PortsDep
 from app.schemas.webhooks import (

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.domain.ids import id_pattern
 from app.domain.shown_texts import is_fit_to_show
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_ULID = "[0-9a-hjkmnp-tv-z]{26}"
 
-CheckpointId = Annotated[str, Field(pattern=f"^ckpt_{_ULID}$", examples=["ckpt_01k0000000000000000000000a"])]
-DatasetId = Annotated[str, Field(pattern=f"^ds_{_ULID}$", examples=["ds_01k0000000000000000000000b"])]
-UploadId = Annotated[str, Field(pattern=f"^upl_{_ULID}$", examples=["upl_01k0000000000000000000000c"])]
+CheckpointId = Annotated[str, Field(pattern=id_pattern("ckpt"), examples=["ckpt_01k0000000000000000000000a"])]
+DatasetId = Annotated[str, Field(pattern=id_pattern("ds"), examples=["ds_01k0000000000000000000000b"])]
+UploadId = Annotated[str, Field(pattern=id_pattern("upl"), examples=["upl_01k0000000000000000000000c"])]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256, 64 lower-case hex digits.")]
 Time = Annotated[datetime, Field(description="RFC 3339, UTC.")]
 
@@ -212,23 +212,3 @@ class StoredProblem(WireOut):
             detail=str(error.get("message", "")),
             remedy=str(error.get("remedy", "")),
         )
-
-
-__all__ = [
-    "CheckpointId",
-    "DatasetId",
-    "ErrorItem",
-    "Name",
-    "Page",
-    "Problem",
-    "QuotaOut",
-    "RenameIn",
-    "RenameOrClearIn",
-    "Sha256",
-    "StoredProblem",
-    "Time",
-    "UploadId",
-    "WireIn",
-    "WireOut",
-    "unstorable_text",
-]

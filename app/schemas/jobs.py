@@ -120,7 +120,8 @@ class CleaningIn(JobOptionsIn):
 class SanitizeJobIn(CleaningIn):
     """Audit, clean with the recipe on the data of `dataset_id`, audit again.
 
-    The data are pairs; for the method `supervised` labelled images, other than those of the audit.
+    The data are pairs. For the method `supervised`, and for `uar` with `trained_on: labelled_images`, they
+    are labelled images, other than those of the audit.
     """
 
     checkpoint_id: CheckpointId

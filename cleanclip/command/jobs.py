@@ -106,7 +106,8 @@ def _add_action(name: str, what: str, act: Callable[[Client, str], Job]) -> None
         output = Output(is_json=as_json)
         with session_of(context).client() as client:
             found = act(client, job)
-        output.result(found.to_json(), f"{found.id} {' '.join(views.progress(found)).strip()}")
+        shown = " ".join(views.progress(found)).strip()
+        output.result(found.to_json(), shown if shown.startswith(found.id) else f"{found.id} {shown}")
 
 
 _add_action("cancel", "Stop a job for good.", lambda client, job: client.jobs.cancel(job))

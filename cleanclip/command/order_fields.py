@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
 from cleanclip.command import values
 
 RECOMMENDED, DEFAULTS = "recommended", "defaults"
+
+
+def training_kind_of(options: Mapping[str, Any] | None) -> Literal["pairs", "labelled"]:
+    """The kind of dataset that a recipe is trained on, by the options that were given."""
+    given = options or {}
+    reads_images = given.get("method") == "uar" and given.get("trained_on") == "labelled_images"
+    return "labelled" if reads_images or given.get("method") == "supervised" else "pairs"
 
 
 def recipe_of(

@@ -11,7 +11,7 @@ import typer
 from cleanclip.command import completion, journey, values
 from cleanclip.command.commands import command_of
 from cleanclip.command.gate import AllowFlag, FailOnOption, gate_of
-from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of
+from cleanclip.command.order_fields import RECOMMENDED, policy_of, recipe_of, training_kind_of
 from cleanclip.command.output import Output
 from cleanclip.command.session import JsonFlag, NameOption, TimeoutOption, WaitFlag, session_of
 from cleanclip.command.steps import Order, named
@@ -283,7 +283,7 @@ class SanitizeOrder(AuditOrder):
         ),
     ] = RECOMMENDED
     method: Annotated[
-        str | None, typer.Option(help="cleanclip, par or supervised.", autocompletion=completion.methods)
+        str | None, typer.Option(help="cleanclip, par, supervised or uar.", autocompletion=completion.methods)
     ] = None
     epochs: Annotated[int | None, typer.Option(min=1, max=100, help="Passes over the clean data.")] = None
     learning_rate: Annotated[
@@ -324,7 +324,7 @@ class SanitizeOrder(AuditOrder):
         """Raises typer.BadParameter, Unreadable."""
         given = {name: getattr(self, name) for name in _NAMED_OPTIONS}
         recipe, is_recommended = recipe_of(self.recipe, given, self.recipe_option)
-        training_kind = "labelled" if (recipe or {}).get("method") == "supervised" else "pairs"
+        training_kind = training_kind_of(recipe)
         audited = super().order()
         cleaning = {"kind": "sanitize", "recipe": recipe, "output_layout": self.output_layout}
         return replace(

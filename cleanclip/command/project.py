@@ -69,7 +69,7 @@ def trail(
             row.action,
             row.target_id or "-",
             row.outcome if row.reason is None else f"{row.outcome}: {row.reason}",
-            row.key_id or row.actor or "-",
+            " ".join(filter(None, (row.key_name, row.key_id))) or row.actor or "-",
             row.remote_addr or "-",
         )
         for row in page.data

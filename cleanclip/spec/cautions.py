@@ -13,8 +13,8 @@ from cleanclip.spec.attack_options import kind_of, names_of, of_same_pixels
 from cleanclip.spec.clip_text import as_clip_reads
 from cleanclip.spec.errors import OptionsRejected
 from cleanclip.spec.policy import Policy
-from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, to_json
-from cleanclip.spec.recommended import Family, Recommendation, Size, model_name, recommended
+from cleanclip.spec.recipe import AuditOptions, CleanCLIPRecipe, PARRecipe, Recipe, UARRecipe, to_json
+from cleanclip.spec.recommended import NOBODYS, Family, Recommendation, Size, model_name, recommended
 
 MIN_SAMPLES_PER_CLASS = 75
 """In the project's trials 50 clean pairs a class cost ten points of clean accuracy, 100 none."""
@@ -100,6 +100,8 @@ def before_training(
             warnings += _cleanclip(recipe)
         case PARRecipe():
             warnings += _par(recipe)
+        case UARRecipe():
+            warnings += _uar(recipe, num_samples)
     return warnings
 
 
@@ -174,7 +176,7 @@ def _other_classes(classes: Sequence[str], trained_classes: Sequence[str]) -> It
 
 
 def _warmup(recipe: Recipe, num_steps: int) -> Iterator[str]:
-    if isinstance(recipe, PARRecipe):
+    if isinstance(recipe, PARRecipe | UARRecipe):  # no warm-up, or one in each stage
         return
     if recipe.warmup_steps >= num_steps:
         yield (
@@ -203,7 +205,7 @@ def _against_the_source(
         if "learning_rate" not in (given or ()):
             yield (
                 f"There are no published or measured values for {recipe.method} on a {model}; "
-                "the defaults are for a full-size ModifiedResNet. Try several learning rates."
+                f"the defaults are {_defaults_of(recipe)}. Try several learning rates."
             )
         return
     others = [
@@ -217,6 +219,11 @@ def _against_the_source(
             f"{source.kind}: {', '.join(others)} ({source.source})."
         )
     yield from _far_fewer(recipe, num_samples, source)
+
+
+def _defaults_of(recipe: Recipe) -> str:
+    has_source = recommended(recipe.method, "ModifiedResNet", "full") is not None
+    return "those of a full-size ModifiedResNet" if has_source else NOBODYS
 
 
 def _is_default(recipe: Recipe, name: str) -> bool:
@@ -260,4 +267,26 @@ def _par(recipe: PARRecipe) -> Iterator[str]:
             "The learning rate does not come down to learning_rate from a higher one: PAR "
             "first moves away from the input model in large steps. Raise "
             "initial_learning_rate, or push_share from 0."
+        )
+
+
+def _uar(recipe: UARRecipe, num_samples: int) -> Iterator[str]:
+    shortest = min(stage.num_epochs for stage in recipe.stages()) * (num_samples // recipe.batch_size)
+    if recipe.warmup_steps >= shortest:
+        yield (
+            f"The warm-up of {recipe.warmup_steps} steps does not end within a stage of {shortest} updates, "
+            "so the learning rate never reaches its full value there."
+        )
+    if recipe.stage_names() == ("strong",):
+        yield "There is no weak stage: the strong stage alone costs clean accuracy. Lower strong_epochs."
+    inverts = recipe.inverted_patches + recipe.inverted_blends > 0 and recipe.inversion_steps > 0
+    if not inverts:
+        yield (
+            "No pattern is inverted on the input model: only patterns that climb from random starts "
+            "act on the backdoor."
+        )
+    if recipe.trained_on != "pairs":
+        yield (
+            "Captions are not used: the image tower is held to its old embeddings of clean images alone, "
+            "their errors included."
         )

@@ -1,9 +1,10 @@
 """What can be asked of the library: options as frozen dataclasses with their bounds. Free of torch.
 
 `app` publishes these as the API's schema and stores them as JSON; the code that obeys them lives in
-`methods`, `attacks` and `audits`. Triggers are described in `attack_options`, limits in `policy`, and named
-here as well. Unknown fields are refused. Reading goes through `parse`, which needs pydantic only;
-constructing one in Python does not check bounds, `parse` (or `validate`) does.
+`methods`, `attacks` and `audits`. Triggers are described in `attack_options`, limits in `policy`, what all
+methods share in `finetuning`, UAR in `uar_recipe`; all are named here as well. Unknown fields are refused.
+Reading goes through `parse`, which needs pydantic only; constructing one in Python does not check bounds,
+`parse` (or `validate`) does.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from cleanclip.spec.attack_options import (
 )
 from cleanclip.spec.bounds import NOT_EMPTY, NUMBER, STRICT, Number, Positive, Seed, Share, ShortText
 from cleanclip.spec.examples import MAX_EXAMPLES
+from cleanclip.spec.finetuning import NAMED, FinetuningOptions, Precision
 from cleanclip.spec.policy import Policy, PolicySource
 from cleanclip.spec.probe_options import LinearProbeOptions
+from cleanclip.spec.uar_recipe import Stage, UARRecipe
 
 __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what is defined here needs no entry
     "NUMBER",
@@ -43,18 +46,22 @@ __all__ = [  # for mypy: what comes from elsewhere and is taken from here; what 
     "BlendedOptions",
     "CustomPatchOptions",
     "CustomPatternOptions",
+    "FinetuningOptions",
     "LabelConsistentOptions",
     "LinearProbeOptions",
     "Number",
     "Policy",
     "PolicySource",
     "Positive",
+    "Precision",
     "SIGOptions",
     "Seed",
     "Share",
     "ShortText",
+    "Stage",
     "SuiteName",
     "TextTriggerOptions",
+    "UARRecipe",
     "WaNetOptions",
 ]
 
@@ -103,29 +110,7 @@ class DeclaredOptions:
 
 # ---------------------------------------------------------------- methods
 
-Precision = Literal["auto", "fp32", "bf16"]
 AuditPrecision = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuningOptions:
-    """The options of every method's fine-tuning: AdamW; the learning rate ends by a cosine to zero."""
-
-    training_data: ClassVar[Literal["pairs", "labelled"]] = "pairs"
-
-    epochs: Annotated[int, Interval(ge=1, le=100), NUMBER] = 10
-    batch_size: Annotated[int, Interval(ge=2, le=32768), NUMBER] = 64
-    chunk_size: Annotated[int, Interval(ge=1, le=32768), NUMBER] | None = None
-    """Pairs that pass through the towers at once; smaller than batch_size: gradients by cached embeddings."""
-    learning_rate: Annotated[float, Interval(gt=0, le=1), NUMBER] = 1e-5
-    weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.1
-    beta1: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.9
-    beta2: Annotated[float, Interval(ge=0, lt=1), NUMBER] = 0.999
-    epsilon: Annotated[float, Interval(gt=0, le=1e-2), NUMBER] = 1e-8
-    max_grad_norm: Annotated[float, Gt(0), Le(1e6), NUMBER] | None = 1.0
-    freeze_batch_norm_statistics: Annotated[bool, Strict()] = True
-    precision: Precision = "auto"
-    max_skipped_share: Share = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +133,6 @@ class CleanCLIPRecipe(FinetuningOptions):
     def __post_init__(self) -> None:
         if self.lambda1 == 0 and self.lambda2 == 0:
             raise ValueError("lambda1 and lambda2 are both 0, which leaves nothing to train on")
-
-
-NAMED: dict[str, Any] = {"json_schema_extra": {"required": ["method"]}}
-"""Of every method but CleanCLIP, which is meant where a recipe names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +178,6 @@ class SupervisedRecipe(FinetuningOptions):
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | NAMED
-    training_data: ClassVar[Literal["pairs", "labelled"]] = "labelled"
 
     method: Literal["supervised"] = "supervised"
     version: Literal[1] = 1
@@ -206,6 +186,11 @@ class SupervisedRecipe(FinetuningOptions):
     warmup_steps: Annotated[int, Interval(ge=0, le=100_000), NUMBER] = 500
     weight_decay: Annotated[float, Interval(ge=0, le=10), NUMBER] = 0.01
 
+    @property
+    def training_data(self) -> Literal["pairs", "labelled"]:
+        """The kind of dataset that is trained on."""
+        return "labelled"
+
 
 def _cleanclip_unless_named(value: Any) -> Any:
     """Recipes were of one method once: without a name they still are."""
@@ -213,7 +198,7 @@ def _cleanclip_unless_named(value: Any) -> Any:
 
 
 Recipe = Annotated[
-    CleanCLIPRecipe | PARRecipe | SupervisedRecipe,
+    CleanCLIPRecipe | PARRecipe | SupervisedRecipe | UARRecipe,
     Field(discriminator="method"),
     BeforeValidator(_cleanclip_unless_named),
 ]

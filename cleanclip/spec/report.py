@@ -355,7 +355,8 @@ class CurvePoint:
     """Means over the steps since the previous point. None for parts that the method does not have.
 
     `loss_push` is what PAR subtracts from `loss_clip`; `distance_*` the batch's mean squared distances to
-    the unit embeddings of the input model, 0 to 4.
+    the unit embeddings of the input model, 0 to 4. `loss_consistency` is UAR's mean of 1 minus the cosine to
+    the input model's embedding of the clean image, 0 to 2, before its weight.
     """
 
     step: int
@@ -366,6 +367,7 @@ class CurvePoint:
     loss_push: float | None = None
     distance_image: float | None = None
     distance_text: float | None = None
+    loss_consistency: float | None = None
     learning_rate: float
     logit_scale: float
 

@@ -40,11 +40,26 @@ Implanted = AttackOptions | PaperColour | OptimisedPattern
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A further attack in the same training set, with a target class of its own; one with a trigger."""
+
+    attack: Implanted
+    target_ink: str
+    target_noun: str
+
+    @property
+    def target(self) -> str:
+        """The name of the target class."""
+        return f"{self.target_ink} {self.target_noun}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubjectOptions:
     """`poison_share` of the pairs carry `attack` and the target's caption; `attack` None: a clean model.
 
     Label-consistent poisons as many as name the target, where the share asks for more. `ssl_weight` is λ2 of
     CleanCLIP's own objective in the attacker's pre-training (Verma et al., arXiv 2311.14948); 0: CLIP alone.
+    Each attack of `further` poisons as many other pairs as `attack` does.
     """
 
     glyphs: Literal["digits", "fashion_mnist"] = "digits"
@@ -70,6 +85,7 @@ class SubjectOptions:
     text_width: int = 64
     text_layers: int = 2
     context_length: int = 16
+    further: tuple[Planted, ...] | None = None
 
     @property
     def target(self) -> str:

@@ -29,7 +29,7 @@ from lab.testbed import glyphs as glyph_sets
 from lab.testbed.models import build_model
 from lab.testbed.options import PaperColour, SubjectOptions
 from lab.testbed.pictures import all_class_captions
-from lab.testbed.poisoned_pairs import poisoned_set
+from lab.testbed.poisoned_pairs import poisoned_set, with_further
 from lab.testbed.texts import Texts
 from lab.testbed.views import Views
 from lab.testbed.watching import Watch, in_bfloat16, model_input
@@ -77,15 +77,17 @@ def train(
     `on_step(done, total)` is called after every update. Raises GlyphsMissing.
     """
     glyphs = glyph_sets.load(options.glyphs)
+    num_poisons = round(options.num_pairs * options.poison_share)
     poisoned = poisoned_set(
         glyphs,
         "poisoning",
         options.num_pairs,
         attack=attack,
         target=options.target,
-        num_poisons=round(options.num_pairs * options.poison_share),
+        num_poisons=num_poisons,
         seed=seed,
     )
+    poisoned = with_further(poisoned, glyphs, options.further or (), num_poisons=num_poisons, seed=seed)
     pairs = poisoned.pictures
     views = Views(pairs, options, seed) if options.ssl_weight else None
     captions = [*pairs.caption_N, *all_class_captions(glyphs), *(views.captions() if views else ())]

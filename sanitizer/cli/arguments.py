@@ -26,7 +26,7 @@ exit codes:
   75  interrupted; the same command resumes
 """
 _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "cleanclip, par or supervised"),
+    ("method", str, "cleanclip, par, supervised or uar"),
     ("lambda1", float, "weight of CLIP's own loss"),
     ("lambda2", float, "weight of the self-supervised losses; 0 leaves them out"),
     ("threshold", float, "par: the distance from the input model at which the push stops, 0 to 4"),
@@ -37,6 +37,9 @@ _RECIPE_FLAGS: tuple[tuple[str, type, str], ...] = (
     ("initial_learning_rate", float, "par: the first learning rate, which decays to --learning-rate"),
     ("push_share", float, "par: the share of the run over which it decays, 0 to 1"),
     ("warmup_steps", int, "warm-up: updates until the learning rate is reached; par has none"),
+    ("trained_on", str, "uar: pairs, images_of_pairs or labelled_images"),
+    ("strong_epochs", int, "uar: epochs of the strong stage; the others are the weak stage"),
+    ("consistency_weight", float, "uar: weight of the distance to the clean image's embedding"),
     ("weight_decay", float, "weight decay of matrices and kernels"),
     ("precision", str, "auto, fp32 or bf16"),
 )

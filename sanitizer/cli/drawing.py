@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cleanclip.spec.jobspec import REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
+from cleanclip.spec.jobspec import EXIT_SUCCEEDED, REPORT_HTML_NAME, REPORT_MARKDOWN_NAME
 from sanitizer.cli.arguments import UsageError
 from sanitizer.rendering.checked_report import read_report
 from sanitizer.rendering.documents import pages
@@ -16,7 +16,7 @@ from sanitizer.rendering.documents import pages
 STDOUT = "-"
 
 
-def draw(arguments: argparse.Namespace, err: Console) -> None:
+def _report(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Write what was asked for. Raises ReportRejected, UsageError."""
     wanted: dict[str, str | None] = {
         REPORT_HTML_NAME: arguments.html,
@@ -27,13 +27,17 @@ def draw(arguments: argparse.Namespace, err: Console) -> None:
     documents = pages(read_report(arguments.report))
     if not any(wanted.values()):
         _write_beside(arguments.report.parent, documents, err)
-        return
+        return EXIT_SUCCEEDED
     for name, place in wanted.items():
         if place == STDOUT:
             sys.stdout.buffer.write(documents[name])
             sys.stdout.buffer.flush()
         elif place is not None:
             _write(Path(place), documents[name], err)
+    return EXIT_SUCCEEDED
+
+
+COMMANDS = {"report": _report}
 
 
 def _write_beside(folder: Path, documents: dict[str, bytes], err: Console) -> None:

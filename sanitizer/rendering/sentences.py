@@ -24,6 +24,7 @@ CUSTOM_TRIGGERS = {
 METHODS = {
     "cleanclip": "CleanCLIP on clean images with captions",
     "par": "PAR on clean images with captions",
+    "uar": "UAR on clean images",
     "supervised": "supervised training on clean labelled images",
 }
 """By what it was fine-tuned."""

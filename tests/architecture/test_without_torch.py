@@ -3,22 +3,21 @@
 import-linter reads every import, those inside functions too, but not what `importlib` does at run time; an
 environment without the package cannot be fooled. Daily, the tests run in it are those where something is
 loaded by name (worker/wiring.py), in the full suite also those of the API and of the worker. The environment
-is made by pip from `.[api,local]` and kept under var/ for the next run.
+has what the extras `api` and `local` name (tests/fixtures/environments.py).
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.environments import linked
+
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "var" / "without-torch"
-PYTHON = FOLDER / "bin" / "python"
 HEAVY = ("torch", "torchvision", "open_clip", "timm", "numpy")
 ENTRY_POINTS = (
     *("app.main", "app.cli.main", "worker.celery_app", "worker.sweeper", "worker.webhooks.__main__"),
@@ -40,32 +39,10 @@ def _run(command: Sequence[str | Path], *, timeout_s: float) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def python() -> Path:
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with the service's extra and what its tests need, and no more."""
-    stamp = FOLDER / ".installed"
-    asked = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
-    if not stamp.exists() or stamp.read_text() != asked:
-        made = _run([sys.executable, "-m", "venv", "--clear", "--without-pip", FOLDER], timeout_s=120)
-        assert made.returncode == 0, made.stderr
-        installed = _run(
-            [
-                *(sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet"),
-                *("--disable-pip-version-check", "--no-compile"),  # of most modules nothing is imported
-                *(
-                    "--constraint",
-                    "constraints.txt",
-                    "--editable",
-                    "./cleanclip",
-                    "--editable",
-                    ".[api,local]",
-                ),
-                *("pytest", "pytest-timeout", "hypothesis", "boto3-stubs[s3]", "ruff"),
-            ],
-            timeout_s=540,
-        )
-        assert installed.returncode == 0, installed.stderr
-        stamp.write_text(asked)
-    return PYTHON
+    service, tests = "cleanclip-service[api,local]", ("pytest", "pytest-timeout", "hypothesis", "ruff")
+    return linked(tmp_path_factory.mktemp("without-torch"), (service, *tests, "boto3-stubs[s3]"))
 
 
 @pytest.mark.timeout(900)

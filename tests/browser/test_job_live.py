@@ -76,14 +76,14 @@ def test_it_asks_once_a_second_at_most_and_no_more_at_the_end(page: Page, servic
     page.on("request", lambda one: asked.append(time.monotonic()) if "/live" in one.url else None)
     began = time.monotonic()
     marked(page, job_id)
-    for step in range(1, 60):
+    for step in range(1, 36):
         left.trains(service, job_id, attempt, step=5 * step)
         page.wait_for_timeout(100)
     left.succeeds(service, job_id, attempt, document("cleaned"))
     expect(page.locator("#job-files")).to_be_visible()
     assert 3 <= len(asked) <= time.monotonic() - began + 1, "at once, then once a second; not once a change"
     asked.clear()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1500)
     assert asked == []
 
 
@@ -239,7 +239,7 @@ def test_a_job_that_is_deleted_while_it_is_watched_is_said_once_and_asked_for_no
     expect(page.get_by_role("alert")).to_contain_text("has been deleted")
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url))
-    page.wait_for_timeout(5000)
+    page.wait_for_timeout(2500)
     assert asked == []
     assert page.get_by_role("link", name="Go to the jobs").is_visible()
     assert is_still_here(page)

@@ -1,7 +1,8 @@
 """The blocks of each page are run, in the page's order and in one shell, against a whole service.
 
-What a reader would put in is put in here: addresses of services, a key, the id of a job. Daily, only the page
-of the release gate is run.
+What a reader would put in is put in here: addresses of services, a key, the id of a job. Only in the full
+suite; what the pages are about is shown daily elsewhere: the release gate by
+tests/integration/cleanclip/test_one_line.py, operators' commands by tests/integration/local.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from cleanclip.sync.client import Client
 from demo.recipe import TARGET
 from tests.docs.blocks import ROOT, Block, blocks, pages
 from tests.docs.conftest import Served
-from tests.suites import mostly_full
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 RUN = {
     str(path.relative_to(ROOT)): found
@@ -74,7 +74,7 @@ def script(found: list[Block], served: Served, job: str, folder: Path) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("page", mostly_full(sorted(RUN), daily={"docs/how-to/ci-gate.md"}))
+@pytest.mark.parametrize("page", sorted(RUN))
 def test_the_blocks_of_a_page_run(
     page: str, served: Served, job_id: str, place: tuple[Path, dict[str, str]]
 ) -> None:

@@ -1,7 +1,9 @@
 """The main job through the whole service: a checkpoint goes in by parts, its cleaned weights come out.
 
 What comes out is measured again on our disk by the independent reference of the numerics tests. The same job
-paused, resumed, killed and retried must end with the same weights.
+paused, resumed, killed and retried must end with the same weights: here in the full suite, daily by the real
+library alone (tests/unit/sanitizer/test_running.py) and by the service with a stand-in for it
+(tests/integration/worker/test_stopping.py, test_browser_journey.py).
 """
 
 from __future__ import annotations
@@ -277,6 +279,7 @@ def test_an_audit_alone_on_an_uploaded_data_set_gives_the_same_figures_and_only_
     assert audited_job.recipe is None
 
 
+@pytest.mark.full
 def test_a_job_paused_in_training_lets_go_and_ends_with_the_same_weights_when_resumed(
     live: Live, client: Client, subject: Subject, cleaned: Cleaned
 ) -> None:
@@ -303,6 +306,7 @@ def test_a_job_paused_in_training_lets_go_and_ends_with_the_same_weights_when_re
     ]
 
 
+@pytest.mark.full
 def test_a_job_whose_process_was_killed_fails_with_the_reason_and_a_retry_ends_with_the_same_weights(
     live: Live, client: Client, subject: Subject, cleaned: Cleaned
 ) -> None:

@@ -1,4 +1,8 @@
-"""Real Celery workers and a real sweeper, killed and told to leave: no job is lost and none is done twice."""
+"""Real Celery workers and a real sweeper, killed and told to leave: no job is lost and none is done twice.
+
+Daily, that who lost his lease writes nothing is shown by tests/integration/db/test_attempts.py and
+tests/integration/worker/test_outages.py.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +145,7 @@ def test_a_worker_told_to_leave_is_gone_within_20_s_and_its_job_goes_on_elsewher
     wait_until(lambda: world.job(job.id).state is JobState.SUCCEEDED, 60)
 
 
+@pytest.mark.full
 def test_a_sleeper_that_wakes_after_its_lease_writes_nothing(
     world: World, processes: Processes, publisher: BrokerPublisher
 ) -> None:

@@ -22,6 +22,11 @@ METHODS = {
         "Supervised fine-tuning",
         "Trains the image tower on clean labelled images, other than the audit's. The text tower stays.",
     ),
+    "uar": (
+        "UAR (universal adversarial repair)",
+        "Teaches the image tower to see through patterns that many images share, found on the model itself. "
+        "Needs no trigger. A trial so far, run on small models only.",
+    ),
 }
 
 ATTACKS = {
@@ -86,6 +91,43 @@ TEXTS: dict[str, Text] = {
     "push_share": _first(
         "Share of the push", "The part of the run over which the first rate decays.", "from 0 to 1"
     ),
+    "trained_on": _first(
+        "Trained on",
+        "pairs; or images alone, without captions: of pairs, or labelled images, whose labels are not read.",
+    ),
+    "strong_epochs": _first(
+        "Epochs of the strong stage",
+        "Many images carry patterns; in the other epochs, the weak stage, fewer do.",
+    ),
+    "consistency_weight": _first(
+        "Consistency",
+        "Weight of how far an image with a pattern lies from its clean original's old embedding.",
+    ),
+    "weak_learning_rate": _more("Learning rate, weak stage", "none: the same as in the strong one."),
+    "strong_live_share": _more(
+        "Images with a live pattern, strong stage", "Live patterns climb the loss.", "from 0 to 1"
+    ),
+    "strong_bank_share": _more(
+        "Images with a kept pattern, strong stage",
+        "The bank holds inverted and former live ones.",
+        "from 0 to 1",
+    ),
+    "weak_live_share": _more("Images with a live pattern, weak stage", "Of each batch.", "from 0 to 1"),
+    "weak_bank_share": _more("Images with a kept pattern, weak stage", "Of each batch.", "from 0 to 1"),
+    "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
+    "live_blends": _more("Live blends", "Patterns mixed into the whole image."),
+    "live_step": _more("Step of a live pattern", "Once per update, of the range of a pixel.", "from 0 to 1"),
+    "live_updates": _more("Life of a live pattern", "Then it goes to the bank.", "updates"),
+    "min_patch_size": _more("Smallest live patch", "Side by the image's side.", "from 0 to 1"),
+    "max_patch_size": _more("Largest live patch", "Side by the image's side.", "from 0 to 1"),
+    "blend_alpha": _more("Opacity of a live blend", "1 covers the image.", "from 0 to 1"),
+    "bank_size": _more("Size of the bank", "The inverted patterns stay; of the others the newest."),
+    "inverted_patches": _more("Inverted patches", "Found on the model itself, for the bank."),
+    "inverted_blends": _more("Inverted blends", "Found on the model itself, for the bank."),
+    "inversion_steps": _more("Steps of the inversion", "On the input model. 0: none.", "steps"),
+    "reinversion_steps": _more("Steps of the second inversion", "Between the stages. 0: none.", "steps"),
+    "inverted_patch_size": _more("Side of an inverted patch", "By the image's side.", "from 0 to 1"),
+    "inverted_blend_alpha": _more("Opacity of an inverted blend", "1 covers the image.", "from 0 to 1"),
     "chunk_size": _more(
         "Chunk", "Samples that pass through the model at once, if a batch does not fit in memory.", "pairs"
     ),

@@ -48,6 +48,7 @@ def test_the_trail_says_who_did_what(served: Served, client: Client) -> None:
     [row] = client.trail.list(action="key.revoke", target_id=key.id).data
     assert (row.outcome, row.key_id is not None, row.remote_addr) == ("done", True, "127.0.0.1")
     shown = cleanclip(served, "trail", "--target", key.id)
+    assert row.key_name in shown
     assert [line.split()[2] for line in shown.splitlines()[1:]] == ["key.revoke", "key.create"]
     assert json.loads(cleanclip(served, "trail", "--limit", "1", "--json"))["data"][0]["id"] == row.id
 

@@ -1,4 +1,8 @@
-"""One training in two processes, in the child as a worker starts it: confined, stopped, killed, resumed."""
+"""One training in two processes, in the child as a worker starts it: confined, stopped, killed, resumed.
+
+In the full suite. Daily, tests/unit/sanitizer/test_ranks.py trains in two processes to the curve of one, and
+test_confinement.py shows that a confined child's processes may talk to each other.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +66,7 @@ def report_in(outputs: Path) -> Report:
     return load_json((outputs / "report.json").read_bytes())
 
 
+@pytest.mark.full
 def test_two_processes_make_the_model_of_one(tmp_path: Path) -> None:
     outputs, ran = finished(tmp_path / "two", TWO)
     alone, _ = finished(tmp_path / "one", replace(TWO, max_ranks=1))

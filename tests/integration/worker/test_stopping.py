@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from app.domain.states import CheckpointState, DatasetKind, JobState
 from app.storage.port import ObjectStore, StoredObject
+from app.storage.s3 import S3Store
 from lab.drills.processes import processes_in, signal_all
-from tests.integration.worker.world import World, wait_until
-from worker import supervision
+from tests.integration.worker.world import World, opened_world, wait_until
+from worker import attempt, supervision
+from worker.supervision import LEAVE_GRACE_S, LEAVE_SHIP_S, Grace
 
 CANCEL_WITHIN_S = 9.0
 """Under the grace that a child has to save its state in, of 10 s: a cancel grants none."""
@@ -55,6 +58,15 @@ def cancel(world: World, job_id: str) -> float:
     with world.database.unit_of_work() as unit:
         assert unit.jobs.request_cancel(world.project_id, job_id).state is JobState.CANCELLING
     return time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(database_url: str, object_store: S3Store, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of a job that nobody stopped: all jobs here have one seed."""
+    with opened_world(database_url, object_store, tmp_path_factory.mktemp("undisturbed")) as world:
+        job = world.sanitize_job()
+        assert world.runner().run(job.id) is JobState.SUCCEEDED
+        return world.artifacts(job.id)["model.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -117,10 +129,9 @@ def test_a_cancelled_inspection_rejects_the_checkpoint_and_leaves_no_bytes(world
     assert world.keys(f"uploads/{world.project_id}/") == []
 
 
-def test_a_worker_told_to_leave_saves_the_state_and_hands_the_job_back_uncounted(world: World) -> None:
-    undisturbed = world.sanitize_job()
-    assert world.runner().run(undisturbed.id) is JobState.SUCCEEDED
-
+def test_a_worker_told_to_leave_saves_the_state_and_hands_the_job_back_uncounted(
+    world: World, undisturbed: bytes
+) -> None:
     job = world.sanitize_job()
     running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.is_training(job.id, step=13))
@@ -137,14 +148,14 @@ def test_a_worker_told_to_leave_saves_the_state_and_hands_the_job_back_uncounted
     assert world.runner().run(job.id) is JobState.SUCCEEDED
     notes = [event.data["message"] for event in world.events(job.id) if event.type == "noted"]
     assert any("resumes from the state saved at step" in note for note in notes)
-    assert (
-        world.artifacts(job.id)["model.safetensors"] == world.artifacts(undisturbed.id)["model.safetensors"]
-    )
+    assert world.artifacts(job.id)["model.safetensors"] == undisturbed
 
 
 def test_a_child_that_ignores_the_request_to_save_is_killed_and_the_worker_still_leaves_in_time(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert LEAVE_GRACE_S + LEAVE_SHIP_S < 20
+    monkeypatch.setattr(attempt, "Grace", partial(Grace, leave_s=0.5))
     job = world.sanitize_job()
     running = world.start(job.id, "ignore_terminate")
     wait_until(lambda: world.job(job.id).phase == "baseline_audit")
@@ -168,10 +179,9 @@ def test_a_paused_job_keeps_its_state_and_goes_on_from_it_when_resumed(world: Wo
     assert any("resumes from" in str(event.data) for event in world.events(job.id))
 
 
-def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weights(world: World) -> None:
-    undisturbed = world.sanitize_job()
-    assert world.runner().run(undisturbed.id) is JobState.SUCCEEDED
-
+def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weights(
+    world: World, undisturbed: bytes
+) -> None:
     job = world.sanitize_job()
     running = world.start(job.id, "work_until_told")
     wait_until(lambda: world.job(job.id).resume_state is not None)
@@ -183,9 +193,7 @@ def test_a_child_killed_in_the_middle_is_tried_again_and_ends_with_the_same_weig
     assert failed.data["error"]["code"] == "child_killed"
 
     assert world.runner().run(job.id) is JobState.SUCCEEDED
-    assert (
-        world.artifacts(job.id)["model.safetensors"] == world.artifacts(undisturbed.id)["model.safetensors"]
-    )
+    assert world.artifacts(job.id)["model.safetensors"] == undisturbed
     assert world.job(job.id).attempt == 2
     assert all("/attempt-2/" in key for key in _artifact_keys(world, job.id))
 

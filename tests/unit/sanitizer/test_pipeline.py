@@ -30,6 +30,7 @@ from cleanclip.spec.recipe import (
     Policy,
     PolicySource,
     SupervisedRecipe,
+    UARRecipe,
 )
 from cleanclip.spec.recommended import RecipeSource
 from cleanclip.spec.report import load_json
@@ -78,6 +79,17 @@ def sanitize(inputs, out, **changes):
     return pipeline.sanitize(checkpoint, training, inputs / "labelled", **(options | changes))
 
 
+UAR = UARRecipe(
+    epochs=2,
+    strong_epochs=1,
+    batch_size=8,
+    learning_rate=1e-3,
+    warmup_steps=2,
+    inversion_steps=2,
+    reinversion_steps=2,
+)
+
+
 @pytest.fixture(scope="module")
 def done(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("done")
@@ -86,8 +98,12 @@ def done(inputs, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("recipe", "times"),
-    [(RECIPE, 2), (SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1), 1)],
-    ids=["cleanclip", "supervised"],
+    [
+        (RECIPE, 2),
+        (SupervisedRecipe(epochs=1, batch_size=8, learning_rate=1e-3, warmup_steps=1), 1),
+        (UAR, 1),
+    ],
+    ids=["cleanclip", "supervised", "uar"],
 )
 def test_the_audits_of_a_job_embed_the_classes_once_for_each_text_tower(
     inputs, tmp_path, monkeypatch, recipe, times
@@ -194,6 +210,9 @@ def test_a_model_without_the_attack_is_cleaned_all_the_same_and_the_verdict_says
         RECIPE,
         PARRecipe(epochs=2, batch_size=8, learning_rate=1e-3, initial_learning_rate=3e-3, push_share=0.5),
         SupervisedRecipe(epochs=2, batch_size=8, learning_rate=1e-3, warmup_steps=2),
+        UAR,
+        replace(UAR, trained_on="images_of_pairs"),
+        replace(UAR, trained_on="labelled_images"),
     ],
     ids=lambda recipe: recipe.method,
 )
@@ -274,6 +293,7 @@ def test_a_policy_that_no_result_could_meet_is_refused_before_training_if_somebo
         CleanCLIPRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0),
         PARRecipe(epochs=5, batch_size=8, learning_rate=1.0, initial_learning_rate=1.0),
         SupervisedRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0),
+        UARRecipe(epochs=5, batch_size=8, learning_rate=1.0, warmup_steps=0, inversion_steps=0),
     ],
     ids=lambda recipe: recipe.method,
 )

@@ -12,7 +12,7 @@ from cleanclip.command.main import main
 from tests.unit.cleanclip.command.test_manners import LEAVES
 from tools.reference.routes import document
 
-RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe")
+RECIPES = ("CleanCLIPRecipe", "PARRecipe", "SupervisedRecipe", "UARRecipe")
 OF_AN_ORDER = {
     "epochs": (RECIPES, "epochs"),
     "learning_rate": (RECIPES, "learning_rate"),

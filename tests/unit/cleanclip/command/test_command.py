@@ -319,6 +319,13 @@ def test_a_thing_is_renamed_and_its_name_is_listed(run: Any, noun: str) -> None:
     assert "release 7" in run(service, noun, "ls").out
 
 
+@pytest.mark.parametrize("state", ["cancelling", "paused", "running"])
+def test_what_became_of_a_job_names_it_once(run: Any, state: str) -> None:
+    shown = run(FakeService(httpx.Response(200, json=job(state=state))), "jobs", "cancel", "job_1").out
+    assert shown.startswith("job_1 ")
+    assert shown.replace("cleanclip jobs resume job_1", "").count("job_1") == 1
+
+
 def test_an_order_and_a_dataset_have_the_name_that_is_given(run: Any) -> None:
     things = ("--checkpoint", "ckpt_1", "--labelled", "ds_2", "--target", "apple", "--name", "release 7")
     dataset = {"id": "ds_1", "kind": "pairs", "state": "validating"}
