@@ -6,8 +6,9 @@
 #   DRILLS="kills storm" make drills: only these; QUICK=1 with fewer repetitions, MINUTES=8 to go on later
 #   QUICK=1             make reproduce: a small subset, ten minutes; MINUTES=60 to go on later; CHECK=3 cells again (by SEED)
 #   FAST=1              make test: only tests without servers and slow children; three minutes
-#   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest; PROCESSES=0 in one process
+#   TESTS=tests/unit    make test: all of these; ARGS="-k upload" for more of pytest
 #   QUARTER=2           make test-all: only this quarter of the tests that `make test` leaves out
+#   PROCESSES=1         … in so many processes; three keep two cores busy, since a test often waits for another process
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -22,7 +23,7 @@ SEED ?=
 FAST ?=
 QUARTER ?=
 TESTS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -35,38 +36,38 @@ FAST_TESTS := $(or $(TESTS),tests/unit) -m 'not full and not slow and not stack'
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-all drills reproduce check docs format images compose-test install install-dev clean
 
-help:  ## List what there is
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: install  ## Clean a really poisoned CLIP through the running service; KEEP=1 leaves it up
+demo: install  ## Poison a small CLIP and clean it through the running service; KEEP=1 leaves it up
 	@KEEP=$(KEEP) $(BIN)/python -m demo
 
 serve: install  ## Run the whole service on this machine until Ctrl-C
 	@$(BIN)/python -m app.cli serve --port $(PORT)
 
-test: install-dev  ## Prove every promise once; FAST=1 for the inner loop
+test: install-dev  ## Run the tests; FAST=1 for the inner loop
 	@$(PYTEST) $(if $(FAST),$(FAST_TESTS),$(or $(TESTS),-m 'not full')) $(ARGS)
 
-test-all: install-dev  ## Run every test, also the long ones; writes docs/test-all.json (before a release)
-	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER),--record-all) $(ARGS)
+test-all: install-dev  ## Run every test, also the long ones; keeps results in docs/test-all.json (before a release)
+	@$(PYTEST) $(if $(QUARTER),--quarter $(QUARTER)) --record-all $(ARGS)
 
-reproduce: install-dev  ## The paper's claims on really poisoned small models: docs/reproduction.md (hours; goes on where it was cut)
+reproduce: install-dev  ## Measure the paper's claims on small poisoned models: docs/reproduction.md (hours; continues after an interruption)
 	@$(BIN)/python -m lab.reproduction $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(RAW),--raw $(RAW)) $(if $(CHECK),--check $(CHECK)) $(if $(SEED),--seed $(SEED))
 
-drills: install-dev  ## Break real processes and see that nothing is lost; the table is docs/reliability.md
+drills: install-dev  ## Break real processes and check that nothing is lost: docs/reliability.md
 	@$(BIN)/python -m lab.drills $(DRILLS) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 
-check: install-dev docs  ## Lint, types, import laws, the site's links
+check: install-dev docs  ## Lint, types, import rules, links of the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: install-dev  ## Build the documentation's site into var/site/; fails where a link leads nowhere
+docs: install-dev  ## Build the documentation's site into var/site/; fails if a link is broken
 	@$(BIN)/python -m tools.make_site
 
-format: install-dev  ## Put the code into its one form; make the reference pages
+format: install-dev  ## Format the code; write the reference pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python -m tools.reference

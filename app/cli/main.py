@@ -51,9 +51,9 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.cli", description="Operate the CleanCLIP service.")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    parser = commands.add_parser("migrate", help="bring the database schema up to date")
-    parser.add_argument("--revision", default="head", help="up to this one (default: the newest)")
-    parser.set_defaults(run=_run_migrate)
+    migrate = commands.add_parser("migrate", help="bring the database schema up to date")
+    migrate.add_argument("--revision", default="head", help="up to this one (default: the newest)")
+    migrate.set_defaults(run=_run_migrate)
 
     add_keys(commands)
     add_project_commands(commands)
@@ -61,9 +61,9 @@ def command_line() -> argparse.ArgumentParser:
     add_ledger(commands)
     add_store(commands)
 
-    parser = commands.add_parser("requeue", help="queue a failed or paused job again")
-    parser.add_argument("job", metavar="JOB")
-    parser.set_defaults(run=_run_requeue)
+    requeue = commands.add_parser("requeue", help="queue a failed or paused job again")
+    requeue.add_argument("job", metavar="JOB")
+    requeue.set_defaults(run=_run_requeue)
 
     add_serve(commands)
     return parser

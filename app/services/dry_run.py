@@ -40,7 +40,7 @@ from cleanclip.spec.cautions import (
     num_updates,
 )
 from cleanclip.spec.errors import OptionsRejected
-from cleanclip.spec.recipe import to_json
+from cleanclip.spec.recipe import Recipe, UARRecipe, to_json
 from cleanclip.spec.recommended import model_of
 
 MOST_COMPARED_CHARACTERS = 200_000
@@ -192,8 +192,19 @@ def _training(load: Load) -> str:
     return (
         f"Fine-tunes by {recipe.method} on {num_samples:,} {what}: {_count(recipe.epochs, 'epoch')} of "
         f"{_count(num_samples // recipe.batch_size, 'update')} with {recipe.batch_size:,} each, "
-        f"{_count(num_updates(recipe, num_samples), 'update')} in all."
+        f"{_count(num_updates(recipe, num_samples), 'update')} in all.{_inversions(recipe)}"
     )
+
+
+def _inversions(recipe: Recipe) -> str:
+    """What UAR computes beside its updates."""
+    if not isinstance(recipe, UARRecipe):
+        return ""
+    num_steps = sum(stage.inversion_steps for stage in recipe.stages())
+    num_patterns = recipe.inverted_patches + recipe.inverted_blends
+    if num_steps == 0 or num_patterns == 0:
+        return ""
+    return f" Beside that it inverts {_count(num_patterns, 'pattern')}, {_count(num_steps, 'step')} in all."
 
 
 def _datasets(unit: UnitOfWork, caller: Caller, order: Order, answer: _Found) -> dict[str, ListedDataset]:

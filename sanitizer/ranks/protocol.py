@@ -1,6 +1,6 @@
 """The protocol between the process that starts a training in several processes and each of them.
 
-It sends an order, and gets JSON lines:
+An order goes out, and events come back:
 
     caller ── RankOrder, "stop" ──▶ rank 0 … rank W-1      each `python -m sanitizer.rank`, on a share of
            ◀── events, RankEnded ──                        every batch; they meet by gloo or NCCL

@@ -115,7 +115,7 @@ TEXTS: dict[str, Text] = {
     "weak_live_share": _more("Images with a live pattern, weak stage", "Of each batch.", "from 0 to 1"),
     "weak_bank_share": _more("Images with a kept pattern, weak stage", "Of each batch.", "from 0 to 1"),
     "live_patches": _more("Live patches", "Patterns that cover a square at a random place."),
-    "live_blends": _more("Live blends", "Patterns mixed into the whole image."),
+    "live_blends": _more("Live blends", "Patterns blended into the whole image."),
     "live_step": _more("Step of a live pattern", "Once per update, of the range of a pixel.", "from 0 to 1"),
     "live_updates": _more("Life of a live pattern", "Then it goes to the bank.", "updates"),
     "min_patch_size": _more("Smallest live patch", "Side by the image's side.", "from 0 to 1"),
