@@ -18,13 +18,19 @@ from cleanclip.spec.recipe import AuditOptions, DeclaredOptions, ReboundOptions,
 from cleanclip.spec.report import Report
 from lab.reproduction.cells import ORDER_SEED
 from lab.reproduction.data import Sets
+from lab.reproduction.development import UAR
 from lab.reproduction.grid import CLEANCLIP, DEFENCES, PAR
 from lab.reproduction.measuring import made_with
 from lab.testbed.options import BADNET, SubjectOptions
 from sanitizer.pipeline import operations
 
 OUT = Path("docs/reproduction/rebound.jsonl")
-RECIPES: dict[str, Recipe] = {"cleanclip": CLEANCLIP, "par": PAR, "supervised": DEFENCES["Supervised"]}
+RECIPES: dict[str, Recipe] = {
+    "cleanclip": CLEANCLIP,
+    "par": PAR,
+    "supervised": DEFENCES["Supervised"],
+    "uar": UAR,
+}
 REBOUND = ReboundOptions(rates=(1.0, 10.0), steps=(10, 50, 100))
 NUM_SAMPLES, SEED = 8_000, 1
 
